@@ -1,0 +1,1 @@
+"""From stored rows to fitted laws, reports and dashboards."""

@@ -1,0 +1,1 @@
+"""Cluster profiles, rendered job files and connections to Ray clusters."""

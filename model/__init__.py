@@ -1,0 +1,1 @@
+"""ELM Networks, their single neurons and baselines, and exact parameter counts."""

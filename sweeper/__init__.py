@@ -1,0 +1,1 @@
+"""Grids, plans, trials, the results store and the orchestration of sweeps."""

@@ -1,0 +1,1 @@
+"""What is learnt: task specifications, data sets and batches."""

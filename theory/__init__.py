@@ -1,0 +1,1 @@
+"""The information-theoretic law: closed form, fits, uncertainty, allocation."""
