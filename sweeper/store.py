@@ -1,0 +1,295 @@
+"""The results directory: append-only Parquet part files per table, written atomically, read as one table.
+
+Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://bucket/sweep``)::
+
+    store.json               schema version; written once
+    grids/<name>.yaml        the grids launched into this directory
+    trials/*.parquet         final rows, one per trial
+    curves/*.parquet         evaluations during training
+    attempts/*.parquet       every try
+
+Writers only add files; compaction writes one file that names those it replaces and deletes them afterwards, so that a
+process killed at any moment leaves either the old files or both, never half a row and never a row twice.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from sweeper.errors import StoreError
+from sweeper.schema import FINISHED, KEYS, REPLACES_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
+
+_MARKER = "store.json"
+_READ_TRIES = 5
+
+
+class ResultsStore:
+    """Reads and writes one results directory.
+
+    Open it with `ResultsStore.create` (to write) or `ResultsStore.open` (to read); both check the schema version.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str, uri: str) -> None:
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+        self.uri = uri
+
+    @classmethod
+    def create(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
+        """Open a results directory for writing, making it where it is missing.
+
+        Raises:
+            StoreError: no write permission, or the directory holds another schema version.
+        """
+        store = cls(*_resolve(uri))
+        with store._storage_errors("create the results directory"):
+            for table in SCHEMAS:
+                store._fs.create_dir(f"{store._root}/{table}", recursive=True)
+            store._fs.create_dir(f"{store._root}/grids", recursive=True)
+            if store._exists(_MARKER):
+                store._check_marker()
+            else:
+                store._write_bytes(_MARKER, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
+        return store
+
+    @classmethod
+    def open(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
+        """Open an existing results directory for reading.
+
+        Raises:
+            StoreError: there is no results directory, or it holds another schema version.
+        """
+        store = cls(*_resolve(uri))
+        with store._storage_errors("read the results directory"):
+            if not store._exists(_MARKER):
+                raise StoreError(
+                    f"{store.uri}: not a results directory (no {_MARKER}). "
+                    "`sweeper launch grid.yaml --results DIR` makes one."
+                )
+            store._check_marker()
+        return store
+
+    def write(self, table: str, records: Sequence[Any], *, writer: str = "w") -> str | None:
+        """Append records as one part file, atomically.
+
+        Args:
+            table: `trials`, `curves` or `attempts`.
+            records: instances of that table's record class.
+            writer: name of the writer, part of the file name.
+
+        Returns:
+            The new file's name, or None when there was nothing to write.
+
+        Raises:
+            StoreError: the storage refused (disk full, no permission); nothing was changed.
+        """
+        if not records:
+            return None
+        rows = [asdict(record) for record in records]
+        return self._write_part(table, pa.Table.from_pylist(rows, schema=SCHEMAS[table]), f"{writer}-{_unique()}")
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table, each key once (the row of the highest attempt counts).
+
+        Args:
+            table: `trials`, `curves` or `attempts`.
+            columns: names to return; all when None.
+
+        Raises:
+            StoreError: a part is not readable or has another schema version.
+        """
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *KEYS[table], "attempt"]))
+        for attempt in range(_READ_TRIES):
+            try:
+                parts = [self._read_part(path, wanted) for path in self._live_parts(table)]
+                break
+            except FileNotFoundError:  # a compaction removed it after we listed it; its rows are in the new file
+                if attempt == _READ_TRIES - 1:
+                    raise
+        schema = SCHEMAS[table] if wanted is None else pa.schema([SCHEMAS[table].field(c) for c in wanted])
+        rows = _last_attempts(pa.concat_tables([schema.empty_table(), *parts]), KEYS[table])
+        return rows if columns is None else rows.select(list(columns))
+
+    def statuses(self) -> dict[str, str]:
+        """Status of every trial that has a final row, by trial_id."""
+        rows = self.read("trials", ["trial_id", "status"])
+        return dict(zip(rows["trial_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
+
+    def finished_ids(self) -> set[str]:
+        """Ids of the trials that finished."""
+        return {trial_id for trial_id, status in self.statuses().items() if status == FINISHED}
+
+    def attempts_made(self) -> dict[str, int]:
+        """Number of attempts on record, by trial_id."""
+        made: dict[str, int] = {}
+        for table in ("trials", "attempts"):
+            rows = self.read(table, ["trial_id", "attempt"])
+            for trial_id, attempt in zip(rows["trial_id"].to_pylist(), rows["attempt"].to_pylist(), strict=True):
+                made[trial_id] = max(attempt, made.get(trial_id, 0))
+        return made
+
+    def compact(self) -> None:
+        """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
+        for table in SCHEMAS:
+            every = self._list_parts(table)
+            if len(every) > 1:
+                names = [path.rsplit("/", 1)[1] for path in every]
+                self._write_part(table, self.read(table), f"compact-{_unique()}", replaces=names)
+                for path in every:
+                    self._delete(path)
+
+    def save_grid(self, name: str, text: str) -> None:
+        """Keep the text of a launched grid; a grid of the same name is replaced."""
+        with self._storage_errors("write the grid"):
+            self._write_bytes(f"grids/{name}.yaml", text.encode())
+
+    def grids(self) -> dict[str, str]:
+        """Texts of the grids launched into this directory, by name."""
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/grids", allow_not_found=True))
+        texts = {}
+        for info in sorted(infos, key=lambda info: str(info.path)):
+            if info.path.endswith(".yaml"):
+                with self._fs.open_input_stream(info.path) as stream:
+                    texts[info.base_name.removesuffix(".yaml")] = stream.read().decode()
+        return texts
+
+    def local_path(self) -> str | None:
+        """Absolute path of the root on this machine, or None for object storage."""
+        return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
+
+    def _write_part(self, table: str, rows: pa.Table, stem: str, replaces: Iterable[str] = ()) -> str:
+        metadata = {**(SCHEMAS[table].metadata or {})}
+        if replaces:
+            metadata[REPLACES_KEY] = json.dumps(sorted(replaces)).encode()
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
+        name = f"{stem}.parquet"
+        with self._storage_errors(f"write {table}"):
+            self._write_bytes(f"{table}/{name}", sink.getvalue().to_pybytes())
+        return name
+
+    def _write_bytes(self, name: str, payload: bytes) -> None:
+        """Write a file so that it is seen whole or not at all."""
+        path = f"{self._root}/{name}"
+        if not isinstance(self._fs, pafs.LocalFileSystem):  # object stores show an object only when it is complete
+            with self._fs.open_output_stream(path) as stream:
+                stream.write(payload)
+            return
+        folder, base = path.rsplit("/", 1)
+        temporary = f"{folder}/.{base}.{_unique()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+    def _read_part(self, path: str, columns: list[str] | None) -> pa.Table:
+        table = path.rsplit("/", 2)[1]
+        try:
+            file = pq.ParquetFile(path, filesystem=self._fs)
+            _check_version(file.schema_arrow.metadata, path)
+            rows = file.read(columns=columns)
+        except (pa.ArrowInvalid, OSError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise StoreError(f"{path}: not a readable Parquet file ({error}). Move it away to go on.") from error
+        schema = SCHEMAS[table] if columns is None else pa.schema([SCHEMAS[table].field(c) for c in columns])
+        if rows.schema.names != schema.names:
+            raise StoreError(f"{path}: its columns are not those of {table} in schema version {SCHEMA_VERSION}.")
+        return rows.cast(schema).replace_schema_metadata(None)
+
+    def _list_parts(self, table: str) -> list[str]:
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))
+        return sorted(i.path for i in infos if i.base_name.endswith(".parquet") and not i.base_name.startswith("."))
+
+    def _live_parts(self, table: str) -> list[str]:
+        """Parts that no compacted file replaces."""
+        parts = self._list_parts(table)
+        replaced: set[str] = set()
+        for path in parts:
+            if path.rsplit("/", 1)[1].startswith("compact-"):
+                try:
+                    metadata = pq.read_schema(path, filesystem=self._fs).metadata or {}
+                except pa.ArrowInvalid as error:
+                    raise StoreError(f"{path}: not a readable Parquet file ({error}).") from error
+                replaced |= set(json.loads(metadata.get(REPLACES_KEY, b"[]")))
+        return [path for path in parts if path.rsplit("/", 1)[1] not in replaced]
+
+    def _delete(self, path: str) -> None:
+        try:
+            self._fs.delete_file(path)
+        except FileNotFoundError:  # another compaction was here first
+            return
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)
+
+    def _check_marker(self) -> None:
+        with self._fs.open_input_stream(f"{self._root}/{_MARKER}") as stream:
+            text = stream.read().decode(errors="replace")
+        try:
+            version = json.loads(text)["schema_version"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.uri}/{_MARKER}: not readable as JSON with a schema_version.") from error
+        if version != SCHEMA_VERSION:
+            raise StoreError(_version_message(self.uri, version))
+
+    @contextmanager
+    def _storage_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
+
+
+def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
+    text = os.fspath(uri)
+    if "://" in text:
+        try:
+            filesystem, root = pafs.FileSystem.from_uri(text)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
+        return filesystem, root, text
+    return pafs.LocalFileSystem(), os.path.abspath(text), text
+
+
+def _check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
+    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
+    if found != str(SCHEMA_VERSION):
+        raise StoreError(_version_message(path, found))
+
+
+def _version_message(path: str, found: object) -> str:
+    return (
+        f"{path}: written with schema version {found}, this program reads version {SCHEMA_VERSION}. "
+        "Use another results directory, or the program version that wrote this one."
+    )
+
+
+def _last_attempts(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
+    """Keep one row per key: the highest attempt; among equal attempts (a re-run after a crash) the first listed."""
+    if rows.num_rows == 0:
+        return rows
+    numbered = rows.append_column("_row", pa.array(range(rows.num_rows), pa.int64()))
+    order = numbered.sort_by([("attempt", "descending"), ("_row", "ascending")])
+    order = order.append_column("_rank", pa.array(range(rows.num_rows), pa.int64()))
+    first = order.group_by(list(key)).aggregate([("_rank", "min")])["_rank_min"]
+    return rows.take(order["_row"].take(first).combine_chunks().sort())
+
+
+def _unique() -> str:
+    return uuid.uuid4().hex[:16]

@@ -1,0 +1,174 @@
+"""The store keeps every row whole, once, and refuses what it cannot understand."""
+
+import errno
+import json
+import os
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sweeper.errors import StoreError
+from sweeper.schema import SCHEMA_VERSION, SCHEMAS, CurveRecord, TrialRecord
+from sweeper.store import ResultsStore
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def trial(trial_id: str, **changes) -> TrialRecord:
+    values = dict.fromkeys(TrialRecord.__dataclass_fields__)
+    values |= {
+        "trial_id": trial_id, "hash_scheme": 1, "attempt": 1, "sweep": "s", "status": "finished", "task": "text", "metric": "bpc",
+        "direction": "min", "architecture": "elm", "n_in": 3, "n_out": 3, "n_rec": 4, "seed": 0, "learning_rate": 0.1,
+        "batch_size": 2, "length": 5, "steps": 7, "spec": "{}", "k_e": 9.0, "k_c": 4.0, "trainable_params": 99,
+        "recurrent_params": 50, "readout_params": 49, "total_params": 120, "steps_done": 7, "tokens": 70, "wall_s": 1.5,
+        "started_at": NOW, "ended_at": NOW, "host": "h", "lane": "l", "code_version": "v",
+    }  # fmt: skip
+    return TrialRecord(**(values | changes))
+
+
+def curve(trial_id: str, step: int) -> CurveRecord:
+    return CurveRecord(
+        trial_id=trial_id,
+        attempt=1,
+        step=step,
+        tokens=step,
+        split="valid",
+        loss=1.0,
+        metric=2.0,
+        learning_rate=None,
+        wall_s=0.1,
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ResultsStore.create(tmp_path / "results")
+
+
+def test_rows_come_back_as_written_and_plain_pandas_reads_them(store, tmp_path):
+    record = trial("a", final_test_metric=2.5)
+    store.write("trials", [record])
+    assert store.read("trials").to_pylist() == [asdict(record)]
+    frame = pd.read_parquet(tmp_path / "results" / "trials")
+    assert frame.loc[0, "final_test_metric"] == 2.5
+    assert pd.isna(frame.loc[0, "final_valid_metric"])  # missing stays missing
+
+
+def test_the_last_attempt_counts_and_history_survives_compaction(store):
+    store.write("trials", [trial("a", status="failed", reason="boom"), trial("b")])
+    store.write("trials", [trial("a", attempt=2)])
+    assert store.statuses() == {"a": "finished", "b": "finished"}
+    store.compact()
+    assert store.statuses() == {"a": "finished", "b": "finished"}
+    assert store.attempts_made() == {"a": 2, "b": 1}
+
+
+def test_compaction_leaves_one_file_and_the_same_rows(store, tmp_path):
+    for step in range(20):
+        store.write("curves", [curve("a", step)])
+    before = sorted(store.read("curves")["step"].to_pylist())
+    store.compact()
+    assert sorted(store.read("curves")["step"].to_pylist()) == before == list(range(20))
+    assert len(list((tmp_path / "results" / "curves").iterdir())) == 1
+
+
+def test_a_compaction_killed_before_it_deletes_counts_no_row_twice(store, tmp_path, monkeypatch):
+    for step in range(5):
+        store.write("curves", [curve("a", step)])
+    monkeypatch.setattr(store, "_delete", lambda path: None)
+    store.compact()
+    assert len(list((tmp_path / "results" / "curves").iterdir())) == 6
+    assert len(store.read("curves")) == 5
+
+
+def test_reading_while_another_process_compacts(store, monkeypatch):
+    for step in range(4):
+        store.write("curves", [curve("a", step)])
+    listing = store._live_parts
+
+    def list_then_compact(table):
+        parts = listing(table)
+        monkeypatch.setattr(store, "_live_parts", listing)
+        store.compact()
+        return parts
+
+    monkeypatch.setattr(store, "_live_parts", list_then_compact)
+    assert len(store.read("curves")) == 4
+
+
+def test_half_written_files_are_invisible(store, tmp_path):
+    store.write("trials", [trial("a")])
+    whole = next((tmp_path / "results" / "trials").glob("*.parquet"))
+    (whole.parent / ".w-1.parquet.2.tmp").write_bytes(whole.read_bytes()[:100])
+    assert store.read("trials").num_rows == 1
+    assert len(pd.read_parquet(whole.parent)) == 1
+
+
+def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(store, tmp_path, monkeypatch):
+    store.write("trials", [trial("a")])
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="No space left on device.*Nothing already stored was touched"):
+        store.write("trials", [trial("b")])
+    monkeypatch.undo()
+    assert store.statuses() == {"a": "finished"}
+    assert [p.name for p in (tmp_path / "results" / "trials").iterdir() if p.name.startswith(".")] == []
+
+
+def test_no_write_permission_names_the_place(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)  # the tests may run as root, who is refused nothing
+    with pytest.raises(StoreError, match=r"results: cannot create the results directory: Permission denied"):
+        ResultsStore.create(tmp_path / "results")
+
+
+def test_a_file_in_the_way_of_the_directory(tmp_path):
+    (tmp_path / "results").write_text("mine")
+    with pytest.raises(StoreError, match="cannot create the results directory"):
+        ResultsStore.create(tmp_path / "results")
+
+
+@pytest.mark.parametrize("opener", [ResultsStore.open, ResultsStore.create])
+def test_another_schema_version_is_refused(store, tmp_path, opener):
+    (tmp_path / "results" / "store.json").write_text(json.dumps({"schema_version": 99}))
+    with pytest.raises(StoreError, match=f"schema version 99, this program reads version {SCHEMA_VERSION}"):
+        opener(tmp_path / "results")
+
+
+def test_a_part_of_another_version_is_refused_by_name(store, tmp_path):
+    schema = SCHEMAS["trials"]
+    rows = pa.Table.from_pylist([asdict(trial("a"))], schema=schema)
+    path = tmp_path / "results" / "trials" / "old.parquet"
+    pq.write_table(rows.replace_schema_metadata({b"sweeper.schema_version": b"0"}), path)
+    with pytest.raises(StoreError, match=r"old\.parquet: written with schema version 0"):
+        store.read("trials")
+
+
+def test_a_corrupt_part_is_named(store, tmp_path):
+    (tmp_path / "results" / "trials" / "bad.parquet").write_bytes(b"not parquet")
+    with pytest.raises(StoreError, match=r"bad\.parquet: not a readable Parquet file"):
+        store.read("trials")
+
+
+def test_opening_something_else_says_how_to_make_one(tmp_path):
+    with pytest.raises(StoreError, match="not a results directory"):
+        ResultsStore.open(tmp_path)
+
+
+def test_an_empty_store_reads_as_no_rows(store):
+    assert store.read("trials", ["trial_id", "status"]).to_pylist() == []
+    assert store.finished_ids() == set()
+
+
+def test_records_refuse_wrong_columns():
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        replace(trial("a"), hidden_size=3)
