@@ -1,0 +1,187 @@
+"""One layer of ELM neurons: parameters, wiring and a single time step, written to be read."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from model.config import READOUT_D_M, READOUT_L_MLP, ElmConfig
+
+TANH_SCALE = 1.7159
+"""height of the memory's update nonlinearity (LeCun's scaled tanh; Spieler et al. 2024)"""
+TANH_SLOPE = 2.0 / 3.0
+"""slope inside it"""
+
+
+class MemoryRates(NamedTuple):
+    """What the timescales mean for one time step, each [N, D]."""
+
+    keep_ND: Tensor
+    """kappa_m = exp(-1 / tau_m): the share of the memory that stays"""
+    absorb_ND: Tensor
+    """the share of the update that is taken in"""
+
+
+class LayerStep(NamedTuple):
+    """Result of one time step of a layer."""
+
+    output_BN: Tensor
+    """high-passed read-out of the memory plus bias, before the activation function"""
+    memory_BND: Tensor
+    """memory after the step"""
+    average_BN: Tensor
+    """running average of the high-pass filter after the step; [B, 0] without filter"""
+    branch_BNR: Tensor
+    """branch traces after the step; [B, N, 0] without traces"""
+    mlp_out_BND: Tensor
+    """the MLP's output o, which the regulariser looks at"""
+
+
+class ElmLayer(nn.Module):
+    """A layer of `n_rec` ELM neurons, each with its own synapses, MLP, timescales and output weights."""
+
+    connectome: Tensor
+    tau_m: Tensor
+
+    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype) -> None:
+        """Draw wiring and weights from `generator`, always in float64, so that precisions share their numbers."""
+        super().__init__()
+        self.config = config
+        n, width = config.n_rec, config.mlp_width
+        self.register_buffer("connectome", draw_connectome(config, generator))
+        self.synapse_weight = _uniform((n, config.k_c), config.d_branch, generator, dtype)
+        sizes = [config.d_tree + config.d_m, *[width] * config.l_mlp, config.d_m]
+        self.mlp = nn.ModuleList(
+            NeuronLinear(n, fan_in, fan_out, generator, dtype) for fan_in, fan_out in pairwise(sizes)
+        )
+        self.readout_weight = _uniform((n, config.d_m), config.d_m, generator, dtype)
+        self.bias = nn.Parameter(torch.zeros(n, dtype=dtype))
+        tau_ND = log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).expand(n, -1).contiguous()
+        if config.learn_tau_m:
+            self.tau_logit = nn.Parameter(_tau_to_logit(tau_ND, config).to(dtype))
+        else:
+            self.register_buffer("tau_m", tau_ND.to(dtype))
+
+    def timescales(self) -> Tensor:
+        """Memory timescales [N, D] in time steps: fixed, or a sigmoid between the bounds of `tau_bounds`."""
+        if not self.config.learn_tau_m:
+            return self.tau_m
+        low, high = tau_bounds(self.config)
+        return low + (high - low) * torch.sigmoid(self.tau_logit)
+
+    def rates(self) -> MemoryRates:
+        """Turn the timescales into the factors of one time step."""
+        tau_ND, lambda_ = self.timescales(), self.config.lambda_
+        if self.config.lambda_as_ratio:
+            absorb_ND = -torch.expm1(-lambda_ / tau_ND)
+        else:
+            absorb_ND = -lambda_ * torch.expm1(-1.0 / tau_ND)
+        return MemoryRates(torch.exp(-1.0 / tau_ND), absorb_ND)
+
+    def step(
+        self, u_BU: Tensor, memory_BND: Tensor, average_BN: Tensor, branch_BNR: Tensor, rates: MemoryRates
+    ) -> LayerStep:
+        """Advance every neuron by one time step.
+
+        Args:
+            u_BU: the layer's input channels followed by its own previous activity, [B, I + N].
+            memory_BND: memory before the step.
+            average_BN: running average of the high-pass filter before the step.
+            branch_BNR: branch traces before the step.
+            rates: `self.rates()`, hoisted out of the loop over time.
+        """
+        config = self.config
+        synapse_BNC = self.synapse_weight * u_BU[:, self.connectome]
+        sums_BNR = config.input_scale * synapse_BNC.view(-1, config.n_rec, config.d_tree, config.d_branch).sum(-1)
+        if config.tau_b is not None:
+            branch_BNR = sums_BNR = math.exp(-1.0 / config.tau_b) * branch_BNR + sums_BNR
+        kept_BND = rates.keep_ND * memory_BND
+        hidden_BNH = torch.cat([sums_BNR, kept_BND], dim=-1)
+        for linear in self.mlp[:-1]:
+            hidden_BNH = torch.relu(linear(hidden_BNH)).square()
+        mlp_out_BND = self.mlp[-1](hidden_BNH)
+        memory_BND = kept_BND + rates.absorb_ND * TANH_SCALE * torch.tanh(TANH_SLOPE * mlp_out_BND)
+        y_BN = (self.readout_weight * memory_BND).sum(-1)
+        if config.tau_r is not None:
+            kappa_r = math.exp(-1.0 / config.tau_r)
+            average_BN = kappa_r * average_BN + (1.0 - kappa_r) * y_BN
+            y_BN = y_BN - average_BN
+        return LayerStep(y_BN + self.bias, memory_BND, average_BN, branch_BNR, mlp_out_BND)
+
+
+class NeuronLinear(nn.Module):
+    """An affine map of its own for every neuron: weight [N, out, in], bias [N, out]."""
+
+    def __init__(self, n: int, fan_in: int, fan_out: int, generator: Generator, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = _uniform((n, fan_out, fan_in), fan_in, generator, dtype)
+        self.bias = _uniform((n, fan_out), fan_in, generator, dtype)
+
+    def forward(self, x_BNI: Tensor) -> Tensor:
+        """Map [B, N, in] to [B, N, out]."""
+        return torch.einsum("noi,bni->bno", self.weight, x_BNI) + self.bias
+
+
+class DrawnLinear(nn.Linear):
+    """Torch's linear layer with weights and biases ~ U(-1, 1) / sqrt(fan_in) from a generator of our own."""
+
+    def __init__(self, fan_in: int, fan_out: int, generator: Generator, dtype: torch.dtype) -> None:
+        super().__init__(fan_in, fan_out, dtype=dtype)
+        self.weight = _uniform((fan_out, fan_in), fan_in, generator, dtype)
+        self.bias = _uniform((fan_out,), fan_in, generator, dtype)
+
+    def reset_parameters(self) -> None:
+        """Leave the global generator alone; `__init__` draws."""
+
+
+def readout_config(config: ElmConfig) -> ElmConfig:
+    """Describe the read-out layer: linear ELM neurons that read the recurrent layer and not themselves."""
+    return replace(
+        config,
+        n_in=config.n_rec,
+        n_rec=config.n_out,
+        d_m=READOUT_D_M,
+        d_mlp=None,
+        l_mlp=READOUT_L_MLP,
+        rho_rec=0.0,
+        tau_r=None,
+        dropout_rec=0.0,
+    )
+
+
+def draw_connectome(config: ElmConfig, generator: Generator) -> Tensor:
+    """Draw what every synapse reads, with replacement.
+
+    Returns:
+        Indices [N, C], int64: below n_in an input channel, from n_in on a recurrent neuron (with probability rho_rec).
+    """
+    shape = (config.n_rec, config.k_c)
+    reads_neuron = torch.rand(shape, generator=generator, dtype=torch.float64) < config.rho_rec
+    channel = torch.randint(0, config.n_in, shape, generator=generator)
+    neuron = torch.randint(config.n_in, config.n_in + config.n_rec, shape, generator=generator)
+    return torch.where(reads_neuron, neuron, channel)
+
+
+def log_spaced(low: float, high: float, count: int) -> Tensor:
+    """Space `count` timescales evenly on the logarithmic scale from `low` to `high`, float64."""
+    tau = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64)
+    return tau.clamp(low, high)
+
+
+def tau_bounds(config: ElmConfig) -> tuple[float, float]:
+    """Bounds of learnt timescales: [tau_m_min / 10, tau_m_max * sqrt(10)] (published implementation)."""
+    return config.tau_m_min / 10.0, config.tau_m_max * math.sqrt(10.0)
+
+
+def _tau_to_logit(tau_ND: Tensor, config: ElmConfig) -> Tensor:
+    low, high = tau_bounds(config)
+    return torch.logit((tau_ND - low) / (high - low))
+
+
+def _uniform(shape: tuple[int, ...], fan_in: int, generator: Generator, dtype: torch.dtype) -> nn.Parameter:
+    """Draw U(-1, 1) / sqrt(fan_in)."""
+    draw = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return nn.Parameter(((2.0 * draw - 1.0) / math.sqrt(fan_in)).to(dtype))

@@ -1,0 +1,69 @@
+"""The readable loop over time that defines the ELM Network; every fast path is compared with it."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from model.state import ElmState
+
+if TYPE_CHECKING:
+    from model.network import DropoutMasks, ElmNetwork
+
+
+def run_reference(
+    network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
+) -> tuple[Any, ...]:
+    """Run `network` step by step under plain autograd.
+
+    Args:
+        network: holds the parameters.
+        x: checked input, ids [B, T] or values [B, T, I].
+        state: state before the first step.
+        masks: dropout masks, or None.
+        keep_activity: whether to return activity and MLP outputs.
+
+    Returns:
+        The fields of `model.network.Output`.
+    """
+    x_BTI = dense_input(x, network.config.n_in, network.config.embedding_scale, network.output.weight.dtype)
+    if masks is not None:
+        x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
+    rates, readout_rates = network.hidden.rates(), network.readout.rates()
+    logits, activities, mlp_outs = [], [], []
+    for x_BI in x_BTI.unbind(1):
+        recurrent_BN = state.activity_BN if masks is None else state.activity_BN * masks.recurrent_BN
+        u_BU = torch.cat([x_BI, recurrent_BN], dim=-1)
+        hidden = network.hidden.step(u_BU, state.memory_BND, state.readout_average_BN, state.branch_BNR, rates)
+        activity_BN = torch.relu(hidden.output_BN)
+        seen_BN = activity_BN if masks is None else activity_BN * masks.readout_BN
+        readout = network.readout.step(
+            seen_BN, state.readout_memory_BOD, state.activity_BN[:, :0], state.readout_branch_BOR, readout_rates
+        )
+        logits.append(network.output(readout.output_BN))
+        activities.append(activity_BN)
+        mlp_outs.append(hidden.mlp_out_BND)
+        state = ElmState(
+            activity_BN,
+            hidden.memory_BND,
+            hidden.average_BN,
+            hidden.branch_BNR,
+            readout.memory_BND,
+            readout.branch_BNR,
+        )
+    activity_BTN, mlp_out_BTND = torch.stack(activities, 1), torch.stack(mlp_outs, 1)
+    return (
+        torch.stack(logits, 1),
+        state,
+        mlp_out_BTND.abs().mean((1, 3)).square().mean(),
+        torch.relu(activity_BTN).mean(),
+        activity_BTN.detach() if keep_activity else None,
+        mlp_out_BTND.detach() if keep_activity else None,
+    )
+
+
+def dense_input(x: Tensor, n_in: int, embedding_scale: float, dtype: torch.dtype) -> Tensor:
+    """Turn ids [B, T] into one-hot codes [B, T, I] of height `embedding_scale`; values pass unchanged."""
+    if x.dim() == 3:
+        return x
+    return torch.nn.functional.one_hot(x, n_in).to(dtype) * embedding_scale

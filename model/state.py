@@ -1,0 +1,45 @@
+"""States carried from one segment of a stream to the next: NamedTuples of tensors whose first axis is the batch."""
+
+from typing import Any, NamedTuple, TypeVar
+
+from torch import Tensor
+
+
+class ElmState(NamedTuple):
+    """State of an ELM Network after a time step; traces that are switched off have a zero-size last axis."""
+
+    activity_BN: Tensor
+    """the recurrent layer's activity, what its own synapses read next"""
+    memory_BND: Tensor
+    """memory of the recurrent neurons"""
+    readout_average_BN: Tensor
+    """running average that the high-pass filter subtracts; [B, 0] without tau_r"""
+    branch_BNR: Tensor
+    """branch traces of the recurrent neurons; [B, N, 0] without tau_b"""
+    readout_memory_BOD: Tensor
+    """memory of the read-out neurons"""
+    readout_branch_BOR: Tensor
+    """branch traces of the read-out neurons; [B, O, 0] without tau_b"""
+
+
+AnyState = TypeVar("AnyState", bound=tuple[Any, ...])
+
+
+def detach_state(state: AnyState) -> AnyState:
+    """Cut the state off from the graph that made it, so that gradients stop at the segment's border."""
+    return type(state)(*(tensor.detach() for tensor in state))
+
+
+def zero_rows(state: AnyState, rows_B: Tensor) -> AnyState:
+    """Reset single batch rows to the zero state.
+
+    Args:
+        state: any model's state.
+        rows_B: booleans [B], True where the row starts afresh.
+    """
+    return type(state)(*(tensor.masked_fill(rows_B.view(-1, *[1] * (tensor.dim() - 1)), 0.0) for tensor in state))
+
+
+def select_rows(state: AnyState, rows: Tensor) -> AnyState:
+    """Take the batch rows listed in `rows` (integer indices or booleans [B]), in that order."""
+    return type(state)(*(tensor[rows] for tensor in state))
