@@ -1,0 +1,47 @@
+"""The one interface between data and training: batches and the task that makes them."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, Protocol
+
+from torch import Tensor
+
+from tasks.spec import TaskSpec
+
+Split = Literal["train", "valid", "test"]
+
+
+class Batch(NamedTuple):
+    """Input and target of one step. B sequences, T time steps."""
+
+    x: Tensor
+    """ids: int64 [B, T]; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
+    y: Tensor
+    """int64 [B, T] (every step) or [B] (last step); spikes and voltage: float32 [B, T, 2]."""
+    weight: Tensor | None
+    """float32, like y without its last axis of 2: 0 marks padding and burn-in; None means 1 everywhere."""
+    starts_fresh: bool
+    """Whether the state must be zero before this batch; else it continues from the batch before."""
+    original_bytes: float | None = None
+    """Bytes of the source text that the weighted targets stand for (text only)."""
+
+
+class Task(Protocol):
+    """A loaded task. Batches are pure functions of the arguments, so that resuming needs no iterator state."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """What the task asks of a network."""
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set for the results."""
+
+    @property
+    def data_sha256(self) -> str:
+        """SHA-256 of the source data."""
+
+    def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
+        """Returns the training batch of `step`, the same for the same arguments on every machine."""
+
+    def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
+        """Yields a split in fixed order; with carried state, consecutive batches continue each other."""

@@ -1,0 +1,96 @@
+"""The cache directory: atomic writes, locks between processes and hashes that are computed once."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import platformdirs
+from filelock import FileLock
+
+from tasks.errors import DataError
+
+ENVIRONMENT_VARIABLE = "ELM_DATA_DIR"
+_known_hashes: dict[tuple[str, int, int], str] = {}
+
+
+def data_directory(override: str | Path | None = None) -> Path:
+    """Returns the directory for data sets: `override`, else $ELM_DATA_DIR, else the user's cache directory."""
+    chosen = override or os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("elm-sweeper", appauthor=False))
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns an OSError inside the block into a DataError that names `path` and the way out.
+
+    Raises:
+        DataError: no permission, no space or any other failure of the file system.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{path}: cannot write ({reason}); free some space or set {ENVIRONMENT_VARIABLE} to another directory"
+        ) from error
+
+
+@contextlib.contextmanager
+def write_atomically(target: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside `target` that replaces it when the block ends without an exception.
+
+    Raises:
+        DataError: the directory or the file cannot be written.
+    """
+    with explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with explained(target), os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        with explained(target):
+            os.replace(temporary, target)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def build_once(target: Path, build: Callable[[], None]) -> Path:
+    """Runs `build` unless `target` exists; of many processes that ask at once, one builds and the others wait.
+
+    Args:
+        target: file that `build` creates atomically and last.
+        build: creates `target`.
+
+    Returns:
+        `target`.
+
+    Raises:
+        DataError: the directory cannot be written.
+    """
+    if not target.exists():
+        with explained(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(target.with_name(f".{target.name}.lock"))
+            lock.acquire()
+        try:
+            if not target.exists():
+                build()
+        finally:
+            lock.release()
+    return target
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file, computed once per process while its size and time stay the same."""
+    stat = path.stat()
+    key = (str(path), stat.st_size, stat.st_mtime_ns)
+    if key not in _known_hashes:
+        with path.open("rb") as file:
+            _known_hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _known_hashes[key]

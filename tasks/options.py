@@ -1,0 +1,87 @@
+"""Declared options of a task: defaults, checks and error messages, with the standard library alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tasks.errors import TaskError, choices_hint
+
+OptionValue: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option that a grid file may give to a task."""
+
+    name: str
+    """Key in the grid file."""
+    default: OptionValue
+    """Value when the key is missing; its type is the type that is asked for."""
+    help: str
+    """One line for the documentation and for `describe`."""
+    choices: tuple[OptionValue, ...] = ()
+    """All valid values; empty when the range below decides."""
+    minimum: float | None = None
+    """Smallest valid number, inclusive."""
+    maximum: float | None = None
+    """Largest valid number, inclusive."""
+
+    def check(self, value: object, where: str) -> OptionValue:
+        """Returns `value` in the option's type, or raises.
+
+        Args:
+            value: what the grid file holds.
+            where: path of the key, for the message.
+
+        Raises:
+            TaskError: wrong type, not among the choices or out of range.
+        """
+        if self.choices:
+            if value not in self.choices or isinstance(value, bool) != isinstance(self.default, bool):
+                raise TaskError(f"{where}: {value!r} is not valid; {choices_hint(value, self.choices)}")
+            return type(self.default)(value)
+        wanted = (int, float) if isinstance(self.default, float) else type(self.default)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(self.default, bool)):
+            raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)}")
+        if isinstance(value, int | float):
+            self._check_range(value, where)
+        elif not value:
+            raise TaskError(f"{where}: is empty; give {_kind(self.default)}")
+        return type(self.default)(value)
+
+    def _check_range(self, value: float, where: str) -> None:
+        low, high = self.minimum, self.maximum
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f"from {low} to {high}" if high is not None else f"of at least {low}"
+            raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)} {bounds}")
+
+
+def _kind(default: OptionValue) -> str:
+    return {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]
+
+
+def resolve_options(
+    given: Mapping[str, object], declared: Sequence[Option], *, task: str, where: str
+) -> dict[str, OptionValue]:
+    """Checks `given` against `declared` and fills in the defaults.
+
+    Args:
+        given: options as read from the grid file.
+        declared: options that the task knows.
+        task: the task's name, for the message.
+        where: path of the task in the grid file, for the message.
+
+    Returns:
+        Every declared option with its value, in the order of declaration.
+
+    Raises:
+        TaskError: unknown key or invalid value.
+    """
+    known = {option.name: option for option in declared}
+    for key in given:
+        if key not in known:
+            raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, known)}")
+    return {
+        name: option.check(given[name], f"{where}.{name}") if name in given else option.default
+        for name, option in known.items()
+    }

@@ -1,0 +1,176 @@
+"""What a task asks of a network, known without loading its data: sizes, loss, metric and baselines."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tasks.errors import TaskError, choices_hint
+from tasks.options import Option, OptionValue, resolve_options
+
+Options = Mapping[str, OptionValue]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """Everything that planning, training and reporting need to know about a task."""
+
+    name: str
+    """Task name as in the grid file."""
+    data_name: str
+    """Name of the data set that results must carry, such as "enwiki-mini/letters"."""
+    n_in: int
+    """Input channels of the network (symbols for ids)."""
+    n_out: int
+    """Outputs of the network."""
+    length: int
+    """Default sequence length in time steps."""
+    loss: Literal["cross_entropy", "spikes_and_voltage"]
+    """Training loss."""
+    loss_on: Literal["every_step", "last_step"]
+    """Time steps that the loss and the metric look at."""
+    metric: str
+    """Name of the main metric in result dictionaries: "bpc", "accuracy" or "auc"."""
+    direction: Literal["min", "max"]
+    """Whether a smaller or a larger metric is better."""
+    chance: float
+    """Metric of a network that knows nothing: uniform guesses."""
+    baseline: float | None
+    """Test metric of the trivial baseline (order-1 n-gram, majority class); None when only the data can tell."""
+    input_kind: Literal["ids", "spikes", "real"]
+    """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
+    carry_state: bool
+    """Whether consecutive batches continue each other, so that the state is carried."""
+
+
+class _Place(NamedTuple):
+    where: str
+    cache_dir: str | Path | None
+
+
+class _Entry(NamedTuple):
+    options: tuple[Option, ...]
+    build: Callable[[Options, _Place], TaskSpec]
+
+
+def task_names() -> tuple[str, ...]:
+    """Returns the names of all tasks."""
+    return tuple(_TASKS)
+
+
+def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
+    """Returns the options that a task declares.
+
+    Raises:
+        TaskError: no such task.
+    """
+    if name not in _TASKS:
+        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, _TASKS)}")
+    return _TASKS[name].options
+
+
+def canonical_options(name: str, options: Mapping[str, object], *, where: str = "task") -> dict[str, OptionValue]:
+    """Checks a task's options and fills in the defaults, so that equal tasks compare equal.
+
+    Args:
+        name: task name.
+        options: options as given in the grid file.
+        where: path of the task in the grid file, for messages.
+
+    Raises:
+        TaskError: unknown task, unknown option or invalid value.
+    """
+    return resolve_options(options, task_options(name, where=where), task=name, where=where)
+
+
+def task_spec(
+    name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
+) -> TaskSpec:
+    """Describes a task without loading its data.
+
+    Embedded and published data sets are described from constants. A user's own text file with `alphabet: bytes` is
+    scanned once for its distinct bytes; the result is kept in the cache directory.
+
+    Args:
+        name: task name.
+        options: options as given in the grid file.
+        where: path of the task in the grid file, for messages.
+        cache_dir: data directory; None for $ELM_DATA_DIR or the user's cache directory.
+
+    Raises:
+        TaskError: unknown task, unknown option or invalid value.
+        DataError: the user's file is missing or unusable.
+    """
+    checked = canonical_options(name, options, where=where)
+    return _TASKS[name].build(checked, _Place(where, cache_dir))
+
+
+_TEXT_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (enwiki-mini) or the path of any file, read as bytes",
+    ),
+    Option(
+        name="alphabet",
+        default="bytes",
+        choices=("bytes", "letters"),
+        help="bytes: every distinct byte is a symbol; letters: a-z without case, one space for each run of other bytes",
+    ),
+    Option(
+        name="newline",
+        default="keep",
+        choices=("keep", "drop"),
+        help="drop removes line feeds, as in the 204-symbol stream of published enwik8 results (alphabet: bytes only)",
+    ),
+    Option(
+        name="unseen",
+        default="refuse",
+        choices=("refuse", "allow"),
+        help="what to do when valid or test hold a byte that train lacks (alphabet: bytes)",
+    ),
+)
+_LETTERS = 27
+# Distinct bytes of the pinned files; the loader compares them with the data.
+_BYTE_SYMBOLS = {"enwiki-mini": 201}
+# Test bits per character of the order-1 Witten-Bell model of tasks.ngram, trained on the train split.
+_ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
+
+
+def _text_spec(options: Options, place: _Place) -> TaskSpec:
+    letters, drop = options["alphabet"] == "letters", options["newline"] == "drop"
+    if letters and drop:
+        raise TaskError(f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out")
+    source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
+    data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
+    return TaskSpec(
+        name="text",
+        data_name=data_name,
+        n_in=symbols,
+        n_out=symbols,
+        length=100,
+        loss="cross_entropy",
+        loss_on="every_step",
+        metric="bpc",
+        direction="min",
+        chance=math.log2(symbols),
+        baseline=_ORDER_1_BPC.get(data_name),
+        input_kind="ids",
+        carry_state=True,
+    )
+
+
+def _text_source(data: str, *, letters: bool, drop: bool, place: _Place) -> tuple[str, int]:
+    """Returns the name of the source and its number of symbols."""
+    if data == "embedded":
+        return "enwiki-mini", _LETTERS if letters else _BYTE_SYMBOLS["enwiki-mini"] - drop
+    from tasks.corpus import open_text  # only a user's file needs the cache directory
+
+    text = open_text(data, cache_dir=place.cache_dir, where=f"{place.where}.data")
+    return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
+
+
+_TASKS: dict[str, _Entry] = {
+    "text": _Entry(_TEXT_OPTIONS, _text_spec),
+}
