@@ -87,6 +87,11 @@ READOUT_D_M = 3
 READOUT_L_MLP = 0
 """hidden layers of a read-out neuron's MLP: none, it is linear"""
 
+ModelConfig = ElmConfig
+"""any architecture's configuration"""
+MODEL_CONFIGS: dict[str, type[ModelConfig]] = {"elm": ElmConfig}
+"""configuration class of every architecture, by its name in grid files"""
+
 
 def _normalise(config: Any) -> None:
     """Check every field's type and turn whole numbers given for float fields into floats.

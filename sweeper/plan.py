@@ -1,0 +1,241 @@
+"""From a grid to the list of its trials: sizes solved from the budget, duplicates and infeasible points named.
+
+Knows counts and task facts only; neither data nor torch nor ray is touched.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from model.budget import BudgetError, Counts, counts, solve_d_branch, solve_d_m, solve_n_rec
+from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
+from sweeper.errors import GridError
+from sweeper.grid import Block, Grid
+from sweeper.trial import TrainingConfig, TrialSpec
+from tasks.errors import TaskError
+from tasks.spec import TaskSpec, canonical_options, task_spec
+
+RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
+
+_LARGEST_TARGET = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRow:
+    """One point of the grid and what became of it."""
+
+    state: str
+    """`runnable`, `duplicate`, `infeasible` or `excluded`."""
+    reason: str | None
+    """Why the point is not run."""
+    budget: int | None
+    """Parameter budget that was asked for."""
+    axes: Mapping[str, Any]
+    """The point's values as the grid gave them."""
+    spec: TrialSpec | None
+    """The trial; None where the sizes have no solution."""
+    counts: Counts | None
+    """Achieved parameter counts; None where the sizes have no solution."""
+
+    @property
+    def trial_id(self) -> str:
+        """Id of the trial; only rows with a spec have one."""
+        if self.spec is None:
+            raise ValueError("an infeasible point has no trial_id")
+        return self.spec.trial_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A grid's expansion."""
+
+    name: str
+    """Name of the sweep."""
+    rows: tuple[PlanRow, ...]
+    """Every point, in the order of execution."""
+    trials: Mapping[str, PlanRow]
+    """The runnable rows by trial_id, in the order of execution."""
+
+
+class _Size(NamedTuple):
+    """One of the three sizes a budget can be solved for."""
+
+    name: str
+    """What people call it."""
+    given_by: tuple[str, ...]
+    """Settings that fix it."""
+    field: str
+    """Field the solver fills in."""
+    solve: Callable[[ModelConfig, int], int]
+
+
+_SIZES = (
+    _Size("n_rec", ("n_rec",), "n_rec", solve_n_rec),
+    _Size("k_e", ("d_m", "k_e"), "d_m", solve_d_m),
+    _Size("k_c", ("d_branch", "k_c"), "d_branch", solve_d_branch),
+)
+
+
+def expand(grid: Grid) -> Plan:
+    """Expand a grid into its plan.
+
+    Raises:
+        GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
+    """
+    rows: list[PlanRow] = []
+    trials: dict[str, PlanRow] = {}
+    for index, block in enumerate(grid.blocks):
+        place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
+        for row in _block_rows(block, place):
+            if row.state == RUNNABLE:
+                trial_id = row.trial_id
+                first = trials.setdefault(trial_id, row)
+                if first is not row:
+                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_describe(first)} ({trial_id})")
+            rows.append(row)
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials)
+
+
+def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    task, options = _task(block, place)
+    solved = _size_to_solve(block, place)
+    points = list(_product({**block.model, **block.training}, block.zipped))
+    for seed in block.seeds:
+        for budget in block.budgets or (None,):
+            for point in points:
+                sizes = {name: value for name, value in point.items() if name in block.model}
+                training = TrainingConfig(**{name: point[name] for name in block.training})
+                axes = {**point, "seed": seed}
+                built = _build(block, task, sizes, budget, solved, place)
+                if isinstance(built, str):
+                    yield PlanRow(state=INFEASIBLE, reason=built, budget=budget, axes=axes, spec=None, counts=None)
+                    continue
+                spec = TrialSpec(
+                    task=block.task,
+                    task_options=options,
+                    architecture=block.architecture,
+                    model=built,
+                    training=training,
+                    seed=seed,
+                )
+                total = _counts(built)
+                reason = _outside(block.limits, built, total)
+                state = EXCLUDED if reason else RUNNABLE
+                yield PlanRow(state=state, reason=reason, budget=budget, axes=axes, spec=spec, counts=total)
+
+
+def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+    try:
+        where = f"{place}task"
+        return (
+            task_spec(block.task, block.task_options, where=where),
+            canonical_options(block.task, block.task_options, where=where),
+        )
+    except TaskError as error:
+        raise GridError(str(error)) from error
+
+
+def _size_to_solve(block: Block, place: str) -> _Size | None:
+    """Which size follows from the budget; None where all are given."""
+    if block.architecture == "elm":
+        sizes = _SIZES
+        if "d_tree" not in block.model:
+            raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
+    else:
+        sizes = _SIZES[:1]
+    for size in sizes:
+        both = [name for name in size.given_by if name in block.model]
+        if len(both) > 1:
+            raise GridError(f"{place}model: {' and '.join(both)} both fix {size.name}; give one of them")
+    missing = [size for size in sizes if not any(name in block.model for name in size.given_by)]
+    choices = "; ".join(f"{size.name} by {' or '.join(size.given_by)}" for size in sizes)
+    if block.budgets and len(missing) != 1:
+        found = ", ".join(size.name for size in missing) or "none"
+        raise GridError(
+            f"{place}budgets: exactly one size must be left out of `model` to be solved from P, but left out: {found}. "
+            f"Sizes are given as {choices}"
+        )
+    if not block.budgets and missing:
+        raise GridError(
+            f"{place}model: {missing[0].name} is not given (by {' or '.join(missing[0].given_by)}) and there is no "
+            "`budgets` to solve it from"
+        )
+    return missing[0] if missing else None
+
+
+def _product(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> Iterator[dict[str, Any]]:
+    """All combinations of the axes; zipped groups advance together."""
+    groups = [group for group in zipped if group[0] in axes]
+    joined = {name for group in groups for name in group}
+    factors: list[list[dict[str, Any]]] = [
+        [dict(zip(group, values, strict=True)) for values in zip(*(axes[n] for n in group), strict=True)]
+        for group in groups
+    ]
+    factors += [[{name: value} for value in values] for name, values in axes.items() if name not in joined]
+    for parts in itertools.product(*factors):
+        yield {name: value for part in parts for name, value in part.items()}
+
+
+def _build(
+    block: Block, task: TaskSpec, point: dict[str, Any], budget: int | None, solved: _Size | None, place: str
+) -> ModelConfig | str:
+    """The configuration of one point, or the reason why there is none."""
+    fields = {name: value for name, value in point.items() if name not in ("k_e", "k_c")}
+    if solved is not None:
+        fields[solved.field] = 1
+    try:
+        if "k_c" in point:
+            fields["d_branch"] = max(1, round(point["k_c"] / point["d_tree"]))
+        if "k_e" in point:
+            fields["d_m"] = _nearest_d_m(block.architecture, {**fields, "d_m": 1}, task, point["k_e"])
+        config = MODEL_CONFIGS[block.architecture](n_in=task.n_in, n_out=task.n_out, **fields)
+        if solved is None or budget is None:
+            return config
+        return replace(config, **{solved.field: _solve(solved, config, budget)})
+    except ConfigError as error:
+        raise GridError(f"{place}model.{error}") from error
+    except BudgetError as error:
+        return str(error)
+
+
+def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e: int) -> int:
+    """The d_m whose k_e is nearest to the one asked for, on a ratio scale; k_e rises with d_m."""
+    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **{"n_rec": 1, "d_branch": 1, **fields})
+
+    def achieved(d_m: int) -> float:
+        return _counts(replace(base, d_m=d_m)).k_e
+
+    low, high = 1, 2
+    while achieved(high) < k_e and high < _LARGEST_TARGET:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if achieved(middle) < k_e else (low, middle)
+    return min((low, high), key=lambda d_m: max(achieved(d_m) / k_e, k_e / achieved(d_m)))
+
+
+@lru_cache(maxsize=100_000)
+def _solve(size: _Size, config: ModelConfig, budget: int) -> int:
+    return size.solve(config, budget)
+
+
+@lru_cache(maxsize=100_000)
+def _counts(config: ModelConfig) -> Counts:
+    return counts(config)
+
+
+def _outside(
+    limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts
+) -> str | None:
+    for name, (low, high) in limits.items():
+        value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
+        if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
+            return f"{name} = {value} is outside limits.{name} = [{low}, {high}]"
+    return None
+
+
+def _describe(row: PlanRow) -> str:
+    axes = ", ".join(f"{name} {value}" for name, value in row.axes.items() if name != "seed")
+    return f"budget {row.budget}, {axes}" if row.budget is not None else axes

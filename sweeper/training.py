@@ -1,0 +1,281 @@
+"""Train one trial from its spec, in this process: `train_trial(spec)`. No Ray here; a debugger works.
+
+Every random choice is a function of the spec's seed and the step, so a resumed trial goes on exactly as it would have.
+"""
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.network import build_network
+from model.state import detach_state, zero_rows
+from sweeper.errors import SweeperError
+from sweeper.trial import TrainingConfig, TrialSpec
+from tasks.loaders import Batch, Task, load_task
+from tasks.losses import MetricAccumulator, training_loss
+
+_MASK_STREAM, _RESET_STREAM = 1, 2
+
+
+class Diverged(SweeperError):
+    """The loss or a gradient is no longer finite."""
+
+
+class Stopped(SweeperError):
+    """The caller asked the trial to stop before its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Loss and metric of one split at one step."""
+
+    step: int
+    """Optimiser steps done."""
+    split: str
+    """`train`, `valid` or `test`."""
+    loss: float
+    """Mean loss, nats."""
+    metric: float
+    """The task's metric."""
+    learning_rate: float | None
+    """Learning rate at that step; None in the final evaluation."""
+    wall_s: float
+    """Wall time since the start of the attempt, seconds."""
+
+
+@dataclass(kw_only=True)
+class TrialProgress:
+    """What a trial has to show so far; filled in place, so that a failed trial keeps its curve."""
+
+    evaluations: list[Evaluation] = field(default_factory=list)
+    """Curve so far."""
+    final: dict[str, Evaluation] = field(default_factory=dict)
+    """Final evaluations by split."""
+    best: dict[str, Evaluation] = field(default_factory=dict)
+    """Evaluations by split at the step of the best validation metric."""
+    steps_done: int = 0
+    """Optimiser steps carried out."""
+    train_s: float = 0.0
+    """Wall time of the optimiser steps, seconds."""
+    data_name: str | None = None
+    """Name of the data that was read."""
+    data_sha256: str | None = None
+    """SHA-256 of that data."""
+    backend: str | None = None
+    """Implementation of the network that ran."""
+    device: str | None = None
+    """Device it ran on."""
+
+
+def train_trial(
+    spec: TrialSpec,
+    *,
+    progress: TrialProgress | None = None,
+    on_step: Callable[[int], bool] | None = None,
+    device: str = "cpu",
+) -> TrialProgress:
+    """Train and evaluate one trial.
+
+    Args:
+        spec: what to train.
+        progress: filled as the trial goes on; a new one when None.
+        on_step: called with the number of steps done; False stops the trial.
+        device: torch device.
+
+    Returns:
+        `progress`, with `final` and `best` evaluations of train, valid and test.
+
+    Raises:
+        Diverged: the loss or the gradient norm is not finite.
+        Stopped: `on_step` returned False.
+    """
+    progress = progress if progress is not None else TrialProgress()
+    return _Run(spec, progress, on_step or (lambda step: True), device).run()
+
+
+class _Run:
+    """One training run: network, optimiser, data and the carried state."""
+
+    def __init__(
+        self, spec: TrialSpec, progress: TrialProgress, on_step: Callable[[int], bool], device: str
+    ) -> None:
+        self.started = time.perf_counter()
+        self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
+        self.device = torch.device(device)
+        self.task: Task = load_task(spec.task, spec.task_options)
+        self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
+        self.network.to(self.device)
+        self.optimizer = make_optimizer(self.network, self.training)
+        self.state: Any = None
+        self.best_weights: dict[str, Tensor] | None = None
+        progress.data_name, progress.data_sha256 = self.task.data_name, self.task.data_sha256
+        progress.backend, progress.device = self.network.backend_name, str(self.device)
+
+    def run(self) -> TrialProgress:
+        running = MetricAccumulator(self.task.spec)
+        for step in range(self.training.steps):
+            began = time.perf_counter()
+            self.train_step(step, running)
+            self.progress.train_s += time.perf_counter() - began
+            self.progress.steps_done = step + 1
+            if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
+                self.record("train", running.result(), learning_rate_at(step, self.training))
+                running = MetricAccumulator(self.task.spec)
+                self.validate(step)
+            if not self.on_step(step + 1):
+                raise Stopped(f"stopped at step {step + 1} of {self.training.steps}")
+        self.evaluate_at_end()
+        return self.progress
+
+    def train_step(self, step: int, running: MetricAccumulator) -> None:
+        training, task = self.training, self.task.spec
+        self.network.train()
+        batch = _to(
+            self.task.train_batch(step, seed=self.spec.seed, batch_size=training.batch_size, length=training.length),
+            self.device,
+        )
+        torch.manual_seed(_stream_seed(self.spec.seed, step, _MASK_STREAM))  # dropout masks
+        output = self.network(batch.x, self.carried_state(step, batch))
+        loss = training_loss(task, output.logits, batch, label_smoothing=training.label_smoothing)
+        loss = loss + training.reg_mlp * output.mlp_out_magnitude + training.reg_activity * output.population_activity
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
+        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
+            raise Diverged(f"loss {loss.item()}, gradient norm {norm.item()} at step {step + 1} of {training.steps}")
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, training)
+        self.optimizer.step()
+        running.update(output.logits.detach(), batch)
+        self.state = detach_state(output.state) if task.carry_state else None
+
+    def carried_state(self, step: int, batch: Batch) -> Any:
+        """The state to start a segment from: single rows are reset with a probability that falls over training."""
+        if self.state is None or batch.starts_fresh:
+            return None
+        generator = torch.Generator().manual_seed(_stream_seed(self.spec.seed, step, _RESET_STREAM))
+        reset = torch.rand(batch.x.shape[0], generator=generator) < reset_probability(step, self.training)
+        return zero_rows(self.state, reset.to(self.device))
+
+    def validate(self, step: int) -> None:
+        result = self.evaluate("valid", self.training.eval_batches)
+        evaluation = self.record("valid", result, learning_rate_at(step, self.training))
+        best = self.progress.best.get("valid")
+        if best is None or _is_better(evaluation.metric, best.metric, self.task.spec.direction):
+            self.progress.best["valid"] = evaluation
+            self.best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+
+    def evaluate_at_end(self) -> None:
+        """Evaluate all splits with the last weights and with those of the best validation."""
+        training, best_step = self.training, self.progress.best["valid"].step
+        self.progress.final = self.evaluate_splits(training.steps)
+        if best_step == training.steps:
+            self.progress.best = self.progress.final
+            return
+        assert self.best_weights is not None
+        self.network.load_state_dict(self.best_weights)
+        self.progress.best = self.evaluate_splits(best_step)
+
+    def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
+        results = {}
+        for split in ("valid", "test", "train"):  # train is cut to the size of valid: it may be hundreds of times longer
+            batches = self.training.final_eval_batches
+            if split == "train" and batches is None:
+                batches = self.valid_batches
+            results[split] = self.record(split, self.evaluate(split, batches), None, step=step)
+        return results
+
+    @torch.no_grad()
+    def evaluate(self, split: str, max_batches: int | None) -> dict[str, float]:
+        self.network.eval()
+        metrics, state, count = MetricAccumulator(self.task.spec), None, 0
+        for batch in self.eval_batches(split, max_batches):
+            output = self.network(batch.x, None if batch.starts_fresh else state)
+            state = output.state if self.task.spec.carry_state else None
+            metrics.update(output.logits, batch)
+            count += 1
+        if split == "valid":
+            self.valid_batches = count
+        result = metrics.result()
+        if not math.isfinite(result["loss"]):
+            raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
+        return result
+
+    def eval_batches(self, split: str, max_batches: int | None) -> Iterator[Batch]:
+        training = self.training
+        for batch in self.task.eval_batches(
+            split, batch_size=training.eval_batch_size, length=training.length, max_batches=max_batches
+        ):
+            yield _to(batch, self.device)
+
+    def record(
+        self, split: str, result: dict[str, float], learning_rate: float | None, *, step: int | None = None
+    ) -> Evaluation:
+        evaluation = Evaluation(
+            step=self.progress.steps_done if step is None else step,
+            split=split,
+            loss=result["loss"],
+            metric=result[self.task.spec.metric],
+            learning_rate=learning_rate,
+            wall_s=time.perf_counter() - self.started,
+        )
+        if learning_rate is not None:
+            self.progress.evaluations.append(evaluation)
+        return evaluation
+
+
+def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
+    if training.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
+    return torch.optim.Adamax(network.parameters(), lr=training.learning_rate)
+
+
+def learning_rate_at(step: int, training: TrainingConfig) -> float:
+    """Learning rate of the optimiser step that follows `step` steps: linear warm-up, then cosine to 0 or constant."""
+    warmup = training.warmup_steps
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    if training.schedule == "constant":
+        return training.learning_rate
+    share = (step - warmup) / max(1, training.steps - warmup)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def reset_probability(step: int, training: TrainingConfig) -> float:
+    """Probability that a row's carried state is reset before a segment: half a cosine (elm-network.md, "Enwik8")."""
+    share = min(1.0, step / training.reset_steps)
+    return training.reset_end + (training.reset_start - training.reset_end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def peak_memory_bytes(device: str | None) -> int:
+    """Peak memory of this process so far: resident, or on the GPU where the trial ran on one."""
+    if device is not None and device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated())
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _stream_seed(seed: int, step: int, stream: int) -> int:
+    """A seed for one kind of random choice at one step; distinct for distinct arguments (splitmix64 finaliser)."""
+    value = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + stream * 0x94D049BB133111EB) & (2**64 - 1)
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+    return (value ^ (value >> 31)) >> 1
+
+
+def _is_better(value: float, best: float, direction: str) -> bool:
+    return value < best if direction == "min" else value > best
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch to a device."""
+    if device.type == "cpu":
+        return batch
+    weight = None if batch.weight is None else batch.weight.to(device)
+    return batch._replace(x=batch.x.to(device), y=batch.y.to(device), weight=weight)

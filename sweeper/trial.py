@@ -1,0 +1,162 @@
+"""What one trial is: model, task, training settings and seed, and the content hash that names it."""
+
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from model.config import MODEL_CONFIGS, ModelConfig
+from sweeper.errors import GridError, unknown_name
+
+HASH_SCHEME = 1
+"""Raised whenever `canonical` changes; ids of different schemes are never compared."""
+
+OPTIMIZERS = ("adam", "adamax")
+SCHEDULES = ("cosine", "constant")
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How one trial is trained. Defaults follow the published Enwik8 recipe (elm-network.md, "Published settings")."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 8
+    """Sequences per step."""
+    length: int = 100
+    """Time steps per sequence (per segment where the state is carried over)."""
+    optimizer: str = "adam"
+    """`adam` (Enwik8, NeuronIO) or `adamax` (SHD-Adding)."""
+    learning_rate: float = 5e-4
+    """Peak learning rate."""
+    warmup_steps: int = 100
+    """Linear warm-up from 0, in steps."""
+    schedule: str = "cosine"
+    """After the warm-up: `cosine` to 0 at the last step, or `constant`."""
+    clip_norm: float = 1.0
+    """Gradients are clipped to this global norm."""
+    label_smoothing: float = 0.0
+    """Share of the target probability spread evenly over the classes, in training only."""
+    reg_mlp: float = 0.01
+    """Weight of the L2 penalty on the MLP output of the recurrent layer, in training only."""
+    reg_activity: float = 1.0
+    """Weight of the L1 penalty on the activity of the recurrent layer, in training only."""
+    reset_start: float = 1.0
+    """Probability at step 0 that a carried state is reset before a segment (tasks that carry their state)."""
+    reset_end: float = 0.01
+    """Probability after `reset_steps`, approached along a half cosine."""
+    reset_steps: int = 40_000
+    """Steps over which the reset probability falls."""
+    eval_every: int = 250
+    """Steps between validations."""
+    eval_batches: int | None = 20
+    """Batches per validation while training; null means the whole split."""
+    final_eval_batches: int | None = None
+    """Batches per split in the final evaluation; null means the whole split."""
+    eval_batch_size: int = 32
+    """Sequences per evaluation batch; its own number because the streams of a carried state depend on it."""
+    dtype: str = "float32"
+    """Floating-point type of weights and activity."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "length", "eval_every", "eval_batch_size", "reset_steps"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+        for name in ("reg_mlp", "reg_activity", "warmup_steps"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        for name in ("label_smoothing", "reset_start", "reset_end"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "between 0 and 1")
+        for name in ("eval_batches", "final_eval_batches"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "at least 1, or null for the whole split")
+        for name, valid in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+            if getattr(self, name) not in valid:
+                raise GridError(unknown_name(f"training.{name}", getattr(self, name), valid))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """One trial: everything that decides its numbers."""
+
+    task: str
+    """Task name."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """The task's options as given in the grid, such as `data` and `alphabet`."""
+    architecture: str = "elm"
+    """Which class of network; a key of `model.config.MODEL_CONFIGS`."""
+    model: ModelConfig
+    """Sizes and constants of the network."""
+    training: TrainingConfig
+    """How it is trained."""
+    seed: int
+    """Seeds wiring, weights and data order."""
+
+    @property
+    def canonical(self) -> str:
+        """The spec as JSON with sorted keys; equal specs give equal text."""
+        content = {"scheme": HASH_SCHEME, **asdict(self), "task_options": dict(self.task_options)}
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def trial_id(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of `canonical`."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+
+
+def spec_from_canonical(text: str) -> TrialSpec:
+    """The spec whose `canonical` text this is.
+
+    Raises:
+        GridError: the text was made by another hash scheme.
+    """
+    content = json.loads(text)
+    if content.pop("scheme") != HASH_SCHEME:
+        raise GridError(f"a stored spec has another hash scheme than {HASH_SCHEME}: {text[:80]}")
+    model = MODEL_CONFIGS[content["architecture"]](**content.pop("model"))
+    return TrialSpec(model=model, training=TrainingConfig(**content.pop("training")), **content)
+
+
+def typed_value(config: type, name: str, value: object, place: str) -> Any:
+    """Check `value` against the annotation of field `name` of a config class and return it in that type.
+
+    YAML reads ``1e-3`` as text and ``1`` as an integer where a fraction is meant; both are put right here.
+
+    Raises:
+        GridError: the value is of another type; the message names `place`.
+    """
+    annotation = typing.get_type_hints(config)[name]
+    options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    if value is None and type(None) in options:
+        return None
+    if float in options and not isinstance(value, bool):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            pass
+    for option in (bool, int, str):
+        if option in options and type(value) is option:
+            return value
+    if int in options and isinstance(value, float | str):
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if number.is_integer():
+            return int(number)
+    wanted = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
+    raise GridError(f"{place}: expected {wanted}, got {value!r}")
+
+
+def field_names(config: type) -> list[str]:
+    """Names of a config class's fields, in order."""
+    return [f.name for f in fields(config)]
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise GridError(f"training.{name}: must be {wanted}, got {value!r}")
