@@ -90,8 +90,8 @@ class Snapshot:
     """Trials held by lanes."""
     queued: int
     """Trials waiting."""
-    work_done: float
-    """Work of the trials done."""
+    work_total: float
+    """Work of all trials."""
     work_left: float
     """Work of the trials waiting or running, less the reported progress of the running ones."""
     busy_s: float
@@ -205,7 +205,7 @@ class Broker:
             statuses=dict(self._statuses),
             running=sum(len(s.held) for s in self._lanes.values()),
             queued=len(self._queue),
-            work_done=self._work_done,
+            work_total=self._all_work,
             work_left=max(0.0, self._all_work - self._work_done - partial),
             busy_s=self._busy_s,
             best=self._best,
@@ -226,7 +226,9 @@ class Broker:
         if report.trial_id in self._done:  # a lane thought dead came back; its rows are the same
             return
         self._done.add(report.trial_id)
-        self._queue = deque(a for a in self._queue if a.trial_id != report.trial_id) if self._lost_times else self._queue
+        self._queue = (
+            deque(a for a in self._queue if a.trial_id != report.trial_id) if self._lost_times else self._queue
+        )
         self._statuses[report.status] += 1
         self._work_done += self._work[report.trial_id]
         self._busy_s += report.wall_s

@@ -1,7 +1,11 @@
 """Errors meant for people: one line that names the place, the value and the valid choices."""
 
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import NoReturn
+
+import click
 
 
 class SweeperError(Exception):
@@ -28,3 +32,29 @@ def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
     near = get_close_matches(str(name), choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{what}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
+
+
+def run_command(command: click.Command) -> NoReturn:
+    """Run a click command; errors become one line on stderr and exit code 1 (usage errors: 2).
+
+    With --debug the traceback is shown.
+    """
+    debug = "--debug" in sys.argv
+    try:
+        code = command.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except (SweeperError, ValueError, OSError) as error:  # our packages' errors for people are ValueErrors
+        if debug:
+            raise
+        click.echo(f"Error: {_one_line(error)}", err=True)
+        sys.exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

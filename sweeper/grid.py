@@ -211,7 +211,9 @@ def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> t
     result = []
     for i, group in enumerate(groups):
         if not isinstance(group, list) or len(group) < 2:
-            raise GridError(f"{place}[{i}]: expected a list of two or more settings that advance together, got {group!r}")
+            raise GridError(
+                f"{place}[{i}]: expected a list of two or more settings that advance together, got {group!r}"
+            )
         for name in group:
             if name not in axes:
                 raise GridError(unknown_name(f"{place}[{i}]", name, axes))
@@ -228,7 +230,11 @@ def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | 
     _check_keys(f"{place}.", settings, valid)
     limits = {}
     for name, pair in settings.items():
-        if not isinstance(pair, list) or len(pair) != 2 or not all(p is None or isinstance(p, int | float) for p in pair):
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(p is None or isinstance(p, int | float) for p in pair)
+        ):
             raise GridError(f"{place}.{name}: expected [lowest, highest] with null for no limit, got {pair!r}")
         limits[name] = (pair[0], pair[1])
     return limits

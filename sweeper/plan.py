@@ -139,8 +139,8 @@ def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
 
 def _size_to_solve(block: Block, place: str) -> _Size | None:
     """Which size follows from the budget; None where all are given."""
+    sizes: tuple[_Size, ...] = _SIZES
     if block.architecture == "elm":
-        sizes = _SIZES
         if "d_tree" not in block.model:
             raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
     else:
@@ -193,7 +193,8 @@ def _build(
         config = MODEL_CONFIGS[block.architecture](n_in=task.n_in, n_out=task.n_out, **fields)
         if solved is None or budget is None:
             return config
-        return replace(config, **{solved.field: _solve(solved, config, budget)})
+        sizes: dict[str, Any] = {solved.field: _solve(solved, config, budget)}
+        return replace(config, **sizes)
     except ConfigError as error:
         raise GridError(f"{place}model.{error}") from error
     except BudgetError as error:
@@ -226,9 +227,7 @@ def _counts(config: ModelConfig) -> Counts:
     return counts(config)
 
 
-def _outside(
-    limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts
-) -> str | None:
+def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts) -> str | None:
     for name, (low, high) in limits.items():
         value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):

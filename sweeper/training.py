@@ -7,7 +7,6 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,11 +15,13 @@ from torch import Tensor, nn
 from model.network import build_network
 from model.state import detach_state, zero_rows
 from sweeper.errors import SweeperError
+from sweeper.progress import Evaluation, TrialProgress
 from sweeper.trial import TrainingConfig, TrialSpec
-from tasks.loaders import Batch, Task, load_task
+from tasks.loaders import Batch, Split, Task, load_task
 from tasks.losses import MetricAccumulator, training_loss
 
 _MASK_STREAM, _RESET_STREAM = 1, 2
+_FINAL_SPLITS: tuple[Split, ...] = ("valid", "test", "train")
 
 
 class Diverged(SweeperError):
@@ -29,48 +30,6 @@ class Diverged(SweeperError):
 
 class Stopped(SweeperError):
     """The caller asked the trial to stop before its end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """Loss and metric of one split at one step."""
-
-    step: int
-    """Optimiser steps done."""
-    split: str
-    """`train`, `valid` or `test`."""
-    loss: float
-    """Mean loss, nats."""
-    metric: float
-    """The task's metric."""
-    learning_rate: float | None
-    """Learning rate at that step; None in the final evaluation."""
-    wall_s: float
-    """Wall time since the start of the attempt, seconds."""
-
-
-@dataclass(kw_only=True)
-class TrialProgress:
-    """What a trial has to show so far; filled in place, so that a failed trial keeps its curve."""
-
-    evaluations: list[Evaluation] = field(default_factory=list)
-    """Curve so far."""
-    final: dict[str, Evaluation] = field(default_factory=dict)
-    """Final evaluations by split."""
-    best: dict[str, Evaluation] = field(default_factory=dict)
-    """Evaluations by split at the step of the best validation metric."""
-    steps_done: int = 0
-    """Optimiser steps carried out."""
-    train_s: float = 0.0
-    """Wall time of the optimiser steps, seconds."""
-    data_name: str | None = None
-    """Name of the data that was read."""
-    data_sha256: str | None = None
-    """SHA-256 of that data."""
-    backend: str | None = None
-    """Implementation of the network that ran."""
-    device: str | None = None
-    """Device it ran on."""
 
 
 def train_trial(
@@ -102,9 +61,7 @@ def train_trial(
 class _Run:
     """One training run: network, optimiser, data and the carried state."""
 
-    def __init__(
-        self, spec: TrialSpec, progress: TrialProgress, on_step: Callable[[int], bool], device: str
-    ) -> None:
+    def __init__(self, spec: TrialSpec, progress: TrialProgress, on_step: Callable[[int], bool], device: str) -> None:
         self.started = time.perf_counter()
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device = torch.device(device)
@@ -184,7 +141,11 @@ class _Run:
 
     def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
         results = {}
-        for split in ("valid", "test", "train"):  # train is cut to the size of valid: it may be hundreds of times longer
+        for split in (
+            "valid",
+            "test",
+            "train",
+        ):  # train is cut to the size of valid: it may be hundreds of times longer
             batches = self.training.final_eval_batches
             if split == "train" and batches is None:
                 batches = self.valid_batches
@@ -192,7 +153,7 @@ class _Run:
         return results
 
     @torch.no_grad()
-    def evaluate(self, split: str, max_batches: int | None) -> dict[str, float]:
+    def evaluate(self, split: Split, max_batches: int | None) -> dict[str, float]:
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -207,7 +168,7 @@ class _Run:
             raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
         return result
 
-    def eval_batches(self, split: str, max_batches: int | None) -> Iterator[Batch]:
+    def eval_batches(self, split: Split, max_batches: int | None) -> Iterator[Batch]:
         training = self.training
         for batch in self.task.eval_batches(
             split, batch_size=training.eval_batch_size, length=training.length, max_batches=max_batches

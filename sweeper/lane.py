@@ -1,0 +1,226 @@
+"""A lane: a long-lived process that pulls trials, trains them and writes their rows. Knows no executor.
+
+Rows are written before a trial is reported to the broker, so what the broker counts as done is on disk.
+"""
+
+import threading
+import time
+import traceback as traceback_module
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+import torch
+
+from sweeper.broker import Assignment, Pull, Report
+from sweeper.progress import TrialProgress
+from sweeper.record import Outcome, attempt_record, curve_records, trial_record
+from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, AttemptRecord, CurveRecord, TrialRecord
+from sweeper.store import ResultsStore
+from sweeper.training import Diverged, Stopped, peak_memory_bytes, train_trial
+
+HEARTBEAT_S = 2.0
+WAIT_S = 0.5
+FLUSH_S = 1.0
+"""Finished trials wait at most this long for company before their rows are written."""
+
+
+class BrokerGoneError(Exception):
+    """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
+
+
+class BrokerClient(Protocol):
+    """The broker as a lane sees it."""
+
+    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
+        """See `Broker.pull`. Raises `BrokerGoneError`."""
+
+    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
+        """See `Broker.heartbeat`. Raises `BrokerGoneError`."""
+
+
+class Trainer(Protocol):
+    """What a lane runs for one assignment; replaced in tests by trials of a known law."""
+
+    def __call__(self, assignment: Assignment, progress: TrialProgress, on_step: "StepHook", device: str) -> None:
+        """Fill `progress`; raise to fail."""
+
+
+class StepHook(Protocol):
+    """Called by training after each step."""
+
+    def __call__(self, step: int) -> bool:
+        """Take the number of steps done; False stops the trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneConfig:
+    """What every lane of a launch needs to know."""
+
+    store_uri: str
+    """Where rows go; absolute."""
+    lane_prefix: str
+    """Lanes are named `<prefix>-0`, `<prefix>-1`, ...; unique per launch, so that two launches never write one file."""
+    code_version: str
+    """Recorded in every row."""
+    device: str = "cpu"
+    """torch device of the trials."""
+    threads: int = 1
+    """torch threads of one trial."""
+
+
+def train_assignment(assignment: Assignment, progress: TrialProgress, on_step: StepHook, device: str) -> None:
+    """The real trainer: `sweeper.training.train_trial`."""
+    train_trial(assignment.spec, progress=progress, on_step=on_step, device=device)
+
+
+def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
+    """Pull and run trials until the broker has no more.
+
+    Args:
+        broker: where trials come from.
+        name: this lane.
+        config: shared by all lanes.
+        trainer: what to do with an assignment.
+
+    Returns:
+        Number of trials run.
+    """
+    torch.set_num_threads(config.threads)
+    writer = _Writer(ResultsStore.create(config.store_uri), name)
+    incarnation, ran = uuid.uuid4().hex, 0
+    with _Pulse(broker, name, incarnation) as pulse:
+        try:
+            while True:
+                pulled = broker.pull(name, incarnation, writer.take_reports())
+                if not pulled.assignments and not pulled.wait:
+                    return ran
+                if not pulled.assignments:
+                    time.sleep(WAIT_S)
+                for assignment in pulled.assignments:
+                    pulse.begin(assignment)
+                    writer.add(*run_trial(assignment, name, config, pulse.on_step, trainer))
+                    ran += 1
+                writer.flush()
+        except (BrokerGoneError, Stopped):
+            writer.flush()
+            return ran
+
+
+def run_trial(
+    assignment: Assignment, lane: str, config: LaneConfig, on_step: StepHook, trainer: Trainer = train_assignment
+) -> tuple[TrialRecord, list[CurveRecord], AttemptRecord]:
+    """Run one trial and turn whatever happens to it into rows.
+
+    Raises:
+        Stopped: `on_step` stopped the trial; it has no rows and is run anew later.
+    """
+    progress = TrialProgress()
+    started_at, cpu_began = datetime.now(UTC), time.process_time()
+    status, reason, trace = FINISHED, None, None
+    try:
+        trainer(assignment, progress, on_step, config.device)
+    except Stopped:
+        raise
+    except Diverged as error:
+        status, reason = DIVERGED, str(error)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        status, reason, trace = OUT_OF_MEMORY, _one_line(error), traceback_module.format_exc()
+    except Exception as error:  # the border of a trial: one that raises becomes a row and must not stop the others
+        status, reason, trace = FAILED, _one_line(error), traceback_module.format_exc()
+    outcome = Outcome(
+        status=status,
+        reason=reason,
+        traceback=trace,
+        started_at=started_at,
+        ended_at=datetime.now(UTC),
+        lane=lane,
+        code_version=config.code_version,
+        cpu_s=time.process_time() - cpu_began,
+        peak_memory_bytes=peak_memory_bytes(progress.device),
+    )
+    return (
+        trial_record(assignment, outcome, progress),
+        curve_records(assignment, progress.evaluations),
+        attempt_record(assignment, outcome),
+    )
+
+
+class _Writer:
+    """Buffers rows of very short trials and writes them at least every `FLUSH_S` seconds."""
+
+    def __init__(self, store: ResultsStore, lane: str) -> None:
+        self._store, self._lane = store, lane
+        self._trials: list[TrialRecord] = []
+        self._curves: list[CurveRecord] = []
+        self._attempts: list[AttemptRecord] = []
+        self._reports: list[Report] = []
+        self._flushed = time.monotonic()
+
+    def add(self, trial: TrialRecord, curves: list[CurveRecord], attempt: AttemptRecord) -> None:
+        self._trials.append(trial)
+        self._curves += curves
+        self._attempts.append(attempt)
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write everything; final rows last, since they are what marks a trial as done."""
+        self._store.write("curves", self._curves, writer=self._lane)
+        self._store.write("attempts", self._attempts, writer=self._lane)
+        self._store.write("trials", self._trials, writer=self._lane)
+        self._reports += [
+            Report(trial_id=t.trial_id, status=t.status, reason=t.reason, metric=t.final_valid_metric, wall_s=t.wall_s)
+            for t in self._trials
+        ]
+        self._trials, self._curves, self._attempts = [], [], []
+        self._flushed = time.monotonic()
+
+    def take_reports(self) -> list[Report]:
+        reports, self._reports = self._reports, []
+        return reports
+
+
+class _Pulse:
+    """Sends heartbeats from a thread of its own, so that a long step is not taken for a dead lane."""
+
+    def __init__(self, broker: BrokerClient, lane: str, incarnation: str) -> None:
+        self._broker, self._lane, self._incarnation = broker, lane, incarnation
+        self._assignment: Assignment | None = None
+        self._step = 0
+        self._broker_gone = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "_Pulse":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def begin(self, assignment: Assignment) -> None:
+        self._assignment, self._step = assignment, 0
+
+    def on_step(self, step: int) -> bool:
+        self._step = step
+        return not self._broker_gone
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            assignment = self._assignment
+            if assignment is not None:
+                share = min(1.0, self._step / assignment.spec.training.steps)
+                try:
+                    self._broker.heartbeat(self._lane, self._incarnation, assignment.trial_id, share)
+                except BrokerGoneError:
+                    self._broker_gone = True
+                    return
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,138 @@
+"""Lanes as long-lived Ray Tune trials, fed by a broker actor: Ray places, restarts and survives; we count trials.
+
+One Tune trial is one lane, not one of our trials: Tune costs seconds per trial of its own, a pull costs milliseconds.
+Tune's state is thrown away; the results store is the only ledger.
+"""
+
+import logging
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+os.environ.update(  # read when ray is imported
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_USAGE_STATS_ENABLED="0",
+)
+
+import ray
+from ray import tune
+from ray.exceptions import RayError
+
+from sweeper.broker import Assignment, Broker, Loss, Pull, Report, Snapshot
+from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
+from sweeper.monitor import Monitor
+
+_NAMESPACE = "elm-sweeper"
+_MAX_LANE_RESTARTS = 20
+_OBJECT_STORE_BYTES = 100 * 1024**2
+"""Nothing large travels through Ray: specs and reports only."""
+
+
+def run_on_ray(
+    assignments: Sequence[Assignment],
+    *,
+    lanes: int,
+    config: LaneConfig,
+    monitor: Monitor,
+    direction: str,
+    trainer: Trainer = train_assignment,
+) -> None:
+    """Run assignments on lanes under Ray Tune, on a local Ray instance, until all are done, drained or lanes give up.
+
+    Args:
+        assignments: what to run, in order.
+        lanes: number of lanes, one CPU each.
+        config: shared by all lanes.
+        monitor: shows progress and passes on Ctrl-C.
+        direction: `min` or `max`, for the best trial of the progress line.
+        trainer: what a lane does with an assignment.
+
+    Raises:
+        RayError, RuntimeError, tune.TuneError: Ray or Tune itself failed; what is stored is safe.
+    """
+    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    lanes = min(lanes, len(assignments))
+    ray.init(
+        address="local",
+        num_cpus=lanes,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        namespace=_NAMESPACE,
+    )
+    try:
+        name = f"broker-{uuid.uuid4().hex[:8]}"
+        actor = (
+            ray.remote(num_cpus=0, max_concurrency=1)(Broker)
+            .options(name=name)
+            .remote(assignments, direction=direction)
+        )
+        with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):
+            tuner = tune.Tuner(
+                tune.with_resources(tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer), {"cpu": 1}),
+                param_space={"broker": name, "lane": tune.grid_search(list(range(lanes)))},
+                run_config=tune.RunConfig(
+                    name="lanes",
+                    storage_path=scratch,
+                    failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
+                    verbose=0,
+                ),
+            )
+            tuner.fit()
+    finally:
+        ray.shutdown()
+
+
+ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tune.TuneError)
+"""What `run_on_ray` raises when Ray or Tune fails as a whole."""
+
+
+def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
+    client = _Client(ray.get_actor(config["broker"], namespace=_NAMESPACE))
+    return {"ran": run_lane(client, f"{lane_config.lane_prefix}-{config['lane']}", lane_config, trainer)}
+
+
+class _Client:
+    """The broker actor as a lane sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call(self._actor.pull, lane, incarnation, reports)
+        return pulled
+
+    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
+        return bool(self._call(self._actor.heartbeat, lane, incarnation, trial_id, progress))
+
+    @staticmethod
+    def _call(method: Any, *arguments: Any) -> Any:
+        try:
+            return ray.get(method.remote(*arguments))
+        except ray.exceptions.RayActorError as error:
+            raise BrokerGoneError(str(error)) from error
+
+
+class _Handle:
+    """The broker actor as the launcher sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def snapshot(self) -> Snapshot:
+        snapshot: Snapshot = ray.get(self._actor.snapshot.remote())
+        return snapshot
+
+    def drain(self) -> None:
+        ray.get(self._actor.drain.remote())
+
+    def take_losses(self) -> list[Loss]:
+        losses: list[Loss] = ray.get(self._actor.take_losses.remote())
+        return losses
