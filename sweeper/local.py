@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -38,7 +39,7 @@ def run_on_processes(
     broker = _Locked(Broker(assignments, direction=direction))
     authkey = os.urandom(32)
     server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-    threading.Thread(target=server.serve_forever, name="broker", daemon=True).start()
+    threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
     context = multiprocessing.get_context("spawn")
 
     def start(index: int) -> BaseProcess:
@@ -58,6 +59,11 @@ def run_on_processes(
             for process in processes.values():
                 process.join()
             server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
+
+
+def _serve(server: Any) -> None:
+    with suppress(SystemExit):  # how serve_forever ends
+        server.serve_forever()
 
 
 def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[int], BaseProcess]) -> None:

@@ -70,7 +70,8 @@ class Monitor:
         if number == signal.SIGTERM or self._interrupts > 1:
             raise KeyboardInterrupt
         self._console.print(
-            "Stopping: the running trials are finished and stored. Ctrl-C again stops at once; both can be resumed."
+            "Stopping: the running trials are finished and stored. Ctrl-C again stops at once; both can be resumed.",
+            soft_wrap=True,
         )
 
     def _watch(self, handle: BrokerHandle) -> None:

@@ -19,22 +19,12 @@ _FILE_WIDTH = 200
 
 def print_plan(plan: Plan, status: SweepStatus | None) -> None:
     """Print a plan as a table, then its totals and, where a store is given, what it already holds."""
-    console = Console()
-    table = Table(title=f"{plan.name}: {len(plan.rows)} points")
-    for heading in (
-        "P asked",
-        "P achieved",
-        "n_rec",
-        "d_m",
-        "k_e",
-        "k_c",
-        "read-out",
-        "seed",
-        "steps",
-        "trial",
-        "state",
-    ):
-        table.add_column(heading, justify="left" if heading in ("trial", "state") else "right")
+    console = _console()
+    table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("P asked", "P", "n_rec", "d_m", "k_e", "k_c", "read-out", "seed", "steps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("state")
     for row in plan.rows:
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
         asked = "" if row.budget is None else f"{row.budget:,}"
@@ -67,7 +57,7 @@ def print_plan(plan: Plan, status: SweepStatus | None) -> None:
 
 def print_launch_start(grid: Grid, results: str) -> None:
     """Say what is about to happen."""
-    Console().print(f"{grid.name}: results go to {results}", highlight=False)
+    Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
 def print_launch(result: LaunchResult, results: str) -> None:
@@ -79,7 +69,7 @@ def print_launch(result: LaunchResult, results: str) -> None:
     if result.status.counts.get(MISSING):
         console.print("The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
-        console.print(f"Next: analysis fit-theory {results}", highlight=False)
+        console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
 
 
 def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
