@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from model.backends import Backend, choose_backend
 from model.config import ConfigError, ElmConfig
 from model.layer import DrawnLinear, ElmLayer, readout_config
-from model.reference import run_reference
 from model.state import ElmState
 
 
@@ -46,10 +46,11 @@ class DropoutMasks(NamedTuple):
 class ElmNetwork(nn.Module):
     """Recurrent layer of ELM neurons -> read-out layer of ELM neurons -> dense linear map."""
 
-    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype) -> None:
+    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: Backend) -> None:
         super().__init__()
         self.config = config
-        self.backend_name = "reference"
+        self.backend = backend
+        self.stacked = False
         self.hidden = ElmLayer(config, generator, dtype)
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
@@ -71,14 +72,22 @@ class ElmNetwork(nn.Module):
             keep_activity: whether to return `activity` and `mlp_out`.
 
         Raises:
-            InputError: x has another shape or type, an id outside the alphabet, or a value that is not finite.
+            InputError: x has another shape or type, an id outside the alphabet, a value that is not finite, or wants a
+                gradient that the back end does not give.
         """
         x = check_input(x, self.config.n_in, self.output.weight.dtype)
+        if x.requires_grad and self.backend_name != "reference":
+            raise InputError("x: gradients with respect to the input need the network built with backend='reference'")
         if state is None:
             state = self.zero_state(x.shape[0])
         if masks is None and self.training:
             masks = self.draw_masks(x.shape[0])
-        return Output(*run_reference(self, x, state, masks, keep_activity))
+        return Output(*self.backend.run(self, x, state, masks, keep_activity))
+
+    @property
+    def backend_name(self) -> str:
+        """How this network is run, to be recorded with its results."""
+        return self.backend.name
 
     def zero_state(self, batch_size: int) -> ElmState:
         """State before the first step: all zero."""
@@ -106,17 +115,25 @@ class ElmNetwork(nn.Module):
         )
 
 
-def build_network(config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32) -> ElmNetwork:
+def build_network(
+    config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
+) -> ElmNetwork:
     """Build the network that `config` describes; `seed` alone fixes its wiring and its weights.
 
+    Args:
+        config: the architecture.
+        seed: from 0 to 2**63 - 1.
+        dtype: precision of weights and arithmetic, torch.float32 or torch.float64.
+        backend: how to run it, one of `model.backends.BACKENDS`; "auto" takes the fastest there is.
+
     Raises:
-        ConfigError: the seed is no integer from 0 to 2**63 - 1, or dtype is neither float32 nor float64.
+        ConfigError: an argument has none of these values.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
-    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype)
+    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype, choose_backend(backend))
 
 
 def check_input(x: Tensor, n_in: int, dtype: torch.dtype) -> Tensor:
