@@ -110,7 +110,7 @@ _TEXT_OPTIONS = (
     Option(
         name="data",
         default="embedded",
-        help="'embedded' (enwiki-mini) or the path of any file, read as bytes",
+        help="'embedded' (enwiki-mini), 'real' (enwik8, downloaded once) or the path of any file, read as bytes",
     ),
     Option(
         name="alphabet",
@@ -133,7 +133,8 @@ _TEXT_OPTIONS = (
 )
 _LETTERS = 27
 # Distinct bytes of the pinned files; the loader compares them with the data.
-_BYTE_SYMBOLS = {"enwiki-mini": 201}
+_BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
+_TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
 # Test bits per character of the order-1 Witten-Bell model of tasks.ngram, trained on the train split.
 _ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
 
@@ -163,8 +164,9 @@ def _text_spec(options: Options, place: _Place) -> TaskSpec:
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: _Place) -> tuple[str, int]:
     """Returns the name of the source and its number of symbols."""
-    if data == "embedded":
-        return "enwiki-mini", _LETTERS if letters else _BYTE_SYMBOLS["enwiki-mini"] - drop
+    if data in _TEXT_SOURCES:
+        name = _TEXT_SOURCES[data]
+        return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop
     from tasks.corpus import open_text  # only a user's file needs the cache directory
 
     text = open_text(data, cache_dir=place.cache_dir, where=f"{place.where}.data")
