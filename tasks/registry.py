@@ -93,6 +93,14 @@ _ALL = (
         ),
     ),
     DataSet(
+        name="shd-mini",
+        summary="960 spoken digits in English and German from speech synthesisers, through the cochlea model of SHD",
+        tasks=("shd", "shd_adding"),
+        kind="embedded",
+        licence="MIT, like this software (the output of espeak-ng and flite is not bound by their licences)",
+        citation="this software; cochlea: Cramer et al. 2020; speech: espeak-ng 1.51 and flite 2.2",
+    ),
+    DataSet(
         name="shd",
         summary="Spiking Heidelberg Digits: 10,420 spoken digits in English and German as spikes of 700 channels",
         tasks=("shd", "shd_adding"),
