@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.batch import Batch, Split, Task
+from tasks.images import load_images
+from tasks.listops import load_listops
 from tasks.options import OptionValue
 from tasks.shd import load_shd, load_shd_adding
 from tasks.spec import TaskSpec, canonical_options, task_spec
@@ -17,7 +19,13 @@ class _Loader(Protocol):
     ) -> Task: ...
 
 
-_LOADERS: dict[str, _Loader] = {"text": TextTask, "shd": load_shd, "shd_adding": load_shd_adding}
+_LOADERS: dict[str, _Loader] = {
+    "text": TextTask,
+    "shd": load_shd,
+    "shd_adding": load_shd_adding,
+    "images": load_images,
+    "listops": load_listops,
+}
 __all__ = ["Batch", "Split", "Task", "load_task"]
 
 
