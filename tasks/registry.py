@@ -93,6 +93,14 @@ _ALL = (
         ),
     ),
     DataSet(
+        name="shd-mini",
+        summary="960 spoken digits in English and German from speech synthesisers, through the cochlea model of SHD",
+        tasks=("shd", "shd_adding"),
+        kind="embedded",
+        licence="MIT, like this software (the output of espeak-ng and flite is not bound by their licences)",
+        citation="this software; cochlea: Cramer et al. 2020; speech: espeak-ng 1.51 and flite 2.2",
+    ),
+    DataSet(
         name="shd",
         summary="Spiking Heidelberg Digits: 10,420 spoken digits in English and German as spikes of 700 channels",
         tasks=("shd", "shd_adding"),
@@ -103,6 +111,41 @@ _ALL = (
             _shd_file("train", "d47c9825dee33347913e8ce0f2be08b0", "8e9877c85f29a28dd353ea6a54402667"),
             _shd_file("test", "3062a80ec0c5719404d5b02e166543b1", "207ad1295a0ab611e22d1734989c254e"),
         ),
+    ),
+    DataSet(
+        name="sdigits",
+        summary="1,797 hand-written digits of 8 x 8 pixels, shipped inside the scikit-learn wheel",
+        tasks=("images",),
+        kind="embedded",
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+        citation="Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, doi 10.24432/C50P49",
+    ),
+    DataSet(
+        name="cifar10",
+        summary="60,000 colour photographs of 32 x 32 pixels in 10 classes; read in grey, pixel by pixel",
+        tasks=("images",),
+        kind="download",
+        licence="none stated by the authors",
+        citation="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
+        files=(
+            RemoteFile(
+                name="cifar-10-python.tar.gz",
+                urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+                size=170_498_071,
+                digest="md5:c58f30108f718f92721af3b95e74349a",
+                packing="none",
+                unpacked="cifar-10-python.tar.gz",
+                unpacked_digest="md5:c58f30108f718f92721af3b95e74349a",
+            ),
+        ),
+    ),
+    DataSet(
+        name="listops-gen",
+        summary="nested expressions over digits, drawn by the rules of the Long Range Arena",
+        tasks=("listops",),
+        kind="generated",
+        licence="MIT, like this software",
+        citation="Nangia and Bowman 2018, ListOps; Tay et al. 2020, Long Range Arena",
     ),
 )
 DATA_SETS = {data_set.name: data_set for data_set in _ALL}

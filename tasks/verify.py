@@ -6,9 +6,15 @@ from pathlib import Path
 from tasks.corpus import check_packed_corpus
 from tasks.errors import DataError
 from tasks.fetch import digest_of, folder_of, note_of
+from tasks.images import read_digits
+from tasks.recordings import check_embedded_recordings
 from tasks.registry import DataSet, RemoteFile
 
-_EMBEDDED_CHECKS: dict[str, Callable[[], object]] = {"enwiki-mini": check_packed_corpus}
+_EMBEDDED_CHECKS: dict[str, Callable[[], object]] = {
+    "enwiki-mini": check_packed_corpus,
+    "shd-mini": check_embedded_recordings,
+    "sdigits": read_digits,
+}
 
 
 def problems(data_set: DataSet, cache_dir: str | Path | None = None) -> list[str]:
