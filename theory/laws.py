@@ -1,0 +1,65 @@
+"""The registry of laws: built-in ones by name, a user's own by entry point or by `path.py:name`.
+
+>>> sorted(LAWS)[:4]
+['broken_power_law', 'constant', 'cubic', 'effective_information']
+>>> get_law("effective_information", floor="additive").label
+'effective_information (power, additive floor, affine)'
+"""
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from theory.base import Law
+from theory.effective import EffectiveInformation
+from theory.errors import TheoryError, unknown
+from theory.rivals import BrokenPowerLaw, Constant, Polynomial, PowerLaw, SeparablePowerLaw
+
+ENTRY_POINTS = "elm_sweeper.laws"
+"""Entry-point group of laws that other distributions bring."""
+
+FACTORIES: dict[str, Callable[..., Law]] = {
+    "effective_information": EffectiveInformation,
+    "constant": Constant,
+    "quadratic": lambda **options: Polynomial(degree=2, **options),
+    "cubic": lambda **options: Polynomial(degree=3, **options),
+    "separable_power_law": SeparablePowerLaw,
+    "power_law": PowerLaw,
+    "broken_power_law": BrokenPowerLaw,
+}
+
+LAWS: dict[str, Law] = {name: factory() for name, factory in FACTORIES.items()}
+"""Every built-in law with its default options."""
+
+
+def get_law(name: str | Law, **options: Any) -> Law:
+    """Find a law.
+
+    Args:
+        name: A built-in name, the name of an entry point in the group "elm_sweeper.laws", "path/to/file.py:name", or a
+            law (returned as it is).
+        options: Passed to a built-in law, such as floor="additive" or link="boxcox".
+
+    Raises:
+        TheoryError: the name or an option is unknown; the message lists the choices.
+    """
+    if isinstance(name, Law):
+        return name
+    if name in FACTORIES:
+        try:
+            return FACTORIES[name](**options)
+        except TypeError as error:
+            choices = ", ".join(sorted(LAWS[name].options)) or "none"
+            raise TheoryError(f"law {name}: unknown option among {sorted(options)}; choose from: {choices}") from error
+    if options:
+        raise TheoryError(f"law {name}: takes no options, got {sorted(options)}")
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in found:
+        return _as_law(found[name].load(), name)
+    raise unknown("law", name, [*FACTORIES, *found, "path/to/file.py:name"])
+
+
+def _as_law(value: object, name: str) -> Law:
+    if isinstance(value, Law):
+        return value
+    raise TheoryError(f"law {name}: expected a theory.base.Law, got {type(value).__name__}")

@@ -1,0 +1,204 @@
+"""Findings about a fit, as sentences: what was found, what follows, what data would help."""
+
+import numpy as np
+
+from theory.data import number_rows
+from theory.problem import Problem
+from theory.result import FitResult, Starts, Status
+from theory.solver import Polished
+
+FLAT = 1e-6
+"""Cosine between residual and Jacobian below which the optimum counts as smooth and reached."""
+
+FEW_LEVELS = 3
+"""Levels per axis and budgets that a law with an exponent and a floor needs."""
+
+TIE = 2.0
+"""AICc differences below this are a tie."""
+
+
+def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Problem) -> list[Status]:
+    """Say whether the search converged and whether the starts agree."""
+    found: list[Status] = []
+    if best.gradient <= FLAT:
+        found.append(
+            _status(
+                "converged", "ok", f"Converged: the scaled gradient is {best.gradient:.1e} after a polish to 1e-12."
+            )
+        )
+    elif (kink := problem.law.scan(1)) is not None:
+        found.append(
+            _status(
+                "at_kink",
+                "note",
+                f"No further descent, but the gradient does not vanish (cosine {best.gradient:.1e}): "
+                f"the optimum sits on a kink of {kink[0]}, so its interval needs the bootstrap.",
+            )
+        )
+    else:
+        found.append(
+            _status(
+                "max_iterations",
+                "warning",
+                f"Not converged: the polish stopped after {best.evaluations} evaluations with a scaled "
+                f"gradient of {best.gradient:.1e}; use more starts, tighter bounds, or a law with fewer parameters.",
+            )
+        )
+    if non_finite:
+        found.append(
+            _status(
+                "non_finite", "note", f"{non_finite} of {starts.total} starts gave no finite value and were dropped."
+            )
+        )
+    if not problem.free:
+        return found
+    share = f"{starts.agreeing} of {starts.total} starts reached the best sum of squares"
+    gap = "" if starts.runner_up is None else f"; the next optimum is {100 * starts.runner_up:.3g} % worse"
+    if starts.agreeing < 2:
+        found.append(
+            _status(
+                "starts_disagree", "warning", f"Starts disagree: only {share}{gap}; raise starts or simplify the law."
+            )
+        )
+    else:
+        found.append(_status("starts_agree", "ok", f"{share}{gap}."))
+    return found
+
+
+def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
+    """Say what the fitted numbers cannot mean."""
+    found = [_bound_status(fit, name) for name in fit.free if _side(fit, name)]
+    for key, coefficients in fit.coefficients.items():
+        for item in fit.law.coefficients:
+            if item.sign and coefficients[item.name] == 0:
+                found.append(
+                    _status(
+                        "no_effect",
+                        "warning",
+                        f"{item.name} = 0 ({key}): with the required sign the law explains nothing here; "
+                        "the data contradict the direction of the effect.",
+                    )
+                )
+    if (
+        fit.aicc is not None
+        and constant_aicc is not None
+        and fit.p > len(fit.coefficients)
+        and fit.aicc > constant_aicc - TIE
+    ):
+        found.append(
+            _status(
+                "no_better_than_constant",
+                "warning",
+                f"No law beats the constant: AICc {fit.aicc:.1f} against {constant_aicc:.1f} "
+                "for a plain mean; the data show no dependence on the sizes.",
+            )
+        )
+    found += _floor_status(fit)
+    for name, prior in fit.given.priors.items():
+        found.append(
+            _status(
+                "prior_used",
+                "note",
+                f"{name} has a prior: centre {prior.mean:g}, sd {prior.sd:g} in the search coordinate.",
+            )
+        )
+    for name, value in fit.given.fixed.items():
+        found.append(_status("fixed", "note", f"{name} was fixed at {value:g}, not fitted."))
+    return found
+
+
+def design_statuses(fit: FitResult) -> list[Status]:
+    """Say what the design itself cannot tell."""
+    design, found = fit.given.design, []
+    budgets = np.unique(design.budgets)
+    searched = {name.split("[")[0] for name in fit.free}
+    if budgets.size == 1 and len(searched) >= 2:
+        found.append(
+            _status(
+                "one_budget",
+                "warning",
+                f"Parameters not identified by one budget: {', '.join(sorted(searched))} trade off along a ridge; "
+                "only the place and curvature of the optimum are determined. "
+                "Add two more budgets, or 7 runs over n_rec at a fixed d_m.",
+            )
+        )
+    elif budgets.size < FEW_LEVELS and len(searched) >= 2:
+        found.append(
+            _status(
+                "few_budgets",
+                "warning",
+                f"{budgets.size} budgets only; exponents need at least {FEW_LEVELS} over a decade or more.",
+            )
+        )
+    for name, size in (("n_rec", design.n_rec), ("k_e", design.k_e)):
+        levels = np.unique(size).size
+        if levels < FEW_LEVELS:
+            found.append(
+                _status(
+                    "few_levels",
+                    "warning",
+                    f"{name} has {levels} level{'s' * (levels > 1)}; an exponent needs at least {FEW_LEVELS}: "
+                    f"add runs with other {name}.",
+                )
+            )
+    if fit.pure_error_sd is None:
+        found.append(
+            _status(
+                "no_replicates",
+                "note",
+                "No configuration has more than one seed: seed noise is unknown and the residuals stand in for it, "
+                "so lack of fit cannot be told from noise. Add 2 more seeds.",
+            )
+        )
+    codes = number_rows([design.configurations(), fit.given.metric])
+    repeats = len(design) - int(codes.max()) - 1
+    if repeats:
+        found.append(
+            _status(
+                "duplicated_rows",
+                "warning",
+                f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
+                "make intervals too narrow. Drop the copies.",
+            )
+        )
+    return found
+
+
+def _floor_status(fit: FitResult) -> list[Status]:
+    """An irreducible metric beyond the best value seen is a sign of a wrong fit."""
+    if fit.law.coefficients[0].name != "E" or len(fit.law.coefficients) == 1 or len(fit.coefficients) > 1:
+        return []
+    floor = next(iter(fit.coefficients.values()))["E"]
+    best = fit.given.metric.min() if fit.direction == "min" else fit.given.metric.max()
+    beyond = floor > best if fit.direction == "min" else floor < best
+    if beyond or (fit.direction == "min" and floor < 0):
+        return [
+            _status(
+                "floor_implausible",
+                "warning",
+                f"E = {floor:.4g} lies beyond what is possible (best seen {best:.4g}); the law is wrong here.",
+            )
+        ]
+    return []
+
+
+def _side(fit: FitResult, name: str) -> str:
+    low, high = fit.bounds[name]
+    value = fit.values[name]
+    if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
+        return "lower"
+    return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else ""
+
+
+def _bound_status(fit: FitResult, name: str) -> Status:
+    side = _side(fit, name)
+    return _status(
+        "at_bound",
+        "warning",
+        f"{name} = {fit.values[name]:.4g} is at its {side} bound: the data do not limit it on this side; "
+        "its value is the bound's, not the data's.",
+    )
+
+
+def _status(code: str, level: str, sentence: str) -> Status:
+    return Status(code=code, level=level, sentence=sentence)  # type: ignore[arg-type]
