@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,14 +45,14 @@ class Sweep:
     store: ResultsStore | None = None
     """The open store, or None for published tables."""
 
-    def curves(self, trial_ids: list[str] | None = None) -> pd.DataFrame:
-        """Training curves, all or those of some trials, ordered by trial, split and step."""
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """All training curves, ordered by trial, split and step; read when first asked for."""
         columns = ["trial_id", "split", "step", "loss", "metric"]
         if self.store is None:
             return pd.DataFrame(columns=columns)
-        rows = self.store.read("curves", columns).to_pandas()
-        rows = rows if trial_ids is None else rows[rows["trial_id"].isin(trial_ids)]
-        ordered: pd.DataFrame = rows.sort_values(["trial_id", "split", "step"], kind="stable", ignore_index=True)
+        rows = self.store.read("curves", columns)
+        ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in columns[:3]]).to_pandas()
         return ordered
 
 

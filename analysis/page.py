@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
+from itertools import pairwise
 from string import Template
 from typing import Any
 
@@ -25,8 +26,13 @@ SHOWN = 2000
 LISTED = 20_000
 """Most trials of a group that the file lists; above it a seeded sample."""
 
+CURVE_DIGITS = 6
+"""Significant digits of a stored curve in the file."""
+
 CURVE_POINTS = 60
 """Most points of a stored curve in the file."""
+
+FloatArray = npt.NDArray[np.float64]
 
 SCRIPTS = ("data.js", "state.js", "panels.js", "runs.js", "main.js", "live.js")
 
@@ -121,18 +127,33 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
     """Spec, rerun command and training curves of each trial, which the page reads only when one is opened."""
-    wanted = trials["trial_id"].tolist()
-    curves = sweep.curves(wanted)
-    found = {
+    ids, specs = trials["trial_id"].tolist(), trials["spec"].tolist()
+    found: dict[str, Any] = {
         trial_id: {"spec": spec, "rerun": rerun_command(sweep.uri, trial_id), "curves": {}}
-        for trial_id, spec in zip(wanted, trials["spec"], strict=True)
+        for trial_id, spec in zip(ids, specs, strict=True)
     }
-    for (trial_id, split), part in curves.groupby(["trial_id", "split"], sort=False):
-        keep = np.unique(np.linspace(0, len(part) - 1, min(len(part), CURVE_POINTS)).round().astype(int))
-        points = part.iloc[keep]
-        metric = [float(f"{value:.6g}") if np.isfinite(value) else None for value in points["metric"].to_numpy(float)]
-        found[trial_id]["curves"][split] = {"step": points["step"].tolist(), "metric": metric}
+    curves = sweep.curves[sweep.curves["trial_id"].isin(ids)]
+    if not len(curves):
+        return found
+    names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)
+    steps, metric = curves["step"].to_numpy(np.int64), significant(curves["metric"].to_numpy(float), CURVE_DIGITS)
+    starts = np.flatnonzero((names[1:] != names[:-1]) | (splits[1:] != splits[:-1])) + 1
+    for low, high in pairwise([0, *starts.tolist(), len(curves)]):
+        points = min(high - low, CURVE_POINTS)
+        keep = low + np.linspace(0, high - low - 1, points).round().astype(int)
+        found[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
     return found
+
+
+def significant(values: FloatArray, digits: int) -> FloatArray:
+    """Round to significant digits; zero and missing values stay.
+
+    >>> significant(np.array([1.23456, 0.00123456]), 3).tolist()
+    [1.23, 0.00123]
+    """
+    size = np.where(np.isfinite(values) & (values != 0), np.abs(values), 1.0)
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
+    return np.asarray(np.round(values * scale) / scale, dtype=np.float64)
 
 
 def rerun_command(uri: str, trial_id: str) -> str:

@@ -202,11 +202,11 @@ def _spec(columns: Columns, index: int) -> str:
 
 
 def _curve_columns(design: Design, trials: Columns, rng: np.random.Generator) -> Columns:
-    """Valid and train curves that fall as a power of the step and end at the final metric."""
+    """Valid and train curves that fall as a power of the step, flatten, and end at the final metric."""
     ids = trials["trial_id"]
     final = np.array([np.nan if v is None else v for v in trials["final_valid_metric"]], dtype=float)
-    steps = np.unique(np.round(np.geomspace(20, 2000, design.evaluations)).astype(int))
-    excess = ((steps / 20.0) ** -0.7 - (2000 / 20.0) ** -0.7) * 2.2
+    steps = np.linspace(2000 / design.evaluations, 2000, design.evaluations).round().astype(int)
+    excess = 2.2 * (steps / 20.0) ** -1.2 * (1 + np.cos(np.pi * steps / 2000)) / 2  # the cosine schedule's flat end
     values = final[:, None] + excess + rng.normal(0, 0.002, (len(ids), len(steps))) * (steps < 2000)
     shape = (len(ids), len(steps))
     flat = {

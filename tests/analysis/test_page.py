@@ -136,4 +136,4 @@ def test_published_tables_make_a_page(tmp_path):
     (row,) = panels["optima"]["rows"]
     named = dict(zip(panels["optima"]["columns"], row, strict=True))
     assert (named["N*"], named["N as good"], named["95 % ±"]) == (440, "353–742", "1 run, no interval")
-    assert read_sweep("published:enwik8").curves().empty
+    assert read_sweep("published:enwik8").curves.empty
