@@ -1,0 +1,123 @@
+"""The report on one screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+FILE_WIDTH = 140
+"""Columns of the output where it is not a terminal."""
+
+LEVEL_STYLE = {"ok": "green", "note": "default", "warning": "yellow", "error": "red"}
+
+
+def make_console() -> Console:
+    """A console as wide as the terminal, or wide enough for the tables in a file or pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print every group of a report."""
+    sweep = report["sweep"]
+    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep["by_status"].items())
+    console.print(f"[bold]{escape(sweep['label'])}[/bold]: {sweep['trials']} trials ({told or 'none'})")
+    for group in report["groups"]:
+        print_group(group, console)
+    if not report["groups"]:
+        console.print("No rows to analyse: nothing can be concluded. Launch a grid first: sweeper launch grid.yaml")
+
+
+def print_group(group: Mapping[str, Any], console: Console) -> None:
+    """Print one group: data, law, optima, rivals, and what cannot be concluded."""
+    data, law = group["data"], group["law"]
+    console.rule(escape(group["label"]))
+    noise = "unknown" if data["seed_noise"] is None else f"{data['seed_noise']:.4g} (df {data['seed_noise_freedom']})"
+    console.print(
+        f"metric: {escape(group['metric']['title'])}, {group['metric']['direction']} is best; {data['rows']} runs of "
+        f"{data['configurations']} configurations, seed noise {noise}; {group['scale']}"
+    )
+    for entry in data["excluded"]:
+        console.print(f"  left out: {entry['rows']} ({escape(entry['rule'])}: {escape(entry['why'])})")
+    if law is not None:
+        print_law(law, console)
+    if group["optima"]:
+        console.print(optima_table(group["optima"]))
+    if group["rivals"]:
+        console.print(rivals_table(group["rivals"]))
+        console.print(escape(group["verdict"]))
+    for sentence in [*group["refused"], *group["cannot_conclude"]]:
+        console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+
+
+def print_law(law: Mapping[str, Any], console: Console) -> None:
+    """Print the parameters, the goodness of fit and the findings."""
+    table = Table(title=escape(f"law: {law['law']['label']}"), title_justify="left", box=SIMPLE_HEAD)
+    for title in ("parameter", "value", "meaning"):
+        table.add_column(title, justify="right" if title == "value" else "left")
+    for name, value in law["values"].items():
+        table.add_row(escape(name), number(value), escape(law["meanings"].get(name.split("[")[0], "")))
+    for group, coefficients in law["coefficients"].items():
+        for name, value in coefficients.items():
+            label = name if group == "all" else f"{name} ({group})"
+            table.add_row(escape(label), number(value), escape(law["meanings"].get(name, "")))
+    console.print(table)
+    console.print(
+        f"fit: r = {number(law['pearson_r'])}, RMSE {number(law['rmse'])}, AICc {number(law['aicc'])}, "
+        f"{law['n']} runs, {law['p']} parameters"
+    )
+    for status in law["statuses"]:
+        style = LEVEL_STYLE[status["level"]]
+        console.print(f"  [{style}]{status['level']}[/{style}] {escape(status['sentence'])}")
+
+
+def optima_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Measured and predicted optimum per budget."""
+    table = Table(title="optimum per budget", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("P", "k_c", "N*", "d_m*", "metric", "± 95 %", "as good", "theory N*", "d_m*", "band", "bracketed"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        best, good, theory = row["measured"], row["as_good"]["d_m"], row["theory"]
+        predicted = ("–", "–", "–")
+        if theory and theory["bracketed"]:
+            predicted = (number(theory["n_rec"]), number(theory["d_m"]), f"{theory['band'][0]}–{theory['band'][1]}")
+        elif theory:
+            predicted = ("–", f"extend: {theory['extend']}", "–")
+        table.add_row(
+            *(number(value) for value in (row["budget"], row["k_c"], best["n_rec"], best["d_m"], best["metric"])),
+            "1 run" if best["half_width"] is None else number(best["half_width"], 2),
+            f"{number(good[0])}–{number(good[1])}",
+            *predicted,
+            "yes" if row["bracketed"] else f"no: {row['extend']}",
+        )
+    return table
+
+
+def rivals_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Laws by AICc."""
+    table = Table(title="laws by AICc (★ = chosen)", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("law", "p", "AICc", "Δ", "r", "RMSE", "warnings"):
+        table.add_column(title, justify="left" if title in ("law", "warnings") else "right")
+    for row in rows:
+        table.add_row(
+            escape(row["label"] + (" ★" if row["chosen"] else "")),
+            str(row["p"]),
+            *(
+                number(row[name], figures)
+                for name, figures in (("aicc", 5), ("delta", 3), ("pearson_r", 4), ("rmse", 3))
+            ),
+            ", ".join(row["warnings"]),
+        )
+    return table
+
+
+def number(value: float | int | None, figures: int = 5) -> str:
+    """Write a number for reading."""
+    if value is None:
+        return "–"
+    if float(value).is_integer() and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:.{figures}g}"

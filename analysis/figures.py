@@ -1,0 +1,348 @@
+"""The main figures, each in two halves: `*_data` makes the numbers, `plot_*` only draws them.
+
+A figure is a plain Plotly dictionary with colour tokens: ``go.Figure(resolve(figure, theme("light", budgets)))`` shows
+it in a notebook. The page and the report draw the very same dictionaries. Traces carry `meta` (kind, budget, k_c), by
+which the page filters them.
+"""
+
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.load import Dataset
+from analysis.means import Frontier, Optimum, budget_lines, configuration
+from analysis.overlay import Overlay
+from analysis.theme import SYMBOL_OF, axis, layout, short
+
+FloatArray = npt.NDArray[np.float64]
+Figure = dict[str, Any]
+
+LABEL_GAP = 0.045
+"""Least distance between two labels at curve ends, as a share of the axis (14 px of a 320 px panel)."""
+
+
+class Curve(NamedTuple):
+    """Means along one budget and connectivity, by growing x."""
+
+    budget: float
+    k_c: float
+    colour: int
+    """Rank of the budget."""
+    position: npt.NDArray[np.int64]
+    """Rows of the configuration table."""
+    x: FloatArray
+    mean: FloatArray
+    half: FloatArray
+    runs: FloatArray
+
+
+class Star(NamedTuple):
+    """The best measured mean of one budget, and the range of x that is as good within the noise."""
+
+    budget: float
+    k_c: float
+    colour: int
+    position: int
+    x: float
+    y: float
+    low: float
+    high: float
+    note: str
+
+
+class Dashed(NamedTuple):
+    """The law along one budget."""
+
+    budget: float
+    k_c: float
+    colour: int
+    x: FloatArray
+    y: FloatArray
+    best_x: float | None
+    best_y: float | None
+
+
+class Isobudget(NamedTuple):
+    """Metric against one axis at fixed budgets."""
+
+    axis: str
+    metric: str
+    trials: pd.DataFrame
+    """Single runs: budget, k_c, colour, x, y."""
+    curves: tuple[Curve, ...]
+    stars: tuple[Star, ...]
+    theory: tuple[Dashed, ...]
+
+
+class FrontierData(NamedTuple):
+    """Best metric per size."""
+
+    metric: str
+    direction: str
+    trials: pd.DataFrame
+    position: npt.NDArray[np.int64]
+    x: FloatArray
+    y: FloatArray
+    half: FloatArray
+    membership: FloatArray | None
+    theory_x: FloatArray
+    theory_y: FloatArray
+
+
+def isobudget_data(
+    data: Dataset, table: pd.DataFrame, optima: list[Optimum], overlay: Overlay | None, *, x: str
+) -> Isobudget:
+    """Collect the numbers of metric against `x` at fixed budgets.
+
+    Args:
+        data: the rows.
+        table: `configurations(data)`.
+        optima: `analysis.means.optima`.
+        overlay: the fitted law, if there is one.
+        x: `n_rec`, `d_m` or `k_e`.
+    """
+    rank = _ranks(table["budget"])
+    curves = []
+    for k_c, budget, part in budget_lines(table):
+        ordered = part.sort_values(x, kind="stable")
+        numbers = [ordered[name].to_numpy(float) for name in (x, "mean", "half", "n")]
+        curves.append(Curve(budget, k_c, rank[budget], ordered.index.to_numpy(np.int64), *numbers))
+    stars = tuple(_star(optimum, table, rank, x) for optimum in optima)
+    return Isobudget(x, data.title, _trials(data, rank, x), tuple(curves), stars, _dashed(overlay, rank, x))
+
+
+def _ranks(budgets: pd.Series) -> dict[float, int]:
+    return {float(budget): index for index, budget in enumerate(sorted(budgets.dropna().unique()))}
+
+
+def _trials(data: Dataset, rank: dict[float, int], x: str) -> pd.DataFrame:
+    rows = data.rows
+    colour = rows["budget"].astype("float64").map(rank).fillna(0).astype(int)
+    place = {"x": rows[x].astype("float64"), "y": rows["value"]}
+    return pd.DataFrame({"budget": rows["budget"], "k_c": rows["k_c"], "colour": colour, **place})
+
+
+def _star(optimum: Optimum, table: pd.DataFrame, rank: dict[float, int], x: str) -> Star:
+    best, band = configuration(table, optimum.best), table[x].to_numpy(float)[list(optimum.band)]
+    many = f"{len(optimum.band)} configurations are as good ({optimum.tolerance_kind})"
+    note = many if optimum.extend is None else f"not bracketed: extend towards {optimum.extend}"
+    place = (optimum.budget, optimum.k_c, rank[optimum.budget], optimum.best)
+    return Star(*place, best[x], best["mean"], float(band.min()), float(band.max()), note)
+
+
+def _dashed(overlay: Overlay | None, rank: dict[float, int], x: str) -> tuple[Dashed, ...]:
+    if overlay is None:
+        return ()
+    best = {(o.budget, o.k_c): (float(getattr(o, x)), o.metric) for o in overlay.optima}
+    lines = []
+    for line in overlay.lines:
+        at = best.get((line.budget, line.k_c), (None, None))
+        lines.append(Dashed(line.budget, line.k_c, rank[line.budget], getattr(line, x), line.metric, *at))
+    return tuple(lines)
+
+
+def frontier_data(data: Dataset, table: pd.DataFrame, found: Frontier, overlay: Overlay | None) -> FrontierData:
+    """Collect the numbers of the best metric against trainable parameters.
+
+    Args:
+        data: the rows.
+        table: `configurations(data)`.
+        found: `analysis.means.frontier`.
+        overlay: the fitted law, if there is one; its frontier runs through the law's optima.
+    """
+    members = table.loc[found.position]
+    best: dict[float, float] = {}
+    for optimum in overlay.optima if overlay else ():
+        pick = min if data.direction == "min" else max
+        best[optimum.budget] = pick(best.get(optimum.budget, optimum.metric), optimum.metric)
+    sizes = sorted(best)
+    return FrontierData(
+        metric=data.title,
+        direction=data.direction,
+        trials=_trials(data, _ranks(table["budget"]), "trainable_params"),
+        position=found.position,
+        x=members["trainable_params"].to_numpy(float),
+        y=members["mean"].to_numpy(float),
+        half=members["half"].to_numpy(float),
+        membership=None if found.membership is None else found.membership[found.position],
+        theory_x=np.array(sizes, dtype=float),
+        theory_y=np.array([best[size] for size in sizes], dtype=float),
+    )
+
+
+def plot_isobudget(data: Isobudget, *, trials: bool = True) -> Figure:
+    """Draw metric against one axis at fixed budgets.
+
+    Args:
+        data: `isobudget_data(...)`.
+        trials: whether to draw the single runs (the page draws them itself).
+    """
+    traces = _trial_traces(data.trials) if trials else []
+    traces += [_theory_trace(line) for line in data.theory]
+    traces += [_mean_trace(curve) for curve in data.curves]
+    traces += [trace for star in data.stars for trace in _star_traces(star)]
+    every = np.concatenate([curve.x for curve in data.curves]) if data.curves else np.ones(1)
+    x = axis(SYMBOL_OF[data.axis], every)
+    return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=_end_labels(data.curves))}
+
+
+def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
+    """Draw the best metric against trainable parameters, with the law's frontier.
+
+    Args:
+        data: `frontier_data(...)`.
+        trials: whether to draw the single runs.
+    """
+    traces = _trial_traces(data.trials) if trials else []
+    known = np.isfinite(data.half)
+    if known.sum() > 1:
+        x, low, high = data.x[known], (data.y - data.half)[known], (data.y + data.half)[known]
+        traces.append(band_trace(x, low, high, "95 % interval"))
+    if len(data.theory_x) > 1:
+        line = {"color": "@theory", "dash": "dash", "width": 2}
+        more = {"hoverinfo": "skip", "name": "theory", "showlegend": True, "line": line, "meta": {"kind": "theory"}}
+        traces.append(scatter("lines", data.theory_x, data.theory_y, **more))
+    chance = (
+        [] if data.membership is None else [f"{share:.0%} likely the best of its budget" for share in data.membership]
+    )
+    traces.append(
+        scatter(
+            "lines+markers",
+            data.x,
+            data.y,
+            customdata=data.position,
+            text=chance,
+            line={"color": "@accent", "width": 2.5},
+            marker={"color": "@accent", "size": 8},
+            name="measured frontier",
+            hovertemplate="P = %{x:.4s}<br>%{y:.5g}<br>%{text}<extra></extra>",
+            showlegend=True,
+            meta={"kind": "frontier"},
+        )
+    )
+    sizes = data.trials["x"].to_numpy(float)
+    low_is_best = data.direction == "min"
+    place = {
+        "x": 0.98,
+        "xanchor": "right",
+        "y": 0.98 if low_is_best else 0.03,
+        "yanchor": "top" if low_is_best else "bottom",
+    }
+    legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
+    x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
+    return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
+
+
+def scatter(mode: str, x: Any, y: Any, **more: Any) -> Figure:
+    """One SVG scatter trace (WebGL points would be painted over curves and stars)."""
+    return {"type": "scatter", "mode": mode, "x": x, "y": y, **more}
+
+
+def band_trace(x: FloatArray, low: FloatArray, high: FloatArray, name: str, **more: Any) -> Figure:
+    """A shaded band between two curves."""
+    return scatter(
+        "lines",
+        np.concatenate([x, x[::-1]]),
+        np.concatenate([high, low[::-1]]),
+        fill="toself",
+        fillcolor="@accent_soft",
+        line={"width": 0},
+        opacity=0.75,
+        hoverinfo="skip",
+        name=name,
+        showlegend=True,
+        meta={"kind": "band"},
+    ) | dict(more)
+
+
+def _trial_traces(trials: pd.DataFrame) -> list[Figure]:
+    traces = []
+    for (budget, k_c, colour), part in trials.groupby(["budget", "k_c", "colour"], dropna=False, sort=True):
+        marker = {"color": f"@budget:{colour}", "size": 4.5, "opacity": 0.45}
+        meta = {"kind": "trials", "budget": _number(budget), "k_c": _number(k_c)}
+        x, y = part["x"].to_numpy(float), part["y"].to_numpy(float)
+        traces.append(scatter("markers", x, y, hoverinfo="skip", marker=marker, showlegend=False, meta=meta))
+    return traces
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def _mean_trace(curve: Curve) -> Figure:
+    known = np.isfinite(curve.half)
+    text = [
+        f"{runs:.0f} runs, 95 % ± {half:.2g}" if ok else "1 run, no interval"
+        for runs, half, ok in zip(curve.runs, curve.half, known, strict=True)
+    ]
+    colour = f"@budget:{curve.colour}"
+    trace = scatter(
+        "lines+markers",
+        curve.x,
+        curve.mean,
+        customdata=curve.position,
+        text=text,
+        line={"color": colour, "width": 2},
+        marker={"size": 5.5, "color": colour},
+        name=f"P = {short(curve.budget)}",
+        meta=_meta("mean", curve),
+        hovertemplate=f"P = {short(curve.budget)}<br>%{{x:.4s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
+    )
+    if known.any():
+        half = np.where(known, curve.half, 0.0)
+        trace["error_y"] = {"type": "data", "array": half, "thickness": 1.2, "width": 0, "color": colour}
+    return trace
+
+
+def _meta(kind: str, line: Curve | Star | Dashed) -> dict[str, Any]:
+    return {"kind": kind, "budget": line.budget, "k_c": line.k_c}
+
+
+def _theory_trace(line: Dashed) -> Figure:
+    style = {"color": f"@budget:{line.colour}", "width": 1.6, "dash": "6px,4px"}
+    name = f"theory, P = {short(line.budget)}"
+    return scatter("lines", line.x, line.y, hoverinfo="skip", meta=_meta("theory", line), line=style, name=name)
+
+
+def _star_traces(star: Star) -> list[Figure]:
+    bar = {"color": "@star", "width": 7}
+    ends = {"hoverinfo": "skip", "line": bar, "opacity": 0.45, "meta": _meta("band", star)}
+    point = scatter(
+        "markers",
+        [star.x],
+        [star.y],
+        customdata=[star.position],
+        cliponaxis=False,
+        marker={"symbol": "star", "size": 16, "color": "@star", "line": {"color": "@star_edge", "width": 1.3}},
+        hovertemplate=f"best at P = {short(star.budget)}<br>%{{x:.4s}} → %{{y:.5g}}<br>{star.note}<extra></extra>",
+        meta=_meta("optimum", star),
+    )
+    if star.high <= star.low:
+        return [point]
+    return [scatter("lines", [star.low, star.high], [star.y, star.y], **ends), point]
+
+
+def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
+    """Name each budget at the right end of its curve, nudged apart; on log axes annotations take the logarithm."""
+    labels = []
+    for k_c in sorted({curve.k_c for curve in curves}):
+        ends = sorted((c for c in curves if c.k_c == k_c), key=lambda curve: float(curve.mean[-1]))
+        gap = LABEL_GAP * max(float(np.ptp(np.concatenate([c.mean for c in ends]))), 1e-12)
+        floor = -np.inf
+        for curve in ends:
+            floor = max(float(curve.mean[-1]), floor + gap)
+            label = {
+                "x": float(np.log10(curve.x[-1])),
+                "y": floor,
+                "text": short(curve.budget),
+                "showarrow": False,
+                "xanchor": "left",
+                "xshift": 8,
+                "font": {"color": f"@budget:{curve.colour}", "size": 12.5},
+                "name": f"label|{curve.budget!r}|{curve.k_c!r}",
+            }
+            labels.append(label)
+    return labels

@@ -1,0 +1,297 @@
+"""From a results directory to the rows a law is fitted to, with a ledger of every row that was left out and why."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.where import matching_rows
+from sweeper.errors import unknown_name
+from sweeper.schema import FINISHED, SCHEMAS, SPLITS
+from sweeper.store import ResultsStore
+
+MEASURES = ("final_metric", "best_metric", "final_loss")
+"""The task's metric at the end (default), at the step of the best validation metric, or the loss at the end in nats."""
+
+IDENTITY = ("task", "data_name", "metric", "direction", "architecture")
+"""Rows that differ here are never put into one fit."""
+
+SETTINGS = ("l_mlp", "rho_rec", "tau_m_max", "mlp_ratio", "batch_size", "length", "steps")
+"""Rows that differ here at one and the same design point are ablations of each other, and fitted apart."""
+
+DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
+"""What makes a point of the grid; size is the budget, or n_rec where no budget was asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All rows of one results directory."""
+
+    label: str
+    """Short name, for titles."""
+    uri: str
+    """Where the rows come from."""
+    trials: pd.DataFrame
+    """The table `trials`, one row per trial."""
+    grids: dict[str, str]
+    """Texts of the grids launched there, by name."""
+    store: ResultsStore | None = None
+    """The open store, or None for published tables."""
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """All training curves, ordered by trial, split and step; read when first asked for."""
+        columns = ["trial_id", "split", "step", "loss", "metric"]
+        if self.store is None:
+            return pd.DataFrame(columns=columns)
+        rows = self.store.read("curves", columns)
+        ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in columns[:3]]).to_pandas()
+        return ordered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Which stored column is the metric."""
+
+    kind: str = "final_metric"
+    """One of `MEASURES`."""
+    split: str = "test"
+    """One of `SPLITS`."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in MEASURES:
+            raise AnalysisError(unknown_name("--metric", self.kind, MEASURES))
+        if self.split not in SPLITS:
+            raise AnalysisError(unknown_name("--split", self.split, SPLITS))
+
+    @property
+    def column(self) -> str:
+        """Name of the column, such as ``final_test_metric``."""
+        moment, what = self.kind.split("_")
+        return f"{moment}_{self.split}_{what}"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the loss is meant, in nats, and not the task's own metric."""
+        return self.kind.endswith("loss")
+
+    def describe(self, metric: str) -> str:
+        """Name for axes, such as ``test bpc (at the end)``."""
+        when = "at the end" if self.kind.startswith("final") else "at the best validation step"
+        return f"{self.split} {'loss in nats' if self.is_loss else metric} ({when})"
+
+
+class Exclusion(NamedTuple):
+    """One entry of the ledger: rows that were left out by one rule."""
+
+    rule: str
+    why: str
+    trial_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The rows of one task, metric and architecture that enter a fit."""
+
+    label: str
+    """What they have in common and other groups have not."""
+    keys: dict[str, str]
+    """Task, metric, architecture, and the settings that set this group apart from others."""
+    measure: Measure
+    """The column that was asked for."""
+    metric: str
+    """Name of the measured quantity: the task's metric, or `loss`."""
+    direction: str
+    """`min` or `max`."""
+    chance: float | None
+    """Metric of a model that knows nothing."""
+    rows: pd.DataFrame
+    """Rows that enter, with columns `value` (the metric) and `configuration` (equal for replicates)."""
+    excluded: tuple[Exclusion, ...]
+    """The ledger: rows that were left out."""
+
+    @property
+    def title(self) -> str:
+        """Axis title of the metric."""
+        return self.measure.describe(self.metric)
+
+    @property
+    def rows_sha256(self) -> str:
+        """Hash of what enters the fit: ids, metric and sizes, whatever the order and the files."""
+        rows = self.rows.sort_values("trial_id")
+        digest = hashlib.sha256("\n".join(rows["trial_id"]).encode())
+        digest.update(f"\n{self.measure.column}\n".encode())
+        for name in ("value", "n_rec", "k_e", "k_c", "trainable_params"):
+            digest.update(rows[name].to_numpy(dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
+    """Read all trials of a results directory, or one of the built-in tables (``published:enwik8``).
+
+    Raises:
+        StoreError: not a results directory, another schema version, or a part that cannot be read.
+        AnalysisError: unknown published table.
+    """
+    text = os.fspath(uri)
+    if text.startswith("published:"):
+        from analysis.published import published_sweep
+
+        return published_sweep(text.removeprefix("published:"))
+    store = ResultsStore.open(text)
+    label = text.rstrip("/").rsplit("/", 1)[-1] or text
+    return Sweep(label=label, uri=text, trials=store.read("trials").to_pandas(), grids=store.grids(), store=store)
+
+
+def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[Dataset]:
+    """Split a sweep into groups that may be fitted, and write down what was left out.
+
+    Args:
+        sweep: the rows.
+        measure: the column to analyse.
+        where: condition that rows must fulfil (see `analysis.where`).
+
+    Returns:
+        Largest group first; empty when no row fulfils the condition. A group may be without rows that enter.
+
+    Raises:
+        AnalysisError: the condition cannot be read, or the metric was recorded for no finished trial at all.
+    """
+    trials = sweep.trials.sort_values("trial_id", ignore_index=True)
+    keep = np.ones(len(trials), dtype=bool) if where is None else matching_rows(trials, where)
+    _check_recorded(trials[keep], measure)
+    dropped = tuple(trials.loc[~keep, "trial_id"])
+    ledger = (Exclusion("where", f"does not fulfil {where}", dropped),) if dropped else ()
+    kept = _with_design_columns(trials[keep])
+    hidden = spec_settings(kept)
+    groups = [_dataset(keys, rows, measure, ledger) for keys, rows in _groups(kept.join(hidden), list(hidden.columns))]
+    return sorted(groups, key=lambda group: (-len(group.rows), group.label))
+
+
+def _check_recorded(trials: pd.DataFrame, measure: Measure) -> None:
+    finished = trials[trials["status"] == FINISHED]
+    if len(finished) and finished[measure.column].isna().all():
+        recorded = [c for c in _measure_columns() if finished[c].notna().any()]
+        have = ", ".join(recorded) if recorded else "none of the metric columns"
+        raise AnalysisError(
+            f"--metric {measure.kind} --split {measure.split}: column {measure.column} is empty in all "
+            f"{len(finished)} finished trials. Recorded: {have}."
+        )
+
+
+def _measure_columns() -> list[str]:
+    names = [Measure(kind=kind, split=split).column for kind in MEASURES for split in SPLITS]
+    return [name for name in names if name in SCHEMAS["trials"].names]
+
+
+def _with_design_columns(trials: pd.DataFrame) -> pd.DataFrame:
+    size = trials["budget"].astype("float64").where(trials["budget"].notna(), trials["n_rec"])
+    ratio = trials["d_mlp"].astype("float64") / trials["d_m"].astype("float64")
+    return trials.assign(size=size, mlp_ratio=ratio)
+
+
+def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
+    """Settings that only the stored specs tell apart, one text column per setting that varies.
+
+    Specs that differ by their seed alone are read once.
+    """
+    bare = trials["spec"].str.replace(r'"seed":\s*\d+', "", regex=True)
+    codes, _ = pd.factorize(bare)
+    first = trials["spec"].iloc[np.unique(codes, return_index=True)[1]].tolist()
+    table = pd.DataFrame([dict(_leaves(json.loads(text), "")) for text in first])
+    known = set(SCHEMAS["trials"].names) | {"scheme", "mlp_ratio"}
+    varying = [
+        c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] not in known and table[c].nunique(dropna=False) > 1
+    ]
+    return (
+        table[varying].astype("str").take(codes).set_axis(trials.index) if varying else pd.DataFrame(index=trials.index)
+    )
+
+
+def _leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, node if isinstance(node, (str, int, float)) or node is None else json.dumps(node)
+
+
+def _groups(trials: pd.DataFrame, hidden: list[str]) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    for identity, rows in trials.groupby(list(IDENTITY), dropna=False, sort=True):
+        common = {k: _text(v) for k, v in zip(IDENTITY, identity, strict=True)}
+        points = rows.groupby(list(DESIGN_POINT), dropna=False)
+        apart = [name for name in [*SETTINGS, *hidden] if (points[name].nunique(dropna=False) > 1).any()]
+        if (rows.groupby("k_c")["d_tree"].nunique() > 1).any():
+            apart.append("d_tree")
+        if not apart:
+            yield common, rows
+            continue
+        for values, part in rows.groupby(apart, dropna=False, sort=True):
+            yield common | {k: _text(v) for k, v in zip(apart, values, strict=True)}, part
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _dataset(keys: dict[str, str], rows: pd.DataFrame, measure: Measure, ledger: tuple[Exclusion, ...]) -> Dataset:
+    entries = list(ledger)
+    unfinished = rows[rows["status"] != FINISHED]
+    for status, part in unfinished.groupby("status", sort=True):
+        entries.append(Exclusion(str(status), f"the trial's status is {status}", tuple(part["trial_id"])))
+    rows = rows[rows["status"] == FINISHED]
+    value = rows[measure.column].to_numpy(dtype=float)
+    missing = rows.loc[~np.isfinite(value), "trial_id"]
+    if len(missing):
+        entries.append(Exclusion("no value", f"{measure.column} is missing or not finite", tuple(missing)))
+    rows = rows.assign(value=value)[np.isfinite(value)]
+    rows, losers = _best_learning_rates(rows, "min" if measure.is_loss else keys["direction"], measure)
+    if losers:
+        entries.append(Exclusion("learning rate", "another learning rate is better on the validation split", losers))
+    columns = [*DESIGN_POINT, "n_rec", "k_e", "k_c", "trainable_params", "learning_rate"]
+    rows = rows.assign(configuration=rows.groupby(columns, dropna=False, sort=True).ngroup())
+    chance = rows["chance"].dropna().unique()
+    return Dataset(
+        label=_label(keys),
+        keys=keys,
+        measure=measure,
+        metric="loss" if measure.is_loss else keys["metric"],
+        direction="min" if measure.is_loss else keys["direction"],
+        chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
+        rows=rows.reset_index(drop=True),
+        excluded=tuple(entries),
+    )
+
+
+def _label(keys: dict[str, str]) -> str:
+    settings = [f"{name} {value}" for name, value in keys.items() if name not in IDENTITY]
+    data = [] if keys["data_name"] == "none" else [keys["data_name"]]
+    return ", ".join([keys["task"], *data, keys["architecture"], *settings])
+
+
+def _best_learning_rates(rows: pd.DataFrame, direction: str, measure: Measure) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keep the best learning rate of each design point by its mean validation metric; the test split is never asked."""
+    rates = rows.groupby(list(DESIGN_POINT), dropna=False)["learning_rate"].transform("nunique")
+    if len(rows) == 0 or (rates == 1).all():
+        return rows, ()
+    column = Measure(kind=measure.kind, split="valid").column
+    if rows.loc[rates > 1, column].isna().any():
+        raise AnalysisError(
+            f"several learning rates at one design point, but {column} is missing, so none can be chosen. "
+            "Choose one: --where 'learning_rate == ...'."
+        )
+    sign = 1.0 if direction == "min" else -1.0
+    key = [*DESIGN_POINT, "learning_rate"]
+    score = sign * rows.groupby(key, dropna=False)[column].transform("mean")
+    best = score.groupby([rows[name] for name in DESIGN_POINT], dropna=False).transform("min")
+    keep = score == best
+    return rows[keep], tuple(rows.loc[~keep, "trial_id"])

@@ -1,0 +1,198 @@
+"""The report as one JSON document: every number unrounded, every section in the order in which it is read."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from analysis.load import Dataset, Exclusion, Sweep
+from analysis.means import Optimum, configuration, configurations, optima, seed_noise
+from analysis.theory_fit import LawFit
+from sweeper.schema import SCHEMA_VERSION
+from theory.allocation import Allocation
+from theory.result import FitResult
+
+FORMAT = 1
+"""Version of this document's layout."""
+
+DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
+
+
+def build_report(sweep: Sweep, laws: list[LawFit], *, where: str | None) -> dict[str, Any]:
+    """Write down everything that was found.
+
+    Args:
+        sweep: all rows.
+        laws: one fit per group.
+        where: the condition that rows had to fulfil.
+    """
+    counts = sweep.trials["status"].value_counts()
+    return {
+        "format": FORMAT,
+        "sweep": {
+            "label": sweep.label,
+            "uri": sweep.uri,
+            "trials": len(sweep.trials),
+            "by_status": {str(status): int(count) for status, count in sorted(counts.items())},
+        },
+        "groups": [group_report(law) for law in laws],
+        "provenance": provenance(sweep, laws, where=where),
+    }
+
+
+def group_report(law: LawFit) -> dict[str, Any]:
+    """Everything found about one group of rows."""
+    data = law.data
+    table = configurations(data)
+    best = optima(data, table)
+    return {
+        "label": data.label,
+        "keys": data.keys,
+        "metric": {
+            "column": data.measure.column,
+            "title": data.title,
+            "direction": data.direction,
+            "chance": data.chance,
+        },
+        "question": question(data),
+        "data": data_section(law, table),
+        "law": None if law.fit is None else law_section(law.fit),
+        "scale": law.scale.sentence,
+        "optima": [optimum_row(o, table, law.allocations) for o in best],
+        "rivals": rival_rows(law),
+        "verdict": None if law.comparison is None else law.comparison.verdict,
+        "refused": list(law.refused),
+        "cannot_conclude": cannot_conclude(law, table),
+    }
+
+
+def question(data: Dataset) -> str:
+    """The question that these rows answer."""
+    return (
+        f"How should a budget of trainable parameters P be split between neurons (N) and complexity per neuron (k_e) "
+        f"on {data.label}, measured by {data.title} ({'lower' if data.direction == 'min' else 'higher'} is better)?"
+    )
+
+
+def data_section(law: LawFit, table: pd.DataFrame) -> dict[str, Any]:
+    """Rows in, rows out, and why."""
+    data, noise = law.data, seed_noise(law.data)
+    out = [*data.excluded, *law.excluded]
+    return {
+        "rows": len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
+        "configurations": len(table),
+        "budgets": sorted(float(b) for b in table["budget"].dropna().unique()),
+        "d_m": sorted(float(d) for d in table["d_m"].dropna().unique()),
+        "k_c": sorted(float(k) for k in table["k_c"].unique()),
+        "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
+        "seed_noise": noise.sd,
+        "seed_noise_freedom": noise.freedom,
+        "excluded": [exclusion_row(entry) for entry in out],
+    }
+
+
+def exclusion_row(entry: Exclusion) -> dict[str, Any]:
+    """One entry of the ledger."""
+    return {"rule": entry.rule, "why": entry.why, "rows": len(entry.trial_ids), "trial_ids": list(entry.trial_ids)}
+
+
+def law_section(fit: FitResult) -> dict[str, Any]:
+    """The fitted law with its numbers and what they do not mean; the rows themselves stay in the store."""
+    found = fit.to_dict()
+    given = found.pop("given")
+    found.pop("robust_weights")
+    found["settings"] = {
+        name: given[name] for name in ("direction", "loss", "starts", "seed", "fixed", "priors", "vary")
+    }
+    found["meanings"] = {p.name: p.meaning for p in fit.law.parameters} | {
+        c.name: c.meaning for c in fit.law.coefficients
+    }
+    return found
+
+
+def optimum_row(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> dict[str, Any]:
+    """Measured and predicted optimum of one budget."""
+    best, band = configuration(table, optimum.best), table.iloc[list(optimum.band)]
+    theory = [a for a in allocations if a.budget == optimum.budget and a.k_c == optimum.k_c]
+    names = ("n_rec", "d_m", "k_e", "trainable_params")
+    return {
+        "budget": optimum.budget,
+        "k_c": optimum.k_c,
+        "measured": {name: best[name] for name in names}
+        | {
+            "metric": best["mean"],
+            "half_width": None if best["n"] == 1 else best["half"],
+            "runs": int(best["n"]),
+        },
+        "as_good": {name: [float(band[name].min()), float(band[name].max())] for name in names}
+        | {"configurations": len(band), "tolerance": optimum.tolerance, "rule": optimum.tolerance_kind},
+        "bracketed": optimum.extend is None,
+        "extend": optimum.extend,
+        "theory": asdict(theory[0]) if theory else None,
+    }
+
+
+def rival_rows(law: LawFit) -> list[dict[str, Any]]:
+    """All fitted laws by AICc."""
+    if law.comparison is None:
+        return []
+    return [asdict(rank) | {"chosen": law.fits[rank.name] is law.fit} for rank in law.comparison.rows]
+
+
+def cannot_conclude(law: LawFit, table: pd.DataFrame) -> list[str]:
+    """Say what these rows cannot show, and what to run for it."""
+    found = []
+    budgets, noise = table["budget"].nunique(), seed_noise(law.data)
+    if not len(table):
+        return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
+    if law.fit is None:
+        found.append(
+            f"No law could be fitted ({'; '.join(law.refused[:2])}). Run at least 3 budgets with 7 values of d_m each."
+        )
+    if budgets == 0:
+        found.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")
+    elif budgets < 3:
+        found.append(
+            f"{budgets} budget{'s' * (budgets > 1)} only: exponents and extrapolation are not determined. "
+            "Run 3 budgets over a decade or more."
+        )
+    if noise.sd is None:
+        found.append("One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds.")
+    return found
+
+
+def provenance(sweep: Sweep, laws: list[LawFit], *, where: str | None) -> dict[str, Any]:
+    """What the numbers were made from and with."""
+    settings = asdict(laws[0].settings) if laws else {}
+    measure = asdict(laws[0].data.measure) if laws else {}
+    return {
+        "rows_sha256": {law.data.label: law.data.rows_sha256 for law in laws},
+        "grids_sha256": {name: sha256(text) for name, text in sweep.grids.items()},
+        "schema_version": SCHEMA_VERSION,
+        "code_versions": sorted(sweep.trials["code_version"].dropna().unique().tolist()),
+        "measure": measure,
+        "where": where,
+        "fit": settings,
+        "versions": {name: _version(name) for name in DISTRIBUTIONS},
+    }
+
+
+def sha256(text: str) -> str:
+    """Hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def report_json(report: Mapping[str, Any]) -> str:
+    """The report as JSON text, numbers unrounded."""
+    return json.dumps(report, indent=1, allow_nan=False) + "\n"

@@ -1,0 +1,177 @@
+"""Colours, fonts and axis settings: one dictionary for the page, the report and the notebook figures.
+
+Figures name colours by tokens (``@ink``, ``@budget:2``) that `resolve` replaces: one figure serves light and dark.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif"
+
+LIGHT = {
+    "page": "#f5f6f9", "card": "#ffffff", "ink": "#1a1e29", "muted": "#5a6172", "line": "#dde1e9", "grid": "#e6e9f0",
+    "accent": "#0a5bab", "accent_soft": "#d3e2f2", "star": "#ffc400", "star_edge": "#1a1e29", "theory": "#1a1e29",
+    "good": "#1c7c45", "warn": "#8f5a00", "bad": "#b3261e", "point": "#5a6172",
+}  # fmt: skip
+DARK = {
+    "page": "#10141b", "card": "#1a2029", "ink": "#eef1f6", "muted": "#a3acbb", "line": "#303947", "grid": "#29313d",
+    "accent": "#6ab0f3", "accent_soft": "#24425f", "star": "#ffc400", "star_edge": "#ffffff", "theory": "#f2f4f8",
+    "good": "#5fce8c", "warn": "#f0b44c", "bad": "#ff8a80", "point": "#a3acbb",
+}  # fmt: skip
+
+ORDERED_LIGHT = ("#440154", "#443a83", "#31688e", "#20847f", "#35924a", "#6f9a17", "#9a8500")
+"""Viridis from its dark end, darkened at the light end so that every step keeps 3:1 against white."""
+ORDERED_DARK = ("#b884ea", "#8c9cf0", "#5fb3dc", "#3fcbae", "#78d872", "#bfe34f", "#fde84f")
+"""The same hues, lightened so that every step keeps 3:1 against the dark card."""
+
+UNORDERED_LIGHT = ("#0072b2", "#b34a00", "#007a5a", "#a8437f", "#8a6d00", "#2f7fb5", "#1a1e29")
+UNORDERED_DARK = ("#56b4e9", "#ff9f5a", "#2fcaa0", "#e79ac4", "#f0e442", "#9fd0f0", "#eef1f6")
+"""Okabe and Ito's colour-blind-safe set, adjusted for contrast on each ground."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
+
+CONTINUOUS_LIGHT = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21908d"), (0.75, "#4aa84f"), (1.0, "#b39b00"))
+CONTINUOUS_DARK = ((0.0, "#fde725"), (0.25, "#7ad151"), (0.5, "#3dbcab"), (0.75, "#7f9fe8"), (1.0, "#c79af0"))
+DIVERGING_LIGHT = ((0.0, "#2166ac"), (0.5, "#d9dde4"), (1.0, "#b2182b"))
+DIVERGING_DARK = ((0.0, "#6ab0f3"), (0.5, "#3a4452"), (1.0, "#ff8a80"))
+
+SYMBOL_OF = {
+    "n_rec": "neurons N",
+    "d_m": "memory units per neuron d<sub>m</sub>",
+    "k_e": "complexity k<sub>e</sub> (parameters per neuron)",
+    "k_c": "connectivity k<sub>c</sub> (synapses per neuron)",
+    "trainable_params": "trainable parameters P",
+    "budget": "budget P",
+}
+"""Axis titles of the columns."""
+
+PLAIN_SYMBOL = {"n_rec": "N", "d_m": "d_m", "k_e": "k_e", "k_c": "k_c", "trainable_params": "P", "budget": "P"}
+"""The same for plain text."""
+
+
+def theme(mode: str, budgets: int) -> dict[str, Any]:
+    """Return all colour tokens of one mode.
+
+    Args:
+        mode: `light` or `dark`.
+        budgets: number of ordered colours to provide as ``@budget:0`` ...
+    """
+    dark = mode == "dark"
+    return {
+        **(DARK if dark else LIGHT),
+        "budget": ordered(ORDERED_DARK if dark else ORDERED_LIGHT, budgets),
+        "task": list(UNORDERED_DARK if dark else UNORDERED_LIGHT),
+        "continuous": [list(stop) for stop in (CONTINUOUS_DARK if dark else CONTINUOUS_LIGHT)],
+        "diverging": [list(stop) for stop in (DIVERGING_DARK if dark else DIVERGING_LIGHT)],
+    }
+
+
+def ordered(stops: Sequence[str], count: int) -> list[str]:
+    """Interpolate a ramp of hex colours to `count` steps."""
+    if count <= 1:
+        return [stops[len(stops) // 2]]
+    rgb = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops]
+    colours = []
+    for step in range(count):
+        place = step * (len(stops) - 1) / (count - 1)
+        low = min(int(place), len(stops) - 2)
+        mix = [round(a + (b - a) * (place - low)) for a, b in zip(rgb[low], rgb[low + 1], strict=True)]
+        colours.append("#" + "".join(f"{value:02x}" for value in mix))
+    return colours
+
+
+def resolve(node: Any, tokens: Mapping[str, Any]) -> Any:
+    """Replace every ``@name`` or ``@name:index`` in a figure by its colour."""
+    if isinstance(node, str) and node.startswith("@"):
+        name, _, index = node[1:].partition(":")
+        return tokens[name][int(index) % len(tokens[name])] if index else tokens[name]
+    if isinstance(node, Mapping):
+        return {key: resolve(value, tokens) for key, value in node.items()}
+    return [resolve(value, tokens) for value in node] if isinstance(node, list) else node
+
+
+def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[str, Any]:
+    """Settings of one axis.
+
+    Args:
+        title: its title.
+        values: what it shows, if it is to be logarithmic; it then gets ticks at 1, 2 and 5.
+        more: further settings.
+    """
+    settings: dict[str, Any] = {
+        "title": {"text": title, "font": {"size": 14}, "standoff": 6},
+        "gridcolor": "@grid",
+        "linecolor": "@line",
+        "tickcolor": "@line",
+        "zeroline": False,
+        "showline": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "tickfont": {"size": 12.5, "color": "@ink"},
+    }
+    if values is not None:
+        settings |= {"type": "log", **log_ticks(np.asarray(values, dtype=float))}
+    return settings | more
+
+
+def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Ticks of a logarithmic axis: labels at 1 (2 and 5 where there is room), a decade beyond the data on each side.
+
+    Plotly's own ticks leave an axis of less than a decade without a label, or label every digit.
+
+    >>> log_ticks(np.array([20.0, 300.0]))["ticktext"][3:9]
+    ['10', '20', '50', '100', '200', '500']
+    """
+    positive = values[np.isfinite(values) & (values > 0)]
+    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
+    first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
+    decades = np.log10(high / low)
+    steps = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.5 else (1,)
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    return {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
+
+
+HOVER_LABEL = {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink", "size": 12.5}, "align": "left"}
+MODEBAR = {
+    "bgcolor": "rgba(0,0,0,0)",
+    "color": "@muted",
+    "activecolor": "@accent",
+    "remove": ["zoomIn2d", "zoomOut2d", "autoScale2d", "toImage"],
+}
+
+
+def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Layout of one panel."""
+    return {
+        "font": {"family": FONT, "size": 13, "color": "@ink"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 58, "r": 46, "t": 8, "b": 48},
+        "hovermode": "closest",
+        "hoverlabel": HOVER_LABEL,
+        "modebar": MODEBAR,
+        "showlegend": False,
+        "xaxis": x,
+        "yaxis": y,
+        "uirevision": "keep",
+    } | more
+
+
+CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True, "doubleClick": "reset"}
+"""Plotly's config of every figure: without the upload button."""
+
+
+def short(value: float) -> str:
+    """Write a size the way the axes do: 30k, 3.5M.
+
+    >>> short(3_516_748), short(30_000), short(950)
+    ('3.52M', '30k', '950')
+    """
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"

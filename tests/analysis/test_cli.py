@@ -1,0 +1,123 @@
+"""The command line: fast help, one line per error, and the files it promises."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from analysis.cli import main
+
+HEAVY = ("torch", "ray", "pandas", "numpy", "plotly", "scipy", "pyarrow")
+
+
+def run(monkeypatch, *arguments):
+    """Run the command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["analysis", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+def test_importing_the_command_line_loads_nothing_heavy():
+    code = f"import sys, analysis.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_answers_at_once():
+    begin = time.perf_counter()
+    found = subprocess.run([sys.executable, "-m", "analysis.cli", "--help"], capture_output=True, text=True, check=True)
+    assert "fit-theory" in found.stdout
+    assert time.perf_counter() - begin < 1.5  # 0.1 s alone; the test machine may be busy
+
+
+def test_analysis_runs_with_torch_and_ray_hidden(own_dir):
+    code = (
+        "import sys\n"
+        "class Hide:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('torch', 'ray'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        f"sys.argv = ['analysis', 'dashboard', {str(own_dir)!r}, '--law', 'quadratic']\n"
+        "from analysis.cli import main; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert (own_dir / "dashboard.html").exists()
+
+
+def test_fit_theory_prints_a_table_and_saves_unrounded_numbers(monkeypatch, capsys, own_dir):
+    assert run(monkeypatch, "fit-theory", own_dir, "--law", "effective_information:floor=additive") == 0
+    shown = capsys.readouterr().out
+    for word in ("alpha", "optimum per budget", "laws by AICc", "quadratic", "saved:", "left out: 2 (failed"):
+        assert word in shown
+    report = json.loads((own_dir / "fit.json").read_text())
+    (group,) = report["groups"]
+    assert group["metric"]["column"] == "final_test_metric"
+    assert [row["budget"] for row in group["optima"]] == [3e4, 1e5, 3e5]
+    assert group["data"]["rows"] + sum(e["rows"] for e in group["data"]["excluded"]) == report["sweep"]["trials"] == 48
+    assert len(repr(group["law"]["values"]["alpha"])) > 10
+    assert f"{group['law']['values']['alpha']:.5g}" in shown
+    assert report["provenance"]["rows_sha256"]
+
+
+def test_json_on_standard_output_is_the_saved_report(monkeypatch, capsys, own_dir, tmp_path):
+    code = run(monkeypatch, "fit-theory", own_dir, "--law", "quadratic", "--json", "-o", tmp_path / "x.json")
+    assert code == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "x.json").read_text())
+    assert not (own_dir / "fit.json").exists()
+
+
+def test_poor_data_are_told_what_to_run(monkeypatch, capsys):
+    assert run(monkeypatch, "fit-theory", "published:shd_adding", "--law", "effective_information:floor=additive") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "10 rows cannot support 6 parameters" in shown
+    assert "1 budget only" in shown
+    assert "One run per configuration: no interval" in shown
+    assert "not saved: give -o FILE" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit-theory", "{tmp}/none"], "Error: {tmp}/none: not a results directory"),
+        (["fit-theory", "published:enwik9"], "'enwik9' is not known"),
+        (["fit-theory", "{dir}", "--law", "nonsense"], "--law nonsense"),
+        (["fit-theory", "{dir}", "--where", "d_x > 3"], "'d_x' is not known"),
+        (["fit-theory", "published:enwik8", "--metric", "final_loss"], "column final_test_loss is empty"),
+        (["dashboard", "published:enwik8"], "say where the page should go with -o FILE"),
+        (["dashboard", "{dir}", "-o", "{tmp}/no/such/x.html"], "cannot be written: No such file"),
+        (["export", "{dir}", "-o", "{tmp}/x.xlsx"], "must end in .parquet or .csv"),
+    ],
+)
+def test_errors_are_one_line_and_code_1(monkeypatch, capsys, own_dir, tmp_path, arguments, message):
+    fill = {"tmp": str(tmp_path), "dir": str(own_dir)}
+    assert run(monkeypatch, *[a.format(**fill) for a in arguments]) == 1
+    said = capsys.readouterr().err
+    assert message.format(**fill) in said
+    assert said.count("\n") == 1
+
+
+def test_usage_errors_are_code_2_and_list_the_choices(monkeypatch, capsys, own_dir):
+    assert run(monkeypatch, "fit-theory", own_dir, "--metric", "auc") == 2
+    assert "final_metric" in capsys.readouterr().err
+    assert run(monkeypatch, "fit-theory") == 2
+
+
+def test_debug_shows_the_traceback(monkeypatch, own_dir):
+    monkeypatch.setattr(sys, "argv", ["analysis", "fit-theory", str(own_dir), "--law", "nonsense", "--debug"])
+    with pytest.raises(Exception, match="--law nonsense"):
+        main()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_export_writes_the_rows_that_enter(monkeypatch, capsys, own_dir, tmp_path, data, suffix):
+    path = tmp_path / f"rows.{suffix}"
+    assert run(monkeypatch, "export", own_dir, "-o", path) == 0
+    rows = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+    assert rows["trial_id"].tolist() == data.rows["trial_id"].tolist()
+    assert rows["value"].tolist() == pytest.approx(data.rows["value"].tolist())
+    assert "44 rows" in capsys.readouterr().out
