@@ -1,17 +1,20 @@
 """Tables and summaries that `plan`, `launch` and `status` print."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from sweeper.grid import Grid
-from sweeper.launch import LaunchResult
 from sweeper.plan import RUNNABLE, Plan
 from sweeper.schema import FINISHED
 from sweeper.status import MISSING, SweepStatus, plan_problems
 from sweeper.store import ResultsStore
+
+if TYPE_CHECKING:
+    from sweeper.launch import LaunchResult
 
 _MOST_REASONS = 5
 _FILE_WIDTH = 200
@@ -60,7 +63,7 @@ def print_launch_start(grid: Grid, results: str) -> None:
     Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
-def print_launch(result: LaunchResult, results: str) -> None:
+def print_launch(result: "LaunchResult", results: str) -> None:
     """Say what a launch did and what to do next."""
     console = Console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
