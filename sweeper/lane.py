@@ -7,7 +7,7 @@ import threading
 import time
 import traceback as traceback_module
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from sweeper.broker import Assignment, Pull, Report
+from sweeper.checkpoint import Checkpoints
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
 from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, AttemptRecord, CurveRecord, TrialRecord
@@ -44,15 +45,20 @@ class BrokerClient(Protocol):
 class Trainer(Protocol):
     """What a lane runs for one assignment; replaced in tests by trials of a known law."""
 
-    def __call__(self, assignment: Assignment, progress: TrialProgress, on_step: "StepHook", device: str) -> None:
+    def __call__(self, assignment: Assignment, progress: TrialProgress, context: "TrialContext") -> None:
         """Fill `progress`; raise to fail."""
 
 
-class StepHook(Protocol):
-    """Called by training after each step."""
+@dataclass(frozen=True, kw_only=True)
+class TrialContext:
+    """What a lane offers to the trial it runs."""
 
-    def __call__(self, step: int) -> bool:
-        """Take the number of steps done; False stops the trial."""
+    on_step: Callable[[int], bool]
+    """To be called with the number of steps done; False means: save and stop."""
+    device: str
+    """torch device."""
+    checkpoints: Checkpoints
+    """Where a long trial saves itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +75,19 @@ class LaneConfig:
     """torch device of the trials."""
     threads: int = 1
     """torch threads of one trial."""
+    checkpoint_s: float = 300.0
+    """Seconds between two checkpoints of a trial; shorter trials have none."""
 
 
-def train_assignment(assignment: Assignment, progress: TrialProgress, on_step: StepHook, device: str) -> None:
+def train_assignment(assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
     """The real trainer: `sweeper.training.train_trial`."""
-    train_trial(assignment.spec, progress=progress, on_step=on_step, device=device)
+    train_trial(
+        assignment.spec,
+        progress=progress,
+        on_step=context.on_step,
+        device=context.device,
+        checkpoints=context.checkpoints,
+    )
 
 
 def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
@@ -89,7 +103,8 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
         Number of trials run.
     """
     torch.set_num_threads(config.threads)
-    writer = _Writer(ResultsStore.create(config.store_uri), name)
+    store = ResultsStore.create(config.store_uri)
+    writer = _Writer(store, name)
     incarnation, ran = uuid.uuid4().hex, 0
     with _Pulse(broker, name, incarnation) as pulse:
         try:
@@ -101,7 +116,12 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
                     time.sleep(WAIT_S)
                 for assignment in pulled.assignments:
                     pulse.begin(assignment)
-                    writer.add(*run_trial(assignment, name, config, pulse.on_step, trainer))
+                    context = TrialContext(
+                        on_step=pulse.on_step,
+                        device=config.device,
+                        checkpoints=Checkpoints(store, assignment.trial_id, config.checkpoint_s),
+                    )
+                    writer.add(*run_trial(assignment, name, config.code_version, context, trainer))
                     ran += 1
                 writer.flush()
         except (BrokerGoneError, Stopped):
@@ -110,18 +130,18 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
 
 
 def run_trial(
-    assignment: Assignment, lane: str, config: LaneConfig, on_step: StepHook, trainer: Trainer = train_assignment
+    assignment: Assignment, lane: str, code_version: str, context: TrialContext, trainer: Trainer = train_assignment
 ) -> tuple[TrialRecord, list[CurveRecord], AttemptRecord]:
     """Run one trial and turn whatever happens to it into rows.
 
     Raises:
-        Stopped: `on_step` stopped the trial; it has no rows and is run anew later.
+        Stopped: `context.on_step` stopped the trial; it has no rows and is run anew later.
     """
     progress = TrialProgress()
     started_at, cpu_began = datetime.now(UTC), time.process_time()
     status, reason, trace = FINISHED, None, None
     try:
-        trainer(assignment, progress, on_step, config.device)
+        trainer(assignment, progress, context)
     except Stopped:
         raise
     except Diverged as error:
@@ -137,7 +157,7 @@ def run_trial(
         started_at=started_at,
         ended_at=datetime.now(UTC),
         lane=lane,
-        code_version=config.code_version,
+        code_version=code_version,
         cpu_s=time.process_time() - cpu_began,
         peak_memory_bytes=peak_memory_bytes(progress.device),
     )
@@ -171,6 +191,8 @@ class _Writer:
         self._store.write("curves", self._curves, writer=self._lane)
         self._store.write("attempts", self._attempts, writer=self._lane)
         self._store.write("trials", self._trials, writer=self._lane)
+        for trial in self._trials:
+            self._store.delete_checkpoint(trial.trial_id)
         self._reports += [
             Report(trial_id=t.trial_id, status=t.status, reason=t.reason, metric=t.final_valid_metric, wall_s=t.wall_s)
             for t in self._trials

@@ -7,6 +7,7 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     trials/*.parquet         final rows, one per trial
     curves/*.parquet         evaluations during training
     attempts/*.parquet       every try
+    checkpoints/<id>.pt      last state of long trials that have not ended
 
 Writers only add files; compaction writes one file that names those it replaces and deletes them afterwards, so that a
 process killed at any moment leaves either the old files or both, never half a row and never a row twice.
@@ -160,6 +161,25 @@ class ResultsStore:
                 with self._fs.open_input_stream(info.path) as stream:
                     texts[info.base_name.removesuffix(".yaml")] = stream.read().decode()
         return texts
+
+    def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
+        """Replace the checkpoint of a trial."""
+        with self._storage_errors("write a checkpoint"):
+            self._fs.create_dir(f"{self._root}/checkpoints", recursive=True)
+            self._write_bytes(f"checkpoints/{trial_id}.pt", payload)
+
+    def read_checkpoint(self, trial_id: str) -> bytes | None:
+        """The checkpoint of a trial, or None."""
+        if not self._exists(f"checkpoints/{trial_id}.pt"):
+            return None
+        with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
+            payload: bytes = stream.read()
+        return payload
+
+    def delete_checkpoint(self, trial_id: str) -> None:
+        """Remove the checkpoint of a trial, where there is one."""
+        if self._exists(f"checkpoints/{trial_id}.pt"):
+            self._delete(f"{self._root}/checkpoints/{trial_id}.pt")
 
     def local_path(self) -> str | None:
         """Absolute path of the root on this machine, or None for object storage."""

@@ -105,7 +105,7 @@ def test_an_extended_grid_runs_only_what_is_new(tmp_path, tiny_text):
     assert len(measured(tmp_path / "r")) == 8
 
 
-def instant(assignment: Assignment, progress: TrialProgress, on_step, device: str) -> None:
+def instant(assignment: Assignment, progress: TrialProgress, context) -> None:
     """A trainer of a made-up law: every third trial diverges, runs out of memory or raises."""
     d_m, budget = assignment.spec.model.d_m, assignment.budget
     if (d_m, budget) == (2, 3000):
@@ -119,13 +119,13 @@ def instant(assignment: Assignment, progress: TrialProgress, on_step, device: st
     progress.best, progress.steps_done = progress.final, 30
 
 
-def kill_own_lane_once(assignment: Assignment, progress: TrialProgress, on_step, device: str) -> None:
+def kill_own_lane_once(assignment: Assignment, progress: TrialProgress, context) -> None:
     """A trainer whose first attempt at one trial kills its process."""
     if assignment.spec.model.d_m == 2 and assignment.attempt == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     if assignment.spec.model.d_m == 4 and assignment.budget == 4000:
         os.kill(os.getpid(), signal.SIGKILL)
-    instant(assignment, progress, on_step, device)
+    instant(assignment, progress, context)
 
 
 def test_trials_that_fail_are_rows_with_a_reason_and_null_metrics(tmp_path, tiny_text):

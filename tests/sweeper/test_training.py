@@ -2,13 +2,17 @@
 
 import dataclasses
 import math
+import os
+import pickle
 
 import pytest
 import torch
 
+from sweeper.checkpoint import Checkpoints
 from sweeper.grid import parse_grid
 from sweeper.plan import expand
 from sweeper.progress import TrialProgress
+from sweeper.store import ResultsStore
 from sweeper.training import (
     Diverged,
     Stopped,
@@ -101,3 +105,33 @@ def test_regularisers_and_label_smoothing_act_in_training_only(tiny_text):
         train = [e.loss for e in changed.evaluations if e.split == "train"]
         assert train == [e.loss for e in plain.evaluations if e.split == "train"]  # reported loss is the plain one
         assert changed.final["valid"].loss != plain.final["valid"].loss  # but the step taken differs
+
+
+@pytest.mark.parametrize("stop_at", [7, 10, 25])
+def test_a_resumed_trial_gives_the_same_bits(tiny_text, tmp_path, stop_at):
+    one = spec(tiny_text, reset_start=0.5)
+    whole = train_trial(one)
+    store = ResultsStore.create(tmp_path / "r")
+    with pytest.raises(Stopped):
+        train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9), on_step=lambda step: step < stop_at)
+    steps: list[int] = []
+    resumed = train_trial(
+        one, checkpoints=Checkpoints(store, one.trial_id, 1e9), on_step=lambda step: steps.append(step) or True
+    )
+    assert steps[0] == stop_at + 1
+    assert numbers(resumed) == numbers(whole)
+    assert {s: (e.step, e.metric) for s, e in resumed.best.items()} == {
+        s: (e.step, e.metric) for s, e in whole.best.items()
+    }
+
+
+def test_checkpoints_are_taken_when_due_and_never_run_code(tiny_text, tmp_path):
+    one = spec(tiny_text, steps=3)
+    store = ResultsStore.create(tmp_path / "r")
+    train_trial(one, checkpoints=Checkpoints(store, one.trial_id, every_s=0.0))
+    assert Checkpoints(store, one.trial_id, 1.0).load()["progress"]["steps_done"] == 3
+    store.write_checkpoint(one.trial_id, pickle.dumps(os.system, protocol=2))
+    with pytest.raises(pickle.UnpicklingError):
+        Checkpoints(store, one.trial_id, 1.0).load()
+    store.delete_checkpoint(one.trial_id)
+    assert Checkpoints(store, one.trial_id, 1.0).load() is None
