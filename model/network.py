@@ -1,11 +1,12 @@
 """The ELM Network as a module: parameters, what goes in, what comes out. The loop over time lives in the back ends."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
-from model.backends import Backend, choose_backend
+from model.backends import choose_backend
 from model.config import ConfigError, ElmConfig
 from model.layer import DrawnLinear, ElmLayer, readout_config
 from model.state import ElmState
@@ -46,11 +47,12 @@ class DropoutMasks(NamedTuple):
 class ElmNetwork(nn.Module):
     """Recurrent layer of ELM neurons -> read-out layer of ELM neurons -> dense linear map."""
 
-    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: Backend) -> None:
+    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str) -> None:
         super().__init__()
         self.config = config
-        self.backend = backend
         self.stacked = False
+        self._backend_wanted = backend
+        self.backend = choose_backend(backend, config, dtype, torch.device("cpu"))
         self.hidden = ElmLayer(config, generator, dtype)
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
@@ -83,6 +85,13 @@ class ElmNetwork(nn.Module):
         if masks is None and self.training:
             masks = self.draw_masks(x.shape[0])
         return Output(*self.backend.run(self, x, state, masks, keep_activity))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Choose the back end anew where the network was moved to another device or precision."""
+        super()._apply(fn, recurse)
+        like = self.output.weight
+        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
+        return self
 
     @property
     def backend_name(self) -> str:
@@ -133,7 +142,7 @@ def build_network(
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
-    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype, choose_backend(backend))
+    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype, backend)
 
 
 def check_input(x: Tensor, n_in: int, dtype: torch.dtype) -> Tensor:

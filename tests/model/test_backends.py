@@ -138,5 +138,7 @@ def test_input_gradients_are_refused_rather_than_missing(backend: str) -> None:
 
 
 def test_unknown_backend_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"^backend: 'cuda' is not valid; give one of auto, reference, torch"):
+    with pytest.raises(
+        ConfigError, match=r"^backend: 'cuda' is not valid; give one of auto, reference, torch, native$"
+    ):
         build_network(ElmConfig(**SIZES), seed=1, backend="cuda")
