@@ -8,6 +8,7 @@ from tasks.batch import Batch, Split, Task
 from tasks.images import load_images
 from tasks.listops import load_listops
 from tasks.options import OptionValue
+from tasks.pathfinder import load_pathfinder
 from tasks.shd import load_shd, load_shd_adding
 from tasks.spec import TaskSpec, canonical_options, task_spec
 from tasks.text import TextTask
@@ -25,6 +26,7 @@ _LOADERS: dict[str, _Loader] = {
     "shd_adding": load_shd_adding,
     "images": load_images,
     "listops": load_listops,
+    "pathfinder": load_pathfinder,
 }
 __all__ = ["Batch", "Split", "Task", "load_task"]
 

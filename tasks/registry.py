@@ -147,6 +147,14 @@ _ALL = (
         licence="MIT, like this software",
         citation="Nangia and Bowman 2018, ListOps; Tay et al. 2020, Long Range Arena",
     ),
+    DataSet(
+        name="pathfinder-gen",
+        summary="images of dashed paths with two markers, drawn so that only the connection tells the answer",
+        tasks=("pathfinder",),
+        kind="generated",
+        licence="MIT, like this software",
+        citation="Linsley et al. 2018, NeurIPS; Tay et al. 2020, Long Range Arena",
+    ),
 )
 DATA_SETS = {data_set.name: data_set for data_set in _ALL}
 

@@ -299,10 +299,39 @@ def _listops_spec(options: Options, place: _Place) -> TaskSpec:
     )
 
 
+_PATHFINDER_OPTIONS = (
+    Option(name="side", default=32, choices=(32, 64, 128), help="pixels of a side; a sequence has side * side steps"),
+    Option(name="dashes", default=9, choices=(6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
+    Option(name="train_examples", default=160000, minimum=1, help="size of the training set, drawn on the fly"),
+    Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
+    Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),
+)
+
+
+def _pathfinder_spec(options: Options, place: _Place) -> TaskSpec:
+    side = int(options["side"])
+    return TaskSpec(
+        name="pathfinder",
+        data_name=f"pathfinder-gen/{side}/{options['dashes']}",
+        n_in=1,
+        n_out=2,
+        length=side * side,
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # a fair coin decides the answer
+        input_kind="real",
+        carry_state=False,
+    )
+
+
 _TASKS: dict[str, _Entry] = {
     "text": _Entry(_TEXT_OPTIONS, _text_spec),
     "shd": _Entry(_SHD_OPTIONS, _shd_spec),
     "shd_adding": _Entry(_SHD_ADDING_OPTIONS, _shd_adding_spec),
     "images": _Entry(_IMAGES_OPTIONS, _images_spec),
     "listops": _Entry(_LISTOPS_OPTIONS, _listops_spec),
+    "pathfinder": _Entry(_PATHFINDER_OPTIONS, _pathfinder_spec),
 }
