@@ -5,6 +5,7 @@ import sys
 import click
 
 from sweeper.errors import run_command
+from tasks.cli import data
 
 _RESULTS = click.option(
     "--results",
@@ -90,6 +91,9 @@ def status(results: str) -> None:
 
     store = ResultsStore.open(results)
     print_status([sweep_status(expanded, store) for expanded in stored_plans(store)], store)
+
+
+cli.add_command(data)
 
 
 def main() -> None:
