@@ -102,12 +102,12 @@ class _Client:
     def __init__(self, proxy: Any) -> None:
         self._proxy = proxy
 
-    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
-        pulled: Pull = self._call("pull", lane, incarnation, reports)
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call("pull", lane, incarnation, host, reports)
         return pulled
 
-    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
-        return bool(self._call("heartbeat", lane, incarnation, trial_id, progress))
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        return bool(self._call("heartbeat", lane, incarnation, host, trial_id, progress))
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane import BrokerGoneError

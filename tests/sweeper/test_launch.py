@@ -166,6 +166,6 @@ def test_ctrl_c_drains_and_says_how_to_go_on(executor, tiny_grid, tmp_path):
         launcher.send_signal(signal.SIGINT)
         output, _ = launcher.communicate(timeout=100)
     assert launcher.returncode == 130, output
-    assert "Ctrl-C again stops at once" in output
+    assert "Ctrl-C again saves and leaves them" in output
     assert "The same command runs what is missing." in output
     assert 1 <= len(ResultsStore.open(results).finished_ids()) < 6
