@@ -12,6 +12,7 @@ from torch.autograd.function import once_differentiable
 from model.config import ElmConfig
 from model.layer import TANH_SLOPE
 from model.native_abi import Kernel, LayerStruct
+from model.scratch import scratch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +25,32 @@ class LayerPlan:
     """the compiled layer in its precision"""
     recurrent: bool
     """True for the recurrent layer; the read-out layer reads its input only and is not rectified"""
-    order: Tensor
-    """sorts each neuron's synapses [N, C]: within each branch those whose source gets a gradient come first"""
     source: Tensor
-    """what the sorted synapses read [N, C], int32"""
-    graded: Tensor
-    """how many synapses of each branch get a gradient for their source [N, R], int32"""
+    """what every synapse reads [N, C], int32"""
+    readers: Tensor
+    """branches (n * R + r) that read each source which gets a gradient, source by source, int32"""
+    first_reader: Tensor
+    """where each source's readers begin in `readers`, and the end of the last"""
+    reader_synapse: Tensor
+    """which synapse, counted through [N, C], each of `readers` reads with"""
 
 
 def layer_plan(config: ElmConfig, connectome_NC: Tensor, kernel: Kernel, recurrent: bool) -> LayerPlan:
-    """Sort a layer's wiring for the kernel: the recurrent layer's input gets no gradient, the read-out layer's does."""
-    branch_C = torch.arange(config.k_c) // config.d_branch
-    graded_NC = connectome_NC >= config.n_in if recurrent else torch.ones_like(connectome_NC, dtype=torch.bool)
-    order_NC = torch.argsort(2 * branch_C + (~graded_NC).long(), dim=1, stable=True)
+    """Invert a layer's wiring: the recurrent layer's activity gets gradients, and the read-out layer's input does."""
+    first_graded, graded = (config.n_in, config.n_rec) if recurrent else (0, config.n_in)
+    source = connectome_NC.flatten() - first_graded
+    synapse = torch.nonzero(source >= 0).squeeze(1)
+    synapse = synapse[torch.argsort(source[synapse], stable=True)]
+    first_reader = torch.zeros(graded + 1, dtype=torch.int64)
+    first_reader[1:] = torch.bincount(source[synapse], minlength=graded).cumsum(0)
     return LayerPlan(
         config=config,
         kernel=kernel,
         recurrent=recurrent,
-        order=order_NC,
-        source=connectome_NC.gather(1, order_NC).int(),
-        graded=graded_NC.view(-1, config.d_tree, config.d_branch).sum(2).int(),
+        source=connectome_NC.int().contiguous(),
+        readers=(synapse // config.d_branch).int(),
+        first_reader=first_reader,
+        reader_synapse=synapse,
     )
 
 
@@ -63,8 +70,7 @@ class NativeLayer(torch.autograd.Function):
                 previous activity, or None.
             keep_mlp_out: whether to return the MLPs' outputs of every step.
             tensors: input (ids [B, T], values [B, T, I]; activity [T, I, B] for the read-out layer); state before the
-                first step (activity, memory, average, branch traces), batch first; synaptic weights in `plan.order`,
-                share kept, gain of the update, output weights, bias; weight and bias of the MLP's layers in turn.
+                first step (activity, memory, average, branch traces), batch first; synaptic weights, share kept, gain of the update, output weights, bias; weight and bias of the MLP's layers in turn.
 
         Returns:
             Activity [T, N, B]; memory, average and branch traces after the last step, batch first; sum over time and
@@ -82,7 +88,7 @@ class NativeLayer(torch.autograd.Function):
         final = torch.empty_like(memory_0), torch.empty_like(average_0), torch.empty_like(branch_0)
         magnitude = new_empty(n, batch)
         mlp_out = new_empty(batch, steps, n, d_m) if keep_mlp_out else None
-        trace = new_empty(plan.kernel.trace_size(layer))
+        trace = scratch(plan.kernel.trace_size(layer), memory_0.dtype)
         layer.point(activity=activity, memory_T=final[0], average_T=final[1], branch_T=final[2], magnitude=magnitude,
                     mlp_out=mlp_out, trace=trace)  # fmt: skip
         plan.kernel.forward(layer)
@@ -102,10 +108,11 @@ class NativeLayer(torch.autograd.Function):
         tensors = ctx.saved_tensors[4:]
         layer = _describe(ctx.plan, tuple(masks), tensors)
         layer.stored = True
+        reader_weight = tensors[5].flatten()[ctx.plan.reader_synapse]
         needs = ctx.needs_input_grad[3:]
         layer.input_grad, layer.rate_grads = needs[0], any(needs[6:8])
         given = tuple(None if grad is None else grad.contiguous() for grad in grads[:5])
-        layer.point(trace=trace, activity=activity, d_activity=given[0], d_memory_T=given[1], d_average_T=given[2],
+        layer.point(trace=trace, activity=activity, reader_weight=reader_weight, d_activity=given[0], d_memory_T=given[1], d_average_T=given[2],
                     d_branch_T=given[3], d_magnitude=given[4])  # fmt: skip
         d_x = torch.empty_like(tensors[0]) if needs[0] else None
         d_states = [torch.empty_like(tensor) for tensor in tensors[1:5]]
@@ -143,7 +150,7 @@ def _describe(plan: LayerPlan, masks: tuple[Tensor | None, ...], tensors: tuple[
     layer.kappa_r = 0.0 if config.tau_r is None else math.exp(-1.0 / config.tau_r)
     layer.kappa_b = 0.0 if config.tau_b is None else math.exp(-1.0 / config.tau_b)
     layer.input_scale, layer.embedding_scale, layer.tanh_slope = config.input_scale, config.embedding_scale, TANH_SLOPE
-    layer.point(source=plan.source, graded=plan.graded, x=x, input_mask=masks[0], recurrent_mask=masks[1])
+    layer.point(source=plan.source, readers=plan.readers, first_reader=plan.first_reader, x=x, input_mask=masks[0], recurrent_mask=masks[1])
     names = ("activity_0", "memory_0", "average_0", "branch_0", "synapse", "keep", "gain", "readout", "out_bias")
     layer.point(**dict(zip(names, tensors[1:10], strict=True)))
     layer.point_each("weight", matrices)
