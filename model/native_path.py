@@ -53,7 +53,7 @@ class NativeBackend:
             network.output(y_TOB.permute(2, 0, 1)),
             ElmState(activity_TNB[-1].T, *final, readout_memory_BOD, readout_branch_BOR),
             mean_NB.square().mean(),
-            torch.relu(activity_TNB).mean(),
+            activity_TNB.mean(),  # rectified already
             activity_TNB.detach().permute(2, 0, 1) if keep_activity else None,
             mlp_out_BTND,
         )

@@ -55,7 +55,19 @@ private:
     int64_t sum_rows() const { return 1 + (l.rate_grads ? 3 : 1) * l.d_m; }
     F *grads_at(int64_t g, int64_t i) const { return grads_->get() + (g * std::min(chunk_, l.steps) + i) * rows_ * LB; }
 
+    void zero_weight_grads() const {
+        const auto zero = [&](void *to, int64_t count) { std::memset(to, 0, l.n * count * sizeof(F)); };
+        zero(l.d_synapse, l.d_tree * l.d_branch);
+        for (int i = 0; i < l.matrices; i++) {
+            zero(l.d_weight[i], l.dims[i] * l.dims[i + 1]);
+            zero(l.d_bias[i], l.dims[i + 1]);
+        }
+        for (void *to : {l.d_keep, l.d_gain, l.d_readout}) zero(to, l.d_m);
+        zero(l.d_out_bias, 1);
+    }
+
     void prepare() {
+        if (b0 == 0) zero_weight_grads();
         for (int i = 0; i < l.matrices; i++)
             this->pack(l.weight[i], l.dims[i] * l.dims[i + 1], weight_[i]->get());
         this->pack(l.keep, l.d_m, keep_.get());

@@ -82,11 +82,17 @@ struct Lanes {
 
     // sums over the columns, for each neuron of the group
     static inline void sum_columns(V v, F (&sums)[NP]) {
-        F lanes[W];
+        alignas(kVectorBytes) F lanes[W];
         store(lanes, v);
-        for (int width = W / 2; width >= NP; width /= 2)
-            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+        fold<W / 2>(lanes);
         for (int p = 0; p < NP; p++) sums[p] = lanes[p];
+    }
+    template <int width>
+    static inline void fold(F *lanes) {
+        if constexpr (width >= NP) {
+            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+            fold<width / 2>(lanes);
+        }
     }
 
     static inline V positive(V v) { return v > V{} ? v : V{}; }

@@ -41,7 +41,7 @@ struct Layer {
     void *trace;                                           // see trace_size
     // gradients of the results, null where there is none
     const void *d_activity, *d_memory_T, *d_average_T, *d_branch_T, *d_magnitude;
-    // gradients to be made; those of weights arrive as zeros
+    // gradients to be made
     void *d_synapse, *d_weight[kMaxMatrices], *d_bias[kMaxMatrices], *d_keep, *d_gain, *d_readout, *d_out_bias;
     void *d_activity_0, *d_memory_0, *d_average_0, *d_branch_0;
     void *d_x;
