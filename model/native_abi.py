@@ -30,7 +30,7 @@ class LayerStruct(ctypes.Structure):
         ("dims", ctypes.c_int64 * (_MATRICES + 1)),
         *((name, ctypes.c_int64) for name in _SWITCHES),
         *((name, ctypes.c_double) for name in _CONSTANTS),
-        *_pointers("source", "graded", "synapse"),
+        *_pointers("source", "readers", "first_reader", "synapse", "reader_weight"),
         ("weight", ctypes.c_void_p * _MATRICES),
         ("bias", ctypes.c_void_p * _MATRICES),
         *_pointers(*_WEIGHTS, "x", "input_mask", "recurrent_mask", *_STATES, *_RESULTS, *_RESULT_GRADS, "d_synapse"),

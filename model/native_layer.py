@@ -12,39 +12,59 @@ from torch.autograd.function import once_differentiable
 from model.config import ElmConfig
 from model.layer import TANH_SLOPE
 from model.native_abi import Kernel, LayerStruct
+from model.scratch import scratch
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPlan:
     """What of a layer stays the same from call to call."""
 
-    config: ElmConfig
-    """the layer's configuration"""
     kernel: Kernel
     """the compiled layer in its precision"""
     recurrent: bool
     """True for the recurrent layer; the read-out layer reads its input only and is not rectified"""
-    order: Tensor
-    """sorts each neuron's synapses [N, C]: within each branch those whose source gets a gradient come first"""
-    source: Tensor
-    """what the sorted synapses read [N, C], int32"""
-    graded: Tensor
-    """how many synapses of each branch get a gradient for their source [N, R], int32"""
+    wiring: tuple[Tensor, ...]
+    """the tensors that `description` points to"""
+    reader_synapse: Tensor
+    """which synapse, counted through [N, C], each reader of a source reads with, source by source"""
+    description: LayerStruct
+    """sizes, switches, constants and wiring filled in, the rest empty"""
 
 
 def layer_plan(config: ElmConfig, connectome_NC: Tensor, kernel: Kernel, recurrent: bool) -> LayerPlan:
-    """Sort a layer's wiring for the kernel: the recurrent layer's input gets no gradient, the read-out layer's does."""
-    branch_C = torch.arange(config.k_c) // config.d_branch
-    graded_NC = connectome_NC >= config.n_in if recurrent else torch.ones_like(connectome_NC, dtype=torch.bool)
-    order_NC = torch.argsort(2 * branch_C + (~graded_NC).long(), dim=1, stable=True)
+    """Invert a layer's wiring: the recurrent layer's activity gets gradients, and the read-out layer's input does."""
+    first_graded, graded = (config.n_in, config.n_rec) if recurrent else (0, config.n_in)
+    source = connectome_NC.flatten() - first_graded
+    synapse = torch.nonzero(source >= 0).squeeze(1)
+    synapse = synapse[torch.argsort(source[synapse], stable=True)]
+    first_reader = torch.zeros(graded + 1, dtype=torch.int64)
+    first_reader[1:] = torch.bincount(source[synapse], minlength=graded).cumsum(0)
+    source_NC, readers = connectome_NC.int().contiguous(), (synapse // config.d_branch).int()
+    description = _description(config, recurrent)
+    description.point(source=source_NC, readers=readers, first_reader=first_reader)
     return LayerPlan(
-        config=config,
         kernel=kernel,
         recurrent=recurrent,
-        order=order_NC,
-        source=connectome_NC.gather(1, order_NC).int(),
-        graded=graded_NC.view(-1, config.d_tree, config.d_branch).sum(2).int(),
+        wiring=(source_NC, readers, first_reader),
+        reader_synapse=synapse,
+        description=description,
     )
+
+
+def _description(config: ElmConfig, recurrent: bool) -> LayerStruct:
+    layer = LayerStruct()
+    layer.n, layer.d_m, layer.d_tree, layer.d_branch = config.n_rec, config.d_m, config.d_tree, config.d_branch
+    layer.n_in = config.n_in
+    layer.matrices = config.l_mlp + 1
+    sizes = [config.d_tree + config.d_m, *[config.mlp_width] * config.l_mlp, config.d_m]
+    for place, size in enumerate(sizes):
+        layer.dims[place] = size
+    layer.recurrent = layer.rectified = recurrent
+    layer.filtered, layer.traced = config.tau_r is not None, config.tau_b is not None
+    layer.kappa_r = 0.0 if config.tau_r is None else math.exp(-1.0 / config.tau_r)
+    layer.kappa_b = 0.0 if config.tau_b is None else math.exp(-1.0 / config.tau_b)
+    layer.input_scale, layer.embedding_scale, layer.tanh_slope = config.input_scale, config.embedding_scale, TANH_SLOPE
+    return layer
 
 
 class NativeLayer(torch.autograd.Function):
@@ -63,8 +83,7 @@ class NativeLayer(torch.autograd.Function):
                 previous activity, or None.
             keep_mlp_out: whether to return the MLPs' outputs of every step.
             tensors: input (ids [B, T], values [B, T, I]; activity [T, I, B] for the read-out layer); state before the
-                first step (activity, memory, average, branch traces), batch first; synaptic weights in `plan.order`,
-                share kept, gain of the update, output weights, bias; weight and bias of the MLP's layers in turn.
+                first step (activity, memory, average, branch traces), batch first; synaptic weights, share kept, gain of the update, output weights, bias; weight and bias of the MLP's layers in turn.
 
         Returns:
             Activity [T, N, B]; memory, average and branch traces after the last step, batch first; sum over time and
@@ -82,7 +101,7 @@ class NativeLayer(torch.autograd.Function):
         final = torch.empty_like(memory_0), torch.empty_like(average_0), torch.empty_like(branch_0)
         magnitude = new_empty(n, batch)
         mlp_out = new_empty(batch, steps, n, d_m) if keep_mlp_out else None
-        trace = new_empty(plan.kernel.trace_size(layer))
+        trace = scratch(plan.kernel.trace_size(layer), memory_0.dtype)
         layer.point(activity=activity, memory_T=final[0], average_T=final[1], branch_T=final[2], magnitude=magnitude,
                     mlp_out=mlp_out, trace=trace)  # fmt: skip
         plan.kernel.forward(layer)
@@ -102,14 +121,15 @@ class NativeLayer(torch.autograd.Function):
         tensors = ctx.saved_tensors[4:]
         layer = _describe(ctx.plan, tuple(masks), tensors)
         layer.stored = True
+        reader_weight = tensors[5].flatten()[ctx.plan.reader_synapse]
         needs = ctx.needs_input_grad[3:]
         layer.input_grad, layer.rate_grads = needs[0], any(needs[6:8])
         given = tuple(None if grad is None else grad.contiguous() for grad in grads[:5])
-        layer.point(trace=trace, activity=activity, d_activity=given[0], d_memory_T=given[1], d_average_T=given[2],
+        layer.point(trace=trace, activity=activity, reader_weight=reader_weight, d_activity=given[0], d_memory_T=given[1], d_average_T=given[2],
                     d_branch_T=given[3], d_magnitude=given[4])  # fmt: skip
         d_x = torch.empty_like(tensors[0]) if needs[0] else None
         d_states = [torch.empty_like(tensor) for tensor in tensors[1:5]]
-        d_weights = [torch.zeros_like(tensor) for tensor in tensors[5:]]
+        d_weights = [torch.empty_like(tensor) for tensor in tensors[5:]]
         layer.point(d_x=d_x, d_activity_0=d_states[0], d_memory_0=d_states[1], d_average_0=d_states[2],
                     d_branch_0=d_states[3], d_synapse=d_weights[0], d_keep=d_weights[1], d_gain=d_weights[2],
                     d_readout=d_weights[3], d_out_bias=d_weights[4])  # fmt: skip
@@ -124,28 +144,15 @@ run_native_layer: Callable[..., tuple[Any, ...]] = NativeLayer.apply
 
 
 def _describe(plan: LayerPlan, masks: tuple[Tensor | None, ...], tensors: tuple[Tensor, ...]) -> LayerStruct:
-    """Fill in sizes, switches, wiring, weights and state; all tensors are contiguous."""
-    config, x = plan.config, tensors[0]
-    layer = LayerStruct()
-    layer.n, layer.d_m, layer.d_tree, layer.d_branch = config.n_rec, config.d_m, config.d_tree, config.d_branch
-    layer.n_in = config.n_in
+    """Add input, weights and state to the plan's description; all tensors are contiguous."""
+    x = tensors[0]
+    layer = LayerStruct.from_buffer_copy(plan.description)
     if plan.recurrent:
         layer.batch, layer.steps, layer.input_kind = x.shape[0], x.shape[1], 1 if x.is_floating_point() else 0
     else:
         layer.steps, layer.batch, layer.input_kind = x.shape[0], x.shape[2], 2
-    matrices, biases = tensors[10::2], tensors[11::2]
-    layer.matrices = len(matrices)
-    layer.dims[0] = matrices[0].shape[2]
-    for place, matrix in enumerate(matrices):
-        layer.dims[place + 1] = matrix.shape[1]
-    layer.recurrent = layer.rectified = plan.recurrent
-    layer.filtered, layer.traced = config.tau_r is not None, config.tau_b is not None
-    layer.kappa_r = 0.0 if config.tau_r is None else math.exp(-1.0 / config.tau_r)
-    layer.kappa_b = 0.0 if config.tau_b is None else math.exp(-1.0 / config.tau_b)
-    layer.input_scale, layer.embedding_scale, layer.tanh_slope = config.input_scale, config.embedding_scale, TANH_SLOPE
-    layer.point(source=plan.source, graded=plan.graded, x=x, input_mask=masks[0], recurrent_mask=masks[1])
-    names = ("activity_0", "memory_0", "average_0", "branch_0", "synapse", "keep", "gain", "readout", "out_bias")
-    layer.point(**dict(zip(names, tensors[1:10], strict=True)))
-    layer.point_each("weight", matrices)
-    layer.point_each("bias", biases)
+    names = ("x", "activity_0", "memory_0", "average_0", "branch_0", "synapse", "keep", "gain", "readout", "out_bias")
+    layer.point(input_mask=masks[0], recurrent_mask=masks[1], **dict(zip(names, tensors[:10], strict=True)))
+    layer.point_each("weight", tensors[10::2])
+    layer.point_each("bias", tensors[11::2])
     return layer

@@ -33,7 +33,7 @@ class NativeBackend:
             x = x * masks.input_BI.unsqueeze(1)
         hidden_masks = (None, None) if masks is None else (masks.input_BI, masks.recurrent_BN)
         activity_TNB, *final, magnitude_NB, mlp_out_BTND = run_native_layer(
-            hidden_plan, hidden_masks, keep_activity, x, *state[:4], *_tensors(network.hidden, hidden_plan)
+            hidden_plan, hidden_masks, keep_activity, x, *state[:4], *_tensors(network.hidden)
         )
         seen_TNB = activity_TNB if masks is None else activity_TNB * masks.readout_BN.T
         nothing = state.activity_BN[:, :0]
@@ -46,14 +46,14 @@ class NativeBackend:
             state.readout_memory_BOD,
             nothing,
             state.readout_branch_BOR,
-            *_tensors(network.readout, readout_plan),
+            *_tensors(network.readout),
         )
         mean_NB = magnitude_NB / (activity_TNB.shape[0] * network.config.d_m)
         return (
             network.output(y_TOB.permute(2, 0, 1)),
             ElmState(activity_TNB[-1].T, *final, readout_memory_BOD, readout_branch_BOR),
             mean_NB.square().mean(),
-            torch.relu(activity_TNB).mean(),
+            activity_TNB.mean(),  # rectified already
             activity_TNB.detach().permute(2, 0, 1) if keep_activity else None,
             mlp_out_BTND,
         )
@@ -71,9 +71,8 @@ class NativeBackend:
         return self._plans
 
 
-def _tensors(layer: ElmLayer, plan: LayerPlan) -> list[Tensor]:
+def _tensors(layer: ElmLayer) -> list[Tensor]:
     """List a layer's trained quantities as the compiled layer takes them."""
     rates = layer.rates()
-    mlp = layer.mlp.parameters()
-    synapse_NC = layer.synapse_weight.gather(1, plan.order)
-    return [synapse_NC, rates.keep_ND, TANH_SCALE * rates.absorb_ND, layer.readout_weight, layer.bias, *mlp]
+    gain_ND = TANH_SCALE * rates.absorb_ND
+    return [layer.synapse_weight, rates.keep_ND, gain_ND, layer.readout_weight, layer.bias, *layer.mlp.parameters()]

@@ -134,7 +134,7 @@ def _run(
         logits_KLO.view(k, batch, steps, -1),
         ElmState(*(_batch_first(tensor, k) for tensor in final)),
         mean_NB.square().view(k, -1).mean(1),
-        torch.relu(activity_TNB).view(steps, k, -1).mean((0, 2)),
+        activity_TNB.view(steps, k, -1).mean((0, 2)),  # rectified already
         activity_TNB.detach().view(steps, k, -1, batch).permute(1, 3, 0, 2) if keep_activity else None,
         mlp_out_TNDB.view(steps, k, -1, hidden.config.d_m, batch).permute(1, 4, 0, 2, 3) if keep_activity else None,
     )

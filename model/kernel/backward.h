@@ -18,12 +18,12 @@ class Backward : Pass<L> {
 public:
     Backward(const Layer &layer, int64_t first, int64_t columns, F *trace)
         : Base(layer, first, columns, trace), chunk_(std::max<int64_t>(1, kLanesPerChunk / LB)),
-          graded_sources_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0), first_graded_(l.recurrent ? l.n_in : 0),
+          graded_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0),
           keep_(groups * l.d_m * NP), slope_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
           readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
           branch_(l.traced ? groups * l.d_tree * LB : 0), given_out_(l.d_magnitude ? groups * LB : 0),
           memory_0_(l.rate_grads ? groups * l.d_m * LB : 0), sums_(groups * sum_rows() * LB),
-          source_grads_(2 * threads * graded_sources_ * COLS), wide_(sources * chunk_ * COLS) {
+          branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0), wide_(sources * chunk_ * COLS) {
         hidden_ = l.d_tree;
         out_ = hidden_ + (cell.tanh - cell.hidden);
         rows_ = (out_ + l.d_m) | 1;
@@ -40,25 +40,34 @@ public:
 
 private:
     const int64_t chunk_;           // steps of a chunk
-    const int64_t graded_sources_;  // sources that get a gradient: own activity, or the input
-    const int64_t first_graded_;
+    const int64_t graded_;          // sources that get a gradient: the layer's own activity, or its input
     Buffer<F> keep_, slope_, gain_, readout_;  // packed weights; slope is gain times tanh_slope
     std::vector<std::unique_ptr<Buffer<F>>> weight_;
     Buffer<F> memory_, average_, branch_;  // gradients of the state, carried back
     Buffer<F> given_out_, memory_0_;
     Buffer<F> sums_;          // rows of every group summed over time: bias, D read-out, D keep, D gain
-    Buffer<F> source_grads_;  // [2, threads, graded sources, COLS]: of the step after this one, and of this one
+    Buffer<F> branch_grads_;  // [N, R, COLS]: of what the branches add up, in this step
+    Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
     Buffer<F> wide_;          // [sources, steps of the chunk, COLS]
     int64_t hidden_, out_, rows_;  // rows of a cell of grads_: R branch sums, hidden units, D MLP outputs
     std::unique_ptr<Buffer<F>> grads_;  // [G, steps of the chunk, rows_, LB]
 
     int64_t sum_rows() const { return 1 + (l.rate_grads ? 3 : 1) * l.d_m; }
     F *grads_at(int64_t g, int64_t i) const { return grads_->get() + (g * std::min(chunk_, l.steps) + i) * rows_ * LB; }
-    F *sources_of(int64_t t, int thread) const {
-        return source_grads_.get() + ((t & 1) * threads + thread) * graded_sources_ * COLS;
+
+    void zero_weight_grads() const {
+        const auto zero = [&](void *to, int64_t count) { std::memset(to, 0, l.n * count * sizeof(F)); };
+        zero(l.d_synapse, l.d_tree * l.d_branch);
+        for (int i = 0; i < l.matrices; i++) {
+            zero(l.d_weight[i], l.dims[i] * l.dims[i + 1]);
+            zero(l.d_bias[i], l.dims[i + 1]);
+        }
+        for (void *to : {l.d_keep, l.d_gain, l.d_readout}) zero(to, l.d_m);
+        zero(l.d_out_bias, 1);
     }
 
     void prepare() {
+        if (b0 == 0) zero_weight_grads();
         for (int i = 0; i < l.matrices; i++)
             this->pack(l.weight[i], l.dims[i] * l.dims[i + 1], weight_[i]->get());
         this->pack(l.keep, l.d_m, keep_.get());
@@ -92,11 +101,7 @@ private:
         if (!l.recurrent) return;
         F *to = static_cast<F *>(l.d_activity_0);
         for (int64_t b = 0; b < cols; b++)
-            for (int64_t n = 0; n < l.n; n++) {
-                F sum = 0;
-                for (int thread = 0; thread < threads; thread++) sum += sources_of(0, thread)[n * COLS + b];
-                to[(b0 + b) * l.n + n] = sum * mask_at(b, n);
-            }
+            for (int64_t n = 0; n < l.n; n++) to[(b0 + b) * l.n + n] = source_grads_.get()[n * COLS + b] * mask_at(b, n);
     }
 
     void add_sum(int64_t n, int64_t row, F *to) const {
@@ -118,10 +123,11 @@ private:
         for (int64_t last = l.steps; last > 0; last = (last - 1) / chunk_ * chunk_) {
             const int64_t first = (last - 1) / chunk_ * chunk_;
             for (int64_t t = last - 1; t >= first; t--) {
-                if (graded_sources_) std::memset(sources_of(t, thread), 0, graded_sources_ * COLS * sizeof(F));
-                for (int64_t g = first_group; g < last_group; g++) step(g, t, first, thread);
+                for (int64_t g = first_group; g < last_group; g++) step(g, t, first);
                 meeting.wait();
-                if (l.input_grad) store_input_grads(t, thread);
+                for (int64_t i = this->share(graded_, thread); i < this->share(graded_, thread + 1); i++)
+                    sum_readers(t, i);
+                meeting.wait();
             }
             widen(first, last, thread);
             meeting.wait();
@@ -129,22 +135,30 @@ private:
         }
     }
 
-    void store_input_grads(int64_t t, int thread) const {
-        for (int64_t i = this->share(l.n_in, thread); i < this->share(l.n_in, thread + 1); i++) {
-            C sum[CV] = {};
-            add_source_grads(t, i, sum);
-            this->store_part(sum, static_cast<F *>(l.d_x) + (t * l.n_in + i) * l.batch);
+    // gradient of one source, from the branches that read it
+    void sum_readers(int64_t t, int64_t i) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        const F *weights = static_cast<const F *>(l.reader_weight), *from = branch_grads_.get();
+        const int64_t last = l.first_reader[i + 1];
+        C even[CV] = {}, odd[CV] = {};
+        int64_t k = l.first_reader[i];
+        for (; k + 2 <= last; k += 2)
+            for (int v = 0; v < CV; v++) {
+                even[v] += weights[k] * L::load_columns(from + int64_t(l.readers[k]) * COLS + v * width);
+                odd[v] += weights[k + 1] * L::load_columns(from + int64_t(l.readers[k + 1]) * COLS + v * width);
+            }
+        for (int v = 0; v < CV; v++) {
+            if (k < last) even[v] += weights[k] * L::load_columns(from + int64_t(l.readers[k]) * COLS + v * width);
+            even[v] += odd[v];
+        }
+        if (l.recurrent) {
+            for (int v = 0; v < CV; v++) L::store_columns(source_grads_.get() + i * COLS + v * width, even[v]);
+        } else {
+            this->store_part(even, static_cast<F *>(l.d_x) + (t * l.n_in + i) * l.batch);
         }
     }
 
-    void add_source_grads(int64_t t, int64_t source, C (&sum)[CV]) const {
-        constexpr int width = sizeof(C) / sizeof(F);
-        for (int thread = 0; thread < threads; thread++)
-            for (int i = 0; i < CV; i++)
-                sum[i] += L::load_columns(sources_of(t, thread) + source * COLS + i * width);
-    }
-
-    void step(int64_t g, int64_t t, int64_t first, int thread) {
+    void step(int64_t g, int64_t t, int64_t first) {
         const F *signal = this->cell_at(g, t), *tanh = signal + cell.tanh * LB;
         F *grads = grads_at(g, t - first), *sums = sums_.get() + g * sum_rows() * LB;
         F *memory = memory_.get() + g * l.d_m * LB;
@@ -167,7 +181,7 @@ private:
                 }
             }
         mlp_grads(g, t, signal, grads, sums, memory);
-        if (graded_sources_) scatter(g, t, grads, thread);
+        if (graded_) share_branch_grads(g, grads);
     }
 
     // gradient of y, what the memory reads out to, from that of the activity; carries that of the average
@@ -177,7 +191,8 @@ private:
         for (int p = 0; p < NP && this->real(g * NP + p); p++) {
             const int64_t n = g * NP + p, at = (t * l.n + n) * l.batch;
             if (l.recurrent && t + 1 < l.steps) {
-                add_source_grads(t + 1, n, parts[p]);
+                constexpr int width = sizeof(C) / sizeof(F);
+                for (int i = 0; i < CV; i++) parts[p][i] = L::load_columns(source_grads_.get() + n * COLS + i * width);
                 if (l.recurrent_mask)
                     for (int64_t b = 0; b < cols; b++)
                         parts[p][b / (COLS / CV)][b % (COLS / CV)] *= mask_at(b, n);
@@ -258,23 +273,17 @@ private:
         }
     }
 
-    // gradients of what the synapses of a group read
-    void scatter(int64_t g, int64_t t, const F *grads, int thread) const {
+    // puts the gradients of a group's branch sums where the readers of every source find them
+    void share_branch_grads(int64_t g, const F *grads) const {
         constexpr int width = sizeof(C) / sizeof(F);
-        const F *weights = static_cast<const F *>(l.synapse);
-        F *to = sources_of(t, thread) - first_graded_ * COLS;
-        for (int64_t r = 0; r < l.d_tree; r++)
-            for (int p = 0; p < NP && this->real(g * NP + p); p++) {
-                C sum[CV];
-                L::part(grads + r * LB, p, sum);
-                for (int i = 0; i < CV; i++) sum[i] *= F(l.input_scale);
-                const int64_t branch = (g * NP + p) * l.d_tree + r, first = branch * l.d_branch;
-                for (int64_t s = first; s < first + l.graded[branch]; s++) {
-                    F *row = to + int64_t(l.source[s]) * COLS;
-                    for (int i = 0; i < CV; i++)
-                        L::store_columns(row + i * width, L::load_columns(row + i * width) + weights[s] * sum[i]);
-                }
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            F *to = branch_grads_.get() + (g * NP + p) * l.d_tree * COLS;
+            for (int64_t r = 0; r < l.d_tree; r++) {
+                C part[CV];
+                L::part(grads + r * LB, p, part);
+                for (int i = 0; i < CV; i++) L::store_columns(to + r * COLS + i * width, F(l.input_scale) * part[i]);
             }
+        }
     }
 
     // what synapses read, with the steps of a chunk side by side

@@ -146,30 +146,39 @@ private:
 
     // branch sums of a group, from what its synapses read
     void gather(int64_t g, int64_t t, F *signal) {
-        const F *from = this->u_at(t), *weights = static_cast<const F *>(l.synapse);
+        const F *from = this->u_at(t);
+        int64_t r = 0;
+        for (; r + 4 <= l.d_tree; r += 4) gather_branches<4>(g, r, from, signal);
+        for (; r < l.d_tree; r++) gather_branches<1>(g, r, from, signal);
+        if (!l.traced) return;
+        F *trace = branch_.get() + g * l.d_tree * LB;
+        for (int64_t at = 0; at < l.d_tree * LB; at += W) {
+            V now = L::load(signal + at) + F(l.kappa_b) * L::load(trace + at);
+            L::store(signal + at, now);
+            L::store(trace + at, now);
+        }
+    }
+
+    // several branches at once, so that their additions need not wait for each other
+    template <int RT>
+    void gather_branches(int64_t g, int64_t r, const F *from, F *signal) const {
         constexpr int width = sizeof(C) / sizeof(F);
         const int64_t S = l.d_branch;
-        for (int64_t r = 0; r < l.d_tree; r++) {
-            C sums[NP][CV] = {};
-            for (int p = 0; p < NP && this->real(g * NP + p); p++) {
-                const int64_t first = ((g * NP + p) * l.d_tree + r) * S;
-                for (int64_t s = 0; s < S; s++) {
-                    const F *row = from + int64_t(l.source[first + s]) * COLS;
-                    for (int i = 0; i < CV; i++) sums[p][i] += weights[first + s] * L::load_columns(row + i * width);
+        C sums[RT][NP][CV] = {};
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            const int64_t first = ((g * NP + p) * l.d_tree + r) * S;
+            const F *weights = static_cast<const F *>(l.synapse) + first;
+            const int32_t *source = l.source + first;
+            C acc[RT][CV] = {};
+            for (int64_t s = 0; s < S; s++)
+                for (int j = 0; j < RT; j++) {
+                    const F *row = from + int64_t(source[j * S + s]) * COLS;
+                    for (int i = 0; i < CV; i++) acc[j][i] += weights[j * S + s] * L::load_columns(row + i * width);
                 }
-                for (int i = 0; i < CV; i++) sums[p][i] *= F(l.input_scale);
-            }
-            F *row = signal + r * LB;
-            L::join(sums, row);
-            if (l.traced) {
-                F *trace = branch_.get() + (g * l.d_tree + r) * LB;
-                for (int i = 0; i < LB; i += W) {
-                    V now = L::load(row + i) + F(l.kappa_b) * L::load(trace + i);
-                    L::store(row + i, now);
-                    L::store(trace + i, now);
-                }
-            }
+            for (int j = 0; j < RT; j++)
+                for (int i = 0; i < CV; i++) sums[j][p][i] = F(l.input_scale) * acc[j][i];
         }
+        for (int j = 0; j < RT; j++) L::join(sums[j], signal + (r + j) * LB);
     }
 
     // memory, output and activity of a group, from its MLPs' outputs

@@ -18,6 +18,7 @@ constexpr int kVectorBytes = 16;
 template <class F, int Bytes>
 struct VectorOf {
     typedef F type __attribute__((vector_size(Bytes)));
+    typedef F anywhere __attribute__((vector_size(Bytes), aligned(sizeof(F))));  // in memory, at any address
 };
 
 // A row is NB vectors. With NP = 1 its lanes are batch columns of one neuron; with NP = 2 they are columns of two
@@ -33,22 +34,25 @@ struct Lanes {
     using V = typename VectorOf<F, kVectorBytes>::type;
     using C = typename VectorOf<F, kVectorBytes / NP>::type;  // as many of one neuron's columns as fit
 
-    static inline V load(const F *p) { V v; std::memcpy(&v, p, sizeof v); return v; }
-    static inline void store(F *p, V v) { std::memcpy(p, &v, sizeof v); }
-    static inline C load_columns(const F *p) { C v; std::memcpy(&v, p, sizeof v); return v; }
-    static inline void store_columns(F *p, C v) { std::memcpy(p, &v, sizeof v); }
-    static inline V all(F x) { return V{} + x; }
+    using MemoryV = typename VectorOf<F, kVectorBytes>::anywhere;
+    using MemoryC = typename VectorOf<F, kVectorBytes / NP>::anywhere;
+
+    static inline V load(const F *p) { return *reinterpret_cast<const MemoryV *>(p); }
+    static inline void store(F *p, V v) { *reinterpret_cast<MemoryV *>(p) = v; }
+    static inline C load_columns(const F *p) { return *reinterpret_cast<const MemoryC *>(p); }
+    static inline void store_columns(F *p, C v) { *reinterpret_cast<MemoryC *>(p) = v; }
+    static inline V all(F x) { return x - V{}; }  // not x + 0, which is no copy of x = -0 and costs an addition
 
     // NP numbers, one for each neuron of the group, spread over the lanes
     static inline V spread(const F *p) {
         if constexpr (NP == 1) {
-            return V{} + *p;
+            return all(*p);
         } else {
             static_assert(sizeof(F) == 4, "pairs are for single precision");
             double pair;
             std::memcpy(&pair, p, sizeof pair);
             using D = typename VectorOf<double, kVectorBytes>::type;
-            D d = D{} + pair;
+            D d = pair - D{};
             V v;
             std::memcpy(&v, &d, sizeof v);
             return v;
@@ -78,11 +82,17 @@ struct Lanes {
 
     // sums over the columns, for each neuron of the group
     static inline void sum_columns(V v, F (&sums)[NP]) {
-        F lanes[W];
+        alignas(kVectorBytes) F lanes[W];
         store(lanes, v);
-        for (int width = W / 2; width >= NP; width /= 2)
-            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+        fold<W / 2>(lanes);
         for (int p = 0; p < NP; p++) sums[p] = lanes[p];
+    }
+    template <int width>
+    static inline void fold(F *lanes) {
+        if constexpr (width >= NP) {
+            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
+            fold<width / 2>(lanes);
+        }
     }
 
     static inline V positive(V v) { return v > V{} ? v : V{}; }

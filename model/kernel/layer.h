@@ -19,11 +19,13 @@ struct Layer {
     int64_t rate_grads;  // backward fills d_keep and d_gain
     // constants
     double input_scale, embedding_scale, kappa_r, kappa_b, tanh_slope;
-    // wiring: within each branch the synapses whose source gets a gradient come first
-    const int32_t *source;  // [N, C]
-    const int32_t *graded;  // [N, R] how many of them there are
+    // wiring
+    const int32_t *source;   // [N, C] what every synapse reads
+    const int32_t *readers;  // branches (n * R + r) that read each source which gets a gradient, source by source
+    const int64_t *first_reader;  // where each source's readers begin, and the end of the last
     // weights
     const void *synapse;                                      // [N, C]
+    const void *reader_weight;                                // weights of the synapses of `readers`
     const void *weight[kMaxMatrices], *bias[kMaxMatrices];    // [N, out, in], [N, out]
     const void *keep, *gain, *readout, *out_bias;             // [N, D], [N, D], [N, D], [N]
     // input, dropout masks (null: none) and start state
@@ -39,7 +41,7 @@ struct Layer {
     void *trace;                                           // see trace_size
     // gradients of the results, null where there is none
     const void *d_activity, *d_memory_T, *d_average_T, *d_branch_T, *d_magnitude;
-    // gradients to be made; those of weights arrive as zeros
+    // gradients to be made
     void *d_synapse, *d_weight[kMaxMatrices], *d_bias[kMaxMatrices], *d_keep, *d_gain, *d_readout, *d_out_bias;
     void *d_activity_0, *d_memory_0, *d_average_0, *d_branch_0;
     void *d_x;
