@@ -14,7 +14,7 @@ class Batch(NamedTuple):
     """Input and target of one step. B sequences, T time steps."""
 
     x: Tensor
-    """ids: int64 [B, T]; spikes: uint8 counts or int8 signed [B, T, n_in]; real: float32 [B, T, n_in]."""
+    """ids: int64 [B, T]; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
     y: Tensor
     """int64 [B, T] (every step) or [B] (last step); spikes and voltage: float32 [B, T, 2]."""
     weight: Tensor | None

@@ -26,7 +26,7 @@ _MINI_SIMULATIONS_PER_FILE = 16
 
 
 class NeuronioTask:
-    """Windows of simulations. x: int8 [B, T, channels], 1 excitatory and -1 inhibitory; y: float32 [B, T, 2].
+    """Windows of simulations. x: float32 [B, T, channels], 1 excitatory and -1 inhibitory; y: float32 [B, T, 2].
 
     y holds the output spike (0 or 1) and the voltage, clipped at CLIP_MV, less BIAS_MV, in units of MV_PER_UNIT. The
     first `burn_in` ms of a window have weight 0, since the state starts at zero.
@@ -88,16 +88,17 @@ class NeuronioTask:
         weight: npt.NDArray[np.float32],
     ) -> Batch:
         size, length = weight.shape
-        x = np.zeros((size, length * self._data.channels), dtype=np.int8)
+        x = np.zeros((size, length * self._data.channels), dtype=np.float32)
+        inhibitory = self._data.channels // 2
         y = np.zeros((size, length, 2), dtype=np.float32)
         y[..., 1] = BIAS_MV
         for row, (number, start) in enumerate(zip(numbers.tolist(), starts.tolist(), strict=True)):
-            x[row, self._window(simulations, number, start, length)] = 1
+            cells = self._window(simulations, number, start, length)
+            x[row, cells] = np.where(cells % self._data.channels < inhibitory, 1, -1)
             end = min(start + length, self._data.duration)
             y[row, : end - start, 0] = simulations.spikes[number, start:end]
             y[row, : end - start, 1] = np.minimum(simulations.voltage[number, start:end], CLIP_MV)
         x = x.reshape(size, length, self._data.channels)
-        np.negative(x[..., self._data.channels // 2 :], out=x[..., self._data.channels // 2 :])
         y[..., 1] = (y[..., 1] - BIAS_MV) / MV_PER_UNIT
         return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weight), True)
 

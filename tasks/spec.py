@@ -39,7 +39,7 @@ class TaskSpec:
     baseline: float | None
     """Test metric of the trivial baseline (order-1 n-gram, majority class); None when only the data can tell."""
     input_kind: Literal["ids", "spikes", "real"]
-    """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 or int8 [B, T, n_in]; real: float32 [B, T, n_in]."""
+    """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
     carry_state: bool
     """Whether consecutive batches continue each other, so that the state is carried."""
 
@@ -351,7 +351,7 @@ def _neuronio_spec(options: Options, place: _Place) -> TaskSpec:
         direction="max",
         chance=0.5,
         baseline=0.5,  # whatever does not depend on the input
-        input_kind="spikes",
+        input_kind="real",
         carry_state=False,
     )
 

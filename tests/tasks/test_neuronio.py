@@ -86,7 +86,7 @@ def test_windows_equal_the_reference(original: tuple[Path, dict[str, list[dict[s
     for index, (number, start) in enumerate(windows):
         batch, row = batches[index // 4], index % 4
         x, y = reference_window(held["test"][number], start, 200)
-        assert batch.x.dtype == torch.int8
+        assert batch.x.dtype == torch.float32
         assert np.array_equal(batch.x[row, : len(x)].numpy(), x)
         assert batch.y[row, : len(y)].numpy() == pytest.approx(y, abs=1e-6)
         assert not batch.x[row, len(x) :].any()
