@@ -7,6 +7,7 @@ from typing import Protocol
 from tasks.batch import Batch, Split, Task
 from tasks.images import load_images
 from tasks.listops import load_listops
+from tasks.neuronio import NeuronioTask
 from tasks.options import OptionValue
 from tasks.pathfinder import load_pathfinder
 from tasks.shd import load_shd, load_shd_adding
@@ -27,6 +28,7 @@ _LOADERS: dict[str, _Loader] = {
     "images": load_images,
     "listops": load_listops,
     "pathfinder": load_pathfinder,
+    "neuronio": NeuronioTask,
 }
 __all__ = ["Batch", "Split", "Task", "load_task"]
 

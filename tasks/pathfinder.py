@@ -21,7 +21,7 @@ from torch import Tensor
 from tasks.batch import Split
 from tasks.cache import build_once, data_directory, write_atomically
 from tasks.options import OptionValue
-from tasks.sequences import Numbers, SequenceTask, SplitData
+from tasks.sequences import Numbers, SequenceTask, SplitData, shuffled
 from tasks.spec import TaskSpec
 
 Points = npt.NDArray[np.float64]
@@ -217,10 +217,12 @@ def load_pathfinder(
     side, dashes = int(options["side"]), int(options["dashes"])
     first = b"".join(example("test", number, side, dashes)[0].tobytes() for number in range(4))
     sha256 = hashlib.sha256(first).hexdigest()
-    train = SplitData(Drawn("train", side, dashes), np.arange(int(options["train_examples"])))
+    pool = np.arange(int(options["train_examples"]))
+    # Evaluating the training set reads as many images as validation does: drawing all of them would take an hour.
+    train = SplitData(Drawn("train", side, dashes), pool[: int(options["valid_examples"])])
     splits: dict[Split, SplitData] = {"train": train}
     for split in ("valid", "test"):
         count = int(options[f"{split}_examples"])
         store = data_directory(cache_dir) / "pathfinder" / f"{sha256[:24]}-{split}-{count}"
         splits[split] = SplitData(Kept(Drawn(split, side, dashes), count, store), np.arange(count))
-    return SequenceTask(spec, sha256, splits, where=where)
+    return SequenceTask(spec, sha256, splits, where=where, sampler=functools.partial(shuffled, pool))

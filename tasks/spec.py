@@ -327,6 +327,35 @@ def _pathfinder_spec(options: Options, place: _Place) -> TaskSpec:
     )
 
 
+_NEURONIO_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (neuronio-mini) or a folder made by 'python -m tasks.neuronio_files' from the downloads",
+    ),
+    Option(name="burn_in", default=150, minimum=0, help="ms at the start of a window without loss, as published"),
+)
+
+
+def _neuronio_spec(options: Options, place: _Place) -> TaskSpec:
+    data = str(options["data"])
+    return TaskSpec(
+        name="neuronio",
+        data_name="neuronio-mini" if data == "embedded" else Path(data).name,
+        n_in=1278,
+        n_out=2,
+        length=500,
+        loss="spikes_and_voltage",
+        loss_on="every_step",
+        metric="auc",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # whatever does not depend on the input
+        input_kind="real",
+        carry_state=False,
+    )
+
+
 _TASKS: dict[str, _Entry] = {
     "text": _Entry(_TEXT_OPTIONS, _text_spec),
     "shd": _Entry(_SHD_OPTIONS, _shd_spec),
@@ -334,4 +363,5 @@ _TASKS: dict[str, _Entry] = {
     "images": _Entry(_IMAGES_OPTIONS, _images_spec),
     "listops": _Entry(_LISTOPS_OPTIONS, _listops_spec),
     "pathfinder": _Entry(_PATHFINDER_OPTIONS, _pathfinder_spec),
+    "neuronio": _Entry(_NEURONIO_OPTIONS, _neuronio_spec),
 }

@@ -93,6 +93,17 @@ def test_images_have_the_asked_size(side: int, dashes: int) -> None:
     assert joined == example("train", 3, 32, dashes)[1]
 
 
+def test_training_reads_more_images_than_its_evaluation() -> None:
+    task = load_task("pathfinder", FEW | {"train_examples": 40})
+    drawn = {
+        row.numpy().tobytes()
+        for step in range(10)
+        for row in task.train_batch(step, seed=0, batch_size=4, length=1024).x
+    }
+    assert len(drawn) == 40
+    assert len(list(task.eval_batches("train", batch_size=3, length=1024, max_batches=None))) == 2
+
+
 def test_batches_are_drawn_by_number_and_splits_differ() -> None:
     task = load_task("pathfinder", FEW)
     batch = task.train_batch(2, seed=4, batch_size=3, length=1024)
