@@ -3,7 +3,7 @@ const COLOUR_BY = [["budget", "budget P"], ["d_m", "d_m"], ["n_rec", "N"], ["k_c
 
 function controls() {
   const g = group(), names = tokens();
-  $("tabs").replaceChildren(...(g ? g.tabs : []).map(tab => element("button", {
+  $("tabs").replaceChildren(...tabsNow().map(tab => element("button", {
     type: "button", role: "tab", id: `tab-${tab.id}`, "aria-selected": tab.id === state.tab ? "true" : "false", "aria-controls": "panels",
     tabindex: tab.id === state.tab ? "0" : "-1", onclick: () => go(tab.id), onkeydown: tabKey}, tab.title)));
   const parts = [];
@@ -41,7 +41,7 @@ function chip(budget, colour) {
 }
 
 function tabKey(event) {
-  const move = {ArrowRight: 1, ArrowLeft: -1}[event.key], tabs = group().tabs;
+  const move = {ArrowRight: 1, ArrowLeft: -1}[event.key], tabs = tabsNow();
   if (!move) return;
   event.preventDefault();
   const next = tabs[(tabs.findIndex(t => t.id === state.tab) + move + tabs.length) % tabs.length];
@@ -57,9 +57,8 @@ function go(tab) {
 
 function defaults() {
   const g = group();
-  if (!g) return;
-  if (!g.tabs.some(tab => tab.id === state.tab)) state.tab = g.tabs[0].id;
-  if (state.kc === null && g.k_cs.length > 1 && !location.hash.includes("kc=")) state.kc = g.k_cs[0];
+  if (!tabsNow().some(tab => tab.id === state.tab)) state.tab = tabsNow()[0].id;
+  if (g && state.kc === null && g.k_cs.length > 1 && !location.hash.includes("kc=")) state.kc = g.k_cs[0];
 }
 
 function paint() {
@@ -75,7 +74,7 @@ function start() {
   paint();
   $("subtitle").textContent = page.subtitle;
   $("provenance").replaceChildren(...page.provenance.map(line => element("li", {}, line)));
-  $("selection").hidden = page.groups.length === 0;
+  $("selection").hidden = page.runs.id.length === 0;
   $("csv").onclick = () => download("trials.csv", csv(), "text/csv");
   $("link").onclick = async () => { await navigator.clipboard.writeText(location.href); $("link").textContent = "Copied"; setTimeout(() => { $("link").textContent = "Link"; }, 1500); };
   $("print").onclick = () => print();

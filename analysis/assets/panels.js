@@ -10,7 +10,8 @@ function visible(meta) {
 
 function labelled(annotation) {
   const [kind, budget, kc] = (annotation.name || "").split("|");
-  return kind !== "label" || visible({kind, budget: Number(budget), k_c: Number(kc)});
+  const number = text => Number.isNaN(Number(text)) ? null : Number(text);
+  return kind !== "label" || visible({kind, budget: number(budget), k_c: number(kc)});
 }
 
 function pointTrace(choice, shown, names) {
@@ -48,7 +49,7 @@ function figureOf(panel, choice, shown) {
   const layout = resolve(raw.layout, names);
   if (layout.annotations) layout.annotations = layout.annotations.filter(labelled);
   let points = null;
-  if (choice.x && state.points) {
+  if (choice.x && choice.points && state.points) {
     points = shown;
     data.unshift(pointTrace(choice, shown, names));
   }
@@ -65,7 +66,7 @@ function draw() {
   const passed = passing();
   state.points = state.trials === null ? passed.length <= page.limit : state.trials;
   const shown = state.points ? sample(passed, page.limit) : passed;
-  const tab = g && g.tabs.find(t => t.id === state.tab) || null;
+  const tab = tabsNow().find(t => t.id === state.tab);
   if (tab && $("panels").dataset.key !== `${state.group}/${tab.id}`) build(tab);
   for (const [id, entry] of drawn) {
     if (!entry.panel.choices) continue;
@@ -199,7 +200,7 @@ function boxed(entry, event) {
   const began = performance.now(), choice = entry.panel.choices[entry.choice];
   if (!choice.x) return;
   const g = group(), x = g.column(choice.x), y = g.column(choice.y || "value"), inside = areaTest(event);
-  const candidates = state.points ? entry.points : passing();
+  const candidates = entry.points || passing();
   select(new Set(candidates.filter(i => inside(x(i), y(i)))));
   for (const other of drawn.values())
     if (other !== entry && other.node && other.node._fullLayout && other.node._fullLayout.selections.length)

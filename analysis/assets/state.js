@@ -7,6 +7,7 @@ let page = null;
 
 const $ = id => document.getElementById(id);
 const group = () => page.groups[state.group] || null;
+const tabsNow = () => [...(group() ? group().tabs : []), ...page.tabs];
 const tokens = () => ({...page.theme[state.mode], ...(group() ? group().theme[state.mode] : {})});
 
 function resolve(node, names) {
