@@ -10,10 +10,10 @@ from analysis.theme import SYMBOL_OF, axis, layout, short
 from sweeper.schema import FINISHED, STATUSES
 
 STATUS_COLOUR = {
-    "finished": "@good",
+    "finished": "@accent",
     "diverged": "@warn",
     "failed": "@bad",
-    "out_of_memory": "@accent",
+    "out_of_memory": "@theory",
     "timed_out": "@muted",
 }
 

@@ -317,8 +317,13 @@ def _contours(surface: TheorySurface, low: float, high: float, shared: dict[str,
 def _iso_line(k_c: float, budget: float, n_rec: FloatArray, k_e: FloatArray) -> Figure:
     meta = {"kind": "iso", "budget": budget, "k_c": k_c}
     style = {"color": "@ink", "width": 1, "dash": "dot"}
-    text = [""] * (len(n_rec) - 1) + [short(budget)]
-    more = {"text": text, "textposition": "top right", "textfont": {"size": 12, "color": "@ink"}, "hoverinfo": "skip"}
+    text = [f"  {short(budget)}"] + [""] * (len(n_rec) - 1)
+    more = {
+        "text": text,
+        "textposition": "middle right",
+        "textfont": {"size": 12, "color": "@ink"},
+        "hoverinfo": "skip",
+    }
     return scatter("lines+text", n_rec, k_e, line=style, meta=meta, **more)
 
 

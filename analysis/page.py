@@ -70,7 +70,8 @@ def payload(
         "limit": SHOWN,
         "theme": {mode: theme(mode, 1) for mode in ("light", "dark")},
         "config": CONFIG,
-        "curve_layout": layout(axis("step", type="log"), axis("")) | {"margin": {"l": 58, "r": 14, "t": 6, "b": 44}},
+        "curve_layout": layout(axis("step", type="log", dtick="D2"), axis(""))
+        | {"margin": {"l": 58, "r": 14, "t": 6, "b": 44}},
         "provenance": provenance,
         "warnings": warnings,
         "live": live is not None,
@@ -89,6 +90,7 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
     return {
         "label": data.label,
         "metric": data.title,
+        "unit": "loss in nats" if data.measure.is_loss else data.metric,
         "measure": data.measure.column,
         "direction": data.direction,
         "budgets": budgets,
@@ -238,7 +240,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         kind = _TYPES[value.dtype.kind]
         packed = np.ascontiguousarray(value, dtype=f"<{kind}")
-        return {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
+        found = {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
+        return found if value.ndim == 1 else found | {"shape": ",".join(str(size) for size in value.shape)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

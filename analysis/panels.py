@@ -34,6 +34,8 @@ class Panel(NamedTuple):
     choices: tuple[Choice, ...] = ()
     columns: tuple[str, ...] = ()
     rows: Rows = ()
+    keyed: bool = False
+    """Whether the rows begin with budget and k_c, by which the page filters them."""
 
 
 class Tab(NamedTuple):

@@ -38,11 +38,12 @@ def _isobudget(view: View, *axes: str) -> Panel:
     for name in axes:
         data = isobudget_data(view.data, view.table, view.optima, view.overlay, x=name)
         choices.append(Choice(PLAIN_SYMBOL[name], plot_isobudget(data, trials=False), name))
-    what = {"n_rec": "number of neurons", "d_m": "neuron complexity"}[axes[0]]
+    what = {"n_rec": "neurons", "d_m": "complexity"}[axes[0]]
     dashed = ", dashed = law" if view.overlay else ""
     return Panel(
         id=f"isobudget-{axes[0]}",
-        title=f"Isobudget: metric vs {what}",
+        keyed=True,
+        title=f"Metric vs {what}, fixed budget",
         caption=f"line = mean over seeds{dashed}, ★ = best mean, gold bar = as good within noise",
         summary=_isobudget_summary(view, axes[0]),
         choices=tuple(choices),
@@ -73,7 +74,7 @@ def _frontier(data: FrontierData, width: str) -> Panel:
         summary = "No finished trial."
     return Panel(
         id=f"frontier-{width}",
-        title="Frontier: best metric vs trainable parameters",
+        title="Frontier: best metric per budget",
         caption="best configuration of each budget that no smaller budget beats; band = 95 % interval of its mean",
         summary=summary,
         width=width,
@@ -87,6 +88,7 @@ def _optima(view: View) -> Panel:
     theory = {(o.budget, o.k_c): o for o in view.overlay.optima} if view.overlay else {}
     return Panel(
         id="optima",
+        keyed=True,
         title="Optimum per budget",
         caption="measured: best mean, and which configurations are as good; theory: best allocation of the fitted law",
         summary="" if not view.optima else f"As good: {view.optima[0].tolerance_kind}.",
@@ -119,13 +121,15 @@ def frontier_tab(view: View) -> Tab:
 def _path(view: View, name: str) -> Panel:
     data = path_data(view.table, view.optima, view.overlay, x=name)
     symbol = PLAIN_SYMBOL[name]
-    slopes = [_slope(path.budget, getattr(path, name)) for path in data.paths]
-    told = ", ".join(f"{slope:.2f}" for slope in slopes if np.isfinite(slope))
-    summary = f"Law: {symbol}* grows as P to the power {told} over this range." if told else ""
+    slopes = {path.k_c: _slope(path.budget, getattr(path, name)) for path in data.paths}
+    known = {k_c: slope for k_c, slope in slopes.items() if np.isfinite(slope)}
+    told = ", ".join(f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(known) > 1 else "") for k_c, slope in known.items())
+    summary = f"Law: {symbol}* grows as P to the power {told}, on average over this range." if told else ""
     columns = (data.budget, data.k_c, data.best, data.low, data.high)
     rows = rows_of((*row, "yes" if ok else "no") for *row, ok in zip(*columns, data.bracketed, strict=True))
     return Panel(
         id=f"path-{name}",
+        keyed=True,
         title=f"Optimal {symbol} vs budget",
         caption="★ = best mean (open: at the edge of the sampled range), gold bar = as good within noise, dashed = law",
         summary=summary,

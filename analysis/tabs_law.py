@@ -44,7 +44,7 @@ def _scaling(data: Scaling) -> Panel:
         title=f"Metric vs {axis} at fixed {fixed}" if data.axis != "k_c" else "Metric vs k_c at fixed P",
         caption=caption,
         summary=summary,
-        choices=(Choice(axis, plot_scaling(data), data.axis),) if data.lines else (),
+        choices=(Choice(axis, plot_scaling(data), data.axis, points=False),) if data.lines else (),
         columns=(fixed, axis, "metric"),
         rows=rows,
     )
@@ -61,6 +61,7 @@ def surface_tab(view: View) -> Tab:
     rows = len(view.table)
     panel = Panel(
         id="surface",
+        keyed=True,
         title="Trade-off surface: metric over neurons and complexity",
         caption="circles = means, colour = metric, shaded = law, dotted = equal budget, ★ = best mean of a budget",
         summary=f"{rows} configurations." if rows else "No finished trial.",

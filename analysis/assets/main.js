@@ -8,7 +8,7 @@ function controls() {
     tabindex: tab.id === state.tab ? "0" : "-1", onclick: () => go(tab.id), onkeydown: tabKey}, tab.title)));
   const parts = [];
   if (page.groups.length > 1) parts.push(choice("Task", "group", page.groups.map((x, i) => [i, x.label]), state.group, v => {
-    Object.assign(state, {group: Number(v), off: new Set(), kc: null, seed: "", selected: null, pinned: null}); defaults(); controls(); draw(); }));
+    Object.assign(state, {group: Number(v), off: new Set(), kc: undefined, seed: "", selected: null, pinned: null}); defaults(); controls(); draw(); }));
   if (g) parts.push(element("span", {class: "chips", role: "group", "aria-label": "Budgets"}, ...g.budgets.map((budget, i) => chip(budget, names.budget[i]))));
   if (g && g.k_cs.length > 1) parts.push(choice("Connectivity", "kc", [["", "all k_c"], ...g.k_cs.map(k => [k, `k_c ${short(k)}`])], state.kc === null ? "" : state.kc, v => { state.kc = v === "" ? null : Number(v); draw(); }));
   if (g && g.seeds.length > 1) parts.push(choice("Seed", "seed", [["", "all"], ...g.seeds.map(s => [s, String(s)])], state.seed, v => { state.seed = v; draw(); }));
@@ -16,7 +16,6 @@ function controls() {
     parts.push(choice("Colour", "colour", COLOUR_BY, state.colour, v => { state.colour = v; draw(); }));
     parts.push(tick("theory", "theory", state.theory, v => { state.theory = v; draw(); }));
     parts.push(tick("trials-on", "single trials", state.trials === null ? passing().length <= page.limit : state.trials, v => { state.trials = v; draw(); }));
-    parts.push(element("button", {type: "button", id: "clear", onclick: clearSelection}, "Clear selection"));
   }
   parts.push(element("span", {class: "count", id: "count", role: "status"}));
   $("filters").replaceChildren(...parts);
@@ -58,7 +57,7 @@ function go(tab) {
 function defaults() {
   const g = group();
   if (!tabsNow().some(tab => tab.id === state.tab)) state.tab = tabsNow()[0].id;
-  if (g && state.kc === null && g.k_cs.length > 1 && !location.hash.includes("kc=")) state.kc = g.k_cs[0];
+  if (state.kc === undefined) state.kc = g && g.k_cs.length > 1 ? g.k_cs[0] : null;
 }
 
 function paint() {
@@ -77,11 +76,12 @@ function start() {
   $("selection").hidden = page.runs.id.length === 0;
   $("csv").onclick = () => download("trials.csv", csv(), "text/csv");
   $("link").onclick = async () => { await navigator.clipboard.writeText(location.href); $("link").textContent = "Copied"; setTimeout(() => { $("link").textContent = "Link"; }, 1500); };
+  $("clear").onclick = clearSelection;
   $("print").onclick = () => print();
   $("dark").onclick = () => { state.mode = state.mode === "dark" ? "light" : "dark"; paint(); controls(); draw(); };
   addEventListener("keydown", event => { if (event.key === "Escape") clearSelection(); });
   controls();
   draw();
   if (page.live) watch();
-  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); }));
+  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); document.documentElement.dataset.ready = "1"; }));
 }

@@ -76,6 +76,8 @@ function draw() {
     entry.points = points;
     if (!entry.wired) wire(entry);
   }
+  for (const row of $("panels").querySelectorAll("tr[data-kc]"))
+    row.hidden = !visible({budget: Number(row.dataset.budget), k_c: Number(row.dataset.kc)});
   notice(passed, shown);
   fade();
   showTrials(passed);
@@ -119,8 +121,8 @@ function panelNode(panel) {
   }
   if (panel.summary) figure.append(element("p", {class: "summary"}, panel.summary));
   if (panel.rows && panel.choices)
-    figure.append(element("details", {class: "data"}, element("summary", {}, "Show data"), scrollable(panel, plainTable(panel.columns, panel.rows))));
-  else if (panel.rows) figure.append(scrollable(panel, plainTable(panel.columns, panel.rows)));
+    figure.append(element("details", {class: "data"}, element("summary", {}, "Show data"), scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed))));
+  else if (panel.rows) figure.append(scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed)));
   return figure;
 }
 
@@ -128,10 +130,11 @@ function scrollable(panel, table) {
   return element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": `${panel.title}: data`}, table);
 }
 
-function plainTable(columns, rows) {
-  const head = element("tr", {}, ...columns.map(name => element("th", {scope: "col"}, name)));
-  const body = rows.map(row => element("tr", {}, ...row.map(cell =>
-    element("td", {class: typeof cell === "string" && cell.length > 24 ? "text" : null}, digits(cell)))));
+function plainTable(columns, rows, keyed) {
+  const text = columns.map((_, c) => rows.some(row => typeof row[c] === "string" && /[a-z]{3}.* /i.test(row[c])));
+  const head = element("tr", {}, ...columns.map((name, c) => element("th", {scope: "col", class: text[c] ? "text" : null}, name)));
+  const body = rows.map(row => element("tr", keyed ? {"data-budget": row[0], "data-kc": row[1]} : {}, ...row.map((cell, c) =>
+    element("td", {class: text[c] ? "text" : null}, columns[c].includes("±") ? digits(cell, 2) : digits(cell)))));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 

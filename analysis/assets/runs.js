@@ -61,11 +61,15 @@ function showTrials(passed) {
   const g = group();
   $("runs-filters").hidden = state.tab !== "runs";
   if (state.tab === "runs") {
+    $("selection").classList.remove("empty");
+    $("clear").hidden = true;
     if (!$("runs-search")) runsFilters();
     showRuns();
     return showCurves(state.pinned !== null ? [state.pinned] : []);
   }
   const rows = state.selected ? passed.filter(i => state.selected.has(i)) : [];
+  $("selection").classList.toggle("empty", !state.selected);
+  $("clear").hidden = !state.selected;
   $("trials-title").textContent = state.selected ? `Selected trials (${rows.length.toLocaleString("en-US")})` : "Selected trials";
   const more = rows.length > TABLE_ROWS ? ` The first ${TABLE_ROWS} are listed; CSV has all.` : "";
   $("trials-caption").textContent = state.selected
@@ -129,9 +133,9 @@ async function showCurves(indices) {
     y.push(...curve.metric, null);
   }
   const more = wanted.length < indices.length ? `${wanted.length} of ${indices.length} trials` : wanted.length === 1 ? group().trials.id[wanted[0]] : `${wanted.length} trials`;
-  $("curve-caption").textContent = x.length ? `${more}, ${pick} split, log steps` : "No curves were recorded for these trials.";
+  $("curve-caption").textContent = x.length ? `${more}, ${pick} split` : "No curves were recorded for these trials.";
   const names = tokens(), layout = resolve(page.curve_layout, names);
-  layout.yaxis.title.text = pick ? `${pick} ${page.groups[state.group].metric}` : "";
+  layout.yaxis.title.text = pick ? `${pick} ${page.groups[state.group].unit}` : "";
   const trace = {type: "scatter", mode: "lines", x, y, line: {color: names.accent, width: wanted.length === 1 ? 2 : 1}, opacity: wanted.length === 1 ? 1 : 0.55, hoverinfo: wanted.length === 1 ? "x+y" : "skip"};
   Plotly.react($("curve"), [trace], layout, page.config);
   showRecord(pinned !== null ? records[group().trials.id[pinned]] : null, pinned);
