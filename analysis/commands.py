@@ -10,9 +10,9 @@ from analysis import page, report
 from analysis.console import make_console, print_report
 from analysis.errors import AnalysisError
 from analysis.load import Measure, Sweep, datasets, read_sweep
-from analysis.means import configurations, frontier, optima
-from analysis.panels import Tab, View, tradeoff_tab
-from analysis.theory_fit import FitSettings, LawFit, fit_dataset, overlay
+from analysis.tabs_law import group_tabs
+from analysis.theory_fit import FitSettings, fit_dataset
+from analysis.view import View, make_view
 
 
 def fit_theory(
@@ -36,7 +36,9 @@ def fit_theory(
 def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
     """Write the page of a sweep as one HTML file."""
     sweep = read_sweep(uri)
-    views = [_view(fit_dataset(data, settings)) for data in datasets(sweep, measure, where)]
+    views = [
+        make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where) if len(data.rows)
+    ]
     target = Path(output) if output else _beside(sweep, "dashboard.html")
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
@@ -44,30 +46,24 @@ def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSet
     return target
 
 
-def dashboard_html(sweep: Sweep, views: list[tuple[View, list[Tab]]], *, measure: Measure, where: str | None) -> str:
+def dashboard_html(sweep: Sweep, views: list[View], *, measure: Measure, where: str | None) -> str:
     """Build the page from its views."""
     lines = [
         f"Metric: {measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
         f"Rows: {sweep.uri}" + (f", where {where}" if where else ""),
     ]
-    for view, _ in views:
+    for view in views:
         left = ", ".join(f"{len(e.trial_ids)} {e.rule}" for e in view.data.excluded) or "none"
         lines.append(
             f"{view.data.label}: {len(view.data.rows)} runs, left out: {left}; rows sha256 {view.data.rows_sha256}"
         )
         if view.overlay:
             lines.append(f"{view.data.label}: dashed = {view.overlay.law}")
-    warnings = [] if any(len(view.data.rows) for view, _ in views) else ["No finished trial with a value yet."]
-    content = page.payload(sweep, views, provenance=lines, warnings=warnings)
-    listed = [page.listed(view.data) for view, _ in views]
-    trials = pd.concat(listed) if listed else sweep.trials.iloc[:0]
+    warnings = [] if views else ["No finished trial with a value yet."]
+    tabs = [group_tabs(view) for view in views]
+    content = page.payload(sweep, views, tabs, provenance=lines, warnings=warnings)
+    trials = sweep.trials[sweep.trials["trial_id"].isin(content["runs"]["id"])]
     return page.html(content, page.records(sweep, trials))
-
-
-def _view(law: LawFit) -> tuple[View, list[Tab]]:
-    table = configurations(law.data)
-    view = View(law.data, table, optima(law.data, table), frontier(law.data, table), overlay(law, table))
-    return view, [tradeoff_tab(view)]
 
 
 def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:

@@ -20,8 +20,14 @@ from analysis.theme import SYMBOL_OF, axis, layout, short
 FloatArray = npt.NDArray[np.float64]
 Figure = dict[str, Any]
 
-LABEL_GAP = 0.045
-"""Least distance between two labels at curve ends, as a share of the axis (14 px of a 320 px panel)."""
+LABEL_GAP = 0.055
+"""Least distance between two labels at curve ends, as a share of the data's height (14 px of a 290 px panel)."""
+
+APART = 0.3
+"""Curve ends spread over more than this share of the data's width get their labels above them."""
+
+LABEL_WIDTH = 0.12
+"""Labels whose places differ by more than this share of the data's width do not overlap."""
 
 
 class Curve(NamedTuple):
@@ -226,10 +232,10 @@ def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
     sizes = data.trials["x"].to_numpy(float)
     low_is_best = data.direction == "min"
     place = {
-        "x": 0.98,
-        "xanchor": "right",
-        "y": 0.98 if low_is_best else 0.03,
-        "yanchor": "top" if low_is_best else "bottom",
+        "x": 0.02,
+        "xanchor": "left",
+        "y": 0.03 if low_is_best else 0.98,
+        "yanchor": "bottom" if low_is_best else "top",
     }
     legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
     x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
@@ -326,23 +332,46 @@ def _star_traces(star: Star) -> list[Figure]:
 
 
 def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
-    """Name each budget at the right end of its curve, nudged apart; on log axes annotations take the logarithm."""
+    """Name each budget at the right end of its curve: above it where the ends lie apart, else beside it."""
     labels = []
     for k_c in sorted({curve.k_c for curve in curves}):
-        ends = sorted((c for c in curves if c.k_c == k_c), key=lambda curve: float(curve.mean[-1]))
-        gap = LABEL_GAP * max(float(np.ptp(np.concatenate([c.mean for c in ends]))), 1e-12)
-        floor = -np.inf
-        for curve in ends:
-            floor = max(float(curve.mean[-1]), floor + gap)
-            label = {
-                "x": float(np.log10(curve.x[-1])),
-                "y": floor,
-                "text": short(curve.budget),
-                "showarrow": False,
-                "xanchor": "left",
-                "xshift": 8,
-                "font": {"color": f"@budget:{curve.colour}", "size": 12.5},
-                "name": f"label|{curve.budget!r}|{curve.k_c!r}",
-            }
-            labels.append(label)
+        own = [curve for curve in curves if curve.k_c == k_c]
+        x = np.array([np.log10(curve.x[-1]) for curve in own])  # on log axes annotations take the logarithm
+        y = np.array([curve.mean[-1] for curve in own])
+        width = max(float(np.ptp(np.log10(np.concatenate([curve.x for curve in own])))), 1e-9)
+        height = max(float(np.ptp(np.concatenate([curve.mean for curve in own]))), 1e-12)
+        apart = len(own) > 1 and float(np.ptp(x)) > APART * width
+        heights = y if apart else spread_labels(x / width, y / height) * height
+        place = {"xanchor": "center", "yshift": 13} if apart else {"xanchor": "left", "xshift": 8}
+        for curve, left, top in zip(own, x, heights, strict=True):
+            name = f"label|{curve.budget!r}|{curve.k_c!r}"
+            font = {"color": f"@budget:{curve.colour}", "size": 12.5}
+            text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}
+            labels.append({"x": float(left), "y": float(top), **text, **place})
     return labels
+
+
+def spread_labels(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Push labels apart vertically where they would overlap.
+
+    Args:
+        x: places as shares of the axis.
+        y: heights as shares of the axis.
+
+    Returns:
+        New heights; neighbours closer than a label's width differ by at least `LABEL_GAP`.
+    """
+    heights = y.astype(float).copy()
+    for _ in range(60):
+        order = np.argsort(heights, kind="stable")
+        moved = False
+        for i, first in enumerate(order):
+            for second in order[i + 1 :]:
+                short_of = LABEL_GAP - (heights[second] - heights[first])
+                if abs(x[first] - x[second]) < LABEL_WIDTH and short_of > 1e-9:
+                    heights[first] -= short_of / 2
+                    heights[second] += short_of / 2
+                    moved = True
+        if not moved:
+            break
+    return heights

@@ -22,7 +22,18 @@ LEVEL = 0.95
 FLAT_SHARE = 0.01
 """Assumption: where no point was replicated, means within 1 % of the budget's range count as equally good."""
 
-CONFIGURATION = ["budget", "n_rec", "d_m", "d_tree", "d_branch", "k_e", "k_c", "trainable_params", "learning_rate"]
+CONFIGURATION = [
+    "budget",
+    "n_rec",
+    "d_m",
+    "d_tree",
+    "d_branch",
+    "k_e",
+    "k_c",
+    "trainable_params",
+    "readout_params",
+    "learning_rate",
+]
 
 
 class Noise(NamedTuple):

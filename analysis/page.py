@@ -16,9 +16,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.load import Dataset, Sweep
-from analysis.panels import Panel, Tab, View
+from analysis.panels import Panel, Tab
+from analysis.tabs import runs_tab
 from analysis.theme import CONFIG, axis, layout, theme
-from sweeper.schema import STATUSES
+from analysis.view import View
+from sweeper.schema import FINISHED, STATUSES
 
 SHOWN = 2000
 """Most single trials a panel draws; above it means are drawn (SVG draws 2,000 points in a fraction of a second)."""
@@ -41,7 +43,8 @@ _TYPES = {"f": "f8", "i": "i4", "u": "u4"}
 
 def payload(
     sweep: Sweep,
-    views: list[tuple[View, list[Tab]]],
+    views: list[View],
+    tabs: list[list[Tab]],
     *,
     provenance: list[str],
     warnings: list[str],
@@ -51,14 +54,15 @@ def payload(
 
     Args:
         sweep: all rows.
-        views: groups with their tabs.
+        views: groups with at least one row that enters.
+        tabs: tabs of each group.
         provenance: lines that say how the numbers were made.
         warnings: sentences shown on top.
         live: settings of the served page; None for a file.
     """
     counts = sweep.trials["status"].value_counts()
     told = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in STATUSES if status in counts)
-    total = len(sweep.trials)
+    total, shown = len(sweep.trials), shown_ids(sweep, views)
     return {
         "title": sweep.label,
         "subtitle": f"{total:,} trials: {told}" if total else "no trials yet",
@@ -66,12 +70,15 @@ def payload(
         "limit": SHOWN,
         "theme": {mode: theme(mode, 1) for mode in ("light", "dark")},
         "config": CONFIG,
-        "curve_layout": layout(axis("step", type="log"), axis("")) | {"margin": {"l": 58, "r": 14, "t": 6, "b": 44}},
+        "curve_layout": layout(axis("step", type="log", dtick="D2"), axis(""))
+        | {"margin": {"l": 58, "r": 14, "t": 6, "b": 44}},
         "provenance": provenance,
         "warnings": warnings,
         "live": live is not None,
         **(live or {}),
-        "groups": [_group(view, tabs) for view, tabs in views if len(view.data.rows)],
+        "tabs": [_tab(runs_tab(sweep))],
+        "runs": _runs(sweep.trials[sweep.trials["trial_id"].isin(shown)]),
+        "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
     }
 
 
@@ -83,6 +90,7 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
     return {
         "label": data.label,
         "metric": data.title,
+        "unit": "loss in nats" if data.measure.is_loss else data.metric,
         "measure": data.measure.column,
         "direction": data.direction,
         "budgets": budgets,
@@ -100,9 +108,36 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
         "configurations": {
             name: table[name].to_numpy(float)
             for name in ("budget", "k_c", "n_rec", "d_m", "k_e", "trainable_params", "mean", "half", "n")
-        },
-        "tabs": [{"id": tab.id, "title": tab.title, "panels": [_panel(panel) for panel in tab.panels]} for tab in tabs],
+        }
+        | _predictions(view),
+        "tabs": [_tab(tab) for tab in tabs],
     }
+
+
+def shown_ids(sweep: Sweep, views: list[View]) -> set[str]:
+    """Trials that the file lists: those of the groups, and those that did not finish (each sampled beyond `LISTED`)."""
+    ids = {trial_id for view in views for trial_id in listed(view.data)["trial_id"]}
+    other = sweep.trials.loc[sweep.trials["status"] != FINISHED, "trial_id"]
+    return ids | set(other if len(other) <= LISTED else other.sample(LISTED, random_state=0))
+
+
+def _runs(trials: pd.DataFrame) -> dict[str, Any]:
+    reasons = trials["reason"].fillna("")
+    codes, texts = pd.factorize(reasons)
+    return {
+        "id": trials["trial_id"].tolist(),
+        "status": trials["status"].tolist(),
+        "reason": codes.astype(np.int32),
+        "reasons": texts.tolist(),
+        **{name: trials[name].to_numpy(dtype=float) for name in ("budget", "n_rec", "d_m", "k_c", "seed", "wall_s")},
+    }
+
+
+def _predictions(view: View) -> dict[str, FloatArray]:
+    if view.overlay is None:
+        return {}
+    predicted = view.overlay.predicted
+    return {"predicted": predicted, "residual": view.table["mean"].to_numpy(float) - predicted}
 
 
 def listed(data: Dataset) -> pd.DataFrame:
@@ -116,6 +151,10 @@ def listed(data: Dataset) -> pd.DataFrame:
 def _positions(rows: pd.DataFrame, table: pd.DataFrame) -> npt.NDArray[np.int32]:
     place = pd.Series(np.arange(len(table), dtype=np.int32), index=table["configuration"])
     return np.asarray(place.loc[rows["configuration"]], dtype=np.int32)
+
+
+def _tab(tab: Tab) -> dict[str, Any]:
+    return {"id": tab.id, "title": tab.title, "panels": [_panel(panel) for panel in tab.panels]}
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
@@ -201,7 +240,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         kind = _TYPES[value.dtype.kind]
         packed = np.ascontiguousarray(value, dtype=f"<{kind}")
-        return {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
+        found = {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
+        return found if value.ndim == 1 else found | {"shape": ",".join(str(size) for size in value.shape)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

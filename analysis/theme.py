@@ -63,6 +63,7 @@ def theme(mode: str, budgets: int) -> dict[str, Any]:
     return {
         **(DARK if dark else LIGHT),
         "budget": ordered(ORDERED_DARK if dark else ORDERED_LIGHT, budgets),
+        "level": ordered(ORDERED_DARK if dark else ORDERED_LIGHT, 8),
         "task": list(UNORDERED_DARK if dark else UNORDERED_LIGHT),
         "continuous": [list(stop) for stop in (CONTINUOUS_DARK if dark else CONTINUOUS_LIGHT)],
         "diverging": [list(stop) for stop in (DIVERGING_DARK if dark else DIVERGING_LIGHT)],

@@ -12,9 +12,8 @@ from scipy.interpolate import PchipInterpolator
 from analysis.errors import AnalysisError
 from analysis.load import Dataset, Exclusion
 from analysis.means import budget_lines
-from analysis.overlay import Overlay, TheoryLine, TheoryOptimum
 from sweeper.errors import unknown_name
-from theory.allocation import Allocation, budget_line, optimum
+from theory.allocation import Allocation, optimum
 from theory.base import Law
 from theory.cost import Cost, elm_cost
 from theory.data import Design
@@ -35,9 +34,6 @@ RIVALS = ("separable_power_law", "quadratic", "power_law", "constant")
 
 LINK_BUDGETS = 3
 """Budgets from which a free link (Box-Cox) is tried; one budget cannot tell a link from an exponent."""
-
-CURVE_POINTS = 60
-"""Points of a drawn theory curve."""
 
 TIE = 2.0
 """Differences of AICc up to this are ties; the variant with fewer parameters is then taken."""
@@ -285,35 +281,3 @@ def _allocations(
         except TheoryError as error:
             refused.append(f"optimum at P = {budget:g}: {error}")
     return tuple(found)
-
-
-def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
-    """What the fitted law draws onto the configurations of a group; None without a law.
-
-    Args:
-        law: the fit.
-        table: `analysis.means.configurations` of its rows.
-    """
-    if law.fit is None:
-        return None
-    lines = []
-    for k_c, budget, part in budget_lines(table):
-        if k_c in law.costs and part["d_m"].nunique() > 1:
-            lines.append(_line(law, budget, law.costs[k_c], part["d_m"]))
-    optima = tuple(found for allocation in law.allocations if (found := _optimum(law, allocation)) is not None)
-    return Overlay(law.fit.law.label, tuple(lines), optima, law.predict(design_of(table)))
-
-
-def _line(law: LawFit, budget: float, cost: Cost, sampled: pd.Series) -> TheoryLine:
-    d_m = np.geomspace(sampled.min(), sampled.max(), CURVE_POINTS)
-    design = budget_line(budget, cost, d_m)
-    return TheoryLine(budget, cost.k_c, d_m, design.n_rec, design.k_e, law.predict(design))
-
-
-def _optimum(law: LawFit, best: Allocation) -> TheoryOptimum | None:
-    """The allocation as drawn; None where it is not bracketed and so has no numbers."""
-    if best.d_m is None or best.n_rec is None or best.k_e is None or best.metric is None or best.band is None:
-        return None
-    metric = float(law.scale.back(np.array([best.metric]))[0])
-    band = (float(best.band[0]), float(best.band[1]))
-    return TheoryOptimum(best.budget, best.k_c, float(best.n_rec), float(best.d_m), best.k_e, metric, band)

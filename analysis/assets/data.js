@@ -13,6 +13,7 @@ function numbers(node) {
 }
 
 function unpack(payload) {
+  for (const name of Object.keys(payload.runs)) payload.runs[name] = numbers(payload.runs[name]);
   for (const group of payload.groups) {
     for (const table of [group.trials, group.configurations]) {
       for (const name of Object.keys(table)) table[name] = numbers(table[name]);

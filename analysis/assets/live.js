@@ -32,7 +32,7 @@ function adopt(fresh) {
   }
   defaults();
   $("subtitle").textContent = page.subtitle;
-  $("selection").hidden = page.groups.length === 0;
+  $("selection").hidden = page.runs.id.length === 0;
   refill();
   controls();
   draw();
@@ -40,7 +40,7 @@ function adopt(fresh) {
 
 // Keep the plots (and their zoom) where the tab has the same panels; only their figures are replaced.
 function refill() {
-  const tab = group() && group().tabs.find(t => t.id === state.tab);
+  const tab = tabsNow().find(t => t.id === state.tab);
   const same = tab && tab.panels.filter(p => p.choices).every(p => drawn.has(p.id)) && tab.panels.filter(p => p.choices).length === drawn.size;
   if (!same || tab.panels.some(p => !p.choices)) {
     const zoom = new Map([...drawn].map(([id, e]) => [id, e.node._fullLayout ? [e.node.layout.xaxis, e.node.layout.yaxis] : null]));

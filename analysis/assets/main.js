@@ -3,12 +3,12 @@ const COLOUR_BY = [["budget", "budget P"], ["d_m", "d_m"], ["n_rec", "N"], ["k_c
 
 function controls() {
   const g = group(), names = tokens();
-  $("tabs").replaceChildren(...(g ? g.tabs : []).map(tab => element("button", {
+  $("tabs").replaceChildren(...tabsNow().map(tab => element("button", {
     type: "button", role: "tab", id: `tab-${tab.id}`, "aria-selected": tab.id === state.tab ? "true" : "false", "aria-controls": "panels",
     tabindex: tab.id === state.tab ? "0" : "-1", onclick: () => go(tab.id), onkeydown: tabKey}, tab.title)));
   const parts = [];
   if (page.groups.length > 1) parts.push(choice("Task", "group", page.groups.map((x, i) => [i, x.label]), state.group, v => {
-    Object.assign(state, {group: Number(v), off: new Set(), kc: null, seed: "", selected: null, pinned: null}); defaults(); controls(); draw(); }));
+    Object.assign(state, {group: Number(v), off: new Set(), kc: undefined, seed: "", selected: null, pinned: null}); defaults(); controls(); draw(); }));
   if (g) parts.push(element("span", {class: "chips", role: "group", "aria-label": "Budgets"}, ...g.budgets.map((budget, i) => chip(budget, names.budget[i]))));
   if (g && g.k_cs.length > 1) parts.push(choice("Connectivity", "kc", [["", "all k_c"], ...g.k_cs.map(k => [k, `k_c ${short(k)}`])], state.kc === null ? "" : state.kc, v => { state.kc = v === "" ? null : Number(v); draw(); }));
   if (g && g.seeds.length > 1) parts.push(choice("Seed", "seed", [["", "all"], ...g.seeds.map(s => [s, String(s)])], state.seed, v => { state.seed = v; draw(); }));
@@ -16,7 +16,6 @@ function controls() {
     parts.push(choice("Colour", "colour", COLOUR_BY, state.colour, v => { state.colour = v; draw(); }));
     parts.push(tick("theory", "theory", state.theory, v => { state.theory = v; draw(); }));
     parts.push(tick("trials-on", "single trials", state.trials === null ? passing().length <= page.limit : state.trials, v => { state.trials = v; draw(); }));
-    parts.push(element("button", {type: "button", id: "clear", onclick: clearSelection}, "Clear selection"));
   }
   parts.push(element("span", {class: "count", id: "count", role: "status"}));
   $("filters").replaceChildren(...parts);
@@ -41,7 +40,7 @@ function chip(budget, colour) {
 }
 
 function tabKey(event) {
-  const move = {ArrowRight: 1, ArrowLeft: -1}[event.key], tabs = group().tabs;
+  const move = {ArrowRight: 1, ArrowLeft: -1}[event.key], tabs = tabsNow();
   if (!move) return;
   event.preventDefault();
   const next = tabs[(tabs.findIndex(t => t.id === state.tab) + move + tabs.length) % tabs.length];
@@ -57,9 +56,8 @@ function go(tab) {
 
 function defaults() {
   const g = group();
-  if (!g) return;
-  if (!g.tabs.some(tab => tab.id === state.tab)) state.tab = g.tabs[0].id;
-  if (state.kc === null && g.k_cs.length > 1 && !location.hash.includes("kc=")) state.kc = g.k_cs[0];
+  if (!tabsNow().some(tab => tab.id === state.tab)) state.tab = tabsNow()[0].id;
+  if (state.kc === undefined) state.kc = g && g.k_cs.length > 1 ? g.k_cs[0] : null;
 }
 
 function paint() {
@@ -75,14 +73,15 @@ function start() {
   paint();
   $("subtitle").textContent = page.subtitle;
   $("provenance").replaceChildren(...page.provenance.map(line => element("li", {}, line)));
-  $("selection").hidden = page.groups.length === 0;
+  $("selection").hidden = page.runs.id.length === 0;
   $("csv").onclick = () => download("trials.csv", csv(), "text/csv");
   $("link").onclick = async () => { await navigator.clipboard.writeText(location.href); $("link").textContent = "Copied"; setTimeout(() => { $("link").textContent = "Link"; }, 1500); };
+  $("clear").onclick = clearSelection;
   $("print").onclick = () => print();
   $("dark").onclick = () => { state.mode = state.mode === "dark" ? "light" : "dark"; paint(); controls(); draw(); };
   addEventListener("keydown", event => { if (event.key === "Escape") clearSelection(); });
   controls();
   draw();
   if (page.live) watch();
-  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); }));
+  requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); document.documentElement.dataset.ready = "1"; }));
 }

@@ -10,7 +10,8 @@ function visible(meta) {
 
 function labelled(annotation) {
   const [kind, budget, kc] = (annotation.name || "").split("|");
-  return kind !== "label" || visible({kind, budget: Number(budget), k_c: Number(kc)});
+  const number = text => Number.isNaN(Number(text)) ? null : Number(text);
+  return kind !== "label" || visible({kind, budget: number(budget), k_c: number(kc)});
 }
 
 function pointTrace(choice, shown, names) {
@@ -48,7 +49,7 @@ function figureOf(panel, choice, shown) {
   const layout = resolve(raw.layout, names);
   if (layout.annotations) layout.annotations = layout.annotations.filter(labelled);
   let points = null;
-  if (choice.x && state.points) {
+  if (choice.x && choice.points && state.points) {
     points = shown;
     data.unshift(pointTrace(choice, shown, names));
   }
@@ -65,7 +66,7 @@ function draw() {
   const passed = passing();
   state.points = state.trials === null ? passed.length <= page.limit : state.trials;
   const shown = state.points ? sample(passed, page.limit) : passed;
-  const tab = g && g.tabs.find(t => t.id === state.tab) || null;
+  const tab = tabsNow().find(t => t.id === state.tab);
   if (tab && $("panels").dataset.key !== `${state.group}/${tab.id}`) build(tab);
   for (const [id, entry] of drawn) {
     if (!entry.panel.choices) continue;
@@ -75,6 +76,8 @@ function draw() {
     entry.points = points;
     if (!entry.wired) wire(entry);
   }
+  for (const row of $("panels").querySelectorAll("tr[data-kc]"))
+    row.hidden = !visible({budget: Number(row.dataset.budget), k_c: Number(row.dataset.kc)});
   notice(passed, shown);
   fade();
   showTrials(passed);
@@ -118,8 +121,8 @@ function panelNode(panel) {
   }
   if (panel.summary) figure.append(element("p", {class: "summary"}, panel.summary));
   if (panel.rows && panel.choices)
-    figure.append(element("details", {class: "data"}, element("summary", {}, "Show data"), scrollable(panel, plainTable(panel.columns, panel.rows))));
-  else if (panel.rows) figure.append(scrollable(panel, plainTable(panel.columns, panel.rows)));
+    figure.append(element("details", {class: "data"}, element("summary", {}, "Show data"), scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed))));
+  else if (panel.rows) figure.append(scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed)));
   return figure;
 }
 
@@ -127,10 +130,11 @@ function scrollable(panel, table) {
   return element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": `${panel.title}: data`}, table);
 }
 
-function plainTable(columns, rows) {
-  const head = element("tr", {}, ...columns.map(name => element("th", {scope: "col"}, name)));
-  const body = rows.map(row => element("tr", {}, ...row.map(cell =>
-    element("td", {class: typeof cell === "string" && cell.length > 24 ? "text" : null}, digits(cell)))));
+function plainTable(columns, rows, keyed) {
+  const text = columns.map((_, c) => rows.some(row => typeof row[c] === "string" && /[a-z]{3}.* /i.test(row[c])));
+  const head = element("tr", {}, ...columns.map((name, c) => element("th", {scope: "col", class: text[c] ? "text" : null}, name)));
+  const body = rows.map(row => element("tr", keyed ? {"data-budget": row[0], "data-kc": row[1]} : {}, ...row.map((cell, c) =>
+    element("td", {class: text[c] ? "text" : null}, columns[c].includes("±") ? digits(cell, 2) : digits(cell)))));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 
@@ -199,7 +203,7 @@ function boxed(entry, event) {
   const began = performance.now(), choice = entry.panel.choices[entry.choice];
   if (!choice.x) return;
   const g = group(), x = g.column(choice.x), y = g.column(choice.y || "value"), inside = areaTest(event);
-  const candidates = state.points ? entry.points : passing();
+  const candidates = entry.points || passing();
   select(new Set(candidates.filter(i => inside(x(i), y(i)))));
   for (const other of drawn.values())
     if (other !== entry && other.node && other.node._fullLayout && other.node._fullLayout.selections.length)

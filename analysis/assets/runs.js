@@ -19,9 +19,57 @@ function configurationLine(c) {
   return `P ${at("trainable_params")} · N ${at("n_rec")} · d_m ${at("d_m")} · k_e ${at("k_e")} · k_c ${at("k_c")} → ${g.metric} ${at("mean")} (${spread})`;
 }
 
+// In the runs tab every trial of the file is listed, also those that did not finish.
+function showRuns() {
+  const runs = page.runs, wanted = ($("runs-search") || {}).value || "", status = ($("runs-status") || {}).value || "";
+  const rows = runs.id.map((_, i) => i).filter(i => (!status || runs.status[i] === status) && runs.id[i].includes(wanted.trim()));
+  $("trials-title").textContent = `Trials (${rows.length.toLocaleString("en-US")})`;
+  $("trials-caption").textContent = rows.length > TABLE_ROWS ? `The first ${TABLE_ROWS} are listed: search or choose a status.` : "Enter opens a trial.";
+  const columns = [["trial", "id"], ["status", "status"], ["P", "budget"], ["N", "n_rec"], ["d_m", "d_m"], ["k_c", "k_c"], ["seed", "seed"], ["wall s", "wall_s"]];
+  const head = element("tr", {}, ...columns.map(([title]) => element("th", {scope: "col"}, title)), element("th", {scope: "col", class: "text"}, "reason"));
+  const body = rows.slice(0, TABLE_ROWS).map(i => element("tr", {tabindex: "0", onclick: () => openRun(i),
+    onkeydown: event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); openRun(i); } }},
+    ...columns.map(([, name]) => element("td", {class: name === "status" && runs.status[i] !== "finished" ? "bad" : null}, digits(runs[name][i]))),
+    element("td", {class: "text"}, runs.reasons[runs.reason[i]])));
+  $("trials").replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
+}
+
+async function openRun(i) {
+  const id = page.runs.id[i];
+  for (const [number, g] of page.groups.entries()) {
+    const found = g.trials.id.indexOf(id);
+    if (found >= 0) {
+      if (number !== state.group) { state.group = number; controls(); }
+      return open(found);
+    }
+  }
+  state.pinned = null;
+  const record = (await recordsOf([id]))[id];
+  const text = `${id}: ${page.runs.status[i]}. ${page.runs.reasons[page.runs.reason[i]]}`;
+  $("curve-caption").textContent = "This trial entered no analysis.";
+  if (record) fillRecord(record, text);
+}
+
+function runsFilters() {
+  const statuses = [...new Set(page.runs.status)].sort();
+  const search = element("input", {type: "search", id: "runs-search", placeholder: "part of a trial id", oninput: showRuns});
+  $("runs-filters").replaceChildren(element("label", {}, "Search", search),
+    choice("Status", "runs-status", [["", "all"], ...statuses.map(s => [s, s.replaceAll("_", " ")])], "", showRuns));
+}
+
 function showTrials(passed) {
   const g = group();
+  $("runs-filters").hidden = state.tab !== "runs";
+  if (state.tab === "runs") {
+    $("selection").classList.remove("empty");
+    $("clear").hidden = true;
+    if (!$("runs-search")) runsFilters();
+    showRuns();
+    return showCurves(state.pinned !== null ? [state.pinned] : []);
+  }
   const rows = state.selected ? passed.filter(i => state.selected.has(i)) : [];
+  $("selection").classList.toggle("empty", !state.selected);
+  $("clear").hidden = !state.selected;
   $("trials-title").textContent = state.selected ? `Selected trials (${rows.length.toLocaleString("en-US")})` : "Selected trials";
   const more = rows.length > TABLE_ROWS ? ` The first ${TABLE_ROWS} are listed; CSV has all.` : "";
   $("trials-caption").textContent = state.selected
@@ -52,8 +100,7 @@ function open(i) {
   writeHash();
 }
 
-async function details(indices) {
-  const ids = indices.map(i => group().trials.id[i]);
+async function recordsOf(ids) {
   if (page.live) {
     const answer = await fetch("trials.json?ids=" + encodeURIComponent(ids.join(",")), {cache: "no-store"});
     return answer.ok ? answer.json() : {};
@@ -74,7 +121,7 @@ async function showCurves(indices) {
     $("curve").replaceChildren();
     return;
   }
-  const records = await details(wanted);
+  const records = await recordsOf(wanted.map(i => group().trials.id[i]));
   if (state.pinned !== pinned) return;
   const split = Object.values(records).flatMap(r => Object.keys(r.curves));
   const pick = split.includes("valid") ? "valid" : split[0];
@@ -86,9 +133,9 @@ async function showCurves(indices) {
     y.push(...curve.metric, null);
   }
   const more = wanted.length < indices.length ? `${wanted.length} of ${indices.length} trials` : wanted.length === 1 ? group().trials.id[wanted[0]] : `${wanted.length} trials`;
-  $("curve-caption").textContent = x.length ? `${more}, ${pick} split, log steps` : "No curves were recorded for these trials.";
+  $("curve-caption").textContent = x.length ? `${more}, ${pick} split` : "No curves were recorded for these trials.";
   const names = tokens(), layout = resolve(page.curve_layout, names);
-  layout.yaxis.title.text = pick ? `${pick} ${page.groups[state.group].metric}` : "";
+  layout.yaxis.title.text = pick ? `${pick} ${page.groups[state.group].unit}` : "";
   const trace = {type: "scatter", mode: "lines", x, y, line: {color: names.accent, width: wanted.length === 1 ? 2 : 1}, opacity: wanted.length === 1 ? 1 : 0.55, hoverinfo: wanted.length === 1 ? "x+y" : "skip"};
   Plotly.react($("curve"), [trace], layout, page.config);
   showRecord(pinned !== null ? records[group().trials.id[pinned]] : null, pinned);
@@ -96,8 +143,12 @@ async function showCurves(indices) {
 
 function showRecord(record, i) {
   if (!record) return $("detail").replaceChildren();
+  fillRecord(record, trialLine(i));
+}
+
+function fillRecord(record, text) {
   const again = element("pre", {}, record.rerun), spec = element("pre", {}, JSON.stringify(JSON.parse(record.spec), null, 1));
-  $("detail").replaceChildren(element("p", {}, trialLine(i)), element("p", {}, "Run it again:"), again,
+  $("detail").replaceChildren(element("p", {}, text), element("p", {}, "Run it again:"), again,
     element("details", {}, element("summary", {}, "Full spec"), spec));
 }
 

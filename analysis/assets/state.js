@@ -1,12 +1,13 @@
 // What is shown: every choice lives in `state`, and in the address after #, so that a link reproduces the view.
 const state = {
-  tab: "tradeoff", group: 0, off: new Set(), kc: null, seed: "", colour: "budget", theory: true, trials: null,
+  tab: "tradeoff", group: 0, off: new Set(), kc: undefined, seed: "", colour: "budget", theory: true, trials: null,
   selected: null, pinned: null, mode: null, view: {},
 };
 let page = null;
 
 const $ = id => document.getElementById(id);
 const group = () => page.groups[state.group] || null;
+const tabsNow = () => [...(group() ? group().tabs : []), ...page.tabs];
 const tokens = () => ({...page.theme[state.mode], ...(group() ? group().theme[state.mode] : {})});
 
 function resolve(node, names) {
@@ -29,7 +30,7 @@ function readHash() {
   if (hash.has("tab")) state.tab = hash.get("tab");
   if (hash.has("group")) state.group = Math.max(0, page.groups.findIndex(g => g.label === hash.get("group")));
   state.off = new Set((hash.get("off") || "").split(",").filter(Boolean).map(Number));
-  if (hash.has("kc")) state.kc = Number(hash.get("kc"));
+  if (hash.has("kc")) state.kc = hash.get("kc") === "all" ? null : Number(hash.get("kc"));
   state.seed = hash.get("seed") || "";
   state.colour = hash.get("colour") || "budget";
   state.theory = hash.get("theory") !== "0";
@@ -48,7 +49,7 @@ function writeHash() {
   hash.set("tab", state.tab);
   if (page.groups.length > 1 && group()) hash.set("group", group().label);
   if (state.off.size) hash.set("off", [...state.off].join(","));
-  if (state.kc !== null) hash.set("kc", state.kc);
+  hash.set("kc", state.kc === null ? "all" : state.kc);
   if (state.seed !== "") hash.set("seed", state.seed);
   if (state.colour !== "budget") hash.set("colour", state.colour);
   if (!state.theory) hash.set("theory", "0");

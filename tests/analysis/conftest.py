@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from analysis.load import Measure, datasets, read_sweep
-from analysis.means import configurations, frontier, optima
-from analysis.panels import View
 from analysis.synthetic import Design, write_sweep
-from analysis.theory_fit import FitSettings, fit_dataset, overlay
+from analysis.theory_fit import FitSettings, fit_dataset
+from analysis.view import make_view
 from sweeper.schema import TrialRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -41,9 +40,8 @@ def law(data):
 
 
 @pytest.fixture(scope="session")
-def view(data, law):
-    table = configurations(data)
-    return View(data, table, optima(data, table), frontier(data, table), overlay(law, table))
+def view(sweep, law):
+    return make_view(sweep, law)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from analysis.figures import frontier_data, isobudget_data, plot_frontier, plot_isobudget
+from analysis.figures import LABEL_GAP, frontier_data, isobudget_data, plot_frontier, plot_isobudget, spread_labels
 from analysis.page import to_json
 from analysis.theme import log_ticks, ordered, resolve, short, theme
 
@@ -65,10 +65,15 @@ def test_one_run_says_so_instead_of_an_interval(view):
 
 
 def test_labels_at_the_curve_ends_keep_their_distance(view):
-    labels = plot_isobudget(iso(view))["layout"]["annotations"]
-    heights = sorted(label["y"] for label in labels)
+    beside = plot_isobudget(iso(view, "d_m"))["layout"]["annotations"]
+    heights = sorted(label["y"] for label in beside)
     span = np.ptp(np.concatenate([curve.mean for curve in iso(view).curves]))
-    assert min(np.diff(heights)) >= 0.045 * span * 0.999
+    assert min(np.diff(heights)) >= LABEL_GAP * span * 0.999
+    crowded = spread_labels(np.array([0.5, 0.5, 0.5, 0.9]), np.array([0.1, 0.1, 0.12, 0.1]))
+    assert np.diff(np.sort(crowded[:3])).min() >= LABEL_GAP * 0.999
+    assert crowded[3] == 0.1  # far to the side: nothing to avoid
+    above = plot_isobudget(iso(view, "n_rec"))["layout"]["annotations"]
+    assert {label["xanchor"] for label in above} == {"center"}
 
 
 def test_colours_are_hex_and_the_ramp_keeps_its_ends():

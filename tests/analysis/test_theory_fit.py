@@ -6,8 +6,9 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.load import Measure, datasets, read_sweep
 from analysis.means import configurations
+from analysis.overlay import overlay
 from analysis.synthetic import Design, Truth, write_sweep
-from analysis.theory_fit import FitSettings, candidates, design_of, fit_dataset, line_cost, overlay, parse_law
+from analysis.theory_fit import FitSettings, candidates, design_of, fit_dataset, line_cost, parse_law
 from sweeper.store import ResultsStore
 from theory.allocation import budget_line
 

@@ -1,0 +1,49 @@
+"""Everything known about one group of rows, computed once and shown by the page, the report and the summary."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis.alarms import Alarm, find_alarms
+from analysis.axes import AxesCheck, check_axes
+from analysis.load import Dataset, Sweep
+from analysis.means import Frontier, Optimum, configurations, frontier, optima
+from analysis.overlay import Overlay, overlay
+from analysis.theory_fit import LawFit
+
+
+class View(NamedTuple):
+    """One group: its rows, what they say alone, and what the law adds."""
+
+    sweep: Sweep
+    data: Dataset
+    table: pd.DataFrame
+    """One row per configuration (`analysis.means.configurations`)."""
+    optima: list[Optimum]
+    frontier: Frontier
+    law: LawFit
+    overlay: Overlay | None
+    alarms: list[Alarm]
+    axes: AxesCheck
+
+
+def make_view(sweep: Sweep, law: LawFit) -> View:
+    """Compute everything about one group.
+
+    Args:
+        sweep: all rows and curves.
+        law: the group's rows with their fitted law.
+    """
+    data = law.data
+    table = configurations(data)
+    return View(
+        sweep=sweep,
+        data=data,
+        table=table,
+        optima=optima(data, table),
+        frontier=frontier(data, table),
+        law=law,
+        overlay=overlay(law, table),
+        alarms=find_alarms(sweep, data, table),
+        axes=check_axes(table),
+    )
