@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.failures import AGAIN, AGAIN_ALONE, END, GIVE_UP, FailurePolicy
+from sweeper.failures import AGAIN, AGAIN_ALONE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
 from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 from sweeper.trial import TrialSpec
 
@@ -277,7 +277,13 @@ class Broker:
         elif verdict == GIVE_UP:
             self._end(assignment, FAILED)
             self._events.append(
-                Event(assignment=assignment, lane=lane, attempt_status=None, final_status=FAILED, reason=reason)
+                Event(
+                    assignment=assignment,
+                    lane=lane,
+                    attempt_status=None,
+                    final_status=FAILED,
+                    reason=f"{reason} {MAX_LOSSES} times",
+                )
             )
         elif verdict == END:
             self._end(assignment, status)

@@ -204,7 +204,7 @@ def test_a_sweep_in_which_most_trials_fail_alike_is_stopped():
     run_all(mixed, lambda a: failed(a.trial_id) if int(a.trial_id[1:]) % 2 else report(a.trial_id))
     assert mixed.snapshot().stopped_because is None
     assert mixed.is_done()
-    few = Broker(assignments(POISON_LEAST - 1))
+    few = Broker(assignments(POISON_LEAST // 2 - 1))
     run_all(few, lambda a: failed(a.trial_id))
     assert few.is_done()
 
