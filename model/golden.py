@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.backends import BACKENDS
 from model.config import ElmConfig
 from model.network import ElmNetwork, build_network
 
@@ -47,16 +48,18 @@ def load_golden(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def golden_network(arrays: dict[str, np.ndarray]) -> ElmNetwork:
+def golden_network(arrays: dict[str, np.ndarray], backend: str) -> ElmNetwork:
     """Build the network of a golden file, in float64, with the file's wiring, timescales and weights."""
     values = {name[7:]: value.item() for name, value in arrays.items() if name.startswith("config.")}
     values = {name: value for name, value in values.items() if name not in _NOT_CONFIG}
     unknown = sorted(set(values) - {field.name for field in fields(ElmConfig)})
     if unknown:
         raise GoldenError(f"config.{unknown[0]} is no field of ElmConfig")
-    switches = {name: bool(values[name]) for name in ("lambda_as_ratio", "learn_tau_m") if name in values}
+    switches: dict[str, Any] = {
+        name: bool(values[name]) for name in ("lambda_as_ratio", "learn_tau_m") if name in values
+    }
     config = ElmConfig(**{**values, **switches})
-    network = build_network(config, seed=0, dtype=torch.float64)
+    network = build_network(config, seed=0, dtype=torch.float64, backend=backend)
     weights = {name: torch.from_numpy(_array(arrays, name)) for name in network.state_dict()}
     network.load_state_dict(weights)
     return network
@@ -103,11 +106,11 @@ def _difference(found: Tensor, golden: np.ndarray) -> float:
     return float((found.detach() - torch.from_numpy(golden)).abs().max())
 
 
-def check_file(path: Path) -> dict[str, float]:
-    """Compare one golden file; see `network_differences`."""
+def check_file(path: Path, backend: str) -> dict[str, float]:
+    """Compare one golden file with one back end; see `network_differences`."""
     arrays = load_golden(path)
     try:
-        return network_differences(arrays, golden_network(arrays))
+        return network_differences(arrays, golden_network(arrays, backend))
     except GoldenError as error:
         raise GoldenError(f"{path}: {error}") from error
 
@@ -118,20 +121,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
     status = 0
     for path in parser.parse_args(arguments).files:
-        try:
-            differences = check_file(path)
-        except GoldenError as error:
-            print(f"error: {error}", file=sys.stderr)
-            status = 1
-            continue
-        for name, value in differences.items():
-            print(f"{path.name}  {name:32s} {value:.2e}")
-        worst = max(differences, key=lambda name: differences[name])
-        agrees = all(value <= TOLERANCE for value in differences.values())
-        verdict = "agrees" if agrees else f"DIFFERS (above {TOLERANCE:.0e})"
-        print(f"{path.name}  {verdict}: largest difference {differences[worst]:.2e} in {worst}")
-        status = status if agrees else 1
+        for backend in BACKENDS[1:]:
+            try:
+                differences = check_file(path, backend)
+            except GoldenError as error:
+                print(f"error: {error}", file=sys.stderr)
+                status = 1
+                break
+            agrees = _print_differences(f"{path.name} {backend}", differences)
+            status = status if agrees else 1
     return status
+
+
+def _print_differences(title: str, differences: dict[str, float]) -> bool:
+    for name, value in differences.items():
+        print(f"{title:38s} {name:32s} {value:.2e}")
+    agrees = all(value <= TOLERANCE for value in differences.values())
+    worst = max(differences, key=lambda name: differences[name])
+    verdict = "agrees" if agrees else f"DIFFERS (above {TOLERANCE:.0e})"
+    print(f"{title:38s} {verdict}: largest difference {differences[worst]:.2e} in {worst}")
+    return agrees
 
 
 if __name__ == "__main__":

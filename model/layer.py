@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -50,6 +50,7 @@ class ElmLayer(nn.Module):
         """Draw wiring and weights from `generator`, always in float64, so that precisions share their numbers."""
         super().__init__()
         self.config = config
+        self._kept_rates: tuple[tuple[Any, ...], MemoryRates] | None = None
         n, width = config.n_rec, config.mlp_width
         self.register_buffer("connectome", draw_connectome(config, generator))
         self.synapse_weight = _uniform((n, config.k_c), config.d_branch, generator, dtype)
@@ -73,7 +74,15 @@ class ElmLayer(nn.Module):
         return low + (high - low) * torch.sigmoid(self.tau_logit)
 
     def rates(self) -> MemoryRates:
-        """Turn the timescales into the factors of one time step."""
+        """Turn the timescales into the factors of one time step; kept while the timescales are not trained."""
+        if self.config.learn_tau_m:
+            return self._rates()
+        key = (self.tau_m.data_ptr(), self.tau_m._version, self.tau_m.dtype)
+        if self._kept_rates is None or self._kept_rates[0] != key:
+            self._kept_rates = key, self._rates()
+        return self._kept_rates[1]
+
+    def _rates(self) -> MemoryRates:
         tau_ND, lambda_ = self.timescales(), self.config.lambda_
         if self.config.lambda_as_ratio:
             absorb_ND = -torch.expm1(-lambda_ / tau_ND)

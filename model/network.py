@@ -1,13 +1,14 @@
 """The ELM Network as a module: parameters, what goes in, what comes out. The loop over time lives in the back ends."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
+from model.backends import choose_backend
 from model.config import ConfigError, ElmConfig
 from model.layer import DrawnLinear, ElmLayer, readout_config
-from model.reference import run_reference
 from model.state import ElmState
 
 
@@ -46,10 +47,12 @@ class DropoutMasks(NamedTuple):
 class ElmNetwork(nn.Module):
     """Recurrent layer of ELM neurons -> read-out layer of ELM neurons -> dense linear map."""
 
-    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype) -> None:
+    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str) -> None:
         super().__init__()
         self.config = config
-        self.backend_name = "reference"
+        self.stacked = False
+        self._backend_wanted = backend
+        self.backend = choose_backend(backend, config, dtype, torch.device("cpu"))
         self.hidden = ElmLayer(config, generator, dtype)
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
@@ -71,14 +74,29 @@ class ElmNetwork(nn.Module):
             keep_activity: whether to return `activity` and `mlp_out`.
 
         Raises:
-            InputError: x has another shape or type, an id outside the alphabet, or a value that is not finite.
+            InputError: x has another shape or type, an id outside the alphabet, a value that is not finite, or wants a
+                gradient that the back end does not give.
         """
         x = check_input(x, self.config.n_in, self.output.weight.dtype)
+        if x.requires_grad and self.backend_name != "reference":
+            raise InputError("x: gradients with respect to the input need the network built with backend='reference'")
         if state is None:
             state = self.zero_state(x.shape[0])
         if masks is None and self.training:
             masks = self.draw_masks(x.shape[0])
-        return Output(*run_reference(self, x, state, masks, keep_activity))
+        return Output(*self.backend.run(self, x, state, masks, keep_activity))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Choose the back end anew where the network was moved to another device or precision."""
+        super()._apply(fn, recurse)
+        like = self.output.weight
+        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
+        return self
+
+    @property
+    def backend_name(self) -> str:
+        """How this network is run, to be recorded with its results."""
+        return self.backend.name
 
     def zero_state(self, batch_size: int) -> ElmState:
         """State before the first step: all zero."""
@@ -106,17 +124,25 @@ class ElmNetwork(nn.Module):
         )
 
 
-def build_network(config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32) -> ElmNetwork:
+def build_network(
+    config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
+) -> ElmNetwork:
     """Build the network that `config` describes; `seed` alone fixes its wiring and its weights.
 
+    Args:
+        config: the architecture.
+        seed: from 0 to 2**63 - 1.
+        dtype: precision of weights and arithmetic, torch.float32 or torch.float64.
+        backend: how to run it, one of `model.backends.BACKENDS`; "auto" takes the fastest there is.
+
     Raises:
-        ConfigError: the seed is no integer from 0 to 2**63 - 1, or dtype is neither float32 nor float64.
+        ConfigError: an argument has none of these values.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
-    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype)
+    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype, backend)
 
 
 def check_input(x: Tensor, n_in: int, dtype: torch.dtype) -> Tensor:
@@ -139,6 +165,7 @@ def check_input(x: Tensor, n_in: int, dtype: torch.dtype) -> Tensor:
             f"give integer ids [batch, time] or float or uint8 values [batch, time, {n_in}]"
         )
     x = x.to(dtype)
-    if not bool(torch.isfinite(x).all()):
+    # one sum is an eighth of the work of looking at every value, and finite unless a value is not (or all are huge)
+    if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):
         raise InputError("x: contains values that are not finite; clean the data before it reaches the network")
     return x

@@ -11,21 +11,22 @@ if TYPE_CHECKING:
     from model.network import DropoutMasks, ElmNetwork
 
 
+class ReferenceBackend:
+    """Runs a network step by step under plain autograd."""
+
+    name = "reference"
+
+    def run(
+        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
+    ) -> tuple[Any, ...]:
+        """Run a segment of a sequence; see `model.backends.Backend.run`."""
+        return run_reference(network, x, state, masks, keep_activity)
+
+
 def run_reference(
     network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
 ) -> tuple[Any, ...]:
-    """Run `network` step by step under plain autograd.
-
-    Args:
-        network: holds the parameters.
-        x: checked input, ids [B, T] or values [B, T, I].
-        state: state before the first step.
-        masks: dropout masks, or None.
-        keep_activity: whether to return activity and MLP outputs.
-
-    Returns:
-        The fields of `model.network.Output`.
-    """
+    """Run `network` step by step; arguments and result as for `model.backends.Backend.run`."""
     x_BTI = dense_input(x, network.config.n_in, network.config.embedding_scale, network.output.weight.dtype)
     if masks is not None:
         x_BTI = x_BTI * masks.input_BI.unsqueeze(1)

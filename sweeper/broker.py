@@ -1,8 +1,7 @@
 """The queue that feeds lanes. Plain Python: the same broker serves Ray lanes and local processes.
 
 A lane pulls assignments, trains them, writes their rows to the store and only then reports them, so a trial that the
-broker counts as done is on disk. What a dead lane held goes back to the queue; a trial that kills its lane again and
-again is given up.
+broker counts as done is on disk. What a dead lane held goes back to the queue; `sweeper.failures` says how often.
 """
 
 import time
@@ -10,14 +9,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.schema import FAILED, FINISHED
+from sweeper.failures import AGAIN, AGAIN_ALONE, END, GIVE_UP, FailurePolicy
+from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 from sweeper.trial import TrialSpec
 
-MAX_LOSSES = 3
-"""A trial whose lane died this often is given up: it, not the machine, is the likely cause."""
 PULL_SECONDS = 1.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
-PULL_LIMIT = 64
+PULL_LIMIT = 256
 LANE_SILENCE_S = 60.0
 """A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
 
@@ -36,8 +34,12 @@ class Assignment:
     """Parameter budget that was asked for."""
     attempt: int
     """Number of this attempt, from 1."""
+    configuration: str
+    """Hash of the spec without its seed: what replicates share."""
     work: float = 1.0
     """Expected cost in arbitrary units, for the estimate of the time left."""
+    alone: bool = False
+    """To be run while no other lane of the host runs anything, with the memory of all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Report:
     trial_id: str
     """The trial."""
     status: str
-    """Final status."""
+    """Status of the attempt."""
     reason: str | None
     """Why it did not finish."""
     metric: float | None
@@ -63,19 +65,23 @@ class Pull:
     assignments: tuple[Assignment, ...]
     """Trials to run now, in order."""
     wait: bool
-    """Nothing now, but trials held by other lanes may come back: ask again."""
+    """Nothing now, but there may be something later: ask again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loss:
-    """A trial whose lane died with it."""
+class Event:
+    """Something that no lane can write down: the launcher does."""
 
     assignment: Assignment
-    """What the lane was running."""
+    """The trial."""
     lane: str
-    """The lane that died."""
-    given_up: bool
-    """Whether the trial will not be tried again."""
+    """The lane it was on."""
+    attempt_status: str | None
+    """Status of the attempt that ended, for the history; None where none was made."""
+    final_status: str | None
+    """Final status, where the trial will not be tried again."""
+    reason: str
+    """What happened, in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +91,9 @@ class Snapshot:
     total: int
     """Trials of this launch."""
     statuses: dict[str, int]
-    """Number of trials done, by status."""
-    running: int
-    """Trials held by lanes."""
+    """Number of trials done, by final status."""
+    running: tuple[str, ...]
+    """Trials that lanes run."""
     queued: int
     """Trials waiting."""
     work_total: float
@@ -99,14 +105,17 @@ class Snapshot:
     best: tuple[str, float] | None
     """Trial and final validation metric of the best trial so far."""
     reasons: dict[str, int]
-    """Number of trials per reason why they did not finish."""
+    """Number of attempts per reason why they did not finish."""
     lanes: int
     """Lanes heard of lately."""
+    stopped_because: str | None
+    """Why the broker stopped the sweep by itself."""
 
 
 @dataclass
 class _Lane:
     incarnation: str
+    host: str
     seen: float
     held: dict[str, Assignment] = field(default_factory=dict)
     running: str | None = None
@@ -114,87 +123,93 @@ class _Lane:
 
 
 class Broker:
-    """Hands out assignments, each to one lane at a time, until all are reported or given up."""
+    """Hands out assignments, each to one lane at a time, until all have ended or were given up."""
 
     def __init__(
-        self, assignments: Sequence[Assignment], *, direction: str = "min", clock: Callable[[], float] = time.monotonic
+        self,
+        assignments: Sequence[Assignment],
+        *,
+        direction: str = "min",
+        policy: FailurePolicy | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = deque(assignments)
+        self._policy = policy or FailurePolicy()
         self._total = len(assignments)
         self._all_work = sum(a.work for a in assignments)
         self._direction = direction
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
-        self._losses: list[Loss] = []
-        self._lost_times: Counter[str] = Counter()
+        self._events: list[Event] = []
         self._done: set[str] = set()
-        self._work = {a.trial_id: a.work for a in assignments}
         self._statuses: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._work_done = 0.0
         self._busy_s = 0.0
         self._best: tuple[str, float] | None = None
-        self._draining = False
+        self._draining = self._stopping = False
+        self._stopped_because: str | None = None
 
-    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
         """Take a lane's reports and hand it new trials.
 
         Args:
             lane: name of the lane.
             incarnation: changes when the lane's process is started anew; what its predecessor held is queued again.
-            reports: trials whose rows are stored.
+            host: machine the lane runs on.
+            reports: attempts that ended and whose rows are stored.
         """
-        state = self._seen(lane, incarnation)
+        state = self._seen(lane, incarnation, host)
         for report in reports:
-            state.held.pop(report.trial_id, None)
-            self._finish(report)
+            assignment = state.held.pop(report.trial_id, None)
+            self._ended(report, assignment, lane)
         state.running, state.progress = None, 0.0
         self._reap()
         if self._draining:
             return Pull(assignments=(), wait=False)
-        taken = tuple(self._queue.popleft() for _ in range(min(self._pull_size(), len(self._queue))))
+        taken = self._take(state)
         state.held.update({a.trial_id: a for a in taken})
         others_hold = any(other.held for name, other in self._lanes.items() if name != lane)
-        return Pull(assignments=taken, wait=not taken and others_hold)
+        return Pull(assignments=taken, wait=not taken and (others_hold or bool(self._queue)))
 
-    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
 
         Args:
             lane: name of the lane.
             incarnation: its process.
+            host: machine the lane runs on.
             trial_id: the trial it is running.
             progress: done share of that trial, 0 to 1.
 
         Returns:
-            Whether the lane is to go on after its present trial.
+            Whether to go on with the present trial; if not, it is to be saved and left.
         """
-        state = self._seen(lane, incarnation)
+        state = self._seen(lane, incarnation, host)
         state.running, state.progress = trial_id, progress
-        return not self._draining
+        return not self._stopping
 
     def lane_died(self, lane: str) -> None:
         """Queue again what a lane held whose process is known to be dead."""
         if lane in self._lanes:
-            self._requeue(lane, self._lanes.pop(lane))
+            self._requeue(lane, self._lanes.pop(lane), LOST)
 
     def drain(self) -> None:
         """Hand out nothing more; lanes end after their present trial."""
         self._draining = True
 
-    def take_losses(self) -> list[Loss]:
-        """Losses since the last call, for the launcher to record."""
-        losses, self._losses = self._losses, []
-        return losses
+    def stop(self) -> None:
+        """Hand out nothing more and let lanes save and leave their present trials."""
+        self._draining = self._stopping = True
+
+    def take_events(self) -> list[Event]:
+        """Events since the last call, for the launcher to write down."""
+        events, self._events = self._events, []
+        return events
 
     def is_done(self) -> bool:
-        """Whether every trial is reported or given up."""
+        """Whether every trial has ended or was given up."""
         return len(self._done) == self._total
-
-    def remaining(self) -> list[Assignment]:
-        """Assignments not done, held ones included: what a new executor would have to run."""
-        held = [a for state in self._lanes.values() for a in state.held.values()]
-        return held + list(self._queue)
 
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
@@ -203,7 +218,7 @@ class Broker:
         return Snapshot(
             total=self._total,
             statuses=dict(self._statuses),
-            running=sum(len(s.held) for s in self._lanes.values()),
+            running=tuple(s.running for s in self._lanes.values() if s.running in s.held and s.running),
             queued=len(self._queue),
             work_total=self._all_work,
             work_left=max(0.0, self._all_work - self._work_done - partial),
@@ -211,52 +226,112 @@ class Broker:
             best=self._best,
             reasons=dict(self._reasons),
             lanes=len(self._lanes),
+            stopped_because=self._stopped_because,
         )
 
-    def _seen(self, lane: str, incarnation: str) -> _Lane:
+    def _seen(self, lane: str, incarnation: str, host: str) -> _Lane:
         state = self._lanes.get(lane)
         if state is None or state.incarnation != incarnation:
             if state is not None:
-                self._requeue(lane, state)
-            state = self._lanes[lane] = _Lane(incarnation=incarnation, seen=0.0)
+                self._requeue(lane, state, LOST)
+            state = self._lanes[lane] = _Lane(incarnation=incarnation, host=host, seen=0.0)
         state.seen = self._clock()
         return state
 
-    def _finish(self, report: Report) -> None:
+    def _take(self, state: _Lane) -> tuple[Assignment, ...]:
+        """The next trials for a lane; one that is to run alone waits for the host's other lanes, and they for it."""
+        neighbours = [
+            a for s in self._lanes.values() if s is not state and s.host == state.host for a in s.held.values()
+        ]
+        if not self._queue or any(a.alone for a in neighbours):
+            return ()
+        if self._queue[0].alone:
+            return () if neighbours else (self._queue.popleft(),)
+        taken: list[Assignment] = []
+        for _ in range(self._pull_size()):
+            if not self._queue or self._queue[0].alone:
+                break
+            taken.append(self._queue.popleft())
+        return tuple(taken)
+
+    def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
         if report.trial_id in self._done:  # a lane thought dead came back; its rows are the same
             return
-        self._done.add(report.trial_id)
-        self._queue = (
-            deque(a for a in self._queue if a.trial_id != report.trial_id) if self._lost_times else self._queue
-        )
-        self._statuses[report.status] += 1
-        self._work_done += self._work[report.trial_id]
+        if assignment is None:  # the same, while the trial is queued or held elsewhere
+            assignment = next((a for a in self._queue if a.trial_id == report.trial_id), None)
+            if assignment is None:
+                return
+            self._queue.remove(assignment)
         self._busy_s += report.wall_s
         if report.reason:
             self._reasons[f"{report.status}: {report.reason}"] += 1
-        better = report.metric is not None and (
-            self._best is None or (report.metric < self._best[1]) == (self._direction == "min")
-        )
-        if report.status == FINISHED and report.metric is not None and better:
-            self._best = (report.trial_id, report.metric)
+        self._follow(assignment, report.status, report.reason or "", lane)
+        if report.status == FINISHED and report.metric is not None:
+            self._note_best(report.trial_id, report.metric)
+
+    def _follow(self, assignment: Assignment, status: str, reason: str, lane: str) -> None:
+        """Do what the policy says after an attempt."""
+        verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
+        if verdict in (AGAIN, AGAIN_ALONE):
+            self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE))
+        elif verdict == GIVE_UP:
+            self._end(assignment, FAILED)
+            self._events.append(
+                Event(assignment=assignment, lane=lane, attempt_status=None, final_status=FAILED, reason=reason)
+            )
+        elif verdict == END:
+            self._end(assignment, status)
+        if self._policy.is_quarantined(assignment.configuration):
+            self._quarantine(assignment.configuration, lane)
+        self._stopped_because = self._stopped_because or self._policy.poisoned()
+        if self._stopped_because:
+            self._draining = True
+
+    def _quarantine(self, configuration: str, lane: str) -> None:
+        """End the queued replicates of a configuration that fails again and again."""
+        for assignment in [a for a in self._queue if a.configuration == configuration]:
+            self._queue.remove(assignment)
+            self._end(assignment, QUARANTINED)
+            self._events.append(
+                Event(
+                    assignment=assignment,
+                    lane=lane,
+                    attempt_status=None,
+                    final_status=QUARANTINED,
+                    reason="not run: other replicates of this configuration failed",
+                )
+            )
+
+    def _end(self, assignment: Assignment, status: str) -> None:
+        self._done.add(assignment.trial_id)
+        self._statuses[status] += 1
+        self._work_done += assignment.work
+
+    def _note_best(self, trial_id: str, metric: float) -> None:
+        if self._best is None or (metric != self._best[1] and (metric < self._best[1]) == (self._direction == "min")):
+            self._best = (trial_id, metric)
 
     def _pull_size(self) -> int:
         done = sum(self._statuses.values())
         if done == 0:
             return 1
-        mean_s = max(self._busy_s / done, 1e-3)
+        mean_s = max(self._busy_s / done, 1e-4)
         fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
         return max(1, min(PULL_LIMIT, fair, int(PULL_SECONDS / mean_s)))
 
     def _reap(self) -> None:
+        """Give up lanes that fell silent; when a whole host did, it was lost and its trials are not to blame."""
         now = self._clock()
-        for lane, state in list(self._lanes.items()):
-            if now - state.seen > LANE_SILENCE_S:
-                del self._lanes[lane]
-                self._requeue(lane, state)
+        silent = {name: s for name, s in self._lanes.items() if now - s.seen > LANE_SILENCE_S}
+        alive_hosts = {s.host for name, s in self._lanes.items() if name not in silent}
+        sizes = Counter(s.host for s in silent.values())
+        for name, state in silent.items():
+            del self._lanes[name]
+            host_lost = state.host not in alive_hosts and sizes[state.host] > 1
+            self._requeue(name, state, PREEMPTED if host_lost else LOST)
 
-    def _requeue(self, lane: str, state: _Lane) -> None:
-        """Only the trial that ran is a loss; the others were merely waiting in the lane."""
+    def _requeue(self, lane: str, state: _Lane, status: str) -> None:
+        """Only the trial that ran has lost an attempt; the others were merely waiting in the lane."""
         running = state.running if state.running in state.held else next(iter(state.held), None)
         for assignment in state.held.values():
             if assignment.trial_id in self._done:
@@ -264,13 +339,9 @@ class Broker:
             if assignment.trial_id != running:
                 self._queue.appendleft(assignment)
                 continue
-            self._lost_times[assignment.trial_id] += 1
-            given_up = self._lost_times[assignment.trial_id] >= MAX_LOSSES
-            self._losses.append(Loss(assignment=assignment, lane=lane, given_up=given_up))
-            if given_up:
-                self._done.add(assignment.trial_id)
-                self._statuses[FAILED] += 1
-                self._reasons[f"{FAILED}: its lane died {MAX_LOSSES} times"] += 1
-                self._work_done += assignment.work
-            else:
-                self._queue.append(replace(assignment, attempt=assignment.attempt + 1))
+            reason = "its host was lost" if status == PREEMPTED else "its lane died"
+            self._reasons[f"{status}: {reason}"] += 1
+            self._events.append(
+                Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=reason)
+            )
+            self._follow(assignment, status, reason, lane)

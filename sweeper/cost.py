@@ -1,18 +1,156 @@
-"""What a trial is expected to cost, before anything ran: relative work from its configuration."""
+"""What a trial costs: seconds and memory from its configuration, calibrated by the trials that a store already holds.
+
+The model of the time of a trial is ``start + steps x length x (a + b x P x batch)`` seconds: each time step costs a
+fixed overhead and, per sequence, arithmetic in proportion to the trainable parameters P. ``a`` and ``b`` start as
+measured on one core of a 2.5 GHz Xeon with the native kernel and are fitted to finished trials once there are some.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from model.budget import counts
-from sweeper.trial import TrialSpec
+from sweeper.trial import TrialSpec, spec_from_canonical
 
-_STEP_OVERHEAD = 4_000_000
-"""Multiplications that take as long as the fixed cost of one time step (assumption; calibration replaces it)."""
+START_S = 0.3
+"""Building the network and opening the data (measured)."""
+OVERHEAD_S = 4e-5
+"""Seconds per time step apart from arithmetic (measured on small networks)."""
+ARITHMETIC_S = 6e-10
+"""Seconds per time step, parameter and sequence, training included (measured: 1.5 to 8e-10, rising with n_rec)."""
+UNCALIBRATED_FACTOR = 3.0
+"""Without history the truth lies within this factor (assumption)."""
+LEAST_HISTORY = 4
+"""Finished trials needed before the constants are fitted."""
+BYTES_PER_PROCESS = 350 * 1024**2
+"""Resident memory of a process that has loaded torch (measured)."""
+_SPREAD_QUANTILE = 1.645
+"""Normal quantile of a 90 % range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostModel:
+    """Constants of the cost of a trial."""
+
+    overhead_s: float = OVERHEAD_S
+    """Seconds per time step apart from arithmetic."""
+    arithmetic_s: float = ARITHMETIC_S
+    """Seconds per time step, parameter and sequence."""
+    log_spread: float = math.log(UNCALIBRATED_FACTOR) / _SPREAD_QUANTILE
+    """Standard deviation of the logarithm of true over predicted seconds of one trial."""
+    calibrated_on: int = 0
+    """Finished trials the constants were fitted to."""
+
+    def seconds(self, spec: TrialSpec) -> float:
+        """Expected wall seconds of one trial on one lane."""
+        steps, arithmetic = _features(spec)
+        return START_S + self.overhead_s * steps + self.arithmetic_s * arithmetic
+
+    def forecast(self, specs: Sequence[TrialSpec]) -> "Forecast":
+        """Lane-seconds of a set of trials with a 90 % range.
+
+        Errors of single trials average out; an error common to all (another machine, a busy one) does not, and half of
+        the spread is taken to be common (assumption).
+        """
+        expected = [self.seconds(spec) for spec in specs]
+        total = sum(expected)
+        if total == 0:
+            return Forecast(seconds=0.0, low=0.0, high=0.0, longest=0.0, calibrated_on=self.calibrated_on)
+        share = math.sqrt(sum((s / total) ** 2 for s in expected))
+        spread = self.log_spread * (math.sqrt(0.25 + 0.75 * share**2) if self.calibrated_on else 1.0)
+        factor = math.exp(_SPREAD_QUANTILE * spread)
+        return Forecast(
+            seconds=total,
+            low=total / factor,
+            high=total * factor,
+            longest=max(expected),
+            calibrated_on=self.calibrated_on,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Expected lane-seconds of a set of trials."""
+
+    seconds: float
+    """Expected sum."""
+    low: float
+    """Lower end of the 90 % range."""
+    high: float
+    """Upper end of the 90 % range."""
+    longest: float
+    """The longest trial: no number of lanes is faster."""
+    calibrated_on: int
+    """Finished trials behind it; 0 means built-in constants."""
+
+    def wall_seconds(self, lanes: int) -> float:
+        """Expected wall time on a number of lanes, start-up excluded."""
+        return max(self.seconds / lanes, self.longest)
+
+
+def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
+    """Fit the constants to finished trials.
+
+    Args:
+        rows: `spec` and `wall_s` of finished trials.
+
+    Returns:
+        The fitted model, or the built-in one with fewer than `LEAST_HISTORY` trials.
+    """
+    known = [(spec_from_canonical(row["spec"]), row["wall_s"]) for row in rows if row["wall_s"] > 0]
+    if len(known) < LEAST_HISTORY:
+        return CostModel()
+    features = np.array([_features(spec) for spec, _ in known])
+    seconds = np.array([wall for _, wall in known])
+    above_start = np.maximum(seconds - START_S, 0.05 * seconds)
+    weighted = features / above_start[:, None]  # relative errors count alike for short and long trials
+    overhead, arithmetic = _non_negative(weighted, np.ones(len(known)))
+    model = CostModel(overhead_s=overhead, arithmetic_s=arithmetic)
+    residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
+    spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 2)))
+    return CostModel(
+        overhead_s=overhead, arithmetic_s=arithmetic, log_spread=max(spread, 0.02), calibrated_on=len(known)
+    )
+
+
+def memory_bytes(spec: TrialSpec) -> int:
+    """Expected peak memory of a trial's process: torch itself, weights with two moments, and saved activations.
+
+    Saved per time step, sequence and neuron: memory, branch values, twice the MLP's hidden layer and its output.
+    """
+    model, training, total = spec.model, spec.training, counts(spec.model)
+    width = 8 if training.dtype == "float64" else 4
+    d_m, hidden = getattr(model, "d_m", 1), getattr(model, "mlp_width", 4)
+    per_neuron = 4 * d_m + getattr(model, "d_tree", 0) + 2 * hidden + 4
+    activations = training.length * training.batch_size * model.n_rec * per_neuron
+    inputs = training.length * training.batch_size * (model.n_in + 6 * model.n_out)
+    return BYTES_PER_PROCESS + width * (4 * total.total_params + activations + inputs)
 
 
 def relative_work(spec: TrialSpec) -> float:
-    """Expected training cost in arbitrary units that are comparable within a sweep.
+    """Expected seconds with the built-in constants: what orders trials and weighs progress within a sweep."""
+    return CostModel().seconds(spec)
 
-    Each time step costs a fixed overhead plus, per sequence, three multiplications per trainable parameter (forward and
-    the two products of the backward pass).
-    """
-    training = spec.training
-    per_time_step = _STEP_OVERHEAD + 3.0 * counts(spec.model).trainable_params * training.batch_size
-    return training.steps * training.length * per_time_step
+
+def _features(spec: TrialSpec) -> tuple[float, float]:
+    """Time steps of training and evaluation, and the same times sequences and parameters (evaluation costs a third)."""
+    training, total = spec.training, counts(spec.model)
+    steps = float(training.steps * training.length)
+    arithmetic = steps * training.batch_size * total.trainable_params
+    evaluations = training.steps // training.eval_every + 1
+    eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
+    eval_steps *= training.length
+    return steps + eval_steps / 3, arithmetic + eval_steps * training.eval_batch_size * total.trainable_params / 3
+
+
+def _non_negative(matrix: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> tuple[float, float]:
+    """Least squares with two coefficients of which neither may be negative."""
+    both = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    if both.min() >= 0:
+        return float(both[0]), float(both[1])
+    alone = [float(column @ target / (column @ column)) for column in matrix.T]
+    errors = [float(np.sum((matrix[:, i] * alone[i] - target) ** 2)) for i in (0, 1)]
+    return (alone[0], 0.0) if errors[0] <= errors[1] else (0.0, alone[1])

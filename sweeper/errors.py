@@ -30,7 +30,7 @@ def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
     """
     choices = sorted(valid)
     near = get_close_matches(str(name), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"{what}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
 
 
@@ -53,6 +53,13 @@ def run_command(command: click.Command) -> NoReturn:
         if debug:
             raise
         click.echo(f"Error: {_one_line(error)}", err=True)
+        sys.exit(1)
+    except Exception as error:  # the border to the person: a fault of ours is one line too, with the way to report it
+        if debug:
+            raise
+        click.echo(
+            f"Unexpected {type(error).__name__}: {_one_line(error)}. --debug shows where; please report it.", err=True
+        )
         sys.exit(1)
 
 

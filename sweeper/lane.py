@@ -3,11 +3,13 @@
 Rows are written before a trial is reported to the broker, so what the broker counts as done is on disk.
 """
 
+import resource
+import socket
 import threading
 import time
 import traceback as traceback_module
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -15,9 +17,11 @@ from typing import Protocol
 import torch
 
 from sweeper.broker import Assignment, Pull, Report
+from sweeper.checkpoint import Checkpoints
+from sweeper.errors import SweeperError
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
-from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, AttemptRecord, CurveRecord, TrialRecord
+from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, TIMED_OUT, AttemptRecord, CurveRecord, TrialRecord
 from sweeper.store import ResultsStore
 from sweeper.training import Diverged, Stopped, peak_memory_bytes, train_trial
 
@@ -31,28 +35,37 @@ class BrokerGoneError(Exception):
     """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
 
 
+class TimedOut(SweeperError):
+    """The trial took longer than it was allowed."""
+
+
 class BrokerClient(Protocol):
     """The broker as a lane sees it."""
 
-    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
         """See `Broker.pull`. Raises `BrokerGoneError`."""
 
-    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """See `Broker.heartbeat`. Raises `BrokerGoneError`."""
 
 
 class Trainer(Protocol):
     """What a lane runs for one assignment; replaced in tests by trials of a known law."""
 
-    def __call__(self, assignment: Assignment, progress: TrialProgress, on_step: "StepHook", device: str) -> None:
+    def __call__(self, assignment: Assignment, progress: TrialProgress, context: "TrialContext") -> None:
         """Fill `progress`; raise to fail."""
 
 
-class StepHook(Protocol):
-    """Called by training after each step."""
+@dataclass(frozen=True, kw_only=True)
+class TrialContext:
+    """What a lane offers to the trial it runs."""
 
-    def __call__(self, step: int) -> bool:
-        """Take the number of steps done; False stops the trial."""
+    on_step: Callable[[int], bool]
+    """To be called with the number of steps done; False means: save and stop."""
+    device: str
+    """torch device."""
+    checkpoints: Checkpoints
+    """Where a long trial saves itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +82,25 @@ class LaneConfig:
     """torch device of the trials."""
     threads: int = 1
     """torch threads of one trial."""
+    checkpoint_s: float = 300.0
+    """Seconds between two checkpoints of a trial; shorter trials have none."""
+    trial_limit_s: float | None = None
+    """Wall time after which a trial is ended as `timed_out`."""
+    memory_bytes: int | None = None
+    """Memory that all lanes of a host may use together; each lane gets its share, a trial that runs alone the whole."""
+    lanes: int = 1
+    """Lanes of a host, which share its memory."""
 
 
-def train_assignment(assignment: Assignment, progress: TrialProgress, on_step: StepHook, device: str) -> None:
+def train_assignment(assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
     """The real trainer: `sweeper.training.train_trial`."""
-    train_trial(assignment.spec, progress=progress, on_step=on_step, device=device)
+    train_trial(
+        assignment.spec,
+        progress=progress,
+        on_step=context.on_step,
+        device=context.device,
+        checkpoints=context.checkpoints,
+    )
 
 
 def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
@@ -89,19 +116,26 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
         Number of trials run.
     """
     torch.set_num_threads(config.threads)
-    writer = _Writer(ResultsStore.create(config.store_uri), name)
-    incarnation, ran = uuid.uuid4().hex, 0
-    with _Pulse(broker, name, incarnation) as pulse:
+    store = ResultsStore.create(config.store_uri)
+    writer = _Writer(store, name)
+    host, incarnation, ran = socket.gethostname(), uuid.uuid4().hex, 0
+    with _Pulse(broker, (name, incarnation, host), config.trial_limit_s) as pulse:
         try:
             while True:
-                pulled = broker.pull(name, incarnation, writer.take_reports())
+                pulled = broker.pull(name, incarnation, host, writer.take_reports())
                 if not pulled.assignments and not pulled.wait:
                     return ran
                 if not pulled.assignments:
                     time.sleep(WAIT_S)
                 for assignment in pulled.assignments:
                     pulse.begin(assignment)
-                    writer.add(*run_trial(assignment, name, config, pulse.on_step, trainer))
+                    context = TrialContext(
+                        on_step=pulse.on_step,
+                        device=config.device,
+                        checkpoints=Checkpoints(store, assignment.trial_id, config.checkpoint_s),
+                    )
+                    limit_memory(config, alone=assignment.alone)
+                    writer.add(*run_trial(assignment, name, config.code_version, context, trainer))
                     ran += 1
                 writer.flush()
         except (BrokerGoneError, Stopped):
@@ -110,26 +144,27 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
 
 
 def run_trial(
-    assignment: Assignment, lane: str, config: LaneConfig, on_step: StepHook, trainer: Trainer = train_assignment
+    assignment: Assignment, lane: str, code_version: str, context: TrialContext, trainer: Trainer = train_assignment
 ) -> tuple[TrialRecord, list[CurveRecord], AttemptRecord]:
     """Run one trial and turn whatever happens to it into rows.
 
     Raises:
-        Stopped: `on_step` stopped the trial; it has no rows and is run anew later.
+        Stopped: `context.on_step` stopped the trial; it has no rows and is run anew later.
     """
     progress = TrialProgress()
     started_at, cpu_began = datetime.now(UTC), time.process_time()
     status, reason, trace = FINISHED, None, None
     try:
-        trainer(assignment, progress, on_step, config.device)
+        trainer(assignment, progress, context)
     except Stopped:
         raise
     except Diverged as error:
         status, reason = DIVERGED, str(error)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        status, reason, trace = OUT_OF_MEMORY, _one_line(error), traceback_module.format_exc()
+    except TimedOut as error:
+        status, reason = TIMED_OUT, str(error)
     except Exception as error:  # the border of a trial: one that raises becomes a row and must not stop the others
-        status, reason, trace = FAILED, _one_line(error), traceback_module.format_exc()
+        status = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED
+        reason, trace = _one_line(error), traceback_module.format_exc()
     outcome = Outcome(
         status=status,
         reason=reason,
@@ -137,7 +172,7 @@ def run_trial(
         started_at=started_at,
         ended_at=datetime.now(UTC),
         lane=lane,
-        code_version=config.code_version,
+        code_version=code_version,
         cpu_s=time.process_time() - cpu_began,
         peak_memory_bytes=peak_memory_bytes(progress.device),
     )
@@ -146,6 +181,26 @@ def run_trial(
         curve_records(assignment, progress.evaluations),
         attempt_record(assignment, outcome),
     )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out; torch's CPU allocator says so in a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def limit_memory(config: LaneConfig, *, alone: bool) -> None:
+    """Cap this process's data segment, so that a trial that wants too much gets a MemoryError.
+
+    Without it the kernel or Ray's memory monitor would kill a process, and the latter takes the whole Tune run along.
+    """
+    if config.memory_bytes is None:
+        return
+    share = config.memory_bytes if alone else config.memory_bytes // config.lanes
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 class _Writer:
@@ -171,6 +226,8 @@ class _Writer:
         self._store.write("curves", self._curves, writer=self._lane)
         self._store.write("attempts", self._attempts, writer=self._lane)
         self._store.write("trials", self._trials, writer=self._lane)
+        for trial in self._trials:
+            self._store.delete_checkpoint(trial.trial_id)
         self._reports += [
             Report(trial_id=t.trial_id, status=t.status, reason=t.reason, metric=t.final_valid_metric, wall_s=t.wall_s)
             for t in self._trials
@@ -186,11 +243,12 @@ class _Writer:
 class _Pulse:
     """Sends heartbeats from a thread of its own, so that a long step is not taken for a dead lane."""
 
-    def __init__(self, broker: BrokerClient, lane: str, incarnation: str) -> None:
-        self._broker, self._lane, self._incarnation = broker, lane, incarnation
+    def __init__(self, broker: BrokerClient, identity: tuple[str, str, str], limit_s: float | None) -> None:
+        self._broker, self._identity, self._limit_s = broker, identity, limit_s
+        self._began = time.monotonic()
         self._assignment: Assignment | None = None
         self._step = 0
-        self._broker_gone = False
+        self._leave = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -203,11 +261,13 @@ class _Pulse:
         self._thread.join()
 
     def begin(self, assignment: Assignment) -> None:
-        self._assignment, self._step = assignment, 0
+        self._assignment, self._step, self._began = assignment, 0, time.monotonic()
 
     def on_step(self, step: int) -> bool:
         self._step = step
-        return not self._broker_gone
+        if self._limit_s is not None and time.monotonic() - self._began > self._limit_s:
+            raise TimedOut(f"over its time limit of {self._limit_s:g} s after {step} steps")
+        return not self._leave
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
@@ -215,9 +275,9 @@ class _Pulse:
             if assignment is not None:
                 share = min(1.0, self._step / assignment.spec.training.steps)
                 try:
-                    self._broker.heartbeat(self._lane, self._incarnation, assignment.trial_id, share)
+                    self._leave = not self._broker.heartbeat(*self._identity, assignment.trial_id, share)
                 except BrokerGoneError:
-                    self._broker_gone = True
+                    self._leave = True
                     return
 
 

@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import psutil
 from rich.console import Console
 
-from sweeper.broker import MAX_LOSSES, Assignment, Loss
-from sweeper.cost import relative_work
+from sweeper.broker import Assignment, Event
+from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
+from sweeper.journal import Journal
 from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
+from sweeper.preflight import preflight
 from sweeper.record import Outcome, attempt_record, code_version, trial_record
-from sweeper.schema import FAILED
-from sweeper.status import SweepStatus, missing_rows, sweep_status
+from sweeper.status import SweepStatus, missing_rows, store_cost_model, sweep_status
 from sweeper.store import ResultsStore
+from tasks.spec import task_spec
 
 EXECUTORS = ("ray", "processes")
-LOST = "lost"
 MAX_ROUNDS = 5
 """Times the executor is started anew when it fails as a whole while it still gets trials done."""
+MEMORY_SHARE = 0.9
+"""Share of the memory available at the start that the lanes may use together."""
 
 
 class Executor(Protocol):
@@ -54,6 +58,17 @@ class LaunchOptions:
     """Trials at a time; None means one per CPU core."""
     device: str = "cpu"
     """torch device of the trials."""
+    max_hours: float | None = None
+    """Time after which no further trial is started."""
+    trial_limit_s: float | None = None
+    """Wall time after which a single trial is ended."""
+    checkpoint_s: float = 300.0
+    """Seconds between two checkpoints of a trial."""
+
+    @property
+    def lane_count(self) -> int:
+        """Trials at a time, the default filled in."""
+        return self.lanes or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +82,13 @@ class LaunchResult:
     ran: int
     """Trials that got a final row in this launch."""
     interrupted: bool
-    """Whether the user stopped it."""
+    """Whether the user, or the time given, stopped it."""
+    stopped_because: str | None
+    """Why the launch stopped by itself before its end."""
+    forecast: Forecast
+    """Lane-seconds expected before it started."""
+    busy_s: float
+    """Lane-seconds spent on trials that ended."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -89,50 +110,98 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
     store = ResultsStore.create(options.results)
     store.save_grid(grid.name, grid.text)
     store.compact()  # also what an earlier launch left when it was killed
-    status = sweep_status(plan, store)
-    missing_before = len(missing_rows(plan, status))
-    monitor = Monitor(console, lambda loss: _record_loss(store, loss))
-    rounds = 0
-    while (rows := missing_rows(plan, status)) and not monitor.interrupted:
+    return run_trials(plan, missing_rows(plan, sweep_status(plan, store)), store, options, console, trainer=trainer)
+
+
+def run_trials(
+    plan: Plan,
+    rows: Sequence[PlanRow],
+    store: ResultsStore,
+    options: LaunchOptions,
+    console: Console,
+    *,
+    trainer: Any = None,
+) -> LaunchResult:
+    """Run some rows of a plan to their end, whatever the store already holds of them.
+
+    Raises:
+        SweeperError: the executor fails without getting anything done.
+    """
+    wanted = {row.trial_id: row for row in rows}
+    costs = store_cost_model(store)
+    forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
+    preflight(store, [row.spec for row in rows if row.spec is not None], options.lane_count, console)
+    journal = Journal(store, plan.name, total=len(rows))
+    monitor = Monitor(
+        console,
+        lambda event: _record_event(store, event),
+        journal.update,
+        limit_s=None if options.max_hours is None else 3600 * options.max_hours,
+    )
+    before = store.attempts_made()
+    left, busy_s, rounds = list(wanted.values()), 0.0, 0
+    stopped_because = None
+    while left and not monitor.interrupted and not monitor.out_of_time and stopped_because is None:
         rounds += 1
-        failure = _run_round(rows, plan, store, options, monitor, trainer)
-        previous, status = len(rows), sweep_status(plan, store)
-        stuck = len(missing_rows(plan, status)) == previous
-        if failure is not None and not monitor.interrupted and (stuck or rounds == MAX_ROUNDS):
-            raise SweeperError(f"the {options.executor} executor failed: {failure}") from failure
-        if failure is None and stuck and not monitor.interrupted:
+        failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+        made = store.read("trials", ["trial_id", "attempt"]).to_pylist()
+        ended = {row["trial_id"] for row in made if row["attempt"] > before.get(row["trial_id"], 0)}
+        previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
+        if monitor.last is not None:
+            busy_s += monitor.last.busy_s
+            stopped_because = monitor.last.stopped_because
+        stuck = len(left) == previous and not monitor.interrupted and not monitor.out_of_time
+        if failure is not None:
+            journal.note(f"the {options.executor} executor failed: {failure}")
+            if stuck or rounds == MAX_ROUNDS:
+                raise SweeperError(f"the {options.executor} executor failed: {failure}") from failure
+        elif stuck:
             raise SweeperError(f"the {options.executor} executor ended without running any of {previous} trials")
     store.compact()
+    journal.close()
     return LaunchResult(
         plan=plan,
-        status=status,
-        ran=missing_before - len(missing_rows(plan, status)),
-        interrupted=monitor.interrupted,
+        status=sweep_status(plan, store),
+        ran=len(wanted) - len(left),
+        interrupted=monitor.interrupted or (bool(left) and monitor.out_of_time),
+        stopped_because=stopped_because,
+        forecast=forecast,
+        busy_s=busy_s,
     )
 
 
 def _run_round(
-    rows: Sequence[PlanRow], plan: Plan, store: ResultsStore, options: LaunchOptions, monitor: Monitor, trainer: Any
+    rows: Sequence[PlanRow],
+    plan: Plan,
+    store: ResultsStore,
+    options: LaunchOptions,
+    monitor: Monitor,
+    costs: CostModel,
+    trainer: Any,
 ) -> Exception | None:
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
     from sweeper.lane import LaneConfig, train_assignment
 
     executor, errors = _executor(options.executor)
+    lanes = min(options.lane_count, len(rows))
     config = LaneConfig(
         store_uri=store.local_path() or store.uri,
-        lane_prefix=uuid.uuid4().hex[:8],
+        lane_prefix=f"{plan.name}-{uuid.uuid4().hex[:8]}",
         code_version=code_version(),
         device=options.device,
+        checkpoint_s=options.checkpoint_s,
+        trial_limit_s=options.trial_limit_s,
+        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available) if options.device == "cpu" else None,
+        lanes=lanes,
     )
-    assignments = _assignments(rows, plan.name, store)
-    direction = trial_direction(rows[0])
+    assignments = _assignments(rows, plan.name, store, costs)
     try:
         executor(
             assignments,
-            lanes=options.lanes or len(os.sched_getaffinity(0)),
+            lanes=lanes,
             config=config,
             monitor=monitor,
-            direction=direction,
+            direction=_direction(assignments[0]),
             trainer=trainer or train_assignment,
         )
     except KeyboardInterrupt:
@@ -152,15 +221,11 @@ def _executor(name: str) -> tuple[Executor, tuple[type[Exception], ...]]:
     return run_on_ray, ORCHESTRATION_ERRORS
 
 
-def trial_direction(row: PlanRow) -> str:
-    """Which way a planned trial's metric improves."""
-    from tasks.spec import task_spec
-
-    assert row.spec is not None
-    return task_spec(row.spec.task, row.spec.task_options).direction
+def _direction(assignment: Assignment) -> str:
+    return task_spec(assignment.spec.task, assignment.spec.task_options).direction
 
 
-def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore) -> list[Assignment]:
+def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
     made = store.attempts_made()
     return [
         Assignment(
@@ -169,32 +234,29 @@ def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore) -> li
             sweep=sweep,
             budget=row.budget,
             attempt=made.get(row.trial_id, 0) + 1,
-            work=relative_work(row.spec),
+            configuration=row.spec.configuration,
+            work=costs.seconds(row.spec),
         )
         for row in rows
         if row.spec is not None
     ]
 
 
-def _record_loss(store: ResultsStore, loss: Loss) -> None:
-    """Keep a trial's lost attempt in the history, and give the trial a final row once it is given up."""
+def _record_event(store: ResultsStore, event: Event) -> None:
+    """Keep an attempt that no lane could write, and give the trial a final row once it is given up."""
     now = datetime.now(UTC)
-    outcome = Outcome(
-        status=LOST,
-        reason="its lane died",
-        started_at=now,
-        ended_at=now,
-        lane=loss.lane,
-        code_version=code_version(),
-    )
-    store.write("attempts", [attempt_record(loss.assignment, outcome)], writer="launcher")
-    if loss.given_up:
-        final = Outcome(
-            status=FAILED,
-            reason=f"its lane died {MAX_LOSSES} times",
+
+    def outcome(status: str) -> Outcome:
+        return Outcome(
+            status=status,
+            reason=event.reason,
             started_at=now,
             ended_at=now,
-            lane=loss.lane,
+            lane=event.lane,
             code_version=code_version(),
         )
-        store.write("trials", [trial_record(loss.assignment, final)], writer="launcher")
+
+    if event.attempt_status is not None:
+        store.write("attempts", [attempt_record(event.assignment, outcome(event.attempt_status))], writer="launcher")
+    if event.final_status is not None:
+        store.write("trials", [trial_record(event.assignment, outcome(event.final_status))], writer="launcher")

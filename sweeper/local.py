@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -38,7 +39,7 @@ def run_on_processes(
     broker = _Locked(Broker(assignments, direction=direction))
     authkey = os.urandom(32)
     server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-    threading.Thread(target=server.serve_forever, name="broker", daemon=True).start()
+    threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
     context = multiprocessing.get_context("spawn")
 
     def start(index: int) -> BaseProcess:
@@ -58,6 +59,11 @@ def run_on_processes(
             for process in processes.values():
                 process.join()
             server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
+
+
+def _serve(server: Any) -> None:
+    with suppress(SystemExit):  # how serve_forever ends
+        server.serve_forever()
 
 
 def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[int], BaseProcess]) -> None:
@@ -96,12 +102,12 @@ class _Client:
     def __init__(self, proxy: Any) -> None:
         self._proxy = proxy
 
-    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
-        pulled: Pull = self._call("pull", lane, incarnation, reports)
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call("pull", lane, incarnation, host, reports)
         return pulled
 
-    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
-        return bool(self._call("heartbeat", lane, incarnation, trial_id, progress))
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        return bool(self._call("heartbeat", lane, incarnation, host, trial_id, progress))
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane import BrokerGoneError

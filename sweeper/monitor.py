@@ -12,12 +12,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.broker import Loss, Snapshot
+from sweeper.broker import Event, Snapshot
 from sweeper.schema import FINISHED
 
 POLL_S = 0.5
 PLAIN_LINE_S = 15.0
 """Seconds between progress lines where the output is not a terminal."""
+
+
+_ON_INTERRUPT = {
+    1: "Stopping: the running trials are finished and stored. Ctrl-C again saves and leaves them; both can be resumed.",
+    2: "Leaving: long trials save a checkpoint first. Ctrl-C again kills; that can be resumed too.",
+}
 
 
 class BrokerHandle(Protocol):
@@ -29,16 +35,32 @@ class BrokerHandle(Protocol):
     def drain(self) -> None:
         """See `Broker.drain`."""
 
-    def take_losses(self) -> list[Loss]:
-        """See `Broker.take_losses`."""
+    def stop(self) -> None:
+        """See `Broker.stop`."""
+
+    def take_events(self) -> list[Event]:
+        """See `Broker.take_events`."""
 
 
 class Monitor:
-    """Polls the broker from a thread while the executor runs; draws the line, records losses, passes on Ctrl-C."""
+    """Polls the broker from a thread while the executor runs; draws the line, records events, passes on Ctrl-C.
 
-    def __init__(self, console: Console, on_loss: Callable[[Loss], None]) -> None:
+    Args:
+        console: where the line goes.
+        on_event: writes down what no lane can.
+        on_snapshot: called every few seconds with the state of the queue.
+        limit_s: time after which nothing more is handed out.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        on_event: Callable[[Event], None],
+        on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
+        limit_s: float | None = None,
+    ) -> None:
         self._console = console
-        self._on_loss = on_loss
+        self._on_event, self._on_snapshot, self._limit_s = on_event, on_snapshot, limit_s
         self._interrupts = 0
         self._ended = threading.Event()
         self._began = time.monotonic()
@@ -49,9 +71,14 @@ class Monitor:
         """Whether the user asked to stop."""
         return self._interrupts > 0
 
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the launch has used up the time it was given."""
+        return self._limit_s is not None and time.monotonic() - self._began > self._limit_s
+
     @contextmanager
     def watching(self, handle: BrokerHandle) -> Iterator[None]:
-        """Watch one broker; the first Ctrl-C drains it, the second raises KeyboardInterrupt."""
+        """Watch one broker; the first Ctrl-C drains it, the second stops it, the third raises KeyboardInterrupt."""
         self._ended.clear()
         thread = threading.Thread(target=self._watch, args=(handle,), name="monitor", daemon=True)
         in_main = threading.current_thread() is threading.main_thread()
@@ -66,24 +93,24 @@ class Monitor:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._interrupts += 1
-        if number == signal.SIGTERM or self._interrupts > 1:
+        self._interrupts = max(2, self._interrupts + 1) if number == signal.SIGTERM else self._interrupts + 1
+        if self._interrupts > 2:
             raise KeyboardInterrupt
-        self._console.print(
-            "Stopping: the running trials are finished and stored. Ctrl-C again stops at once; both can be resumed."
-        )
+        self._console.print(_ON_INTERRUPT[self._interrupts], soft_wrap=True)
 
     def _watch(self, handle: BrokerHandle) -> None:
-        drained, printed = False, time.monotonic()
+        printed = time.monotonic()
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while True:
                 ended = self._ended.wait(POLL_S)
-                if self.interrupted and not drained:
+                if self._interrupts > 1:
+                    handle.stop()
+                elif self.interrupted or self.out_of_time:
                     handle.drain()
-                    drained = True
-                for loss in handle.take_losses():
-                    self._on_loss(loss)
+                for event in handle.take_events():
+                    self._on_event(event)
                 self.last = handle.snapshot()
+                self._on_snapshot(self.last)
                 line = progress_line(self.last, time.monotonic() - self._began)
                 if self._console.is_terminal:
                     live.update(Text(line, no_wrap=True, overflow="ellipsis"))
@@ -97,7 +124,7 @@ class Monitor:
 def progress_line(snapshot: Snapshot, elapsed_s: float) -> str:
     """One line: done, running, failures by kind, rate, time left and the best trial so far."""
     done = sum(snapshot.statuses.values())
-    parts = [f"{done}/{snapshot.total} trials", f"{snapshot.running} running"]
+    parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
     parts += [f"{count} {status}" for status, count in sorted(snapshot.statuses.items()) if status != FINISHED]
     if done and elapsed_s > 0:
         parts.append(f"{60 * done / elapsed_s:.1f}/min")

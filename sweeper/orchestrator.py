@@ -23,7 +23,7 @@ import ray
 from ray import tune
 from ray.exceptions import RayError
 
-from sweeper.broker import Assignment, Broker, Loss, Pull, Report, Snapshot
+from sweeper.broker import Assignment, Broker, Event, Pull, Report, Snapshot
 from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
 from sweeper.monitor import Monitor
 
@@ -105,12 +105,12 @@ class _Client:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def pull(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> Pull:
-        pulled: Pull = self._call(self._actor.pull, lane, incarnation, reports)
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call(self._actor.pull, lane, incarnation, host, reports)
         return pulled
 
-    def heartbeat(self, lane: str, incarnation: str, trial_id: str | None, progress: float) -> bool:
-        return bool(self._call(self._actor.heartbeat, lane, incarnation, trial_id, progress))
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        return bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
 
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:
@@ -133,6 +133,9 @@ class _Handle:
     def drain(self) -> None:
         ray.get(self._actor.drain.remote())
 
-    def take_losses(self) -> list[Loss]:
-        losses: list[Loss] = ray.get(self._actor.take_losses.remote())
-        return losses
+    def stop(self) -> None:
+        ray.get(self._actor.stop.remote())
+
+    def take_events(self) -> list[Event]:
+        events: list[Event] = ray.get(self._actor.take_events.remote())
+        return events

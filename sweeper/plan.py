@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from model.budget import BudgetError, Counts, counts, solve_d_branch, solve_d_m, solve_n_rec
 from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
+from sweeper.cost import relative_work
 from sweeper.errors import GridError
 from sweeper.grid import Block, Grid
 from sweeper.trial import TrainingConfig, TrialSpec
@@ -38,6 +39,8 @@ class PlanRow:
     """The trial; None where the sizes have no solution."""
     counts: Counts | None
     """Achieved parameter counts; None where the sizes have no solution."""
+    tier: tuple[int, int] = (0, 0)
+    """Replicate, then refinement level: trials of a lower tier run first, so that an interrupted sweep is balanced."""
 
     @property
     def trial_id(self) -> str:
@@ -54,7 +57,7 @@ class Plan:
     name: str
     """Name of the sweep."""
     rows: tuple[PlanRow, ...]
-    """Every point, in the order of execution."""
+    """Every point, in the order of the grid."""
     trials: Mapping[str, PlanRow]
     """The runnable rows by trial_id, in the order of execution."""
 
@@ -85,26 +88,27 @@ def expand(grid: Grid) -> Plan:
         GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
     """
     rows: list[PlanRow] = []
-    trials: dict[str, PlanRow] = {}
+    found: dict[str, PlanRow] = {}
     for index, block in enumerate(grid.blocks):
         place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
         for row in _block_rows(block, place):
             if row.state == RUNNABLE:
                 trial_id = row.trial_id
-                first = trials.setdefault(trial_id, row)
+                first = found.setdefault(trial_id, row)
                 if first is not row:
                     row = replace(row, state=DUPLICATE, reason=f"same trial as {_describe(first)} ({trial_id})")
             rows.append(row)
-    return Plan(name=grid.name, rows=tuple(rows), trials=trials)
+    order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
+    return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
 
 
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
-    for seed in block.seeds:
+    for replicate, seed in enumerate(block.seeds):
         for budget in block.budgets or (None,):
-            for point in points:
+            for point, level in points:
                 sizes = {name: value for name, value in point.items() if name in block.model}
                 training = TrainingConfig(**{name: point[name] for name in block.training})
                 axes = {**point, "seed": seed}
@@ -123,7 +127,15 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
                 total = _counts(built)
                 reason = _outside(block.limits, built, total)
                 state = EXCLUDED if reason else RUNNABLE
-                yield PlanRow(state=state, reason=reason, budget=budget, axes=axes, spec=spec, counts=total)
+                yield PlanRow(
+                    state=state,
+                    reason=reason,
+                    budget=budget,
+                    axes=axes,
+                    spec=spec,
+                    counts=total,
+                    tier=(replicate, level),
+                )
 
 
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
@@ -165,8 +177,10 @@ def _size_to_solve(block: Block, place: str) -> _Size | None:
     return missing[0] if missing else None
 
 
-def _product(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> Iterator[dict[str, Any]]:
-    """All combinations of the axes; zipped groups advance together."""
+def _product(
+    axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """All combinations of the axes with their refinement level; zipped groups advance together."""
     groups = [group for group in zipped if group[0] in axes]
     joined = {name for group in groups for name in group}
     factors: list[list[dict[str, Any]]] = [
@@ -174,8 +188,31 @@ def _product(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...],
         for group in groups
     ]
     factors += [[{name: value} for value in values] for name, values in axes.items() if name not in joined]
-    for parts in itertools.product(*factors):
-        yield {name: value for part in parts for name, value in part.items()}
+    levels = [refinement_levels(len(factor)) for factor in factors]
+    for choice in itertools.product(*(range(len(factor)) for factor in factors)):
+        parts = [factor[i] for factor, i in zip(factors, choice, strict=True)]
+        level = max((ls[i] for ls, i in zip(levels, choice, strict=True)), default=0)
+        yield {name: value for part in parts for name, value in part.items()}, level
+
+
+def refinement_levels(count: int) -> list[int]:
+    """Level of each of `count` values of an axis: the ends and the middle first, then the middles of the gaps.
+
+    Example:
+        >>> refinement_levels(7)
+        [0, 1, 2, 0, 1, 2, 0]
+    """
+    levels = [0] * count
+    gaps, level = [(0, count - 1)], 0
+    while gaps:
+        halves = []
+        for low, high in gaps:
+            if high - low > 1:
+                middle = (low + high) // 2
+                levels[middle] = level
+                halves += [(low, middle), (middle, high)]
+        gaps, level = halves, level + 1
+    return levels
 
 
 def _build(
@@ -233,6 +270,10 @@ def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: Mo
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
             return f"{name} = {value} is outside limits.{name} = [{low}, {high}]"
     return None
+
+
+def _work(row: PlanRow) -> float:
+    return relative_work(row.spec) if row.spec is not None else 0.0
 
 
 def _describe(row: PlanRow) -> str:

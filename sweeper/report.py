@@ -1,46 +1,46 @@
 """Tables and summaries that `plan`, `launch` and `status` print."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from sweeper.cost import CostModel, Forecast
 from sweeper.grid import Grid
-from sweeper.launch import LaunchResult
+from sweeper.journal import live_launches
+from sweeper.monitor import duration
 from sweeper.plan import RUNNABLE, Plan
 from sweeper.schema import FINISHED
-from sweeper.status import MISSING, SweepStatus, plan_problems
+from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
 from sweeper.store import ResultsStore
+
+if TYPE_CHECKING:
+    from sweeper.launch import LaunchResult
 
 _MOST_REASONS = 5
 _FILE_WIDTH = 200
 
 
-def print_plan(plan: Plan, status: SweepStatus | None) -> None:
-    """Print a plan as a table, then its totals and, where a store is given, what it already holds."""
-    console = Console()
-    table = Table(title=f"{plan.name}: {len(plan.rows)} points")
-    for heading in (
-        "P asked",
-        "P achieved",
-        "n_rec",
-        "d_m",
-        "k_e",
-        "k_c",
-        "read-out",
-        "seed",
-        "steps",
-        "trial",
-        "state",
-    ):
-        table.add_column(heading, justify="left" if heading in ("trial", "state") else "right")
+def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
+    """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds."""
+    console = _console()
+    table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("P asked", "P", "n_rec", "d_m", "k_e", "k_c", "read-out", "seed", "steps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("forecast", justify="right", no_wrap=True)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("state")
     for row in plan.rows:
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
         asked = "" if row.budget is None else f"{row.budget:,}"
         if row.spec is None or row.counts is None:
             given = ", ".join(f"{name} {value}" for name, value in row.axes.items())
-            table.add_row(asked, *[""] * 9, f"{state} ({given})")
+            table.add_row(asked, *[""] * 10, f"{state} ({given})")
             continue
         model, total = row.spec.model, row.counts
         if status is not None and row.state == RUNNABLE:
@@ -55,43 +55,81 @@ def print_plan(plan: Plan, status: SweepStatus | None) -> None:
             f"{total.readout_params:,}",
             str(row.spec.seed),
             f"{row.spec.training.steps:,}",
+            duration(costs.seconds(row.spec)),
             row.trial_id[:8],
             state,
         )
     console.print(table)
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
     console.print(f"{len(plan.trials)} trials to run{problems}.", highlight=False)
+    rows = list(plan.trials.values())
     if status is not None:
+        rows = missing_rows(plan, status)
         console.print(_counts_line(status.counts), highlight=False)
+        _print_stale(console, status)
+    console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
 
 
 def print_launch_start(grid: Grid, results: str) -> None:
     """Say what is about to happen."""
-    Console().print(f"{grid.name}: results go to {results}", highlight=False)
+    Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
-def print_launch(result: LaunchResult, results: str) -> None:
+def print_launch(result: "LaunchResult", results: str) -> None:
     """Say what a launch did and what to do next."""
-    console = Console()
+    console = _console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
     console.print(f"{result.ran} trials run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
     _print_reasons(console, result.status.reasons)
-    if result.status.counts.get(MISSING):
+    if result.ran and result.busy_s > 0:
+        console.print(
+            f"Lane time: {duration(result.forecast.seconds)} expected for all, {duration(result.busy_s)} spent on "
+            f"{result.ran} trials.",
+            highlight=False,
+        )
+    if result.stopped_because:
+        console.print(f"Stopped: {result.stopped_because}. `sweeper retry` runs them again.", highlight=False)
+    elif result.status.counts.get(MISSING):
         console.print("The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
-        console.print(f"Next: analysis fit-theory {results}", highlight=False)
+        console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
 
 
 def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
-    """Print one line per sweep of a results directory."""
-    console = Console()
+    """Print one line per sweep of a results directory, and what is running."""
+    console = _console()
     if not statuses:
         console.print(f"{store.uri}: no grid was launched into this directory", highlight=False)
     for status in statuses:
         console.print(f"{status.name}: {len(status.states)} trials. {_counts_line(status.counts)}", highlight=False)
         _print_reasons(console, status.reasons)
+        _print_stale(console, status)
         if status.unplanned:
             console.print(f"  {status.unplanned} stored trials belong to no point of this grid", highlight=False)
+
+    for live in live_launches(store):
+        console.print(
+            f"running: {live.sweep} on {live.host} (pid {live.pid}), {live.done} of {live.total} done, "
+            f"{len(live.running)} trials in work",
+            highlight=False,
+        )
+
+
+def forecast_line(forecast: Forecast, lanes: int) -> str:
+    """The forecast as a sentence."""
+    if forecast.seconds == 0:
+        return "Nothing to run."
+    source = f"fitted to {forecast.calibrated_on} finished trials" if forecast.calibrated_on else "built-in constants"
+    return (
+        f"Forecast ({source}): {duration(forecast.seconds)} of lane time "
+        f"({duration(forecast.low)} to {duration(forecast.high)}), about {duration(forecast.wall_seconds(lanes))} "
+        f"on {lanes} lanes."
+    )
+
+
+def _print_stale(console: Console, status: SweepStatus) -> None:
+    for reason, count in Counter(status.stale.values()).items():
+        console.print(f"  {count} stale: {reason}", highlight=False, soft_wrap=True)
 
 
 def _console() -> Console:
@@ -110,3 +148,52 @@ def _print_reasons(console: Console, reasons: Mapping[str, int]) -> None:
         console.print(f"  {count} x {reason}", highlight=False, soft_wrap=True)
     if len(ordered) > _MOST_REASONS:
         console.print(f"  and {len(ordered) - _MOST_REASONS} other reasons", highlight=False)
+
+
+def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
+    """A plan for machines: every point with its sizes, state, forecast and, for trials, the id and whole spec."""
+    points = []
+    for row in plan.rows:
+        point: dict[str, object] = {
+            "state": row.state,
+            "reason": row.reason,
+            "budget": row.budget,
+            "axes": dict(row.axes),
+        }
+        if row.spec is not None and row.counts is not None:
+            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": json.loads(row.spec.canonical)}
+            point["forecast_s"] = costs.seconds(row.spec)
+            if status is not None and row.state == RUNNABLE:
+                point["stored"] = status.states[row.trial_id]
+        points.append(point)
+    rows = list(plan.trials.values()) if status is None else missing_rows(plan, status)
+    forecast = asdict(costs.forecast([row.spec for row in rows if row.spec]))
+    return json.dumps({"name": plan.name, "trials": len(plan.trials), "forecast": forecast, "points": points})
+
+
+def status_json(statuses: Sequence[SweepStatus]) -> str:
+    """Statuses for machines."""
+    return json.dumps([_status_dict(status) for status in statuses])
+
+
+def launch_json(result: "LaunchResult") -> str:
+    """What a launch did, for machines."""
+    summary = {
+        "ran": result.ran,
+        "interrupted": result.interrupted,
+        "stopped_because": result.stopped_because,
+        "forecast": asdict(result.forecast),
+        "busy_s": result.busy_s,
+    }
+    return json.dumps({**summary, "status": _status_dict(result.status)})
+
+
+def _status_dict(status: SweepStatus) -> dict[str, object]:
+    return {
+        "name": status.name,
+        "counts": status.counts,
+        "states": dict(status.states),
+        "stale": dict(status.stale),
+        "reasons": dict(status.reasons),
+        "unplanned": status.unplanned,
+    }

@@ -16,9 +16,11 @@ VERSION_KEY = b"sweeper.schema_version"
 REPLACES_KEY = b"sweeper.replaces"
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-OUT_OF_MEMORY, TIMED_OUT = "out_of_memory", "timed_out"
-STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT)
+OUT_OF_MEMORY, TIMED_OUT, QUARANTINED = "out_of_memory", "timed_out", "quarantined"
+STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED)
 """Final states of a trial. Only `finished` rows have final metrics."""
+LOST, PREEMPTED = "lost", "preempted"
+"""States of an attempt that end no trial: its lane died with it, or was told to stop."""
 
 SPLITS = ("train", "valid", "test")
 
@@ -188,7 +190,7 @@ class AttemptRecord:
     attempt: int
     """Number of the try, from 1."""
     status: str
-    """One of `STATUSES`, or `lost` where the lane died with the trial."""
+    """One of `STATUSES`, `lost` or `preempted`."""
     reason: str | None
     """Why it did not finish, in one line."""
     traceback: str | None

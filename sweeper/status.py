@@ -1,14 +1,24 @@
-"""Desired state minus stored state: which trials of a plan are done, failed or missing."""
+"""Desired state minus stored state: which trials of a plan are done, running, failed, stale, missing or new."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sweeper.cost import CostModel, calibrate
+from sweeper.errors import GridError
+from sweeper.failures import MAX_BUG_TRIES
 from sweeper.grid import parse_grid
+from sweeper.journal import live_launches
 from sweeper.plan import DUPLICATE, EXCLUDED, INFEASIBLE, Plan, PlanRow, expand
+from sweeper.record import code_version
+from sweeper.schema import FAILED, FINISHED
 from sweeper.store import ResultsStore
 
-MISSING = "missing"
+MISSING, NEW, RUNNING = "missing", "new", "running"
+_COLUMNS = ["trial_id", "attempt", "status", "reason", "data_name", "data_sha256", "code_version", "ended_at"]
+_HISTORY = 500
+"""Newest finished trials that calibrate the cost model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +28,16 @@ class SweepStatus:
     name: str
     """Name of the sweep."""
     states: Mapping[str, str]
-    """Stored status of each planned trial, or `missing`, by trial_id in plan order."""
+    """State of each planned trial by trial_id: its stored status, `running`, `missing` (the grid asked for it before)
+    or `new` (it did not)."""
+    stale: Mapping[str, str]
+    """Stored trials of the plan that were made by another program version or from other data, with the reason."""
     reasons: Mapping[str, int]
     """Number of trials per reason why they did not finish."""
     unplanned: int
     """Stored trials that the plan does not ask for (another sweep's, or removed from the grid)."""
+    unfinished_tries: frozenset[str]
+    """Failed trials that have tries left: a launch was cut short before it could try them again."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -32,20 +47,35 @@ class SweepStatus:
 
 def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
     """Hold a plan against a store."""
-    rows = store.read("trials", ["trial_id", "status", "reason"]).to_pylist()
+    rows = store.read("trials", _COLUMNS).to_pylist()
     stored = {row["trial_id"]: row for row in rows}
-    states = {trial_id: stored[trial_id]["status"] if trial_id in stored else MISSING for trial_id in plan.trials}
-    reasons = Counter(
-        f"{row['status']}: {row['reason']}" for row in rows if row["trial_id"] in plan.trials and row["reason"]
-    )
+    running = {trial_id for live in live_launches(store) for trial_id in live.running}
+    asked_before = _asked_before(plan, store)
+
+    def state(trial_id: str) -> str:
+        if trial_id in running:
+            return RUNNING
+        if trial_id in stored:
+            return str(stored[trial_id]["status"])
+        return MISSING if trial_id in asked_before else NEW
+
+    planned = [row for row in rows if row["trial_id"] in plan.trials]
     return SweepStatus(
-        name=plan.name, states=states, reasons=dict(reasons), unplanned=len(stored.keys() - plan.trials.keys())
+        name=plan.name,
+        states={trial_id: state(trial_id) for trial_id in plan.trials},
+        stale=_stale(planned, rows),
+        reasons=dict(Counter(f"{row['status']}: {row['reason']}" for row in planned if row["reason"])),
+        unplanned=len(stored.keys() - plan.trials.keys()),
+        unfinished_tries=frozenset(
+            row["trial_id"] for row in planned if row["status"] == FAILED and row["attempt"] < MAX_BUG_TRIES
+        ),
     )
 
 
 def missing_rows(plan: Plan, status: SweepStatus) -> list[PlanRow]:
-    """Rows of the plan that have no final row in the store, in plan order."""
-    return [row for trial_id, row in plan.trials.items() if status.states[trial_id] == MISSING]
+    """Rows of the plan that a launch has to run, in the order of execution."""
+    to_run = {trial_id for trial_id, state in status.states.items() if state in (MISSING, NEW)}
+    return [row for trial_id, row in plan.trials.items() if trial_id in to_run | status.unfinished_tries]
 
 
 def stored_plans(store: ResultsStore) -> list[Plan]:
@@ -57,3 +87,38 @@ def plan_problems(plan: Plan) -> dict[str, int]:
     """Number of points that are not run, per state."""
     counted = Counter(row.state for row in plan.rows)
     return {state: counted[state] for state in (DUPLICATE, INFEASIBLE, EXCLUDED) if counted[state]}
+
+
+def store_cost_model(store: ResultsStore) -> CostModel:
+    """The cost model, calibrated by the newest finished trials of a store."""
+    rows = store.read("trials", ["status", "spec", "wall_s", "ended_at"]).to_pylist()
+    finished = sorted((r for r in rows if r["status"] == FINISHED), key=lambda r: r["ended_at"])
+    return calibrate(finished[-_HISTORY:])
+
+
+def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
+    """Trials that the grid of the same name asked for when it was last launched into the store."""
+    text = store.grids().get(plan.name)
+    if text is None:
+        return set()
+    try:
+        return set(expand(parse_grid(text, default_name=plan.name)).trials)
+    except GridError:  # written by a version that knew other keys: then everything that is missing is new
+        return set()
+
+
+def _stale(planned: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Why stored trials may differ from what this program would compute today."""
+    version = code_version().split("+")[0]
+    newest: dict[str, dict[str, Any]] = {}
+    for row in sorted((r for r in rows if r["data_sha256"]), key=lambda r: r["ended_at"]):
+        newest[row["data_name"]] = row
+    stale = {}
+    for row in planned:
+        made_by = row["code_version"].split("+")[0]
+        current = newest.get(row["data_name"])
+        if made_by != version:
+            stale[row["trial_id"]] = f"made by version {made_by}, this is {version}"
+        elif current is not None and row["data_sha256"] not in (None, current["data_sha256"]):
+            stale[row["trial_id"]] = f"made from another version of {row['data_name']}"
+    return stale

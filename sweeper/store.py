@@ -7,6 +7,8 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     trials/*.parquet         final rows, one per trial
     curves/*.parquet         evaluations during training
     attempts/*.parquet       every try
+    launches/                logs of launches, and the present state of running ones
+    checkpoints/<id>.pt      last state of long trials that have not ended
 
 Writers only add files; compaction writes one file that names those it replaces and deletes them afterwards, so that a
 process killed at any moment leaves either the old files or both, never half a row and never a row twice.
@@ -17,7 +19,6 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -93,7 +94,7 @@ class ResultsStore:
         """
         if not records:
             return None
-        rows = [asdict(record) for record in records]
+        rows = [vars(record) for record in records]  # flat dataclasses
         return self._write_part(table, pa.Table.from_pylist(rows, schema=SCHEMAS[table]), f"{writer}-{_unique()}")
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -136,6 +137,11 @@ class ResultsStore:
                 made[trial_id] = max(attempt, made.get(trial_id, 0))
         return made
 
+    def adopt(self, table: str, rows: pa.Table) -> None:
+        """Append rows read from another store."""
+        if rows.num_rows:
+            self._write_part(table, rows, f"merged-{_unique()}")
+
     def compact(self) -> None:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
         for table in SCHEMAS:
@@ -148,18 +154,54 @@ class ResultsStore:
 
     def save_grid(self, name: str, text: str) -> None:
         """Keep the text of a launched grid; a grid of the same name is replaced."""
-        with self._storage_errors("write the grid"):
-            self._write_bytes(f"grids/{name}.yaml", text.encode())
+        self.write_text(f"grids/{name}.yaml", text)
 
     def grids(self) -> dict[str, str]:
         """Texts of the grids launched into this directory, by name."""
-        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/grids", allow_not_found=True))
-        texts = {}
+        return self.texts("grids", ".yaml")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small text file below the root."""
+        with self._storage_errors(f"write {name}"):
+            self._fs.create_dir(f"{self._root}/{name.rpartition('/')[0]}", recursive=True)
+            self._write_bytes(name, text.encode())
+
+    def texts(self, folder: str, ending: str) -> dict[str, str]:
+        """Contents of the text files of a folder below the root, by name without the ending."""
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        found = {}
         for info in sorted(infos, key=lambda info: str(info.path)):
-            if info.path.endswith(".yaml"):
-                with self._fs.open_input_stream(info.path) as stream:
-                    texts[info.base_name.removesuffix(".yaml")] = stream.read().decode()
-        return texts
+            if info.base_name.endswith(ending) and not info.base_name.startswith("."):
+                try:
+                    with self._fs.open_input_stream(info.path) as stream:
+                        found[info.base_name.removesuffix(ending)] = stream.read().decode()
+                except FileNotFoundError:  # its writer removed it after we listed it
+                    continue
+        return found
+
+    def delete_text(self, name: str) -> None:
+        """Remove a text file below the root, where there is one."""
+        if self._exists(name):
+            self._delete(f"{self._root}/{name}")
+
+    def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
+        """Replace the checkpoint of a trial."""
+        with self._storage_errors("write a checkpoint"):
+            self._fs.create_dir(f"{self._root}/checkpoints", recursive=True)
+            self._write_bytes(f"checkpoints/{trial_id}.pt", payload)
+
+    def read_checkpoint(self, trial_id: str) -> bytes | None:
+        """The checkpoint of a trial, or None."""
+        if not self._exists(f"checkpoints/{trial_id}.pt"):
+            return None
+        with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
+            payload: bytes = stream.read()
+        return payload
+
+    def delete_checkpoint(self, trial_id: str) -> None:
+        """Remove the checkpoint of a trial, where there is one."""
+        if self._exists(f"checkpoints/{trial_id}.pt"):
+            self._delete(f"{self._root}/checkpoints/{trial_id}.pt")
 
     def local_path(self) -> str | None:
         """Absolute path of the root on this machine, or None for object storage."""

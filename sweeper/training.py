@@ -6,7 +6,8 @@ Every random choice is a function of the spec's seed and the step, so a resumed 
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from model.network import build_network
 from model.state import detach_state, zero_rows
+from sweeper.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.errors import SweeperError
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.trial import TrainingConfig, TrialSpec
@@ -38,6 +40,7 @@ def train_trial(
     progress: TrialProgress | None = None,
     on_step: Callable[[int], bool] | None = None,
     device: str = "cpu",
+    checkpoints: Checkpoints | None = None,
 ) -> TrialProgress:
     """Train and evaluate one trial.
 
@@ -46,6 +49,8 @@ def train_trial(
         progress: filled as the trial goes on; a new one when None.
         on_step: called with the number of steps done; False stops the trial.
         device: torch device.
+        checkpoints: where the trial is saved now and then, and resumed from when it was saved before. A resumed trial
+            gives the same bits as an undisturbed one on a CPU.
 
     Returns:
         `progress`, with `final` and `best` evaluations of train, valid and test.
@@ -55,42 +60,97 @@ def train_trial(
         Stopped: `on_step` returned False.
     """
     progress = progress if progress is not None else TrialProgress()
-    return _Run(spec, progress, on_step or (lambda step: True), device).run()
+    return _Run(spec, progress, on_step or (lambda step: True), device, checkpoints).run()
+
+
+@dataclass
+class _RunningMean:
+    """Mean loss and metric of the training batches since the last evaluation."""
+
+    loss: float = 0.0
+    metric: float = 0.0
+    count: int = 0
+
+    def add(self, result: Mapping[str, float], metric: str) -> None:
+        self.loss += result["loss"]
+        self.metric += result[metric]
+        self.count += 1
+
+    def take(self) -> tuple[float, float]:
+        """The means; starts anew."""
+        means = self.loss / self.count, self.metric / self.count
+        self.loss, self.metric, self.count = 0.0, 0.0, 0
+        return means
 
 
 class _Run:
     """One training run: network, optimiser, data and the carried state."""
 
-    def __init__(self, spec: TrialSpec, progress: TrialProgress, on_step: Callable[[int], bool], device: str) -> None:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        progress: TrialProgress,
+        on_step: Callable[[int], bool],
+        device: str,
+        checkpoints: Checkpoints | None,
+    ) -> None:
         self.started = time.perf_counter()
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
-        self.device = torch.device(device)
+        self.device, self.checkpoints = torch.device(device), checkpoints
         self.task: Task = load_task(spec.task, spec.task_options)
         self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
         self.network.to(self.device)
         self.optimizer = make_optimizer(self.network, self.training)
         self.state: Any = None
+        self.running = _RunningMean()
         self.best_weights: dict[str, Tensor] | None = None
         progress.data_name, progress.data_sha256 = self.task.data_name, self.task.data_sha256
         progress.backend, progress.device = self.network.backend_name, str(self.device)
 
     def run(self) -> TrialProgress:
-        running = MetricAccumulator(self.task.spec)
-        for step in range(self.training.steps):
+        self.resume()
+        for step in range(self.progress.steps_done, self.training.steps):
             began = time.perf_counter()
-            self.train_step(step, running)
+            self.train_step(step)
             self.progress.train_s += time.perf_counter() - began
             self.progress.steps_done = step + 1
             if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
-                self.record("train", running.result(), learning_rate_at(step, self.training))
-                running = MetricAccumulator(self.task.spec)
+                self.record("train", self.running.take(), learning_rate_at(step, self.training))
                 self.validate(step)
-            if not self.on_step(step + 1):
+            go_on = self.on_step(step + 1)
+            if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
+                self.checkpoints.save(self.state_dict())
+            if not go_on:
                 raise Stopped(f"stopped at step {step + 1} of {self.training.steps}")
         self.evaluate_at_end()
         return self.progress
 
-    def train_step(self, step: int, running: MetricAccumulator) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the rest of the run depends on; batches, masks and resets follow from seed and step."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "carried": None if self.state is None else list(self.state),
+            "best_weights": self.best_weights,
+            "running": asdict(self.running),
+            "progress": progress_state(self.progress),
+        }
+
+    def resume(self) -> None:
+        """Go on from the trial's checkpoint, where there is one."""
+        saved = None if self.checkpoints is None else self.checkpoints.load()
+        if saved is None:
+            return
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if saved["carried"] is not None:
+            zero = self.network.zero_state(self.training.batch_size)
+            self.state = type(zero)(*(tensor.to(self.device) for tensor in saved["carried"]))
+        self.best_weights = saved["best_weights"]
+        self.running = _RunningMean(**saved["running"])
+        restore_progress(self.progress, saved["progress"])
+
+    def train_step(self, step: int) -> None:
         training, task = self.training, self.task.spec
         self.network.train()
         batch = _to(
@@ -109,7 +169,9 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
-        running.update(output.logits.detach(), batch)
+        batch_metrics = MetricAccumulator(task)
+        batch_metrics.update(output.logits.detach(), batch)
+        self.running.add(batch_metrics.result(), task.metric)
         self.state = detach_state(output.state) if task.carry_state else None
 
     def carried_state(self, step: int, batch: Batch) -> Any:
@@ -153,7 +215,7 @@ class _Run:
         return results
 
     @torch.no_grad()
-    def evaluate(self, split: Split, max_batches: int | None) -> dict[str, float]:
+    def evaluate(self, split: Split, max_batches: int | None) -> tuple[float, float]:
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -166,7 +228,7 @@ class _Run:
         result = metrics.result()
         if not math.isfinite(result["loss"]):
             raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
-        return result
+        return result["loss"], result[self.task.spec.metric]
 
     def eval_batches(self, split: Split, max_batches: int | None) -> Iterator[Batch]:
         training = self.training
@@ -176,13 +238,13 @@ class _Run:
             yield _to(batch, self.device)
 
     def record(
-        self, split: str, result: dict[str, float], learning_rate: float | None, *, step: int | None = None
+        self, split: str, loss_and_metric: tuple[float, float], learning_rate: float | None, *, step: int | None = None
     ) -> Evaluation:
         evaluation = Evaluation(
             step=self.progress.steps_done if step is None else step,
             split=split,
-            loss=result["loss"],
-            metric=result[self.task.spec.metric],
+            loss=loss_and_metric[0],
+            metric=loss_and_metric[1],
             learning_rate=learning_rate,
             wall_s=time.perf_counter() - self.started,
         )

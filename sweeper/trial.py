@@ -5,7 +5,8 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from model.config import MODEL_CONFIGS, ModelConfig
@@ -96,13 +97,18 @@ class TrialSpec:
     seed: int
     """Seeds wiring, weights and data order."""
 
-    @property
+    @cached_property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys; equal specs give equal text."""
         content = {"scheme": HASH_SCHEME, **asdict(self), "task_options": dict(self.task_options)}
         return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @cached_property
+    def configuration(self) -> str:
+        """What replicates share: the id of this spec with seed 0."""
+        return replace(self, seed=0).trial_id
+
+    @cached_property
     def trial_id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of `canonical`."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]

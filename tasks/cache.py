@@ -86,6 +86,24 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
     return target
 
 
+def noted_sha256(path: Path, directory: Path) -> str:
+    """Returns the SHA-256 of a file; a note under `directory` spares other processes the reading.
+
+    Args:
+        path: the file.
+        directory: data directory.
+    """
+    stat = path.stat()
+    identity = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
+    note = directory / "hashes" / hashlib.sha256(identity.encode()).hexdigest()[:24]
+
+    def build() -> None:
+        with write_atomically(note) as file:
+            file.write(sha256_of(path).encode())
+
+    return build_once(note, build).read_text()
+
+
 def sha256_of(path: Path) -> str:
     """Returns the SHA-256 of a file, computed once per process while its size and time stay the same."""
     stat = path.stat()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tasks.cache import build_once, data_directory, sha256_of, write_atomically
 from tasks.errors import DataError
+from tasks.registry import data_set
 
 EMBEDDED_NAME = "enwiki-mini"
 # A genuine MediaWiki export of May 2016 that the gensim wheel ships as test data, byte-identical from 3.8.3 to 4.4.0.
@@ -46,7 +47,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     """Finds the text and checks it. A file is read once; later calls, in any process, use the cached note.
 
     Args:
-        data: "embedded" or a path.
+        data: "embedded", "real" (enwik8) or a path.
         cache_dir: data directory; None for the default one.
         where: path of the option in the grid file, for messages.
 
@@ -54,6 +55,10 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
         DataError: missing, damaged, empty or unreadable file.
     """
     directory = data_directory(cache_dir)
+    if data == "real":
+        from tasks.fetch import fetch  # only real data need the network modules
+
+        return _scanned("enwik8", fetch(data_set("enwik8"), cache_dir=cache_dir) / "enwik8", directory, where)
     if data != "embedded":
         return _scanned(Path(data).name, Path(data), directory, where)
     plain = directory / "text" / f"{EMBEDDED_NAME}.xml"
@@ -68,7 +73,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
 
 def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if not path.is_file():
-        raise DataError(f"{where}: no such file: {path} (valid: 'embedded' or the path of a file)")
+        raise DataError(f"{where}: no such file: {path} (valid: 'embedded', 'real' or the path of a file)")
     stat = path.stat()
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
@@ -114,6 +119,17 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
 
 
 def _unpack_embedded(plain: Path) -> None:
+    packed = check_packed_corpus()
+    with write_atomically(plain) as file:
+        file.write(bz2.decompress(packed.read_bytes()))
+
+
+def check_packed_corpus() -> Path:
+    """Finds the compressed corpus and checks its hash.
+
+    Raises:
+        DataError: missing or damaged.
+    """
     packed = packed_corpus()
     found = sha256_of(packed)
     if found != _PACKED_SHA256:
@@ -121,8 +137,7 @@ def _unpack_embedded(plain: Path) -> None:
             f"{packed}: damaged or another version (SHA-256 {found}, expected {_PACKED_SHA256}); "
             "reinstall gensim>=4.3,<5 or give data: the path of any text file"
         )
-    with write_atomically(plain) as file:
-        file.write(bz2.decompress(packed.read_bytes()))
+    return packed
 
 
 def packed_corpus() -> Path:

@@ -2,11 +2,34 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from tasks.batch import Batch, Split, Task
-from tasks.spec import canonical_options, task_spec
+from tasks.images import load_images
+from tasks.listops import load_listops
+from tasks.neuronio import NeuronioTask
+from tasks.options import OptionValue
+from tasks.pathfinder import load_pathfinder
+from tasks.shd import load_shd, load_shd_adding
+from tasks.spec import TaskSpec, canonical_options, task_spec
 from tasks.text import TextTask
 
+
+class _Loader(Protocol):
+    def __call__(
+        self, spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
+    ) -> Task: ...
+
+
+_LOADERS: dict[str, _Loader] = {
+    "text": TextTask,
+    "shd": load_shd,
+    "shd_adding": load_shd_adding,
+    "images": load_images,
+    "listops": load_listops,
+    "pathfinder": load_pathfinder,
+    "neuronio": NeuronioTask,
+}
 __all__ = ["Batch", "Split", "Task", "load_task"]
 
 
@@ -26,4 +49,4 @@ def load_task(
         DataError: missing or damaged data.
     """
     spec = task_spec(name, options, where=where, cache_dir=cache_dir)
-    return TextTask(spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)
+    return _LOADERS[name](spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)

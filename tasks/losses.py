@@ -2,16 +2,24 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from tasks.batch import Batch
+from tasks.errors import TaskError
 from tasks.spec import TaskSpec
+
+MV_PER_UNIT = 10.0
+"""Voltage targets are in tens of mV."""
 
 
 def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-    """Returns the weighted mean loss of a batch in nats.
+    """Returns the weighted mean loss of a batch: cross entropy in nats, or half of spike and voltage loss each.
+
+    The spike loss is the binary cross entropy of output 0, the voltage loss the squared error of output 1 in the units
+    of the target (tens of mV), both with factor 0.5 as published for NeuronIO.
 
     Args:
         spec: the task.
@@ -21,18 +29,35 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
 
     Returns:
         Scalar tensor, differentiable with respect to `logits`.
+
+    Raises:
+        TaskError: label smoothing for a task without classes.
     """
-    losses, weight = _losses(spec, logits, batch, label_smoothing)
-    return losses.mean() if weight is None else (losses * weight).sum() / weight.sum()
+    if spec.loss == "spikes_and_voltage":
+        if label_smoothing:
+            raise TaskError(f"{spec.name}: label_smoothing must be 0, not {label_smoothing}; the task has no classes")
+        losses = _spike_and_voltage_loss(logits, batch)
+    else:
+        losses = _cross_entropy(spec, logits, batch, label_smoothing)
+    if batch.weight is None:
+        return losses.mean()
+    weight = batch.weight.to(losses.device)
+    return (losses * weight).sum() / weight.sum()
 
 
-def _losses(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> tuple[Tensor, Tensor | None]:
-    """Returns the loss of every target, [B, T] or [B], and its weight."""
+def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Returns the loss of every target, [B, T] or [B]."""
     scores, target = _scores(spec, logits), batch.y.to(logits.device)
-    losses = functional.cross_entropy(
+    return functional.cross_entropy(
         scores.flatten(0, -2), target.flatten(), reduction="none", label_smoothing=label_smoothing
     ).view(target.shape)
-    return losses, None if batch.weight is None else batch.weight.to(losses.device)
+
+
+def _spike_and_voltage_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """Returns the mean of both losses at every time step, [B, T]."""
+    target = batch.y.to(logits.device, logits.dtype)
+    spikes = functional.binary_cross_entropy_with_logits(logits[..., 0], target[..., 0], reduction="none")
+    return (spikes + (logits[..., 1] - target[..., 1]) ** 2) / 2
 
 
 def _scores(spec: TaskSpec, logits: Tensor) -> Tensor:
@@ -44,30 +69,88 @@ class MetricAccumulator:
 
     def __init__(self, spec: TaskSpec) -> None:
         self._spec = spec
-        self._loss = self._correct = self._weight = 0.0
-        self._original_bytes = 0.0
+        self._metrics = SpikeMetrics() if spec.loss == "spikes_and_voltage" else ClassMetrics(spec)
 
     @torch.no_grad()
     def update(self, logits: Tensor, batch: Batch) -> None:
         """Adds one batch; `logits` are [B, T, n_out]."""
-        losses, weight = _losses(self._spec, logits, batch, 0.0)
-        weight = torch.ones_like(losses) if weight is None else weight
+        self._metrics.update(logits.detach(), batch)
+
+    def result(self) -> dict[str, float]:
+        """Returns "loss", the spec's metric and further ones.
+
+        Cross entropy: "loss" in nats, "accuracy" and, for text, "bpc" and "bits_per_original_byte". Spikes and voltage:
+        "loss" as in training, "auc" (NaN without spikes or without pauses), "mae_mv", "rmse_mv" and "rmse_aligned_mv",
+        for which the prediction is first brought to the mean and variance of the target, as in published results.
+
+        Raises:
+            TaskError: no target was given.
+        """
+        result = self._metrics.result()
+        if result is None:
+            raise TaskError(f"{self._spec.name}: no targets to evaluate; the split is empty or max_batches is 0")
+        return result
+
+
+class ClassMetrics:
+    """Sums of loss and hits of a classification."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self._loss = self._correct = self._weight = self._original_bytes = 0.0
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Adds one batch; `logits` are [B, T, n_out]."""
+        losses = _cross_entropy(self._spec, logits, batch, 0.0)
+        weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses.device)
         correct = _scores(self._spec, logits).argmax(-1) == batch.y.to(logits.device)
         self._loss += float((losses * weight).sum(dtype=torch.float64))
         self._correct += float((correct * weight).sum(dtype=torch.float64))
         self._weight += float(weight.sum(dtype=torch.float64))
         self._original_bytes += batch.original_bytes or 0.0
 
-    def result(self) -> dict[str, float]:
-        """Returns "loss" in nats, "accuracy" and, for text, "bpc" and "bits_per_original_byte".
-
-        Raises:
-            ValueError: no target was given.
-        """
+    def result(self) -> dict[str, float] | None:
+        """Returns the metrics, None without targets."""
         if self._weight == 0:
-            raise ValueError(f"{self._spec.name}: no targets to evaluate; the split is empty or max_batches is 0")
+            return None
         result = {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
         if self._spec.metric == "bpc":
             result["bpc"] = result["loss"] / math.log(2)
             result["bits_per_original_byte"] = self._loss / math.log(2) / self._original_bytes
         return result
+
+
+class SpikeMetrics:
+    """Keeps all predictions of spikes and voltage, since the area under the curve needs their ranks."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._predicted: list[Tensor] = []
+        self._wanted: list[Tensor] = []
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Adds one batch; `logits` are [B, T, 2]."""
+        kept = slice(None) if batch.weight is None else (batch.weight > 0)
+        self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[kept].flatten().double())
+        self._predicted.append(logits.cpu()[kept].reshape(-1, 2).double())
+        self._wanted.append(batch.y[kept].reshape(-1, 2).double())
+
+    def result(self) -> dict[str, float] | None:
+        """Returns the metrics, None without targets."""
+        from sklearn.metrics import roc_auc_score  # slow to import
+
+        wanted = torch.cat([*self._wanted, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
+        if not len(wanted):
+            return None
+        predicted = torch.cat(self._predicted).numpy()
+        spikes, voltage, guess = wanted[:, 0], wanted[:, 1], predicted[:, 1]
+        both = 0 < spikes.sum() < len(spikes)
+        spread = guess.std()
+        aligned = (guess - guess.mean()) / spread * voltage.std() + voltage.mean() if spread > 0 else guess
+        return {
+            "loss": float(torch.cat(self._losses).mean()),
+            "auc": float(roc_auc_score(spikes, predicted[:, 0])) if both else math.nan,
+            "mae_mv": float(np.abs(guess - voltage).mean() * MV_PER_UNIT),
+            "rmse_mv": float(np.sqrt(np.mean((guess - voltage) ** 2)) * MV_PER_UNIT),
+            "rmse_aligned_mv": float(np.sqrt(np.mean((aligned - voltage) ** 2)) * MV_PER_UNIT),
+        }

@@ -110,7 +110,7 @@ _TEXT_OPTIONS = (
     Option(
         name="data",
         default="embedded",
-        help="'embedded' (enwiki-mini) or the path of any file, read as bytes",
+        help="'embedded' (enwiki-mini), 'real' (enwik8, downloaded once) or the path of any file, read as bytes",
     ),
     Option(
         name="alphabet",
@@ -133,7 +133,8 @@ _TEXT_OPTIONS = (
 )
 _LETTERS = 27
 # Distinct bytes of the pinned files; the loader compares them with the data.
-_BYTE_SYMBOLS = {"enwiki-mini": 201}
+_BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
+_TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
 # Test bits per character of the order-1 Witten-Bell model of tasks.ngram, trained on the train split.
 _ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
 
@@ -163,14 +164,204 @@ def _text_spec(options: Options, place: _Place) -> TaskSpec:
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: _Place) -> tuple[str, int]:
     """Returns the name of the source and its number of symbols."""
-    if data == "embedded":
-        return "enwiki-mini", _LETTERS if letters else _BYTE_SYMBOLS["enwiki-mini"] - drop
+    if data in _TEXT_SOURCES:
+        name = _TEXT_SOURCES[data]
+        return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop
     from tasks.corpus import open_text  # only a user's file needs the cache directory
 
     text = open_text(data, cache_dir=place.cache_dir, where=f"{place.where}.data")
     return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
 
 
+_SHD_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (shd-mini), 'real' (SHD, downloaded once), a folder with shd_train.h5 and shd_test.h5, "
+        "or a file made by 'python -m tasks.speech convert'",
+    ),
+    Option(name="bin_ms", default=2, choices=(1, 2, 4, 5, 10), help="width of a time bin; a recording lasts 1000 ms"),
+    Option(
+        name="validation",
+        default="speakers",
+        choices=("speakers", "random"),
+        help="speakers: voices that train lacks; random: 20 % of the recordings, as in the published preprocessing",
+    ),
+)
+_SHD_ADDING_OPTIONS = (
+    *_SHD_OPTIONS,
+    Option(name="valid_pairs", default=4000, minimum=1, help="size of the fixed validation set"),
+    Option(name="test_pairs", default=16000, minimum=1, help="size of the fixed test set"),
+)
+_SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
+_RECORDING_MS = 1000
+# shd-mini: 8 of its 140 test recordings. shd_adding: ten of a hundred pairs of equally frequent digits sum to 9.
+_SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1
+
+
+def _shd_spec(options: Options, place: _Place) -> TaskSpec:
+    return _spikes_spec("shd", options, digits=1, classes=20, baseline=_SHD_MINI_MAJORITY)
+
+
+def _shd_adding_spec(options: Options, place: _Place) -> TaskSpec:
+    return _spikes_spec("shd_adding", options, digits=2, classes=19, baseline=_ADDING_MAJORITY)
+
+
+def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:
+    data = str(options["data"])
+    return TaskSpec(
+        name=name,
+        data_name=_SHD_SOURCES.get(data, Path(data).name),
+        n_in=700,
+        n_out=classes,
+        length=digits * _RECORDING_MS // int(options["bin_ms"]),
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=1 / classes,
+        baseline=baseline if data == "embedded" else None,
+        input_kind="spikes",
+        carry_state=False,
+    )
+
+
+_IMAGES_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (sdigits), 'real' (CIFAR-10 in grey, downloaded once) or the path of cifar-10-python.tar.gz",
+    ),
+    Option(
+        name="upsample",
+        default=1,
+        choices=(1, 4),
+        help="embedded only: enlarge the 8 x 8 digits, so that a sequence has 64 or 1024 steps",
+    ),
+)
+# The most frequent digit of the 270 test images; CIFAR-10 has equally many images of every class.
+_SDIGITS_MAJORITY, _CIFAR_MAJORITY = 39 / 270, 0.1
+
+
+def _images_spec(options: Options, place: _Place) -> TaskSpec:
+    embedded, upsample = options["data"] == "embedded", int(options["upsample"])
+    if not embedded and upsample != 1:
+        raise TaskError(f"{place.where}.upsample: {upsample} goes with data: embedded; leave it out")
+    return TaskSpec(
+        name="images",
+        data_name=("sdigits" if upsample == 1 else f"sdigits/x{upsample}") if embedded else "cifar10-grey",
+        n_in=1,
+        n_out=10,
+        length=64 * upsample**2 if embedded else 1024,
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.1,
+        baseline=_SDIGITS_MAJORITY if embedded else _CIFAR_MAJORITY,
+        input_kind="real",
+        carry_state=False,
+    )
+
+
+_LISTOPS_OPTIONS = (
+    Option(
+        name="size",
+        default="small",
+        choices=("small", "lra"),
+        help="small: 21 to 99 symbols, 5 arguments, depth 6; lra: 501 to 1999 symbols, 10 arguments, depth 10",
+    ),
+    Option(name="train_examples", default=96000, minimum=1, help="size of the training set"),
+    Option(name="valid_examples", default=2000, minimum=1, help="size of the validation set"),
+    Option(name="test_examples", default=2000, minimum=1, help="size of the test set"),
+)
+_LISTOPS_LENGTH = {"small": 100, "lra": 2000}
+# Share of the most frequent value in the default test set.
+_LISTOPS_MAJORITY = {"small": 0.133, "lra": 0.1725}
+
+
+def _listops_spec(options: Options, place: _Place) -> TaskSpec:
+    size = str(options["size"])
+    return TaskSpec(
+        name="listops",
+        data_name=f"listops-gen/{size}",
+        n_in=16,
+        n_out=10,
+        length=_LISTOPS_LENGTH[size],
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.1,
+        baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
+        input_kind="ids",
+        carry_state=False,
+    )
+
+
+_PATHFINDER_OPTIONS = (
+    Option(name="side", default=32, choices=(32, 64, 128), help="pixels of a side; a sequence has side * side steps"),
+    Option(name="dashes", default=9, choices=(6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
+    Option(name="train_examples", default=160000, minimum=1, help="size of the training set, drawn on the fly"),
+    Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
+    Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),
+)
+
+
+def _pathfinder_spec(options: Options, place: _Place) -> TaskSpec:
+    side = int(options["side"])
+    return TaskSpec(
+        name="pathfinder",
+        data_name=f"pathfinder-gen/{side}/{options['dashes']}",
+        n_in=1,
+        n_out=2,
+        length=side * side,
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # a fair coin decides the answer
+        input_kind="real",
+        carry_state=False,
+    )
+
+
+_NEURONIO_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (neuronio-mini) or a folder made by 'python -m tasks.neuronio_files' from the downloads",
+    ),
+    Option(name="burn_in", default=150, minimum=0, help="ms at the start of a window without loss, as published"),
+)
+
+
+def _neuronio_spec(options: Options, place: _Place) -> TaskSpec:
+    data = str(options["data"])
+    return TaskSpec(
+        name="neuronio",
+        data_name="neuronio-mini" if data == "embedded" else Path(data).name,
+        n_in=1278,
+        n_out=2,
+        length=500,
+        loss="spikes_and_voltage",
+        loss_on="every_step",
+        metric="auc",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # whatever does not depend on the input
+        input_kind="real",
+        carry_state=False,
+    )
+
+
 _TASKS: dict[str, _Entry] = {
     "text": _Entry(_TEXT_OPTIONS, _text_spec),
+    "shd": _Entry(_SHD_OPTIONS, _shd_spec),
+    "shd_adding": _Entry(_SHD_ADDING_OPTIONS, _shd_adding_spec),
+    "images": _Entry(_IMAGES_OPTIONS, _images_spec),
+    "listops": _Entry(_LISTOPS_OPTIONS, _listops_spec),
+    "pathfinder": _Entry(_PATHFINDER_OPTIONS, _pathfinder_spec),
+    "neuronio": _Entry(_NEURONIO_OPTIONS, _neuronio_spec),
 }

@@ -3,9 +3,11 @@ import math
 
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
 from tasks.batch import Batch
+from tasks.errors import TaskError
 from tasks.losses import MetricAccumulator, training_loss
 from tasks.spec import task_spec
 
@@ -70,3 +72,64 @@ def test_a_uniform_guess_scores_chance() -> None:
 def test_an_empty_evaluation_is_an_error() -> None:
     with pytest.raises(ValueError, match="no targets to evaluate"):
         MetricAccumulator(TEXT).result()
+
+
+SPIKES = task_spec("neuronio", {})
+
+
+def spikes_and_voltage(weight: torch.Tensor | None) -> tuple[torch.Tensor, Batch]:
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(4, 50, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    spikes = (torch.rand(4, 50, generator=generator) < 0.2).float()
+    y = torch.stack([spikes, torch.randn(4, 50, generator=generator)], dim=-1)
+    return logits, Batch(y, y, weight, True)
+
+
+@pytest.mark.parametrize("weight", [None, (torch.arange(50) >= 20).float().repeat(4, 1)])
+def test_spikes_and_voltage_have_equal_parts_in_the_loss(weight: torch.Tensor | None) -> None:
+    logits, batch = spikes_and_voltage(weight)
+    start = 0 if weight is None else 20
+    bce = functional.binary_cross_entropy_with_logits(logits[:, start:, 0], batch.y[:, start:, 0].double())
+    mse = functional.mse_loss(logits[:, start:, 1], batch.y[:, start:, 1].double())
+    assert training_loss(SPIKES, logits, batch).item() == pytest.approx(((bce + mse) / 2).item())
+
+
+def test_spike_metrics_equal_scikit_learn_over_all_batches() -> None:
+    weight = (torch.arange(50) >= 20).float().repeat(4, 1)
+    accumulator, kept_logits, kept_y = MetricAccumulator(SPIKES), [], []
+    for part in (weight, None):
+        logits, batch = spikes_and_voltage(part)
+        accumulator.update(logits, batch)
+        start = 0 if part is None else 20
+        kept_logits.append(logits[:, start:].reshape(-1, 2).detach())
+        kept_y.append(batch.y[:, start:].reshape(-1, 2).double())
+    logits, y = torch.cat(kept_logits), torch.cat(kept_y)
+    result = accumulator.result()
+    assert result["auc"] == pytest.approx(roc_auc_score(y[:, 0], logits[:, 0]))
+    error = (logits[:, 1] - y[:, 1]) * 10
+    assert result["mae_mv"] == pytest.approx(error.abs().mean().item())
+    assert result["rmse_mv"] == pytest.approx(error.square().mean().sqrt().item())
+    aligned = (logits[:, 1] - logits[:, 1].mean()) / logits[:, 1].std(correction=0) * y[:, 1].std(correction=0)
+    expected = (aligned + y[:, 1].mean() - y[:, 1]).square().mean().sqrt().item() * 10
+    assert result["rmse_aligned_mv"] == pytest.approx(expected)
+    batch = Batch(y[None], y[None], None, True)
+    assert result["loss"] == pytest.approx(training_loss(SPIKES, logits[None], batch).item())
+
+
+def test_without_output_spikes_the_area_is_missing() -> None:
+    logits, batch = spikes_and_voltage(None)
+    silent = batch.y.clone()
+    silent[..., 0] = 0
+    accumulator = MetricAccumulator(SPIKES)
+    accumulator.update(logits, batch._replace(y=silent))
+    assert math.isnan(accumulator.result()["auc"])
+
+
+def test_smoothing_needs_classes() -> None:
+    with pytest.raises(TaskError, match=r"^neuronio: label_smoothing must be 0, not 0\.1; the task has no classes"):
+        training_loss(SPIKES, *spikes_and_voltage(None), label_smoothing=0.1)
+
+
+def test_an_empty_spike_evaluation_is_an_error() -> None:
+    with pytest.raises(TaskError, match="no targets to evaluate"):
+        MetricAccumulator(SPIKES).result()

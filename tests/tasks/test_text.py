@@ -1,3 +1,5 @@
+import dataclasses
+import hashlib
 import re
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import torch
 from tasks import corpus
 from tasks.errors import DataError
 from tasks.loaders import Batch, load_task
+from tasks.registry import DATA_SETS
 from tasks.text import TextTask
 
 
@@ -148,3 +151,17 @@ def test_a_torn_stream_in_the_cache_is_noticed(tmp_path: Path) -> None:
     stream.write_bytes(stream.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"letters\.u8: holds 2399 bytes instead of 2400; delete it"):
         load_task("text", {"data": str(path), "alphabet": "letters"}, cache_dir=tmp_path)
+
+
+def test_real_means_enwik8_from_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = b"one two\nthree " * 300
+    entry = DATA_SETS["enwik8"]
+    file = dataclasses.replace(entry.files[0], unpacked_digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
+    monkeypatch.setitem(DATA_SETS, "enwik8", dataclasses.replace(entry, files=(file,)))
+    (tmp_path / "real" / "enwik8").mkdir(parents=True)
+    (tmp_path / "real" / "enwik8" / "enwik8").write_bytes(content)
+    task = load_task("text", {"data": "real", "newline": "drop"}, cache_dir=tmp_path)
+    assert isinstance(task, TextTask)
+    assert (task.data_name, task.spec.n_in) == ("enwik8/no-newlines", 204)
+    assert task.data_sha256 == hashlib.sha256(content).hexdigest()
+    assert task.stream("test").characters.tobytes() == content[-210:].replace(b"\n", b"")

@@ -1,0 +1,86 @@
+"""The ways to run an ELM Network, by name. All compute the same; they differ in speed and in what they run on."""
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from model.config import ConfigError, ElmConfig
+from model.native_abi import Kernel
+from model.native_build import NativeUnavailable, kernel
+from model.native_path import NativeBackend
+from model.reference import ReferenceBackend
+from model.state import ElmState
+from model.torch_path import TorchBackend
+
+if TYPE_CHECKING:
+    from model.network import DropoutMasks, ElmNetwork
+
+_log = logging.getLogger(__name__)
+BACKENDS = ("auto", "reference", "torch", "native")
+"""names that `build_network` takes"""
+
+
+class Backend(Protocol):
+    """One way to run an ELM Network."""
+
+    name: str
+    """recorded with a trial's results"""
+
+    def run(
+        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
+    ) -> tuple[Any, ...]:
+        """Run a segment of a sequence.
+
+        Args:
+            network: holds the parameters.
+            x: checked input, ids [B, T] or values [B, T, I].
+            state: state before the first step.
+            masks: dropout masks, or None.
+            keep_activity: whether to return activity and MLP outputs.
+
+        Returns:
+            The fields of `model.network.Output`.
+        """
+
+
+def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Backend:
+    """Make the back end called `name`.
+
+    "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); for a
+    network anywhere else it is torch.
+
+    Raises:
+        ConfigError: there is none of that name, or it cannot run this network here.
+    """
+    if name not in BACKENDS:
+        raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
+    if name == "reference":
+        return ReferenceBackend()
+    if name == "torch" or (name == "auto" and device.type != "cpu"):
+        return TorchBackend()
+    try:
+        return NativeBackend(_kernel(config, dtype, device))
+    except NativeUnavailable as error:
+        if name == "native":
+            raise ConfigError(
+                f"backend: 'native' is not valid here ({error}); give auto, torch or reference"
+            ) from error
+        _announce(str(error))
+        return TorchBackend()
+
+
+def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kernel:
+    if device.type != "cpu":
+        raise NativeUnavailable(f"it runs on the processor, not on {device}")
+    if config.l_mlp + 1 > Kernel.max_matrices:
+        raise NativeUnavailable(f"it takes l_mlp up to {Kernel.max_matrices - 1}, not {config.l_mlp}")
+    return kernel(dtype)
+
+
+@functools.cache
+def _announce(reason: str) -> None:
+    """Say once per reason that a slower back end runs."""
+    _log.warning("native kernel unavailable, using the slower torch back end: %s", reason)

@@ -1,0 +1,369 @@
+// The layer backward in time: a loop over steps for what flows between them, then weight gradients of many steps at once.
+#pragma once
+#include <algorithm>
+#include <memory>
+
+#include "pass.h"
+
+template <class L>
+class Backward : Pass<L> {
+    using Base = Pass<L>;
+    using typename Base::C;
+    using typename Base::F;
+    using typename Base::V;
+    using Base::l, Base::b0, Base::cols, Base::groups, Base::threads, Base::sources, Base::cell, Base::meeting;
+    using Base::NP, Base::NB, Base::LB, Base::W, Base::COLS, Base::CV;
+    static constexpr int64_t kLanesPerChunk = 512;  // steps times lanes whose weight gradients are summed at once
+
+public:
+    Backward(const Layer &layer, int64_t first, int64_t columns, F *trace)
+        : Base(layer, first, columns, trace), chunk_(std::max<int64_t>(1, kLanesPerChunk / LB)),
+          graded_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0),
+          keep_(groups * l.d_m * NP), slope_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
+          readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
+          branch_(l.traced ? groups * l.d_tree * LB : 0), given_out_(l.d_magnitude ? groups * LB : 0),
+          memory_0_(l.rate_grads ? groups * l.d_m * LB : 0), sums_(groups * sum_rows() * LB),
+          branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0), wide_(sources * chunk_ * COLS) {
+        hidden_ = l.d_tree;
+        out_ = hidden_ + (cell.tanh - cell.hidden);
+        rows_ = (out_ + l.d_m) | 1;
+        grads_.reset(new Buffer<F>(groups * std::min(chunk_, l.steps) * rows_ * LB));
+        for (int i = 0; i < l.matrices; i++)
+            weight_.emplace_back(new Buffer<F>(groups * l.dims[i] * l.dims[i + 1] * NP));
+    }
+
+    void run() {
+        prepare();
+        in_team(threads, [this](int thread) { run_thread(thread); });
+        finish();
+    }
+
+private:
+    const int64_t chunk_;           // steps of a chunk
+    const int64_t graded_;          // sources that get a gradient: the layer's own activity, or its input
+    Buffer<F> keep_, slope_, gain_, readout_;  // packed weights; slope is gain times tanh_slope
+    std::vector<std::unique_ptr<Buffer<F>>> weight_;
+    Buffer<F> memory_, average_, branch_;  // gradients of the state, carried back
+    Buffer<F> given_out_, memory_0_;
+    Buffer<F> sums_;          // rows of every group summed over time: bias, D read-out, D keep, D gain
+    Buffer<F> branch_grads_;  // [N, R, COLS]: of what the branches add up, in this step
+    Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
+    Buffer<F> wide_;          // [sources, steps of the chunk, COLS]
+    int64_t hidden_, out_, rows_;  // rows of a cell of grads_: R branch sums, hidden units, D MLP outputs
+    std::unique_ptr<Buffer<F>> grads_;  // [G, steps of the chunk, rows_, LB]
+
+    int64_t sum_rows() const { return 1 + (l.rate_grads ? 3 : 1) * l.d_m; }
+    F *grads_at(int64_t g, int64_t i) const { return grads_->get() + (g * std::min(chunk_, l.steps) + i) * rows_ * LB; }
+
+    void zero_weight_grads() const {
+        const auto zero = [&](void *to, int64_t count) { std::memset(to, 0, l.n * count * sizeof(F)); };
+        zero(l.d_synapse, l.d_tree * l.d_branch);
+        for (int i = 0; i < l.matrices; i++) {
+            zero(l.d_weight[i], l.dims[i] * l.dims[i + 1]);
+            zero(l.d_bias[i], l.dims[i + 1]);
+        }
+        for (void *to : {l.d_keep, l.d_gain, l.d_readout}) zero(to, l.d_m);
+        zero(l.d_out_bias, 1);
+    }
+
+    void prepare() {
+        if (b0 == 0) zero_weight_grads();
+        for (int i = 0; i < l.matrices; i++)
+            this->pack(l.weight[i], l.dims[i] * l.dims[i + 1], weight_[i]->get());
+        this->pack(l.keep, l.d_m, keep_.get());
+        this->pack(l.gain, l.d_m, gain_.get());
+        this->pack(l.gain, l.d_m, slope_.get(), F(l.tanh_slope));
+        this->pack(l.readout, l.d_m, readout_.get());
+        this->load_rows(l.d_memory_T, l.d_m, memory_.get());
+        if (l.filtered) this->load_rows(l.d_average_T, 1, average_.get());
+        if (l.traced) this->load_rows(l.d_branch_T, l.d_tree, branch_.get());
+        if (l.rate_grads) this->load_rows(l.memory_0, l.d_m, memory_0_.get());
+        if (!l.d_magnitude) return;
+        const F *given = static_cast<const F *>(l.d_magnitude);
+        for (int64_t n = 0; n < l.n; n++)
+            for (int64_t b = 0; b < cols; b++)
+                given_out_.get()[n / NP * LB + b * NP + n % NP] = given[n * l.batch + b0 + b];
+    }
+
+    void finish() {
+        this->store_rows(memory_.get(), l.d_m, l.d_memory_0);
+        if (l.filtered) this->store_rows(average_.get(), 1, l.d_average_0);
+        if (l.traced) this->store_rows(branch_.get(), l.d_tree, l.d_branch_0);
+        for (int64_t n = 0; n < l.n; n++) {
+            add_sum(n, 0, static_cast<F *>(l.d_out_bias) + n);
+            for (int64_t d = 0; d < l.d_m; d++) {
+                add_sum(n, 1 + d, static_cast<F *>(l.d_readout) + n * l.d_m + d);
+                if (!l.rate_grads) continue;
+                add_sum(n, 1 + l.d_m + d, static_cast<F *>(l.d_keep) + n * l.d_m + d);
+                add_sum(n, 1 + 2 * l.d_m + d, static_cast<F *>(l.d_gain) + n * l.d_m + d);
+            }
+        }
+        if (!l.recurrent) return;
+        F *to = static_cast<F *>(l.d_activity_0);
+        for (int64_t b = 0; b < cols; b++)
+            for (int64_t n = 0; n < l.n; n++) to[(b0 + b) * l.n + n] = source_grads_.get()[n * COLS + b] * mask_at(b, n);
+    }
+
+    void add_sum(int64_t n, int64_t row, F *to) const {
+        F sums[NP] = {};
+        for (int i = 0; i < LB; i += W) {
+            F part[NP];
+            L::sum_columns(L::load(sums_.get() + (n / NP * sum_rows() + row) * LB + i), part);
+            for (int p = 0; p < NP; p++) sums[p] += part[p];
+        }
+        *to += sums[n % NP];
+    }
+
+    F mask_at(int64_t b, int64_t n) const {
+        return l.recurrent_mask ? static_cast<const F *>(l.recurrent_mask)[(b0 + b) * l.n + n] : F(1);
+    }
+
+    void run_thread(int thread) {
+        const int64_t first_group = this->share(groups, thread), last_group = this->share(groups, thread + 1);
+        for (int64_t last = l.steps; last > 0; last = (last - 1) / chunk_ * chunk_) {
+            const int64_t first = (last - 1) / chunk_ * chunk_;
+            for (int64_t t = last - 1; t >= first; t--) {
+                for (int64_t g = first_group; g < last_group; g++) step(g, t, first);
+                meeting.wait();
+                for (int64_t i = this->share(graded_, thread); i < this->share(graded_, thread + 1); i++)
+                    sum_readers(t, i);
+                meeting.wait();
+            }
+            widen(first, last, thread);
+            meeting.wait();
+            for (int64_t g = first_group; g < last_group; g++) sum_weights(g, first, last);
+        }
+    }
+
+    // gradient of one source, from the branches that read it
+    void sum_readers(int64_t t, int64_t i) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        const F *weights = static_cast<const F *>(l.reader_weight), *from = branch_grads_.get();
+        const int64_t last = l.first_reader[i + 1];
+        C even[CV] = {}, odd[CV] = {};
+        int64_t k = l.first_reader[i];
+        for (; k + 2 <= last; k += 2)
+            for (int v = 0; v < CV; v++) {
+                even[v] += weights[k] * L::load_columns(from + int64_t(l.readers[k]) * COLS + v * width);
+                odd[v] += weights[k + 1] * L::load_columns(from + int64_t(l.readers[k + 1]) * COLS + v * width);
+            }
+        for (int v = 0; v < CV; v++) {
+            if (k < last) even[v] += weights[k] * L::load_columns(from + int64_t(l.readers[k]) * COLS + v * width);
+            even[v] += odd[v];
+        }
+        if (l.recurrent) {
+            for (int v = 0; v < CV; v++) L::store_columns(source_grads_.get() + i * COLS + v * width, even[v]);
+        } else {
+            this->store_part(even, static_cast<F *>(l.d_x) + (t * l.n_in + i) * l.batch);
+        }
+    }
+
+    void step(int64_t g, int64_t t, int64_t first) {
+        const F *signal = this->cell_at(g, t), *tanh = signal + cell.tanh * LB;
+        F *grads = grads_at(g, t - first), *sums = sums_.get() + g * sum_rows() * LB;
+        F *memory = memory_.get() + g * l.d_m * LB;
+        V y[NB];
+        output_grad(g, t, sums, y);
+        for (int d = 0; d < l.d_m; d++)
+            for (int i = 0; i < NB; i++) {
+                const int64_t at = d * LB + i * W, packed = (g * l.d_m + d) * NP;
+                V th = L::load(tanh + at);
+                V m = L::load(signal + l.d_tree * LB + at) + L::spread(gain_.get() + packed) * th;
+                L::store(sums + LB + at, L::load(sums + LB + at) + y[i] * m);
+                V dm = L::load(memory + at) + L::spread(readout_.get() + packed) * y[i];
+                L::store(memory + at, dm);
+                V out = dm * L::spread(slope_.get() + packed) * (L::all(1) - th * th);
+                if (l.d_magnitude) out += L::sign(th) * L::load(given_out_.get() + g * LB + i * W);
+                L::store(grads + out_ * LB + at, out);
+                if (l.rate_grads) {
+                    F *gain = sums + (1 + 2 * l.d_m) * LB + at;
+                    L::store(gain, L::load(gain) + dm * th);
+                }
+            }
+        mlp_grads(g, t, signal, grads, sums, memory);
+        if (graded_) share_branch_grads(g, grads);
+    }
+
+    // gradient of y, what the memory reads out to, from that of the activity; carries that of the average
+    void output_grad(int64_t g, int64_t t, F *sums, V (&y)[NB]) {
+        alignas(64) F row[LB];
+        C parts[NP][CV] = {};
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            const int64_t n = g * NP + p, at = (t * l.n + n) * l.batch;
+            if (l.recurrent && t + 1 < l.steps) {
+                constexpr int width = sizeof(C) / sizeof(F);
+                for (int i = 0; i < CV; i++) parts[p][i] = L::load_columns(source_grads_.get() + n * COLS + i * width);
+                if (l.recurrent_mask)
+                    for (int64_t b = 0; b < cols; b++)
+                        parts[p][b / (COLS / CV)][b % (COLS / CV)] *= mask_at(b, n);
+            }
+            C given[CV]{}, active[CV]{};
+            if (l.d_activity) {
+                this->load_part(static_cast<const F *>(l.d_activity) + at, given);
+                for (int i = 0; i < CV; i++) parts[p][i] += given[i];
+            }
+            if (!l.rectified) continue;
+            this->load_part(static_cast<const F *>(l.activity) + at, active);
+            for (int i = 0; i < CV; i++) parts[p][i] = active[i] > C{} ? parts[p][i] : C{};
+        }
+        L::join(parts, row);
+        for (int i = 0; i < NB; i++) {
+            V z = L::load(row + i * W);
+            L::store(sums + i * W, L::load(sums + i * W) + z);
+            y[i] = z;
+            if (!l.filtered) continue;
+            F *average = average_.get() + g * LB + i * W;
+            V carried = L::load(average);
+            y[i] = F(l.kappa_r) * z + F(1.0 - l.kappa_r) * carried;
+            L::store(average, F(l.kappa_r) * (carried - z));
+        }
+    }
+
+    void mlp_grads(int64_t g, int64_t t, const F *signal, F *grads, F *sums, F *memory) {
+        const auto zero = [](int, V(&acc)[NB]) {
+            for (int i = 0; i < NB; i++) acc[i] = V{};
+        };
+        const F *in = grads + out_ * LB;
+        int64_t row = out_ - hidden_;
+        for (int layer = int(l.matrices) - 1; layer > 0; layer--) {
+            const int K = int(l.dims[layer + 1]), M = int(l.dims[layer]);
+            row -= M;
+            const F *hidden = signal + (cell.hidden + row) * LB;
+            F *to = grads + (hidden_ + row) * LB;
+            product<L>(weight_[layer]->get() + g * K * M * NP, in, K, M, zero, [&](int m, V(&acc)[NB]) {
+                for (int i = 0; i < NB; i++)
+                    L::store(to + m * LB + i * W, F(2) * acc[i] * L::load(hidden + m * LB + i * W));
+            });
+            in = to;
+        }
+        const int K = int(l.dims[1]), P = int(l.dims[0]);
+        product<L>(weight_[0]->get() + g * K * P * NP, in, K, P, zero, [&](int m, V(&acc)[NB]) {
+            if (m < l.d_tree) {
+                for (int i = 0; i < NB; i++) L::store(grads + m * LB + i * W, acc[i]);
+                return;
+            }
+            const int64_t d = m - l.d_tree;
+            for (int i = 0; i < NB; i++) {
+                const int64_t at = d * LB + i * W;
+                V kept = acc[i] + L::load(memory + at);
+                L::store(memory + at, L::spread(keep_.get() + (g * l.d_m + d) * NP) * kept);
+                if (l.rate_grads) {
+                    F *keep = sums + (1 + l.d_m) * LB + at;
+                    L::store(keep, L::load(keep) + kept * memory_before(g, t, d, i));
+                }
+            }
+        });
+        if (l.traced) carry_traces(g, grads);
+    }
+
+    V memory_before(int64_t g, int64_t t, int64_t d, int i) const {
+        const int64_t at = d * LB + i * W;
+        if (t == 0) return L::load(memory_0_.get() + g * l.d_m * LB + at);
+        const F *signal = this->cell_at(g, t - 1);
+        return L::load(signal + l.d_tree * LB + at) +
+               L::spread(gain_.get() + (g * l.d_m + d) * NP) * L::load(signal + cell.tanh * LB + at);
+    }
+
+    void carry_traces(int64_t g, F *grads) {
+        F *carried = branch_.get() + g * l.d_tree * LB;
+        for (int64_t at = 0; at < l.d_tree * LB; at += W) {
+            V total = L::load(grads + at) + L::load(carried + at);
+            L::store(grads + at, total);
+            L::store(carried + at, F(l.kappa_b) * total);
+        }
+    }
+
+    // puts the gradients of a group's branch sums where the readers of every source find them
+    void share_branch_grads(int64_t g, const F *grads) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            F *to = branch_grads_.get() + (g * NP + p) * l.d_tree * COLS;
+            for (int64_t r = 0; r < l.d_tree; r++) {
+                C part[CV];
+                L::part(grads + r * LB, p, part);
+                for (int i = 0; i < CV; i++) L::store_columns(to + r * COLS + i * width, F(l.input_scale) * part[i]);
+            }
+        }
+    }
+
+    // what synapses read, with the steps of a chunk side by side
+    void widen(int64_t first, int64_t last, int thread) const {
+        for (int64_t i = this->share(sources, thread); i < this->share(sources, thread + 1); i++)
+            for (int64_t t = first; t < last; t++)
+                std::memcpy(wide_.get() + (i * chunk_ + t - first) * COLS, this->u_at(t) + i * COLS, COLS * sizeof(F));
+    }
+
+    void sum_weights(int64_t g, int64_t first, int64_t last) const {
+        const int steps = int(last - first);
+        const Rows<F> signal{this->cell_at(g, first), cell.count * LB};
+        const Rows<F> grads{grads_at(g, 0), rows_ * LB};
+        int64_t row = hidden_;
+        for (int i = 0; i < l.matrices; i++) {
+            const int M = int(l.dims[i + 1]), K = int(l.dims[i]);
+            const Rows<F> a{grads.data + (i + 1 == l.matrices ? out_ : row) * LB, grads.stride};
+            F *weight[NP], *bias[NP];
+            for (int p = 0; p < NP; p++) {
+                const int64_t n = g * NP + p;
+                weight[p] = this->real(n) ? static_cast<F *>(l.d_weight[i]) + n * M * K : nullptr;
+                bias[p] = this->real(n) ? static_cast<F *>(l.d_bias[i]) + n * M : nullptr;
+            }
+            if (i == 0) {
+                outer<L, false>(a, signal, steps, M, K, weight);
+            } else {
+                const Rows<F> hidden{signal.data + (cell.hidden + row - hidden_ - K) * LB, signal.stride};
+                outer<L, true>(a, hidden, steps, M, K, weight);
+            }
+            sum_rows_of(a, steps, M, bias);
+            row += M;
+        }
+        sum_synapses(g, grads, steps);
+    }
+
+    void sum_rows_of(Rows<F> a, int steps, int M, F *const (&out)[NP]) const {
+        for (int m = 0; m < M; m++) {
+            V sum{};
+            for (int t = 0; t < steps; t++)
+                for (int i = 0; i < NB; i++) sum += L::load(a.data + t * a.stride + m * LB + i * W);
+            F sums[NP];
+            L::sum_columns(sum, sums);
+            for (int p = 0; p < NP; p++)
+                if (out[p]) out[p][m] += sums[p];
+        }
+    }
+
+    void sum_synapses(int64_t g, Rows<F> grads, int steps) const {
+        const int length = steps * COLS, padded = (length + W - 1) / W * W;
+        Buffer<F> branch(padded);  // zero beyond length, where wide_ holds what an earlier chunk left
+        for (int64_t r = 0; r < l.d_tree; r++)
+            for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+                for (int t = 0; t < steps; t++) {
+                    C part[CV];
+                    L::part(grads.data + t * grads.stride + r * LB, p, part);
+                    std::memcpy(branch.get() + t * COLS, part, sizeof part);
+                }
+                const int64_t first = ((g * NP + p) * l.d_tree + r) * l.d_branch;
+                F *to = static_cast<F *>(l.d_synapse) + first;
+                int64_t s = 0;
+                for (; s + 4 <= l.d_branch; s += 4) sampled<4>(branch.get(), padded, l.source + first + s, to + s);
+                for (; s < l.d_branch; s++) sampled<1>(branch.get(), padded, l.source + first + s, to + s);
+            }
+    }
+
+    // gradients of N synapses: inner products of their branch's gradient with what they read
+    template <int N>
+    void sampled(const F *branch, int padded, const int32_t *source, F *to) const {
+        using Full = Lanes<F, 1, 1>;
+        const F *from[N];
+        for (int s = 0; s < N; s++) from[s] = wide_.get() + int64_t(source[s]) * chunk_ * COLS;
+        V acc[N] = {};
+        for (int at = 0; at < padded; at += W) {
+            V grad = L::load(branch + at);
+            for (int s = 0; s < N; s++) acc[s] += grad * L::load(from[s] + at);
+        }
+        for (int s = 0; s < N; s++) {
+            F sum[1];
+            Full::sum_columns(acc[s], sum);
+            to[s] += F(l.input_scale) * sum[0];
+        }
+    }
+};

@@ -1,0 +1,236 @@
+// The layer forward in time.
+#pragma once
+#include <memory>
+
+#include "pass.h"
+
+template <class L>
+class Forward : Pass<L> {
+    using Base = Pass<L>;
+    using typename Base::C;
+    using typename Base::F;
+    using typename Base::V;
+    using Base::l, Base::b0, Base::cols, Base::groups, Base::threads, Base::sources, Base::cell, Base::meeting;
+    using Base::NP, Base::NB, Base::LB, Base::W, Base::COLS, Base::CV;
+
+public:
+    Forward(const Layer &layer, int64_t first, int64_t columns, F *trace)
+        : Base(layer, first, columns, trace), keep_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
+          readout_(groups * l.d_m * NP), out_bias_(groups * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
+          branch_(l.traced ? groups * l.d_tree * LB : 0), magnitude_(groups * LB) {
+        for (int i = 0; i < l.matrices; i++) {
+            weight_.emplace_back(new Buffer<F>(groups * l.dims[i] * l.dims[i + 1] * NP));
+            bias_.emplace_back(new Buffer<F>(groups * l.dims[i + 1] * NP));
+            widest_ = widest_ > l.dims[i + 1] ? widest_ : l.dims[i + 1];
+        }
+    }
+
+    void run() {
+        prepare();
+        in_team(threads, [this](int thread) { run_thread(thread); });
+        finish();
+    }
+
+private:
+    Buffer<F> keep_, gain_, readout_, out_bias_;  // packed weights
+    std::vector<std::unique_ptr<Buffer<F>>> weight_, bias_;
+    Buffer<F> memory_, average_, branch_, magnitude_;  // state and sums, rows of every group
+    int64_t widest_ = 1;
+
+    void prepare() {
+        for (int i = 0; i < l.matrices; i++) {
+            this->pack_transposed(l.weight[i], l.dims[i + 1], l.dims[i], weight_[i]->get());
+            this->pack(l.bias[i], l.dims[i + 1], bias_[i]->get());
+        }
+        this->pack(l.keep, l.d_m, keep_.get());
+        this->pack(l.gain, l.d_m, gain_.get());
+        this->pack(l.readout, l.d_m, readout_.get());
+        this->pack(l.out_bias, 1, out_bias_.get());
+        this->load_rows(l.memory_0, l.d_m, memory_.get());
+        if (l.filtered) this->load_rows(l.average_0, 1, average_.get());
+        if (l.traced) this->load_rows(l.branch_0, l.d_tree, branch_.get());
+    }
+
+    void finish() {
+        this->store_rows(memory_.get(), l.d_m, l.memory_T);
+        if (l.filtered) this->store_rows(average_.get(), 1, l.average_T);
+        if (l.traced) this->store_rows(branch_.get(), l.d_tree, l.branch_T);
+        F *magnitude = static_cast<F *>(l.magnitude);
+        for (int64_t n = 0; n < l.n; n++)
+            for (int64_t b = 0; b < cols; b++)
+                magnitude[n * l.batch + b0 + b] = magnitude_.get()[n / NP * LB + b * NP + n % NP];
+    }
+
+    void run_thread(int thread) {
+        for (int64_t t = this->share(l.steps, thread); t < this->share(l.steps, thread + 1); t++) read_input(t);
+        if (thread == 0 && l.recurrent) read_activity();
+        meeting.wait();
+        Buffer<F> scratch(2 * widest_ * LB);
+        for (int64_t t = 0; t < l.steps; t++) {
+            for (int64_t g = this->share(groups, thread); g < this->share(groups, thread + 1); g++)
+                step(g, t, scratch.get(), scratch.get() + widest_ * LB);
+            meeting.wait();
+        }
+    }
+
+    void read_input(int64_t t) const {
+        F *row = this->u_at(t);
+        const F *x = static_cast<const F *>(l.x), *mask = static_cast<const F *>(l.input_mask);
+        if (l.input_kind == 0) {
+            std::memset(row, 0, l.n_in * COLS * sizeof(F));
+            const int64_t *ids = static_cast<const int64_t *>(l.x);
+            for (int64_t b = 0; b < cols; b++) {
+                int64_t id = ids[(b0 + b) * l.steps + t];
+                row[id * COLS + b] = F(l.embedding_scale) * (mask ? mask[(b0 + b) * l.n_in + id] : F(1));
+            }
+            return;
+        }
+        if (cols < COLS) std::memset(row, 0, l.n_in * COLS * sizeof(F));
+        for (int64_t i = 0; i < l.n_in; i++)
+            for (int64_t b = 0; b < cols; b++)
+                row[i * COLS + b] = l.input_kind == 1 ? x[((b0 + b) * l.steps + t) * l.n_in + i]
+                                                      : x[(t * l.n_in + i) * l.batch + b0 + b];
+    }
+
+    void read_activity() const {
+        const F *start = static_cast<const F *>(l.activity_0);
+        F *row = this->u_at(0) + l.n_in * COLS;
+        std::memset(row, 0, l.n * COLS * sizeof(F));
+        for (int64_t b = 0; b < cols; b++)
+            for (int64_t n = 0; n < l.n; n++) row[n * COLS + b] = start[(b0 + b) * l.n + n] * mask_at(b, n);
+    }
+
+    F mask_at(int64_t b, int64_t n) const {
+        return l.recurrent_mask ? static_cast<const F *>(l.recurrent_mask)[(b0 + b) * l.n + n] : F(1);
+    }
+
+    void step(int64_t g, int64_t t, F *even, F *odd) {
+        F *signal = this->cell_at(g, t);
+        gather(g, t, signal);
+        F *memory = memory_.get() + g * l.d_m * LB;
+        for (int d = 0; d < l.d_m; d++)
+            for (int i = 0; i < LB; i += W)
+                L::store(signal + (l.d_tree + d) * LB + i,
+                         L::spread(keep_.get() + (g * l.d_m + d) * NP) * L::load(memory + d * LB + i));
+        const F *in = signal;
+        F *hidden = signal + cell.hidden * LB;
+        for (int layer = 0; layer + 1 < l.matrices; layer++) {
+            int K = int(l.dims[layer]), M = int(l.dims[layer + 1]);
+            F *squared = layer % 2 ? odd : even;
+            product<L>(weight_[layer]->get() + g * K * M * NP, in, K, M, bias_of(layer, g, M),
+                       [&](int m, V(&acc)[NB]) {
+                           for (int i = 0; i < NB; i++) {
+                               V h = L::positive(acc[i]);
+                               L::store(hidden + m * LB + i * W, h);
+                               L::store(squared + m * LB + i * W, h * h);
+                           }
+                       });
+            in = squared;
+            hidden += M * LB;
+        }
+        int last = int(l.matrices) - 1, K = int(l.dims[last]);
+        F *out = last % 2 ? odd : even;
+        product<L>(weight_[last]->get() + g * K * l.d_m * NP, in, K, int(l.d_m), bias_of(last, g, l.d_m),
+                   [&](int m, V(&acc)[NB]) {
+                       for (int i = 0; i < NB; i++) L::store(out + m * LB + i * W, acc[i]);
+                   });
+        update(g, t, signal, out);
+    }
+
+    auto bias_of(int layer, int64_t g, int64_t M) const {
+        const F *bias = bias_[layer]->get() + g * M * NP;
+        return [bias](int m, V(&acc)[NB]) {
+            for (int i = 0; i < NB; i++) acc[i] = L::spread(bias + m * NP);
+        };
+    }
+
+    // branch sums of a group, from what its synapses read
+    void gather(int64_t g, int64_t t, F *signal) {
+        const F *from = this->u_at(t);
+        int64_t r = 0;
+        for (; r + 4 <= l.d_tree; r += 4) gather_branches<4>(g, r, from, signal);
+        for (; r < l.d_tree; r++) gather_branches<1>(g, r, from, signal);
+        if (!l.traced) return;
+        F *trace = branch_.get() + g * l.d_tree * LB;
+        for (int64_t at = 0; at < l.d_tree * LB; at += W) {
+            V now = L::load(signal + at) + F(l.kappa_b) * L::load(trace + at);
+            L::store(signal + at, now);
+            L::store(trace + at, now);
+        }
+    }
+
+    // several branches at once, so that their additions need not wait for each other
+    template <int RT>
+    void gather_branches(int64_t g, int64_t r, const F *from, F *signal) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        const int64_t S = l.d_branch;
+        C sums[RT][NP][CV] = {};
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            const int64_t first = ((g * NP + p) * l.d_tree + r) * S;
+            const F *weights = static_cast<const F *>(l.synapse) + first;
+            const int32_t *source = l.source + first;
+            C acc[RT][CV] = {};
+            for (int64_t s = 0; s < S; s++)
+                for (int j = 0; j < RT; j++) {
+                    const F *row = from + int64_t(source[j * S + s]) * COLS;
+                    for (int i = 0; i < CV; i++) acc[j][i] += weights[j * S + s] * L::load_columns(row + i * width);
+                }
+            for (int j = 0; j < RT; j++)
+                for (int i = 0; i < CV; i++) sums[j][p][i] = F(l.input_scale) * acc[j][i];
+        }
+        for (int j = 0; j < RT; j++) L::join(sums[j], signal + (r + j) * LB);
+    }
+
+    // memory, output and activity of a group, from its MLPs' outputs
+    void update(int64_t g, int64_t t, F *signal, const F *out) {
+        V y[NB] = {};
+        for (int d = 0; d < l.d_m; d++)
+            for (int i = 0; i < NB; i++) {
+                const int64_t at = d * LB + i * W, packed = (g * l.d_m + d) * NP;
+                V o = L::load(out + at), *sum = reinterpret_cast<V *>(magnitude_.get() + g * LB + i * W);
+                *sum += L::magnitude(o);
+                V tanh = L::tanh(F(l.tanh_slope) * o);
+                L::store(signal + cell.tanh * LB + at, tanh);
+                V m = L::load(signal + l.d_tree * LB + at) + L::spread(gain_.get() + packed) * tanh;
+                L::store(memory_.get() + g * l.d_m * LB + at, m);
+                y[i] += L::spread(readout_.get() + packed) * m;
+            }
+        if (l.mlp_out) keep_mlp_out(g, t, out);
+        alignas(64) F row[LB];
+        for (int i = 0; i < NB; i++) {
+            V z = y[i];
+            if (l.filtered) {
+                V *average = reinterpret_cast<V *>(average_.get() + g * LB + i * W);
+                V gap = y[i] - *average;
+                *average += F(1.0 - l.kappa_r) * gap;
+                z = F(l.kappa_r) * gap;
+            }
+            z += L::spread(out_bias_.get() + g * NP);
+            L::store(row + i * W, l.rectified ? L::positive(z) : z);
+        }
+        emit(g, t, row);
+    }
+
+    void emit(int64_t g, int64_t t, const F *row) const {
+        for (int p = 0; p < NP && this->real(g * NP + p); p++) {
+            const int64_t n = g * NP + p;
+            C columns[CV];
+            L::part(row, p, columns);
+            this->store_part(columns, static_cast<F *>(l.activity) + (t * l.n + n) * l.batch);
+            if (!l.recurrent) continue;
+            F *next = this->u_at(t + 1) + (l.n_in + n) * COLS;
+            constexpr int width = sizeof(C) / sizeof(F);
+            for (int i = 0; i < CV; i++) L::store_columns(next + i * width, columns[i]);
+            if (l.recurrent_mask)
+                for (int64_t b = 0; b < cols; b++) next[b] *= mask_at(b, n);
+        }
+    }
+
+    void keep_mlp_out(int64_t g, int64_t t, const F *out) const {
+        F *to = static_cast<F *>(l.mlp_out);
+        for (int p = 0; p < NP && this->real(g * NP + p); p++)
+            for (int64_t b = 0; b < cols; b++)
+                for (int d = 0; d < l.d_m; d++)
+                    to[(((b0 + b) * l.steps + t) * l.n + g * NP + p) * l.d_m + d] = out[d * LB + b * NP + p];
+    }
+};

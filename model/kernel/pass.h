@@ -1,0 +1,147 @@
+// What forward and backward share: the block of batch columns they work on, packed weights, threads in step.
+#pragma once
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "lanes.h"
+#include "layer.h"
+#include "products.h"
+
+// Lets threads meet; each waits in a loop, for steps last microseconds.
+class Meeting {
+public:
+    explicit Meeting(int threads) : threads_(threads) {}
+    void wait() {
+        if (threads_ == 1) return;
+        int round = round_.load(std::memory_order_acquire);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads_) {
+            arrived_.store(0, std::memory_order_relaxed);
+            round_.fetch_add(1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++)
+            if (spins > 2000) std::this_thread::yield();
+    }
+
+private:
+    const int threads_;
+    std::atomic<int> arrived_{0}, round_{0};
+};
+
+// Row numbers within the cell of one group and step.
+struct CellRows {
+    int64_t signal = 0;  // P rows [b_t ; keep m_(t-1)], what the MLP reads
+    int64_t hidden;      // rectified hidden units of every hidden layer
+    int64_t tanh;        // D rows
+    int64_t count;       // odd, so that a row of consecutive steps does not fall on one cache set
+
+    explicit CellRows(const Layer &l) {
+        hidden = l.dims[0];
+        tanh = hidden;
+        for (int i = 1; i < l.matrices; i++) tanh += l.dims[i];
+        count = (tanh + l.d_m) | 1;
+    }
+};
+
+template <class L>
+class Pass {
+public:
+    using F = typename L::F;
+    using V = typename L::V;
+    using C = typename L::C;
+    static constexpr int NP = L::NP, NB = L::NB, LB = L::LB, W = L::W, COLS = L::COLS, CV = L::CV;
+
+    // Works on the columns first .. first + columns - 1 of the batch.
+    Pass(const Layer &layer, int64_t first, int64_t columns, F *trace)
+        : l(layer), b0(first), cols(columns), groups((layer.n + NP - 1) / NP), threads(int(layer.threads)),
+          sources(source_rows(layer)), cell(layer), meeting(threads), u(trace), cells(trace + u_size(layer)) {}
+
+    static int64_t trace_size(const Layer &l) {
+        int64_t groups = (l.n + NP - 1) / NP;
+        return u_size(l) + groups * (l.stored ? l.steps : 1) * CellRows(l).count * LB;
+    }
+
+protected:
+    const Layer &l;
+    const int64_t b0, cols, groups;
+    const int threads;
+    const int64_t sources;  // rows a synapse can read
+    const CellRows cell;
+    Meeting meeting;
+    F *const u;      // [T + 1, sources, COLS], what synapses read
+    F *const cells;  // [G, T or 1, cell.count, LB]
+
+    static int64_t source_rows(const Layer &l) { return l.n_in + (l.recurrent ? l.n : 0); }
+    static int64_t u_size(const Layer &l) { return ((l.steps + 1) * source_rows(l) * COLS + W - 1) / W * W; }
+
+    F *u_at(int64_t t) const { return u + t * sources * COLS; }
+    F *cell_at(int64_t g, int64_t t) const {
+        return cells + (l.stored ? g * l.steps + t : g) * cell.count * LB;
+    }
+    bool real(int64_t n) const { return n < l.n; }
+
+    // this thread's share of `count` things
+    int64_t share(int64_t count, int thread) const { return count * thread / threads; }
+
+    // [N, X] to [G, X, NP], zeros for padding
+    void pack(const void *from, int64_t x_count, F *to, F factor = 1) const {
+        const F *source = static_cast<const F *>(from);
+        for (int64_t n = 0; n < l.n; n++)
+            for (int64_t x = 0; x < x_count; x++)
+                to[(n / NP * x_count + x) * NP + n % NP] = factor * source[n * x_count + x];
+    }
+
+    // [N, out, in] to [G, in, out, NP]
+    void pack_transposed(const void *from, int64_t out, int64_t in, F *to) const {
+        const F *source = static_cast<const F *>(from);
+        for (int64_t n = 0; n < l.n; n++)
+            for (int64_t m = 0; m < out; m++)
+                for (int64_t k = 0; k < in; k++)
+                    to[((n / NP * in + k) * out + m) * NP + n % NP] = source[(n * out + m) * in + k];
+    }
+
+    // [B, N, X] to rows [G, X, LB] and back; a null source leaves zeros
+    void load_rows(const void *from, int64_t x_count, F *to) const {
+        const F *source = static_cast<const F *>(from);
+        if (!source) return;
+        for (int64_t b = 0; b < cols; b++)
+            for (int64_t n = 0; n < l.n; n++)
+                for (int64_t x = 0; x < x_count; x++)
+                    to[(n / NP * x_count + x) * LB + b * NP + n % NP] = source[((b0 + b) * l.n + n) * x_count + x];
+    }
+    void store_rows(const F *from, int64_t x_count, void *to) const {
+        F *target = static_cast<F *>(to);
+        for (int64_t b = 0; b < cols; b++)
+            for (int64_t n = 0; n < l.n; n++)
+                for (int64_t x = 0; x < x_count; x++)
+                    target[((b0 + b) * l.n + n) * x_count + x] = from[(n / NP * x_count + x) * LB + b * NP + n % NP];
+    }
+
+    // columns of one neuron from or to an array [..., B] at p, which points to its first batch column
+    void load_part(const F *p, C (&to)[CV]) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        if (cols == COLS) {
+            for (int i = 0; i < CV; i++) to[i] = L::load_columns(p + b0 + i * width);
+            return;
+        }
+        for (int i = 0; i < COLS; i++) to[i / width][i % width] = i < cols ? p[b0 + i] : F(0);
+    }
+    void store_part(const C (&from)[CV], F *p) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        if (cols == COLS) {
+            for (int i = 0; i < CV; i++) L::store_columns(p + b0 + i * width, from[i]);
+            return;
+        }
+        for (int i = 0; i < cols; i++) p[b0 + i] = from[i / width][i % width];
+    }
+};
+
+// Runs `work(thread)` on every thread of the team, the caller being thread 0.
+template <class Work>
+void in_team(int threads, Work work) {
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; thread++) others.emplace_back(work, thread);
+    work(0);
+    for (auto &other : others) other.join();
+}

@@ -1,0 +1,108 @@
+// The small dense products of a group of neurons, blocked so that a tile of results stays in registers.
+#pragma once
+#include "lanes.h"
+
+// out[m] = sum over k of w[k][m] in[k], w as [K][M][NP]. Calls done(m, vectors) for every row m of the result.
+template <class L, int MT, class Start, class Done>
+static inline __attribute__((always_inline)) void product_tile(const typename L::F *w, const typename L::F *in, int K,
+                                                               int M, int m0, Start &start, Done &done) {
+    typename L::V acc[MT][L::NB];
+    for (int m = 0; m < MT; m++) start(m0 + m, acc[m]);
+    w += int64_t(m0) * L::NP;
+    for (int k = 0; k < K; k++, w += int64_t(M) * L::NP, in += L::LB) {
+        typename L::V x[L::NB];
+        for (int i = 0; i < L::NB; i++) x[i] = L::load(in + i * L::W);
+        for (int m = 0; m < MT; m++) {
+            typename L::V weight = L::spread(w + m * L::NP);
+            for (int i = 0; i < L::NB; i++) acc[m][i] += weight * x[i];
+        }
+    }
+    for (int m = 0; m < MT; m++) done(m0 + m, acc[m]);
+}
+
+// Splits the rows of the result evenly into tiles; `start(m, vectors)` sets what the sums begin with.
+template <class L, class Start, class Done>
+static inline __attribute__((always_inline)) void product(const typename L::F *w, const typename L::F *in, int K, int M,
+                                                          Start start, Done done) {
+    constexpr int kMost = L::NB == 1 ? 16 : 8;
+    int tiles = (M + kMost - 1) / kMost, m = 0;
+    for (int tile = 0; tile < tiles; tile++) {
+        int rows = (M - m + tiles - tile - 1) / (tiles - tile);
+        switch (rows) {
+#define TILE(MT) \
+    case MT: if constexpr (MT <= kMost) product_tile<L, MT>(w, in, K, M, m, start, done); break;
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6) TILE(7) TILE(8)
+            TILE(9) TILE(10) TILE(11) TILE(12) TILE(13) TILE(14) TILE(15) TILE(16)
+#undef TILE
+        }
+        m += rows;
+    }
+}
+
+// Rows of a group over time: row i of step t begins at data + t * stride + i * LB.
+template <class F>
+struct Rows {
+    const F *data;
+    int64_t stride;
+};
+
+template <class L, int MT, int KT, bool SQUARED>
+static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int steps, typename L::F *const (&out)[L::NP],
+                              int64_t ld) {
+    typename L::V acc[MT][KT] = {};
+    for (int t = 0; t < steps; t++) {
+        const typename L::F *pa = a.data + t * a.stride, *pb = b.data + t * b.stride;
+        for (int i = 0; i < L::NB; i++) {
+            typename L::V va[MT];
+            for (int m = 0; m < MT; m++) va[m] = L::load(pa + m * L::LB + i * L::W);
+            for (int k = 0; k < KT; k++) {
+                typename L::V vb = L::load(pb + k * L::LB + i * L::W);
+                if (SQUARED) vb = vb * vb;
+                for (int m = 0; m < MT; m++) acc[m][k] += va[m] * vb;
+            }
+        }
+    }
+    for (int m = 0; m < MT; m++)
+        for (int k = 0; k < KT; k++) {
+            typename L::F sums[L::NP];
+            L::sum_columns(acc[m][k], sums);
+            for (int p = 0; p < L::NP; p++)
+                if (out[p]) out[p][m * ld + k] += sums[p];
+        }
+}
+
+template <class L, int MT, bool SQUARED>
+static inline void outer_rows(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int K,
+                              typename L::F *const (&out)[L::NP], int64_t ld) {
+    constexpr int kMost = 6;
+    int tiles = (K + kMost - 1) / kMost, k = 0;
+    for (int tile = 0; tile < tiles; tile++) {
+        int columns = (K - k + tiles - tile - 1) / (tiles - tile);
+        Rows<typename L::F> shifted{b.data + k * L::LB, b.stride};
+        typename L::F *part[L::NP];
+        for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + k : nullptr;
+        switch (columns) {
+#define TILE(KT) case KT: outer_tile<L, MT, KT, SQUARED>(a, shifted, steps, part, ld); break;
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+#undef TILE
+        }
+        k += columns;
+    }
+}
+
+// out[p][m][k] += sum over steps and columns of a[m] b[k] (or b[k] squared); out[p] is null for a neuron that is padding.
+template <class L, bool SQUARED>
+static inline void outer(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int K,
+                         typename L::F *const (&out)[L::NP]) {
+    for (int m = 0; m < M; m += 4) {
+        Rows<typename L::F> shifted{a.data + m * L::LB, a.stride};
+        typename L::F *part[L::NP];
+        for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + int64_t(m) * K : nullptr;
+        switch (M - m) {
+            case 1: outer_rows<L, 1, SQUARED>(shifted, b, steps, K, part, K); break;
+            case 2: outer_rows<L, 2, SQUARED>(shifted, b, steps, K, part, K); break;
+            case 3: outer_rows<L, 3, SQUARED>(shifted, b, steps, K, part, K); break;
+            default: outer_rows<L, 4, SQUARED>(shifted, b, steps, K, part, K); break;
+        }
+    }
+}

@@ -1,0 +1,173 @@
+"""The recurrent layer over a whole sequence as one autograd function, in plain torch operations.
+
+Batch comes last in every tensor here, so that a neuron's small matrix products and its gathers read whole rows. The
+loops hold only what depends on the neighbouring step; weight gradients are made afterwards, many steps in one product.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from model.layer import TANH_SCALE, TANH_SLOPE
+from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_chunk
+from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
+
+
+class Carried(NamedTuple):
+    """State of the layer between two steps, batch last."""
+
+    activity_NB: Tensor
+    memory_NDB: Tensor
+    average_NB: Tensor
+    """[0, B] without high-pass"""
+    branch_NRB: Tensor
+    """[N, 0, B] without branch traces"""
+
+
+class Recurrence(torch.autograd.Function):
+    """A recurrent layer of ELM neurons, T steps at once; differentiable once, not with respect to its input."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        plan: RecurrencePlan,
+        table_TXB: Tensor,
+        drop_NB: Tensor | None,
+        keep_mlp_out: bool,
+        *tensors: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        """Run the layer.
+
+        Args:
+            ctx: torch's context.
+            plan: layout, wiring and decays.
+            table_TXB: T + 1 tables with their ones and input rows; taken over, everything else is filled in here.
+            drop_NB: dropout mask on the layer's own previous activity, or None.
+            keep_mlp_out: whether to return the MLPs' outputs of every step.
+            tensors: the fields of `Carried` before the first step, then those of `Weights` with `mlp` spread out.
+
+        Returns:
+            Activity [T, N, B]; memory, average and branch traces after the last step; sum over time and memory of
+            abs(o) [N, B]; o [T, N, D, B] or None.
+        """
+        weights = Weights.of(tensors[4:])
+        trains = any(ctx.needs_input_grad)
+        trace = _allocate(plan, table_TXB, drop_NB, weights, trains)
+        loop = _ForwardLoop(plan, trace, Carried(*tensors[:4]), weights, keep_mlp_out)
+        final = loop.run()
+        ctx.plan = plan
+        ctx.set_materialize_grads(False)
+        if trains:
+            ctx.save_for_backward(*trace[:5], *trace.hidden_TNHB, *tensors[4:])
+        mlp_out_TNDB = loop.mlp_out() if keep_mlp_out else None
+        if mlp_out_TNDB is not None:
+            ctx.mark_non_differentiable(mlp_out_TNDB)
+        return trace.activity_TNB, *final[1:], loop.magnitude_NB, mlp_out_TNDB
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Differentiate the layer; gradients come in the order of forward's arguments."""
+        saved = ctx.saved_tensors
+        layers = (len(saved) - 12) // 3
+        trace = Trace(saved[0], saved[1], saved[2], saved[3], saved[4], tuple(saved[5 : 5 + layers]))
+        weights = Weights.of(saved[5 + layers :])
+        needs_rates = any(ctx.needs_input_grad[9:11])
+        return None, None, None, None, *differentiate(ctx.plan, trace, weights, OutputGrads(*grads[:5]), needs_rates)
+
+
+run_recurrence: Callable[..., tuple[Any, ...]] = Recurrence.apply
+"""`Recurrence` as a function of forward's arguments without ctx"""
+
+
+def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, weights: Weights, trains: bool) -> Trace:
+    """Make room for what the backward pass needs; without one, for a single step."""
+    steps, batch = table_TXB.shape[0] - 1, table_TXB.shape[2]
+    stored = steps if trains else 1
+    traced = plan.d_tree if plan.kappa_b is not None else 0
+    return Trace(
+        table_TXB=table_TXB,
+        drop_NB=drop_NB,
+        activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
+        branch_TNRB=table_TXB.new_empty(stored, plan.n, traced, batch),
+        tanh_TNDB=table_TXB.new_empty(stored, plan.n, plan.d_m, batch),
+        hidden_TNHB=tuple(table_TXB.new_empty(stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
+    )
+
+
+class _ForwardLoop:
+    """The loop over time: fills a trace, step by step."""
+
+    def __init__(
+        self, plan: RecurrencePlan, trace: Trace, start: Carried, weights: Weights, keep_mlp_out: bool
+    ) -> None:
+        self.plan, self.trace, self.branch_NRB = plan, trace, start.branch_NRB
+        self.steps, self.n, self.batch = trace.activity_TNB.shape
+        table_TXB = trace.table_TXB
+        self.activity_t = table_TXB[:, plan.activity_row : plan.memory_row].unbind(0)
+        memory_TNDB = table_TXB[:, plan.memory_row : plan.average_row].view(-1, self.n, plan.d_m, self.batch)
+        self.memory_t = memory_TNDB.unbind(0)
+        self.average_t = table_TXB[:, plan.average_row :].unbind(0)
+        self._set_activity(0, start.activity_NB)
+        self.memory_t[0].copy_(start.memory_NDB)
+        self.average_t[0].copy_(start.average_NB)
+        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
+        self.emit = plan.emit.forward.ordered(emit_weights(weights.readout_ND, weights.bias_N, plan.kappa_r))
+        layers = [
+            (weight, bias.unsqueeze(-1)) for weight, bias in zip(weights.mlp[::2], weights.mlp[1::2], strict=True)
+        ]
+        self.hidden_layers = list(zip(layers[:-1], trace.hidden_TNHB, strict=True))
+        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
+        self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
+        self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
+        self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
+        kept = self.steps if keep_mlp_out else steps_per_chunk(self.batch)
+        self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)
+        self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
+
+    def run(self) -> Carried:
+        """Take every step and return the state after the last."""
+        kept = self.scaled_out_TNDB.shape[0]
+        for t in range(self.steps):
+            self._step(t)
+            if t + 1 == self.steps or (t + 1) % kept == 0:
+                block_TNDB = self.scaled_out_TNDB[: t % kept + 1]
+                self.magnitude_NB += block_TNDB.abs().sum((0, 2)) / (2.0 * TANH_SLOPE)
+        return Carried(
+            self.trace.activity_TNB[-1], self.memory_t[-1].clone(), self.average_t[-1].clone(), self.branch_NRB.clone()
+        )
+
+    def mlp_out(self) -> Tensor:
+        """Return the MLPs' outputs of all steps [T, N, D, B], where they were kept."""
+        return self.scaled_out_TNDB / (2.0 * TANH_SLOPE)
+
+    def _step(self, t: int) -> None:
+        plan, trace, n, d_tree = self.plan, self.trace, self.n, self.plan.d_tree
+        slot, table_TXB = t % trace.tanh_TNDB.shape[0], trace.table_TXB
+        signal_NPB = plan.drive.forward.apply(table_TXB[t], self.drive).view(n, -1, self.batch)
+        kept_NDB = signal_NPB[:, d_tree:]
+        if plan.kappa_b is not None:
+            signal_NPB[:, :d_tree].add_(self.branch_NRB, alpha=plan.kappa_b)
+            self.branch_NRB = trace.branch_TNRB[slot].copy_(signal_NPB[:, :d_tree])
+        for (weight, bias), hidden_TNHB in self.hidden_layers:
+            hidden_NHB = torch.baddbmm(bias, weight, signal_NPB, out=hidden_TNHB[slot]).relu_()
+            signal_NPB = hidden_NHB * hidden_NHB
+        out_NDB = self.scaled_out_TNDB[t % self.scaled_out_TNDB.shape[0]]
+        torch.baddbmm(self.last_bias, self.last_weight, signal_NPB, out=out_NDB)
+        tanh_NDB = torch.lerp(self.low, self.high, torch.sigmoid(out_NDB), out=trace.tanh_TNDB[slot])
+        torch.addcmul(kept_NDB, self.gain_ND1, tanh_NDB, out=self.memory_t[t + 1])
+        emitted_XB = plan.emit.forward.apply(table_TXB[t : t + 2].view(-1, self.batch), self.emit)
+        activity_NB = torch.clamp(emitted_XB[:n], min=0.0, out=trace.activity_TNB[t])
+        self._set_activity(t + 1, activity_NB)
+        if plan.kappa_r is not None:
+            self.average_t[t + 1].copy_(emitted_XB[n:])
+
+    def _set_activity(self, t: int, activity_NB: Tensor) -> None:
+        """Let the synapses of step t read this activity."""
+        if self.trace.drop_NB is None:
+            self.activity_t[t].copy_(activity_NB)
+        else:
+            torch.mul(activity_NB, self.trace.drop_NB, out=self.activity_t[t])

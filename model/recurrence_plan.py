@@ -1,0 +1,147 @@
+"""Row layout and sparse structure of the linear part of a recurrent layer's time step."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.config import ElmConfig
+from model.sparse_map import SparseMap, sparse_map
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrencePlan:
+    """What of a recurrent layer stays the same from call to call; `n` counts the neurons of all stacked networks.
+
+    Everything the linear part of step t reads stands in one table of rows, [one | x_t | a_(t-1) | m_(t-1) | r_(t-1)],
+    with the batch as columns: a constant one, the input channels, the activity, the memory and the running average.
+    """
+
+    n: int
+    """neurons"""
+    d_m: int
+    """memory units per neuron"""
+    d_tree: int
+    """branches per neuron"""
+    channels: int
+    """input channels of all stacked networks"""
+    kappa_r: float | None
+    """decay of the running average that high-passes the output; None without one"""
+    kappa_b: float | None
+    """decay of the branch traces; None without them"""
+    synapse_source: Tensor
+    """table rows that the synapses read, [n * R, S]"""
+    drive: SparseMap
+    """what the MLPs read, [b_t ; kappa_m m_(t-1)] of every neuron; gradients for [a ; m]"""
+    emit: SparseMap
+    """from the tables of two consecutive steps, outputs z_t and averages r_t; gradients for [m_t ; r_(t-1)]"""
+
+    @property
+    def activity_row(self) -> int:
+        """First row of the activity."""
+        return 1 + self.channels
+
+    @property
+    def memory_row(self) -> int:
+        """First row of the memory."""
+        return self.activity_row + self.n
+
+    @property
+    def average_row(self) -> int:
+        """First row of the running averages."""
+        return self.memory_row + self.n * self.d_m
+
+    @property
+    def rows(self) -> int:
+        """Rows of a table."""
+        return self.average_row + (self.n if self.kappa_r is not None else 0)
+
+
+def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan:
+    """Lay out the tables of K stacked layers of one shape.
+
+    Args:
+        connectome_KNC: what every synapse reads: a channel below n_in, a neuron of the same network from there on.
+        config: the layers' common configuration.
+    """
+    networks, neurons, _ = connectome_KNC.shape
+    n, channels = networks * neurons, networks * config.n_in
+    network_K11 = torch.arange(networks, device=connectome_KNC.device).view(-1, 1, 1)
+    source_KNC = torch.where(
+        connectome_KNC < config.n_in,
+        1 + network_K11 * config.n_in + connectome_KNC,
+        1 + channels + network_K11 * neurons + connectome_KNC - config.n_in,
+    )
+    source_NC = source_KNC.view(n, -1)
+    return RecurrencePlan(
+        n=n,
+        d_m=config.d_m,
+        d_tree=config.d_tree,
+        channels=channels,
+        kappa_r=None if config.tau_r is None else math.exp(-1.0 / config.tau_r),
+        kappa_b=None if config.tau_b is None else math.exp(-1.0 / config.tau_b),
+        synapse_source=source_NC.reshape(n * config.d_tree, -1),
+        drive=_drive_map(source_NC, channels, config.d_m, config.d_tree),
+        emit=_emit_map(n, channels, config.d_m, config.tau_r is not None, connectome_KNC.device),
+    )
+
+
+def drive_weights(synapse_NC: Tensor, keep_ND: Tensor) -> Tensor:
+    """Weights of the entries of `RecurrencePlan.drive`."""
+    return torch.cat([synapse_NC, keep_ND], 1).flatten()
+
+
+def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> Tensor:
+    """Weights of the entries of `RecurrencePlan.emit`.
+
+    With r_t = kappa_r r_(t-1) + (1 - kappa_r) y_t, the high-passed y_t - r_t is kappa_r (y_t - r_(t-1)).
+    """
+    bias_N1 = bias_N.unsqueeze(1)
+    if kappa_r is None:
+        return torch.cat([bias_N1, readout_ND], 1).flatten()
+    kappa_N1 = torch.full_like(bias_N1, kappa_r)
+    return torch.cat([bias_N1, kappa_r * readout_ND, -kappa_N1, (1.0 - kappa_r) * readout_ND, kappa_N1], 1).flatten()
+
+
+def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int) -> SparseMap:
+    """Entries of each neuron: its synapses, then its memory units."""
+    n, device = source_NC.shape[0], source_NC.device
+    width = d_tree + d_m
+    first_N1 = width * torch.arange(n, device=device).unsqueeze(1)
+    branch_C = torch.arange(d_tree, device=device).repeat_interleave(source_NC.shape[1] // d_tree)
+    memory_D = torch.arange(d_m, device=device)
+    memory_ND = torch.arange(n * d_m, device=device).view(n, d_m)
+    activity_row = 1 + channels
+    synapse_grad_NC = torch.where(source_NC >= activity_row, source_NC - activity_row, -1)
+    return sparse_map(
+        out_row=torch.cat([first_N1 + branch_C, first_N1 + d_tree + memory_D], 1).flatten(),
+        in_row=torch.cat([source_NC, activity_row + n + memory_ND], 1).flatten(),
+        grad_row=torch.cat([synapse_grad_NC, n + memory_ND], 1).flatten(),
+        n_out=n * width,
+        n_grad=n + n * d_m,
+    )
+
+
+def _emit_map(n: int, channels: int, d_m: int, filtered: bool, device: torch.device) -> SparseMap:
+    """Entries of each neuron: bias, memory (and average) for its output; memory and average for its new average."""
+    neuron_N1 = torch.arange(n, device=device).unsqueeze(1)
+    memory_ND = torch.arange(n * d_m, device=device).view(n, d_m)
+    memory_row = 1 + channels + n
+    average_row = memory_row + n * d_m
+    second_table = average_row + (n if filtered else 0)
+    one_N1, average_N1 = torch.zeros_like(neuron_N1), average_row + neuron_N1
+    memory_now_ND = second_table + memory_row + memory_ND
+    no_grad_N1, average_grad_N1 = torch.full_like(neuron_N1, -1), n * d_m + neuron_N1
+    out_row, in_row, grad_row = [neuron_N1.expand(-1, 1 + d_m)], [one_N1, memory_now_ND], [no_grad_N1, memory_ND]
+    if filtered:
+        out_row += [neuron_N1, (n + neuron_N1).expand(-1, d_m + 1)]
+        in_row += [average_N1, memory_now_ND, average_N1]
+        grad_row += [average_grad_N1, memory_ND, average_grad_N1]
+    return sparse_map(
+        out_row=torch.cat(out_row, 1).flatten(),
+        in_row=torch.cat(in_row, 1).flatten(),
+        grad_row=torch.cat(grad_row, 1).flatten(),
+        n_out=2 * n if filtered else n,
+        n_grad=n * d_m + (n if filtered else 0),
+    )

@@ -1,0 +1,76 @@
+"""Work on a results directory that already holds rows: run some again, or take in another directory's."""
+
+from typing import Any
+
+from rich.console import Console
+
+from sweeper.errors import SweeperError
+from sweeper.launch import LaunchOptions, LaunchResult, run_trials
+from sweeper.plan import RUNNABLE, Plan, PlanRow
+from sweeper.schema import SCHEMAS
+from sweeper.status import stored_plans
+from sweeper.store import ResultsStore
+from sweeper.trial import spec_from_canonical
+
+
+def retry(condition: str, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+    """Run stored trials again.
+
+    Args:
+        condition: which, as a condition on the columns of the trials table in pandas syntax.
+        options: how to run; `results` is the directory.
+        console: where progress goes.
+        trainer: what a lane does with an assignment; the real training when None.
+
+    Raises:
+        SweeperError: the condition is not understood or no trial meets it.
+    """
+    store = ResultsStore.open(options.results)
+    rows = [_plan_row(row) for row in _select(store, condition)]
+    trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
+    trials |= {row.trial_id: row for row in rows}
+    plan = Plan(name="retry", rows=tuple(rows), trials=trials)
+    return run_trials(plan, rows, store, options, console, trainer=trainer)
+
+
+def merge(target: str, source: str) -> int:
+    """Copy rows and grids of one results directory into another.
+
+    Where both hold a trial, the higher attempt counts. A grid of the same name but another text is kept as
+    ``<name>-merged``.
+
+    Returns:
+        Number of trials that are new in `target`.
+
+    Raises:
+        SweeperError: one of them is no results directory, or of another schema version.
+    """
+    theirs, ours = ResultsStore.open(source), ResultsStore.create(target)
+    before = len(ours.statuses())
+    for table in SCHEMAS:
+        ours.adopt(table, theirs.read(table))
+    known = ours.grids()
+    for name, text in theirs.grids().items():
+        ours.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
+    return len(ours.statuses()) - before
+
+
+def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:
+    frame = store.read("trials").to_pandas()
+    try:
+        chosen = frame.query(condition, engine="python")
+    except Exception as error:  # pandas raises whatever its parser or an operator meets: all of it is a bad condition
+        raise SweeperError(
+            f"--where {condition!r}: {' '.join(str(error).split())}. Columns: {', '.join(frame.columns)}"
+        ) from error
+    if chosen.empty:
+        raise SweeperError(f"--where {condition!r}: none of {len(frame)} stored trials meets it")
+    rows: list[dict[str, Any]] = chosen[["spec", "budget"]].to_dict("records")
+    return rows
+
+
+def _plan_row(row: dict[str, Any]) -> PlanRow:
+    budget = None if row["budget"] != row["budget"] else int(row["budget"])  # pandas holds a null as NaN
+    return PlanRow(
+        state=RUNNABLE, reason=None, budget=budget, axes={}, spec=spec_from_canonical(row["spec"]), counts=None
+    )

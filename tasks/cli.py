@@ -1,0 +1,108 @@
+"""`sweeper data`: list, describe, fetch and verify the data sets."""
+
+from pathlib import Path
+
+import click
+
+from tasks.errors import DataError
+from tasks.registry import DATA_SETS, DataSet, data_set
+
+_DIRECTORY = click.option(
+    "--data-dir", help="Data directory; default $ELM_DATA_DIR, else the user's cache directory.", metavar="DIR"
+)
+
+
+@click.group()
+def data() -> None:
+    """List, describe, fetch and verify data sets."""
+
+
+@data.command(name="list")
+@_DIRECTORY
+def list_command(data_dir: str | None) -> None:
+    """List the data sets and which of them are ready for use."""
+    width = max(map(len, DATA_SETS))
+    for entry in DATA_SETS.values():
+        click.echo(
+            f"{entry.name:<{width}}  {_state(entry, data_dir):<10}  {', '.join(entry.tasks):<16}  {entry.summary}"
+        )
+
+
+@data.command()
+@click.argument("name")
+@_DIRECTORY
+def info(name: str, data_dir: str | None) -> None:
+    """Describe one data set: licence, citation, mirrors, hashes and folder."""
+    from tasks.fetch import folder_of
+
+    entry = data_set(name)
+    click.echo(f"{entry.name}: {entry.summary}")
+    click.echo(f"tasks     {', '.join(entry.tasks)}")
+    click.echo(f"state     {_state(entry, data_dir)}")
+    click.echo(f"licence   {entry.licence}")
+    click.echo(f"cite      {entry.citation}")
+    if entry.kind in ("download", "manual"):
+        click.echo(f"folder    {folder_of(entry, data_dir)}")
+    for file in entry.files:
+        size = f"{file.size:,} bytes" if file.size else "size unknown"
+        click.echo(f"file      {file.name}, {size}, {file.digest}")
+        click.echo(f"          becomes {file.unpacked}, {file.unpacked_digest}")
+        for url in file.urls:
+            click.echo(f"          from {url}")
+    if entry.steps:
+        click.echo(f"by hand   {entry.steps}")
+
+
+@data.command()
+@click.argument("names", nargs=-1, required=True)
+@_DIRECTORY
+def fetch(names: tuple[str, ...], data_dir: str | None) -> None:
+    """Download and check data sets; embedded ones need no download."""
+    for entry in [data_set(name) for name in names]:
+        if entry.kind in ("embedded", "generated"):
+            click.echo(f"{entry.name}: {entry.kind}, nothing to fetch")
+        else:
+            click.echo(f"{entry.name}: ready in {_fetch_with_bar(entry, data_dir)}")
+
+
+def _fetch_with_bar(entry: DataSet, data_dir: str | None) -> Path:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tasks import fetch as fetching
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        lines = {file.name: bar.add_task(file.name, total=file.size, visible=False) for file in entry.files}
+
+        def report(name: str, done: int, total: int | None) -> None:
+            bar.update(lines[name], completed=done, total=total, visible=True)
+
+        return fetching.fetch(entry, cache_dir=data_dir, progress=report)
+
+
+@data.command()
+@click.argument("names", nargs=-1)
+@_DIRECTORY
+def verify(names: tuple[str, ...], data_dir: str | None) -> None:
+    """Hash data sets anew; without names, all that are installed or downloaded."""
+    from tasks.fetch import folder_of
+    from tasks.verify import problems
+
+    chosen = [data_set(name) for name in names] or [
+        entry
+        for entry in DATA_SETS.values()
+        if entry.kind == "embedded" or (entry.files and folder_of(entry, data_dir).exists())
+    ]
+    found = {entry.name: problems(entry, data_dir) for entry in chosen}
+    for name, lines in found.items():
+        click.echo(f"{name}: {'not in order' if lines else 'ok'}")
+    if any(found.values()):
+        raise DataError("; ".join(line for lines in found.values() for line in lines))
+
+
+def _state(entry: DataSet, data_dir: str | None) -> str:
+    if entry.kind in ("embedded", "generated"):
+        return entry.kind
+    from tasks.fetch import is_present
+
+    return "present" if entry.files and is_present(entry, data_dir) else "absent"

@@ -1,0 +1,116 @@
+"""The command line: fast help, and every mistake one clear line with the right exit code."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sweeper.store import ResultsStore
+
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {hidden}:
+            raise ImportError(f"{{name}} is hidden")
+sys.meta_path.insert(0, Hidden())
+from {module} import main
+sys.argv[0] = "{module}"
+main()
+"""
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sweeper.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def run_without(hidden: set[str], module: str, *arguments) -> subprocess.CompletedProcess:
+    code = HIDE.format(hidden=hidden, module=module)
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("module", ["sweeper.cli", "analysis.cli"])
+def test_importing_a_command_line_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print([m for m in ('torch', 'ray', 'pandas', 'scipy') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_help_teaches(tiny_grid):
+    assert "sweeper plan grid.yaml" in run("--help").stdout
+    assert "Ctrl-C" in run("launch", "--help").stdout
+
+
+def test_plan_prints_the_table_and_writes_nothing(tiny_grid, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    result = run("plan", tiny_grid, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "6 trials to run." in result.stdout
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_plan_and_status_work_without_torch_and_ray(tiny_grid, tmp_path):
+    store = ResultsStore.create(tmp_path / "r")
+    store.save_grid("tiny", tiny_grid.read_text())
+    for arguments, expected in ((("plan", tiny_grid), "6 trials"), (("status", tmp_path / "r"), "6 missing")):
+        result = run_without({"torch", "ray"}, "sweeper.cli", *arguments)
+        assert result.returncode == 0, result.stderr
+        assert expected in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "nowhere.yaml: no such grid file"),
+        ("task: [", "not valid YAML"),
+        ("task: text\nbudget: 9\n", "budget: 'budget' is not known; did you mean 'budgets'?"),
+        (
+            "task: {name: text, alphabet: letters}\nbudgets: [50]\nmodel: {d_m: 1, d_tree: 4, d_branch: 4}\n",
+            "too small",
+        ),
+    ],
+)
+def test_a_bad_grid_is_one_line_and_exit_code_1(text, message, tmp_path):
+    path = tmp_path / "nowhere.yaml"
+    if text is not None:
+        path.write_text(text)
+    result = run("launch", path, "--results", tmp_path / "r")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+    assert not (tmp_path / "r").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = run("--debug", "plan", tmp_path / "nowhere.yaml")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_usage_errors_exit_with_2():
+    assert run("launch").returncode == 2
+    assert run("lunch").returncode == 2
+
+
+def test_a_results_directory_of_another_version_is_left_alone(tiny_grid, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "store.json").write_text(json.dumps({"schema_version": 99}))
+    result = run("launch", tiny_grid, "--results", tmp_path / "r")
+    assert result.returncode == 1
+    assert "schema version 99" in result.stderr
+    assert sorted(p.name for p in (tmp_path / "r").rglob("*.parquet")) == []
+
+
+def test_a_corrupt_corpus_is_a_reason_in_the_rows_not_a_crash(tiny_grid, tmp_path):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_bytes(b"")
+    tiny_grid.write_text(tiny_grid.read_text().replace("alphabet: letters", f"alphabet: letters, data: {corpus}"))
+    result = run("launch", tiny_grid, "--results", tmp_path / "r", "--executor", "processes")
+    assert result.returncode == 1
+    assert str(corpus) in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr

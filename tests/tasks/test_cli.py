@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tasks.cli import data
+from tasks.errors import DataError
+from tasks.registry import DATA_SETS
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(data, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_list_names_every_data_set_and_its_state(tmp_path: Path) -> None:
+    lines = run("list", "--data-dir", str(tmp_path)).splitlines()
+    assert [line.split()[0] for line in lines] == list(DATA_SETS)
+    states = {line.split()[0]: line.split()[1] for line in lines}
+    assert states["enwiki-mini"] == "embedded"
+    assert states["enwik8"] == "absent"
+
+
+def test_info_tells_licence_mirrors_and_hashes(tmp_path: Path) -> None:
+    text = run("info", "enwik8", "--data-dir", str(tmp_path))
+    for part in ("CC BY-SA", "36,445,475 bytes", "sha256:547994d9", "https://mattmahoney.net", str(tmp_path)):
+        assert part in text
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(DataError, match=r"'enwik9' is no data set; choose one of .*did you mean 'enwik8'\?$"):
+        run("info", "enwik9")
+
+
+def test_embedded_data_need_no_fetching_and_verify() -> None:
+    assert "nothing to fetch" in run("fetch", "enwiki-mini")
+    assert run("verify").splitlines() == ["enwiki-mini: ok", "shd-mini: ok", "sdigits: ok"]
+
+
+def test_verify_reports_what_is_absent(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"real/enwik8/enwik8: missing"):
+        run("verify", "enwik8", "--data-dir", str(tmp_path))
+
+
+@pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
+def test_the_registry_is_complete(entry: object) -> None:
+    from tasks.registry import DataSet
+    from tasks.spec import task_names
+
+    assert isinstance(entry, DataSet)
+    assert entry.licence
+    assert entry.citation
+    assert set(entry.tasks) <= set(task_names())
+    assert bool(entry.files) == (entry.kind == "download")
+    assert bool(entry.steps) == (entry.kind == "manual")
+    for file in entry.files:
+        for digest in (file.digest, file.unpacked_digest):
+            algorithm, _, value = digest.partition(":")
+            assert len(value) == {"md5": 32, "sha256": 64}[algorithm]
