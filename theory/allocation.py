@@ -32,6 +32,9 @@ GRID = 96
 THEORY_RANGE = (0.5, 1e5)
 """d_m range of an allocation from a bare theory, which has no data to stay within (assumption)."""
 
+EDGE = 1e-3
+"""Distance in ln d_m from an end of the range below which an optimum counts as lying on it."""
+
 INTEGERS = 20_000
 """Most integer d_m values that are tried one by one."""
 
@@ -46,7 +49,8 @@ class Allocation:
     budget: float
     """Trainable parameters asked for."""
     bracketed: bool
-    """Whether the optimum lies inside the range of d_m."""
+    """Whether the data lie on both sides of the optimum: the sampled k_e nearest to it is not the smallest or the
+    largest."""
     extend: str | None
     """Where to add runs if it does not: "larger d_m" or "smaller d_m"."""
     d_m: int | None
@@ -127,6 +131,8 @@ def optimum(
         )
     located = locate(curve, budget, cost, (low, high))
     edge = int(located.edge[0])
+    if not edge and d_m_range is None and isinstance(fit, FitResult):
+        edge = _nearest_end(fit, float(cost.complexity(located.d_m[0])))
     if edge:
         return _not_bracketed(budget, cost, delta, low if edge < 0 else high, edge)
     return _bracketed(curve, budget, cost, delta, (low, high), float(located.d_m[0]))
@@ -164,6 +170,9 @@ def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, floa
         edge = np.where(
             (edge < 0) & (found > grid[0] + step), 0, np.where((edge > 0) & (found < grid[-1] - step), 0, edge)
         )
+    edge = np.where(
+        (edge == 0) & (found < grid[0] + EDGE), -1, np.where((edge == 0) & (found > grid[-1] - EDGE), 1, edge)
+    )
     return Located(np.exp(np.where(edge < 0, grid[0], np.where(edge > 0, grid[-1], found))), edge)
 
 
@@ -328,6 +337,14 @@ def _golden(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: Fl
     return (left + right) / 2
 
 
+def _nearest_end(fit: FitResult, k_e: float) -> int:
+    """-1 or 1 if the sampled k_e nearest to the optimum is the smallest or the largest one: nothing was seen beyond
+    it."""
+    levels = np.unique(fit.given.design.k_e)
+    nearest = int(np.argmin(np.abs(np.log(levels / k_e))))
+    return -1 if nearest == 0 else 1 if nearest == levels.size - 1 else 0
+
+
 def _not_bracketed(budget: float, cost: Cost, delta: float, end: float, edge: int) -> Allocation:
     side = "smaller d_m" if edge < 0 else "larger d_m"
     return Allocation(
@@ -346,7 +363,7 @@ def _not_bracketed(budget: float, cost: Cost, delta: float, end: float, edge: in
         band_n_rec=None,
         delta=delta,
         floor_binds=None,
-        sentence=f"Budget {budget:g}: not bracketed, the prediction still improves at d_m = {end:.3g}; "
+        sentence=f"Budget {budget:g}: not bracketed, the prediction is best at the end of the range, d_m = {end:.3g}; "
         f"add runs at {side}.",
     )
 

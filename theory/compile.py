@@ -29,6 +29,20 @@ class Compiled(NamedTuple):
     """Rows given."""
     p: int
     """Searched parameters and coefficients together."""
+    codes: IntArray
+    """Row of the problem that each given row went into, [rows given]."""
+    weights: FloatArray
+    """Weights of the given rows, mean 1."""
+
+    def merge(self, metric: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Merge other metrics of the given rows, [sets, rows given]: means [sets, rows] and the spread lost, [sets],
+        both as in `problem`."""
+        total = np.bincount(self.codes, weights=self.weights)
+        order = np.argsort(self.codes, kind="stable")
+        first = np.searchsorted(self.codes[order], np.arange(total.size))
+        mean = np.add.reduceat(metric[:, order] * self.weights[order], first, axis=1) / total
+        within = ((metric - mean[:, self.codes]) ** 2 * self.weights).sum(axis=1)
+        return mean, within / self.scale**2
 
 
 def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
@@ -51,8 +65,9 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     _check_size(law, metric, p, given.spare)
     scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
     merged = _merge(design, metric, weights, [group_codes, *_vary_columns(given)]) if merge else None
+    codes, run_weights = np.arange(rows), weights
     if merged is not None:
-        index, weights, metric, within = merged
+        index, codes, weights, metric, within = merged
         design, group_codes = design.take(index), group_codes[index]
         free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in free)
     else:
@@ -67,7 +82,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
         fixed=dict(given.fixed),
         sign=1.0 if given.direction == "min" else -1.0,
     )
-    return Compiled(problem, group_keys, within / scale**2, scale, rows, p)
+    return Compiled(problem, group_keys, within / scale**2, scale, rows, p, codes.astype(np.int64), run_weights)
 
 
 def _check_size(law: Law, metric: FloatArray, p: int, spare: int) -> None:
@@ -150,7 +165,7 @@ def _vary_columns(given: FitInput) -> list[LabelArray]:
 
 def _merge(
     design: Design, metric: FloatArray, weights: FloatArray, extra: list[LabelArray]
-) -> tuple[IntArray, FloatArray, FloatArray, float] | None:
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float] | None:
     """Rows of one configuration become one row with the weighted mean; the spread around it is returned."""
     codes = number_rows([design.configurations(), *extra])
     if int(codes.max()) + 1 == len(design):
@@ -158,4 +173,4 @@ def _merge(
     index = np.unique(codes, return_index=True)[1]
     total = np.asarray(np.bincount(codes, weights=weights), dtype=np.float64)
     mean = np.asarray(np.bincount(codes, weights=weights * metric) / total, dtype=np.float64)
-    return index.astype(np.int64), total, mean, float(np.sum(weights * (metric - mean[codes]) ** 2))
+    return index.astype(np.int64), codes, total, mean, float(np.sum(weights * (metric - mean[codes]) ** 2))

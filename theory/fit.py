@@ -9,11 +9,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from theory.base import Law
 from theory.channel import FloatArray
@@ -23,8 +21,8 @@ from theory.errors import TheoryError, unknown
 from theory.laws import get_law
 from theory.parameters import Prior
 from theory.problem import Problem
-from theory.result import Direction, FitInput, FitResult, Starts
-from theory.solver import NON_FINITE, Polished, polish, solve
+from theory.result import Direction, FitInput, FitResult
+from theory.search import Found, search
 from theory.statuses import design_statuses, search_statuses, value_statuses
 
 LOSSES = ("least_squares", "tukey", "huber")
@@ -34,18 +32,6 @@ SPARE = 5
 
 MIN_STARTS = 8
 """Fewer searches than this cannot say whether they agree."""
-
-SCAN = 48
-"""Values of a kinked parameter (k_floor of the max floor) that are each searched on their own first: it has a local
-minimum per interval of data."""
-
-AGREE = 1e-6
-"""Relative difference of sums of squares below which two searches found the same optimum."""
-
-MANY_ROWS = 4000
-"""Beyond this many configurations the starts run on a seeded subsample; the best ends are then searched on all rows."""
-
-SUBSAMPLE = 2000
 
 
 def fit_law(
@@ -120,95 +106,14 @@ def fit_law(
 
 def fit_given(law: Law, given: FitInput) -> FitResult:
     """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
-    compiled = compile_fit(law, given)
-    found = search(compiled.problem, given)
+    compiled = compile_fit(law, given, merge=given.loss == "least_squares")
+    found = search(compiled, given)
     return _assemble(law, given, compiled, found)
 
 
 def refit(fit: FitResult, design: Design, metric: FloatArray, weights: FloatArray | None = None) -> FitResult:
     """Repeat a fit on other rows with the same law, references and settings."""
     return fit_given(fit.law, replace(fit.given, design=design, metric=metric, weights=weights))
-
-
-class Found(NamedTuple):
-    """The outcome of the multi-start."""
-
-    best: Polished
-    starts: Starts
-    non_finite: int
-
-
-def search(problem: Problem, given: FitInput) -> Found:
-    """Run all starts, polish the best, and count how many agree with it."""
-    begin = start_points(problem, given)
-    sample = _subsample(problem, given.seed)
-    small = problem if sample is None else _rows(problem, sample)
-    scan = _scan_index(problem)
-    if scan is not None:
-        begin = solve(small, begin, steps=60, tolerance=1e-6, frozen=scan).x
-    ends = solve(small, begin)
-    if not np.isfinite(ends.cost).any():
-        raise TheoryError(
-            f"{problem.law.label}: not finite at any of {len(begin)} starts; check the sizes and the parameter bounds"
-        )
-    order = np.argsort(ends.cost, kind="stable")
-    best = polish(problem, ends.x[order[0]])
-    reference = best.cost if sample is None else float(ends.cost[order[0]])
-    tolerance = AGREE * reference + 1e-12 * float(np.sum(problem.weights * problem.metric**2))
-    agreeing = int(np.count_nonzero(ends.cost <= reference + tolerance))
-    others = ends.cost[np.isfinite(ends.cost) & (ends.cost > reference + tolerance)]
-    gap = float((others.min() - reference) / reference) if others.size and reference > 0 else None
-    return Found(
-        best,
-        Starts(total=len(begin), agreeing=max(agreeing, 1), runner_up=gap),
-        int(np.count_nonzero(ends.code == NON_FINITE)),
-    )
-
-
-def start_points(problem: Problem, given: FitInput) -> FloatArray:
-    """Draw the starts: a Latin hypercube over the starting ranges (logarithmic where the search is), scanned values
-    spread evenly: [starts, p]."""
-    dimension = len(problem.free)
-    if dimension == 0:
-        return np.empty((1, 0))
-    scan = _scan_index(problem)
-    count = given.starts if scan is None else max(given.starts, SCAN)
-    ranges = np.array([free.parameter.start_range for free in problem.free])
-    unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(given.seed)).random(count)
-    points = ranges[:, 0] + unit * (ranges[:, 1] - ranges[:, 0])
-    scanned = problem.law.scan(count)
-    if scan is not None and scanned is not None:
-        parameter = problem.free[scan].parameter
-        points[:, scan] = [parameter.to_search(float(value)) for value in scanned[1]]
-    return np.asarray(np.clip(points, problem.lower, problem.upper))
-
-
-def _scan_index(problem: Problem) -> int | None:
-    scanned = problem.law.scan(1)
-    if scanned is None:
-        return None
-    names = [free.parameter.name for free in problem.free]
-    return names.index(scanned[0]) if names.count(scanned[0]) == 1 else None
-
-
-def _subsample(problem: Problem, seed: int) -> npt.NDArray[np.int64] | None:
-    rows = len(problem.design)
-    if rows <= MANY_ROWS:
-        return None
-    return np.sort(np.random.default_rng(seed).choice(rows, SUBSAMPLE, replace=False))
-
-
-def _rows(problem: Problem, index: npt.NDArray[np.int64]) -> Problem:
-    free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in problem.free)
-    groups = np.unique(problem.groups[index], return_inverse=True)[1].ravel().astype(np.int64)
-    return replace(
-        problem,
-        design=problem.design.take(index),
-        metric=problem.metric[index],
-        weights=problem.weights[index],
-        groups=groups,
-        free=free,
-    )
 
 
 def _named(
@@ -228,8 +133,8 @@ def _named(
 
 
 def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> FitResult:
-    problem, best = compiled.problem, found.best
-    rss = max((best.cost + compiled.within) * compiled.scale**2, 0.0)
+    problem, best, rss = found.problem, found.best, found.rss * compiled.scale**2
+    robust = found.robust_scale is not None
     values = {name: float(value) for name, value in given.fixed.items()}
     values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
     reference = {free.parameter.name: values[free.label] for free in problem.free if free.reference} | dict(given.fixed)
@@ -252,13 +157,16 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> Fi
         rss=rss,
         rmse=float(np.sqrt(rss / compiled.n)),
         pearson_r=None,
-        aicc=aicc(rss, compiled.n, compiled.p, compiled.scale),
-        noise_sd=float(np.sqrt(rss / (compiled.n - compiled.p))),
+        aicc=None if robust else aicc(rss, compiled.n, compiled.p, compiled.scale),
+        noise_sd=found.robust_scale * compiled.scale
+        if found.robust_scale is not None
+        else float(np.sqrt(rss / (compiled.n - compiled.p))),
         pure_error_sd=sd,
         pure_error_df=freedom,
         condition=condition(problem, best.x),
         starts=found.starts,
         statuses=(),
+        robust_weights=found.robust_weights,
     )
     result = replace(result, pearson_r=_pearson(result.predict(given.design), given.metric))
     statuses = [

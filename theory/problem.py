@@ -170,6 +170,16 @@ class Problem:
         jac = np.concatenate([plain.jacobian, *slopes], axis=2) if jacobian else plain.jacobian
         return Evaluation(residual, jac, plain.coefficients)
 
+    def predict(self, x: FloatArray, coefficients: FloatArray) -> FloatArray:
+        """Evaluate the metric at x [A, p] with coefficients [A, groups, q]: [A, rows]."""
+        terms = self.law.terms(self.theta(x), self.design, gradient=False)
+        shape = (len(x), len(self.design))
+        metric = np.zeros(shape) if terms.base is None else np.broadcast_to(terms.base, shape).copy()
+        by_row = coefficients[:, self.groups]
+        for k, column in enumerate(terms.columns):
+            metric += by_row[:, :, k] * column
+        return metric
+
     def full_jacobian(self, x: FloatArray, coefficients: FloatArray) -> FloatArray:
         """Derivative of the weighted prediction in searched parameters and coefficients together: [A, p + groups q,
         rows].

@@ -132,6 +132,14 @@ class FitResult:
         """Whether smaller or larger metric is better."""
         return self.given.direction
 
+    def at_bound(self, label: str) -> str | None:
+        """Return "lower" or "upper" if a searched parameter ended at that bound, else None."""
+        low, high = self.bounds[label]
+        value = self.values[label]
+        if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
+            return "lower"
+        return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else None
+
     def has(self, code: str) -> bool:
         """Whether a status with this code was found."""
         return any(status.code == code for status in self.statuses)
@@ -190,8 +198,8 @@ class FitResult:
             )
         return nearest
 
-    def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
-        """Return the coefficients of each row, in the law's order: a list of [rows] arrays.
+    def coefficient_keys(self, design: Design, group: object = None) -> list[str]:
+        """Return the key into `coefficients` of each row.
 
         Args:
             design: Rows; groups are looked up in its covariate unless `group` is given.
@@ -209,7 +217,11 @@ class FitResult:
         else:
             groups = [group] * rows
         budgets = design.budgets.tolist() if self.law.coefficients_per == "budget" else [None] * rows
-        keys = [self.group_key(g, b) for g, b in zip(groups, budgets, strict=True)]
+        return [self.group_key(g, b) for g, b in zip(groups, budgets, strict=True)]
+
+    def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
+        """Return the coefficients of each row, in the law's order: a list of [rows] arrays."""
+        keys = self.coefficient_keys(design, group)
         return [np.array([self.coefficients[key][item.name] for key in keys]) for item in self.law.coefficients]
 
     def predict(self, design: Design, *, group: object = None) -> FloatArray:

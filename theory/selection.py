@@ -6,8 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.errors import TheoryError
+from theory.heldout import HeldOut, exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 from theory.result import FitResult
 from theory.statuses import TIE
+
+__all__ = [
+    "Comparison",
+    "HeldOut",
+    "Rank",
+    "compare",
+    "exclusion_effects",
+    "leave_budget_out",
+    "leave_one_k_e_out",
+    "regime_check",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

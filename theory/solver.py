@@ -21,6 +21,9 @@ TIGHT = 1e-12
 """ftol = xtol = gtol of the polish; looser ones are what went wrong in a well-known published fit (arXiv
 2404.10102)."""
 
+EXACT = 1e-24
+"""Share of the data's sum of squares below which residuals are rounding errors, and their direction means nothing."""
+
 CONVERGED, OUT_OF_STEPS, NON_FINITE = 0, 1, 2
 
 
@@ -232,7 +235,9 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
         if 2 * found.cost <= start.cost[0]:
             x[free] = found.x
     end = problem.evaluate(x[None])
-    return Polished(x, float(end.cost[0]), end.coefficients[0], _cosine(end, inside), evaluations)
+    exact = end.cost[0] <= EXACT * np.sum(problem.weights * problem.metric**2)
+    gradient = 0.0 if exact else _cosine(end, inside)
+    return Polished(x, float(end.cost[0]), end.coefficients[0], gradient, evaluations)
 
 
 def _cosine(end: Evaluation, inside: npt.NDArray[np.bool_]) -> float:

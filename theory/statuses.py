@@ -67,7 +67,7 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
 
 def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
     """Say what the fitted numbers cannot mean."""
-    found = [_bound_status(fit, name) for name in fit.free if _side(fit, name)]
+    found = [_bound_status(fit, name) for name in fit.free if fit.at_bound(name)]
     for key, coefficients in fit.coefficients.items():
         for item in fit.law.coefficients:
             if item.sign and coefficients[item.name] == 0:
@@ -182,16 +182,8 @@ def _floor_status(fit: FitResult) -> list[Status]:
     return []
 
 
-def _side(fit: FitResult, name: str) -> str:
-    low, high = fit.bounds[name]
-    value = fit.values[name]
-    if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
-        return "lower"
-    return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else ""
-
-
 def _bound_status(fit: FitResult, name: str) -> Status:
-    side = _side(fit, name)
+    side = fit.at_bound(name)
     return _status(
         "at_bound",
         "warning",
