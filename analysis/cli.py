@@ -1,62 +1,76 @@
 """The command line of the analysis; everything heavy is imported by the command that needs it."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sweeper.errors import run_command
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from analysis.load import Measure
+    from analysis.theory_fit import FitSettings
+
+Command = Callable[..., None]
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
 
 
-debug_option = click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
+def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def selection_options(command: Command) -> Command:
-    """Options that say which rows and which metric."""
-    for option in (
-        debug_option,
-        click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\"."),
-        click.option(
-            "--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Which split's metric."
-        ),
-        click.option(
-            "--metric",
-            type=click.Choice(MEASURES),
-            default="final_metric",
-            show_default=True,
-            help="The task's metric at the end, at the best validation step, or the loss in nats.",
-        ),
-    ):
-        command = option(command)
-    return command
+    """Options that say which rows and which metric; the command gets `measure` and `where`."""
+
+    @wraps(command)
+    def wrapped(*, metric: str, split: str, **rest: Any) -> None:
+        from analysis.load import Measure
+
+        command(measure=Measure(kind=metric, split=split), **rest)
+
+    choice = click.option(
+        "--metric",
+        type=click.Choice(MEASURES),
+        default="final_metric",
+        show_default=True,
+        help="The task's metric at the end, at the best validation step, or the loss in nats.",
+    )
+    which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
+    where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")
+    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
+    return _decorate(wrapped, [choice, which, where, debug])
 
 
 def fit_options(command: Command) -> Command:
-    """Options that say how to fit."""
-    for option in (
-        click.option("--seed", default=0, show_default=True, help="Seed of the starting points."),
-        click.option(
-            "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches of every fit."
-        ),
-        click.option("--loss", default="least_squares", show_default=True, help="least_squares, tukey or huber."),
-        click.option(
-            "--law",
-            default="best",
-            show_default=True,
-            help="best (of the effective-information variants), or one such as effective_information:floor=max.",
-        ),
-    ):
-        command = option(command)
-    return command
+    """Options that say how to fit; the command gets `settings`."""
+
+    @wraps(command)
+    def wrapped(*, law: str, loss: str, starts: int, seed: int, **rest: Any) -> None:
+        from analysis.theory_fit import FitSettings
+
+        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed), **rest)
+
+    choice = click.option(
+        "--law",
+        default="best",
+        show_default=True,
+        help="best (of the effective-information variants), or one such as effective_information:floor=max.",
+    )
+    loss = click.option("--loss", default="least_squares", show_default=True, help="least_squares, tukey or huber.")
+    starts = click.option(
+        "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches per fit."
+    )
+    seed = click.option("--seed", default=0, show_default=True, help="Seed of the starting points.")
+    return _decorate(wrapped, [choice, loss, starts, seed])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@debug_option
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
 @click.version_option(package_name="elm-sweeper")
 def cli() -> None:
     """From stored trials to a fitted law, a report and a dashboard.
@@ -66,6 +80,17 @@ def cli() -> None:
     """
 
 
+@cli.command()
+@click.argument("dir")
+@selection_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> None:
+    """Show a sweep on one screen: trials by status, best split per budget, hours, warnings."""
+    from analysis import commands
+
+    commands.summary(dir, measure=measure, where=where, as_json=as_json)
+
+
 @cli.command("fit-theory")
 @click.argument("dir")
 @fit_options
@@ -73,16 +98,11 @@ def cli() -> None:
 @click.option("-o", "--output", help="JSON file; default fit.json in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
-    dir: str, metric: str, split: str, where: str | None, law: str, loss: str, starts: int, seed: int,
-    output: str | None, as_json: bool,
-) -> None:  # fmt: skip
+    dir: str, measure: "Measure", where: str | None, settings: "FitSettings", output: str | None, as_json: bool
+) -> None:
     """Fit the law: parameters, optimum per budget, goodness of fit, rival laws."""
     from analysis import commands
-    from analysis.load import Measure
-    from analysis.theory_fit import FitSettings
 
-    settings = FitSettings(law=law, loss=loss, starts=starts, seed=seed)
-    measure = Measure(kind=metric, split=split)
     commands.fit_theory(dir, measure=measure, where=where, settings=settings, output=output, as_json=as_json)
 
 
@@ -91,38 +111,63 @@ def fit_theory(
 @fit_options
 @selection_options
 @click.option("-o", "--output", help="HTML file; default dashboard.html in DIR.")
-def dashboard(
-    dir: str,
-    metric: str,
-    split: str,
-    where: str | None,
-    law: str,
-    loss: str,
-    starts: int,
-    seed: int,
-    output: str | None,
-) -> None:
-    """Write one self-contained HTML page: trade-off, frontier, optimum per budget, trials."""
+def dashboard(dir: str, measure: "Measure", where: str | None, settings: "FitSettings", output: str | None) -> None:
+    """Write one self-contained HTML page: trade-off, scaling, surface, frontier, fit, runs."""
     from analysis import commands
-    from analysis.load import Measure
-    from analysis.theory_fit import FitSettings
 
-    settings = FitSettings(law=law, loss=loss, starts=starts, seed=seed)
-    measure = Measure(kind=metric, split=split)
     path = commands.dashboard(dir, measure=measure, where=where, settings=settings, output=output)
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @cli.command()
 @click.argument("dir")
+@fit_options
+@selection_options
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; the default: this machine only."
+)
+@click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def serve(dir: str, measure: "Measure", where: str | None, settings: "FitSettings", host: str, port: int) -> None:
+    """Serve the dashboard, live, while trials finish. Read-only; stop it with Ctrl-C."""
+    from analysis import commands
+
+    def ready(address: str) -> None:
+        click.echo(f"serving {dir} at {address} (Ctrl-C stops)")
+
+    commands.serve(dir, measure=measure, where=where, settings=settings, address=(host, port), ready=ready)
+
+
+@cli.command()
+@click.argument("dirs", nargs=-1, required=True, metavar="DIR...")
+@fit_options
+@selection_options
+@click.option("-o", "--output", help="Also write an HTML page of all of them.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def compare(
+    dirs: tuple[str, ...],
+    measure: "Measure",
+    where: str | None,
+    settings: "FitSettings",
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Put several sweeps (or published:NAME) side by side: optimum and best metric per budget."""
+    from analysis import commands
+
+    path = commands.compare(dirs, measure=measure, where=where, settings=settings, output=output, as_json=as_json)
+    if path is not None and not as_json:
+        click.echo(f"wrote {path}")
+
+
+@cli.command()
+@click.argument("dir")
 @selection_options
 @click.option("-o", "--output", required=True, help="File ending in .parquet or .csv.")
-def export(dir: str, metric: str, split: str, where: str | None, output: str) -> None:
+def export(dir: str, measure: "Measure", where: str | None, output: str) -> None:
     """Write the tidy rows that enter a fit, the chosen metric as `value`."""
     from analysis import commands
-    from analysis.load import Measure
 
-    count = commands.export(dir, measure=Measure(kind=metric, split=split), where=where, output=output)
+    count = commands.export(dir, measure=measure, where=where, output=output)
     click.echo(f"wrote {output} ({count} rows)")
 
 

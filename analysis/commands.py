@@ -1,15 +1,23 @@
 """What the commands of `analysis` do, behind the command line."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis import page, report
-from analysis.console import make_console, print_report
+from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, merged, with_distinct_ids
+from analysis.console import make_console, print_comparison, print_report, print_summary
 from analysis.errors import AnalysisError
 from analysis.load import Measure, Sweep, datasets, read_sweep
+from analysis.panels import Tab
+from analysis.serve import make_server
+from analysis.summary import as_json as summary_json
+from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
 from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.view import View, make_view
@@ -33,21 +41,109 @@ def fit_theory(
     console.print(f"saved: {target}" if target else "not saved: give -o FILE for a sweep that is not on this machine")
 
 
+def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:
+    """Print a sweep on one screen."""
+    found = summarise(read_sweep(uri), measure, where)
+    if as_json:
+        print(json.dumps(summary_json(found), indent=1, allow_nan=False))
+    else:
+        print_summary(found, make_console())
+
+
 def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
     """Write the page of a sweep as one HTML file."""
     sweep = read_sweep(uri)
-    views = [
-        make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where) if len(data.rows)
-    ]
     target = Path(output) if output else _beside(sweep, "dashboard.html")
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
-    write_text(target, dashboard_html(sweep, views, measure=measure, where=where))
+    views = make_views(sweep, measure=measure, where=where, settings=settings)
+    content = dashboard_payload(sweep, views, measure=measure, where=where)
+    write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target
 
 
-def dashboard_html(sweep: Sweep, views: list[View], *, measure: Measure, where: str | None) -> str:
-    """Build the page from its views."""
+def compare(
+    uris: Sequence[str],
+    *,
+    measure: Measure,
+    where: str | None,
+    settings: FitSettings,
+    output: str | None,
+    as_json: bool,
+) -> Path | None:
+    """Print the optima of several sweeps side by side; write a page of all of them with -o."""
+    sweeps = with_distinct_ids([read_sweep(uri) for uri in uris])
+    views = [
+        view._replace(
+            data=replace(view.data, label=f"{sweep.label}: {view.data.label}") if len(sweeps) > 1 else view.data
+        )
+        for sweep in sweeps
+        for view in make_views(sweep, measure=measure, where=where, settings=settings)
+    ]
+    lines = comparison(views)
+    if as_json:
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in comparison_rows(lines)]
+        print(json.dumps(rows, indent=1, allow_nan=False))
+    else:
+        print_comparison(lines, make_console())
+    if output is None:
+        return None
+    whole = merged(sweeps)
+    content = dashboard_payload(whole, views, measure=measure, where=where, first=[compare_tab(lines)])
+    write_text(Path(output), page.html(content, dashboard_records(whole, content)))
+    return Path(output)
+
+
+def serve(
+    uri: str,
+    *,
+    measure: Measure,
+    where: str | None,
+    settings: FitSettings,
+    address: tuple[str, int],
+    ready: Callable[[str], object],
+) -> None:
+    """Serve the live page until interrupted; `ready` is told the address."""
+
+    def build(sweep: Sweep, live: Mapping[str, Any]) -> dict[str, Any]:
+        views = make_views(sweep, measure=measure, where=where, settings=settings)
+        return dashboard_payload(sweep, views, measure=measure, where=where, live=live)
+
+    server = make_server(uri, build, host=address[0], port=address[1])
+    try:
+        ready(f"http://{address[0]}:{server.server_address[1]}/")
+        server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        return
+    finally:
+        server.server_close()
+
+
+def make_views(sweep: Sweep, *, measure: Measure, where: str | None, settings: FitSettings) -> list[View]:
+    """Fit and describe every group of a sweep that has rows."""
+    groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
+    return [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+
+
+def dashboard_payload(
+    sweep: Sweep,
+    views: list[View],
+    *,
+    measure: Measure,
+    where: str | None,
+    first: Sequence[Tab] = (),
+    live: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Collect what the page shows.
+
+    Args:
+        sweep: all rows.
+        views: groups with rows.
+        measure: the metric's column.
+        where: the condition that rows had to fulfil.
+        first: tabs that come before those of the groups.
+        live: settings of the served page.
+    """
     lines = [
         f"Metric: {measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
         f"Rows: {sweep.uri}" + (f", where {where}" if where else ""),
@@ -60,10 +156,13 @@ def dashboard_html(sweep: Sweep, views: list[View], *, measure: Measure, where: 
         if view.overlay:
             lines.append(f"{view.data.label}: dashed = {view.overlay.law}")
     warnings = [] if views else ["No finished trial with a value yet."]
-    tabs = [group_tabs(view) for view in views]
-    content = page.payload(sweep, views, tabs, provenance=lines, warnings=warnings)
-    trials = sweep.trials[sweep.trials["trial_id"].isin(content["runs"]["id"])]
-    return page.html(content, page.records(sweep, trials))
+    tabs = [[*first, *group_tabs(view)] for view in views]
+    return page.payload(sweep, views, tabs, provenance=lines, warnings=warnings, live=live)
+
+
+def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Specs and curves of the trials that a page lists."""
+    return page.records(sweep, sweep.trials[sweep.trials["trial_id"].isin(content["runs"]["id"])])
 
 
 def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:

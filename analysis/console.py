@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from analysis.compare import COLUMNS, Line, comparison_rows
+from analysis.summary import WARNINGS, GroupSummary, Summary
+
 FILE_WIDTH = 140
 """Columns of the output where it is not a terminal."""
 
@@ -112,6 +115,63 @@ def rivals_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             ", ".join(row["warnings"]),
         )
     return table
+
+
+def print_summary(found: Summary, console: Console) -> None:
+    """Print a sweep on one screen."""
+    told = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found.by_status.items()) or "none"
+    cost = [f"{found.hours.trial:.3g} h of trials"]
+    cost += [] if found.hours.core is None else [f"{found.hours.core:.3g} core-hours"]
+    cost += [f"{found.hours.gpu:.3g} GPU-hours"] if found.hours.gpu else []
+    console.print(f"[bold]{escape(found.label)}[/bold]: {found.trials:,} trials ({told}); {', '.join(cost)}")
+    budgets = Table(title="trials by budget", title_justify="left", box=SIMPLE_HEAD)
+    statuses = list(found.by_status)
+    for title in ("P", *(status.replace("_", " ") for status in statuses)):
+        budgets.add_column(title, justify="right")
+    for budget, counts in found.by_budget.items():
+        name = budget if budget == "none" else f"{int(budget):,}"
+        budgets.add_row(name, *(f"{counts.get(status, 0):,}" for status in statuses))
+    if found.by_budget:
+        console.print(budgets)
+    for group in found.groups:
+        _print_group_summary(group, console)
+    for sentence in found.warnings:
+        console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+
+
+def _print_group_summary(group: GroupSummary, console: Console) -> None:
+    noise = "unknown (one run each)" if group.noise is None else f"{group.noise:.3g}"
+    console.print(
+        f"[bold]{escape(group.label)}[/bold]: {escape(group.title)}, {group.direction} is best; {group.rows:,} runs of "
+        f"{group.configurations:,} configurations, seed noise {noise}"
+    )
+    table = Table(title="best measured split per budget", title_justify="left", box=SIMPLE_HEAD)
+    for title in ("P", "k_c", "N*", "d_m*", "metric", "runs", "d_m as good", "bracketed"):
+        table.add_column(title, justify="right")
+    for best in group.best:
+        good = f"{number(best.good_d_m[0])}–{number(best.good_d_m[1])}"
+        verdict = "yes" if best.extend is None else f"no: extend towards {best.extend}"
+        sizes = (number(value) for value in (best.budget, best.k_c, best.n_rec, best.d_m, best.metric))
+        table.add_row(*sizes, str(best.runs), good, verdict)
+    if group.best:
+        console.print(table)
+    for sentence in group.warnings[:WARNINGS]:
+        console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+    if len(group.warnings) > WARNINGS:
+        console.print(f"[yellow]•[/yellow] and {len(group.warnings) - WARNINGS} more; see the report")
+
+
+def print_comparison(lines: list[Line], console: Console) -> None:
+    """Print the optima of several groups side by side."""
+    for line in lines:
+        table = Table(title=escape(f"{line.name}: {line.metric}"), title_justify="left", box=SIMPLE_HEAD)
+        for title in COLUMNS[2:]:
+            table.add_column(title, justify="right")
+        for row in comparison_rows([line]):
+            table.add_row(*(escape(cell) if isinstance(cell, str) else number(cell) for cell in row[2:]))
+        console.print(table)
+        if line.law:
+            console.print(escape(line.law))
 
 
 def number(value: float | int | None, figures: int = 5) -> str:

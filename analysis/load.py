@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -30,6 +30,14 @@ DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
 """What makes a point of the grid; size is the budget, or n_rec where no budget was asked for."""
 
 
+CURVE_COLUMNS = ["trial_id", "split", "step", "loss", "metric"]
+
+
+def no_curves() -> pd.DataFrame:
+    """The curves of a sweep that has none."""
+    return pd.DataFrame(columns=CURVE_COLUMNS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
     """All rows of one results directory."""
@@ -43,17 +51,14 @@ class Sweep:
     grids: dict[str, str]
     """Texts of the grids launched there, by name."""
     store: ResultsStore | None = None
-    """The open store, or None for published tables."""
+    """The open store; None for published tables and for several sweeps put together."""
+    read_curves: Callable[[], pd.DataFrame] = no_curves
+    """Reads all training curves, ordered by trial, split and step."""
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """All training curves, ordered by trial, split and step; read when first asked for."""
-        columns = ["trial_id", "split", "step", "loss", "metric"]
-        if self.store is None:
-            return pd.DataFrame(columns=columns)
-        rows = self.store.read("curves", columns)
-        ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in columns[:3]]).to_pandas()
-        return ordered
+        return self.read_curves()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +152,14 @@ def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
         return published_sweep(text.removeprefix("published:"))
     store = ResultsStore.open(text)
     label = text.rstrip("/").rsplit("/", 1)[-1] or text
-    return Sweep(label=label, uri=text, trials=store.read("trials").to_pandas(), grids=store.grids(), store=store)
+
+    def read_curves() -> pd.DataFrame:
+        rows = store.read("curves", CURVE_COLUMNS)
+        ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in CURVE_COLUMNS[:3]]).to_pandas()
+        return ordered
+
+    trials = store.read("trials").to_pandas()
+    return Sweep(label=label, uri=text, trials=trials, grids=store.grids(), store=store, read_curves=read_curves)
 
 
 def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[Dataset]:
@@ -274,7 +286,7 @@ def _dataset(keys: dict[str, str], rows: pd.DataFrame, measure: Measure, ledger:
 
 def _label(keys: dict[str, str]) -> str:
     settings = [f"{name} {value}" for name, value in keys.items() if name not in IDENTITY]
-    data = [] if keys["data_name"] == "none" else [keys["data_name"]]
+    data = [] if keys["data_name"] in ("none", keys["task"]) else [keys["data_name"]]
     return ", ".join([keys["task"], *data, keys["architecture"], *settings])
 
 

@@ -40,9 +40,9 @@ DIVERGING_DARK = ((0.0, "#6ab0f3"), (0.5, "#3a4452"), (1.0, "#ff8a80"))
 
 SYMBOL_OF = {
     "n_rec": "neurons N",
-    "d_m": "memory units per neuron d<sub>m</sub>",
-    "k_e": "complexity k<sub>e</sub> (parameters per neuron)",
-    "k_c": "connectivity k<sub>c</sub> (synapses per neuron)",
+    "d_m": "memory units d<sub>m</sub> per neuron",
+    "k_e": "k<sub>e</sub>, parameters per neuron",
+    "k_c": "k<sub>c</sub>, synapses per neuron",
     "trainable_params": "trainable parameters P",
     "budget": "budget P",
 }

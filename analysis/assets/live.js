@@ -38,20 +38,25 @@ function adopt(fresh) {
   draw();
 }
 
-// Keep the plots (and their zoom) where the tab has the same panels; only their figures are replaced.
+// Keep the plots (and their zoom) where the tab still has the same panels; only their contents are replaced.
 function refill() {
   const tab = tabsNow().find(t => t.id === state.tab);
-  const same = tab && tab.panels.filter(p => p.choices).every(p => drawn.has(p.id)) && tab.panels.filter(p => p.choices).length === drawn.size;
-  if (!same || tab.panels.some(p => !p.choices)) {
-    const zoom = new Map([...drawn].map(([id, e]) => [id, e.node._fullLayout ? [e.node.layout.xaxis, e.node.layout.yaxis] : null]));
+  const ids = tab ? tab.panels.map(p => p.id + Boolean(p.choices)).join() : "";
+  if (ids !== [...drawn.values()].map(e => e.panel.id + Boolean(e.panel.choices)).join()) {
     delete $("panels").dataset.key;
-    state.view.zoom = zoom;
     return;
   }
-  for (const panel of tab.panels) if (drawn.has(panel.id)) drawn.get(panel.id).panel = panel;
+  $("panels").dataset.key = `${state.group}/${tab.id}`;
+  for (const panel of tab.panels) {
+    const entry = drawn.get(panel.id);
+    entry.panel = panel;
+    entry.choice = panel.choices ? Math.min(entry.choice, panel.choices.length - 1) : 0;
+    fill(entry);
+  }
 }
 
 function watch() {
+  live.tag = page.tag || null;
   const pause = element("button", {type: "button", id: "pause", "aria-pressed": "false", onclick: () => {
     live.paused = !live.paused; pause.setAttribute("aria-pressed", String(live.paused)); pause.textContent = live.paused ? "Resume" : "Pause"; }}, "Pause");
   $("live").after(pause);

@@ -7,7 +7,7 @@ function controls() {
     type: "button", role: "tab", id: `tab-${tab.id}`, "aria-selected": tab.id === state.tab ? "true" : "false", "aria-controls": "panels",
     tabindex: tab.id === state.tab ? "0" : "-1", onclick: () => go(tab.id), onkeydown: tabKey}, tab.title)));
   const parts = [];
-  if (page.groups.length > 1) parts.push(choice("Task", "group", page.groups.map((x, i) => [i, x.label]), state.group, v => {
+  if (page.groups.length > 1) parts.push(choice("Group", "group", page.groups.map((x, i) => [i, x.label]), state.group, v => {
     Object.assign(state, {group: Number(v), off: new Set(), kc: undefined, seed: "", selected: null, pinned: null}); defaults(); controls(); draw(); }));
   if (g) parts.push(element("span", {class: "chips", role: "group", "aria-label": "Budgets"}, ...g.budgets.map((budget, i) => chip(budget, names.budget[i]))));
   if (g && g.k_cs.length > 1) parts.push(choice("Connectivity", "kc", [["", "all k_c"], ...g.k_cs.map(k => [k, `k_c ${short(k)}`])], state.kc === null ? "" : state.kc, v => { state.kc = v === "" ? null : Number(v); draw(); }));

@@ -108,22 +108,29 @@ function build(tab) {
 function panelNode(panel) {
   const tools = element("span", {class: "tools"});
   const figure = element("figure", {class: `card ${panel.width}`, role: "group", "aria-labelledby": `${panel.id}-title`});
-  const entry = {panel, choice: 0, node: null, wired: false, points: null};
-  figure.append(element("header", {}, element("h2", {id: `${panel.id}-title`}, panel.title), tools));
-  figure.append(element("p", {class: "caption"}, panel.caption));
+  const entry = {panel, choice: 0, node: null, wired: false, points: null, caption: element("p", {class: "caption"}),
+    summary: element("p", {class: "summary"}), data: element("div")};
+  drawn.set(panel.id, entry);
+  figure.append(element("header", {}, element("h2", {id: `${panel.id}-title`}, panel.title), tools), entry.caption);
   if (panel.choices) {
     if (panel.choices.length > 1) tools.append(chooser(panel, entry));
     for (const format of ["svg", "png"])
       tools.append(element("button", {type: "button", onclick: () => save(entry, format)}, format.toUpperCase()));
     entry.node = element("div", {class: "plot", id: panel.id});
     figure.append(entry.node);
-    drawn.set(panel.id, entry);
   }
-  if (panel.summary) figure.append(element("p", {class: "summary"}, panel.summary));
-  if (panel.rows && panel.choices)
-    figure.append(element("details", {class: "data"}, element("summary", {}, "Show data"), scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed))));
-  else if (panel.rows) figure.append(scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed)));
+  figure.append(entry.summary, entry.data);
+  fill(entry);
   return figure;
+}
+
+function fill(entry) {
+  const panel = entry.panel;
+  entry.caption.textContent = panel.caption;
+  entry.summary.textContent = panel.summary;
+  if (!panel.rows) return entry.data.replaceChildren();
+  const table = scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed)), before = entry.data.querySelector("details");
+  entry.data.replaceChildren(panel.choices ? element("details", {class: "data", open: Boolean(before && before.open)}, element("summary", {}, "Show data"), table) : table);
 }
 
 function scrollable(panel, table) {
@@ -176,7 +183,7 @@ function hover(entry, point) {
   const place = name => of !== null ? g.column(name)(of) : g.configurations[name === "value" ? "mean" : name][what.configuration];
   for (const other of drawn.values()) {
     const choice = other.panel.choices && other.panel.choices[other.choice];
-    if (!choice || !choice.x || !other.node._fullLayout) continue;
+    if (!choice || !choice.x || !other.node || !other.node._fullLayout) continue;
     ring(other.node, place(choice.x), place(choice.y || "value"));
   }
   $("hovered").textContent = of !== null ? trialLine(of) : configurationLine(what.configuration);

@@ -1,14 +1,18 @@
 """The page in a real browser: nothing fetched, nothing complained about, panels linked, readable on every screen."""
 
 import shutil
+import threading
 from urllib.parse import quote
 
 import pytest
 
-from analysis.commands import dashboard
+from analysis import serve
+from analysis.commands import dashboard, dashboard_payload, make_views
 from analysis.load import Measure
 from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings
+from sweeper.schema import TrialRecord
+from sweeper.store import ResultsStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
@@ -328,8 +332,6 @@ def test_every_control_has_a_name_and_every_panel_its_data(page):
 
 
 def test_names_with_markup_stay_text(browser, tmp_path, trial):
-    from sweeper.store import ResultsStore
-
     evil = "<img src=x onerror=alert(1)><b>bold</b>"
     rows = [trial(f"t{d}", task=evil, metric=evil, d_m=d, n_rec=600 // d, reason=evil) for d in (3, 5, 8)]
     ResultsStore.create(tmp_path / "evil").write("trials", [*rows, trial("f", task=evil, status="failed", reason=evil)])
@@ -345,10 +347,46 @@ def test_names_with_markup_stay_text(browser, tmp_path, trial):
         opened.close()
 
 
+def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tmp_path, monkeypatch, trial):
+    monkeypatch.setattr(serve, "IDLE_FACTOR", 0.0)
+    monkeypatch.setattr(serve, "POLL_MS", 150)
+    write_sweep(tmp_path / "live", Design(budgets=(30_000, 90_000), d_m=(3, 6, 12), seeds=2))
+
+    def build(sweep, live):
+        views = make_views(sweep, measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
+        return dashboard_payload(sweep, views, measure=Measure(), where=None, live=live)
+
+    server = serve.make_server(str(tmp_path / "live"), build, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    context = browser.new_context(bypass_csp=True)
+    page = context.new_page()
+    try:
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        page.wait_for_selector("html[data-ready]", state="attached")
+        assert "12 trials" in page.locator("#subtitle").text_content()
+        page.evaluate("() => { open(3); Plotly.relayout('isobudget-n_rec', {'xaxis.range': [1, 2]}); }")
+        chosen = page.evaluate("() => [...state.selected].map(i => group().trials.id[i])")
+        row = ResultsStore.open(tmp_path / "live").read("trials").to_pylist()[0]
+        fresh = TrialRecord(**(row | {"trial_id": "fresh", "seed": 9}))
+        ResultsStore.create(tmp_path / "live").write("trials", [fresh])
+        page.wait_for_function("() => document.getElementById('subtitle').textContent.includes('13 trials')")
+        assert page.evaluate("() => group().trials.id.includes('fresh')")
+        assert page.evaluate("() => [...state.selected].map(i => group().trials.id[i])") == chosen
+        assert page.evaluate("() => document.getElementById('isobudget-n_rec').layout.xaxis.range") == [1, 2]
+        page.wait_for_selector("#detail pre")
+        page.locator("#pause").click()
+        assert page.locator("#pause[aria-pressed='true']").count() == 1
+        assert "new rows" in page.locator("#live").text_content()
+    finally:
+        context.close()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @pytest.mark.parametrize("kind", ["empty", "one", "failed"])
 def test_poor_sweeps_open_without_complaint(browser, tmp_path, trial, kind):
-    from sweeper.store import ResultsStore
-
     rows = {"empty": [], "one": [trial("a")], "failed": [trial("a", status="failed", reason="boom")]}[kind]
     ResultsStore.create(tmp_path / kind).write("trials", rows)
     written = dashboard(
