@@ -79,7 +79,7 @@ def _print(measured: dict[str, dict[str, float]]) -> None:
 
 def _in_subprocess(side: str, arguments: list[str]) -> dict[str, float]:
     command = [sys.executable, "-m", "sweeper.bench", "--side", side, *arguments]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     measured: dict[str, float] = json.loads(output.strip().splitlines()[-1])
     return measured
 
