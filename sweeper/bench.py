@@ -30,6 +30,8 @@ seeds: {seeds}
 """
 _POINTS = 50
 _SAMPLE_S = 0.2
+_WARM_SEEDS = 20
+"""Replicates of the run before the measured one: 1,000 trials, so that memory growth is a slope between two sizes."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -96,7 +98,7 @@ def _lanes(trials: int, lanes: int) -> dict[str, float]:
     from sweeper.ground_truth import GroundTruth
 
     with tempfile.TemporaryDirectory() as folder, _tree_cpu() as cpu:
-        _launch(_GRID.format(seeds=1), f"{folder}/warm", lanes, GroundTruth())  # imports and Ray's first start
+        _launch(_GRID.format(seeds=_WARM_SEEDS), f"{folder}/warm", lanes, GroundTruth())  # imports, Ray's first start
         before, began, cpu_before = psutil.Process().memory_info().rss, time.perf_counter(), cpu.seconds()
         result = _launch(_GRID.format(seeds=max(1, trials // _POINTS)), f"{folder}/r", lanes, GroundTruth())
         wall, used = time.perf_counter() - began, cpu.seconds() - cpu_before
@@ -106,7 +108,7 @@ def _lanes(trials: int, lanes: int) -> dict[str, float]:
         "trials": result.ran,
         "wall_ms": 1000 * wall / result.ran,
         "cpu_ms": 1000 * used / result.ran,
-        "rss_kb": growth / 1024 / result.ran,
+        "rss_kb": growth / 1024 / (result.ran - _WARM_SEEDS * _POINTS),
         "files": files / result.ran,
     }
 
