@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,10 @@ class Design:
 
     def configurations(self) -> IntArray:
         """Number the configurations: rows that agree in every column (their seeds apart) share a number."""
+        return self._configurations
+
+    @cached_property
+    def _configurations(self) -> IntArray:
         columns: list[LabelArray] = [getattr(self, name) for name in _SIZES if getattr(self, name) is not None]
         return number_rows([*columns, *self.covariates.values()])
 
@@ -114,8 +119,11 @@ def _take(column: FloatArray | None, chosen: LabelArray) -> FloatArray | None:
 
 def number_rows(columns: list[LabelArray]) -> IntArray:
     """Give equal rows of several columns one number, from 0."""
-    codes = np.stack([np.unique(column, return_inverse=True)[1].ravel() for column in columns], axis=1)
-    return np.unique(codes, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    codes: IntArray = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, inner = np.unique(column, return_inverse=True)
+        codes = np.unique(codes * values.size + inner.ravel(), return_inverse=True)[1].ravel()
+    return codes.astype(np.int64)
 
 
 def infer_budgets(trainable_params: npt.ArrayLike, *, tolerance: float = BUDGET_TOLERANCE) -> FloatArray:

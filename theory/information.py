@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from theory.channel import FloatArray, channel_information
+from theory.channel import BLOCK, FloatArray, channel_information
 from theory.errors import unknown
 
 Method = Literal["integral", "sum"]
@@ -87,7 +87,17 @@ def _integral(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
 
 
 def _sum(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
-    """First HEAD channels one by one, the rest by int_HEAD^N + boundary terms of Euler-Maclaurin."""
+    """First HEAD channels one by one, the rest by int_HEAD^N + boundary terms of Euler-Maclaurin; in blocks that fit
+    the cache."""
+    flat = n.ravel(), x.ravel(), b.ravel()
+    out = np.empty((4, n.size))
+    for start in range(0, n.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        out[:, block] = _sum_block(*(part[block] for part in flat))
+    return Information(*out.reshape((4, *n.shape)))
+
+
+def _sum_block(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
     head = _head(np.minimum(n, HEAD), x, b)
     beyond = n > HEAD
     if not beyond.any():
@@ -104,8 +114,9 @@ def _head(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
     for i in range(1, HEAD + 1):
         share = np.clip(n - (i - 1), 0, 1)  # 1: the whole channel, in between: the straight line
         z = x - b * np.log(i)
-        gain = share * expit(z)
-        nats = np.logaddexp(0, z)
+        decay = np.exp(-np.abs(z))
+        nats = np.maximum(z, 0) + np.log1p(decay)
+        gain = share * np.where(z > 0, 1.0, decay) / (1 + decay)
         out.bits[...] += share * nats
         out.d_ln_n[...] = np.where((n > i - 1) & (n <= i), n * nats, out.d_ln_n)
         out.d_ln_snr[...] += gain

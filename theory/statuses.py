@@ -166,7 +166,8 @@ def design_statuses(fit: FitResult) -> list[Status]:
 
 def _floor_status(fit: FitResult) -> list[Status]:
     """An irreducible metric beyond the best value seen is a sign of a wrong fit."""
-    if fit.law.coefficients[0].name != "E" or len(fit.law.coefficients) == 1 or len(fit.coefficients) > 1:
+    names = [item.name for item in fit.law.coefficients]
+    if len(names) < 2 or names[0] != "E" or len(fit.coefficients) > 1:
         return []
     floor = next(iter(fit.coefficients.values()))["E"]
     best = fit.given.metric.min() if fit.direction == "min" else fit.given.metric.max()
