@@ -83,7 +83,8 @@ class NativeLayer(torch.autograd.Function):
                 previous activity, or None.
             keep_mlp_out: whether to return the MLPs' outputs of every step.
             tensors: input (ids [B, T], values [B, T, I]; activity [T, I, B] for the read-out layer); state before the
-                first step (activity, memory, average, branch traces), batch first; synaptic weights, share kept, gain of the update, output weights, bias; weight and bias of the MLP's layers in turn.
+                first step (activity, memory, average, branch traces), batch first; synaptic weights, share kept, gain
+                of the update, output weights, bias; weight and bias of the MLP's layers in turn.
 
         Returns:
             Activity [T, N, B]; memory, average and branch traces after the last step, batch first; sum over time and
@@ -91,10 +92,10 @@ class NativeLayer(torch.autograd.Function):
         """
         trains = any(ctx.needs_input_grad)
         tensors = tuple(tensor.contiguous() for tensor in tensors)
-        masks = tuple(None if mask is None else mask.contiguous() for mask in masks)
+        masks = (_contiguous(masks[0]), _contiguous(masks[1]))
         layer = _describe(plan, masks, tensors)
         layer.stored = trains
-        x, _, memory_0, average_0, branch_0 = tensors[:5]
+        memory_0, average_0, branch_0 = tensors[2:5]
         batch, steps, n, d_m = layer.batch, layer.steps, layer.n, layer.d_m
         new_empty = memory_0.new_empty
         activity = new_empty(steps, n, batch)
@@ -124,9 +125,17 @@ class NativeLayer(torch.autograd.Function):
         reader_weight = tensors[5].flatten()[ctx.plan.reader_synapse]
         needs = ctx.needs_input_grad[3:]
         layer.input_grad, layer.rate_grads = needs[0], any(needs[6:8])
-        given = tuple(None if grad is None else grad.contiguous() for grad in grads[:5])
-        layer.point(trace=trace, activity=activity, reader_weight=reader_weight, d_activity=given[0], d_memory_T=given[1], d_average_T=given[2],
-                    d_branch_T=given[3], d_magnitude=given[4])  # fmt: skip
+        given = [_contiguous(grad) for grad in grads[:5]]
+        layer.point(
+            trace=trace,
+            activity=activity,
+            reader_weight=reader_weight,
+            d_activity=given[0],
+            d_memory_T=given[1],
+            d_average_T=given[2],
+            d_branch_T=given[3],
+            d_magnitude=given[4],
+        )
         d_x = torch.empty_like(tensors[0]) if needs[0] else None
         d_states = [torch.empty_like(tensor) for tensor in tensors[1:5]]
         d_weights = [torch.empty_like(tensor) for tensor in tensors[5:]]
@@ -156,3 +165,7 @@ def _describe(plan: LayerPlan, masks: tuple[Tensor | None, ...], tensors: tuple[
     layer.point_each("weight", tensors[10::2])
     layer.point_each("bias", tensors[11::2])
     return layer
+
+
+def _contiguous(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.contiguous()

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from model.layer import TANH_SCALE, ElmLayer
@@ -32,7 +31,7 @@ class NativeBackend:
         if masks is not None and x.is_floating_point():
             x = x * masks.input_BI.unsqueeze(1)
         hidden_masks = (None, None) if masks is None else (masks.input_BI, masks.recurrent_BN)
-        activity_TNB, *final, magnitude_NB, mlp_out_BTND = run_native_layer(
+        activity_TNB, memory_BND, average_BN, branch_BNR, magnitude_NB, mlp_out_BTND = run_native_layer(
             hidden_plan, hidden_masks, keep_activity, x, *state[:4], *_tensors(network.hidden)
         )
         seen_TNB = activity_TNB if masks is None else activity_TNB * masks.readout_BN.T
@@ -51,7 +50,7 @@ class NativeBackend:
         mean_NB = magnitude_NB / (activity_TNB.shape[0] * network.config.d_m)
         return (
             network.output(y_TOB.permute(2, 0, 1)),
-            ElmState(activity_TNB[-1].T, *final, readout_memory_BOD, readout_branch_BOR),
+            ElmState(activity_TNB[-1].T, memory_BND, average_BN, branch_BNR, readout_memory_BOD, readout_branch_BOR),
             mean_NB.square().mean(),
             activity_TNB.mean(),  # rectified already
             activity_TNB.detach().permute(2, 0, 1) if keep_activity else None,

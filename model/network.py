@@ -88,7 +88,7 @@ class ElmNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Choose the back end anew where the network was moved to another device or precision."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
         like = self.output.weight
         self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
         return self

@@ -17,7 +17,7 @@ from model.budget import counts
 from sweeper.broker import Assignment
 from sweeper.lane import TrialContext
 from sweeper.progress import Evaluation, TrialProgress
-from sweeper.training import Diverged
+from sweeper.training import Diverged, Stopped
 from sweeper.trial import TrialSpec
 
 _STEPS_SHOWN = 4
@@ -68,6 +68,8 @@ class GroundTruth:
             raise RuntimeError(f"made to fail (draw {fate['crash']:.6f})")
         if first and fate["memory"] < self.memory_rate:
             bytearray(_NO_SUCH_MEMORY)
+        if not context.on_step(0):
+            raise Stopped("stopped before the first step")
         self._wait(self.seconds * (10.0 if fate["straggler"] < self.straggler_rate else 1.0), assignment.spec, context)
         if fate["diverge"] < self.diverge_rate:
             raise Diverged("loss nan, gradient norm nan at step 1")
@@ -82,7 +84,8 @@ class GroundTruth:
     def _wait(self, seconds: float, spec: TrialSpec, context: TrialContext) -> None:
         ends, total = time.monotonic() + seconds, spec.training.steps
         while (left := ends - time.monotonic()) > 0:
-            context.on_step(int(total * (1 - left / seconds)))
+            if not context.on_step(int(total * (1 - left / seconds))):
+                raise Stopped("stopped by its lane")
             time.sleep(min(left, 0.05))
 
     def _measure(self, spec: TrialSpec, progress: TrialProgress, noise: float) -> None:

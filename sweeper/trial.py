@@ -97,7 +97,7 @@ class TrialSpec:
     seed: int
     """Seeds wiring, weights and data order."""
 
-    @cached_property
+    @property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys; equal specs give equal text."""
         content = {"scheme": HASH_SCHEME, **asdict(self), "task_options": dict(self.task_options)}

@@ -31,6 +31,8 @@ _STEP, _DASH, _HALF_WIDTH, _MARKER_RADIUS = 2.3, 1.5, 0.35, 1.3
 _CLEARANCE, _MARGIN = 2.4, 2.0
 _LARGEST_TURN = 0.55
 _CANDIDATES = 40
+_DISTRACTORS = {3: 2, 6: 8, 9: 6, 14: 4}
+"""Attempts to place a distractor, by the dashes of the target paths; a distractor has a third of their length."""
 _SPLIT_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 _SIDE = 32.0
 
@@ -56,7 +58,7 @@ def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
         if second is None:
             continue
         paths = [first, second]
-        for _ in range(max(1, 30 // max(2, dashes // 3) * 2 // 3)):
+        for _ in range(_DISTRACTORS[dashes]):
             distractor = _place(_chains(random, max(2, dashes // 3)), paths)
             if distractor is not None:
                 paths.append(distractor)

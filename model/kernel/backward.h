@@ -26,8 +26,8 @@ public:
           branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0), wide_(sources * chunk_ * COLS) {
         hidden_ = l.d_tree;
         out_ = hidden_ + (cell.tanh - cell.hidden);
-        rows_ = (out_ + l.d_m) | 1;
-        grads_.reset(new Buffer<F>(groups * std::min(chunk_, l.steps) * rows_ * LB));
+        rows_ = out_ + l.d_m;
+        grads_.reset(new Buffer<F>(std::min(chunk_, l.steps) * grads_stride()));
         for (int i = 0; i < l.matrices; i++)
             weight_.emplace_back(new Buffer<F>(groups * l.dims[i] * l.dims[i + 1] * NP));
     }
@@ -50,10 +50,11 @@ private:
     Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
     Buffer<F> wide_;          // [sources, steps of the chunk, COLS]
     int64_t hidden_, out_, rows_;  // rows of a cell of grads_: R branch sums, hidden units, D MLP outputs
-    std::unique_ptr<Buffer<F>> grads_;  // [G, steps of the chunk, rows_, LB]
+    std::unique_ptr<Buffer<F>> grads_;  // [steps of the chunk, step_rows, LB], a step's rows being [G, rows_]
 
     int64_t sum_rows() const { return 1 + (l.rate_grads ? 3 : 1) * l.d_m; }
-    F *grads_at(int64_t g, int64_t i) const { return grads_->get() + (g * std::min(chunk_, l.steps) + i) * rows_ * LB; }
+    int64_t grads_stride() const { return Base::step_rows(groups, rows_) * LB; }
+    F *grads_at(int64_t g, int64_t i) const { return grads_->get() + i * grads_stride() + g * rows_ * LB; }
 
     void zero_weight_grads() const {
         const auto zero = [&](void *to, int64_t count) { std::memset(to, 0, l.n * count * sizeof(F)); };
@@ -288,15 +289,19 @@ private:
 
     // what synapses read, with the steps of a chunk side by side
     void widen(int64_t first, int64_t last, int thread) const {
-        for (int64_t i = this->share(sources, thread); i < this->share(sources, thread + 1); i++)
+        constexpr int64_t kBlock = 32;  // sources in turn, so that both sides are read and written in runs
+        const int64_t end = this->share(sources, thread + 1);
+        for (int64_t block = this->share(sources, thread); block < end; block += kBlock)
             for (int64_t t = first; t < last; t++)
-                std::memcpy(wide_.get() + (i * chunk_ + t - first) * COLS, this->u_at(t) + i * COLS, COLS * sizeof(F));
+                for (int64_t i = block; i < std::min(block + kBlock, end); i++)
+                    std::memcpy(wide_.get() + (i * chunk_ + t - first) * COLS, this->u_at(t) + i * COLS,
+                                COLS * sizeof(F));
     }
 
     void sum_weights(int64_t g, int64_t first, int64_t last) const {
         const int steps = int(last - first);
-        const Rows<F> signal{this->cell_at(g, first), cell.count * LB};
-        const Rows<F> grads{grads_at(g, 0), rows_ * LB};
+        const Rows<F> signal{this->cell_at(g, first), this->cell_stride()};
+        const Rows<F> grads{grads_at(g, 0), grads_stride()};
         int64_t row = hidden_;
         for (int i = 0; i < l.matrices; i++) {
             const int M = int(l.dims[i + 1]), K = int(l.dims[i]);

@@ -29,18 +29,18 @@ private:
     std::atomic<int> arrived_{0}, round_{0};
 };
 
-// Row numbers within the cell of one group and step.
+// Row numbers within the cell that holds the trace of one group and step.
 struct CellRows {
     int64_t signal = 0;  // P rows [b_t ; keep m_(t-1)], what the MLP reads
     int64_t hidden;      // rectified hidden units of every hidden layer
     int64_t tanh;        // D rows
-    int64_t count;       // odd, so that a row of consecutive steps does not fall on one cache set
+    int64_t count;
 
     explicit CellRows(const Layer &l) {
         hidden = l.dims[0];
         tanh = hidden;
         for (int i = 1; i < l.matrices; i++) tanh += l.dims[i];
-        count = (tanh + l.d_m) | 1;
+        count = tanh + l.d_m;
     }
 };
 
@@ -59,7 +59,7 @@ public:
 
     static int64_t trace_size(const Layer &l) {
         int64_t groups = (l.n + NP - 1) / NP;
-        return u_size(l) + groups * (l.stored ? l.steps : 1) * CellRows(l).count * LB;
+        return u_size(l) + (l.stored ? l.steps : 1) * step_rows(groups, CellRows(l).count) * LB;
     }
 
 protected:
@@ -70,14 +70,18 @@ protected:
     const CellRows cell;
     Meeting meeting;
     F *const u;      // [T + 1, sources, COLS], what synapses read
-    F *const cells;  // [G, T or 1, cell.count, LB]
+    F *const cells;  // [T or 1, step_rows, LB], a step's rows being [G, cell.count]
 
     static int64_t source_rows(const Layer &l) { return l.n_in + (l.recurrent ? l.n : 0); }
     static int64_t u_size(const Layer &l) { return ((l.steps + 1) * source_rows(l) * COLS + W - 1) / W * W; }
 
+    // rows of all groups in one step; odd, so that the same row of consecutive steps does not fall on one cache set
+    static int64_t step_rows(int64_t groups, int64_t count) { return (groups * count) | 1; }
+
     F *u_at(int64_t t) const { return u + t * sources * COLS; }
+    int64_t cell_stride() const { return step_rows(groups, cell.count) * LB; }
     F *cell_at(int64_t g, int64_t t) const {
-        return cells + (l.stored ? g * l.steps + t : g) * cell.count * LB;
+        return cells + (l.stored ? t : 0) * cell_stride() + g * cell.count * LB;
     }
     bool real(int64_t n) const { return n < l.n; }
 

@@ -1,0 +1,273 @@
+"""Desired state against stored state: edit, retry, merge, forecast, limits; on ground-truth trials in this process."""
+
+import dataclasses
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+import sweeper.launch
+from sweeper.broker import Assignment, Broker
+from sweeper.checkpoint import Checkpoints
+from sweeper.cost import CostModel, calibrate
+from sweeper.errors import SweeperError
+from sweeper.grid import parse_grid
+from sweeper.ground_truth import GroundTruth
+from sweeper.journal import Journal, live_launches
+from sweeper.lane import LaneConfig, TrialContext, run_lane, run_trial
+from sweeper.launch import LaunchOptions, launch
+from sweeper.maintenance import merge, retry
+from sweeper.plan import expand, refinement_levels
+from sweeper.progress import TrialProgress
+from sweeper.status import missing_rows, stored_plans, sweep_status
+from sweeper.store import ResultsStore
+
+GRID = """
+name: truth
+task: {name: text, alphabet: letters}
+budgets: [4000, 8000]
+model: {d_m: [1, 2, 4, 8], d_tree: 4, d_branch: 4}
+seeds: 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch):
+    """Run lanes one after the other in this process: the same broker and lanes, no start-up time."""
+
+    def run_inline(assignments, *, lanes, config, monitor, direction, trainer):
+        broker = Broker(assignments, direction=direction)
+        config = dataclasses.replace(config, memory_bytes=None)
+        with monitor.watching(broker):
+            for lane in range(lanes):
+                run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)
+
+    monkeypatch.setattr(sweeper.launch, "_executor", lambda options: (run_inline, (SweeperError,)))
+
+
+def run(text: str, results, trainer=None, **options):
+    options = LaunchOptions(results=str(results), lanes=2, **options)
+    return launch(parse_grid(text), options, Console(quiet=True), trainer=trainer or GroundTruth())
+
+
+def test_a_grid_may_be_edited_extended_and_reseeded(tmp_path):
+    assert run(GRID, tmp_path / "r").ran == 16
+    assert run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r").ran == 8
+    shrunk = run(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3]"), tmp_path / "r")
+    assert shrunk.ran == 4
+    assert shrunk.status.counts == {"finished": 12}
+    assert shrunk.status.unplanned == 16
+
+
+def test_the_plan_tells_missing_from_new(tmp_path):
+    run(GRID, tmp_path / "r", max_hours=0.0)
+    store = ResultsStore.open(tmp_path / "r")
+    extended = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 4, 8, 16]")))
+    done = len(store.statuses())
+    assert done < 16
+    counts = sweep_status(extended, store).counts
+    assert counts["new"] == 4
+    assert counts["missing"] == 16 - done
+
+
+def test_rows_of_another_version_are_stale_but_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeper.launch, "code_version", lambda: "0.0.1+abc")
+    run(GRID, tmp_path / "r")
+    monkeypatch.undo()
+    store = ResultsStore.open(tmp_path / "r")
+    (plan,) = stored_plans(store)
+    status = sweep_status(plan, store)
+    assert len(status.stale) == 16
+    assert "made by version 0.0.1" in next(iter(status.stale.values()))
+    assert missing_rows(plan, status) == []
+
+
+def test_retry_runs_what_meets_the_condition_again(tmp_path):
+    run(GRID, tmp_path / "r", GroundTruth(crash_rate=0.3))
+    store = ResultsStore.open(tmp_path / "r")
+    failed = [i for i, status in store.statuses().items() if status == "failed"]
+    assert 1 <= len(failed) < 16
+    options = LaunchOptions(results=str(tmp_path / "r"), lanes=1)
+    result = retry("status == 'failed'", options, Console(quiet=True), trainer=GroundTruth())
+    assert result.ran == len(failed)
+    rows = {row["trial_id"]: row for row in store.read("trials").to_pylist()}
+    assert {rows[i]["status"] for i in failed} == {"finished"}
+    assert {rows[i]["attempt"] for i in failed} == {3}  # a bug is tried twice before
+    assert {rows[i]["budget"] for i in failed} <= {4000, 8000}
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("statu == 'failed'", "Columns: trial_id"),
+        ("status ==", "--where"),
+        ("status == 'lost'", "none of 16 stored trials"),
+    ],
+)
+def test_a_bad_condition_is_explained(tmp_path, condition, message):
+    run(GRID, tmp_path / "r")
+    with pytest.raises(SweeperError) as caught:
+        retry(condition, LaunchOptions(results=str(tmp_path / "r")), Console(quiet=True))
+    assert message in str(caught.value)
+
+
+def test_two_directories_merge_without_running_or_counting_twice(tmp_path):
+    run(GRID, tmp_path / "a")
+    run(GRID.replace("[4000, 8000]", "[8000, 16000]").replace("truth", "other"), tmp_path / "b")
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 8
+    store = ResultsStore.open(tmp_path / "a")
+    assert len(store.statuses()) == 24
+    assert sorted(store.grids()) == ["other", "truth"]
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 0
+    assert run(GRID.replace("[4000, 8000]", "[4000, 8000, 16000]"), tmp_path / "a").ran == 0
+
+
+def test_two_people_may_extend_one_directory_at_once(tmp_path):
+    texts = [
+        GRID.replace("truth", name).replace("[1, 2, 4, 8]", d_m) for name, d_m in (("a", "[1, 2]"), ("b", "[4, 8]"))
+    ]
+    threads = [threading.Thread(target=run, args=(text, tmp_path / "r")) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = ResultsStore.open(tmp_path / "r")
+    assert len(store.statuses()) == 16
+    assert run(GRID, tmp_path / "r").ran == 0
+
+
+def test_an_interrupted_sweep_is_balanced(tmp_path):
+    plan = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 6, 8, 12]").replace("seeds: 2", "seeds: 3")))
+    first = [row.spec for row in list(plan.trials.values())[:6]]
+    assert {spec.seed for spec in first} == {0}
+    assert {spec.model.d_m for spec in first} == {1, 4, 12}  # both ends and the middle, at both budgets
+    assert [row.spec.seed for row in plan.trials.values()] == [0] * 14 + [1] * 14 + [2] * 14
+
+
+def test_refinement_levels_halve_the_gaps():
+    assert [refinement_levels(n) for n in (1, 2, 3, 5)] == [[0], [0, 0], [0, 0, 0], [0, 1, 0, 1, 0]]
+
+
+def test_the_cost_model_learns_from_finished_trials():
+    specs = [row.spec for row in expand(parse_grid(GRID)).trials.values()]
+    truth = CostModel(overhead_s=2e-4, arithmetic_s=5e-9)
+    rows = [{"spec": spec.canonical, "wall_s": truth.seconds(spec)} for spec in specs[:8]]
+    learnt = calibrate(rows)
+    assert learnt.calibrated_on == 8
+    for spec in specs[8:]:
+        assert learnt.seconds(spec) == pytest.approx(truth.seconds(spec), rel=0.05)
+    forecast = learnt.forecast(specs)
+    assert forecast.low < sum(truth.seconds(spec) for spec in specs) < forecast.high
+    assert forecast.wall_seconds(2) == pytest.approx(forecast.seconds / 2)
+    assert calibrate(rows[:3]).calibrated_on == 0
+
+
+def test_a_larger_network_costs_more_time_and_memory():
+    from sweeper.cost import memory_bytes
+
+    small, large = (
+        next(iter(expand(parse_grid(GRID.replace("[4000, 8000]", f"[{budget}]"))).trials.values())).spec
+        for budget in (4000, 400_000)
+    )
+    assert CostModel().seconds(large) > CostModel().seconds(small)
+    assert memory_bytes(large) > memory_bytes(small)
+
+
+def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):
+    result = run(GRID.replace("seeds: 2", "seeds: 1"), tmp_path / "r", GroundTruth(seconds=5.0), trial_limit_s=0.05)
+    assert result.status.counts == {"timed_out": 8}
+    (reason,) = {reason.split(" after ")[0] for reason in result.status.reasons}
+    assert reason == "timed_out: over its time limit of 0.05 s"
+
+
+def test_a_poisoned_sweep_stops_itself_and_can_be_retried(tmp_path):
+    text = GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
+    result = run(text, tmp_path / "r", GroundTruth(crash_rate=1.0))
+    assert "failed alike" in result.stopped_because
+    assert result.ran < 40
+    assert run(text, tmp_path / "r").status.counts["finished"] >= 40 - result.ran
+
+
+def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
+    config = LaneConfig(store_uri=str(tmp_path), lane_prefix="x", code_version="v")
+    row = next(iter(expand(parse_grid(GRID)).trials.values()))
+    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=4000, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    record, _, attempt = run_trial(assignment, "l", config.code_version, context, GroundTruth(memory_rate=1.0))
+    assert (record.status, attempt.status) == ("out_of_memory", "out_of_memory")
+    assert record.final_valid_metric is None
+    result = run(GRID, tmp_path / "r", GroundTruth(memory_rate=0.4))
+    assert result.status.counts == {"finished": 16}
+    attempts = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
+    assert {a["attempt"] for a in attempts if a["status"] == "out_of_memory"} == {1}
+
+
+def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
+    plan = expand(parse_grid(tiny_text))
+    row = next(iter(plan.trials.values()))
+    broker = Broker(sweeper.launch._assignments([row], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
+    config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
+    store = ResultsStore.open(tmp_path / "r")
+
+    def slow(assignment, progress, context):
+        def on_step(step):
+            time.sleep(0.1)
+            return context.on_step(step)
+
+        from sweeper.training import train_trial
+
+        train_trial(assignment.spec, progress=progress, on_step=on_step, checkpoints=context.checkpoints)
+
+    pulled = broker.pull
+    broker.pull = lambda *a: (pulled(*a), broker.stop())[0]
+    run_lane(broker, "l", config, slow)
+    assert store.statuses() == {}
+    saved = Checkpoints(store, row.trial_id, 1.0).load()
+    assert 0 < saved["progress"]["steps_done"] < row.spec.training.steps
+    launch(parse_grid(tiny_text), LaunchOptions(results=str(tmp_path / "r"), lanes=1), Console(quiet=True))
+    assert store.statuses()[row.trial_id] == "finished"
+    assert store.read_checkpoint(row.trial_id) is None
+
+
+def test_a_running_launch_is_seen_from_outside(tmp_path):
+    store = ResultsStore.create(tmp_path / "r")
+    plan = expand(parse_grid(GRID))
+    running = next(iter(plan.trials))
+    broker = Broker(sweeper.launch._assignments(list(plan.trials.values()), "s", store, CostModel()))
+    broker.pull("a", "1", "h")
+    broker.heartbeat("a", "1", "h", running, 0.5)
+    journal = Journal(store, "truth", total=16)
+    journal.update(broker.snapshot())
+    (live,) = live_launches(store)
+    assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
+    assert sweep_status(plan, store).states[running] == "running"
+    journal.close()
+    assert live_launches(store) == []
+    (log,) = store.texts("launches", ".log").values()
+    assert "launch of truth: 16 trials" in log
+
+
+def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):
+    import os
+
+    numbers = os.statvfs(tmp_path)
+
+    class Full:
+        f_bavail, f_frsize, f_files, f_favail = 10, 4096, numbers.f_files, numbers.f_favail
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
+    with pytest.raises(SweeperError, match="MB free, .* MB needed for the rows of 16 trials"):
+        run(GRID, tmp_path / "r")
+
+
+def test_progress_of_a_ground_truth_trial_is_the_same_every_time():
+    row = next(iter(expand(parse_grid(GRID)).trials.values()))
+    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=1, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    values = []
+    for _ in range(2):
+        progress = TrialProgress()
+        GroundTruth()(assignment, progress, context)
+        values.append(progress.final["valid"].metric)
+    assert values[0] == values[1] == pytest.approx(GroundTruth().metric(row.spec), abs=0.02)
