@@ -210,11 +210,11 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
     from plotly.offline import get_plotlyjs
 
     plotly = get_plotlyjs()
-    app = "\n".join(_asset(name) for name in SCRIPTS)
-    return Template(_asset("page.html")).substitute(
+    app = "\n".join(asset(name) for name in SCRIPTS)
+    return Template(asset("page.html")).substitute(
         title=escape(str(content["title"])),
         csp=content_security_policy(plotly, app, live=bool(content["live"])),
-        css=_asset("page.css"),
+        css=asset("page.css"),
         payload=to_json(content),
         lazy="" if lazy is None else base64.b64encode(gzip.compress(to_json(lazy).encode(), 6, mtime=0)).decode(),
         plotly=plotly,
@@ -251,5 +251,6 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file that ships with the page."""
     return (resources.files("analysis") / "assets" / name).read_text(encoding="utf-8")
