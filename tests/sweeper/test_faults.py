@@ -83,7 +83,7 @@ def test_killed_lanes(executor, pattern, kills, pause_s, tmp_path, undisturbed):
     assert killer.killed >= kills - 1
     assert rows(tmp_path / "r") == undisturbed
     lost = [a for a in ResultsStore.open(tmp_path / "r").read("attempts").to_pylist() if a["status"] == "lost"]
-    assert 1 <= len(lost) <= killer.killed
+    assert len(lost) <= killer.killed  # a lane that held several trials blames none
 
 
 def test_killed_launchers(tmp_path, undisturbed):
