@@ -106,6 +106,7 @@ private:
 
     void step(int64_t g, int64_t t, F *even, F *odd) {
         F *signal = this->cell_at(g, t);
+        if (l.stored && g + 1 < groups) prefetch<true>(this->cell_at(g + 1, t), cell.count * LB);
         gather(g, t, signal);
         F *memory = memory_.get() + g * l.d_m * LB;
         for (int d = 0; d < l.d_m; d++)
