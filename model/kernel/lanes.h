@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -92,6 +93,21 @@ struct Lanes {
         if constexpr (width >= NP) {
             for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
             fold<width / 2>(lanes);
+        }
+    }
+
+    // rows[i][j] becomes rows[j][i]: log2(W) perfect shuffles of the rows
+    static inline void transpose(V (&rows)[W]) { transpose(rows, std::make_index_sequence<W>()); }
+    template <size_t... I>
+    static inline void transpose(V (&rows)[W], std::index_sequence<I...>) {
+        for (int done = 1; done < W; done *= 2) {
+            V next[W];
+            for (int i = 0; i < W / 2; i++) {
+                V a = rows[i], b = rows[i + W / 2];
+                next[2 * i] = __builtin_shufflevector(a, b, (I % 2 * W + I / 2)...);
+                next[2 * i + 1] = __builtin_shufflevector(a, b, (I % 2 * W + W / 2 + I / 2)...);
+            }
+            for (int i = 0; i < W; i++) rows[i] = next[i];
         }
     }
 
