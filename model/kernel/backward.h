@@ -163,6 +163,10 @@ private:
         const F *signal = this->cell_at(g, t), *tanh = signal + cell.tanh * LB;
         F *grads = grads_at(g, t - first), *sums = sums_.get() + g * sum_rows() * LB;
         F *memory = memory_.get() + g * l.d_m * LB;
+        if (g + 1 < groups) {
+            prefetch<false>(this->cell_at(g + 1, t) + l.d_tree * LB, (cell.count - l.d_tree) * LB);
+            prefetch<true>(grads_at(g + 1, t - first), rows_ * LB);
+        }
         V y[NB];
         output_grad(g, t, sums, y);
         for (int d = 0; d < l.d_m; d++)

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -95,6 +96,21 @@ struct Lanes {
         }
     }
 
+    // rows[i][j] becomes rows[j][i]: log2(W) perfect shuffles of the rows
+    static inline void transpose(V (&rows)[W]) { transpose(rows, std::make_index_sequence<W>()); }
+    template <size_t... I>
+    static inline void transpose(V (&rows)[W], std::index_sequence<I...>) {
+        for (int done = 1; done < W; done *= 2) {
+            V next[W];
+            for (int i = 0; i < W / 2; i++) {
+                V a = rows[i], b = rows[i + W / 2];
+                next[2 * i] = __builtin_shufflevector(a, b, (I % 2 * W + I / 2)...);
+                next[2 * i + 1] = __builtin_shufflevector(a, b, (I % 2 * W + W / 2 + I / 2)...);
+            }
+            for (int i = 0; i < W; i++) rows[i] = next[i];
+        }
+    }
+
     static inline V positive(V v) { return v > V{} ? v : V{}; }
     static inline V magnitude(V v) { return v < V{} ? -v : v; }
     static inline V sign(V v) { return (v > V{} ? all(1) : V{}) - (v < V{} ? all(1) : V{}); }
@@ -122,6 +138,13 @@ struct Lanes {
         }
     }
 };
+
+// Asks for memory before it is used: traces outgrow the caches that are near, and every group touches its own part.
+template <bool WRITE, class F>
+static inline void prefetch(const F *from, int64_t count) {
+    const char *line = reinterpret_cast<const char *>(from), *end = reinterpret_cast<const char *>(from + count);
+    for (; line < end; line += 64) __builtin_prefetch(line, WRITE, 3);
+}
 
 // Zeroed memory on vector boundaries.
 template <class F>
