@@ -7,10 +7,8 @@ from tests.theory.truths import SIM_COST, grid_design, log_sizes, make_truth
 from theory.allocation import (
     asymptotic_exponents,
     binding_budget,
-    budget_line,
     critical_snr,
     exponents,
-    locate,
     optimum,
 )
 from theory.base import Curve
@@ -20,6 +18,7 @@ from theory.data import Design
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import budget_line, locate
 from theory.noise import noise
 
 BETAS = [0.25, 0.5, 0.75, 0.9, 1, 1.25, 1.5, 2, 3]

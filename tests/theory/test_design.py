@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from tests.theory.truths import SIM_COST, grid_design, log_sizes
-from theory.allocation import locate
 from theory.data import Design
 from theory.design import next_points
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import locate
 from theory.quantities import best_d_m
 from theory.uncertainty import delta
 
