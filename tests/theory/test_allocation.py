@@ -152,6 +152,13 @@ def test_optimum_beyond_the_data_is_not_bracketed(sizes, side, t1):
     assert side in best.sentence
 
 
+def test_kink_of_the_floor_at_the_end_of_the_range_is_an_edge():
+    curve = bare("max", {"u_ref": np.exp(5.9), "alpha": 1.0, "beta": 1.0, "k_floor": 2e4})
+    end = float(SIM_COST.d_m(2e4)) * (1 + 1e-7)
+    assert not optimum(curve, 1e8, SIM_COST, d_m_range=(1.0, end)).bracketed
+    assert optimum(curve, 1e8, SIM_COST, d_m_range=(1.0, 2 * end)).bracketed
+
+
 def test_budget_below_the_readout_is_refused(t1):
     with pytest.raises(TheoryError, match="does not cover the readout"):
         optimum(t1.curve, 500, SIM_COST)
