@@ -16,6 +16,7 @@ from scipy.special import fdtr
 
 from analysis.load import Measure
 from analysis.means import seed_noise
+from analysis.next_steps import chosen_runs
 from analysis.theory_fit import LawFit, design_of
 from analysis.view import View
 from sweeper.schema import SPLITS
@@ -80,6 +81,7 @@ def gather(view: View, settings: EvidenceSettings) -> Json:
         found |= intervals(law, settings)
         found["identifiability"] = _or_reason(lambda fit: list(identifiability(fit).sentences), law.fit)
         found["calibration"] = calibration_section(law, settings)
+        found["design"] = chosen_runs(view)
     return found
 
 

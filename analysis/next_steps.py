@@ -1,6 +1,6 @@
 """What to run next, and what it would cost: rules for what these rows leave open."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,6 +8,10 @@ from analysis.axes import VIF_LIMIT
 from analysis.means import configuration, seed_noise
 from analysis.view import View
 from sweeper.schema import FINISHED
+from theory.data import Design
+from theory.design import next_points
+from theory.errors import TheoryError
+from theory.quantities import best_d_m
 
 BUDGETS = 3
 """Budgets from which exponents can be told."""
@@ -17,6 +21,12 @@ SEEDS = 3
 
 STEP = 1.5
 """Factor between neighbouring values of d_m of an extension."""
+
+PICKS = 8
+"""Runs that the law chooses at once."""
+
+CANDIDATES = 12
+"""Values of d_m per budget among which it chooses."""
 
 SWEEP = 7
 """Points of a sweep of n_rec at fixed d_m."""
@@ -62,6 +72,58 @@ def next_steps(view: View) -> list[NextStep]:
     return steps or [
         NextStep("nothing urgent", "every question of this report has an answer within its interval", 0, None)
     ]
+
+
+def chosen_runs(view: View) -> dict[str, Any]:
+    """Runs that narrow the optimum of the largest budget most, chosen by the fitted law, with their time.
+
+    Args:
+        view: one group of rows with a fitted law.
+    """
+    fit, law = view.law.fit, view.law
+    lines = [a for a in law.allocations if a.k_c == view.table["k_c"].mode().iloc[0]]
+    if fit is None or not fit.free or not lines:
+        return {"reason": "no law that could guide a choice, or no optimum to narrow"}
+    cost, target = law.costs[lines[-1].k_c], lines[-1].budget
+    own = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
+    points = [
+        (int(cost.n_rec(budget, d_m)), d_m, budget)
+        for budget in sorted(own["budget"].unique())
+        for d_m in np.unique(np.geomspace(own["d_m"].min(), own["d_m"].max(), CANDIDATES).round())
+        if cost.n_rec(budget, d_m) >= 1
+    ]
+    n_rec, d_m, budget = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    design = Design(
+        n_rec=n_rec,
+        k_e=cost.complexity(d_m),
+        k_c=np.full(len(n_rec), cost.k_c),
+        trainable_params=cost.trainable_params(n_rec, d_m),
+        budget=budget,
+        d_m=d_m,
+    )
+    try:
+        found = next_points(fit, design, best_d_m(target, cost), PICKS)
+    except (TheoryError, np.linalg.LinAlgError) as error:
+        return {"reason": str(error)}
+    model = time_model(view)
+    return {
+        "target": found.targets[0],
+        "sd_now": found.target_sd[0],
+        "law": found.law,
+        "sentences": list(found.sentences),
+        "picks": [
+            {
+                "budget": float(budget[pick.row]),
+                "d_m": float(d_m[pick.row]),
+                "n_rec": pick.n_rec,
+                "trainable_params": pick.trainable_params,
+                "sd_after": pick.target_sd[0],
+                "why": pick.reason,
+                "hours": _hours(model, [pick.trainable_params]),
+            }
+            for pick in found.picks
+        ],
+    }
 
 
 def time_model(view: View) -> TimeModel | None:

@@ -324,7 +324,18 @@ def _spread(found: list[Json], index: int, place: tuple[float, float]) -> str:
 
 def _next(group: Json) -> Section:
     rows = [(row["what"], row["why"], row["trials"], row["hours"]) for row in group["next"]]
-    return Section("next", "Next experiments", [], [Table(("what", "why", "trials", "hours of trial time"), rows)])
+    tables = [Table(("what", "why", "trials", "hours of trial time"), rows)]
+    design, said = group["evidence"].get("design", {}), []
+    if "reason" in design:
+        said = [f"The law chooses no runs: {design['reason']}."]
+    elif design:
+        said = [f"The law's choice narrows {design['target']} (sd now {design['sd_now']:.2g}).", *design["sentences"]]
+        picks = [
+            (none(p["budget"]), none(p["d_m"]), none(p["n_rec"]), p["why"], p["sd_after"], p["hours"])
+            for p in design["picks"]
+        ]
+        tables.append(Table(("P", "d_m", "N", "chosen for", "sd afterwards", "hours"), picks))
+    return Section("next", "Next experiments", said, tables)
 
 
 def provenance_section(provenance: Json) -> Section:

@@ -185,6 +185,15 @@ def test_next_steps_cost_what_such_trials_took(group, sweep):
     assert seeds["hours"] == pytest.approx(seeds["trials"] * per_trial, rel=0.3)
 
 
+def test_the_law_chooses_runs_that_narrow_the_optimum(group):
+    found = group["evidence"]["design"]
+    assert found["target"] == "d_m at 300000"
+    spread = [found["sd_now"], *(pick["sd_after"] for pick in found["picks"])]
+    assert spread == sorted(spread, reverse=True)
+    assert {pick["budget"] for pick in found["picks"]} <= {3e4, 1e5, 3e5}
+    assert all(pick["hours"] > 0 for pick in found["picks"])
+
+
 def test_an_optimum_at_the_edge_asks_for_the_other_side(tmp_path):
     write_sweep(tmp_path, Design(d_m=(2, 3, 4, 5), seeds=2))
     (view,) = make_views(read_sweep(tmp_path), measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
