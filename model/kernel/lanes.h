@@ -83,16 +83,17 @@ struct Lanes {
 
     // sums over the columns, for each neuron of the group
     static inline void sum_columns(V v, F (&sums)[NP]) {
-        alignas(kVectorBytes) F lanes[W];
-        store(lanes, v);
-        fold<W / 2>(lanes);
-        for (int p = 0; p < NP; p++) sums[p] = lanes[p];
+        fold<W / 2>(v, sums, std::make_index_sequence<W / 2>());
     }
-    template <int width>
-    static inline void fold(F *lanes) {
-        if constexpr (width >= NP) {
-            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
-            fold<width / 2>(lanes);
+    template <int width, class Half, size_t... I>
+    static inline void fold(Half v, F (&sums)[NP], std::index_sequence<I...>) {
+        if constexpr (width < NP) {
+            for (int p = 0; p < NP; p++) sums[p] = v[p];
+        } else if constexpr (width == 1) {
+            sums[0] = v[0] + v[1];
+        } else {
+            auto low = __builtin_shufflevector(v, v, I...), high = __builtin_shufflevector(v, v, (width + I)...);
+            fold<width / 2>(low + high, sums, std::make_index_sequence<width / 2>());
         }
     }
 
