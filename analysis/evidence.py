@@ -20,7 +20,7 @@ from analysis.next_steps import chosen_runs
 from analysis.theory_fit import LawFit, design_of
 from analysis.view import View
 from sweeper.schema import SPLITS
-from theory.allocation import EXPONENT_STEP, budget_line
+from theory.allocation import EXPONENT_STEP
 from theory.calibration import calibrate
 from theory.cost import Cost
 from theory.errors import TheoryError
@@ -28,6 +28,7 @@ from theory.fit import fit_given, refit
 from theory.frontier import power_law
 from theory.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 from theory.identifiability import identifiability
+from theory.locate import budget_line
 from theory.quantities import Draws, Quantity, all_parameters, best_d_m
 from theory.result import Direction, FitResult
 from theory.uncertainty import Interval, bootstrap, delta, envelope

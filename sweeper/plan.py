@@ -106,7 +106,8 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
-    trainings = [TrainingConfig(**{name: point[name] for name in block.training}) for point, _ in points]
+    length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
+    trainings = [TrainingConfig(**length, **{name: point[name] for name in block.training}) for point, _ in points]
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     configs = {budget: [_build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}

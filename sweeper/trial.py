@@ -29,7 +29,7 @@ class TrainingConfig:
     batch_size: int = 8
     """Sequences per step."""
     length: int = 100
-    """Time steps per sequence (per segment where the state is carried over)."""
+    """Time steps per sequence (per segment where the state is carried over); a grid that gives none gets the task's."""
     optimizer: str = "adam"
     """`adam` (Enwik8, NeuronIO) or `adamax` (SHD-Adding)."""
     learning_rate: float = 5e-4

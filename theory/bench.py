@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from theory.allocation import budget_line, locate
 from theory.base import Curve
 from theory.channel import FloatArray
 from theory.cost import elm_cost
@@ -20,6 +19,7 @@ from theory.data import Design
 from theory.fit import fit_law
 from theory.information import information
 from theory.laws import get_law
+from theory.locate import budget_line, locate
 from theory.quantities import all_parameters, best_d_m
 from theory.result import FitResult
 from theory.uncertainty import bootstrap, percentile

@@ -95,8 +95,8 @@ def next_points(
     Raises:
         TheoryError: no candidate lies within the data's range of k_e, or the fit is not usable.
 
-    >>> from theory.allocation import budget_line
     >>> from theory.fit import fit_law
+    >>> from theory.locate import budget_line
     >>> from theory.published import load_published
     >>> from theory.quantities import best_d_m
     >>> table = load_published("enwik8")

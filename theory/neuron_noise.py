@@ -28,6 +28,7 @@ class NeuronNoise(Law):
     """Smallest and largest k_e of the data."""
 
     name = "neuron_noise"
+    axes = ("k_e",)
 
     def __post_init__(self) -> None:
         for what, choices in (("decay", tuple(DECAYS)), ("floor", FLOORS)):

@@ -146,6 +146,10 @@ def load_user_law(spec: str) -> UserLaw:
 
     Raises:
         TheoryError: no such file, or no law of that name in it; the message lists those that are.
+
+    >>> load_user_law("nowhere.py:mine")
+    Traceback (most recent call last):
+    theory.errors.TheoryError: law: no file 'nowhere.py' (from 'nowhere.py:mine'); give path/to/file.py:name
     """
     path, _, name = spec.rpartition(":")
     if not Path(path).is_file():

@@ -13,11 +13,16 @@ class Backward : Pass<L> {
     using typename Base::V;
     using Base::l, Base::b0, Base::cols, Base::groups, Base::threads, Base::sources, Base::cell, Base::meeting;
     using Base::NP, Base::NB, Base::LB, Base::W, Base::COLS, Base::CV;
-    static constexpr int64_t kLanesPerChunk = 512;  // steps times lanes whose weight gradients are summed at once
+    // Steps whose weight gradients are summed at once: many, for a sum over lanes ends each, but not so many that what the
+    // synapses read in them outgrows the second cache.
+    static int64_t chunk_steps(int64_t sources) {
+        constexpr int64_t most_lanes = 512, most_bytes = 3 << 18;
+        return std::clamp<int64_t>(most_bytes / (sources * COLS * int64_t(sizeof(F))), 8, most_lanes / LB);
+    }
 
 public:
     Backward(const Layer &layer, int64_t first, int64_t columns, F *trace)
-        : Base(layer, first, columns, trace), chunk_(std::max<int64_t>(1, kLanesPerChunk / LB)),
+        : Base(layer, first, columns, trace), chunk_(chunk_steps(sources)),
           graded_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0),
           keep_(groups * l.d_m * NP), slope_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
           readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
@@ -163,6 +168,10 @@ private:
         const F *signal = this->cell_at(g, t), *tanh = signal + cell.tanh * LB;
         F *grads = grads_at(g, t - first), *sums = sums_.get() + g * sum_rows() * LB;
         F *memory = memory_.get() + g * l.d_m * LB;
+        if (g + 1 < groups) {
+            prefetch<false>(this->cell_at(g + 1, t) + l.d_tree * LB, (cell.count - l.d_tree) * LB);
+            prefetch<true>(grads_at(g + 1, t - first), rows_ * LB);
+        }
         V y[NB];
         output_grad(g, t, sums, y);
         for (int d = 0; d < l.d_m; d++)

@@ -85,11 +85,25 @@ private:
             }
             return;
         }
+        if (l.input_kind == 1) return transpose_input(x + (b0 * l.steps + t) * l.n_in, row);
         if (cols < COLS) std::memset(row, 0, l.n_in * COLS * sizeof(F));
         for (int64_t i = 0; i < l.n_in; i++)
-            for (int64_t b = 0; b < cols; b++)
-                row[i * COLS + b] = l.input_kind == 1 ? x[((b0 + b) * l.steps + t) * l.n_in + i]
-                                                      : x[(t * l.n_in + i) * l.batch + b0 + b];
+            std::memcpy(row + i * COLS, x + (t * l.n_in + i) * l.batch + b0, cols * sizeof(F));
+    }
+
+    // values of one step, a run of channels for each batch column, to a run of columns for each channel
+    void transpose_input(const F *x, F *row) const {
+        const int64_t whole = l.n_in / W * W, stride = l.steps * l.n_in;
+        for (int64_t first = 0; first < COLS; first += W)
+            for (int64_t i = 0; i < whole; i += W) {
+                V tile[W];
+                for (int64_t b = 0; b < W; b++) tile[b] = first + b < cols ? L::load(x + (first + b) * stride + i) : V{};
+                L::transpose(tile);
+                for (int64_t k = 0; k < W; k++)
+                    std::memcpy(row + (i + k) * COLS + first, &tile[k], (COLS < W ? COLS : W) * sizeof(F));
+            }
+        for (int64_t i = whole; i < l.n_in; i++)
+            for (int64_t b = 0; b < COLS; b++) row[i * COLS + b] = b < cols ? x[b * stride + i] : F(0);
     }
 
     void read_activity() const {
@@ -106,6 +120,7 @@ private:
 
     void step(int64_t g, int64_t t, F *even, F *odd) {
         F *signal = this->cell_at(g, t);
+        if (l.stored && g + 1 < groups) prefetch<true>(this->cell_at(g + 1, t), cell.count * LB);
         gather(g, t, signal);
         F *memory = memory_.get() + g * l.d_m * LB;
         for (int d = 0; d < l.d_m; d++)

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -82,16 +83,32 @@ struct Lanes {
 
     // sums over the columns, for each neuron of the group
     static inline void sum_columns(V v, F (&sums)[NP]) {
-        alignas(kVectorBytes) F lanes[W];
-        store(lanes, v);
-        fold<W / 2>(lanes);
-        for (int p = 0; p < NP; p++) sums[p] = lanes[p];
+        fold<W / 2>(v, sums, std::make_index_sequence<W / 2>());
     }
-    template <int width>
-    static inline void fold(F *lanes) {
-        if constexpr (width >= NP) {
-            for (int i = 0; i < width; i++) lanes[i] += lanes[i + width];
-            fold<width / 2>(lanes);
+    template <int width, class Half, size_t... I>
+    static inline void fold(Half v, F (&sums)[NP], std::index_sequence<I...>) {
+        if constexpr (width < NP) {
+            for (int p = 0; p < NP; p++) sums[p] = v[p];
+        } else if constexpr (width == 1) {
+            sums[0] = v[0] + v[1];
+        } else {
+            auto low = __builtin_shufflevector(v, v, I...), high = __builtin_shufflevector(v, v, (width + I)...);
+            fold<width / 2>(low + high, sums, std::make_index_sequence<width / 2>());
+        }
+    }
+
+    // rows[i][j] becomes rows[j][i]: log2(W) perfect shuffles of the rows
+    static inline void transpose(V (&rows)[W]) { transpose(rows, std::make_index_sequence<W>()); }
+    template <size_t... I>
+    static inline void transpose(V (&rows)[W], std::index_sequence<I...>) {
+        for (int done = 1; done < W; done *= 2) {
+            V next[W];
+            for (int i = 0; i < W / 2; i++) {
+                V a = rows[i], b = rows[i + W / 2];
+                next[2 * i] = __builtin_shufflevector(a, b, (I % 2 * W + I / 2)...);
+                next[2 * i + 1] = __builtin_shufflevector(a, b, (I % 2 * W + W / 2 + I / 2)...);
+            }
+            for (int i = 0; i < W; i++) rows[i] = next[i];
         }
     }
 
@@ -122,6 +139,13 @@ struct Lanes {
         }
     }
 };
+
+// Asks for memory before it is used: traces outgrow the caches that are near, and every group touches its own part.
+template <bool WRITE, class F>
+static inline void prefetch(const F *from, int64_t count) {
+    const char *line = reinterpret_cast<const char *>(from), *end = reinterpret_cast<const char *>(from + count);
+    for (; line < end; line += 64) __builtin_prefetch(line, WRITE, 3);
+}
 
 // Zeroed memory on vector boundaries.
 template <class F>

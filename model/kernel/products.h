@@ -71,9 +71,27 @@ static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int 
         }
 }
 
-template <class L, int MT, bool SQUARED>
-static inline void outer_rows(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int K,
-                              typename L::F *const (&out)[L::NP], int64_t ld) {
+template <class L, int KT, bool SQUARED>
+static inline void outer_columns(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int64_t ld,
+                                 typename L::F *const (&out)[L::NP]) {
+    for (int m = 0; m < M; m += 4) {
+        Rows<typename L::F> shifted{a.data + m * L::LB, a.stride};
+        typename L::F *part[L::NP];
+        for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + m * ld : nullptr;
+        switch (M - m) {
+            case 1: outer_tile<L, 1, KT, SQUARED>(shifted, b, steps, part, ld); break;
+            case 2: outer_tile<L, 2, KT, SQUARED>(shifted, b, steps, part, ld); break;
+            case 3: outer_tile<L, 3, KT, SQUARED>(shifted, b, steps, part, ld); break;
+            default: outer_tile<L, 4, KT, SQUARED>(shifted, b, steps, part, ld); break;
+        }
+    }
+}
+
+// out[p][m][k] += sum over steps and columns of a[m] b[k] (or b[k] squared); out[p] is null for a neuron that is padding.
+// A few rows of b stay in the first cache while all of a passes by.
+template <class L, bool SQUARED>
+static inline void outer(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int K,
+                         typename L::F *const (&out)[L::NP]) {
     constexpr int kMost = 6;
     int tiles = (K + kMost - 1) / kMost, k = 0;
     for (int tile = 0; tile < tiles; tile++) {
@@ -82,27 +100,10 @@ static inline void outer_rows(Rows<typename L::F> a, Rows<typename L::F> b, int 
         typename L::F *part[L::NP];
         for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + k : nullptr;
         switch (columns) {
-#define TILE(KT) case KT: outer_tile<L, MT, KT, SQUARED>(a, shifted, steps, part, ld); break;
+#define TILE(KT) case KT: outer_columns<L, KT, SQUARED>(a, shifted, steps, M, K, part); break;
             TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
 #undef TILE
         }
         k += columns;
-    }
-}
-
-// out[p][m][k] += sum over steps and columns of a[m] b[k] (or b[k] squared); out[p] is null for a neuron that is padding.
-template <class L, bool SQUARED>
-static inline void outer(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int K,
-                         typename L::F *const (&out)[L::NP]) {
-    for (int m = 0; m < M; m += 4) {
-        Rows<typename L::F> shifted{a.data + m * L::LB, a.stride};
-        typename L::F *part[L::NP];
-        for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + int64_t(m) * K : nullptr;
-        switch (M - m) {
-            case 1: outer_rows<L, 1, SQUARED>(shifted, b, steps, K, part, K); break;
-            case 2: outer_rows<L, 2, SQUARED>(shifted, b, steps, K, part, K); break;
-            case 3: outer_rows<L, 3, SQUARED>(shifted, b, steps, K, part, K); break;
-            default: outer_rows<L, 4, SQUARED>(shifted, b, steps, K, part, K); break;
-        }
     }
 }

@@ -1,6 +1,6 @@
 """Twenty kills at random moments over 500 trials: every trial ends with one whole row, the same as undisturbed."""
 
-import os
+import multiprocessing
 import random
 import signal
 import threading
@@ -83,46 +83,52 @@ def test_killed_lanes(executor, pattern, kills, pause_s, tmp_path, undisturbed):
     assert killer.killed >= kills - 1
     assert rows(tmp_path / "r") == undisturbed
     lost = [a for a in ResultsStore.open(tmp_path / "r").read("attempts").to_pylist() if a["status"] == "lost"]
-    assert 1 <= len(lost) <= killer.killed
+    assert len(lost) <= killer.killed  # a lane that held several trials blames none
+
+
+def launch_in_child(results, trainer, **options) -> multiprocessing.process.BaseProcess:
+    child = multiprocessing.get_context("spawn").Process(target=run, args=(GRID % 10, results, trainer), kwargs=options)
+    child.start()
+    return child
+
+
+def wait_for_rows(results, count: int, child) -> None:
+    """Return when at least `count` trials have a row."""
+    deadline = time.monotonic() + 120
+    while not (results / "store.json").exists() or len(rows(results)) < count:
+        assert child.is_alive(), "the launcher ended before it was to be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_killed_launchers(tmp_path, undisturbed):
-    draw = random.Random(3)
-    for _ in range(4):
-        pid = os.fork()
-        if pid == 0:  # a launcher of its own process
-            try:
-                run(GRID % 10, tmp_path / "r", GroundTruth(seconds=0.05), executor="processes", lanes=2)
-            finally:
-                os._exit(0)
-        time.sleep(draw.uniform(4.0, 7.0))
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    assert len(rows(tmp_path / "r")) > 0
-    run(GRID % 10, tmp_path / "r", GroundTruth(), executor="processes", lanes=2)
-    assert rows(tmp_path / "r") == undisturbed
+    draw, results = random.Random(3), tmp_path / "r"
+    for kill in range(4):
+        child = launch_in_child(results, GroundTruth(seconds=0.05), executor="processes", lanes=2)
+        wait_for_rows(results, 40 * kill + 1, child)
+        time.sleep(draw.uniform(0.0, 1.0))
+        child.kill()
+        child.join()
+    assert len(rows(results)) < 500
+    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
+    assert rows(results) == undisturbed
 
 
-def test_a_lost_node(tmp_path, undisturbed):
+def test_lost_nodes(tmp_path, undisturbed):
     from ray.cluster_utils import Cluster
 
+    results = tmp_path / "r"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-
-    def lose_and_replace() -> None:
-        for _ in range(2):
-            while len(rows(tmp_path / "r")) < 40 if (tmp_path / "r" / "store.json").exists() else True:
-                time.sleep(0.2)
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        options = {"executor": "ray", "address": cluster.address, "lanes": 2}
+        child = launch_in_child(results, GroundTruth(seconds=0.1), **options)
+        for loss in range(2):
+            wait_for_rows(results, 60 * loss + 20, child)
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
             nodes.append(cluster.add_node(num_cpus=1))
-            time.sleep(5.0)
-
-    thread = threading.Thread(target=lose_and_replace, daemon=True)
-    thread.start()
-    try:
-        options = {"executor": "ray", "address": cluster.address, "lanes": 2}
-        run(GRID % 10, tmp_path / "r", GroundTruth(seconds=0.05), **options)
+        child.join(200)
+        assert child.exitcode == 0
     finally:
-        thread.join(60)
         cluster.shutdown()
-    assert rows(tmp_path / "r") == undisturbed
+    assert rows(results) == undisturbed

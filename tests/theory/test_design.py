@@ -4,14 +4,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from tests.theory.truths import SIM_COST, grid_design, log_sizes
-from theory.allocation import locate
 from theory.data import Design
 from theory.design import next_points
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import locate
 from theory.quantities import best_d_m
 from theory.uncertainty import delta
 
@@ -30,17 +31,17 @@ def first(t2):
     return fit_law(get_law("effective_information", floor="additive"), START, t2.simulate(START, 0))
 
 
-def test_forecast_of_the_target_is_what_a_refit_finds(first, t2):
+def test_forecast_of_the_target_is_what_a_refit_finds(t2):
     """Pick 21 runs, do them, refit: the standard error must be the one that was promised."""
+    law = get_law("effective_information", floor="additive")
+    tiny = 1e-6
+    first = fit_law(law, START, t2.simulate(START, 0, sd=tiny))
     found = next_points(first, CANDIDATES, TARGETS, 21, flexible_link=False)
     both = join(START, CANDIDATES.take([pick.row for pick in found.picks]))
-    promised = found.picks[-1].target_sd
-    reached = []
-    for seed in range(4):
-        fit = fit_law(get_law("effective_information", floor="additive"), both, t2.simulate(both, seed))
-        scale = 0.003 / fit.noise_sd
-        reached.append([scale * np.log(row.high / row.low) / 2 / 2.02 for row in delta(fit, TARGETS)])
-    np.testing.assert_allclose(np.mean(reached, axis=0), promised, rtol=0.35)
+    fit = fit_law(law, both, t2.simulate(both, 1, sd=tiny))
+    quantile = t.ppf(0.975, fit.n - fit.p)
+    reached = [np.log(row.high / row.low) / 2 / quantile * first.noise_sd / fit.noise_sd for row in delta(fit, TARGETS)]
+    np.testing.assert_allclose(reached, found.picks[-1].target_sd, rtol=0.02)
 
 
 def test_chosen_runs_beat_a_grid_of_the_same_size(t1):
