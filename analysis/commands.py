@@ -23,7 +23,7 @@ from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
 from analysis.theory_fit import FitSettings, fit_dataset
-from analysis.verify import LISTED
+from analysis.verify import LISTED, read_report
 from analysis.verify import verify as verify_report
 from analysis.view import View, make_view
 
@@ -94,6 +94,7 @@ def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSet
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, measure=measure, where=where, settings=settings)
+    views = [view._replace(intervals=stored_intervals(view, _beside(sweep, "fit.json"))) for view in views]
     content = dashboard_payload(sweep, views, measure=measure, where=where)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target
@@ -160,6 +161,25 @@ def make_views(sweep: Sweep, *, measure: Measure, where: str | None, settings: F
     """Fit and describe every group of a sweep that has rows."""
     groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
     return [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+
+
+def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | None, float | None]] | None:
+    """Intervals of a stored report, if it was made from these very rows with this very law.
+
+    Args:
+        view: the group.
+        path: the report's JSON; None where there can be none.
+    """
+    fit = view.law.fit
+    if path is None or not path.exists() or fit is None:
+        return None
+    found = read_report(str(path))
+    if found["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
+        return None
+    groups = [g for g in found["groups"] if g["label"] == view.data.label and g["law"]]
+    if not groups or groups[0]["law"]["law"]["label"] != fit.law.label:
+        return None
+    return {row["quantity"]: (row["low"], row["high"]) for row in groups[0]["evidence"].get("parameters", [])}
 
 
 def dashboard_payload(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.load import Dataset
-from analysis.means import Frontier, Optimum, budget_lines, configuration
+from analysis.means import Optimum, budget_lines, configuration
 from analysis.overlay import Overlay
 from analysis.theme import SYMBOL_OF, axis, layout, short
 
@@ -83,21 +83,6 @@ class Isobudget(NamedTuple):
     theory: tuple[Dashed, ...]
 
 
-class FrontierData(NamedTuple):
-    """Best metric per size."""
-
-    metric: str
-    direction: str
-    trials: pd.DataFrame
-    position: npt.NDArray[np.int64]
-    x: FloatArray
-    y: FloatArray
-    half: FloatArray
-    membership: FloatArray | None
-    theory_x: FloatArray
-    theory_y: FloatArray
-
-
 def isobudget_data(
     data: Dataset, table: pd.DataFrame, optima: list[Optimum], overlay: Overlay | None, *, x: str
 ) -> Isobudget:
@@ -110,21 +95,23 @@ def isobudget_data(
         overlay: the fitted law, if there is one.
         x: `n_rec`, `d_m` or `k_e`.
     """
-    rank = _ranks(table["budget"])
+    rank = budget_ranks(table["budget"])
     curves = []
     for k_c, budget, part in budget_lines(table):
         ordered = part.sort_values(x, kind="stable")
         numbers = [ordered[name].to_numpy(float) for name in (x, "mean", "half", "n")]
         curves.append(Curve(budget, k_c, rank[budget], ordered.index.to_numpy(np.int64), *numbers))
     stars = tuple(_star(optimum, table, rank, x) for optimum in optima)
-    return Isobudget(x, data.title, _trials(data, rank, x), tuple(curves), stars, _dashed(overlay, rank, x))
+    return Isobudget(x, data.title, single_runs(data, rank, x), tuple(curves), stars, _dashed(overlay, rank, x))
 
 
-def _ranks(budgets: pd.Series) -> dict[float, int]:
+def budget_ranks(budgets: pd.Series) -> dict[float, int]:
+    """Rank of each budget, which is its colour."""
     return {float(budget): index for index, budget in enumerate(sorted(budgets.dropna().unique()))}
 
 
-def _trials(data: Dataset, rank: dict[float, int], x: str) -> pd.DataFrame:
+def single_runs(data: Dataset, rank: dict[float, int], x: str) -> pd.DataFrame:
+    """Single runs of a figure: budget, k_c, colour, x, y."""
     rows = data.rows
     colour = rows["budget"].astype("float64").map(rank).fillna(0).astype(int)
     place = {"x": rows[x].astype("float64"), "y": rows["value"]}
@@ -150,35 +137,6 @@ def _dashed(overlay: Overlay | None, rank: dict[float, int], x: str) -> tuple[Da
     return tuple(lines)
 
 
-def frontier_data(data: Dataset, table: pd.DataFrame, found: Frontier, overlay: Overlay | None) -> FrontierData:
-    """Collect the numbers of the best metric against trainable parameters.
-
-    Args:
-        data: the rows.
-        table: `configurations(data)`.
-        found: `analysis.means.frontier`.
-        overlay: the fitted law, if there is one; its frontier runs through the law's optima.
-    """
-    members = table.loc[found.position]
-    best: dict[float, float] = {}
-    for optimum in overlay.optima if overlay else ():
-        pick = min if data.direction == "min" else max
-        best[optimum.budget] = pick(best.get(optimum.budget, optimum.metric), optimum.metric)
-    sizes = sorted(best)
-    return FrontierData(
-        metric=data.title,
-        direction=data.direction,
-        trials=_trials(data, _ranks(table["budget"]), "trainable_params"),
-        position=found.position,
-        x=members["trainable_params"].to_numpy(float),
-        y=members["mean"].to_numpy(float),
-        half=members["half"].to_numpy(float),
-        membership=None if found.membership is None else found.membership[found.position],
-        theory_x=np.array(sizes, dtype=float),
-        theory_y=np.array([best[size] for size in sizes], dtype=float),
-    )
-
-
 def plot_isobudget(data: Isobudget, *, trials: bool = True) -> Figure:
     """Draw metric against one axis at fixed budgets.
 
@@ -186,60 +144,13 @@ def plot_isobudget(data: Isobudget, *, trials: bool = True) -> Figure:
         data: `isobudget_data(...)`.
         trials: whether to draw the single runs (the page draws them itself).
     """
-    traces = _trial_traces(data.trials) if trials else []
+    traces = trial_traces(data.trials) if trials else []
     traces += [_theory_trace(line) for line in data.theory]
     traces += [_mean_trace(curve) for curve in data.curves]
     traces += [trace for star in data.stars for trace in _star_traces(star)]
     every = np.concatenate([curve.x for curve in data.curves]) if data.curves else np.ones(1)
     x = axis(SYMBOL_OF[data.axis], every)
     return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=_end_labels(data.curves))}
-
-
-def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
-    """Draw the best metric against trainable parameters, with the law's frontier.
-
-    Args:
-        data: `frontier_data(...)`.
-        trials: whether to draw the single runs.
-    """
-    traces = _trial_traces(data.trials) if trials else []
-    known = np.isfinite(data.half)
-    if known.sum() > 1:
-        x, low, high = data.x[known], (data.y - data.half)[known], (data.y + data.half)[known]
-        traces.append(band_trace(x, low, high, "95 % interval"))
-    if len(data.theory_x) > 1:
-        line = {"color": "@theory", "dash": "dash", "width": 2}
-        more = {"hoverinfo": "skip", "name": "theory", "showlegend": True, "line": line, "meta": {"kind": "theory"}}
-        traces.append(scatter("lines", data.theory_x, data.theory_y, **more))
-    chance = (
-        [] if data.membership is None else [f"{share:.0%} likely the best of its budget" for share in data.membership]
-    )
-    traces.append(
-        scatter(
-            "lines+markers",
-            data.x,
-            data.y,
-            customdata=data.position,
-            text=chance,
-            line={"color": "@accent", "width": 2.5},
-            marker={"color": "@accent", "size": 8},
-            name="measured frontier",
-            hovertemplate="P = %{x:.4s}<br>%{y:.5g}<br>%{text}<extra></extra>",
-            showlegend=True,
-            meta={"kind": "frontier"},
-        )
-    )
-    sizes = data.trials["x"].to_numpy(float)
-    low_is_best = data.direction == "min"
-    place = {
-        "x": 0.02,
-        "xanchor": "left",
-        "y": 0.03 if low_is_best else 0.98,
-        "yanchor": "bottom" if low_is_best else "top",
-    }
-    legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
-    x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
-    return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
 
 
 def scatter(mode: str, x: Any, y: Any, **more: Any) -> Figure:
@@ -264,7 +175,8 @@ def band_trace(x: FloatArray, low: FloatArray, high: FloatArray, name: str, **mo
     ) | dict(more)
 
 
-def _trial_traces(trials: pd.DataFrame) -> list[Figure]:
+def trial_traces(trials: pd.DataFrame) -> list[Figure]:
+    """Draw single runs faintly, one trace per budget and connectivity."""
     traces = []
     for (budget, k_c, colour), part in trials.groupby(["budget", "k_c", "colour"], dropna=False, sort=True):
         marker = {"color": f"@budget:{colour}", "size": 4.5, "opacity": 0.45}

@@ -134,21 +134,23 @@ class Whisker(NamedTuple):
     high: float | None
 
 
-def plot_whiskers(rows: list[Whisker], title: str) -> Figure:
+def plot_whiskers(rows: list[Whisker]) -> Figure:
     """Draw values with intervals, one below the other, each relative to its value."""
-    names = [row.label for row in rows]
-    x = np.ones(len(rows))
-    plus = np.array([0.0 if row.high is None else row.high / row.value - 1 for row in rows])
-    minus = np.array([0.0 if row.low is None else 1 - row.low / row.value for row in rows])
-    text = [f"{row.value:.4g}" for row in rows]
+    known = [row for row in rows if row.low is not None and row.high is not None and row.value]
     points = scatter(
-        "markers+text",
-        x,
-        names,
-        text=text,
-        textposition="top center",
-        error_x={"type": "data", "array": plus, "arrayminus": minus, "color": "@accent", "thickness": 2, "width": 5},
+        "markers",
+        np.ones(len(known)),
+        [row.label for row in known],
+        error_x={
+            "type": "data",
+            "array": np.array([(row.high or 0.0) / row.value - 1 for row in known]),
+            "arrayminus": np.array([1 - (row.low or 0.0) / row.value for row in known]),
+            "color": "@accent",
+            "thickness": 2,
+            "width": 6,
+        },
         marker={"color": "@accent", "size": 9},
-        hoverinfo="skip",
+        hovertemplate="%{y}<extra></extra>",
     )
-    return {"data": [points], "layout": layout(axis(title), axis("", autorange="reversed"))}
+    x = axis("interval relative to the value")
+    return {"data": [points], "layout": layout(x, axis("", type="category", autorange="reversed"))}

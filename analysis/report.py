@@ -23,6 +23,9 @@ from theory.result import FitResult
 FORMAT = 1
 """Version of this document's layout."""
 
+WIDE = 10.0
+"""Ratio of an interval's ends beyond which a parameter counts as not identified. Assumption."""
+
 DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
@@ -54,6 +57,7 @@ def build_report(
 def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any]:
     """Everything found about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
+    found = {} if evidence is None else gather(view, evidence)
     return {
         "label": data.label,
         "keys": data.keys,
@@ -71,7 +75,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
         "rivals": rival_rows(law),
         "verdict": None if law.comparison is None else law.comparison.verdict,
         "refused": list(law.refused),
-        "evidence": {} if evidence is None else gather(view, evidence),
+        "evidence": found,
         "alarms": [alarm._asdict() | {"trial_ids": list(alarm.trial_ids)} for alarm in view.alarms],
         "axes": {
             "correlations": [pair._asdict() for pair in view.axes.pairs],
@@ -80,7 +84,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
             "sentences": list(view.axes.sentences),
         },
         "next": [step._asdict() for step in next_steps(view)],
-        "cannot_conclude": cannot_conclude(view),
+        "cannot_conclude": [*cannot_conclude(view), *unidentified(found)],
     }
 
 
@@ -197,6 +201,21 @@ def cannot_conclude(view: View) -> list[str]:
     if noise.sd is None:
         found.append("One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds.")
     return found
+
+
+def unidentified(evidence: Mapping[str, Any]) -> list[str]:
+    """Name the parameters whose interval is too wide to mean anything."""
+    wide = [
+        row["quantity"]
+        for row in evidence.get("parameters", [])
+        if row["low"] is not None and row["low"] > 0 and row["high"] / row["low"] > WIDE
+    ]
+    if not wide:
+        return []
+    return [
+        f"{', '.join(wide)}: not identified by these rows (95 % intervals wider than a factor of {WIDE:g}); the place of "
+        "the optimum may still be. Run a sweep of n_rec at fixed d_m, more budgets or more seeds."
+    ]
 
 
 def provenance(

@@ -10,8 +10,9 @@ from typing import Any
 from analysis import page
 from analysis.console import number
 from analysis.errors import AnalysisError
-from analysis.figures import frontier_data, isobudget_data, plot_frontier, plot_isobudget
+from analysis.figures import isobudget_data, plot_isobudget
 from analysis.figures_fit import agreement_data, plot_agreement, plot_residuals, residual_data
+from analysis.figures_frontier import frontier_data, plot_frontier
 from analysis.panels import Cell
 from analysis.sections import Section, Table, group_sections, provenance_section
 from analysis.theme import CONFIG, theme

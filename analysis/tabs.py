@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures import FrontierData, frontier_data, isobudget_data, plot_frontier, plot_isobudget
+from analysis.figures import isobudget_data, plot_isobudget
+from analysis.figures_frontier import FrontierData, frontier_data, plot_frontier, plot_reducible
 from analysis.figures_runs import cost_data, pace_data, plot_cost, plot_pace, plot_progress, progress_data
 from analysis.figures_scaling import path_data, plot_path
 from analysis.load import Sweep
@@ -72,13 +73,17 @@ def _frontier(data: FrontierData, width: str) -> Panel:
         summary = f"Best mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
     else:
         summary = "No finished trial."
+    choices = [Choice("metric", plot_frontier(data, trials=False), "trainable_params")]
+    if data.power is not None:
+        summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
+        choices.append(Choice("minus floor", plot_reducible(data)))
     return Panel(
         id=f"frontier-{width}",
         title="Frontier: best metric per budget",
         caption="best configuration of each budget that no smaller budget beats; band = 95 % interval of its mean",
         summary=summary,
         width=width,
-        choices=(Choice("P", plot_frontier(data, trials=False), "trainable_params"),),
+        choices=tuple(choices),
         columns=("P", "mean", "95 % ±", "chance to be the best of its budget"),
         rows=rows_of(zip(data.x, data.y, data.half, chances, strict=True)),
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.figures_fit import agreement_data, plot_agreement, plot_residuals, residual_data
+from analysis.figures_fit import Whisker, agreement_data, plot_agreement, plot_residuals, plot_whiskers, residual_data
 from analysis.figures_scaling import Scaling, SurfaceData, along_k_c, along_k_e, along_n_rec, plot_scaling, plot_surface
 from analysis.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
 from analysis.tabs import frontier_tab, tradeoff_tab
@@ -121,21 +121,32 @@ def _parameters(view: View) -> Panel:
     if fit is None:
         return Panel("parameters", "Parameters", "none: no law was fitted", width="half")
     meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
+    known = view.intervals or {}
     values = list(fit.values.items()) + [
         (name if group == "all" else f"{name} ({group})", value)
         for group, coefficients in fit.coefficients.items()
         for name, value in coefficients.items()
     ]
-    rows = rows_of((name, float(value), meanings.get(name.split("[")[0].split(" ")[0], "")) for name, value in values)
+    rows = [
+        (name, float(value), *known.get(name, (None, None)), meanings.get(_bare(name), "")) for name, value in values
+    ]
+    whiskers = [Whisker(name, value, *known[name]) for name, value in fit.values.items() if name in known]
+    source = "95 % intervals from fit.json" if known else "intervals: run `analysis fit-theory` first"
     return Panel(
         id="parameters",
         title="Parameters",
-        caption=f"{fit.law.label}; {view.law.scale.sentence}",
+        caption=f"{fit.law.label}; {view.law.scale.sentence}; {source}",
         summary=" ".join(status.sentence for status in fit.statuses if status.level in ("warning", "error")),
         width="half",
-        columns=("parameter", "value", "meaning"),
-        rows=rows,
+        choices=(Choice("intervals", plot_whiskers(whiskers)),) if whiskers else (),
+        columns=("parameter", "value", "95 % from", "to", "meaning"),
+        rows=rows_of(rows),
     )
+
+
+def _bare(name: str) -> str:
+    """A parameter's name without level or group."""
+    return name.split("[")[0].split(" ")[0]
 
 
 def _rivals(view: View) -> Panel:

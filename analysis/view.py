@@ -1,5 +1,6 @@
 """Everything known about one group of rows, computed once and shown by the page, the report and the summary."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -25,6 +26,8 @@ class View(NamedTuple):
     overlay: Overlay | None
     alarms: list[Alarm]
     axes: AxesCheck
+    intervals: Mapping[str, tuple[float | None, float | None]] | None = None
+    """95 % intervals of the parameters from a stored report of these very rows; None without one."""
 
 
 def make_view(sweep: Sweep, law: LawFit) -> View:

@@ -14,6 +14,13 @@ function labelled(annotation) {
   return kind !== "label" || visible({kind, budget: number(budget), k_c: number(kc)});
 }
 
+// Labels above the curve ends need about 46 px each; on a narrow screen every other one has to do.
+function thinned(annotations, panel) {
+  const node = $(panel.id), room = node ? node.clientWidth - 110 : 400;
+  const step = Math.ceil(annotations.filter(a => a.xanchor === "center").length * 46 / Math.max(room, 60));
+  return annotations.filter((a, i) => a.xanchor !== "center" || (annotations.length - 1 - i) % step === 0);
+}
+
 function pointTrace(choice, shown, names) {
   const g = group(), x = g.column(choice.x), y = g.column(choice.y || "value");
   const marker = {size: 5, opacity: 0.45, color: colours(shown, names)};
@@ -47,7 +54,7 @@ function figureOf(panel, choice, shown) {
   const names = tokens(), raw = choice.figure;
   const data = raw.data.filter(trace => visible(trace.meta)).map(trace => resolve(trace, names));
   const layout = resolve(raw.layout, names);
-  if (layout.annotations) layout.annotations = layout.annotations.filter(labelled);
+  if (layout.annotations) layout.annotations = thinned(layout.annotations.filter(labelled), panel);
   let points = null;
   if (choice.x && choice.points && state.points) {
     points = shown;

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from analysis.figures import LABEL_GAP, frontier_data, isobudget_data, plot_frontier, plot_isobudget, spread_labels
+from analysis.figures import LABEL_GAP, isobudget_data, plot_isobudget, spread_labels
+from analysis.figures_frontier import frontier_data, plot_frontier
 from analysis.page import to_json
 from analysis.theme import log_ticks, ordered, resolve, short, theme
 

@@ -177,6 +177,13 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
         assert all(step["what"] for step in part["next"])
 
 
+def test_parameters_with_meaningless_intervals_are_named():
+    rows = [{"quantity": "alpha", "low": 1e-8, "high": 1e3}, {"quantity": "beta", "low": 1.0, "high": 1.5}]
+    (sentence,) = report.unidentified({"parameters": rows})
+    assert sentence.startswith("alpha: not identified")
+    assert report.unidentified({"parameters": rows[1:]}) == report.unidentified({}) == []
+
+
 def test_next_steps_cost_what_such_trials_took(group, sweep):
     steps = {step["what"]: step for step in group["next"]}
     seeds = steps["3 seeds of every configuration"]
