@@ -95,15 +95,42 @@ def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> N
 @click.argument("dir")
 @fit_options
 @selection_options
-@click.option("-o", "--output", help="JSON file; default fit.json in DIR.")
+@click.option("--quick", is_flag=True, help="Leave out intervals, held-out fits, calibration and sensitivity.")
+@click.option(
+    "--draws", default=600, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of intervals."
+)
+@click.option("-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
-    dir: str, measure: "Measure", where: str | None, settings: "FitSettings", output: str | None, as_json: bool
+    dir: str,
+    measure: "Measure",
+    where: str | None,
+    settings: "FitSettings",
+    quick: bool,
+    draws: int,
+    output: str | None,
+    as_json: bool,
 ) -> None:
-    """Fit the law: parameters, optimum per budget, goodness of fit, rival laws."""
+    """Fit the law and report it: parameters, optimum per budget, rivals, held-out error, what to run next."""
+    from analysis import commands
+    from analysis.evidence import EvidenceSettings
+
+    evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
+    commands.fit_theory(
+        dir, measure=measure, where=where, settings=settings, evidence=evidence, output=output, as_json=as_json
+    )
+
+
+@cli.command()
+@click.argument("report")
+@click.option("--results", help="Where the rows are now; default: where the report says.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
+def verify(report: str, results: str | None) -> None:
+    """Recompute every number of a report (HTML or JSON) from the rows; exit code 1 if one differs."""
     from analysis import commands
 
-    commands.fit_theory(dir, measure=measure, where=where, settings=settings, output=output, as_json=as_json)
+    if not commands.verify(report, results):
+        raise SystemExit(1)
 
 
 @cli.command()

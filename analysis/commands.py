@@ -8,37 +8,74 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.markup import escape
 
 from analysis import page, report
 from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.console import make_console, print_comparison, print_report, print_summary
 from analysis.errors import AnalysisError
+from analysis.evidence import EvidenceSettings
 from analysis.load import Measure, Sweep, datasets, read_sweep
 from analysis.panels import Tab
+from analysis.report_html import report_html
 from analysis.serve import make_server
 from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
 from analysis.theory_fit import FitSettings, fit_dataset
+from analysis.verify import LISTED
+from analysis.verify import verify as verify_report
 from analysis.view import View, make_view
 
 
 def fit_theory(
-    uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None, as_json: bool
+    uri: str,
+    *,
+    measure: Measure,
+    where: str | None,
+    settings: FitSettings,
+    evidence: EvidenceSettings | None,
+    output: str | None,
+    as_json: bool,
 ) -> None:
-    """Fit the law to every group of a sweep, print the report and save it as JSON."""
+    """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
-    laws = [fit_dataset(data, settings) for data in datasets(sweep, measure, where)]
-    found = report.build_report(sweep, laws, where=where)
-    target = Path(output) if output else _beside(sweep, "fit.json")
-    if target is not None:
-        write_text(target, report.report_json(found))
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where)]
+    found = report.build_report(sweep, views, where=where, evidence=evidence)
+    base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
+    saved = []
+    if base is not None:
+        write_text(base.with_suffix(".json"), report.report_json(found))
+        write_text(base.with_suffix(".html"), report_html(found, views))
+        saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
         print(report.report_json(found), end="")
         return
     console = make_console()
     print_report(found, console)
-    console.print(f"saved: {target}" if target else "not saved: give -o FILE for a sweep that is not on this machine")
+    told = (
+        f"saved: {' and '.join(saved)}" if saved else "not saved: give -o FILE for a sweep that is not on this machine"
+    )
+    console.print(told, soft_wrap=True)
+
+
+def verify(path: str, results: str | None) -> bool:
+    """Recompute a report and print what differs; returns whether it holds."""
+    found = verify_report(path, results)
+    console = make_console()
+    for sentence in found.versions:
+        console.print(f"[yellow]•[/yellow] another version of {escape(sentence)}")
+    for difference in found.differences[:LISTED]:
+        console.print(
+            f"[red]✗[/red] {escape(difference.place)}: the report says {escape(difference.said)}, "
+            f"the rows give {escape(difference.found)}",
+            soft_wrap=True,
+        )
+    if found.holds:
+        console.print(f"[green]✓[/green] {found.numbers:,} entries recomputed from the rows; every one agrees.")
+    else:
+        console.print(f"{len(found.differences):,} of {found.numbers:,} entries differ: the report does not hold.")
+    return found.holds
 
 
 def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:

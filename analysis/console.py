@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.compare import COLUMNS, Line, comparison_rows
+from analysis.sections import group_sections
 from analysis.summary import WARNINGS, GroupSummary, Summary
 
 FILE_WIDTH = 140
@@ -46,27 +47,40 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
     for entry in data["excluded"]:
         console.print(f"  left out: {entry['rows']} ({escape(entry['rule'])}: {escape(entry['why'])})")
     if law is not None:
-        print_law(law, console)
+        print_law(law, group["evidence"], console)
     if group["optima"]:
         console.print(optima_table(group["optima"]))
     if group["rivals"]:
         console.print(rivals_table(group["rivals"]))
         console.print(escape(group["verdict"]))
-    for sentence in [*group["refused"], *group["cannot_conclude"]]:
+    for section in group_sections(group):
+        if section.id in ("exponents", "held-out", "calibration", "residuals", "sensitivity"):
+            console.print(f"[bold]{section.title}:[/bold] {escape(' '.join(section.sentences))}")
+    for sentence in [*group["refused"], *group["axes"]["sentences"], *group["cannot_conclude"]]:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+    for alarm in group["alarms"][:WARNINGS]:
+        console.print(f"[yellow]![/yellow] {alarm['kind']}, d_m {number(alarm['d_m'])}: {escape(alarm['why'])}")
+    for step in group["next"]:
+        hours = "" if step["hours"] is None else f", about {step['hours']:.2g} h of trial time"
+        console.print(
+            f"[bold]next:[/bold] {escape(step['what'])} ({step['trials']} trials{hours}): {escape(step['why'])}"
+        )
 
 
-def print_law(law: Mapping[str, Any], console: Console) -> None:
-    """Print the parameters, the goodness of fit and the findings."""
+def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Console) -> None:
+    """Print the parameters with their intervals, the goodness of fit and the findings."""
+    known = {row["quantity"]: row for row in evidence.get("parameters", [])}
     table = Table(title=escape(f"law: {law['law']['label']}"), title_justify="left", box=SIMPLE_HEAD)
-    for title in ("parameter", "value", "meaning"):
-        table.add_column(title, justify="right" if title == "value" else "left")
+    for title in ("parameter", "value", "95 % from", "to", "meaning"):
+        table.add_column(title, justify="left" if title in ("parameter", "meaning") else "right")
     for name, value in law["values"].items():
-        table.add_row(escape(name), number(value), escape(law["meanings"].get(name.split("[")[0], "")))
+        row = known.get(name, {"low": None, "high": None})
+        meaning = escape(law["meanings"].get(name.split("[")[0], ""))
+        table.add_row(escape(name), number(value), number(row["low"]), number(row["high"]), meaning)
     for group, coefficients in law["coefficients"].items():
         for name, value in coefficients.items():
             label = name if group == "all" else f"{name} ({group})"
-            table.add_row(escape(label), number(value), escape(law["meanings"].get(name, "")))
+            table.add_row(escape(label), number(value), "–", "–", escape(law["meanings"].get(name, "")))
     console.print(table)
     console.print(
         f"fit: r = {number(law['pearson_r'])}, RMSE {number(law['rmse'])}, AICc {number(law['aicc'])}, "

@@ -9,10 +9,12 @@ import pandas as pd
 
 from analysis.means import budget_lines
 from analysis.theory_fit import LawFit, design_of
-from theory.allocation import Allocation, budget_line, optimum
+from theory.allocation import Allocation
+from theory.base import Curve
 from theory.cost import Cost
 from theory.data import Design
 from theory.errors import TheoryError
+from theory.locate import budget_line, locate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -153,16 +155,16 @@ def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
     cost, span = law.costs[k_c], (float(table["d_m"].min()), float(table["d_m"].max()))
     low, high = float(table["budget"].min()), float(table["budget"].max())
     points = []
-    for budget in np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS):
+    for budget in np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS).tolist():
         try:
-            best = optimum(law.fit, float(budget), cost, d_m_range=span) if law.fit else None
+            found = locate(_curve(law, budget), budget, cost, (span[0], _largest(cost, budget, span[1])))
         except TheoryError:  # the law cannot go there, or the budget is too small for one neuron
             continue
-        if best is not None and best.continuum_d_m is not None and best.continuum_n_rec is not None:
-            points.append((float(budget), best.continuum_n_rec, best.continuum_d_m))
-    columns = np.array(points, dtype=float).reshape(-1, 3)
-    budget_column, n_rec, d_m = columns[:, 0], columns[:, 1], columns[:, 2]
-    k_e = cost.complexity(d_m)
+        if found.edge[0] == 0:
+            points.append((budget, float(found.d_m[0])))
+    columns = np.array(points, dtype=np.float64).reshape(-1, 2)
+    budget_column, d_m = columns[:, 0], columns[:, 1]
+    n_rec, k_e = cost.neurons(budget_column, d_m), cost.complexity(d_m)
     design = Design(
         n_rec=n_rec,
         k_e=k_e,
@@ -171,6 +173,19 @@ def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
         budget=budget_column,
     )
     return TheoryPath(k_c, budget_column, n_rec, d_m, k_e, law.predict(design) if len(k_e) else np.empty(0))
+
+
+def _curve(law: LawFit, budget: float) -> Curve:
+    assert law.fit is not None, "paths are drawn for fitted laws only"
+    return law.fit.curve(budget=budget)
+
+
+def _largest(cost: Cost, budget: float, limit: float) -> float:
+    """The largest d_m that leaves at least one neuron."""
+    room = budget - cost.readout_params - cost.k_c
+    if room <= 0:
+        raise TheoryError(f"budget: {budget:g} does not cover the read-out and one neuron")
+    return min(limit, float(cost.d_m(room)))
 
 
 def _surface(

@@ -210,11 +210,11 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
     from plotly.offline import get_plotlyjs
 
     plotly = get_plotlyjs()
-    app = "\n".join(_asset(name) for name in SCRIPTS)
-    return Template(_asset("page.html")).substitute(
+    app = "\n".join(asset(name) for name in SCRIPTS)
+    return Template(asset("page.html")).substitute(
         title=escape(str(content["title"])),
         csp=content_security_policy(plotly, app, live=bool(content["live"])),
-        css=_asset("page.css"),
+        css=asset("page.css"),
         payload=to_json(content),
         lazy="" if lazy is None else base64.b64encode(gzip.compress(to_json(lazy).encode(), 6, mtime=0)).decode(),
         plotly=plotly,
@@ -232,24 +232,34 @@ def content_security_policy(*scripts: str, live: bool) -> str:
 
 def to_json(value: Any) -> str:
     """Write JSON that may stand inside a script element: arrays packed, missing numbers null, no ``<``."""
-    text = json.dumps(_plain(value), separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    options: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False, "default": _packed}
+    try:
+        text = json.dumps(value, allow_nan=False, **options)
+    except ValueError:  # missing numbers are rare, and only they make the slow walk necessary
+        text = json.dumps(_with_nulls(value), allow_nan=False, **options)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _plain(value: Any) -> Any:
+def _packed(value: Any) -> Any:
+    """An array as base64 of its bytes (Plotly reads it as it is), a single number as itself."""
     if isinstance(value, np.ndarray):
         kind = _TYPES[value.dtype.kind]
         packed = np.ascontiguousarray(value, dtype=f"<{kind}")
         found = {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
         return found if value.ndim == 1 else found | {"shape": ",".join(str(size) for size in value.shape)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
     if isinstance(value, np.generic):
-        value = value.item()
+        return _with_nulls(value.item())
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _with_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _with_nulls(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_nulls(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Text of a file that ships with the page."""
     return (resources.files("analysis") / "assets" / name).read_text(encoding="utf-8")

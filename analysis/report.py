@@ -7,11 +7,15 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.evidence import EvidenceSettings, gather
 from analysis.load import Dataset, Exclusion, Sweep
-from analysis.means import Optimum, configuration, configurations, optima, seed_noise
+from analysis.means import Optimum, configuration, seed_noise
+from analysis.next_steps import next_steps
 from analysis.theory_fit import LawFit
+from analysis.view import View
 from sweeper.schema import SCHEMA_VERSION
 from theory.allocation import Allocation
 from theory.result import FitResult
@@ -22,13 +26,16 @@ FORMAT = 1
 DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
-def build_report(sweep: Sweep, laws: list[LawFit], *, where: str | None) -> dict[str, Any]:
+def build_report(
+    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None = None
+) -> dict[str, Any]:
     """Write down everything that was found.
 
     Args:
         sweep: all rows.
-        laws: one fit per group.
+        views: one per group.
         where: the condition that rows had to fulfil.
+        evidence: how much computing goes into intervals, held-out fits and calibration; None leaves all of it out.
     """
     counts = sweep.trials["status"].value_counts()
     return {
@@ -39,16 +46,14 @@ def build_report(sweep: Sweep, laws: list[LawFit], *, where: str | None) -> dict
             "trials": len(sweep.trials),
             "by_status": {str(status): int(count) for status, count in sorted(counts.items())},
         },
-        "groups": [group_report(law) for law in laws],
-        "provenance": provenance(sweep, laws, where=where),
+        "groups": [group_report(view, evidence) for view in views],
+        "provenance": provenance(sweep, views, where=where, evidence=evidence),
     }
 
 
-def group_report(law: LawFit) -> dict[str, Any]:
-    """Everything found about one group of rows."""
-    data = law.data
-    table = configurations(data)
-    best = optima(data, table)
+def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any]:
+    """Everything found about one group of rows, in the order in which it is read."""
+    data, law = view.data, view.law
     return {
         "label": data.label,
         "keys": data.keys,
@@ -59,15 +64,28 @@ def group_report(law: LawFit) -> dict[str, Any]:
             "chance": data.chance,
         },
         "question": question(data),
-        "data": data_section(law, table),
+        "data": data_section(view),
         "law": None if law.fit is None else law_section(law.fit),
         "scale": law.scale.sentence,
-        "optima": [optimum_row(o, table, law.allocations) for o in best],
+        "optima": [optimum_row(optimum, view.table, law.allocations) for optimum in view.optima],
         "rivals": rival_rows(law),
         "verdict": None if law.comparison is None else law.comparison.verdict,
         "refused": list(law.refused),
-        "cannot_conclude": cannot_conclude(law, table),
+        "evidence": {} if evidence is None else gather(view, evidence),
+        "alarms": [alarm._asdict() | {"trial_ids": list(alarm.trial_ids)} for alarm in view.alarms],
+        "axes": {
+            "correlations": [pair._asdict() for pair in view.axes.pairs],
+            "inflation": [_finite(row._asdict()) for row in view.axes.inflation],
+            "interactions": [row._asdict() for row in view.axes.interactions],
+            "sentences": list(view.axes.sentences),
+        },
+        "next": [step._asdict() for step in next_steps(view)],
+        "cannot_conclude": cannot_conclude(view),
     }
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in row.items()}
 
 
 def question(data: Dataset) -> str:
@@ -78,9 +96,9 @@ def question(data: Dataset) -> str:
     )
 
 
-def data_section(law: LawFit, table: pd.DataFrame) -> dict[str, Any]:
+def data_section(view: View) -> dict[str, Any]:
     """Rows in, rows out, and why."""
-    data, noise = law.data, seed_noise(law.data)
+    data, law, table, noise = view.data, view.law, view.table, seed_noise(view.data)
     out = [*data.excluded, *law.excluded]
     return {
         "rows": len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
@@ -108,10 +126,26 @@ def law_section(fit: FitResult) -> dict[str, Any]:
     found["settings"] = {
         name: given[name] for name in ("direction", "loss", "starts", "seed", "fixed", "priors", "vary")
     }
+    found["formula"] = formula(fit)
     found["meanings"] = {p.name: p.meaning for p in fit.law.parameters} | {
         c.name: c.meaning for c in fit.law.coefficients
     }
     return found
+
+
+def formula(fit: FitResult) -> str:
+    """The law in words, and where it comes from."""
+    if fit.law.name != "effective_information":
+        return f"{fit.law.label}: a rival law, fitted to the same rows."
+    options = fit.law.options
+    decay = {"power": "k_e^-alpha", "exponential": "exp(-k_e/k_decay)", "stretched": "exp(-(k_e/k_decay)^stretch)"}
+    floor = {"none": "without a floor", "max": "down to a floor at k_floor", "additive": "plus a floor set by k_floor"}
+    link = {"affine": "g(I) = I", "log": "g(I) = ln I", "boxcox": "g(I) the Box-Cox power of I with exponent lam"}
+    return (
+        f"metric = a - b g(I), {link[options['link']]}; I = N H(u; beta) / (2 ln 2) bits, u = u_ref (n_ref/N)^beta/nu; "
+        f"noise nu ~ {decay[options['decay']]} {floor[options['floor']]}. "
+        "A reconstruction from the abstract, captions and tables of arXiv 2605.12049, not the authors' own formula."
+    )
 
 
 def optimum_row(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> dict[str, Any]:
@@ -143,9 +177,9 @@ def rival_rows(law: LawFit) -> list[dict[str, Any]]:
     return [asdict(rank) | {"chosen": law.fits[rank.name] is law.fit} for rank in law.comparison.rows]
 
 
-def cannot_conclude(law: LawFit, table: pd.DataFrame) -> list[str]:
+def cannot_conclude(view: View) -> list[str]:
     """Say what these rows cannot show, and what to run for it."""
-    found = []
+    found, law, table = [], view.law, view.table
     budgets, noise = table["budget"].nunique(), seed_noise(law.data)
     if not len(table):
         return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
@@ -165,18 +199,21 @@ def cannot_conclude(law: LawFit, table: pd.DataFrame) -> list[str]:
     return found
 
 
-def provenance(sweep: Sweep, laws: list[LawFit], *, where: str | None) -> dict[str, Any]:
-    """What the numbers were made from and with."""
-    settings = asdict(laws[0].settings) if laws else {}
-    measure = asdict(laws[0].data.measure) if laws else {}
+def provenance(
+    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None
+) -> dict[str, Any]:
+    """What the numbers were made from and with: enough to make them again."""
+    settings = asdict(views[0].law.settings) if views else {}
+    measure = asdict(views[0].data.measure) if views else {}
     return {
-        "rows_sha256": {law.data.label: law.data.rows_sha256 for law in laws},
+        "rows_sha256": {view.data.label: view.data.rows_sha256 for view in views},
         "grids_sha256": {name: sha256(text) for name, text in sweep.grids.items()},
         "schema_version": SCHEMA_VERSION,
         "code_versions": sorted(sweep.trials["code_version"].dropna().unique().tolist()),
         "measure": measure,
         "where": where,
         "fit": settings,
+        "evidence": None if evidence is None else asdict(evidence),
         "versions": {name: _version(name) for name in DISTRIBUTIONS},
     }
 

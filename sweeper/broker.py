@@ -40,6 +40,8 @@ class Assignment:
     """Expected cost in arbitrary units, for the estimate of the time left."""
     alone: bool = False
     """To be run while no other lane of the host runs anything, with the memory of all of them."""
+    single: bool = False
+    """To be handed out by itself: it was in the hands of a lane that died."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,9 +249,11 @@ class Broker:
             return ()
         if self._queue[0].alone:
             return () if neighbours else (self._queue.popleft(),)
+        if self._queue[0].single:
+            return (self._queue.popleft(),)
         taken: list[Assignment] = []
         for _ in range(self._pull_size()):
-            if not self._queue or self._queue[0].alone:
+            if not self._queue or self._queue[0].alone or self._queue[0].single:
                 break
             taken.append(self._queue.popleft())
         return tuple(taken)
@@ -337,14 +341,16 @@ class Broker:
             self._requeue(name, state, PREEMPTED if host_lost else LOST)
 
     def _requeue(self, lane: str, state: _Lane, status: str) -> None:
-        """Only the trial that ran has lost an attempt; the others were merely waiting in the lane."""
-        running = state.running if state.running in state.held else next(iter(state.held), None)
-        for assignment in state.held.values():
-            if assignment.trial_id in self._done:
-                continue
-            if assignment.trial_id != running:
-                self._queue.appendleft(assignment)
-                continue
+        """Queue again what a dead lane held.
+
+        With several trials in hand it cannot be told which of them ran last, so none is blamed: each is handed out by
+        itself from now on, and one that kills its lane again is known.
+        """
+        held = [a for a in state.held.values() if a.trial_id not in self._done]
+        if len(held) > 1:
+            self._queue.extendleft(replace(a, single=True) for a in reversed(held))
+            return
+        for assignment in held:
             reason = "its host was lost" if status == PREEMPTED else "its lane died"
             self._reasons[f"{status}: {reason}"] += 1
             self._events.append(

@@ -27,8 +27,8 @@ from sweeper.training import Diverged, Stopped, peak_memory_bytes, train_trial
 
 HEARTBEAT_S = 2.0
 WAIT_S = 0.5
-FLUSH_S = 1.0
-"""Finished trials wait at most this long for company before their rows are written."""
+FLUSH_S = 0.5
+"""Pause between two writes, so that very short trials share files."""
 
 
 class BrokerGoneError(Exception):
@@ -114,15 +114,22 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
 
     Returns:
         Number of trials run.
+
+    Raises:
+        StoreError: rows cannot be written; what was written stays.
     """
     torch.set_num_threads(config.threads)
     store = ResultsStore.create(config.store_uri)
-    writer = _Writer(store, name)
-    host, incarnation, ran = socket.gethostname(), uuid.uuid4().hex, 0
-    with _Pulse(broker, (name, incarnation, host), config.trial_limit_s) as pulse:
+    identity = (name, uuid.uuid4().hex, socket.gethostname())
+    ran = 0
+    with _Writer(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
         try:
             while True:
-                pulled = broker.pull(name, incarnation, host, writer.take_reports())
+                pulled = broker.pull(*identity, writer.take_reports())
+                if not pulled.assignments:
+                    writer.flush()  # its reports may be all that the broker waits for
+                    reports = writer.take_reports()
+                    pulled = broker.pull(*identity, reports) if reports else pulled
                 if not pulled.assignments and not pulled.wait:
                     return ran
                 if not pulled.assignments:
@@ -137,7 +144,6 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
                     limit_memory(config, alone=assignment.alone)
                     writer.add(*run_trial(assignment, name, config.code_version, context, trainer))
                     ran += 1
-                writer.flush()
         except (BrokerGoneError, Stopped):
             writer.flush()
             return ran
@@ -204,40 +210,86 @@ def limit_memory(config: LaneConfig, *, alone: bool) -> None:
 
 
 class _Writer:
-    """Buffers rows of very short trials and writes them at least every `FLUSH_S` seconds."""
+    """Writes rows from a thread of its own, so that the next trial starts at once; very short trials share files."""
 
     def __init__(self, store: ResultsStore, lane: str) -> None:
         self._store, self._lane = store, lane
-        self._trials: list[TrialRecord] = []
-        self._curves: list[CurveRecord] = []
-        self._attempts: list[AttemptRecord] = []
+        self._waiting: list[tuple[TrialRecord, list[CurveRecord], AttemptRecord]] = []
         self._reports: list[Report] = []
-        self._flushed = time.monotonic()
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._wake, self._ended = threading.Event(), False
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def __enter__(self) -> "_Writer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
 
     def add(self, trial: TrialRecord, curves: list[CurveRecord], attempt: AttemptRecord) -> None:
-        self._trials.append(trial)
-        self._curves += curves
-        self._attempts.append(attempt)
-        if time.monotonic() - self._flushed > FLUSH_S:
-            self.flush()
+        """Take the rows of a trial that ended; what went wrong with earlier ones is raised here."""
+        with self._lock:
+            self._waiting.append((trial, curves, attempt))
+        self._wake.set()
+        if trial.status != FINISHED:  # the broker should know at once, before more of the same are handed out
+            self._write()
+        self._raise_error()
 
     def flush(self) -> None:
-        """Write everything; final rows last, since they are what marks a trial as done."""
-        self._store.write("curves", self._curves, writer=self._lane)
-        self._store.write("attempts", self._attempts, writer=self._lane)
-        self._store.write("trials", self._trials, writer=self._lane)
-        for trial in self._trials:
-            self._store.delete_checkpoint(trial.trial_id)
-        self._reports += [
-            Report(trial_id=t.trial_id, status=t.status, reason=t.reason, metric=t.final_valid_metric, wall_s=t.wall_s)
-            for t in self._trials
-        ]
-        self._trials, self._curves, self._attempts = [], [], []
-        self._flushed = time.monotonic()
+        """Return when everything taken so far is written."""
+        self._write()
+        self._raise_error()
 
     def take_reports(self) -> list[Report]:
-        reports, self._reports = self._reports, []
+        """Reports of the trials whose rows are written."""
+        with self._lock:
+            reports, self._reports = self._reports, []
         return reports
+
+    def _run(self) -> None:
+        while not self._ended:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                self._write()
+            except SweeperError as error:  # raised in the lane's own thread
+                self._error = error
+                return
+            time.sleep(0 if self._ended else FLUSH_S)
+
+    def _write(self) -> None:
+        """Write what waits; final rows last, since they are what marks a trial as done."""
+        with self._writing:
+            with self._lock:
+                batch, self._waiting = self._waiting, []
+            if not batch:
+                return
+            self._store.write("curves", [curve for _, curves, _ in batch for curve in curves], writer=self._lane)
+            self._store.write("attempts", [attempt for _, _, attempt in batch], writer=self._lane)
+            self._store.write("trials", [trial for trial, _, _ in batch], writer=self._lane)
+            for trial, _, _ in batch:
+                self._store.delete_checkpoint(trial.trial_id)
+            with self._lock:
+                self._reports += [_report(trial) for trial, _, _ in batch]
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+def _report(trial: TrialRecord) -> Report:
+    return Report(
+        trial_id=trial.trial_id,
+        status=trial.status,
+        reason=trial.reason,
+        metric=trial.final_valid_metric,
+        wall_s=trial.wall_s,
+    )
 
 
 class _Pulse:

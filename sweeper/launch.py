@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import psutil
@@ -54,6 +55,8 @@ class LaunchOptions:
     """Results directory or URI."""
     executor: str = "ray"
     """`ray`, or `processes` for child processes without Ray."""
+    address: str = "local"
+    """Ray cluster to attach to; `local` starts Ray on this machine."""
     lanes: int | None = None
     """Trials at a time; None means one per CPU core."""
     device: str = "cpu"
@@ -182,7 +185,7 @@ def _run_round(
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
     from sweeper.lane import LaneConfig, train_assignment
 
-    executor, errors = _executor(options.executor)
+    executor, errors = _executor(options)
     lanes = min(options.lane_count, len(rows))
     config = LaneConfig(
         store_uri=store.local_path() or store.uri,
@@ -211,14 +214,14 @@ def _run_round(
     return None
 
 
-def _executor(name: str) -> tuple[Executor, tuple[type[Exception], ...]]:
-    if name == "processes":
+def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], ...]]:
+    if options.executor == "processes":
         from sweeper.local import run_on_processes
 
         return run_on_processes, (SweeperError,)
     from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
 
-    return run_on_ray, ORCHESTRATION_ERRORS
+    return partial(run_on_ray, address=options.address), ORCHESTRATION_ERRORS
 
 
 def _direction(assignment: Assignment) -> str:

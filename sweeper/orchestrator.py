@@ -22,6 +22,7 @@ os.environ.update(  # read when ray is imported
 import ray
 from ray import tune
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.broker import Assignment, Broker, Event, Pull, Report, Snapshot
 from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
@@ -41,8 +42,9 @@ def run_on_ray(
     monitor: Monitor,
     direction: str,
     trainer: Trainer = train_assignment,
+    address: str = "local",
 ) -> None:
-    """Run assignments on lanes under Ray Tune, on a local Ray instance, until all are done, drained or lanes give up.
+    """Run assignments on lanes under Ray Tune until all are done, drained or lanes give up.
 
     Args:
         assignments: what to run, in order.
@@ -51,6 +53,7 @@ def run_on_ray(
         monitor: shows progress and passes on Ctrl-C.
         direction: `min` or `max`, for the best trial of the progress line.
         trainer: what a lane does with an assignment.
+        address: `local` starts Ray on this machine for the time of the call; else the running cluster to attach to.
 
     Raises:
         RayError, RuntimeError, tune.TuneError: Ray or Tune itself failed; what is stored is safe.
@@ -58,22 +61,19 @@ def run_on_ray(
     for name in ("ray", "ray.tune", "ray.data", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
     lanes = min(lanes, len(assignments))
+    own = {"num_cpus": lanes, "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     ray.init(
-        address="local",
-        num_cpus=lanes,
-        include_dashboard=False,
+        address=address,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
         namespace=_NAMESPACE,
+        **(own if address == "local" else {}),
     )
     try:
         name = f"broker-{uuid.uuid4().hex[:8]}"
-        actor = (
-            ray.remote(num_cpus=0, max_concurrency=1)(Broker)
-            .options(name=name)
-            .remote(assignments, direction=direction)
-        )
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}  # it lives and dies with the launcher
+        actor = ray.remote(Broker).options(**options).remote(assignments, direction=direction)
         with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):
             tuner = tune.Tuner(
                 tune.with_resources(tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer), {"cpu": 1}),

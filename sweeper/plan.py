@@ -106,13 +106,15 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
+    length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
+    trainings = [TrainingConfig(**length, **{name: point[name] for name in block.training}) for point, _ in points]
+    sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
+    budgets = block.budgets or (None,)
+    configs = {budget: [_build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     for replicate, seed in enumerate(block.seeds):
-        for budget in block.budgets or (None,):
-            for point, level in points:
-                sizes = {name: value for name, value in point.items() if name in block.model}
-                training = TrainingConfig(**{name: point[name] for name in block.training})
+        for budget in budgets:
+            for (point, level), training, built in zip(points, trainings, configs[budget], strict=True):
                 axes = {**point, "seed": seed}
-                built = _build(block, task, sizes, budget, solved, place)
                 if isinstance(built, str):
                     yield PlanRow(state=INFEASIBLE, reason=built, budget=budget, axes=axes, spec=None, counts=None)
                     continue

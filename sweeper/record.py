@@ -1,6 +1,7 @@
 """From an assignment and its outcome to the rows of the store. No torch: a launcher records lost trials with it too."""
 
 import importlib.metadata
+import math
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -134,7 +135,7 @@ def curve_records(assignment: Assignment, evaluations: list[Evaluation]) -> list
             tokens=evaluation.step * per_step,
             split=evaluation.split,
             loss=evaluation.loss,
-            metric=evaluation.metric,
+            metric=defined(evaluation.metric),
             learning_rate=evaluation.learning_rate,
             wall_s=evaluation.wall_s,
         )
@@ -185,4 +186,9 @@ def _loss(evaluations: Mapping[str, Evaluation], split: str) -> float | None:
 
 
 def _metric(evaluations: Mapping[str, Evaluation], split: str) -> float | None:
-    return evaluations[split].metric if split in evaluations else None
+    return defined(evaluations[split].metric) if split in evaluations else None
+
+
+def defined(value: float) -> float | None:
+    """A number, or None where it is not one: missing stays missing."""
+    return value if math.isfinite(value) else None

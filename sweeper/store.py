@@ -151,6 +151,7 @@ class ResultsStore:
                 self._write_part(table, self.read(table), f"compact-{_unique()}", replaces=names)
                 for path in every:
                     self._delete(path)
+        pa.default_memory_pool().release_unused()  # a launcher lives on for hours after a compaction
 
     def save_grid(self, name: str, text: str) -> None:
         """Keep the text of a launched grid; a grid of the same name is replaced."""

@@ -293,6 +293,8 @@ def _stream_seed(seed: int, step: int, stream: int) -> int:
 
 
 def _is_better(value: float, best: float, direction: str) -> bool:
+    if math.isnan(value) or math.isnan(best):  # an undefined metric, such as the area of a set without spikes
+        return math.isnan(best) and not math.isnan(value)
     return value < best if direction == "min" else value > best
 
 

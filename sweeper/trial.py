@@ -29,7 +29,7 @@ class TrainingConfig:
     batch_size: int = 8
     """Sequences per step."""
     length: int = 100
-    """Time steps per sequence (per segment where the state is carried over)."""
+    """Time steps per sequence (per segment where the state is carried over); a grid that gives none gets the task's."""
     optimizer: str = "adam"
     """`adam` (Enwik8, NeuronIO) or `adamax` (SHD-Adding)."""
     learning_rate: float = 5e-4
@@ -97,7 +97,7 @@ class TrialSpec:
     seed: int
     """Seeds wiring, weights and data order."""
 
-    @cached_property
+    @property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys; equal specs give equal text."""
         content = {"scheme": HASH_SCHEME, **asdict(self), "task_options": dict(self.task_options)}

@@ -1,10 +1,9 @@
 """The task `pathfinder`: are two markers joined by one dashed path? (Linsley et al. 2018; Long Range Arena).
 
-The answer is in the connection alone. A scene holds two target paths of equal length and some short distractors. The
-second path is placed so that one of its ends is exactly as far from the first path's end as that path's own ends are
-from each other. Only then a coin decides where the second marker goes: to the other end of the first path (joined) or
-to that end of the second path (not joined). So everything drawn but one marker is independent of the answer, and the
-distance of the markers has the same distribution for both.
+The answer is in the connection alone. A path is drawn first, and its two ends are where the markers will be; only then
+a coin decides. Joined: the path stays, and a second one of the same length is drawn elsewhere. Not joined: the path is
+thrown away, and a new one of the same length is drawn from either marker. So the places of the markers, their distance
+and the number of dashes have the same law for both answers.
 """
 
 import functools
@@ -31,6 +30,10 @@ _STEP, _DASH, _HALF_WIDTH, _MARKER_RADIUS = 2.3, 1.5, 0.35, 1.3
 _CLEARANCE, _MARGIN = 2.4, 2.0
 _LARGEST_TURN = 0.55
 _CANDIDATES = 40
+_ATTEMPTS, _TRIES = 4, 8
+_ROUNDING = 1e-9
+_DISTRACTORS = {3: 2, 6: 6, 9: 5, 14: 3}
+"""Distractors, by the dashes of the target paths; a distractor has a third of their length."""
 _SPLIT_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 _SIDE = 32.0
 
@@ -49,71 +52,87 @@ class Scene(NamedTuple):
 def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
     """Draws a scene with two paths of `dashes` dashes."""
     while True:
-        first = _place(_chains(random, dashes), [])
-        if first is None:
+        path = _place(_chains(random, dashes), [])
+        if path is None or np.linalg.norm(path[-1] - path[0]) < _CLEARANCE + 2 * _MARKER_RADIUS:
             continue
-        second = _place(_at_equal_distance(random, _chains(random, dashes), first), [first])
-        if second is None:
-            continue
-        paths = [first, second]
-        for _ in range(max(1, 30 // max(2, dashes // 3) * 2 // 3)):
-            distractor = _place(_chains(random, max(2, dashes // 3)), paths)
-            if distractor is not None:
-                paths.append(distractor)
-        joined = bool(random.integers(2))
-        return Scene(paths, np.stack([first[0], first[-1] if joined else second[0]]), joined)
+        # Places that leave no room for one of the answers are given up before the coin is tossed.
+        answers = [_completed(random, path, dashes, joined=joined) for joined in (False, True)]
+        if answers[0] is not None and answers[1] is not None:
+            joined = bool(random.integers(2))
+            return Scene(answers[joined] or [], path[[0, -1]], joined)
 
 
-def _chains(random: np.random.Generator, dashes: int) -> Points:
-    """Returns candidates of random position and bounded turning, [candidates, dashes + 1, 2]."""
+def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined: bool) -> list[Points] | None:
+    """Adds to the path, or to its ends alone, what the answer asks for, and the distractors; None when it fails."""
+    for _ in range(_ATTEMPTS):
+        paths = [path] if joined else []
+        starts = [None] if joined else [path[0], path[-1]]
+        wanted = [(dashes, start) for start in starts] + [(max(2, dashes // 3), None)] * _DISTRACTORS[dashes]
+        for length, start in wanted:
+            tries = (_place(_chains(random, length, start), paths) for _ in range(_TRIES))
+            added = next((chain for chain in tries if chain is not None), None)
+            if added is None:
+                break
+            paths.append(added)
+        else:
+            return paths
+    return None
+
+
+def _chains(random: np.random.Generator, dashes: int, start: Points | None = None) -> Points:
+    """Returns candidates of bounded turning from a place, a random one when None, [candidates, dashes + 1, 2]."""
     turns = random.uniform(-_LARGEST_TURN, _LARGEST_TURN, (_CANDIDATES, dashes))
     turns[:, 0] = random.uniform(0, 2 * np.pi, _CANDIDATES)
     headings = np.cumsum(turns, axis=1)
     steps = _STEP * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
-    start = random.uniform(_MARGIN, _SIDE - _MARGIN, (_CANDIDATES, 1, 2))
+    if start is None:
+        start = random.uniform(_MARGIN, _SIDE - _MARGIN, (_CANDIDATES, 1, 2))
+    else:
+        start = np.broadcast_to(start, (_CANDIDATES, 1, 2))
     return np.concatenate([start, start + np.cumsum(steps, axis=1)], axis=1)
-
-
-def _at_equal_distance(random: np.random.Generator, chains: Points, first: Points) -> Points:
-    """Moves candidates so that their first point is as far from the first path's start as that path's end is."""
-    distance = np.linalg.norm(first[-1] - first[0])
-    angle = random.uniform(0, 2 * np.pi, len(chains))
-    target = first[0] + distance * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    return np.asarray(chains - chains[:, :1] + target[:, None])
 
 
 def _place(chains: Points, others: list[Points]) -> Points | None:
     """Returns the first candidate that stays inside, keeps clear of itself and of the other paths."""
-    inside = ((chains >= _MARGIN) & (chains <= _SIDE - _MARGIN)).all(axis=(1, 2))
-    for candidate in chains[inside]:
-        if _clear_of_itself(candidate) and all(_clear(candidate, other) for other in others):
+    inside = ((chains >= _MARGIN - _ROUNDING) & (chains <= _SIDE - _MARGIN + _ROUNDING)).all(axis=(1, 2))
+    chains = chains[inside]
+    near = _square_gaps(chains, chains)[:, *_far_along(chains.shape[1])]
+    chains = chains[(near > _CLEARANCE**2).all(axis=1)]
+    if not others:
+        return chains[0] if len(chains) else None
+    obstacles = np.concatenate([_dense(path[None])[0] for path in others])
+    room = np.concatenate([_room(len(path)) for path in others])
+    limit = (_CLEARANCE + _room(chains.shape[1])[:, None] + room) ** 2
+    for candidate, points in zip(chains, _dense(chains), strict=True):
+        if (_square_gaps(points[None], obstacles[None])[0] > limit).all():
             return np.asarray(candidate)
     return None
 
 
-def _clear_of_itself(path: Points) -> bool:
-    """Tells whether points more than two dashes apart along the path keep apart."""
-    gaps = _gaps(path, path)
-    return bool((gaps[np.triu_indices(len(path), k=3)] > _CLEARANCE).all())
+@functools.cache
+def _far_along(points: int) -> tuple[Numbers, Numbers]:
+    """Returns the pairs of points that are more than two dashes apart along a path."""
+    return np.triu_indices(points, k=3)
 
 
-def _gaps(one: Points, other: Points) -> Points:
-    return np.hypot(one[:, None, 0] - other[None, :, 0], one[:, None, 1] - other[None, :, 1])
+@functools.cache
+def _room(points: int) -> Points:
+    """Returns the extra room of a path's points and the middles of its dashes: that of a marker at the ends, else 0."""
+    room = np.zeros(2 * points - 1)
+    room[[0, -1]] = _MARKER_RADIUS
+    return room
 
 
-def _clear(one: Points, other: Points) -> bool:
-    """Tells whether two paths keep apart, with room for a marker at every end of either."""
-    gaps = _gaps(_dense(one), _dense(other))
-    room = np.full(gaps.shape, _CLEARANCE)
-    room[[0, -1], :] += _MARKER_RADIUS
-    room[:, [0, -1]] += _MARKER_RADIUS
-    return bool((gaps > room).all())
+def _square_gaps(ones: Points, others: Points) -> Points:
+    """Returns the squared distances of the points of paths, [paths, points, points]."""
+    x, y = (ones[:, :, None, axis] - others[:, None, :, axis] for axis in (0, 1))
+    return np.asarray(x * x + y * y)
 
 
-def _dense(path: Points) -> Points:
-    """Adds the middle of every dash."""
-    points = np.empty((2 * len(path) - 1, 2))
-    points[::2], points[1::2] = path, (path[1:] + path[:-1]) / 2
+def _dense(paths: Points) -> Points:
+    """Adds the middles of the dashes, [paths, 2 dashes + 1, 2]."""
+    points = np.empty((len(paths), 2 * paths.shape[1] - 1, 2))
+    points[:, ::2], points[:, 1::2] = paths, (paths[:, 1:] + paths[:, :-1]) / 2
     return points
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 
@@ -163,6 +162,8 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
 
 
 def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
+    import h5py  # slow to import, and only needed once per cache
+
     try:
         with h5py.File(path, "r") as file:
             for name in _H5_DATASETS:

@@ -300,8 +300,10 @@ def _listops_spec(options: Options, place: _Place) -> TaskSpec:
 
 
 _PATHFINDER_OPTIONS = (
-    Option(name="side", default=32, choices=(32, 64, 128), help="pixels of a side; a sequence has side * side steps"),
-    Option(name="dashes", default=9, choices=(6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
+    Option(
+        name="side", default=32, choices=(16, 32, 64, 128), help="pixels of a side; a sequence has side * side steps"
+    ),
+    Option(name="dashes", default=9, choices=(3, 6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
     Option(name="train_examples", default=160000, minimum=1, help="size of the training set, drawn on the fly"),
     Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
     Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),

@@ -49,6 +49,9 @@ class Law(ABC):
     coefficients_per: Literal["group", "budget"] = "group"
     """Whether the coefficients belong to a metric group or to each budget of it (such a law cannot extrapolate)."""
 
+    axes: tuple[str, ...] = ("n_rec", "k_e")
+    """Sizes in which the law has exponents, among n_rec, k_e, k_c, trainable_params: the data need levels of them."""
+
     @property
     @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:

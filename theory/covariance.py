@@ -112,7 +112,7 @@ def _gradient(quantity: Quantity, draws: Draws) -> FloatArray:
     steps = np.concatenate([np.full((count, p), STEP), STEP * np.maximum(np.abs(flat), 1e-12)], axis=1)
     moves = np.einsum("rz,zy->rzy", steps, np.eye(z))  # [R, z, z]
     both = np.stack([-moves, moves], axis=1)  # [R, 2, z, z]
-    x = (draws.x[:, None, None] + both[..., :p]).reshape(-1, p)
-    coefficients = (flat[:, None, None] + both[..., p:]).reshape(-1, *shape[1:])
+    x = (draws.x[:, None, None] + both[..., :p]).reshape(count * 2 * z, p)
+    coefficients = (flat[:, None, None] + both[..., p:]).reshape(count * 2 * z, *shape[1:])
     values = _value(quantity, Draws(fit=draws.fit, x=x, coefficients=coefficients)).reshape(count, 2, z)
     return np.asarray((values[:, 1] - values[:, 0]) / (2 * steps))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,10 @@ class Design:
 
     def configurations(self) -> IntArray:
         """Number the configurations: rows that agree in every column (their seeds apart) share a number."""
+        return self._configurations
+
+    @cached_property
+    def _configurations(self) -> IntArray:
         columns: list[LabelArray] = [getattr(self, name) for name in _SIZES if getattr(self, name) is not None]
         return number_rows([*columns, *self.covariates.values()])
 
@@ -114,28 +119,35 @@ def _take(column: FloatArray | None, chosen: LabelArray) -> FloatArray | None:
 
 def number_rows(columns: list[LabelArray]) -> IntArray:
     """Give equal rows of several columns one number, from 0."""
-    codes = np.stack([np.unique(column, return_inverse=True)[1].ravel() for column in columns], axis=1)
-    return np.unique(codes, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+    codes: IntArray = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, inner = np.unique(column, return_inverse=True)
+        codes = np.unique(codes * values.size + inner.ravel(), return_inverse=True)[1].ravel()
+    return codes.astype(np.int64)
 
 
 def infer_budgets(trainable_params: npt.ArrayLike, *, tolerance: float = BUDGET_TOLERANCE) -> FloatArray:
-    """Group realised counts into budgets by single linkage and name each group by its largest count.
+    """Group realised counts into budgets and name each by its largest count.
+
+    A budget starts at its smallest count and takes all that lie within the tolerance above it, so that dense sweeps do
+    not chain into one.
 
     Args:
         trainable_params: Realised counts, shape [rows].
-        tolerance: Largest relative gap between neighbours of one budget.
+        tolerance: Relative spread of one budget.
 
     >>> infer_budgets([3516342, 3489143, 77069, 77310]).tolist()
     [3516342.0, 3516342.0, 77310.0, 77310.0]
     """
     params = np.asarray(trainable_params, dtype=np.float64)
-    order = np.argsort(params)
-    ranked = params[order]
-    group = np.concatenate([[0], np.cumsum(np.diff(np.log(ranked)) > np.log1p(tolerance))])
-    largest = np.array([ranked[group == g].max() for g in range(group[-1] + 1)])
-    budgets = np.empty_like(params)
-    budgets[order] = largest[group]
-    return budgets
+    ranked = np.unique(params)
+    largest, first = [], 0
+    while first < ranked.size:
+        stop = int(np.searchsorted(ranked, ranked[first] * (1 + tolerance), side="right"))
+        largest.append(ranked[stop - 1])
+        first = stop
+    ends = np.array(largest)
+    return np.asarray(ends[np.searchsorted(ends, params)])
 
 
 def check_metric(metric: npt.ArrayLike, rows: int) -> FloatArray:

@@ -106,7 +106,7 @@ class EffectiveInformation(Law):
                 name="u_ref", lower=1e-9, upper=1e9, start=(1e-3, 1e3), meaning="last channel's snr at (n_ref, k_ref)"
             )
         ]
-        if self.decay == "power":
+        if self.decay != "exponential":
             found.append(
                 Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e")
             )
@@ -119,7 +119,7 @@ class EffectiveInformation(Law):
             )
         if self.decay == "stretched":
             found.append(
-                Parameter(name="stretch", lower=0.05, upper=3.0, start=(0.2, 1.0), meaning="stretching exponent")
+                Parameter(name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent")
             )
         found.append(
             Parameter(name="beta", lower=0.05, upper=6.0, start=(0.3, 3.0), meaning="exponent of the signal spectrum")

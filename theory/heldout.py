@@ -70,7 +70,15 @@ def leave_budget_out(fits: Mapping[str, FitResult], *, budget: float | None = No
 
 
 def leave_one_k_e_out(fits: Mapping[str, FitResult]) -> list[HeldOut]:
-    """Leave out each level of k_e in turn, predict it from the others, and pool the errors; best law first."""
+    """Leave out each level of k_e in turn, predict it from the others, and pool the errors; best law first.
+
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> names = ("separable_power_law", "constant")
+    >>> fits = {name: fit_law(name, table.design, table.columns["train_bpc"]) for name in names}
+    >>> leave_one_k_e_out(fits)[0].name
+    'separable_power_law'
+    """
     design = _common(fits)
     levels = np.unique(design.k_e)
     if levels.size < 3:
@@ -139,6 +147,13 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
     Args:
         fit: The fit of all rows.
         exclusions: Boolean masks of the rows to leave out, [rows], by reason.
+
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> found = exclusion_effects(fit, {"d_m above 80": table.columns["d_m"] > 80})[0]
+    >>> found.rows, sorted(found.change)
+    (2, ['a', 'b'])
     """
     found = []
     given = fit.given

@@ -8,14 +8,16 @@ may differ. The integral
 is the default; the sum costs the same (16 terms and an Euler-Maclaurin tail). The integral is never smaller.
 """
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from theory.channel import FloatArray, channel_information
-from theory.errors import unknown
+from theory.channel import BLOCK, FloatArray, channel_information
+from theory.errors import TheoryError, unknown
+from theory.noise import Floor, Noise, noise
 
 Method = Literal["integral", "sum"]
 METHODS = ("integral", "sum")
@@ -66,6 +68,116 @@ def information(
     return _integral(n, x, b) if method == "integral" else _sum(n, x, b)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Theta:
+    """The numbers of the law as on the page: snr = S / nu(k_e), nu from (k_e/k_ref)^-alpha and phi, spectrum
+    i^-beta."""
+
+    alpha: float
+    """Noise exponent in k_e."""
+    beta: float
+    """Exponent of the signal spectrum."""
+    snr_ref: float
+    """S: the first channel's signal-to-noise ratio at k_ref without floor."""
+    k_ref: float
+    """Reference complexity."""
+    phi: float | None = None
+    """Noise floor in units of the noise at k_ref; None: no floor."""
+    floor: Floor = "max"
+    """"max" or "additive"; without phi there is none."""
+    gamma: float = 0.0
+    """beta(k_c) = beta (k_c/k_c_ref)^-gamma."""
+    k_c_ref: float | None = None
+    """Reference connectivity; needed if gamma is not 0."""
+
+
+class Gradient(NamedTuple):
+    """I_rep in bits and its derivatives, of one shape."""
+
+    bits: FloatArray
+    d_ln_n_rec: FloatArray
+    d_ln_k_e: FloatArray
+    d_ln_alpha: FloatArray
+    d_ln_beta: FloatArray
+    d_ln_snr_ref: FloatArray
+    d_ln_phi: FloatArray
+    """0 without a floor."""
+    d_gamma: FloatArray
+
+
+def i_rep(
+    n_rec: npt.ArrayLike,
+    k_e: npt.ArrayLike,
+    theta: Theta,
+    *,
+    k_c: npt.ArrayLike | None = None,
+    method: Method = "integral",
+) -> FloatArray:
+    """Representation information of n_rec neurons of complexity k_e, in bits.
+
+    Args:
+        n_rec: Neurons, above 0.
+        k_e: Effective complexity, above 0; broadcasts with `n_rec`.
+        theta: The law's numbers.
+        k_c: Connectivity; needed if theta.gamma is not 0.
+        method: "integral" or "sum".
+
+    >>> theta = Theta(alpha=1.0, beta=1.0, snr_ref=1000.0, k_ref=2461.0)
+    >>> round(float(i_rep(100, 2461, theta)), 11)
+    241.72334280683
+    """
+    return gradient(n_rec, k_e, theta, k_c=k_c, method=method).bits
+
+
+def gradient(
+    n_rec: npt.ArrayLike,
+    k_e: npt.ArrayLike,
+    theta: Theta,
+    *,
+    k_c: npt.ArrayLike | None = None,
+    method: Method = "integral",
+) -> Gradient:
+    """`i_rep` with its derivatives in the sizes and in every parameter; arguments as there.
+
+    >>> theta = Theta(alpha=1.0, beta=1.0, snr_ref=100.0, k_ref=2461.0)
+    >>> round(float(gradient(100, 2461, theta).d_ln_n_rec), 12)  # last channel's snr is 1: (N/2) log2(2)
+    50.0
+    """
+    nu, share = _noise(k_e, theta)
+    ln_ratio: FloatArray = np.zeros(1)
+    if theta.gamma != 0:
+        if k_c is None or theta.k_c_ref is None:
+            raise TheoryError("k_c: missing; gamma is not 0, so k_c and theta.k_c_ref are needed")
+        ln_ratio = np.log(np.asarray(k_c, dtype=np.float64) / theta.k_c_ref)
+    beta = theta.beta * np.exp(-theta.gamma * ln_ratio)
+    beta = beta.reshape(()) if beta.size == 1 else beta
+    found = information(n_rec, np.log(theta.snr_ref) - nu.ln_nu, beta, method=method)
+    by_snr, by_beta = found.d_ln_snr, beta * found.d_beta
+    return Gradient(
+        found.bits,
+        found.d_ln_n,
+        by_snr * nu.local_exponent,
+        -by_snr * nu.d_decay["alpha"],
+        by_beta,
+        by_snr,
+        -by_snr * (1 - share),
+        -by_beta * ln_ratio.reshape(beta.shape),
+    )
+
+
+def _noise(k_e: npt.ArrayLike, theta: Theta) -> tuple[Noise, FloatArray]:
+    """nu with phi written as the decay at k_floor, and the share of nu that still decays."""
+    values = {"alpha": np.asarray(theta.alpha)}
+    if theta.phi is None:
+        nu = noise(k_e, theta.k_ref, values)
+        return nu, np.ones_like(nu.ln_nu)
+    if theta.phi <= 0:
+        raise TheoryError(f"phi: {theta.phi} is not above 0; use None for no floor")
+    values["k_floor"] = np.asarray(theta.k_ref * theta.phi ** (-1 / theta.alpha))
+    nu = noise(k_e, theta.k_ref, values, floor=theta.floor)
+    return nu, nu.local_exponent / theta.alpha
+
+
 def information_limit(ln_snr: npt.ArrayLike, beta: npt.ArrayLike) -> FloatArray:
     """Bits of infinitely many neurons, I_inf = 1/2 S^(1/beta) pi / sin(pi/beta) / ln 2; infinite for beta <= 1.
 
@@ -87,7 +199,17 @@ def _integral(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
 
 
 def _sum(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
-    """First HEAD channels one by one, the rest by int_HEAD^N + boundary terms of Euler-Maclaurin."""
+    """First HEAD channels one by one, the rest by int_HEAD^N + boundary terms of Euler-Maclaurin; in blocks that fit
+    the cache."""
+    flat = n.ravel(), x.ravel(), b.ravel()
+    out = np.empty((4, n.size))
+    for start in range(0, n.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        out[:, block] = _sum_block(*(part[block] for part in flat))
+    return Information(*out.reshape((4, *n.shape)))
+
+
+def _sum_block(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
     head = _head(np.minimum(n, HEAD), x, b)
     beyond = n > HEAD
     if not beyond.any():
@@ -104,8 +226,9 @@ def _head(n: FloatArray, x: FloatArray, b: FloatArray) -> Information:
     for i in range(1, HEAD + 1):
         share = np.clip(n - (i - 1), 0, 1)  # 1: the whole channel, in between: the straight line
         z = x - b * np.log(i)
-        gain = share * expit(z)
-        nats = np.logaddexp(0, z)
+        decay = np.exp(-np.abs(z))
+        nats = np.maximum(z, 0) + np.log1p(decay)
+        gain = share * np.where(z > 0, 1.0, decay) / (1 + decay)
         out.bits[...] += share * nats
         out.d_ln_n[...] = np.where((n > i - 1) & (n <= i), n * nats, out.d_ln_n)
         out.d_ln_snr[...] += gain

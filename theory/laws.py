@@ -7,13 +7,16 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from typing import Any
 
 from theory.base import Law
 from theory.effective import EffectiveInformation
 from theory.errors import TheoryError, unknown
+from theory.neuron_noise import NeuronNoise
 from theory.rivals import BrokenPowerLaw, Constant, Polynomial, PowerLaw, SeparablePowerLaw
+from theory.user_law import UserLaw, load_user_law
 
 ENTRY_POINTS = "elm_sweeper.laws"
 """Entry-point group of laws that other distributions bring."""
@@ -26,6 +29,7 @@ FACTORIES: dict[str, Callable[..., Law]] = {
     "separable_power_law": SeparablePowerLaw,
     "power_law": PowerLaw,
     "broken_power_law": BrokenPowerLaw,
+    "neuron_noise": NeuronNoise,
 }
 
 LAWS: dict[str, Law] = {name: factory() for name, factory in FACTORIES.items()}
@@ -52,7 +56,9 @@ def get_law(name: str | Law, **options: Any) -> Law:
             choices = ", ".join(sorted(LAWS[name].options)) or "none"
             raise TheoryError(f"law {name}: unknown option among {sorted(options)}; choose from: {choices}") from error
     if options:
-        raise TheoryError(f"law {name}: takes no options, got {sorted(options)}")
+        raise TheoryError(f"law {name}: unknown, or takes no options, got {sorted(options)}")
+    if ".py:" in name:
+        return load_user_law(name)
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name in found:
         return _as_law(found[name].load(), name)
@@ -60,6 +66,8 @@ def get_law(name: str | Law, **options: Any) -> Law:
 
 
 def _as_law(value: object, name: str) -> Law:
+    if isinstance(value, UserLaw):
+        return replace(value, name=name)
     if isinstance(value, Law):
         return value
     raise TheoryError(f"law {name}: expected a theory.base.Law, got {type(value).__name__}")

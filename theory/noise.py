@@ -8,9 +8,10 @@ with the decay D scaled so that D(k_ref) = 1,
 
     D = (k_e/k_ref)^-alpha                              decay "power"
         exp(-(k_e - k_ref)/k_decay)                     decay "exponential"
-        exp(-(k_e/k_decay)^s + (k_ref/k_decay)^s)       decay "stretched"
+        exp(-(alpha/s) ((k_e/k_ref)^s - 1))             decay "stretched", alpha the exponent at k_ref
 
-and the floor written as the decay at a size, phi = D(k_floor): with the max floor, k_e simply saturates at k_floor. The
+(a stretched exponential: s = 1 is the exponential with k_decay = k_ref/alpha, s -> 0 the power law) and the floor
+written as the decay at a size, phi = D(k_floor): with the max floor, k_e simply saturates at k_floor. The
 signal-to-noise ratio is
 S / nu, and -d ln nu / d ln k_e is the local exponent of the noise.
 """
@@ -29,7 +30,7 @@ Floor = Literal["none", "max", "additive"]
 DECAYS: dict[str, tuple[str, ...]] = {
     "power": ("alpha",),
     "exponential": ("k_decay",),
-    "stretched": ("k_decay", "stretch"),
+    "stretched": ("alpha", "stretch"),
 }
 """Parameters of each decay."""
 FLOORS = ("none", "max", "additive")
@@ -107,12 +108,12 @@ def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Mapping[str, FloatArra
     if decay == "power":
         value = -parameters["alpha"] * (ln_k - np.log(k_ref))
         return _Log(value, {"alpha": value}, -parameters["alpha"] + 0 * ln_k)
-    scale = parameters["k_decay"]
-    exponent = parameters["stretch"] if decay == "stretched" else np.ones(())
-    ln_ratio, ln_reference = ln_k - np.log(scale), np.log(k_ref) - np.log(scale)
-    ratio, reference = np.exp(exponent * ln_ratio), np.exp(exponent * ln_reference)
-    value = reference - ratio
-    slopes = {"k_decay": -exponent * value}
-    if decay == "stretched":
-        slopes["stretch"] = exponent * (reference * ln_reference - ratio * ln_ratio)
-    return _Log(value, slopes, -exponent * ratio)
+    ratio = np.exp(ln_k - np.log(k_ref))
+    if decay == "exponential":
+        rate = k_ref / parameters["k_decay"]
+        value = -rate * (ratio - 1)
+        return _Log(value, {"k_decay": -value}, -rate * ratio)
+    alpha, s = parameters["alpha"], parameters["stretch"]
+    z = s * (ln_k - np.log(k_ref))
+    value, slope = -alpha * np.expm1(z) / s, -alpha * np.exp(z)
+    return _Log(value, {"alpha": value, "stretch": slope * z / s - value}, slope)

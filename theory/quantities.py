@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.allocation import EXPONENT_STEP, THEORY_RANGE, budget_line, locate
+from theory.allocation import EXPONENT_STEP, THEORY_RANGE
 from theory.base import REFERENCE, Curve
 from theory.channel import FloatArray
 from theory.cost import Cost
 from theory.data import Design
 from theory.errors import unknown
+from theory.locate import budget_line, locate
 from theory.result import FitResult, level_label
 
 MARGIN = 4.0
@@ -99,18 +100,38 @@ class Quantity:
 
 
 def parameter(label: str, *, log: bool = True) -> Quantity:
-    """A searched parameter, label as in `FitResult.values`."""
+    """A searched parameter, label as in `FitResult.values`.
+
+    >>> parameter("alpha[tau_m_max=10]").name
+    'alpha[tau_m_max=10]'
+    """
     return Quantity(name=label, evaluate=lambda draws: draws.parameter(label), log=log)
 
 
 def all_parameters(fit: FitResult) -> list[Quantity]:
-    """Every searched parameter of a fit."""
+    """Every searched parameter of a fit.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> [quantity.name for quantity in all_parameters(fit)]
+    ['a', 'b']
+    """
     logs = {item.name: item.log for item in fit.law.parameters}
     return [parameter(label, log=logs[label.split("[")[0]]) for label in fit.free]
 
 
 def coefficient(name: str, fit: FitResult, *, group: object = None) -> Quantity:
-    """A linear parameter of one group."""
+    """A linear parameter of one group.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> coefficient("E", fit).log
+    False
+    """
     names = [item.name for item in fit.law.coefficients]
     if name not in names:
         raise unknown("coefficient", name, names)
@@ -126,7 +147,17 @@ def best_d_m(
     levels: Mapping[str, object] | None = None,
     d_m_range: tuple[float, float] | None = None,
 ) -> Quantity:
-    """The continuum optimum's d_m at a budget; draws beyond four times the data's range are cut off there."""
+    """The continuum optimum's d_m at a budget; draws beyond four times the data's range are cut off there.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> from theory.uncertainty import delta
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> interval = delta(fit, [best_d_m(3_516_748, table.cost)])[0]
+    >>> 15 < interval.low < interval.estimate < interval.high < 20
+    True
+    """
 
     def evaluate(draws: Draws) -> FloatArray:
         curve = draws.curve(group=group, levels=levels, budget=budget)
@@ -138,7 +169,12 @@ def best_d_m(
 def best_n_rec(
     budget: float, cost: Cost, *, group: object = None, levels: Mapping[str, object] | None = None
 ) -> Quantity:
-    """The continuum optimum's n_rec at a budget."""
+    """The continuum optimum's n_rec at a budget; see `best_d_m`.
+
+    >>> from theory.cost import elm_cost
+    >>> best_n_rec(1e6, elm_cost(d_tree=50, d_branch=15)).name
+    'n_rec at 1e+06'
+    """
     inner = best_d_m(budget, cost, group=group, levels=levels)
     return Quantity(name=f"n_rec at {budget:g}", evaluate=lambda draws: cost.neurons(budget, inner.evaluate(draws)))
 
@@ -146,7 +182,12 @@ def best_n_rec(
 def best_metric(
     budget: float, cost: Cost, *, group: object = None, levels: Mapping[str, object] | None = None
 ) -> Quantity:
-    """The metric at the continuum optimum of a budget: the theory's frontier."""
+    """The metric at the continuum optimum of a budget: the theory's frontier; see `best_d_m`.
+
+    >>> from theory.cost import elm_cost
+    >>> best_metric(1e6, elm_cost(d_tree=50, d_branch=15)).log
+    False
+    """
 
     def evaluate(draws: Draws) -> FloatArray:
         curve = draws.curve(group=group, levels=levels, budget=budget)
@@ -157,7 +198,12 @@ def best_metric(
 
 
 def budget_exponent(axis: str, budget: float, cost: Cost, *, group: object = None) -> Quantity:
-    """A local exponent of the optimum, d ln axis / d ln P, for axis "n_rec", "k_e" or "d_m"."""
+    """A local exponent of the optimum, d ln axis / d ln P, for axis "n_rec", "k_e" or "d_m"; see `best_d_m`.
+
+    >>> from theory.cost import elm_cost
+    >>> budget_exponent("k_e", 1e6, elm_cost(d_tree=50, d_branch=15)).name
+    'd ln k_e / d ln P at 1e+06'
+    """
     if axis not in ("n_rec", "k_e", "d_m"):
         raise unknown("axis", axis, ("n_rec", "k_e", "d_m"))
 

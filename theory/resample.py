@@ -1,6 +1,5 @@
 """Refits of one fit on many other data sets at once: the engine of bootstrap, calibration and simulation."""
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -132,8 +131,3 @@ def _starts(restored: Restored, first: FloatArray, starts: int, seed: int) -> Fl
         low, high = problem.free[scan].parameter.start_range
         begin[:, 1:, scan] = rng.uniform(low, high, (sets, starts - 1))
     return np.asarray(np.clip(begin.reshape(-1, p), problem.lower, problem.upper))
-
-
-def with_metric(fit: FitResult, metric: FloatArray) -> FitResult:
-    """Return the fit with other data but the same numbers, for simulation inside simulation."""
-    return replace(fit, given=replace(fit.given, metric=metric))

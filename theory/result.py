@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -302,6 +302,28 @@ class FitResult:
     def from_json(cls, text: str) -> "FitResult":
         """Rebuild a result from `to_json`."""
         return cls.from_dict(json.loads(text))
+
+
+def to_plain(value: object) -> Any:
+    """Turn any result of this package into JSON values, unrounded: records to dictionaries, arrays to lists, non-finite
+    numbers to None.
+
+    >>> to_plain({"band": (20, 35), "width": np.array([1.0, np.inf])})
+    {'band': [20, 35], 'width': [1.0, None]}
+    """
+    if isinstance(value, FitResult):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: to_plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_plain(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 _PLAIN = (

@@ -22,6 +22,7 @@ class Constant(Law):
     """metric = E: no law at all."""
 
     name = "constant"
+    axes = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -168,6 +169,7 @@ class PowerLaw(Law):
     """Where the second term is A; `bind` takes the median."""
 
     name = "power_law"
+    axes = ("trainable_params",)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -216,6 +218,7 @@ class BrokenPowerLaw(Law):
     """Smallest and largest trainable count; bounds of the break."""
 
     name = "broken_power_law"
+    axes = ("trainable_params",)
 
     @property
     def options(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ AGREE = 1e-6
 MANY_ROWS = 4000
 """Beyond this many configurations the starts run on a seeded subsample; the best ends are then searched on all rows."""
 
-SUBSAMPLE = 2000
+SUBSAMPLE = 1000
 
 
 ROBUST_ENDS = 12

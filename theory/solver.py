@@ -209,9 +209,14 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
         free = np.flatnonzero(inside)
         whole = x.copy()
 
+        last: list[tuple[bytes, Evaluation]] = []
+
         def at(part: FloatArray) -> Evaluation:
-            whole[free] = part
-            return problem.evaluate(whole[None])
+            key = part.tobytes()  # scipy asks for the residual and then for the Jacobian at the same point
+            if not last or last[0][0] != key:
+                whole[free] = part
+                last[:] = [(key, problem.evaluate(whole[None]))]
+            return last[0][1]
 
         def residual(part: FloatArray) -> FloatArray:
             return np.asarray(at(part).residual[0])

@@ -109,64 +109,62 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
 
 def design_statuses(fit: FitResult) -> list[Status]:
     """Say what the design itself cannot tell."""
-    design, found = fit.given.design, []
-    budgets = np.unique(design.budgets)
-    searched = {name.split("[")[0] for name in fit.free}
-    if budgets.size == 1 and len(searched) >= 2:
-        found.append(
-            _status(
-                "one_budget",
-                "warning",
-                f"Parameters not identified by one budget: {', '.join(sorted(searched))} trade off along a ridge; "
-                "only the place and curvature of the optimum are determined. "
-                "Add two more budgets, or 7 runs over n_rec at a fixed d_m.",
-            )
-        )
-    elif budgets.size < FEW_LEVELS and len(searched) >= 2:
-        found.append(
-            _status(
-                "few_budgets",
-                "warning",
-                f"{budgets.size} budgets only; exponents need at least {FEW_LEVELS} over a decade or more.",
-            )
-        )
-    for name, size in (("n_rec", design.n_rec), ("k_e", design.k_e)):
-        levels = np.unique(size).size
-        if levels < FEW_LEVELS:
-            found.append(
-                _status(
-                    "few_levels",
-                    "warning",
-                    f"{name} has {levels} level{'s' * (levels > 1)}; an exponent needs at least {FEW_LEVELS}: "
-                    f"add runs with other {name}.",
-                )
-            )
+    found = [*_budget_statuses(fit), *_level_statuses(fit)]
     if fit.pure_error_sd is None:
-        found.append(
-            _status(
-                "no_replicates",
-                "note",
-                "No configuration has more than one seed: seed noise is unknown and the residuals stand in for it, "
-                "so lack of fit cannot be told from noise. Add 2 more seeds.",
-            )
+        sentence = (
+            "No configuration has more than one seed: seed noise is unknown and the residuals stand in for it, "
+            "so lack of fit cannot be told from noise. Add 2 more seeds."
         )
-    codes = number_rows([design.configurations(), fit.given.metric])
-    repeats = len(design) - int(codes.max()) - 1
+        found.append(_status("no_replicates", "note", sentence))
+    codes = number_rows([fit.given.design.configurations(), fit.given.metric])
+    repeats = codes.size - int(codes.max()) - 1
     if repeats:
-        found.append(
-            _status(
-                "duplicated_rows",
-                "warning",
-                f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
-                "make intervals too narrow. Drop the copies.",
-            )
+        sentence = (
+            f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
+            "make intervals too narrow. Drop the copies."
         )
+        found.append(_status("duplicated_rows", "warning", sentence))
+    return found
+
+
+def _budget_statuses(fit: FitResult) -> list[Status]:
+    """A law of both axes needs several budgets, or else its parameters trade off."""
+    searched = sorted({name.split("[")[0] for name in fit.free})
+    if len(searched) < 2 or not {"n_rec", "k_e"} <= set(fit.law.axes):
+        return []
+    count = np.unique(fit.given.design.budgets).size
+    if count == 1:
+        sentence = (
+            f"Parameters not identified by one budget: {', '.join(searched)} trade off along a ridge; only the "
+            "place and curvature of the optimum are determined. "
+            "Add two more budgets, or 7 runs over n_rec at a fixed d_m."
+        )
+        return [_status("one_budget", "warning", sentence)]
+    if count < FEW_LEVELS:
+        sentence = f"{count} budgets only; exponents need at least {FEW_LEVELS} over a decade or more."
+        return [_status("few_budgets", "warning", sentence)]
+    return []
+
+
+def _level_statuses(fit: FitResult) -> list[Status]:
+    """An exponent needs a few levels of its axis."""
+    design, found = fit.given.design, []
+    columns = {"n_rec": design.n_rec, "k_e": design.k_e, "k_c": design.k_c, "trainable_params": design.budgets}
+    for axis in fit.law.axes if fit.free else ():
+        column = columns[axis]
+        levels = 0 if column is None else np.unique(column).size
+        if levels < FEW_LEVELS:
+            plural = "s" if levels != 1 else ""
+            need = f"an exponent needs at least {FEW_LEVELS}: add runs with other {axis}."
+            sentence = f"{axis} has {levels} level{plural}; {need}"
+            found.append(_status("few_levels", "warning", sentence))
     return found
 
 
 def _floor_status(fit: FitResult) -> list[Status]:
     """An irreducible metric beyond the best value seen is a sign of a wrong fit."""
-    if fit.law.coefficients[0].name != "E" or len(fit.law.coefficients) == 1 or len(fit.coefficients) > 1:
+    names = [item.name for item in fit.law.coefficients]
+    if len(names) < 2 or names[0] != "E" or len(fit.coefficients) > 1:
         return []
     floor = next(iter(fit.coefficients.values()))["E"]
     best = fit.given.metric.min() if fit.direction == "min" else fit.given.metric.max()

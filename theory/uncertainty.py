@@ -119,7 +119,16 @@ def bootstrap(fit: FitResult, n: int = 1000, *, kind: str = "cluster", starts: i
 
 
 def percentile(draws: Draws, quantities: Sequence[Quantity] | None = None, *, level: float = 0.95) -> list[Interval]:
-    """Take the percentiles of bootstrap draws."""
+    """Take the percentiles of bootstrap draws.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> interval = percentile(bootstrap(fit, 100, kind="residual"))[0]
+    >>> interval.quantity, interval.low < fit.values["a"] < interval.high
+    ('a', True)
+    """
     wanted = _wanted(draws.fit, quantities)
     here = as_draws(draws.fit, restore(draws.fit))
     intervals = []
@@ -148,6 +157,15 @@ def envelope(
         draws: Bootstrap draws; default: `n` residual draws (the kind whose coverage was measured).
         n: Draws if none are given.
         seed: Their seed.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> from theory.quantities import best_d_m
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> optimum = envelope(fit, [best_d_m(3_516_748, table.cost)], n=100)[0]
+    >>> 14 < optimum.low < optimum.estimate < optimum.high < 20
+    True
     """
     wanted = _wanted(fit, quantities)
     linear = delta(fit, wanted, level=level)
@@ -216,6 +234,14 @@ def prediction(
         kind: "mean" or "new_run".
         level: Nominal coverage.
         group: Metric group for all rows where the design has no such covariate.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> mean, run = prediction(fit, table.design), prediction(fit, table.design, kind="new_run")
+    >>> bool((run.high - run.low > mean.high - mean.low).all())
+    True
     """
     if kind not in ("mean", "new_run"):
         raise unknown("kind", kind, ("mean", "new_run"))
@@ -248,7 +274,18 @@ class Spread:
 
 def analyst_spread(fits: Mapping[str, FitResult], quantity: Quantity) -> Spread:
     """Evaluate one quantity under several fits: the analyst's share of the uncertainty, to be shown beside the
-    intervals."""
+    intervals.
+
+    >>> from theory.fit import fit_law
+    >>> from theory.published import load_published
+    >>> from theory.quantities import best_d_m
+    >>> table = load_published("enwik8")
+    >>> splits = ("test_bpc", "valid_bpc", "train_bpc")
+    >>> fits = {name: fit_law("separable_power_law", table.design, table.columns[name]) for name in splits}
+    >>> spread = analyst_spread(fits, best_d_m(3_516_748, table.cost))
+    >>> round(spread.low, 1), round(spread.high, 1)
+    (17.5, 21.3)
+    """
     values = {name: float(quantity.evaluate(as_draws(fit, restore(fit)))[0]) for name, fit in fits.items()}
     return Spread(quantity=quantity.name, values=values, low=min(values.values()), high=max(values.values()))
 

@@ -43,7 +43,7 @@ def inline(monkeypatch):
             for lane in range(lanes):
                 run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)
 
-    monkeypatch.setattr(sweeper.launch, "_executor", lambda name: (run_inline, (SweeperError,)))
+    monkeypatch.setattr(sweeper.launch, "_executor", lambda options: (run_inline, (SweeperError,)))
 
 
 def run(text: str, results, trainer=None, **options):

@@ -12,7 +12,7 @@ def cost():
 
 @pytest.fixture(scope="session")
 def t1():
-    return make_truth("max", {"u_ref": 1.1325, "alpha": 0.95, "beta": 0.9, "k_floor": K_D60}, a=1.7462, b=1.2658e-4)
+    return make_truth("max", {"u_ref": 1.1325, "alpha": 0.95, "beta": 0.9, "k_floor": K_D60}, a=1.7653, b=1.6e-4)
 
 
 @pytest.fixture(scope="session")

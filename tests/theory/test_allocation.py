@@ -7,10 +7,8 @@ from tests.theory.truths import SIM_COST, grid_design, log_sizes, make_truth
 from theory.allocation import (
     asymptotic_exponents,
     binding_budget,
-    budget_line,
     critical_snr,
     exponents,
-    locate,
     optimum,
 )
 from theory.base import Curve
@@ -20,6 +18,7 @@ from theory.data import Design
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import budget_line, locate
 from theory.noise import noise
 
 BETAS = [0.25, 0.5, 0.75, 0.9, 1, 1.25, 1.5, 2, 3]
@@ -151,6 +150,13 @@ def test_optimum_beyond_the_data_is_not_bracketed(sizes, side, t1):
     assert best.d_m is None
     assert best.metric is None
     assert side in best.sentence
+
+
+def test_kink_of_the_floor_at_the_end_of_the_range_is_an_edge():
+    curve = bare("max", {"u_ref": np.exp(5.9), "alpha": 1.0, "beta": 1.0, "k_floor": 2e4})
+    end = float(SIM_COST.d_m(2e4)) * (1 + 1e-7)
+    assert not optimum(curve, 1e8, SIM_COST, d_m_range=(1.0, end)).bracketed
+    assert optimum(curve, 1e8, SIM_COST, d_m_range=(1.0, 2 * end)).bracketed
 
 
 def test_budget_below_the_readout_is_refused(t1):

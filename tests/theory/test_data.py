@@ -33,6 +33,10 @@ def test_budgets_of_the_published_spread_are_one():
     assert np.unique(infer_budgets(1e6 * factors)).size == 3
 
 
+def test_dense_counts_do_not_chain_into_one_budget():
+    assert np.unique(infer_budgets(np.geomspace(1e5, 1e7, 2000))).size > 60
+
+
 def test_configurations_ignore_nothing_but_the_seed():
     design = Design(n_rec=[5, 5, 5], k_e=[7, 7, 7], covariates={"tau": np.array(["a", "a", "b"])})
     codes = design.configurations()

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from tests.theory.truths import SIGMA, grid_design, log_sizes
-from theory.allocation import locate
 from theory.data import Design
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import locate
 from theory.parameters import NEURONIO_PRIOR, Prior
 
 BUDGETS = np.geomspace(1e6, 1e7, 3)

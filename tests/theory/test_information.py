@@ -5,7 +5,7 @@ import pytest
 
 from theory.channel import channel_information
 from theory.errors import TheoryError
-from theory.information import BITS, information, information_limit
+from theory.information import BITS, Theta, gradient, i_rep, information, information_limit
 
 REFERENCE = [  # beta, S, N, F, I_int, I_sum: 30-digit arithmetic
     (1.0, 1.0, 1, 0.69314718055995, 1.0, 0.5),
@@ -91,3 +91,44 @@ def test_gradient_against_central_differences(method):
 def test_unknown_method_lists_choices():
     with pytest.raises(TheoryError, match="integral, sum"):
         information(10, 0.0, 1.0, method="exact")
+
+
+def test_i_rep_follows_the_page():
+    """1/2 sum log2(1 + snr i^-beta), snr = S / max((k_e/k_ref)^-alpha, phi), written out."""
+    theta = Theta(alpha=0.9, beta=1.1, snr_ref=50.0, k_ref=1000.0, phi=0.3, floor="max", gamma=0.2, k_c_ref=750.0)
+    for k_e, k_c in ((200.0, 300.0), (900.0, 750.0), (5e4, 1500.0)):
+        snr = 50.0 / max((k_e / 1000) ** -0.9, 0.3)
+        i = np.arange(1, 41)
+        expected = 0.5 * np.log2(1 + snr * i ** (-1.1 * (k_c / 750) ** -0.2)).sum()
+        assert float(i_rep(40, k_e, theta, k_c=k_c, method="sum")) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("floor", ["max", "additive"])
+def test_i_rep_gradient_in_every_argument(floor):
+    base = {"alpha": 0.9, "beta": 1.1, "snr_ref": 50.0, "phi": 0.3, "gamma": 0.2}
+    n_rec, k_e, k_c, step = 300.0, np.array([200.0, 4e4]), np.array([300.0, 1500.0]), 1e-6
+
+    def at(n_rec=n_rec, k_e=k_e, **changed):
+        theta = Theta(k_ref=1000.0, floor=floor, k_c_ref=750.0, **{**base, **changed})
+        return gradient(n_rec, k_e, theta, k_c=k_c)
+
+    found = at()
+    moves = {
+        "d_ln_n_rec": lambda s: at(n_rec=n_rec * np.exp(s)),
+        "d_ln_k_e": lambda s: at(k_e=k_e * np.exp(s)),
+        "d_gamma": lambda s: at(gamma=0.2 + s),
+        **{
+            f"d_ln_{name}": lambda s, name=name: at(**{name: base[name] * np.exp(s)})
+            for name in ("alpha", "beta", "snr_ref", "phi")
+        },
+    }
+    for name, move in moves.items():
+        slope = (move(step).bits - move(-step).bits) / (2 * step)
+        np.testing.assert_allclose(getattr(found, name), slope, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_i_rep_asks_for_what_is_missing():
+    with pytest.raises(TheoryError, match="k_c: missing"):
+        i_rep(10, 100.0, Theta(alpha=1, beta=1, snr_ref=1, k_ref=1, gamma=0.1))
+    with pytest.raises(TheoryError, match="phi: 0"):
+        i_rep(10, 100.0, Theta(alpha=1, beta=1, snr_ref=1, k_ref=1, phi=0.0))

@@ -45,3 +45,11 @@ def test_unknown_names_list_choices():
         noise(K, 1e3, VALUES, floor="min")
     with pytest.raises(TheoryError, match="power, exponential, stretched"):
         noise(K, 1e3, VALUES, decay="linear")
+
+
+def test_stretched_exponential_joins_power_law_and_exponential():
+    theta = {"alpha": np.array(0.8), "stretch": np.array(1e-9), "k_decay": np.array(1e3 / 0.8)}
+    stretched = noise(K, 1e3, theta, decay="stretched").ln_nu
+    np.testing.assert_allclose(stretched, noise(K, 1e3, theta).ln_nu, rtol=1e-6)
+    one = noise(K, 1e3, {**theta, "stretch": np.array(1.0)}, decay="stretched").ln_nu
+    np.testing.assert_allclose(one, noise(K, 1e3, theta, decay="exponential").ln_nu, rtol=1e-12, atol=1e-15)

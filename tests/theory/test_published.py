@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from theory.allocation import optimum
+from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
+from theory.locate import locate
 from theory.published import load_published
 
 ENWIK8_BUDGET = 3_516_748
@@ -74,6 +76,62 @@ def test_quadratic_stands_beside_the_law(column, rmse, aicc, d_m):
     assert fit.rmse == pytest.approx(rmse, rel=0.002)
     assert fit.aicc == pytest.approx(aicc, abs=0.05)
     assert best.continuum_d_m == pytest.approx(d_m, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("law", "options", "fixed", "r", "rmse", "aicc", "d_m"),
+    [
+        ("quadratic", {}, {}, 0.795, 0.033, -43.5, 11.0),
+        ("cubic", {}, {}, 0.886, None, None, 8.5),
+        ("effective_information", {"floor": "none"}, {"alpha": 0.95, "beta": 0.9}, 0.851, 0.028, -46.1, 9.5),
+        ("effective_information", {"floor": "max"}, {"alpha": 0.95, "beta": 0.9}, 0.893, None, None, 8.7),
+        ("effective_information", {"floor": "additive"}, {"alpha": 0.95, "beta": 0.9}, 0.880, None, None, 8.5),
+    ],
+)
+def test_shd_accuracy_without_the_collapsed_run(law, options, fixed, r, rmse, aicc, d_m):
+    table = load_published("shd_adding")
+    keep = table.columns["d_m"] > 2
+    fit = fit_law(
+        get_law(law, **options),
+        table.design.take(keep),
+        table.columns["test_accuracy"][keep],
+        fixed=fixed,
+        direction="max",
+    )
+    best = optimum(fit, 77_310, table.cost)
+    assert fit.pearson_r == pytest.approx(r, abs=0.002)
+    assert best.continuum_d_m == pytest.approx(d_m, abs=0.2)
+    if rmse is not None:
+        assert fit.rmse == pytest.approx(rmse, abs=0.001)
+        assert fit.aicc == pytest.approx(aicc, abs=0.1)
+
+
+@pytest.mark.parametrize("column", ["test_loss", "valid_loss"])
+@pytest.mark.parametrize("floor", ["none", "max", "additive"])
+def test_shd_cross_entropy_with_and_without_the_collapsed_run(column, floor):
+    """One run at d_m = 2 decides: both fits are possible, and the optimum without it is within 5..11."""
+    table, law = load_published("shd_adding"), get_law("effective_information", floor=floor)
+    keep, fixed = table.columns["d_m"] > 2, {"alpha": 0.95, "beta": 0.9}
+    without = fit_law(law, table.design.take(keep), table.columns[column][keep], fixed=fixed)
+    everything = fit_law(law, table.design, table.columns[column], fixed=fixed)
+    assert 5 <= optimum(without, 77_310, table.cost).continuum_d_m <= 11
+    assert 3 <= optimum(everything, 77_310, table.cost).continuum_d_m <= 11
+    assert everything.rmse > without.rmse
+    assert without.pearson_r > 0.7
+
+
+def test_free_fit_of_shd_is_refused():
+    table = load_published("shd_adding")
+    with pytest.raises(TheoryError, match="10 rows cannot support 6 parameters"):
+        fit_law("effective_information", table.design, table.columns["test_loss"])
+
+
+def test_one_budget_carries_over_to_another_without_refit():
+    """Only SHD's costs with Enwik8's parameters: d_m 5.2 to 6.2 for the additive-floor fits (observed 5 to 9)."""
+    shd = load_published("shd_adding")
+    for column in ("test_bpc", "valid_bpc", "train_bpc"):
+        fit, _ = fit_enwik8(column, fixed={"alpha": 0.95}, floor="additive")
+        assert 4.8 < locate(fit.curve(), 77_310, shd.cost, (0.5, 100)).d_m[0] < 6.4
 
 
 def test_near_optimal_band_covers_the_observed_flat_range():

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from tests.theory.truths import grid_design, log_sizes
+from tests.theory.truths import SIM_COST, grid_design, log_sizes
+from theory.allocation import optimum
 from theory.data import Design
 from theory.errors import TheoryError
 from theory.fit import fit_law
 from theory.laws import get_law
 from theory.parameters import Prior
 from theory.published import load_published
-from theory.result import FitResult
+from theory.result import FitResult, to_plain
 
 DESIGN = grid_design(np.geomspace(1e6, 1e7, 3), log_sizes(9), seeds=2)
 
@@ -48,6 +49,20 @@ def test_round_trip_is_exact_and_repeats_predictions(rich):
     assert again.values == rich.values
     np.testing.assert_array_equal(again.predict(again.given.design), rich.predict(rich.given.design))
     np.testing.assert_array_equal(again.given.metric, rich.given.metric)
+
+
+def test_every_result_becomes_json(rich):
+    from theory.profile import profile
+    from theory.uncertainty import delta
+
+    simple = fit_law("separable_power_law", DESIGN, rich.given.metric)
+    found = to_plain(
+        {"profile": profile(simple, "a"), "intervals": delta(simple), "best": optimum(simple, 3e6, SIM_COST)}
+    )
+    again = json.loads(json.dumps(found, allow_nan=False))
+    assert again["best"]["d_m"] == optimum(simple, 3e6, SIM_COST).d_m
+    assert again["profile"]["grid"] == profile(simple, "a").grid.tolist()
+    assert again["intervals"][0]["low"] == delta(simple)[0].low
 
 
 def test_numbers_are_unrounded(rich):

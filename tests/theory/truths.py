@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.allocation import budget_line
 from theory.base import Curve
 from theory.cost import elm_cost
 from theory.data import Design
 from theory.laws import get_law
+from theory.locate import budget_line
 from theory.published import load_published
 
 SIGMA = 0.003
