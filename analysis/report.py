@@ -213,8 +213,8 @@ def unidentified(evidence: Mapping[str, Any]) -> list[str]:
     if not wide:
         return []
     return [
-        f"{', '.join(wide)}: not identified by these rows (95 % intervals wider than a factor of {WIDE:g}); the place "
-        "of the optimum may still be. Run a sweep of n_rec at fixed d_m, more budgets or more seeds."
+        f"{', '.join(wide)}: not identified by these rows (95 % intervals wider than a factor of {WIDE:g}); the "
+        "place of the optimum may still be. Run a sweep of n_rec at fixed d_m, more budgets or more seeds."
     ]
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -65,6 +65,10 @@ class ElmLayer(nn.Module):
             self.tau_logit = nn.Parameter(_tau_to_logit(tau_ND, config).to(dtype))
         else:
             self.register_buffer("tau_m", tau_ND.to(dtype))
+
+    def mlp_tensors(self) -> list[Tensor]:
+        """List weight and bias of the MLP's layers in turn."""
+        return [tensor for linear in cast(list[NeuronLinear], self.mlp) for tensor in (linear.weight, linear.bias)]
 
     def timescales(self) -> Tensor:
         """Memory timescales [N, D] in time steps: fixed, or a sigmoid between the bounds of `tau_bounds`."""

@@ -40,22 +40,15 @@ class LayerStruct(ctypes.Structure):
     ]
 
     def point(self, **tensors: Tensor | None) -> None:
-        """Set pointers; the caller keeps the tensors alive. Zero-size and missing tensors become null."""
+        """Set pointers to contiguous tensors in main memory, which the caller keeps alive; missing ones become null."""
         for name, tensor in tensors.items():
-            setattr(self, name, _address(tensor))
+            setattr(self, name, None if tensor is None else tensor.data_ptr())
 
     def point_each(self, name: str, tensors: "list[Tensor] | tuple[Tensor, ...]") -> None:
         """Set the pointers of an array field."""
+        array = getattr(self, name)
         for place, tensor in enumerate(tensors):
-            getattr(self, name)[place] = _address(tensor)
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    if tensor is None or tensor.numel() == 0:
-        return None
-    assert tensor.is_contiguous()
-    assert tensor.device.type == "cpu"
-    return tensor.data_ptr()
+            array[place] = tensor.data_ptr()
 
 
 class AbiError(RuntimeError):

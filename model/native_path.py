@@ -74,4 +74,4 @@ def _tensors(layer: ElmLayer) -> list[Tensor]:
     """List a layer's trained quantities as the compiled layer takes them."""
     rates = layer.rates()
     gain_ND = TANH_SCALE * rates.absorb_ND
-    return [layer.synapse_weight, rates.keep_ND, gain_ND, layer.readout_weight, layer.bias, *layer.mlp.parameters()]
+    return [layer.synapse_weight, rates.keep_ND, gain_ND, layer.readout_weight, layer.bias, *layer.mlp_tensors()]

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.layer import TANH_SCALE, TANH_SLOPE
-from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_chunk
+from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_block
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
 
 
@@ -124,7 +124,7 @@ class _ForwardLoop:
         self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
         self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
         self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
-        kept = self.steps if keep_mlp_out else steps_per_chunk(self.batch)
+        kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
         self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)
         self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
 

@@ -10,8 +10,10 @@ from torch.nn.functional import embedding_bag
 from model.layer import TANH_SCALE, TANH_SLOPE
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
 
-_COLUMNS_PER_CHUNK = 512
-"""time steps times batch rows that share one product of weight gradients (assumption: enough for full speed)"""
+_MOST_COLUMNS = 512
+"""time steps times batch rows that share one product of weight gradients; more gained nothing when measured"""
+_MOST_BYTES = 1 << 24
+"""what the MLPs' inputs of a block may take; larger blocks lost more in the caches than the product gained"""
 
 
 class Weights(NamedTuple):
@@ -63,9 +65,10 @@ class OutputGrads(NamedTuple):
     magnitude_NB: Tensor | None
 
 
-def steps_per_chunk(batch: int) -> int:
+def steps_per_block(plan: RecurrencePlan, batch: int, itemsize: int) -> int:
     """Count the time steps that share one product of weight gradients."""
-    return max(1, _COLUMNS_PER_CHUNK // batch)
+    column_bytes = plan.n * (plan.d_tree + plan.d_m) * itemsize
+    return max(1, min(_MOST_COLUMNS, _MOST_BYTES // column_bytes) // batch)
 
 
 def differentiate(
@@ -80,7 +83,7 @@ def differentiate(
     loop = _BackwardLoop(plan, trace, weights, grads)
     sums = _WeightGrads(plan, weights, needs_rates)
     steps, batch = trace.activity_TNB.shape[0], trace.activity_TNB.shape[2]
-    stride = steps_per_chunk(batch)
+    stride = steps_per_block(plan, batch, trace.activity_TNB.itemsize)
     for first in reversed(range(0, steps, stride)):
         block = loop.run(first, min(first + stride, steps))
         sums.add(trace, block)

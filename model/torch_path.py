@@ -95,7 +95,7 @@ class _FlatLayer:
         rates = layer.rates()
         self.keep_ND, self.absorb_ND = flat(rates.keep_ND), flat(rates.absorb_ND)
         self.readout_ND, self.bias_N = flat(layer.readout_weight), flat(layer.bias)
-        self.mlp = [flat(tensor) for tensor in layer.mlp.parameters()]
+        self.mlp = [flat(tensor) for tensor in layer.mlp_tensors()]
 
 
 def _run(

@@ -70,16 +70,19 @@ class _RunningMean:
     loss: float = 0.0
     metric: float = 0.0
     count: int = 0
+    metric_count: int = 0
 
     def add(self, result: Mapping[str, float], metric: str) -> None:
         self.loss += result["loss"]
-        self.metric += result[metric]
         self.count += 1
+        if math.isfinite(result[metric]):  # the area under a curve is not defined for a batch without spikes
+            self.metric += result[metric]
+            self.metric_count += 1
 
     def take(self) -> tuple[float, float]:
         """The means; starts anew."""
-        means = self.loss / self.count, self.metric / self.count
-        self.loss, self.metric, self.count = 0.0, 0.0, 0
+        means = self.loss / self.count, self.metric / self.metric_count if self.metric_count else math.nan
+        self.loss, self.metric, self.count, self.metric_count = 0.0, 0.0, 0, 0
         return means
 
 

@@ -135,3 +135,16 @@ def test_checkpoints_are_taken_when_due_and_never_run_code(tiny_text, tmp_path):
         Checkpoints(store, one.trial_id, 1.0).load()
     store.delete_checkpoint(one.trial_id)
     assert Checkpoints(store, one.trial_id, 1.0).load() is None
+
+
+def test_an_undefined_metric_is_left_out_of_the_running_mean_and_never_the_best():
+    from sweeper.training import _is_better, _RunningMean
+
+    running = _RunningMean()
+    running.add({"loss": 1.0, "auc": math.nan}, "auc")
+    running.add({"loss": 3.0, "auc": 0.8}, "auc")
+    assert running.take() == (2.0, 0.8)
+    running.add({"loss": 1.0, "auc": math.nan}, "auc")
+    assert math.isnan(running.take()[1])
+    assert _is_better(0.1, math.nan, "max")
+    assert not _is_better(math.nan, 0.1, "max")
