@@ -167,10 +167,13 @@ class Curve:
     def on_grid(self, design: Design) -> FloatArray:
         """Metric of every set on every row: [R, rows]."""
         theta = {name: value[:, None] for name, value in self.theta.items()}
-        metric = self.law.predict(theta, [value[:, None] for value in self.coefficients], design)
+        with np.errstate(all="ignore"):  # extreme draws may overflow far from the data; the value is then not finite
+            metric = self.law.predict(theta, [value[:, None] for value in self.coefficients], design)
         return np.broadcast_to(metric, (self.sets, len(design)))
 
     def row_by_row(self, design: Design) -> FloatArray:
         """Metric of set r on row r: [R]."""
         theta = {name: value[None, :] for name, value in self.theta.items()}
-        return np.broadcast_to(self.law.predict(theta, list(self.coefficients), design).reshape(-1), (len(design),))
+        with np.errstate(all="ignore"):
+            metric = self.law.predict(theta, list(self.coefficients), design)
+        return np.broadcast_to(metric.reshape(-1), (len(design),))

@@ -206,3 +206,34 @@ def pure_error(
     if freedom == 0:
         return None, 0
     return float(np.sqrt(np.sum(weight * (metric - mean[configurations]) ** 2) / freedom)), freedom
+
+
+def replicate_weights(
+    metric: npt.ArrayLike, configurations: npt.ArrayLike, by: npt.ArrayLike, *, prior_df: float = 4.0
+) -> FloatArray:
+    """Weights 1 / variance from replicates, one variance for each group of rows, shrunk towards the pooled one.
+
+    Args:
+        metric: [rows].
+        configurations: Label of each row's configuration, [rows]; its spread is seed noise.
+        by: Groups that may differ in noise, such as the budget, [rows].
+        prior_df: Degrees of freedom that the pooled variance counts for (assumption).
+
+    Raises:
+        TheoryError: no configuration has two seeds.
+
+    >>> replicate_weights([0.0, 2.0, 0.0, 0.2], [0, 0, 1, 1], [1, 1, 2, 2]).round(2).tolist()
+    [0.8, 0.8, 1.2, 1.2]
+    """
+    groups = np.asarray(by)
+    values = check_metric(metric, groups.size)
+    codes = np.unique(np.asarray(configurations), return_inverse=True)[1].ravel().astype(np.int64)
+    pooled, _ = pure_error(values, codes)
+    if pooled is None:
+        raise TheoryError("configurations: none has two seeds, so the noise is unknown; use equal weights or add seeds")
+    variance = np.empty(groups.size)
+    for group in np.unique(groups):
+        rows = groups == group
+        sd, freedom = pure_error(values[rows], np.unique(codes[rows], return_inverse=True)[1].ravel())
+        variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
+    return check_weights(1 / variance, groups.size)

@@ -183,7 +183,7 @@ class EffectiveInformation(Law):
         return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
-        """snr_ref = S = u_ref n_ref^beta (page's S) and phi = nu's floor."""
+        """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""
         found = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
         if self.floor != "none":
             only_decay = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}

@@ -70,7 +70,7 @@ def information(
 
 @dataclass(frozen=True, kw_only=True)
 class Theta:
-    """The numbers of the law as on the page: snr = S / nu(k_e), nu from (k_e/k_ref)^-alpha and phi, spectrum
+    """The numbers of the law as it is written: snr = S / nu(k_e), nu from (k_e/k_ref)^-alpha and phi, spectrum
     i^-beta."""
 
     alpha: float

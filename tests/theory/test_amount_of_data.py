@@ -1,4 +1,4 @@
-"""How many runs identify what: the prototype's Monte Carlo table as recovery tests (noise 0.003, 200 simulations
+"""How many runs identify what: an independent Monte Carlo table as recovery tests (noise 0.003, 200 simulations
 each)."""
 
 import numpy as np

@@ -231,6 +231,7 @@ BAD = np.full(len(SMALL), 1.7) + np.linspace(0, 0.1, len(SMALL))
         ({"weights": np.zeros(len(SMALL))}, "weights: need one finite value above 0"),
         ({"starts": 2}, "starts: 2 is too few"),
         ({"bounds": {"alpha": (2.0, 1.0)}}, "alpha: bounds"),
+        ({"loss": "tukey", "priors": NEURONIO_PRIOR}, "priors: not available with loss"),
     ],
 )
 def test_bad_input_is_named(change, message):

@@ -30,7 +30,7 @@ def test_published_budget_does_not_identify_the_theory():
     assert found.singular_values[0] / found.singular_values[-1] > 1e4
     alpha = profile(fit, "alpha", threshold="chi2")
     assert alpha.low is None
-    assert 1.5 < alpha.high < 3.5  # the prototype's 0.02 to 2.5
+    assert 1.5 < alpha.high < 3.5  # an independent fit gave 0.02 to 2.5
     beta = profile(fit, "beta", threshold="chi2")
     assert beta.low == pytest.approx(1.05, abs=0.05)
     assert beta.high == pytest.approx(3.5, abs=0.3)

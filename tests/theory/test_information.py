@@ -93,7 +93,7 @@ def test_unknown_method_lists_choices():
         information(10, 0.0, 1.0, method="exact")
 
 
-def test_i_rep_follows_the_page():
+def test_i_rep_follows_the_written_formula():
     """1/2 sum log2(1 + snr i^-beta), snr = S / max((k_e/k_ref)^-alpha, phi), written out."""
     theta = Theta(alpha=0.9, beta=1.1, snr_ref=50.0, k_ref=1000.0, phi=0.3, floor="max", gamma=0.2, k_c_ref=750.0)
     for k_e, k_c in ((200.0, 300.0), (900.0, 750.0), (5e4, 1500.0)):

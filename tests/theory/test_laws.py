@@ -58,7 +58,7 @@ def test_references_do_not_change_predictions():
     np.testing.assert_allclose(one.predict(theta, [3, 0.1], DESIGN), two.predict(moved, [3, 0.1], DESIGN), rtol=1e-12)
 
 
-def test_derived_numbers_follow_the_page():
+def test_derived_numbers_follow_the_definitions():
     law = get_law("effective_information", k_ref=1e3, n_ref=100.0, k_range=(1e2, 1e5))
     derived = law.derived({"u_ref": 2.0, "alpha": 0.9, "beta": 1.2, "k_floor": 2e4})
     assert derived["snr_ref"] == pytest.approx(2.0 * 100**1.2)

@@ -1,4 +1,4 @@
-"""Noise laws on the published NeuronIO table: the prototype's gaps, and where ours are better optima."""
+"""Noise laws on the published NeuronIO table: gaps from an independent fit, and where ours are better optima."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ GAPS = {  # power, max floor, exp + floor, stretched + floor: AICc above power +
 }
 ALPHA = {"test MAE": 0.956, "valid MAE": 1.071, "test RMSE": 0.896, "test MSE": 1.061, "1 - AUC": 1.272}
 SE = {"test MAE": 0.050, "valid MAE": 0.076, "test RMSE": 0.055, "test MSE": 0.057, "1 - AUC": 0.040}
-BETTER_MAX = {"test RMSE", "test MSE"}  # the prototype stopped in a local minimum of the max floor
+BETTER_MAX = {"test RMSE", "test MSE"}  # the independent fit stopped in a local minimum of the max floor
 
 
 @pytest.mark.parametrize("name", list(ERRORS))

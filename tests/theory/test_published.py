@@ -1,4 +1,5 @@
-"""Regression on the paper's published tables; the numbers come from an independent prototype (40-digit checks, other
+"""Regression on the paper's published tables; the numbers come from an independent implementation (40-digit checks,
+other
 solver)."""
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_free_fits_reach_the_published_correlation(column, least_r, low, high, f
 
 
 @pytest.mark.parametrize(("floor", "rmse"), [("none", 0.004705), ("max", 0.00406), ("additive", 0.00467)])
-def test_free_fits_are_no_worse_than_the_prototype(floor, rmse):
+def test_free_fits_are_no_worse_than_an_independent_search(floor, rmse):
     fit, _ = fit_enwik8("test_bpc", floor=floor)
     assert fit.rmse <= rmse
 
