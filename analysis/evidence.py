@@ -29,6 +29,7 @@ from theory.frontier import power_law
 from theory.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 from theory.identifiability import identifiability
 from theory.locate import budget_line
+from theory.neuron import fit_neuron
 from theory.quantities import Draws, Quantity, all_parameters, best_d_m
 from theory.result import Direction, FitResult
 from theory.uncertainty import Interval, bootstrap, delta, envelope
@@ -73,6 +74,7 @@ def gather(view: View, settings: EvidenceSettings) -> Json:
         "residuals": residual_section(view),
         "sensitivity": sensitivity(view),
         "flagged": without_flagged(view),
+        "neuron": neuron_section(view),
     }
     if not law.fit.free:
         found["intervals_reason"] = (
@@ -186,6 +188,20 @@ def _size(axis: str, budget: float, cost: Cost, d_m: FloatArray) -> FloatArray:
 def _plain(row: Interval) -> Json:
     values = asdict(row)
     return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
+
+
+def neuron_section(view: View) -> Json:
+    """Noise laws of single neurons, ranked; {} where the rows are networks."""
+    if (view.table["n_rec"] != 1).any():
+        return {}
+    value = view.table["mean"].to_numpy(float)
+    error, named = (value, view.data.title) if view.data.direction == "min" else (1 - value, f"1 - {view.data.title}")
+    try:
+        rows = fit_neuron(view.table["k_e"].to_numpy(float), error)
+    except TheoryError as error_found:
+        return {"reason": str(error_found)}
+    names = ("form", "alpha", "alpha_se", "floor", "aicc", "delta")
+    return {"error": named, "forms": [{name: getattr(row, name) for name in names} for row in rows]}
 
 
 def held_out(law: LawFit) -> Json:

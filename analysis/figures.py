@@ -254,13 +254,24 @@ def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
         height = max(float(np.ptp(np.concatenate([curve.mean for curve in own]))), 1e-12)
         apart = len(own) > 1 and float(np.ptp(x)) > APART * width
         heights = y if apart else spread_labels(x / width, y / height) * height
-        place = {"xanchor": "center", "yshift": 13} if apart else {"xanchor": "left", "xshift": 8}
-        for curve, left, top in zip(own, x, heights, strict=True):
+        lifts = _lifts(x / width, y / height) if apart else np.zeros(len(own))
+        for curve, left, top, lift in zip(own, x, heights, lifts, strict=True):
+            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 8}
             name = f"label|{curve.budget!r}|{curve.k_c!r}"
             font = {"color": f"@budget:{curve.colour}", "size": 12.5}
             text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}
             labels.append({"x": float(left), "y": float(top), **text, **place})
     return labels
+
+
+def _lifts(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Raise every other one of labels that would touch their left neighbour: 0 or 1 lines."""
+    lifts, before = np.zeros(len(x)), -1
+    for place in np.argsort(x, kind="stable"):
+        if before >= 0 and x[place] - x[before] < LABEL_WIDTH and abs(y[place] - y[before]) < LABEL_GAP:
+            lifts[place] = 1 - lifts[before]
+        before = int(place)
+    return lifts
 
 
 def spread_labels(x: FloatArray, y: FloatArray) -> FloatArray:

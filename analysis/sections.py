@@ -30,10 +30,12 @@ def group_sections(group: Json) -> list[Section]:
     Args:
         group: an entry of the report's `groups`.
     """
+    neuron = [_neuron(group)] if group["evidence"].get("neuron") else []
     return [
         _question(group),
         _data(group),
         _parameters(group),
+        *neuron,
         _optima(group),
         _frontier(group),
         _exponents(group),
@@ -109,6 +111,18 @@ def _parameters(group: Json) -> Section:
         )
     columns = ("parameter", "value", "low", "high", "note", "meaning")
     return Section("parameters", "Parameters", said, [Table(columns, rows)])
+
+
+def _neuron(group: Json) -> Section:
+    found = group["evidence"]["neuron"]
+    title = "Noise law of single neurons"
+    if "reason" in found:
+        return Section("neuron", title, [f"Not fitted: {found['reason']}."], [])
+    rows = [
+        tuple(form[name] for name in ("form", "alpha", "alpha_se", "floor", "aicc", "delta")) for form in found["forms"]
+    ]
+    said = [f"Error = {found['error']}, as a law of k_e, by AICc; every row is one neuron."]
+    return Section("neuron", title, said, [Table(("form", "alpha", "± (se)", "floor", "AICc", "Δ"), rows)])
 
 
 def _optima(group: Json) -> Section:

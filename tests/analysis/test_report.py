@@ -177,6 +177,19 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
         assert all(step["what"] for step in part["next"])
 
 
+def test_single_neurons_have_their_noise_laws_ranked():
+    (view,) = make_views(
+        read_sweep("published:neuronio"), measure=Measure(), where=None, settings=FitSettings(law="power_law")
+    )
+    found = report.group_report(view, replace(QUICK, draws=0))
+    forms = found["evidence"]["neuron"]["forms"]
+    assert forms[0]["form"] == "power + additive floor"
+    assert forms[0]["alpha"] == pytest.approx(1.272, abs=0.05)
+    worse = {row["form"]: row["delta"] for row in forms}
+    assert worse["power + max floor"] == pytest.approx(19.2, abs=1)
+    assert "neuron" in [section.id for section in group_sections(found)]
+
+
 def test_parameters_with_meaningless_intervals_are_named():
     rows = [{"quantity": "alpha", "low": 1e-8, "high": 1e3}, {"quantity": "beta", "low": 1.0, "high": 1.5}]
     (sentence,) = report.unidentified({"parameters": rows})
