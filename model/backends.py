@@ -2,12 +2,13 @@
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from model.config import ConfigError, ElmConfig
+from model.interface import DropoutMasks, RunResult
 from model.native_abi import Kernel
 from model.native_build import NativeUnavailable, kernel
 from model.native_path import NativeBackend
@@ -16,7 +17,7 @@ from model.state import ElmState
 from model.torch_path import TorchBackend
 
 if TYPE_CHECKING:
-    from model.network import DropoutMasks, ElmNetwork
+    from model.elm_network import ElmNetwork
 
 _log = logging.getLogger(__name__)
 BACKENDS = ("auto", "reference", "torch", "native")
@@ -30,8 +31,8 @@ class Backend(Protocol):
     """recorded with a trial's results"""
 
     def run(
-        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
-    ) -> tuple[Any, ...]:
+        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
+    ) -> RunResult:
         """Run a segment of a sequence.
 
         Args:
@@ -42,7 +43,7 @@ class Backend(Protocol):
             keep_activity: whether to return activity and MLP outputs.
 
         Returns:
-            The fields of `model.network.Output`.
+            Outputs, state and what the regularisers need.
         """
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from model.backends import BACKENDS
 from model.config import ElmConfig
-from model.network import ElmNetwork, build_network
+from model.elm_network import ElmNetwork
+from model.network import build_network
 
 TOLERANCE = 1e-10
 """largest absolute difference allowed in float64"""

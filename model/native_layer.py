@@ -118,9 +118,10 @@ class NativeLayer(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Differentiate the layer; gradients come in the order of forward's arguments."""
-        trace, activity, *masks = ctx.saved_tensors[:4]
-        tensors = ctx.saved_tensors[4:]
-        layer = _describe(ctx.plan, tuple(masks), tensors)
+        saved = ctx.saved_tensors
+        trace, activity, input_mask, recurrent_mask = saved[:4]
+        tensors = saved[4:]
+        layer = _describe(ctx.plan, (input_mask, recurrent_mask), tensors)
         layer.stored = True
         reader_weight = tensors[5].flatten()[ctx.plan.reader_synapse]
         needs = ctx.needs_input_grad[3:]

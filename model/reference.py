@@ -1,14 +1,15 @@
 """The readable loop over time that defines the ELM Network; every fast path is compared with it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from model.interface import DropoutMasks, RunResult, dense_input
 from model.state import ElmState
 
 if TYPE_CHECKING:
-    from model.network import DropoutMasks, ElmNetwork
+    from model.elm_network import ElmNetwork
 
 
 class ReferenceBackend:
@@ -17,15 +18,15 @@ class ReferenceBackend:
     name = "reference"
 
     def run(
-        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
-    ) -> tuple[Any, ...]:
+        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
+    ) -> RunResult:
         """Run a segment of a sequence; see `model.backends.Backend.run`."""
         return run_reference(network, x, state, masks, keep_activity)
 
 
 def run_reference(
-    network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
-) -> tuple[Any, ...]:
+    network: "ElmNetwork", x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
+) -> RunResult:
     """Run `network` step by step; arguments and result as for `model.backends.Backend.run`."""
     x_BTI = dense_input(x, network.config.n_in, network.config.embedding_scale, network.output.weight.dtype)
     if masks is not None:
@@ -53,18 +54,11 @@ def run_reference(
             readout.branch_BNR,
         )
     activity_BTN, mlp_out_BTND = torch.stack(activities, 1), torch.stack(mlp_outs, 1)
-    return (
-        torch.stack(logits, 1),
-        state,
-        mlp_out_BTND.abs().mean((1, 3)).square().mean(),
-        torch.relu(activity_BTN).mean(),
-        activity_BTN.detach() if keep_activity else None,
-        mlp_out_BTND.detach() if keep_activity else None,
+    return RunResult(
+        logits=torch.stack(logits, 1),
+        state=state,
+        mlp_out_BN=mlp_out_BTND.abs().mean((1, 3)),
+        activity=activity_BTN.mean(),
+        activity_BTN=activity_BTN.detach() if keep_activity else None,
+        mlp_out_BTND=mlp_out_BTND.detach() if keep_activity else None,
     )
-
-
-def dense_input(x: Tensor, n_in: int, embedding_scale: float, dtype: torch.dtype) -> Tensor:
-    """Turn ids [B, T] into one-hot codes [B, T, I] of height `embedding_scale`; values pass unchanged."""
-    if x.dim() == 3:
-        return x
-    return torch.nn.functional.one_hot(x, n_in).to(dtype) * embedding_scale

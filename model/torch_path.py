@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from model.interface import DropoutMasks, RunResult
 from model.layer import TANH_SCALE, ElmLayer
 from model.readout_scan import memory_map, run_readout_scan
 from model.recurrence import run_recurrence
@@ -19,7 +20,7 @@ from model.sparse_map import SparseMap
 from model.state import ElmState
 
 if TYPE_CHECKING:
-    from model.network import DropoutMasks, ElmNetwork
+    from model.elm_network import ElmNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +53,15 @@ class TorchBackend:
         return self._plan
 
     def run(
-        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: "DropoutMasks | None", keep_activity: bool
-    ) -> tuple[Any, ...]:
-        """Run the network; arguments and result as for `model.backends.Backend.run`."""
-        if not network.stacked:
-            x, state = x.unsqueeze(0), ElmState(*(tensor.unsqueeze(0) for tensor in state))
-            masks = None if masks is None else type(masks)(*(mask.unsqueeze(0) for mask in masks))
-        logits, final, magnitude, population, activity, mlp_out = _run(
-            network, self.plan(network), x, state, masks, keep_activity
-        )
-        if not network.stacked:
-            logits, final = logits.squeeze(0), ElmState(*(tensor.squeeze(0) for tensor in final))
-            magnitude, population = magnitude.squeeze(0), population.squeeze(0)
-            activity = None if activity is None else activity.squeeze(0)
-            mlp_out = None if mlp_out is None else mlp_out.squeeze(0)
-        return logits, final, magnitude, population, activity, mlp_out
+        self, network: "ElmNetwork", x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
+    ) -> RunResult:
+        """Run a segment of a sequence; see `model.backends.Backend.run`."""
+        plan = self.plan(network)
+        if network.stacked:
+            return _run(network, plan, x, state, masks, keep_activity)
+        state = ElmState(*(tensor.unsqueeze(0) for tensor in state))
+        masks = None if masks is None else DropoutMasks(*(mask.unsqueeze(0) for mask in masks))
+        return _run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
 
 
 def _torch_plan(network: "ElmNetwork") -> TorchPlan:
@@ -103,9 +98,9 @@ def _run(
     plan: TorchPlan,
     x: Tensor,
     state: ElmState,
-    masks: "DropoutMasks | None",
+    masks: DropoutMasks | None,
     keep_activity: bool,
-) -> tuple[Any, ...]:
+) -> RunResult:
     """Run K networks; every tensor has the leading axis K."""
     hidden, readout = _FlatLayer(network.hidden, network.stacked), _FlatLayer(network.readout, network.stacked)
     k, batch, steps = x.shape[:3]
@@ -130,13 +125,14 @@ def _run(
     logits_KLO = torch.baddbmm(bias.view(k, 1, -1), y_KLO, weight.view(k, *weight.shape[-2:]).transpose(1, 2))
     final = (activity_TNB[-1], memory_NDB, average_NB, branch_NRB, readout_memory_ODB, readout_branch_ORB)
     mean_NB = magnitude_NB / (steps * hidden.config.d_m)
-    return (
-        logits_KLO.view(k, batch, steps, -1),
-        ElmState(*(_batch_first(tensor, k) for tensor in final)),
-        mean_NB.square().view(k, -1).mean(1),
-        activity_TNB.view(steps, k, -1).mean((0, 2)),  # rectified already
-        activity_TNB.detach().view(steps, k, -1, batch).permute(1, 3, 0, 2) if keep_activity else None,
-        mlp_out_TNDB.view(steps, k, -1, hidden.config.d_m, batch).permute(1, 4, 0, 2, 3) if keep_activity else None,
+    mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
+    return RunResult(
+        logits=logits_KLO.view(k, batch, steps, -1),
+        state=ElmState(*(_batch_first(tensor, k) for tensor in final)),
+        mlp_out_BN=_batch_first(mean_NB, k),
+        activity=activity_TNB.view(steps, k, -1).mean((0, 2)),
+        activity_BTN=activity_TNB.detach().view(steps, k, -1, batch).permute(1, 3, 0, 2) if keep_activity else None,
+        mlp_out_BTND=mlp_out_TNDB.view(mlp_shape).permute(1, 4, 0, 2, 3) if keep_activity else None,
     )
 
 

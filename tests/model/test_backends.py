@@ -10,7 +10,9 @@ from torch import Tensor
 
 from model.backends import BACKENDS
 from model.config import ConfigError, ElmConfig
-from model.network import ElmNetwork, InputError, build_network
+from model.elm_network import ElmNetwork
+from model.interface import InputError
+from model.network import build_network
 from model.state import ElmState
 
 FAST = [name for name in BACKENDS if name not in ("auto", "reference")]
