@@ -20,5 +20,18 @@ def tiny_grid(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def slow_text():
+    """The same sweep with trials that take a second or two, so that it can be disturbed half-way."""
+    return TINY.replace("steps: 30", "steps: 500").replace("eval_every: 10", "eval_every: 250")
+
+
+@pytest.fixture
+def slow_grid(tmp_path, slow_text):
+    path = tmp_path / "slow.yaml"
+    path.write_text(slow_text)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_text():
     return TINY

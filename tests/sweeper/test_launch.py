@@ -63,16 +63,16 @@ def lane_pids(launcher: int) -> set[int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, tiny_text):
+def undisturbed(tmp_path_factory, slow_text):
     results = tmp_path_factory.mktemp("undisturbed") / "results"
-    run_in_process(tiny_text, results, "processes")
+    run_in_process(slow_text, results, "processes")
     return measured(results)
 
 
 @pytest.mark.parametrize("executor", ["ray", "processes"])
-def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, tiny_grid, tmp_path, undisturbed):
+def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, slow_grid, tmp_path, undisturbed):
     results = tmp_path / "results"
-    arguments = command("launch", tiny_grid, "--results", results, "--executor", executor, "--lanes", 2)
+    arguments = command("launch", slow_grid, "--results", results, "--executor", executor, "--lanes", 2)
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
         wait_for_rows(results, 2, launcher)
         lanes = lane_pids(launcher.pid)
@@ -158,9 +158,9 @@ def test_a_lane_that_dies_gives_its_trial_back_but_not_for_ever(executor, tmp_pa
 
 
 @pytest.mark.parametrize("executor", ["ray", "processes"])
-def test_ctrl_c_drains_and_says_how_to_go_on(executor, tiny_grid, tmp_path):
+def test_ctrl_c_drains_and_says_how_to_go_on(executor, slow_grid, tmp_path):
     results = tmp_path / "results"
-    arguments = command("launch", tiny_grid, "--results", results, "--executor", executor, "--lanes", 1)
+    arguments = command("launch", slow_grid, "--results", results, "--executor", executor, "--lanes", 1)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
         wait_for_rows(results, 1, launcher)
         launcher.send_signal(signal.SIGINT)
