@@ -61,8 +61,7 @@ class ElmConfig:
         _require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
         _require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
         _require(self, "rho_rec", 0.0 <= self.rho_rec <= 1.0, "a probability from 0 to 1")
-        _require(self, "tau_m_min", self.tau_m_min > 0.0, "a number > 0")
-        _require(self, "tau_m_max", self.tau_m_max >= self.tau_m_min, f"a number >= tau_m_min = {self.tau_m_min}")
+        _check_timescales(self)
         for name in ("tau_r", "tau_b"):
             value = getattr(self, name)
             _require(self, name, value is None or value > 0.0, "a number > 0, or nothing to switch it off")
@@ -82,15 +81,157 @@ class ElmConfig:
         return self.d_tree * self.d_branch
 
 
+@dataclass(frozen=True, kw_only=True)
+class ElmNeuronConfig:
+    """A single ELM neuron with a linear read-out of its memory (Spieler et al. 2024)."""
+
+    n_in: int
+    """input channels"""
+    n_out: int
+    """outputs that the memory is read out to"""
+    d_m: int
+    """memory units"""
+    d_tree: int = 0
+    """branches; 0 means none: the MLP reads every synapse (the paper's first, "vanilla" neuron)"""
+    d_branch: int | None = None
+    """synapses per branch; None means n_in / d_tree, every channel read once. Larger windows overlap"""
+    d_mlp: int | None = None
+    """hidden width of the MLP; None means 2 * d_m"""
+    l_mlp: int = 1
+    """hidden layers of the MLP"""
+    tau_m_min: float = 1.0
+    """shortest memory timescale, in time steps"""
+    tau_m_max: float = 150.0
+    """longest memory timescale, in time steps"""
+    tau_b: float = 5.0
+    """timescale of the synapse or branch traces, in time steps"""
+    lambda_: float = 5.0
+    """how much faster memory absorbs than it forgets"""
+    lambda_as_ratio: bool = True
+    """as in `ElmConfig`; the paper's first form is False"""
+    interleaved: bool = False
+    """whether windows run over the two halves of the channels in turn (excitatory and inhibitory inputs of NeuronIO)"""
+
+    def __post_init__(self) -> None:
+        _normalise(self)
+        for name in ("n_in", "n_out", "d_m"):
+            _require(self, name, getattr(self, name) >= 1, "an integer >= 1")
+        _require(self, "d_tree", self.d_tree >= 0, "an integer >= 0; 0 means no branches")
+        _require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
+        _require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
+        if self.d_branch is None:
+            whole = self.d_tree == 0 or self.n_in % self.d_tree == 0
+            _require(self, "d_branch", whole, f"the synapses per branch, for d_tree does not divide n_in = {self.n_in}")
+        else:
+            covers = self.d_tree > 0 and self.d_branch <= self.n_in <= self.d_tree * self.d_branch
+            _require(self, "d_branch", covers, f"branches that cover the channels: d_tree * d_branch >= {self.n_in}")
+        _check_timescales(self)
+        for name in ("tau_b", "lambda_"):
+            _require(self, name, getattr(self, name) > 0.0, "a number > 0")
+        _require(self, "interleaved", not self.interleaved or self.n_in % 2 == 0, "an even n_in, or false")
+
+    @property
+    def mlp_width(self) -> int:
+        """Hidden width of the MLP with the default 2 * d_m filled in."""
+        return 2 * self.d_m if self.d_mlp is None else self.d_mlp
+
+    @property
+    def k_c(self) -> int:
+        """Trained synapses."""
+        return self.n_in if self.d_branch is None else self.d_tree * self.d_branch
+
+
+@dataclass(frozen=True, kw_only=True)
+class LstmConfig:
+    """A layer of LSTM units and a linear read-out."""
+
+    n_in: int
+    """input channels (alphabet size for text)"""
+    n_out: int
+    """outputs"""
+    n_rec: int
+    """LSTM units"""
+    embedding_scale: float = 3.0
+    """height of the one-hot code of a text symbol"""
+    dropout_in: float = 0.0
+    """dropout probability of a layer's input channels, one mask per sequence, recurrent layer and read-out"""
+
+    def __post_init__(self) -> None:
+        _normalise(self)
+        _check_baseline(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChronoLstmConfig(LstmConfig):
+    """An LSTM whose gates start out spread over a range of timescales (Tallec & Ollivier 2018)."""
+
+    tau_m_min: float = 2.0
+    """shortest timescale of the forget gates, in time steps"""
+    tau_m_max: float = 100.0
+    """longest timescale of the forget gates, in time steps"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(
+            self, "tau_m_min", self.tau_m_min > 1.0, "a number > 1: a gate that is half open forgets within 2 steps"
+        )
+        _check_timescales(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GruConfig(LstmConfig):
+    """A layer of gated recurrent units and a linear read-out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SnnConfig(LstmConfig):
+    """Recurrent leaky integrate-and-fire neurons, trained with surrogate gradients, and leaky read-out units."""
+
+    tau_m_min: float = 1.0
+    """shortest membrane timescale, in time steps; neurons are spread on the logarithmic scale"""
+    tau_m_max: float = 100.0
+    """longest membrane timescale, in time steps"""
+    tau_out: float = 10.0
+    """membrane timescale of the read-out units, in time steps (assumption)"""
+    learn_tau_m: bool = False
+    """whether every neuron trains its membrane's decay"""
+    surrogate_slope: float = 2.0
+    """steepness of the arctan that replaces the spike's derivative (snntorch's default)"""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_timescales(self)
+        for name in ("tau_out", "surrogate_slope"):
+            _require(self, name, getattr(self, name) > 0.0, "a number > 0")
+
+
 READOUT_D_M = 3
 """memory units of a read-out neuron (the published networks use 3 everywhere)"""
 READOUT_L_MLP = 0
 """hidden layers of a read-out neuron's MLP: none, it is linear"""
 
-ModelConfig = ElmConfig
-"""any architecture's configuration"""
-MODEL_CONFIGS: dict[str, type[ModelConfig]] = {"elm": ElmConfig}
+ModelConfig = ElmConfig | LstmConfig | ChronoLstmConfig | GruConfig | SnnConfig
+"""configuration of any architecture that has an n_rec"""
+MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
+    "elm": ElmConfig,
+    "lstm": LstmConfig,
+    "chrono_lstm": ChronoLstmConfig,
+    "gru": GruConfig,
+    "snn": SnnConfig,
+}
 """configuration class of every architecture, by its name in grid files"""
+
+
+def _check_timescales(config: Any) -> None:
+    _require(config, "tau_m_min", config.tau_m_min > 0.0, "a number > 0")
+    _require(config, "tau_m_max", config.tau_m_max >= config.tau_m_min, f"a number >= tau_m_min = {config.tau_m_min}")
+
+
+def _check_baseline(config: Any) -> None:
+    for name in ("n_in", "n_out", "n_rec"):
+        _require(config, name, getattr(config, name) >= 1, "an integer >= 1")
+    _require(config, "embedding_scale", config.embedding_scale > 0.0, "a number > 0")
+    _require(config, "dropout_in", 0.0 <= config.dropout_in < 1.0, "a probability from 0 up to, not including, 1")
 
 
 def _normalise(config: Any) -> None:

@@ -69,6 +69,23 @@ class DropoutMasks(NamedTuple):
     """on the read-out layer's input, which is the recurrent layer's activity"""
 
 
+class InputMasks(NamedTuple):
+    """Dropout masks of a baseline: like `DropoutMasks`, without one on the recurrence."""
+
+    input_BI: Tensor
+    """on the recurrent layer's input channels"""
+    readout_BN: Tensor
+    """on the read-out's input"""
+
+    @classmethod
+    def draw(cls, like: Tensor, batch: int, n_in: int, n_rec: int, probability: float) -> "InputMasks | None":
+        """Draw masks from torch's global generator; None where nothing is dropped."""
+        if probability == 0.0:
+            return None
+        sizes = (n_in, n_rec)
+        return cls(*(torch.nn.functional.dropout(like.new_ones(batch, size), probability) for size in sizes))
+
+
 def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = False) -> Tensor:
     """Check a model's input; ids come back as int64, values in the network's precision.
 

@@ -87,11 +87,8 @@ class ElmLayer(nn.Module):
         return self._kept_rates[1]
 
     def _rates(self) -> MemoryRates:
-        tau_ND, lambda_ = self.timescales(), self.config.lambda_
-        if self.config.lambda_as_ratio:
-            absorb_ND = -torch.expm1(-lambda_ / tau_ND)
-        else:
-            absorb_ND = -lambda_ * torch.expm1(-1.0 / tau_ND)
+        tau_ND = self.timescales()
+        absorb_ND = absorbed_share(tau_ND, self.config.lambda_, self.config.lambda_as_ratio)
         return MemoryRates(torch.exp(-1.0 / tau_ND), absorb_ND)
 
     def step(
@@ -182,6 +179,13 @@ def log_spaced(low: float, high: float, count: int) -> Tensor:
     """Space `count` timescales evenly on the logarithmic scale from `low` to `high`, float64."""
     tau = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64)
     return tau.clamp(low, high)
+
+
+def absorbed_share(tau: Tensor, lambda_: float, lambda_as_ratio: bool) -> Tensor:
+    """Share of the memory's update that is taken in, for each timescale; see `ElmConfig.lambda_as_ratio`."""
+    if lambda_as_ratio:
+        return -torch.expm1(-lambda_ / tau)
+    return -lambda_ * torch.expm1(-1.0 / tau)
 
 
 def tau_bounds(config: ElmConfig) -> tuple[float, float]:

@@ -1,24 +1,49 @@
 """Build any architecture's network from its configuration and a seed."""
 
-import torch
+from typing import Any, overload
 
-from model.config import ConfigError, ElmConfig
+import torch
+from torch import Generator
+
+from model.config import ConfigError, ElmConfig, ElmNeuronConfig, LstmConfig, SnnConfig
 from model.elm_network import ElmNetwork
+from model.gated import GatedNetwork
 from model.interface import Output
+from model.neuron import ElmNeuron
 
 __all__ = ["ElmNetwork", "Output", "build_network"]
 
 
+@overload
 def build_network(
     config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
-) -> ElmNetwork:
+) -> ElmNetwork: ...
+
+
+@overload
+def build_network(
+    config: ElmNeuronConfig | LstmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
+) -> Any: ...
+
+
+def build_network(
+    config: ElmConfig | ElmNeuronConfig | LstmConfig,
+    *,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
+    backend: str = "auto",
+) -> Any:
     """Build the network that `config` describes; `seed` alone fixes its wiring and its weights.
+
+    Every network is called as `network(x, state)` and returns an `Output`; it has `config`, `backend_name`,
+    `zero_state(batch_size)` and, all but the single neuron, `draw_masks(batch_size)`.
 
     Args:
         config: the architecture.
         seed: from 0 to 2**63 - 1.
         dtype: precision of weights and arithmetic, torch.float32 or torch.float64.
-        backend: how to run it, one of `model.backends.BACKENDS`; "auto" takes the fastest there is.
+        backend: how to run an ELM Network, one of `model.backends.BACKENDS`; "auto" takes the fastest there is. The
+            other architectures know "auto" alone.
 
     Raises:
         ConfigError: an argument has none of these values.
@@ -27,4 +52,17 @@ def build_network(
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
-    return ElmNetwork(config, torch.Generator().manual_seed(seed), dtype, backend)
+    generator = Generator().manual_seed(seed)
+    if isinstance(config, ElmConfig):
+        return ElmNetwork(config, generator, dtype, backend)
+    if backend != "auto":
+        raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
+    if isinstance(config, ElmNeuronConfig):
+        return ElmNeuron(config, generator, dtype)
+    if isinstance(config, SnnConfig):
+        from model.spiking import SpikingNetwork
+
+        return SpikingNetwork(config, generator, dtype)
+    if isinstance(config, LstmConfig):
+        return GatedNetwork(config, generator, dtype)
+    raise ConfigError(f"config: {type(config).__name__} is of no known architecture")

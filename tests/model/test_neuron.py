@@ -1,0 +1,78 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.budget import counts
+from model.config import ConfigError, ElmNeuronConfig
+from model.interface import InputError
+from model.network import build_network
+from model.neuron import ElmNeuron, synapse_channels
+
+DATA = Path(__file__).parent / "data"
+NEURONIO = ElmNeuronConfig(n_in=1278, n_out=2, d_m=1, d_tree=45, d_branch=100, interleaved=True)
+
+
+def test_published_neurons_are_reproduced_to_the_unit() -> None:
+    rows = list(csv.DictReader((DATA / "neuronio_neuron_complexity.csv").read_text().splitlines()))
+    for row in rows:
+        found = counts(ElmNeuronConfig(**{**vars(NEURONIO), "d_m": int(row["d_m"])}))
+        assert found.trainable_params == int(row["trainable_params"])
+        assert found.total_params == int(row["total_params"])
+    assert len(rows) == 12
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ElmNeuronConfig(n_in=12, n_out=2, d_m=3),
+        ElmNeuronConfig(n_in=12, n_out=2, d_m=3, d_tree=4),
+        ElmNeuronConfig(n_in=12, n_out=1, d_m=3, d_tree=4, d_branch=5, l_mlp=2, d_mlp=7),
+        ElmNeuronConfig(n_in=12, n_out=1, d_m=3, d_tree=1, d_branch=12, l_mlp=0),
+    ],
+)
+def test_counts_equal_the_built_neuron(config: ElmNeuronConfig) -> None:
+    neuron = build_network(config, seed=1)
+    assert counts(config).trainable_params == sum(p.numel() for p in neuron.parameters())
+    assert counts(config).k_c == neuron.synapse_weight.numel() == len(neuron.channel)
+
+
+def test_windows_cover_the_channels_evenly_and_interleave_the_halves() -> None:
+    channels = synapse_channels(NEURONIO).view(45, 100)
+    assert channels.unique().tolist() == list(range(1278))
+    assert channels[0, :4].tolist() == [0, 639, 1, 640]
+    assert channels[-1, -1] == 1277
+    shared = len(set(channels[0].tolist()) & set(channels[1].tolist()))
+    assert shared == 100 - round((1278 - 100) / 44)
+
+
+def test_carried_state_continues_the_sequence() -> None:
+    neuron: ElmNeuron = build_network(ElmNeuronConfig(n_in=6, n_out=2, d_m=3, d_tree=2), seed=1, dtype=torch.float64)
+    x = torch.rand(2, 10, 6, generator=torch.Generator().manual_seed(0))
+    second = neuron(x[:, 4:], neuron(x[:, :4]).state)
+    assert torch.allclose(second.logits, neuron(x).logits[:, 4:], atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_tree": 5}, "^d_branch: None is not valid; .*d_tree does not divide n_in = 12"),
+        ({"d_tree": 2, "d_branch": 5}, "^d_branch: 5 .* d_tree \\* d_branch >= 12"),
+        ({"d_branch": 3}, "^d_branch: 3"),
+        ({"d_m": 0}, "^d_m: 0"),
+        ({"tau_b": 0}, "^tau_b: 0"),
+        ({"n_in": 13, "interleaved": True}, "^interleaved: True .*even n_in"),
+    ],
+)
+def test_impossible_neurons_are_named(change: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ElmNeuronConfig(**{"n_in": 12, "n_out": 2, "d_m": 3, **change})
+
+
+def test_ids_and_other_back_ends_are_refused() -> None:
+    config = ElmNeuronConfig(n_in=6, n_out=2, d_m=3)
+    with pytest.raises(InputError, match="reads values"):
+        build_network(config, seed=1)(torch.zeros(2, 3, dtype=torch.int64))
+    with pytest.raises(ConfigError, match="^backend: 'native' is not valid for ElmNeuronConfig; give auto"):
+        build_network(config, seed=1, backend="native")
