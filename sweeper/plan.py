@@ -245,7 +245,8 @@ def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e:
     base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **{"n_rec": 1, "d_branch": 1, **fields})
 
     def achieved(d_m: int) -> float:
-        return _counts(replace(base, d_m=d_m)).k_e
+        sizes: dict[str, Any] = {"d_m": d_m}
+        return _counts(replace(base, **sizes)).k_e
 
     low, high = 1, 2
     while achieved(high) < k_e and high < _LARGEST_TARGET:

@@ -148,3 +148,16 @@ def test_an_undefined_metric_is_left_out_of_the_running_mean_and_never_the_best(
     assert math.isnan(running.take()[1])
     assert _is_better(0.1, math.nan, "max")
     assert not _is_better(math.nan, 0.1, "max")
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "chrono_lstm", "gru", "snn"])
+def test_every_architecture_trains_at_the_same_budget_and_resumes(architecture, tmp_path):
+    text = f"task: {{name: text, alphabet: letters}}\nbudgets: [6000]\narchitecture: {architecture}\n"
+    one = spec(
+        text, steps=4, batch_size=4, length=8, eval_every=2, eval_batches=1, final_eval_batches=1, warmup_steps=0
+    )
+    whole = train_trial(one)
+    store = ResultsStore.create(tmp_path / "r")
+    with pytest.raises(Stopped):
+        train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9), on_step=lambda step: step < 3)
+    assert numbers(train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9))) == numbers(whole)
