@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from model.budget import counts
+from model.flops import flops
 from sweeper.broker import Assignment
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.schema import FINISHED, AttemptRecord, CurveRecord, TrialRecord
@@ -110,7 +111,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         steps_done=measured.steps_done,
         tokens=tokens,
         tokens_per_s=tokens / measured.train_s if measured.train_s > 0 else None,
-        flops_per_token=None,
+        flops_per_token=float(flops(model).training),
         backend=measured.backend,
         device=measured.device,
         wall_s=outcome.wall_s,

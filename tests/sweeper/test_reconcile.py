@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 import sweeper.launch
+from model.flops import flops
 from sweeper.broker import Assignment, Broker
 from sweeper.checkpoint import Checkpoints
 from sweeper.cost import CostModel, calibrate
@@ -197,6 +198,7 @@ def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
     record, _, attempt = run_trial(assignment, "l", config.code_version, context, GroundTruth(memory_rate=1.0))
     assert (record.status, attempt.status) == ("out_of_memory", "out_of_memory")
     assert record.final_valid_metric is None
+    assert record.flops_per_token == flops(row.spec.model).training > 0
     result = run(GRID, tmp_path / "r", GroundTruth(memory_rate=0.4))
     assert result.status.counts == {"finished": 16}
     attempts = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
