@@ -1,0 +1,43 @@
+"""Errors meant for people: one line that names the place, the value and what would be right."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ClusterError(ValueError):
+    """Something about a cluster that the user can mend."""
+
+
+class ProfileError(ClusterError):
+    """A profile that cannot be read, or asks for something impossible."""
+
+
+class ConnectError(ClusterError):
+    """No connection to a Ray cluster: unreachable, refused, or of other versions."""
+
+
+class SubmitError(ClusterError):
+    """A job could not be submitted, stopped or looked up."""
+
+
+class ScenarioError(ClusterError):
+    """A simulation was asked for in a way that is not understood."""
+
+
+def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
+    """Say that `name` is not one of `valid`, with the nearest valid name when one is close.
+
+    Args:
+        what: the place, such as ``profile.kind``.
+        name: the value that was given.
+        valid: every name that would have been accepted.
+    """
+    choices = sorted(valid)
+    near = get_close_matches(str(name), choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{what}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
+
+
+def joined(error: BaseException) -> str:
+    """Text of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,62 @@
+"""What `sweeper doctor` says: a check, what was found, and what to do about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OK, WARNING, ERROR = "ok", "warning", "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One check of one place."""
+
+    level: str
+    """`ok`, `warning` or `error`."""
+    check: str
+    """What was looked at, in a word or two."""
+    found: str
+    """What was found, on one line."""
+    remedy: str = ""
+    """What to do; empty where all is well."""
+
+
+def ok(check: str, found: str) -> Finding:
+    """All is well."""
+    return Finding(level=OK, check=check, found=found)
+
+
+def warning(check: str, found: str, remedy: str) -> Finding:
+    """It works, but not well."""
+    return Finding(level=WARNING, check=check, found=found, remedy=remedy)
+
+
+def error(check: str, found: str, remedy: str) -> Finding:
+    """A sweep would fail."""
+    return Finding(level=ERROR, check=check, found=found, remedy=remedy)
+
+
+def as_text(findings: Iterable[Finding]) -> str:
+    """One line per finding, with its remedy below."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level:<8} {finding.check:<14} {finding.found}")
+        if finding.remedy:
+            lines.append(f"{'':<8} {'':<14} -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def disk(place: str, free_bytes: int) -> Finding:
+    """Judge free disk space; a sweep writes kilobytes per trial, Ray spills and logs gigabytes when disks are slow."""
+    gigabytes = free_bytes / 1e9
+    found = f"{gigabytes:.0f} GB free at {place}"
+    if gigabytes < 1:
+        return error("disk", found, "free some space; Ray stops working below 5% and rows cannot be written")
+    return warning("disk", found, "free some space before a long sweep") if gigabytes < 5 else ok("disk", found)
+
+
+def clock(host: str, skew_s: float, uncertainty_s: float) -> Finding:
+    """Judge how far a node's clock is from this one's."""
+    found = f"{host} is {abs(skew_s):.1f} s {'ahead' if skew_s > 0 else 'behind'} (+- {uncertainty_s:.1f} s)"
+    if abs(skew_s) > 5 + uncertainty_s:
+        return warning("clock", found, "start an NTP client there; times in the results of its trials will be off")
+    return ok("clock", found)

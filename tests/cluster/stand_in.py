@@ -1,0 +1,81 @@
+"""A stand-in for the interpreter of a job: everything is real but Ray and the training.
+
+`ray start` becomes a process that waits for a signal; `sweeper launch` writes one row per trial of a grid that is a
+JSON list of durations, skips those that have a row, drains on SIGINT and stops on SIGTERM, as the real one does.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+drain = False
+
+
+def note(event: dict) -> None:
+    with open(os.environ["STAND_IN_LOG"], "a") as log:
+        log.write(json.dumps(event) + "\n")
+
+
+def ray_start(arguments: list[str]) -> None:
+    temp = next(a.partition("=")[2] for a in arguments if a.startswith("--temp-dir="))
+    address = next(a.partition("=")[2] for a in arguments if a.startswith("--node-ip-address="))
+    note({"ray": arguments, "token": os.environ["RAY_AUTH_TOKEN"]})
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.stat(temp).st_mode & 0o777 == 0o700
+    if address in os.environ.get("STAND_IN_BROKEN", "").split(","):
+        sys.exit("no Ray today")
+
+    def end(*_):
+        note({"ended": address})
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    head = next((a.partition("=")[2].partition(":")[0] for a in arguments if a.startswith("--address=")), None)
+    while json.dumps({"ended": head}) not in Path(os.environ["STAND_IN_LOG"]).read_text():  # as a raylet notices it
+        time.sleep(0.05)
+    end()
+
+
+def ready(arguments: list[str]) -> None:
+    pid = int(arguments[arguments.index("--while-pid") + 1]) if "--while-pid" in arguments else os.getpid()
+    time.sleep(0.3)
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        sys.exit("Error: the Ray head has ended")
+
+
+def launch(arguments: list[str]) -> None:
+    def on_interrupt(*_):
+        global drain
+        drain = True
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    results = Path(arguments[arguments.index("--results") + 1])
+    address = arguments[arguments.index("--cluster") + 1]
+    results.mkdir(parents=True, exist_ok=True)
+    for number, duration in enumerate(json.loads(Path(arguments[0]).read_text())):
+        row = results / f"{number}.row"
+        if not row.exists():
+            if drain:
+                sys.exit(130)
+            time.sleep(duration)
+            row.write_text(address)
+            print(f"trial {number} done", flush=True)
+    sys.exit(int(os.environ.get("STAND_IN_EXIT", "0")))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["-m", "ray.scripts.scripts", "start", *rest]:
+            ray_start(rest)
+        case ["-m", "cluster.ready", *rest]:
+            ready(rest)
+        case ["-m", "sweeper.cli", "launch", *rest]:
+            launch(rest)
+        case rest:
+            os.execv(sys.executable, [sys.executable, *rest])
