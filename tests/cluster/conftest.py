@@ -13,6 +13,26 @@ import pytest
 from cluster.job import make_job
 from cluster.profile import parse_profile
 
+DAEMONS = (
+    "test_connect.py",
+    "test_doctor.py",
+    "test_ready.py",
+    "test_slurm_ray.py",
+    "test_slurm_run.py",
+    "test_ssh_run.py",
+)
+"""Files that start real Ray heads, raylets and stand-ins of sbatch and ssh: run them with CLUSTER_TESTS=1."""
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("CLUSTER_TESTS") == "1":
+        return
+    skip = pytest.mark.skip(reason="starts real daemons; CLUSTER_TESTS=1 runs it")
+    for item in items:
+        if item.path.parent == HERE and item.path.name in DAEMONS:
+            item.add_marker(skip)
+
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 

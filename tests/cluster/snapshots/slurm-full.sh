@@ -36,7 +36,9 @@ start_timeout=900 drain_s=510 max_requeues=100
 temp_dir=/local
 interface=(--interface ib0)
 gres=(--gres=gpu:a100:8)
+set +u  # what modules run is not written for it
 module load cuda/12.8
+set -u
 export NCCL_DEBUG=INFO
 cd "$folder"
 
