@@ -1,51 +1,71 @@
 """Memory for the native kernel's traces, kept for the next call.
 
 Fresh memory is paid for page by page when it is first touched; measured on the traces of one training step, that took
-longer than the arithmetic. A block returns to the pool when the last tensor that uses it is gone.
+longer than the arithmetic. A block returns to the pool when the last tensor that uses it is gone. The pool and what is
+in use together never hold more than the most that was in use at once in the last few dozen calls.
 """
 
 import mmap
 import threading
 import weakref
+from collections import deque
 
 import numpy as np
 import torch
 from torch import Tensor
-
-_KEPT_BLOCKS = 4
-"""free blocks that are kept: the two layers' traces of this step and of the one before"""
-_lock = threading.Lock()
-_free: list[mmap.mmap] = []
-
-
-def scratch(count: int, dtype: torch.dtype) -> Tensor:
-    """Return `count` numbers of uninitialised memory, aligned to pages."""
-    size = max(1, count) * dtype.itemsize
-    block = _take(size)
-    view = np.frombuffer(block, dtype=np.uint8).view(_Block)
-    weakref.finalize(view, _give, block).atexit = False
-    return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
 
 
 class _Block(np.ndarray):
     """An array that can be watched; plain arrays cannot."""
 
 
-def _take(size: int) -> mmap.mmap:
-    """Take the smallest free block that is large enough and not wastefully so, or make one."""
-    with _lock:
-        fitting = [block for block in _free if size <= len(block) <= 2 * size + mmap.PAGESIZE]
-        if fitting:
-            block = min(fitting, key=len)
-            _free.remove(block)
+class _Pool:
+    """Blocks of anonymous memory that nobody uses at the moment, the longest unused first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: list[mmap.mmap] = []
+        self._in_use = 0
+        self._recently_in_use: deque[int] = deque(maxlen=64)
+
+    def take(self, size: int) -> mmap.mmap:
+        """Take the smallest free block that is large enough and not wastefully so, or make one."""
+        with self._lock:
+            fitting = [block for block in self._free if size <= len(block) <= 2 * size + mmap.PAGESIZE]
+            block = min(fitting, key=len) if fitting else _new_block(size)
+            if fitting:
+                self._free.remove(block)
+            self._in_use += len(block)
+            self._recently_in_use.append(self._in_use)
             return block
+
+    def give(self, block: mmap.mmap) -> None:
+        """Take a block back, and let go of the longest unused ones that are too many."""
+        with self._lock:
+            self._in_use -= len(block)
+            self._free.append(block)
+            excess = self._in_use + self.free_bytes() - max(self._recently_in_use)
+            while excess > 0:
+                excess -= len(self._free.pop(0))
+
+    def free_bytes(self) -> int:
+        """Bytes of the blocks that nobody uses."""
+        return sum(map(len, self._free))
+
+
+_pool = _Pool()
+
+
+def scratch(count: int, dtype: torch.dtype) -> Tensor:
+    """Return `count` numbers of uninitialised memory, aligned to pages."""
+    block = _pool.take(max(1, count) * dtype.itemsize)
+    view = np.frombuffer(block, dtype=np.uint8).view(_Block)
+    weakref.finalize(view, _pool.give, block).atexit = False
+    return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
+
+
+def _new_block(size: int) -> mmap.mmap:
     block = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux: fewer and larger pages to touch
         block.madvise(mmap.MADV_HUGEPAGE)
     return block
-
-
-def _give(block: mmap.mmap) -> None:
-    with _lock:
-        _free.append(block)
-        del _free[:-_KEPT_BLOCKS]
