@@ -136,7 +136,7 @@ class _BackwardLoop:
         """Go back from step last - 1 to step first."""
         trace, grads, plan = self.trace, self.grads, self.plan
         tanh_TNDB, activity_TNB = trace.tanh_TNDB[first:last], trace.activity_TNB[first:last]
-        passes_TNB = (activity_TNB > 0).to(activity_TNB.dtype)
+        passes_TNB = (~(activity_TNB <= 0)).to(activity_TNB.dtype)  # as relu does, also where it is no number
         given_TNB = torch.zeros_like(passes_TNB)
         if grads.activity_TNB is not None:
             given_TNB = grads.activity_TNB[first:last] * passes_TNB

@@ -214,7 +214,7 @@ private:
             }
             if (!l.rectified) continue;
             this->load_part(static_cast<const F *>(l.activity) + at, active);
-            for (int i = 0; i < CV; i++) parts[p][i] = active[i] > C{} ? parts[p][i] : C{};
+            for (int i = 0; i < CV; i++) parts[p][i] = active[i] <= C{} ? C{} : parts[p][i];
         }
         L::join(parts, row);
         for (int i = 0; i < NB; i++) {

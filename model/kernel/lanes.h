@@ -112,7 +112,7 @@ struct Lanes {
         }
     }
 
-    static inline V positive(V v) { return v > V{} ? v : V{}; }
+    static inline V positive(V v) { return v < V{} ? V{} : v; }  // lets what is no number through, as torch does
     static inline V magnitude(V v) { return v < V{} ? -v : v; }
     static inline V sign(V v) { return (v > V{} ? all(1) : V{}) - (v < V{} ? all(1) : V{}); }
 

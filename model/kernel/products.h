@@ -46,6 +46,8 @@ struct Rows {
     int64_t stride;
 };
 
+constexpr int kOuterMost = 5;  // rows and columns of a tile of outer products: 25 sums fit the 32 registers
+
 template <class L, int MT, int KT, bool SQUARED>
 static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int steps, typename L::F *const (&out)[L::NP],
                               int64_t ld) {
@@ -74,16 +76,18 @@ static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int 
 template <class L, int KT, bool SQUARED>
 static inline void outer_columns(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int64_t ld,
                                  typename L::F *const (&out)[L::NP]) {
-    for (int m = 0; m < M; m += 4) {
+    int tiles = (M + kOuterMost - 1) / kOuterMost, m = 0;
+    for (int tile = 0; tile < tiles; tile++) {
+        int rows = (M - m + tiles - tile - 1) / (tiles - tile);
         Rows<typename L::F> shifted{a.data + m * L::LB, a.stride};
         typename L::F *part[L::NP];
         for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + m * ld : nullptr;
-        switch (M - m) {
-            case 1: outer_tile<L, 1, KT, SQUARED>(shifted, b, steps, part, ld); break;
-            case 2: outer_tile<L, 2, KT, SQUARED>(shifted, b, steps, part, ld); break;
-            case 3: outer_tile<L, 3, KT, SQUARED>(shifted, b, steps, part, ld); break;
-            default: outer_tile<L, 4, KT, SQUARED>(shifted, b, steps, part, ld); break;
+        switch (rows) {
+#define TILE(MT) case MT: outer_tile<L, MT, KT, SQUARED>(shifted, b, steps, part, ld); break;
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5)
+#undef TILE
         }
+        m += rows;
     }
 }
 
@@ -92,8 +96,7 @@ static inline void outer_columns(Rows<typename L::F> a, Rows<typename L::F> b, i
 template <class L, bool SQUARED>
 static inline void outer(Rows<typename L::F> a, Rows<typename L::F> b, int steps, int M, int K,
                          typename L::F *const (&out)[L::NP]) {
-    constexpr int kMost = 6;
-    int tiles = (K + kMost - 1) / kMost, k = 0;
+    int tiles = (K + kOuterMost - 1) / kOuterMost, k = 0;
     for (int tile = 0; tile < tiles; tile++) {
         int columns = (K - k + tiles - tile - 1) / (tiles - tile);
         Rows<typename L::F> shifted{b.data + k * L::LB, b.stride};
@@ -101,7 +104,7 @@ static inline void outer(Rows<typename L::F> a, Rows<typename L::F> b, int steps
         for (int p = 0; p < L::NP; p++) part[p] = out[p] ? out[p] + k : nullptr;
         switch (columns) {
 #define TILE(KT) case KT: outer_columns<L, KT, SQUARED>(a, shifted, steps, M, K, part); break;
-            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5) TILE(6)
+            TILE(1) TILE(2) TILE(3) TILE(4) TILE(5)
 #undef TILE
         }
         k += columns;

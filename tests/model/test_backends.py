@@ -139,6 +139,19 @@ def test_input_gradients_are_refused_rather_than_missing(backend: str) -> None:
         network(real(2, 3, 5).requires_grad_())
 
 
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("name", ["hidden.synapse_weight", "hidden.mlp.0.weight", "hidden.mlp.1.bias",
+                                  "hidden.readout_weight", "hidden.bias", "readout.synapse_weight"])  # fmt: skip
+def test_what_is_no_number_reaches_the_loss(backend: str, name: str) -> None:
+    config = ElmConfig(**SIZES)
+    network = build_network(config, seed=1, backend=backend)
+    network.get_parameter(name).data.view(-1)[0] = float("nan")
+    network.readout.connectome[:, 0] = 0  # every read-out neuron reads the neuron with the number that is none
+    output = network(ids(2, 9, 5))
+    assert not torch.isfinite(output.logits).all()
+    assert not torch.isfinite(output.logits.sum() + output.mlp_out_magnitude + output.population_activity)
+
+
 def test_unknown_backend_is_named() -> None:
     with pytest.raises(
         ConfigError, match=r"^backend: 'cuda' is not valid; give one of auto, reference, torch, native$"
