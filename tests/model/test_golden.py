@@ -11,6 +11,7 @@ NETWORKS = sorted(GOLDEN.glob("elm_network_*.npz"))
 NEURONS = sorted(GOLDEN.glob("elm_neuron_*.npz"))
 
 
+@pytest.mark.usefixtures("native_kernel")
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_networks_agree_with_the_published_formulation(path: Path) -> None:
     found = check_file(path)
@@ -30,6 +31,7 @@ def test_single_neurons_agree_with_the_published_formulation(path: Path) -> None
     assert max(differences.values()) <= 1e-10
 
 
+@pytest.mark.usefixtures("native_kernel")
 def test_command_prints_every_array_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(path) for path in NETWORKS + NEURONS]) == 0
     printed = capsys.readouterr().out

@@ -73,11 +73,13 @@ def test_an_unloadable_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, "exit 1"))
     monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "file"))
     with pytest.raises(NativeUnavailable, match="file/kernels/elm_layer"):
         kernel(torch.float32)
 
 
+@pytest.mark.usefixtures("native_kernel")
 def test_the_name_follows_source_flags_compiler_precision_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = native_build._compiler()
     key = native_build._key(compiler, torch.float32)
@@ -103,6 +105,7 @@ def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyP
     assert len(list((tmp_path / "cache" / "kernels").glob("*.so"))) == 1
 
 
+@pytest.mark.usefixtures("native_kernel")
 def test_networks_can_be_copied_moved_and_saved(tmp_path: Path) -> None:
     network = build_network(CONFIG, seed=1)
     x = torch.randint(0, 5, (2, 4))
@@ -115,6 +118,7 @@ def test_networks_can_be_copied_moved_and_saved(tmp_path: Path) -> None:
     assert double(x).logits.dtype == torch.float64
 
 
+@pytest.mark.usefixtures("native_kernel")
 def test_threads_change_nothing_but_rounding() -> None:
     network = build_network(ElmConfig(**{**vars(CONFIG), "n_rec": 23}), seed=1, dtype=torch.float64, backend="native")
     x = torch.randint(0, 5, (5, 30), generator=torch.Generator().manual_seed(0))
