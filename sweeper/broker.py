@@ -16,6 +16,8 @@ from sweeper.trial import TrialSpec
 PULL_SECONDS = 1.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
 PULL_LIMIT = 256
+LEFT_S = 10.0
+"""Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
 LANE_SILENCE_S = 60.0
 """A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
 
@@ -112,6 +114,18 @@ class Snapshot:
     """Lanes heard of lately."""
     stopped_because: str | None
     """Why the broker stopped the sweep by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What is left to do for lanes."""
+
+    lanes: int
+    """Lanes that would have something to do: trials queued, and lanes that hold some."""
+    closed: bool
+    """Nothing more will be handed out."""
+    over: bool
+    """Nothing is left to do, not even for the lanes there are."""
 
 
 @dataclass
@@ -212,6 +226,15 @@ class Broker:
     def is_done(self) -> bool:
         """Whether every trial has ended or was given up."""
         return len(self._done) == self._total
+
+    def need(self) -> Need:
+        """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
+        self._reap()
+        recent = self._clock() - LEFT_S
+        holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
+        closed = self._draining or self.is_done()
+        lanes = holding if closed else holding + len(self._queue)
+        return Need(lanes=lanes, closed=closed, over=closed and holding == 0)
 
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""

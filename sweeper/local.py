@@ -21,13 +21,19 @@ _POLL_S = 0.1
 
 
 def run_on_processes(
-    assignments: Sequence[Assignment], *, lanes: int, config: Any, monitor: Monitor, direction: str, trainer: Any = None
+    assignments: Sequence[Assignment],
+    *,
+    lanes: int | None,
+    config: Any,
+    monitor: Monitor,
+    direction: str,
+    trainer: Any = None,
 ) -> None:
     """Run assignments on lanes that are child processes, until all are done, drained or the lanes keep dying.
 
     Args:
         assignments: what to run, in order.
-        lanes: number of processes.
+        lanes: number of processes; one per CPU core when None.
         config: a `sweeper.lane.LaneConfig`.
         monitor: shows progress and passes on Ctrl-C.
         direction: `min` or `max`, for the best trial of the progress line.
@@ -50,7 +56,9 @@ def run_on_processes(
         return process
 
     with monitor.watching(broker):
-        processes = {index: start(index) for index in range(min(lanes, len(assignments)))}
+        processes = {
+            index: start(index) for index in range(min(lanes or len(os.sched_getaffinity(0)), len(assignments)))
+        }
         try:
             _supervise(broker, processes, start)
         finally:
