@@ -4,7 +4,7 @@ A wrong learning rate at large d_m fakes an optimum, so every design point is re
 on the validation split over the seeds that all its rates have in common.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -84,19 +84,19 @@ def rates_of(finished: pd.DataFrame, diverged: pd.DataFrame, column: str, sign: 
     A pilot often runs one seed at every rate and more seeds at the winner: the mean over all seeds would then be an
     unfair comparison, for the winner of one seed regresses to its mean. Without a common seed all seeds count.
     """
-    by_rate = dict(list(finished.groupby("learning_rate")))
-    lost = {rate: set(part["seed"]) for rate, part in diverged.groupby("learning_rate")}
+    by_rate = {float(cast(Any, rate)): part for rate, part in finished.groupby("learning_rate")}
+    lost = {float(cast(Any, rate)): set(part["seed"]) for rate, part in diverged.groupby("learning_rate")}
     tried = {rate: set(part["seed"]) | lost.get(rate, set()) for rate, part in by_rate.items()}
     common = set.intersection(*tried.values()) or set.union(*tried.values())
     score: dict[float, float] = {}
     for rate, part in by_rate.items():
         shared = part.loc[part["seed"].isin(common), column].astype("float64")
         unstable = bool(lost.get(rate, set()) & common)
-        score[float(rate)] = np.inf if unstable or not len(shared) else sign * float(shared.mean())
+        score[rate] = np.inf if unstable or not len(shared) else sign * float(shared.mean())
     if np.isinf(list(score.values())).all():  # every rate diverged for some seed: then what finished decides
-        score = {float(rate): sign * float(part[column].mean()) for rate, part in by_rate.items()}
-    runs = {float(rate): len(part) for rate, part in by_rate.items()}
-    counted = {float(rate): len(seeds) for rate, seeds in lost.items()}
+        score = {rate: sign * float(part[column].mean()) for rate, part in by_rate.items()}
+    runs = {rate: len(part) for rate, part in by_rate.items()}
+    counted = {rate: len(seeds) for rate, seeds in lost.items()}
     return Rates(score, runs, counted, min(score, key=lambda rate: (score[rate], rate)))
 
 
@@ -114,36 +114,41 @@ def rate_section(trials: pd.DataFrame, kept: pd.DataFrame, value: str, direction
     if not (rates > 1).any():
         return {}
     sign = 1.0 if direction == "min" else -1.0
-    chosen = kept.groupby(point, dropna=False)[["learning_rate", "n_rec"]].first()
     rows, optima = [], _optima(trials, kept, value, sign)
-    for key, part in trials.groupby(point, dropna=False):
-        finished = part[part["status"] != DIVERGED]
-        if finished["learning_rate"].nunique() < 1 or key not in chosen.index:
+    for _, part in trials.groupby(point, dropna=False):
+        own = part[part["trial_id"].isin(kept["trial_id"])]
+        if not len(own):
             continue
-        means = finished.groupby("learning_rate")[value].mean()
-        best = float(chosen.loc[key, "learning_rate"])
-        named = dict(zip(point, (None if v != v else float(v) for v in key), strict=True))
+        diverged = part["status"] == DIVERGED
+        means = {
+            float(cast(Any, rate)): float(runs[value].mean()) for rate, runs in part[~diverged].groupby("learning_rate")
+        }
+        best = _number(own, "learning_rate")
+        named = {name: None if own[name].isna().all() else _number(own, name) for name in point}
         rows.append(
             named
             | {
-                "n_rec": float(chosen.loc[key, "n_rec"]),
+                "n_rec": _number(own, "n_rec"),
                 "best": best,
-                "metric": float(means[best]),
-                "others": [
-                    {"rate": float(rate), "metric": float(mean)} for rate, mean in means.items() if rate != best
-                ],
-                "diverged": sorted({float(r) for r in part.loc[part["status"] == DIVERGED, "learning_rate"]}),
+                "metric": means[best],
+                "others": [{"rate": rate, "metric": mean} for rate, mean in means.items() if rate != best],
+                "diverged": sorted(float(rate) for rate in part.loc[diverged, "learning_rate"].unique()),
             }
         )
     return {"points": rows, "optima": optima, "sentences": _sentences(rows, optima)}
+
+
+def _number(rows: pd.DataFrame, name: str) -> float:
+    """The value that all rows share."""
+    return float(rows[name].iloc[0])
 
 
 def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -> list[Json]:
     """Best measured d_m per size and k_c: with the best rate of each point, and with each single rate for all."""
     found = []
     finished = trials[trials["status"] != DIVERGED]
-    for key, part in finished.groupby(["size", "k_c"]):
-        size, k_c = (float(part) for part in key)
+    for _, part in finished.groupby(["size", "k_c"]):
+        size, k_c = _number(part, "size"), _number(part, "k_c")
         own = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
         levels = set(own["d_m"].dropna())
         if len(levels) < 2:
@@ -157,7 +162,7 @@ def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -
 
 
 def _best_d_m(rows: pd.DataFrame, value: str, sign: float) -> float:
-    return float((sign * rows.groupby("d_m")[value].mean()).idxmin())
+    return float(cast(Any, (sign * rows.groupby("d_m")[value].mean()).idxmin()))
 
 
 def _sentences(rows: list[Json], optima: list[Json]) -> list[str]:
