@@ -1,7 +1,8 @@
 """grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
 
 A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
-Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``.
+Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
+rate may also be a rule (`sweeper.rate_rule`).
 """
 
 import os
@@ -14,6 +15,7 @@ import yaml
 
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError, unknown_name
+from sweeper.rate_rule import read_rule
 from sweeper.trial import TrainingConfig, field_names, typed_value
 
 GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
@@ -110,8 +112,11 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     architecture = str(merged.get("architecture", "elm"))
     if architecture not in MODEL_CONFIGS:
         raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
-    model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
-    training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    joined = _joined(merged.get("zip", []))
+    model = _model_axes(architecture, merged.get("model", {}), f"{place}model", joined)
+    training = _axes(
+        TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig), joined
+    )
     return Block(
         task=task,
         task_options=options,
@@ -138,25 +143,34 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
     raise GridError(f"{place}: expected a task name, or a mapping with `name` and the task's options, got {value!r}")
 
 
-def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
+def _joined(value: object) -> set[str]:
+    """Names that advance together: their values may repeat."""
+    groups = value if isinstance(value, list) else []
+    return {str(name) for group in groups if isinstance(group, list) for name in group}
+
+
+def _model_axes(architecture: str, value: object, place: str, joined: set[str]) -> dict[str, tuple[Any, ...]]:
     config = MODEL_CONFIGS[architecture]
     own = [name for name in field_names(config) if name not in SOLVED_SIZES]
     targets = TARGETS if "d_m" in own else ()
-    return _axes(config, value, place, [*own, *targets])
+    return _axes(config, value, place, [*own, *targets], joined)
 
 
-def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
+def _axes(config: type, value: object, place: str, valid: list[str], joined: set[str]) -> dict[str, tuple[Any, ...]]:
     settings = _mapping(value, place)
     _check_keys(f"{place}.", settings, valid)
-    axes = {}
+    axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
+        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
+            axes[name] = (read_rule(entry, f"{place}.{name}"),)
+            continue
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
             raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
         values = [_value(config, name, v, f"{place}.{name}") for v in entries]
-        axes[name] = tuple(dict.fromkeys(values))
+        axes[name] = tuple(values if name in joined else dict.fromkeys(values))
     return axes
 
 
