@@ -20,6 +20,7 @@ from analysis.load import DESIGN_POINT, Measure, Sweep, datasets, rate_trials, r
 from analysis.panels import Tab
 from analysis.report_html import report_html
 from analysis.serve import make_server
+from analysis.static import Format, write_figures
 from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
@@ -249,6 +250,23 @@ def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int
         path, lambda: rows.to_csv(path, index=False) if path.suffix == ".csv" else rows.to_parquet(path, index=False)
     )
     return len(rows)
+
+
+def export_figures(
+    uri: str,
+    *,
+    measure: Measure,
+    where: str | None,
+    settings: FitSettings,
+    folder: str,
+    only: Sequence[str],
+    how: Format,
+) -> list[Path]:
+    """Write the figures of a sweep (those whose names match, or all) as SVG or PNG files; returns their paths."""
+    views = make_views(read_sweep(uri), measure=measure, where=where, settings=settings)
+    found: list[Path] = []
+    with_path(Path(folder), lambda: found.extend(write_figures(views, Path(folder), only, how)))
+    return found
 
 
 def _beside(sweep: Sweep, name: str) -> Path | None:
