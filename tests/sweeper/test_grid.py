@@ -4,6 +4,7 @@ import pytest
 
 from sweeper.errors import GridError
 from sweeper.grid import load_grid, parse_grid
+from sweeper.plan import expand
 
 BASE = """
 task: {name: text, alphabet: letters}
@@ -26,6 +27,14 @@ def test_a_grid_is_read_with_its_types():
 def test_ranges_are_log_spaced_whole_numbers_where_the_setting_is():
     grid = parse_grid("task: text\nmodel: {n_rec: 8, d_m: {from: 2, to: 32, count: 5}, d_tree: 2, d_branch: 2}\n")
     assert grid.blocks[0].model["d_m"] == (2, 4, 8, 16, 32)
+
+
+def test_values_are_listed_once_but_settings_that_advance_together_keep_every_place():
+    alone = parse_grid("task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: 2, d_branch: 2}\n")
+    assert alone.blocks[0].model["d_m"] == (2, 4)
+    text = "task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: [2, 3, 3], d_branch: 2}\nzip: [[d_m, d_tree]]\n"
+    rows = expand(parse_grid(text)).rows
+    assert [(row.spec.model.d_m, row.spec.model.d_tree) for row in rows] == [(2, 2), (2, 3), (4, 3)]
 
 
 def test_blocks_extend_the_shared_settings():
@@ -73,8 +82,6 @@ def test_blocks_extend_the_shared_settings():
     ],
 )
 def test_bad_grids_name_the_place(text, message):
-    from sweeper.plan import expand
-
     with pytest.raises(GridError) as caught:
         expand(parse_grid(text))
     assert message in str(caught.value)
