@@ -21,6 +21,8 @@ from sweeper.trial import TrainingConfig, field_names, typed_value
 GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
 TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
+_TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
+"""Those an architecture has; the synapses of a single neuron follow from its input channels."""
 SOLVED_SIZES = ("n_in", "n_out")
 """Fields the task decides."""
 RANGE_KEYS = ("from", "to", "count", "spacing")
@@ -112,20 +114,18 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     architecture = str(merged.get("architecture", "elm"))
     if architecture not in MODEL_CONFIGS:
         raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
-    joined = _joined(merged.get("zip", []))
-    model = _model_axes(architecture, merged.get("model", {}), f"{place}model", joined)
-    training = _axes(
-        TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig), joined
-    )
+    model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
+    training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(
         task=task,
         task_options=options,
         architecture=architecture,
         budgets=_budgets(merged.get("budgets", []), f"{place}budgets"),
-        model=model,
-        training=training,
+        model=_distinct(model, zipped),
+        training=_distinct(training, zipped),
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
-        zipped=_zipped(merged.get("zip", []), {**model, **training}, f"{place}zip"),
+        zipped=zipped,
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
     )
 
@@ -143,20 +143,19 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
     raise GridError(f"{place}: expected a task name, or a mapping with `name` and the task's options, got {value!r}")
 
 
-def _joined(value: object) -> set[str]:
-    """Names that advance together: their values may repeat."""
-    groups = value if isinstance(value, list) else []
-    return {str(name) for group in groups if isinstance(group, list) for name in group}
-
-
-def _model_axes(architecture: str, value: object, place: str, joined: set[str]) -> dict[str, tuple[Any, ...]]:
+def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
     config = MODEL_CONFIGS[architecture]
     own = [name for name in field_names(config) if name not in SOLVED_SIZES]
-    targets = TARGETS if "d_m" in own else ()
-    return _axes(config, value, place, [*own, *targets], joined)
+    own += _TARGETS_OF.get(architecture, ())
+    others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+    for name in _mapping(value, place):
+        if name in others.difference(own):
+            why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
+    return _axes(config, value, place, own)
 
 
-def _axes(config: type, value: object, place: str, valid: list[str], joined: set[str]) -> dict[str, tuple[Any, ...]]:
+def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
     settings = _mapping(value, place)
     _check_keys(f"{place}.", settings, valid)
     axes: dict[str, tuple[Any, ...]] = {}
@@ -169,9 +168,14 @@ def _axes(config: type, value: object, place: str, valid: list[str], joined: set
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
             raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
-        values = [_value(config, name, v, f"{place}.{name}") for v in entries]
-        axes[name] = tuple(values if name in joined else dict.fromkeys(values))
+        axes[name] = tuple(_value(config, name, v, f"{place}.{name}") for v in entries)
     return axes
+
+
+def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
+    """Drop repeated values, except where settings advance together: there every place counts."""
+    joined = {name for group in zipped for name in group}
+    return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
 
 
 def _value(config: type, name: str, value: object, place: str) -> Any:

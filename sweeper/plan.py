@@ -80,6 +80,8 @@ _SIZES = (
     _Size("k_e", ("d_m", "k_e"), "d_m", solve_d_m),
     _Size("k_c", ("d_branch", "k_c"), "d_branch", solve_d_branch),
 )
+_SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
+"""Sizes of the architectures that have more than, or other than, an n_rec."""
 
 
 def expand(grid: Grid) -> Plan:
@@ -155,22 +157,24 @@ def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
     try:
         where = f"{place}task"
-        return (
-            task_spec(block.task, block.task_options, where=where),
-            canonical_options(block.task, block.task_options, where=where),
-        )
+        task = task_spec(block.task, block.task_options, where=where)
+        options = canonical_options(block.task, block.task_options, where=where)
     except TaskError as error:
         raise GridError(str(error)) from error
+    if block.architecture == "elm_neuron" and task.input_kind == "ids":
+        others = ", ".join(name for name in MODEL_CONFIGS if name != "elm_neuron")
+        raise GridError(
+            f"{place}architecture: 'elm_neuron' reads spikes or values, and task {task.name!r} gives symbols. "
+            f"Valid: {others}"
+        )
+    return task, options
 
 
 def _size_to_solve(block: Block, place: str) -> _Size | None:
     """Which size follows from the budget; None where all are given."""
-    sizes: tuple[_Size, ...] = _SIZES
-    if block.architecture == "elm":
-        if "d_tree" not in block.model:
-            raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
-    else:
-        sizes = _SIZES[:1]
+    sizes = _SIZES_OF.get(block.architecture, _SIZES[:1])
+    if block.architecture == "elm" and "d_tree" not in block.model:
+        raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
     for size in sizes:
         both = [name for name in size.given_by if name in block.model]
         if len(both) > 1:
@@ -254,7 +258,7 @@ def _build(
 
 def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e: int) -> int:
     """The d_m whose k_e is nearest to the one asked for, on a ratio scale; k_e rises with d_m."""
-    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **{"n_rec": 1, "d_branch": 1, **fields})
+    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **fields)
 
     def achieved(d_m: int) -> float:
         sizes: dict[str, Any] = {"d_m": d_m}

@@ -31,6 +31,14 @@ def test_ranges_are_log_spaced_whole_numbers_where_the_setting_is():
     assert grid.blocks[0].model["d_m"] == (2, 4, 8, 16, 32)
 
 
+def test_values_are_listed_once_but_settings_that_advance_together_keep_every_place():
+    alone = parse_grid("task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: 2, d_branch: 2}\n")
+    assert alone.blocks[0].model["d_m"] == (2, 4)
+    text = "task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: [2, 3, 3], d_branch: 2}\nzip: [[d_m, d_tree]]\n"
+    rows = expand(parse_grid(text)).rows
+    assert [(row.spec.model.d_m, row.spec.model.d_tree) for row in rows] == [(2, 2), (2, 3), (4, 3)]
+
+
 def test_blocks_extend_the_shared_settings():
     grid = parse_grid(BASE + "blocks:\n  - {}\n  - {model: {d_m: 8}, budgets: [100000], seeds: [7]}\n")
     first, second = grid.blocks
@@ -76,8 +84,6 @@ def test_blocks_extend_the_shared_settings():
     ],
 )
 def test_bad_grids_name_the_place(text, message):
-    from sweeper.plan import expand
-
     with pytest.raises(GridError) as caught:
         expand(parse_grid(text))
     assert message in str(caught.value)
