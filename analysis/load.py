@@ -13,10 +13,10 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.learning_rates import RULE, choose_rates
-from analysis.where import matching_rows
 from sweeper.errors import unknown_name
 from sweeper.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store import ResultsStore
+from sweeper.where import matching_rows
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 """The task's metric at the end (default), at the step of the best validation metric, or the loss at the end in nats."""
@@ -169,7 +169,7 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
     Args:
         sweep: the rows.
         measure: the column to analyse.
-        where: condition that rows must fulfil (see `analysis.where`).
+        where: condition that rows must fulfil (see `sweeper.where`).
 
     Returns:
         Largest group first; empty when no row fulfils the condition. A group may be without rows that enter.

@@ -101,8 +101,8 @@ def test_retry_runs_what_meets_the_condition_again(tmp_path):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("statu == 'failed'", "Columns: trial_id"),
-        ("status ==", "--where"),
+        ("statu == 'failed'", "did you mean 'status'? Valid: architecture"),
+        ("status ==", "--where 'status ==': cannot be read"),
         ("status == 'lost'", "none of 16 stored trials"),
     ],
 )
