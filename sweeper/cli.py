@@ -186,7 +186,7 @@ def launch(
     "condition",
     default="status == 'failed'",
     show_default=True,
-    help="Which trials, as a condition on the columns of the trials table (pandas syntax).",
+    help="Which trials, as a condition on the columns of the trials table.",
 )
 @_running_options
 @_JSON
@@ -196,6 +196,7 @@ def retry(results: str, condition: str, cluster: str | None, as_json: bool, **ru
     \b
       sweeper retry results --where "status == 'diverged' and learning_rate > 0.01"
       sweeper retry results --where "n_rec > 500 and status != 'finished'"
+      sweeper retry results --where "'CUDA error' in reason"
     """
     from rich.console import Console
 
