@@ -186,6 +186,21 @@ def compare(
         click.echo(f"wrote {path}")
 
 
+@cli.command("learning-rate")
+@click.argument("dir")
+@selection_options
+def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
+    """Fit a rule lr = scale n_rec^a d_m^b to a pilot with several learning rates per point; prints the line for a grid.
+
+    \b
+      training: {learning_rate: [0.003, 0.01, 0.03]}     the pilot, one or more seeds
+      analysis learning-rate results                     the rule for the sweep
+    """
+    from analysis import commands
+
+    commands.learning_rate(dir, measure=measure, where=where)
+
+
 @cli.command()
 @click.argument("dir")
 @fit_options

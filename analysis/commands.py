@@ -15,7 +15,8 @@ from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, 
 from analysis.console import make_console, print_comparison, print_report, print_summary
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings
-from analysis.load import Measure, Sweep, datasets, read_sweep
+from analysis.learning_rates import fit_rule
+from analysis.load import DESIGN_POINT, Measure, Sweep, datasets, rate_trials, read_sweep
 from analysis.panels import Tab
 from analysis.report_html import report_html
 from analysis.serve import make_server
@@ -131,6 +132,20 @@ def compare(
     content = dashboard_payload(whole, views, measure=measure, where=where, first=[compare_tab(lines)])
     write_text(Path(output), page.html(content, dashboard_records(whole, content)))
     return Path(output)
+
+
+def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:
+    """Print the learning-rate rule of every group that was run with several rates."""
+    sweep, console = read_sweep(uri), make_console()
+    column = Measure(kind=measure.kind, split="valid").column
+    for data in datasets(sweep, measure, where):
+        rule = fit_rule(rate_trials(sweep, data), column, data.direction, list(DESIGN_POINT))
+        console.print(
+            f"# {escape(data.label)}: {rule.points} design points, best rates off the rule by a factor of "
+            f"{rule.factor:.2f} (residual sd)",
+            soft_wrap=True,
+        )
+        console.print(escape(rule.yaml()), soft_wrap=True)
 
 
 def serve(

@@ -124,7 +124,7 @@ def launch(grid: str, results: str, as_json: bool, **running: Any) -> None:
     "condition",
     default="status == 'failed'",
     show_default=True,
-    help="Which trials, as a condition on the columns of the trials table (pandas syntax).",
+    help="Which trials, as a condition on the columns of the trials table.",
 )
 @_running_options
 @_JSON
@@ -134,6 +134,7 @@ def retry(results: str, condition: str, as_json: bool, **running: Any) -> None:
     \b
       sweeper retry results --where "status == 'diverged' and learning_rate > 0.01"
       sweeper retry results --where "n_rec > 500 and status != 'finished'"
+      sweeper retry results --where "'CUDA error' in reason"
     """
     from rich.console import Console
 
