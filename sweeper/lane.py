@@ -18,10 +18,21 @@ import torch
 
 from sweeper.broker import Assignment, Pull, Report
 from sweeper.checkpoint import Checkpoints
+from sweeper.early_stop import Pruned
 from sweeper.errors import SweeperError
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
-from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, TIMED_OUT, AttemptRecord, CurveRecord, TrialRecord
+from sweeper.schema import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    OUT_OF_MEMORY,
+    PRUNED,
+    TIMED_OUT,
+    AttemptRecord,
+    CurveRecord,
+    TrialRecord,
+)
 from sweeper.store import ResultsStore
 from sweeper.training import Diverged, Stopped, peak_memory_bytes, train_trial
 
@@ -166,6 +177,8 @@ def run_trial(
         raise
     except Diverged as error:
         status, reason = DIVERGED, str(error)
+    except Pruned as error:
+        status, reason = PRUNED, str(error)
     except TimedOut as error:
         status, reason = TIMED_OUT, str(error)
     except Exception as error:  # the border of a trial: one that raises becomes a row and must not stop the others
