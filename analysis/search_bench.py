@@ -173,11 +173,13 @@ def worlds(seed: int = 0) -> dict[str, World]:
 
     def rate(design: Design) -> FloatArray:
         """One learning rate for all, too high for large d_m: a bump that no law has."""
-        return additive(design) + 0.03 / (1 + np.exp(-(np.log(_d_m(design)) - np.log(35 * shift)) / 0.15))
+        return np.asarray(additive(design) + 0.03 / (1 + np.exp(-(np.log(_d_m(design)) - np.log(35 * shift)) / 0.15)))
 
     def dent(design: Design) -> FloatArray:
         """A hump near the optimum, as from a resonance of sizes and hardware-friendly shapes."""
-        return additive(design) + 0.02 * np.exp(-0.5 * ((np.log(_d_m(design)) - np.log(14 * shift)) / 0.3) ** 2)
+        return np.asarray(
+            additive(design) + 0.02 * np.exp(-0.5 * ((np.log(_d_m(design)) - np.log(14 * shift)) / 0.3) ** 2)
+        )
 
     forms = {
         "additive floor": (True, additive),
