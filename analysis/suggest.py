@@ -217,10 +217,11 @@ def _choose(
     except TheoryError as error:
         points = searcher.fill(history, MOST)
         kept = _within(points, space, hours)
-        said = f"no law guides the choice ({error}): these runs fill the space"
-        return kept, ["spread"] * len(kept), unknown, unknown, [said]
+        fallback = f"no law guides the choice ({error}): these runs fill the space"
+        return kept, ["spread"] * len(kept), unknown, unknown, [fallback]
     before, after = searcher.expected(history, found, target)
-    said, whole = list(found.said), searcher.interval(history, target)
+    said: list[str] = list(found.said)
+    whole = searcher.interval(history, target)
     if whole.reason is None and (whole.low < before.low or whole.high > before.high):
         said.append(
             f"with the other laws that these rows do not rule out the interval is {whole.low:.4g} to {whole.high:.4g}; "

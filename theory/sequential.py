@@ -394,18 +394,24 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
     drawn = _draws_of(
         belief.mean[line], belief.covariance[np.ix_(line, line)], np.random.default_rng(seed), INTERVAL_DRAWS
     )
-    best = np.log(d_m[line])[np.argmin(drawn, axis=1)]
-    step = float(np.log(d_m[line][1] / d_m[line][0]))
-    low, high = np.quantile(best, [0.025, 0.975]) + step / 2 * np.array([-1.0, 1.0])
-    others = [float(np.log(d_m[line][_best_of(fit, belief.places.take(line))])) for fit in belief.plausible]
+    ladder = np.log(d_m[line])
+    low, high = np.quantile(_vertex(ladder, drawn), [0.025, 0.975])
+    others = [float(_vertex(ladder, fit.predict(belief.places.take(line))[None])[0]) for fit in belief.plausible]
     low, high = min([low, *others]), max([high, *others])
-    here = int(np.argmin(belief.mean[line]))
-    inside = 0 < here < len(line) - 1 and np.exp(low) > d_m[line][0] and np.exp(high) < d_m[line][-1]
-    return Located(float(d_m[line][here]), float(np.exp(low)), float(np.exp(high)), bool(inside))
+    here = float(_vertex(ladder, belief.mean[line][None])[0])
+    inside = ladder[0] < min(low, here) and max(high, here) < ladder[-1]
+    return Located(float(np.exp(here)), float(np.exp(low)), float(np.exp(high)), bool(inside))
 
 
-def _best_of(fit: FitResult, line: Design) -> int:
-    return int(np.argmin(fit.predict(line)))
+def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
+    """Place of each row's minimum on an even ladder, by the parabola through the least value and its neighbours."""
+    best, rows = np.argmin(losses, axis=1), np.arange(len(losses))
+    inner = np.clip(best, 1, len(ladder) - 2)
+    before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
+    curvature = np.maximum(before - 2 * here + after, 1e-300)
+    offset = np.clip((before - after) / (2 * curvature), -0.5, 0.5)
+    found = ladder[inner] + offset * (ladder[1] - ladder[0])
+    return np.asarray(np.where(best == inner, found, ladder[best]))
 
 
 def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:
