@@ -10,6 +10,7 @@ import time
 import traceback as traceback_module
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -19,6 +20,7 @@ import torch
 from sweeper.broker import Assignment, Pull, Report
 from sweeper.checkpoint import Checkpoints
 from sweeper.errors import SweeperError
+from sweeper.gpu import GpuMemory
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
 from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, TIMED_OUT, AttemptRecord, CurveRecord, TrialRecord
@@ -47,6 +49,9 @@ class BrokerClient(Protocol):
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """See `Broker.heartbeat`. Raises `BrokerGoneError`."""
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """See `Broker.leave`. Raises `BrokerGoneError`."""
 
 
 class Trainer(Protocol):
@@ -90,6 +95,8 @@ class LaneConfig:
     """Memory that all lanes of a host may use together; each lane gets its share, a trial that runs alone the whole."""
     lanes: int = 1
     """Lanes of a host, which share its memory."""
+    trial_bytes: int = 0
+    """Memory that the largest trial is expected to need; lanes are packed on GPUs by it."""
 
 
 def train_assignment(assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
@@ -121,10 +128,14 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
     torch.set_num_threads(config.threads)
     store = ResultsStore.create(config.store_uri)
     identity = (name, uuid.uuid4().hex, socket.gethostname())
-    ran = 0
+    ran, memory = 0, GpuMemory(config.device)
     with _Writer(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
         try:
             while True:
+                if not memory.is_back():
+                    writer.flush()
+                    broker.leave(*identity[:2], writer.take_reports())
+                    return ran  # whoever started this process replaces it
                 pulled = broker.pull(*identity, writer.take_reports())
                 if not pulled.assignments:
                     writer.flush()  # its reports may be all that the broker waits for
@@ -144,7 +155,12 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
                     limit_memory(config, alone=assignment.alone)
                     writer.add(*run_trial(assignment, name, config.code_version, context, trainer))
                     ran += 1
-        except (BrokerGoneError, Stopped):
+        except Stopped:
+            writer.flush()
+            with suppress(BrokerGoneError):
+                broker.leave(*identity[:2], writer.take_reports())
+            return ran
+        except BrokerGoneError:
             writer.flush()
             return ran
 

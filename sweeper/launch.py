@@ -188,7 +188,7 @@ def _run_round(
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
     from sweeper.lane import LaneConfig, train_assignment
 
-    executor, errors = _executor(options, rows)
+    executor, errors = _executor(options)
     local = options.address == "local"
     fixed = options.lanes is not None or (local and options.device == "cpu") or options.executor == "processes"
     lanes = min(options.lane_count, len(rows)) if fixed else None
@@ -203,6 +203,7 @@ def _run_round(
         if local and options.device == "cpu"
         else None,
         lanes=lanes or 1,
+        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
     )
     assignments = _assignments(rows, plan.name, store, costs)
     try:
@@ -221,15 +222,14 @@ def _run_round(
     return None
 
 
-def _executor(options: LaunchOptions, rows: Sequence[PlanRow]) -> tuple[Executor, tuple[type[Exception], ...]]:
+def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], ...]]:
     if options.executor == "processes":
         from sweeper.local import run_on_processes
 
         return run_on_processes, (SweeperError,)
     from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
 
-    largest = max(memory_bytes(row.spec) for row in rows if row.spec is not None)
-    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu, trial_bytes=largest)
+    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu)
     return run, ORCHESTRATION_ERRORS
 
 

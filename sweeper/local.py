@@ -15,7 +15,7 @@ from sweeper.broker import Assignment, Broker, Pull, Report
 from sweeper.errors import SweeperError
 from sweeper.monitor import Monitor
 
-_EXPOSED = ("pull", "heartbeat")
+_EXPOSED = ("pull", "heartbeat", "leave")
 _MAX_DEATHS = 20
 _POLL_S = 0.1
 
@@ -84,6 +84,8 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
                 continue
             del processes[index]
             if process.exitcode == 0:
+                if broker.need().lanes > len(processes):  # it left with work to do: its GPU memory was not clean
+                    processes[index] = start(index)
                 continue
             broker.lane_died(process.name)
             deaths += 1
@@ -116,6 +118,9 @@ class _Client:
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         return bool(self._call("heartbeat", lane, incarnation, host, trial_id, progress))
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        self._call("leave", lane, incarnation, reports)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane import BrokerGoneError
