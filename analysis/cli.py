@@ -186,16 +186,65 @@ def compare(
         click.echo(f"wrote {path}")
 
 
-@cli.command()
+@cli.command("learning-rate")
 @click.argument("dir")
 @selection_options
-@click.option("-o", "--output", required=True, help="File ending in .parquet or .csv.")
-def export(dir: str, measure: "Measure", where: str | None, output: str) -> None:
-    """Write the tidy rows that enter a fit, the chosen metric as `value`."""
+def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
+    """Fit a rule lr = scale n_rec^a d_m^b to a pilot with several learning rates per point; prints the line for a grid.
+
+    \b
+      training: {learning_rate: [0.003, 0.01, 0.03]}     the pilot, one or more seeds
+      analysis learning-rate results                     the rule for the sweep
+    """
     from analysis import commands
 
-    count = commands.export(dir, measure=measure, where=where, output=output)
-    click.echo(f"wrote {output} ({count} rows)")
+    commands.learning_rate(dir, measure=measure, where=where)
+
+
+@cli.command()
+@click.argument("dir")
+@fit_options
+@selection_options
+@click.option("-o", "--output", help="Write the rows to this file, ending in .parquet or .csv.")
+@click.option("--figures", metavar="FOLDER", help="Draw all figures into this folder (needs an installed Chromium).")
+@click.option(
+    "--format", "kind", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Of the figures."
+)
+@click.option(
+    "--theme", "mode", type=click.Choice(("light", "dark")), default="light", show_default=True, help="Of the figures."
+)
+@click.option("--only", multiple=True, help="Names of the figures to draw, such as 'isobudget-*'; may be repeated.")
+@click.option("--width", default=800, show_default=True, type=click.IntRange(300, 4000), help="Of the figures, pixels.")
+@click.option("--height", default=450, show_default=True, type=click.IntRange(200, 4000), help="Likewise.")
+def export(
+    dir: str,
+    measure: "Measure",
+    where: str | None,
+    settings: "FitSettings",
+    output: str | None,
+    figures: str | None,
+    kind: str,
+    mode: str,
+    only: tuple[str, ...],
+    width: int,
+    height: int,
+) -> None:
+    """Write the tidy rows that enter a fit (the chosen metric as `value`), or all figures as SVG or PNG, or both."""
+    from analysis import commands
+    from analysis.static import Format
+
+    if output is None and figures is None:
+        raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
+    if output is not None:
+        count = commands.export(dir, measure=measure, where=where, output=output)
+        click.echo(f"wrote {output} ({count} rows)")
+    if figures is not None:
+        how = Format(kind=kind, mode=mode, width=width, height=height)
+        paths = commands.export_figures(
+            dir, measure=measure, where=where, settings=settings, folder=figures, only=only, how=how
+        )
+        for path in paths:
+            click.echo(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
 
 
 def main() -> None:

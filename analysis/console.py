@@ -54,7 +54,7 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
         console.print(rivals_table(group["rivals"]))
         console.print(escape(group["verdict"]))
     for section in group_sections(group):
-        if section.id in ("exponents", "held-out", "calibration", "residuals", "sensitivity"):
+        if section.id in ("exponents", "held-out", "calibration", "residuals", "learning-rates", "sensitivity"):
             console.print(f"[bold]{section.title}:[/bold] {escape(' '.join(section.sentences))}")
     for sentence in [*group["refused"], *group["axes"]["sentences"], *group["cannot_conclude"]]:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")

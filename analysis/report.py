@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.evidence import EvidenceSettings, gather
-from analysis.load import Dataset, Exclusion, Sweep
+from analysis.learning_rates import rate_section
+from analysis.load import DESIGN_POINT, Dataset, Exclusion, Sweep, rate_trials
 from analysis.means import Optimum, configuration, seed_noise
 from analysis.next_steps import next_steps
 from analysis.theory_fit import LawFit
@@ -85,7 +86,17 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
         },
         "next": [step._asdict() for step in next_steps(view)],
         "cannot_conclude": [*cannot_conclude(view), *unidentified(found)],
+        **learning_rates(view),
     }
+
+
+def learning_rates(view: View) -> dict[str, Any]:
+    """What other learning rates would have said; {} where every design point was run with one."""
+    data = view.data
+    found = rate_section(
+        rate_trials(view.sweep, data), data.rows, data.measure.column, data.direction, list(DESIGN_POINT)
+    )
+    return {"learning_rates": found} if found else {}
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def group_sections(group: Json) -> list[Section]:
         _calibration(group),
         _residuals(group),
         _alarms(group),
+        *_learning_rates(group),
         _axes(group),
         _sensitivity(group),
         _next(group),
@@ -285,6 +286,20 @@ def _alarms(group: Json) -> Section:
     if effects:
         tables.append(Table(("without rows flagged as", "rows", "parameters move by"), effects))
     return Section("alarms", "Confound alarms", [] if rows else ["No alarm."], tables)
+
+
+def _learning_rates(group: Json) -> list[Section]:
+    """The section on learning rates; none where every design point was run with one."""
+    found = group.get("learning_rates")
+    if not found:
+        return []
+    rows: list[tuple[Cell, ...]] = []
+    for row in found["points"]:
+        told = ", ".join(f"{other['rate']:g}: {other['metric']:.5g}" for other in row["others"])
+        lost = ", ".join(f"{rate:g}" for rate in row["diverged"])
+        rows.append((none(row["size"]), none(row["d_m"]), row["n_rec"], row["best"], row["metric"], told, lost))
+    columns = ("P", "d_m", "N", "chosen rate", "metric", "metric at other rates", "diverged at")
+    return [Section("learning-rates", "Learning rates", found["sentences"], [Table(columns, rows)])]
 
 
 def _axes(group: Json) -> Section:

@@ -77,10 +77,11 @@ def _frontier(data: FrontierData, width: str) -> Panel:
     if data.power is not None:
         summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
         choices.append(Choice("minus floor", plot_reducible(data)))
+    band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
     return Panel(
         id=f"frontier-{width}",
         title="Frontier: best metric per budget",
-        caption="best configuration of each budget that no smaller budget beats; band = 95 % interval of its mean",
+        caption=f"best configuration of each budget that no smaller budget beats{band}",
         summary=summary,
         width=width,
         choices=tuple(choices),

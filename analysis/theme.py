@@ -3,6 +3,7 @@
 Figures name colours by tokens (``@ink``, ``@budget:2``) that `resolve` replaces: one figure serves light and dark.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ SYMBOL_OF = {
 
 PLAIN_SYMBOL = {"n_rec": "N", "d_m": "d_m", "k_e": "k_e", "k_c": "k_c", "trainable_params": "P", "budget": "P"}
 """The same for plain text."""
+
+
+def subscripts(text: str) -> str:
+    """Set the symbols of a figure's text as the axes do.
+
+    >>> subscripts("d_m at fixed k_c")
+    'd<sub>m</sub> at fixed k<sub>c</sub>'
+    """
+    return re.sub(r"\b(d_m|k_e|k_c)\b", lambda found: f"{found[0][0]}<sub>{found[0][2]}</sub>", text)
 
 
 def theme(mode: str, budgets: int) -> dict[str, Any]:
@@ -119,8 +129,18 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
     return settings | more
 
 
+LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (0.35, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
+    (0.7, (1, 1.5, 2, 3, 4, 5, 6, 8)),
+    (1.1, (1, 2, 3, 5, 7)),
+    (2.2, (1, 2, 5)),
+    (3.5, (1, 3)),
+)
+"""Labelled digits of an axis that spans fewer decades than the first number."""
+
+
 def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis: labels at 1 (2 and 5 where there is room), a decade beyond the data on each side.
+    """Ticks of a logarithmic axis: labels at 1 (more where there is room), a decade beyond the data on each side.
 
     Plotly's own ticks leave an axis of less than a decade without a label, or label every digit.
 
@@ -131,7 +151,7 @@ def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
     first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
     decades = np.log10(high / low)
-    steps = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.5 else (1,)
+    steps = next((own for limit, own in LOG_STEPS if decades < limit), (1,))
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     return {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
 

@@ -31,6 +31,11 @@ class Job:
     ray_version: str = ""
     """Version of Ray here, which the cluster's must equal."""
 
+    @property
+    def grid_file(self) -> str:
+        """Name of the grid's file in the job's folder; its stem names a sweep whose grid does not."""
+        return f"{self.sweep}.yaml"
+
 
 def make_job(
     profile: AnyProfile,
@@ -59,6 +64,8 @@ def make_job(
     for what, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
             raise ClusterError(f"{what}: {value!r} holds a character that cannot stand in a job file")
+    if "/" in sweep or sweep.startswith("."):
+        raise ClusterError(f"the sweep's name: {sweep!r} cannot be a file name")
     check_time_limit(profile, longest_trial_s)
     where = resolve_results(profile.results, results)
     name = job_name(profile, sweep, where)
@@ -130,7 +137,7 @@ def check_time_limit(profile: AnyProfile, longest_trial_s: float | None) -> None
 
 def launch_command(job: Job) -> list[str]:
     """Arguments after the interpreter that run the sweep inside the cluster; `--cluster ADDRESS` is to follow."""
-    grid = posixpath.join(job.folder, "grid.yaml")
+    grid = posixpath.join(job.folder, job.grid_file)
     return ["-m", "sweeper.cli", "launch", grid, "--results", job.results, *job.arguments]
 
 

@@ -1,16 +1,18 @@
 """What a trial costs: seconds and memory from its configuration, calibrated by the trials that a store already holds.
 
-The model of the time of a trial is ``start + steps x length x (a + b x P x batch)`` seconds: each time step costs a
-fixed overhead and, per sequence, arithmetic in proportion to the trainable parameters P. ``a`` and ``b`` start as
-measured on one core of a 2.5 GHz Xeon with the native kernel and are fitted to finished trials once there are some.
+The model of the time of a trial is ``start + steps x length x (a + batch x (b x n_rec + c x P))`` seconds: each time
+step costs a fixed overhead and, per sequence, element-wise work and memory traffic in proportion to the neurons and
+arithmetic in proportion to the trainable parameters P. ``a``, ``b`` and ``c`` start as measured on one core of an AMD
+EPYC (Zen 5) with the native kernel and are fitted to finished trials once there are some.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
 from model.budget import counts
 from sweeper.trial import TrialSpec, spec_from_canonical
@@ -18,12 +20,14 @@ from sweeper.trial import TrialSpec, spec_from_canonical
 START_S = 0.3
 """Building the network and opening the data (measured)."""
 OVERHEAD_S = 4e-5
-"""Seconds per time step apart from arithmetic (measured on small networks)."""
-ARITHMETIC_S = 6e-10
-"""Seconds per time step, parameter and sequence, training included (measured: 1.5 to 8e-10, rising with n_rec)."""
+"""Seconds per time step apart from the rest (measured on small networks)."""
+NEURON_S = 2e-8
+"""Seconds per time step, neuron and sequence, training included (measured: 1.7 to 3e-8, rising with n_rec)."""
+ARITHMETIC_S = 7e-11
+"""Seconds per time step, parameter and sequence, training included (measured where neurons are few and complex)."""
 UNCALIBRATED_FACTOR = 3.0
 """Without history the truth lies within this factor (assumption)."""
-LEAST_HISTORY = 4
+LEAST_HISTORY = 6
 """Finished trials needed before the constants are fitted."""
 BYTES_PER_PROCESS = 350 * 1024**2
 """Resident memory of a process that has loaded torch (measured)."""
@@ -37,6 +41,8 @@ class CostModel:
 
     overhead_s: float = OVERHEAD_S
     """Seconds per time step apart from arithmetic."""
+    neuron_s: float = NEURON_S
+    """Seconds per time step, neuron and sequence."""
     arithmetic_s: float = ARITHMETIC_S
     """Seconds per time step, parameter and sequence."""
     log_spread: float = math.log(UNCALIBRATED_FACTOR) / _SPREAD_QUANTILE
@@ -46,8 +52,8 @@ class CostModel:
 
     def seconds(self, spec: TrialSpec) -> float:
         """Expected wall seconds of one trial on one lane."""
-        steps, arithmetic = _features(spec)
-        return START_S + self.overhead_s * steps + self.arithmetic_s * arithmetic
+        steps, neurons, arithmetic = _features(spec)
+        return START_S + self.overhead_s * steps + self.neuron_s * neurons + self.arithmetic_s * arithmetic
 
     def forecast(self, specs: Sequence[TrialSpec]) -> "Forecast":
         """Lane-seconds of a set of trials with a 90 % range.
@@ -107,13 +113,11 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     seconds = np.array([wall for _, wall in known])
     above_start = np.maximum(seconds - START_S, 0.05 * seconds)
     weighted = features / above_start[:, None]  # relative errors count alike for short and long trials
-    overhead, arithmetic = _non_negative(weighted, np.ones(len(known)))
-    model = CostModel(overhead_s=overhead, arithmetic_s=arithmetic)
+    overhead, neuron, arithmetic = (float(c) for c in nnls(weighted, np.ones(len(known)))[0])
+    model = CostModel(overhead_s=overhead, neuron_s=neuron, arithmetic_s=arithmetic)
     residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
-    spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 2)))
-    return CostModel(
-        overhead_s=overhead, arithmetic_s=arithmetic, log_spread=max(spread, 0.02), calibrated_on=len(known)
-    )
+    spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 3)))
+    return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known))
 
 
 def memory_bytes(spec: TrialSpec) -> int:
@@ -135,22 +139,12 @@ def relative_work(spec: TrialSpec) -> float:
     return CostModel().seconds(spec)
 
 
-def _features(spec: TrialSpec) -> tuple[float, float]:
-    """Time steps of training and evaluation, and the same times sequences and parameters (evaluation costs a third)."""
-    training, total = spec.training, counts(spec.model)
+def _features(spec: TrialSpec) -> tuple[float, float, float]:
+    """Time steps of training and evaluation (which costs a third), and the same times sequences and neurons or P."""
+    training, params = spec.training, counts(spec.model).trainable_params
     steps = float(training.steps * training.length)
-    arithmetic = steps * training.batch_size * total.trainable_params
     evaluations = training.steps // training.eval_every + 1
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
-    eval_steps *= training.length
-    return steps + eval_steps / 3, arithmetic + eval_steps * training.eval_batch_size * total.trainable_params / 3
-
-
-def _non_negative(matrix: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Least squares with two coefficients of which neither may be negative."""
-    both = np.linalg.lstsq(matrix, target, rcond=None)[0]
-    if both.min() >= 0:
-        return float(both[0]), float(both[1])
-    alone = [float(column @ target / (column @ column)) for column in matrix.T]
-    errors = [float(np.sum((matrix[:, i] * alone[i] - target) ** 2)) for i in (0, 1)]
-    return (alone[0], 0.0) if errors[0] <= errors[1] else (0.0, alone[1])
+    eval_steps *= training.length / 3
+    sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
+    return steps + eval_steps, sequences * getattr(spec.model, "n_rec", 1), sequences * params

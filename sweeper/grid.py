@@ -1,7 +1,8 @@
 """grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
 
 A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
-Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``.
+Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
+rate may also be a rule (`sweeper.rate_rule`).
 """
 
 import os
@@ -14,11 +15,14 @@ import yaml
 
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError, unknown_name
+from sweeper.rate_rule import read_rule
 from sweeper.trial import TrainingConfig, field_names, typed_value
 
 GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
 TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
+_TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
+"""Those an architecture has; the synapses of a single neuron follow from its input channels."""
 SOLVED_SIZES = ("n_in", "n_out")
 """Fields the task decides."""
 RANGE_KEYS = ("from", "to", "count", "spacing")
@@ -112,15 +116,16 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
         raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
     model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
     training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(
         task=task,
         task_options=options,
         architecture=architecture,
         budgets=_budgets(merged.get("budgets", []), f"{place}budgets"),
-        model=model,
-        training=training,
+        model=_distinct(model, zipped),
+        training=_distinct(training, zipped),
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
-        zipped=_zipped(merged.get("zip", []), {**model, **training}, f"{place}zip"),
+        zipped=zipped,
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
     )
 
@@ -141,23 +146,36 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
 def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
     config = MODEL_CONFIGS[architecture]
     own = [name for name in field_names(config) if name not in SOLVED_SIZES]
-    targets = TARGETS if "d_m" in own else ()
-    return _axes(config, value, place, [*own, *targets])
+    own += _TARGETS_OF.get(architecture, ())
+    others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+    for name in _mapping(value, place):
+        if name in others.difference(own):
+            why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
+    return _axes(config, value, place, own)
 
 
 def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
     settings = _mapping(value, place)
     _check_keys(f"{place}.", settings, valid)
-    axes = {}
+    axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
+        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
+            axes[name] = (read_rule(entry, f"{place}.{name}"),)
+            continue
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
             raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
-        values = [_value(config, name, v, f"{place}.{name}") for v in entries]
-        axes[name] = tuple(dict.fromkeys(values))
+        axes[name] = tuple(_value(config, name, v, f"{place}.{name}") for v in entries)
     return axes
+
+
+def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
+    """Drop repeated values, except where settings advance together: there every place counts."""
+    joined = {name for group in zipped for name in group}
+    return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
 
 
 def _value(config: type, name: str, value: object, place: str) -> Any:

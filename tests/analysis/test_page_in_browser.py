@@ -1,12 +1,12 @@
 """The page in a real browser: nothing fetched, nothing complained about, panels linked, readable on every screen."""
 
-import shutil
 import threading
 from urllib.parse import quote
 
 import pytest
 
 from analysis import serve
+from analysis.browser import arguments, find_browser
 from analysis.commands import dashboard, dashboard_payload, make_views
 from analysis.load import Measure
 from analysis.synthetic import Design, write_sweep
@@ -16,9 +16,7 @@ from sweeper.store import ResultsStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine: apt-get install chromium")
 
 SETTINGS = FitSettings(law="effective_information:floor=additive")
@@ -27,7 +25,7 @@ SETTINGS = FitSettings(law="effective_information:floor=additive")
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=BROWSER, headless=True, args=ARGUMENTS)
+        found = driver.chromium.launch(executable_path=BROWSER, headless=True, args=arguments())
         yield found
         found.close()
 

@@ -152,7 +152,7 @@ def test_refinement_levels_halve_the_gaps():
 
 def test_the_cost_model_learns_from_finished_trials():
     specs = [row.spec for row in expand(parse_grid(GRID)).trials.values()]
-    truth = CostModel(overhead_s=2e-4, arithmetic_s=5e-9)
+    truth = CostModel(overhead_s=2e-4, neuron_s=3e-8, arithmetic_s=5e-9)
     rows = [{"spec": spec.canonical, "wall_s": truth.seconds(spec)} for spec in specs[:8]]
     learnt = calibrate(rows)
     assert learnt.calibrated_on == 8
