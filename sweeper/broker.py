@@ -43,7 +43,7 @@ class Assignment:
     single: bool = False
     """To be handed out by itself: it was in the hands of a lane that died, or in a group that failed."""
     joint_key: str | None = None
-    """Neighbours in the queue with the same key may be trained in one go; None for a trial that is trained by itself."""
+    """Neighbours in the queue with one key may be trained in one go; None for a trial that is trained by itself."""
     joint_most: int = 1
     """The most trials to train in one go with this one, itself included."""
     joint: tuple[str, ...] = ()
@@ -195,7 +195,7 @@ class Broker:
             lane: name of the lane.
             incarnation: its process.
             host: machine the lane runs on.
-            trial_id: the trial it is running.
+            trial_id: the trial it is running, or the first of those that it trains in one go.
             progress: done share of that trial, 0 to 1.
 
         Returns:
@@ -379,6 +379,7 @@ class Broker:
         """
         held = [a for a in state.held.values() if a.trial_id not in self._done]
         if len(held) > 1:
+            self._never_joint.update(a.joint_key for a in held if a.joint and a.joint_key)
             self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:

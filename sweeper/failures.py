@@ -21,7 +21,7 @@ from sweeper.schema import FAILED, LOST, OUT_OF_MEMORY, PREEMPTED
 END, AGAIN, AGAIN_ALONE, GIVE_UP = "end", "again", "again alone", "give up"
 AGAIN_SINGLE = "again by itself"
 SPLIT = "split"
-"""What a lane reports of trials that failed in one go, so that nobody knows which of them was to blame; never stored."""
+"""What a lane reports of trials that failed in one go, so that none of them can be blamed; never stored."""
 
 MAX_BUG_TRIES = 2
 """Attempts of a trial that raises; a second try tells a passing fault from a bug."""

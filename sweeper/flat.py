@@ -44,7 +44,7 @@ class FlatParameters:
 
     def views(self, numbers: Tensor) -> list[Tensor]:
         """Cut numbers [..., P] into tensors [..., *shape] like the parameters of one network; they share memory."""
-        parts = numbers.split([size.numel() for size in self._sizes], dim=-1)
+        parts = torch.split(numbers, [size.numel() for size in self._sizes], dim=-1)
         return [part.view(*numbers.shape[:-1], *size) for part, size in zip(parts, self._sizes, strict=True)]
 
     def share(self, stack: ElmNetwork) -> None:
@@ -65,7 +65,7 @@ class FlatParameters:
 
     def clip(self) -> Tensor:
         """Clip each row of the gradient to its norm, as `torch.nn.utils.clip_grad_norm_` does; the norms [K] before."""
-        norms_K = torch.linalg.vector_norm(self.grads_KP, dim=1)
+        norms_K: Tensor = torch.linalg.vector_norm(self.grads_KP, dim=1)
         self.grads_KP.mul_((self._clip_K / (norms_K + 1e-6)).clamp(max=1.0).unsqueeze(1))
         return norms_K
 
@@ -87,7 +87,8 @@ class FlatParameters:
         for optimizer, row in zip(optimizers, rows, strict=True):
             parts = {key: self.views(value) for key, value in row.items() if key != "step"}
             for i, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                optimizer.state[parameter] = {"step": row["step"], **{key: part[i] for key, part in parts.items()}}
+                own = {key: part[i] for key, part in parts.items()}  # a step of its own: it is counted up in place
+                optimizer.state[parameter] = {"step": row["step"].clone(), **own}
 
     def _block_groups(self) -> list[dict[str, Any]]:
         groups, first = [], 0

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -34,7 +35,7 @@ class JointTrial:
     """Where it is saved now and then, and resumed from."""
 
 
-OnEnd = Callable[[int, Diverged | None], None]
+OnEnd = Callable[[int, Exception | None], None]
 """Called with the trial's place in the list as soon as it has ended, and with the error if it diverged."""
 
 
@@ -89,12 +90,13 @@ class _JointRun:
             self.flat.share(self.stack)
 
     def run(self) -> None:
+        """Train all to their ends."""
         for step in range(self.start, self.training.steps):
             began, together = time.perf_counter(), len(self.runs)
             self.train_step(step)
             share = (time.perf_counter() - began) / together
             for place, run in list(self.runs.items()):
-                self.unless_diverged(place, lambda run=run: run.end_step(step, share))  # type: ignore[misc]
+                self.unless_diverged(place, partial(run.end_step, step, share))
             if not self.runs:
                 return
             go_on = self.on_step(step + 1)
@@ -166,7 +168,10 @@ class _JointRun:
                 outputs.append(run.network(batch.x, state))
             return outputs
         size = batches[0].x.shape[0]
-        full = [state if state is not None else run.network.zero_state(size) for run, state in zip(runs, states, strict=True)]
+        full = [
+            state if state is not None else run.network.zero_state(size)
+            for run, state in zip(runs, states, strict=True)
+        ]
         joined = ElmState(*(torch.stack(tensors) for tensors in zip(*full, strict=True)))
         self.stack.train()
         output = self.stack(torch.stack([batch.x for batch in batches]), joined, masks=_masks(step, runs, size))

@@ -24,8 +24,9 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sweeper.attempt import Trainer, train_assignment
 from sweeper.broker import Assignment, Broker, Event, Pull, Report, Snapshot
-from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
+from sweeper.lane import BrokerGoneError, LaneConfig, run_lane
 from sweeper.monitor import Monitor
 
 _NAMESPACE = "elm-sweeper"

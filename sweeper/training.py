@@ -112,6 +112,7 @@ class TrialRun:
         progress.backend, progress.device = self.network.backend_name, str(self.device)
 
     def run(self) -> TrialProgress:
+        """Train to the end."""
         self.resume()
         for step in range(self.progress.steps_done, self.training.steps):
             began = time.perf_counter()
@@ -159,7 +160,7 @@ class TrialRun:
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         self.check_finite(step, loss.item(), norm.item())
         for group in self.optimizer.param_groups:
@@ -235,6 +236,7 @@ class TrialRun:
         self.progress.best = self.evaluate_splits(best_step)
 
     def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
+        """Evaluate every split with the present weights, which are those after `step` steps."""
         results = {}
         for split in (
             "valid",
@@ -249,6 +251,7 @@ class TrialRun:
 
     @torch.no_grad()
     def evaluate(self, split: Split, max_batches: int | None) -> tuple[float, float]:
+        """Mean loss and metric of a split."""
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -264,6 +267,7 @@ class TrialRun:
         return result["loss"], result[self.task.spec.metric]
 
     def eval_batches(self, split: Split, max_batches: int | None) -> Iterator[Batch]:
+        """The batches of a split."""
         training = self.training
         for batch in self.task.eval_batches(
             split, batch_size=training.eval_batch_size, length=training.length, max_batches=max_batches
@@ -273,6 +277,7 @@ class TrialRun:
     def record(
         self, split: str, loss_and_metric: tuple[float, float], learning_rate: float | None, *, step: int | None = None
     ) -> Evaluation:
+        """Make an evaluation; one made while training, with its learning rate, becomes part of the curve."""
         evaluation = Evaluation(
             step=self.progress.steps_done if step is None else step,
             split=split,
