@@ -99,7 +99,8 @@ def _lane_main(address: tuple[str, int], authkey: bytes, name: str, config: Any,
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends Ctrl-C to us too; the launcher decides what it means
-    from sweeper.lane import run_lane, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import run_lane
 
     manager = _BrokerManager(address, authkey)
     manager.connect()
