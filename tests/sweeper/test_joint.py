@@ -156,9 +156,7 @@ def test_trials_saved_at_different_steps_go_on_from_their_own(backend, tmp_path)
     trials = specs(steps=[30] * 3)
     store = ResultsStore.create(tmp_path / "r")
     with pytest.raises(Stopped):
-        train_trial(
-            trials[1], checkpoints=Checkpoints(store, trials[1].trial_id, 1e9), on_step=lambda step: step < 12
-        )
+        train_trial(trials[1], checkpoints=Checkpoints(store, trials[1].trial_id, 1e9), on_step=lambda step: step < 12)
     together, ended = jointly(trials, store)
     assert set(ended) == {0, 1, 2}
     for spec, found in zip(trials, together, strict=True):

@@ -210,7 +210,9 @@ def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
 def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
     plan = expand(parse_grid(tiny_text))
     row = next(iter(plan.trials.values()))
-    broker = Broker(sweeper.launch._assignments([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel())
+    )
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
     store = ResultsStore.open(tmp_path / "r")
 
@@ -238,7 +240,9 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     plan = expand(parse_grid(GRID))
     running = next(iter(plan.trials))
-    broker = Broker(sweeper.launch._assignments([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel())
+    )
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
     journal = Journal(store, "truth", total=16)
