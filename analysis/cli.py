@@ -99,6 +99,13 @@ def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> N
 @click.option(
     "--draws", default=600, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of intervals."
 )
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="SETTING | PARAMETER=SETTING",
+    help="Joint fit over ablations: compare the levels of a setting such as tau_m_max or k_c, or let a parameter of "
+    "the law vary with it (alpha=tau_m_max), all else shared. May be repeated; default: every setting that differs.",
+)
 @click.option("-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
@@ -108,6 +115,7 @@ def fit_theory(
     settings: "FitSettings",
     quick: bool,
     draws: int,
+    vary: tuple[str, ...],
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -117,7 +125,14 @@ def fit_theory(
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
     commands.fit_theory(
-        dir, measure=measure, where=where, settings=settings, evidence=evidence, output=output, as_json=as_json
+        dir,
+        measure=measure,
+        where=where,
+        settings=settings,
+        evidence=evidence,
+        vary=vary,
+        output=output,
+        as_json=as_json,
     )
 
 

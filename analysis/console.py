@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.compare import COLUMNS, Line, comparison_rows
-from analysis.sections import group_sections
+from analysis.sections import group_sections, joint_section
 from analysis.summary import WARNINGS, GroupSummary, Summary
 
 FILE_WIDTH = 140
@@ -31,6 +31,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     console.print(f"[bold]{escape(sweep['label'])}[/bold]: {sweep['trials']} trials ({told or 'none'})")
     for group in report["groups"]:
         print_group(group, console)
+    for entry in report["joint"]:
+        print_joint(entry, console)
     if not report["groups"]:
         console.print("No rows to analyse: nothing can be concluded. Launch a grid first: sweeper launch grid.yaml")
 
@@ -65,6 +67,22 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"[bold]next:[/bold] {escape(step['what'])} ({step['trials']} trials{hours}): {escape(step['why'])}"
         )
+
+
+def print_joint(entry: Mapping[str, Any], console: Console) -> None:
+    """Print one joint fit: parameters per level, models by AICc, and the verdict."""
+    section = joint_section(entry)
+    console.rule(escape(section.title))
+    for found in section.tables:
+        last = len(found.columns) - 1
+        table = Table(box=SIMPLE_HEAD)
+        for place, title in enumerate(found.columns):
+            table.add_column(title, justify="left" if place in (0, last) or title == "level" else "right")
+        for row in found.rows:
+            table.add_row(*(escape(cell) if isinstance(cell, str) else number(cell, 4) for cell in row))
+        console.print(table)
+    for sentence in section.sentences:
+        console.print(escape(sentence))
 
 
 def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Console) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evidence import EvidenceSettings, gather
+from analysis.joint import joint_fits
 from analysis.learning_rates import rate_section
 from analysis.load import DESIGN_POINT, Dataset, Exclusion, Sweep, rate_trials
 from analysis.means import Optimum, configuration, seed_noise
@@ -21,7 +22,7 @@ from sweeper.schema import SCHEMA_VERSION
 from theory.allocation import Allocation
 from theory.result import FitResult
 
-FORMAT = 1
+FORMAT = 2
 """Version of this document's layout."""
 
 WIDE = 10.0
@@ -31,7 +32,12 @@ DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
 def build_report(
-    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None = None
+    sweep: Sweep,
+    views: list[View],
+    *,
+    where: str | None,
+    evidence: EvidenceSettings | None = None,
+    vary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write down everything that was found.
 
@@ -40,7 +46,10 @@ def build_report(
         views: one per group.
         where: the condition that rows had to fulfil.
         evidence: how much computing goes into intervals, held-out fits and calibration; None leaves all of it out.
+        vary: what may vary in joint fits over ablations (see `analysis.joint.joint_fits`); empty for every setting that
+            differs, unless `evidence` is left out.
     """
+    joint = joint_fits(views, vary, views[0].law.settings) if views and (vary or evidence is not None) else []
     counts = sweep.trials["status"].value_counts()
     return {
         "format": FORMAT,
@@ -51,7 +60,8 @@ def build_report(
             "by_status": {str(status): int(count) for status, count in sorted(counts.items())},
         },
         "groups": [group_report(view, evidence) for view in views],
-        "provenance": provenance(sweep, views, where=where, evidence=evidence),
+        "joint": joint,
+        "provenance": provenance(sweep, views, where=where, evidence=evidence) | {"vary": list(vary)},
     }
 
 

@@ -16,11 +16,13 @@ LIGHT = {
     "page": "#f5f6f9", "card": "#ffffff", "ink": "#1a1e29", "muted": "#5a6172", "line": "#dde1e9", "grid": "#e6e9f0",
     "accent": "#0a5bab", "accent_soft": "#d3e2f2", "star": "#ffc400", "star_edge": "#1a1e29", "theory": "#1a1e29",
     "good": "#1c7c45", "warn": "#8f5a00", "bad": "#b3261e", "point": "#5a6172",
+    "published": "#b34a00",
 }  # fmt: skip
 DARK = {
     "page": "#10141b", "card": "#1a2029", "ink": "#eef1f6", "muted": "#a3acbb", "line": "#303947", "grid": "#29313d",
     "accent": "#6ab0f3", "accent_soft": "#24425f", "star": "#ffc400", "star_edge": "#ffffff", "theory": "#f2f4f8",
     "good": "#5fce8c", "warn": "#f0b44c", "bad": "#ff8a80", "point": "#a3acbb",
+    "published": "#ff9f5a",
 }  # fmt: skip
 
 ORDERED_LIGHT = ("#440154", "#443a83", "#31688e", "#20847f", "#35924a", "#6f9a17", "#9a8500")

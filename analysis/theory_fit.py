@@ -114,7 +114,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     Raises:
         AnalysisError: the law's name or options are unknown.
     """
-    scale, rows, excluded = _scaled(data)
+    scale, rows, excluded = scaled(data)
     chosen = candidates(settings.law, rows)
     fits: dict[str, FitResult] = {}
     refused: list[str] = []
@@ -211,7 +211,7 @@ def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
     return known[name]
 
 
-def _scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
+def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
     """Choose the scale: accuracies between chance and 1 on the logit, where rows at or below chance have no place."""
     rows, chance = data.rows, data.chance
     if data.direction != "max" or chance is None or not 0 <= chance < 1 or not rows["value"].between(0, 1).all():

@@ -16,6 +16,10 @@ from sweeper.trial import TrialSpec
 PULL_SECONDS = 1.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
 PULL_LIMIT = 256
+IDLE_S = 60.0
+"""Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
+LEFT_S = 10.0
+"""Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
 LANE_SILENCE_S = 60.0
 """A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
 
@@ -120,6 +124,18 @@ class Snapshot:
     """Why the broker stopped the sweep by itself."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What is left to do for lanes."""
+
+    lanes: int
+    """Lanes that would have something to do: trials queued, and lanes that hold some."""
+    closed: bool
+    """Nothing more will be handed out."""
+    over: bool
+    """Nothing is left to do, not even for the lanes there are."""
+
+
 @dataclass
 class _Lane:
     incarnation: str
@@ -128,6 +144,7 @@ class _Lane:
     held: dict[str, Assignment] = field(default_factory=dict)
     running: str | None = None
     progress: float = 0.0
+    idle_since: float | None = None
 
     @property
     def running_ids(self) -> list[str]:
@@ -145,6 +162,7 @@ class Broker:
         assignments: Sequence[Assignment],
         *,
         direction: str = "min",
+        idle_leave: bool = False,
         policy: FailurePolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -153,6 +171,7 @@ class Broker:
         self._total = len(assignments)
         self._all_work = sum(a.work for a in assignments)
         self._direction = direction
+        self._idle_leave = idle_leave
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
         self._events: list[Event] = []
@@ -186,7 +205,33 @@ class Broker:
         taken = self._take(state)
         state.held.update({a.trial_id: a for a in taken})
         others_hold = any(other.held for name, other in self._lanes.items() if name != lane)
-        return Pull(assignments=taken, wait=not taken and (others_hold or bool(self._queue)))
+        wait = not taken and (others_hold or bool(self._queue))
+        return Pull(assignments=taken, wait=wait and not self._superfluous(state, bool(taken)))
+
+    def _superfluous(self, state: _Lane, busy: bool) -> bool:
+        """Whether a lane has had nothing to do for so long that its node should be free to go."""
+        if busy or self._queue:
+            state.idle_since = None
+            return False
+        if state.idle_since is None:
+            state.idle_since = self._clock()
+        return self._idle_leave and self._clock() - state.idle_since > IDLE_S
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """Take a lane's last reports and put back, blaming nothing, what it held and will not run.
+
+        Args:
+            lane: name of the lane.
+            incarnation: its process.
+            reports: attempts that ended and whose rows are stored.
+        """
+        state = self._lanes.get(lane)
+        if state is None or state.incarnation != incarnation:
+            return
+        for report in reports:
+            self._ended(report, state.held.pop(report.trial_id, None), lane)
+        del self._lanes[lane]
+        self._queue.extendleft(a for a in reversed(state.held.values()) if a.trial_id not in self._done)
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
@@ -226,6 +271,15 @@ class Broker:
     def is_done(self) -> bool:
         """Whether every trial has ended or was given up."""
         return len(self._done) == self._total
+
+    def need(self) -> Need:
+        """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
+        self._reap()
+        recent = self._clock() - LEFT_S
+        holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
+        closed = self._draining or self.is_done()
+        lanes = holding if closed else holding + len(self._queue)
+        return Need(lanes=lanes, closed=closed, over=closed and holding == 0)
 
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""

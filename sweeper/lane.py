@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
@@ -18,6 +19,7 @@ import torch
 from sweeper.attempt import JointTrainer, TimedOut, Trainer, TrialContext, run_group, run_trial, train_assignment
 from sweeper.broker import Assignment, Pull, Report
 from sweeper.checkpoint import Checkpoints
+from sweeper.gpu import GpuMemory
 from sweeper.store import ResultsStore
 from sweeper.training import Stopped
 from sweeper.writer import RowWriter
@@ -38,6 +40,9 @@ class BrokerClient(Protocol):
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """See `Broker.heartbeat`. Raises `BrokerGoneError`."""
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """See `Broker.leave`. Raises `BrokerGoneError`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ class LaneConfig:
     """Memory that all lanes of a host may use together; each lane gets its share, a trial that runs alone the whole."""
     lanes: int = 1
     """Lanes of a host, which share its memory."""
+    trial_bytes: int = 0
+    """Memory that the largest trial is expected to need; lanes are packed on GPUs by it."""
 
 
 def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
@@ -82,10 +89,14 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
     torch.set_num_threads(config.threads)
     store = ResultsStore.create(config.store_uri)
     identity = (name, uuid.uuid4().hex, socket.gethostname())
-    ran = 0
+    ran, memory = 0, GpuMemory(config.device)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
         try:
             while True:
+                if not memory.is_back():
+                    writer.flush()
+                    broker.leave(*identity[:2], writer.take_reports())
+                    return ran  # whoever started this process replaces it
                 pulled = broker.pull(*identity, writer.take_reports())
                 if not pulled.assignments:
                     writer.flush()  # its reports may be all that the broker waits for
@@ -111,7 +122,12 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
                     else:
                         writer.add(run_trial(group[0], name, config.code_version, contexts[0], trainer))
                     ran += len(group)
-        except (BrokerGoneError, Stopped):
+        except Stopped:
+            writer.flush()
+            with suppress(BrokerGoneError):
+                broker.leave(*identity[:2], writer.take_reports())
+            return ran
+        except BrokerGoneError:
             writer.flush()
             return ran
 

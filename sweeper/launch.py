@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast
+from sweeper.cost import CostModel, Forecast, memory_bytes
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
@@ -39,7 +39,7 @@ class Executor(Protocol):
         self,
         assignments: Sequence[Assignment],
         *,
-        lanes: int,
+        lanes: int | None,
         config: Any,
         monitor: Monitor,
         direction: str,
@@ -59,9 +59,11 @@ class LaunchOptions:
     address: str = "local"
     """Ray cluster to attach to; `local` starts Ray on this machine."""
     lanes: int | None = None
-    """Trials at a time; None means one per CPU core."""
+    """Trials at a time; None means one per CPU core, or as many as a cluster or the GPUs have room for."""
     device: str = "cpu"
     """torch device of the trials."""
+    trials_per_gpu: int | None = 1
+    """Trials that share a GPU; None means as many as fit its memory by the cost model."""
     max_hours: float | None = None
     """Time after which no further trial is started."""
     trial_limit_s: float | None = None
@@ -136,7 +138,8 @@ def run_trials(
     wanted = {row.trial_id: row for row in rows}
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
-    preflight(store, [row.spec for row in rows if row.spec is not None], options.lane_count, console)
+    here = options.lane_count if options.address == "local" else 0
+    preflight(store, [row.spec for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -190,7 +193,9 @@ def _run_round(
     from sweeper.lane import LaneConfig
 
     executor, errors = _executor(options)
-    lanes = min(options.lane_count, len(rows))
+    local = options.address == "local"
+    fixed = options.lanes is not None or (local and options.device == "cpu") or options.executor == "processes"
+    lanes = min(options.lane_count, len(rows)) if fixed else None
     config = LaneConfig(
         store_uri=store.local_path() or store.uri,
         lane_prefix=f"{plan.name}-{uuid.uuid4().hex[:8]}",
@@ -198,8 +203,11 @@ def _run_round(
         device=options.device,
         checkpoint_s=options.checkpoint_s,
         trial_limit_s=options.trial_limit_s,
-        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available) if options.device == "cpu" else None,
-        lanes=lanes,
+        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available)
+        if local and options.device == "cpu"
+        else None,
+        lanes=lanes or 1,
+        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
     )
     assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
@@ -225,7 +233,8 @@ def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], 
         return run_on_processes, (SweeperError,)
     from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
 
-    return partial(run_on_ray, address=options.address), ORCHESTRATION_ERRORS
+    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu)
+    return run, ORCHESTRATION_ERRORS
 
 
 def _direction(assignment: Assignment) -> str:

@@ -119,6 +119,15 @@ def test_under_its_own_strict_policy_it_draws_and_asks_for_nothing(browser, path
         opened.close()
 
 
+def test_published_runs_appear_when_they_are_chosen(page):
+    page.evaluate("() => { state.group = page.groups.findIndex(g => g.label.startsWith('text')); controls(); draw(); }")
+    assert points(page, "frontier-third", "published") == 0
+    page.get_by_label("Frontier: best metric per budget: axis").select_option(label="with published")
+    assert points(page, "frontier-third", "published") == 14
+    page.get_by_label("Frontier: best metric per budget: axis").select_option(label="metric")
+    assert points(page, "frontier-third", "published") == 0
+
+
 def test_every_trace_is_drawn(page):
     counts = page.evaluate(
         "() => [...document.querySelectorAll('#panels .js-plotly-plot')].map(gd => [gd.data.length,"
