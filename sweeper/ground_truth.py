@@ -84,7 +84,7 @@ class GroundTruth:
         contexts: Sequence[TrialContext],
         on_end: OnEnd,
     ) -> None:
-        """Run several trials in one go: one that crashes or runs out of memory takes those not yet ended along."""
+        """Run several trials in one go; a crash, or want of memory, takes those along that have not ended."""
         for place, (assignment, progress, context) in enumerate(zip(assignments, progresses, contexts, strict=True)):
             try:
                 self(assignment, progress, context)

@@ -22,6 +22,7 @@ from sweeper.checkpoint import Checkpoints
 from sweeper.gpu import GpuMemory
 from sweeper.store import ResultsStore
 from sweeper.training import Stopped
+from sweeper.wear import MOST_TRIALS, Wear
 from sweeper.writer import RowWriter
 
 HEARTBEAT_S = 2.0
@@ -69,6 +70,8 @@ class LaneConfig:
     """Lanes of a host, which share its memory."""
     trial_bytes: int = 0
     """Memory that the largest trial is expected to need; lanes are packed on GPUs by it."""
+    recycle_trials: int = MOST_TRIALS
+    """Trials after which a lane's process is replaced by a fresh one."""
 
 
 def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
@@ -89,11 +92,11 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
     torch.set_num_threads(config.threads)
     store = ResultsStore.create(config.store_uri)
     identity = (name, uuid.uuid4().hex, socket.gethostname())
-    ran, memory = 0, GpuMemory(config.device)
+    ran, memory, wear = 0, GpuMemory(config.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
         try:
             while True:
-                if not memory.is_back():
+                if not memory.is_back() or wear.is_out(ran):
                     writer.flush()
                     broker.leave(*identity[:2], writer.take_reports())
                     return ran  # whoever started this process replaces it

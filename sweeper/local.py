@@ -84,7 +84,7 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
                 continue
             del processes[index]
             if process.exitcode == 0:
-                if broker.need().lanes > len(processes):  # it left with work to do: its GPU memory was not clean
+                if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
                     processes[index] = start(index)
                 continue
             broker.lane_died(process.name)
