@@ -256,7 +256,7 @@ def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
         heights = y if apart else spread_labels(x / width, y / height) * height
         lifts = _lifts(x / width, y / height) if apart else np.zeros(len(own))
         for curve, left, top, lift in zip(own, x, heights, lifts, strict=True):
-            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 8}
+            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 11}
             name = f"label|{curve.budget!r}|{curve.k_c!r}"
             font = {"color": f"@budget:{curve.colour}", "size": 12.5}
             text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}

@@ -29,6 +29,10 @@ UNCALIBRATED_FACTOR = 3.0
 """Without history the truth lies within this factor (assumption)."""
 LEAST_HISTORY = 6
 """Finished trials needed before the constants are fitted."""
+JOINT_TRIALS = 4
+"""Trials that are trained in one go where it pays (measured: more gain little)."""
+JOINT_NUMBERS = 16_384
+"""Activities (time steps x sequences x neurons) of one optimiser step up to which it pays (measured)."""
 BYTES_PER_PROCESS = 350 * 1024**2
 """Resident memory of a process that has loaded torch (measured)."""
 _SPREAD_QUANTILE = 1.645
@@ -118,6 +122,19 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
     spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 3)))
     return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known))
+
+
+def pays(spec: TrialSpec, device: str) -> int:
+    """How many trials of one shape are worth training in one go (see `sweeper.joint`); 1 where it saves too little.
+
+    What is saved is the fixed cost of an optimiser step, so it pays where a step does little else (measured by
+    `python -m sweeper.bench --joint`: README, "Seed batches"). Not measured on GPUs, and therefore not done there.
+    """
+    if spec.architecture != "elm" or not device.startswith("cpu"):
+        return 1
+    training = spec.training
+    numbers = training.batch_size * training.length * spec.model.n_rec
+    return JOINT_TRIALS if numbers <= JOINT_NUMBERS else 1
 
 
 def memory_bytes(spec: TrialSpec) -> int:

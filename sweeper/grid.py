@@ -1,7 +1,8 @@
 """grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
 
 A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
-Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``.
+Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
+rate may also be a rule (`sweeper.rate_rule`).
 """
 
 import os
@@ -14,6 +15,7 @@ import yaml
 
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError, unknown_name
+from sweeper.rate_rule import read_rule
 from sweeper.trial import TrainingConfig, field_names, typed_value
 
 GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
@@ -156,8 +158,11 @@ def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple
 def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
     settings = _mapping(value, place)
     _check_keys(f"{place}.", settings, valid)
-    axes = {}
+    axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
+        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
+            axes[name] = (read_rule(entry, f"{place}.{name}"),)
+            continue
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]

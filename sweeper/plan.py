@@ -14,6 +14,7 @@ from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
 from sweeper.cost import relative_work
 from sweeper.errors import GridError
 from sweeper.grid import Block, Grid
+from sweeper.rate_rule import RateRule
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.errors import TaskError
 from tasks.spec import TaskSpec, canonical_options, task_spec
@@ -98,7 +99,7 @@ def expand(grid: Grid) -> Plan:
                 trial_id = row.trial_id
                 first = found.setdefault(trial_id, row)
                 if first is not row:
-                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_describe(first)} ({trial_id})")
+                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
     order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
     return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
@@ -109,23 +110,24 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
     length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
-    trainings = [TrainingConfig(**length, **{name: point[name] for name in block.training}) for point, _ in points]
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     configs = {budget: [_build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     for replicate, seed in enumerate(block.seeds):
         for budget in budgets:
-            for (point, level), training, built in zip(points, trainings, configs[budget], strict=True):
-                axes = {**point, "seed": seed}
+            for (point, level), built in zip(points, configs[budget], strict=True):
+                axes = {name: "by rule" if isinstance(v, RateRule) else v for name, v in point.items()} | {"seed": seed}
                 if isinstance(built, str):
                     yield PlanRow(state=INFEASIBLE, reason=built, budget=budget, axes=axes, spec=None, counts=None)
                     continue
+                trained = {name: _resolved(point[name], built) for name in block.training}
+                axes |= trained
                 spec = TrialSpec(
                     task=block.task,
                     task_options=options,
                     architecture=block.architecture,
                     model=built,
-                    training=training,
+                    training=_training(tuple({**length, **trained}.items())),
                     seed=seed,
                 )
                 total = _counts(built)
@@ -140,6 +142,16 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
                     counts=total,
                     tier=(replicate, level),
                 )
+
+
+def _resolved(value: Any, config: ModelConfig) -> Any:
+    """A training setting of one point: a rule turns into the learning rate of its sizes."""
+    return value.rate(config) if isinstance(value, RateRule) else value
+
+
+@lru_cache(maxsize=10_000)
+def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
+    return TrainingConfig(**dict(settings))
 
 
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
@@ -283,6 +295,5 @@ def _work(row: PlanRow) -> float:
     return relative_work(row.spec) if row.spec is not None else 0.0
 
 
-def _describe(row: PlanRow) -> str:
-    axes = ", ".join(f"{name} {value}" for name, value in row.axes.items() if name != "seed")
-    return f"budget {row.budget}, {axes}" if row.budget is not None else axes
+def _asked(row: PlanRow) -> str:
+    return "" if row.budget is None else f"the one of budget {row.budget:,}: "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -159,6 +160,7 @@ def slurm(tmp_path, monkeypatch, executable):
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(state))
     monkeypatch.setenv("FAKE_SLURM_NODES", "127.0.0.2,127.0.0.3")
+    monkeypatch.setenv("FAKE_SLURM_FIRST", str(secrets.randbelow(10**6)))  # folders and ports follow from it
     yield Slurm(state)
     for path in state.glob("job-*.json"):
         if json.loads(path.read_text())["state"] in ("PENDING", "RUNNING"):

@@ -1,5 +1,7 @@
 """Grid files: what is understood, and that everything else is refused with the key's path and the valid names."""
 
+import re
+
 import pytest
 
 from sweeper.errors import GridError
@@ -98,3 +100,40 @@ def test_a_missing_file_is_named(tmp_path):
 def test_yaml_cannot_run_code():
     with pytest.raises(GridError, match="not valid YAML"):
         parse_grid("task: !!python/object/apply:os.system ['true']\n")
+
+
+def test_values_that_advance_together_may_repeat():
+    text = BASE + "training: {learning_rate: [0.01, 0.03, 0.01]}\nzip: [[d_m, learning_rate]]\n"
+    block = parse_grid(text.replace("[2, 4]", "[2, 2, 4]")).blocks[0]
+    assert (block.model["d_m"], block.training["learning_rate"]) == ((2, 2, 4), (0.01, 0.03, 0.01))
+    points = [
+        (r.spec.model.d_m, r.spec.training.learning_rate)
+        for r in expand(parse_grid(text.replace("[2, 4]", "[2, 2, 4]"))).rows
+    ]
+    assert points == [(2, 0.01), (2, 0.03), (4, 0.01)]
+
+
+def test_a_learning_rate_rule_follows_the_sizes():
+    rule = "{rule: {scale: 0.2, n_rec: -0.5, d_m: -0.25, high: 0.03}}"
+    plan = expand(parse_grid(BASE + f"training: {{learning_rate: {rule}}}\n"))
+    for row in plan.rows:
+        model = row.spec.model
+        expected = min(0.03, 0.2 * model.n_rec**-0.5 * model.d_m**-0.25)
+        assert row.spec.training.learning_rate == pytest.approx(expected, rel=1e-3)
+        assert row.axes["learning_rate"] == row.spec.training.learning_rate
+    assert len({row.spec.training.learning_rate for row in plan.rows}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{rule: {n_rec: 1}}", "training.learning_rate.rule.scale: missing; `analysis learning-rate DIR` prints"),
+        ("{rule: {scale: 1, nrec: 1}}", "learning_rate.rule.nrec: 'nrec' is not known; did you mean 'n_rec'"),
+        ("{rule: {scale: much}}", "training.learning_rate.rule.scale: expected a number, got 'much'"),
+        ("{rule: {scale: 1, low: 2, high: 1}}", "needs scale > 0 and 0 <= low <= high"),
+        ("{rule: 3}", "expected one mapping {rule: {scale:"),
+    ],
+)
+def test_bad_rules_are_refused(rule, message):
+    with pytest.raises(GridError, match=re.escape(message)):
+        parse_grid(BASE + f"training: {{learning_rate: {rule}}}\n")

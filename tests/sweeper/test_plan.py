@@ -51,7 +51,7 @@ def test_points_that_cannot_run_say_why():
 def test_equal_trials_are_listed_once_as_trials():
     result = plan(f"budgets: [8010, 8020]\nmodel: {{d_m: 4, {SIZES}}}")
     assert [row.state for row in result.rows] == [RUNNABLE, DUPLICATE]
-    assert "same trial as budget 8010, d_m 4" in result.rows[1].reason
+    assert result.rows[1].reason == f"same trial as the one of budget 8,010: {result.rows[0].trial_id[:8]}"
     assert len(result.trials) == 1
 
 
