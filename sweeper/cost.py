@@ -9,12 +9,14 @@ EPYC (Zen 5) with the native kernel and are fitted to finished trials once there
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from model.budget import counts
+from model.budget import Counts, counts
+from model.config import ModelConfig
 from sweeper.trial import TrialSpec, spec_from_canonical
 
 START_S = 0.3
@@ -142,7 +144,7 @@ def memory_bytes(spec: TrialSpec) -> int:
 
     Saved per time step, sequence and neuron: memory, branch values, twice the MLP's hidden layer and its output.
     """
-    model, training, total = spec.model, spec.training, counts(spec.model)
+    model, training, total = spec.model, spec.training, _counts(spec.model)
     width = 8 if training.dtype == "float64" else 4
     d_m, hidden = getattr(model, "d_m", 1), getattr(model, "mlp_width", 4)
     per_neuron = 4 * d_m + getattr(model, "d_tree", 0) + 2 * hidden + 4
@@ -156,9 +158,14 @@ def relative_work(spec: TrialSpec) -> float:
     return CostModel().seconds(spec)
 
 
+@lru_cache(maxsize=10_000)
+def _counts(config: ModelConfig) -> Counts:
+    return counts(config)
+
+
 def _features(spec: TrialSpec) -> tuple[float, float, float]:
     """Time steps of training and evaluation (which costs a third), and the same times sequences and neurons or P."""
-    training, params = spec.training, counts(spec.model).trainable_params
+    training, params = spec.training, _counts(spec.model).trainable_params
     steps = float(training.steps * training.length)
     evaluations = training.steps // training.eval_every + 1
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))

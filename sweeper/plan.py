@@ -61,6 +61,8 @@ class Plan:
     """Every point, in the order of the grid."""
     trials: Mapping[str, PlanRow]
     """The runnable rows by trial_id, in the order of execution."""
+    text: str = ""
+    """The grid file it was made from."""
 
 
 class _Size(NamedTuple):
@@ -102,7 +104,8 @@ def expand(grid: Grid) -> Plan:
                     row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
     order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
-    return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
+    trials = {trial_id: found[trial_id] for trial_id in order}
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
 
 
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:

@@ -210,7 +210,7 @@ def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
             "axes": dict(row.axes),
         }
         if row.spec is not None and row.counts is not None:
-            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": json.loads(row.spec.canonical)}
+            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": row.spec.content}
             point["forecast_s"] = costs.seconds(row.spec)
             if status is not None and row.state == RUNNABLE:
                 point["stored"] = status.states[row.trial_id]
