@@ -25,7 +25,7 @@ from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
 from analysis.theory_fit import FitSettings, fit_dataset
-from analysis.verify import LISTED, read_report
+from analysis.verify import LISTED, OtherFormat, read_report
 from analysis.verify import verify as verify_report
 from analysis.view import View, make_view
 
@@ -37,13 +37,14 @@ def fit_theory(
     where: str | None,
     settings: FitSettings,
     evidence: EvidenceSettings | None,
+    vary: Sequence[str],
     output: str | None,
     as_json: bool,
 ) -> None:
     """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
     views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where)]
-    found = report.build_report(sweep, views, where=where, evidence=evidence)
+    found = report.build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     saved = []
     if base is not None:
@@ -189,7 +190,10 @@ def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | N
     fit = view.law.fit
     if path is None or not path.exists() or fit is None:
         return None
-    found = read_report(str(path))
+    try:
+        found = read_report(str(path))
+    except OtherFormat:  # the page then says that intervals need a new report
+        return None
     if found["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
         return None
     groups = [g for g in found["groups"] if g["label"] == view.data.label and g["law"]]

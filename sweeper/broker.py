@@ -9,11 +9,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.failures import AGAIN, AGAIN_ALONE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
+from sweeper.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
 from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 from sweeper.trial import TrialSpec
 
-PULL_SECONDS = 1.0
+PULL_SECONDS = 3.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
 PULL_LIMIT = 256
 IDLE_S = 60.0
@@ -45,7 +45,13 @@ class Assignment:
     alone: bool = False
     """To be run while no other lane of the host runs anything, with the memory of all of them."""
     single: bool = False
-    """To be handed out by itself: it was in the hands of a lane that died."""
+    """To be handed out by itself: it was in the hands of a lane that died, or in a group that failed."""
+    joint_key: int | None = None
+    """Neighbours in the queue with one key may be trained in one go; None for a trial that is trained by itself."""
+    joint_most: int = 1
+    """The most trials to train in one go with this one, itself included."""
+    joint: tuple[str, ...] = ()
+    """The trials it is to be trained in one go with, itself included; the broker's choice. Empty: by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +146,13 @@ class _Lane:
     progress: float = 0.0
     idle_since: float | None = None
 
+    @property
+    def running_ids(self) -> list[str]:
+        """The trial it runs, and those that it trains in one go with it."""
+        if self.running is None or self.running not in self.held:
+            return []
+        return [trial_id for trial_id in self.held[self.running].joint or (self.running,) if trial_id in self.held]
+
 
 class Broker:
     """Hands out assignments, each to one lane at a time, until all have ended or were given up."""
@@ -168,6 +181,7 @@ class Broker:
         self._work_done = 0.0
         self._busy_s = 0.0
         self._best: tuple[str, float] | None = None
+        self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
 
@@ -226,7 +240,7 @@ class Broker:
             lane: name of the lane.
             incarnation: its process.
             host: machine the lane runs on.
-            trial_id: the trial it is running.
+            trial_id: the trial it is running, or the first of those that it trains in one go.
             progress: done share of that trial, 0 to 1.
 
         Returns:
@@ -270,14 +284,14 @@ class Broker:
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
         self._reap()
-        partial = sum(s.held[s.running].work * s.progress for s in self._lanes.values() if s.running in s.held)
+        running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
         return Snapshot(
             total=self._total,
             statuses=dict(self._statuses),
-            running=tuple(s.running for s in self._lanes.values() if s.running in s.held and s.running),
+            running=tuple(assignment.trial_id for assignment, _ in running),
             queued=len(self._queue),
             work_total=self._all_work,
-            work_left=max(0.0, self._all_work - self._work_done - partial),
+            work_left=max(0.0, self._all_work - self._work_done - sum(a.work * share for a, share in running)),
             busy_s=self._busy_s,
             best=self._best,
             reasons=dict(self._reasons),
@@ -306,11 +320,24 @@ class Broker:
         if self._queue[0].single:
             return (self._queue.popleft(),)
         taken: list[Assignment] = []
-        for _ in range(self._pull_size()):
-            if not self._queue or self._queue[0].alone or self._queue[0].single:
-                break
-            taken.append(self._queue.popleft())
+        size = self._pull_size()
+        while self._queue and len(taken) < size and not (self._queue[0].alone or self._queue[0].single):
+            taken += self._take_group()
         return tuple(taken)
+
+    def _take_group(self) -> list[Assignment]:
+        """The next trial with the neighbours that it is trained in one go with; no more than a lane's fair share."""
+        group = [self._queue.popleft()]
+        key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
+        if key is None or key in self._never_joint:
+            return group
+        while self._queue and len(group) < min(group[0].joint_most, fair):
+            following = self._queue[0]
+            if following.joint_key != key or following.alone or following.single:
+                break
+            group.append(self._queue.popleft())
+        joint = tuple(a.trial_id for a in group) if len(group) > 1 else ()
+        return [replace(a, joint=joint) for a in group]
 
     def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
         if report.trial_id in self._done:  # a lane thought dead came back; its rows are the same
@@ -331,7 +358,11 @@ class Broker:
         """Do what the policy says after an attempt."""
         verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
         if verdict in (AGAIN, AGAIN_ALONE):
-            self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE))
+            again = replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE, joint=())
+            self._queue.append(again)
+        elif verdict == AGAIN_SINGLE:
+            self._never_joint.add(assignment.joint_key)
+            self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
             self._end(assignment, FAILED)
             self._events.append(
@@ -402,7 +433,8 @@ class Broker:
         """
         held = [a for a in state.held.values() if a.trial_id not in self._done]
         if len(held) > 1:
-            self._queue.extendleft(replace(a, single=True) for a in reversed(held))
+            self._never_joint.update(a.joint_key for a in held if a.joint)
+            self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:
             reason = "its host was lost" if status == PREEMPTED else "its lane died"

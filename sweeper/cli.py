@@ -44,6 +44,14 @@ def _packing(context: click.Context, option: click.Parameter, value: str) -> int
     return int(value)
 
 
+def _seed_batch(context: click.Context, option: click.Parameter, value: str) -> str | int:
+    if value in ("auto", "off"):
+        return value
+    if value.isdigit() and int(value) >= 1:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not valid; give auto, off or a number of trials from 1")
+
+
 def _running_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the commands that run trials."""
     options = (
@@ -80,6 +88,14 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
             default=300.0,
             show_default=True,
             help="Seconds between a trial's checkpoints.",
+        ),
+        click.option(
+            "--seed-batch",
+            default="auto",
+            show_default=True,
+            metavar="auto|off|K",
+            callback=_seed_batch,
+            help="Train K trials of one shape (replicates, learning rates) in one go; auto: where it pays.",
         ),
     )
     for option in reversed(options):

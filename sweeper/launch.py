@@ -20,6 +20,7 @@ from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
 from sweeper.preflight import preflight
 from sweeper.record import Outcome, attempt_record, code_version, trial_record
+from sweeper.seed_batch import SHORT_S, Place, arrange
 from sweeper.status import SweepStatus, missing_rows, store_cost_model, sweep_status
 from sweeper.store import ResultsStore
 from tasks.spec import task_spec
@@ -69,6 +70,8 @@ class LaunchOptions:
     """Wall time after which a single trial is ended."""
     checkpoint_s: float = 300.0
     """Seconds between two checkpoints of a trial."""
+    seed_batch: str | int = "auto"
+    """Trials of one shape to train in one go: a number, `off`, or `auto` where it pays; see `sweeper.seed_batch`."""
 
     @property
     def lane_count(self) -> int:
@@ -186,7 +189,8 @@ def _run_round(
     trainer: Any,
 ) -> Exception | None:
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
-    from sweeper.lane import LaneConfig, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import LaneConfig
 
     executor, errors = _executor(options)
     local = options.address == "local"
@@ -205,7 +209,7 @@ def _run_round(
         lanes=lanes or 1,
         trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
     )
-    assignments = _assignments(rows, plan.name, store, costs)
+    assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
         executor(
             assignments,
@@ -237,7 +241,14 @@ def _direction(assignment: Assignment) -> str:
     return task_spec(assignment.spec.task, assignment.spec.task_options).direction
 
 
-def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
+def _places(rows: Sequence[PlanRow], options: LaunchOptions, costs: CostModel) -> list[Place]:
+    """Bring trials together that are to be trained in one go, as far as the order may be changed."""
+    expected_s = costs.forecast([row.spec for row in rows if row.spec is not None]).wall_seconds(options.lane_count)
+    hurry = options.max_hours is not None or expected_s > SHORT_S
+    return arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
+
+
+def _assignments(places: Sequence[Place], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
     made = store.attempts_made()
     return [
         Assignment(
@@ -248,8 +259,10 @@ def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs
             attempt=made.get(row.trial_id, 0) + 1,
             configuration=row.spec.configuration,
             work=costs.seconds(row.spec),
+            joint_key=key,
+            joint_most=most,
         )
-        for row in rows
+        for row, key, most in places
         if row.spec is not None
     ]
 

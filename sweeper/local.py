@@ -84,7 +84,7 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
                 continue
             del processes[index]
             if process.exitcode == 0:
-                if broker.need().lanes > len(processes):  # it left with work to do: its GPU memory was not clean
+                if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
                     processes[index] = start(index)
                 continue
             broker.lane_died(process.name)
@@ -99,7 +99,8 @@ def _lane_main(address: tuple[str, int], authkey: bytes, name: str, config: Any,
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends Ctrl-C to us too; the launcher decides what it means
-    from sweeper.lane import run_lane, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import run_lane
 
     manager = _BrokerManager(address, authkey)
     manager.connect()

@@ -27,8 +27,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.connect import connected, draining_nodes
 from cluster.room import Room
+from sweeper.attempt import Trainer, train_assignment
 from sweeper.broker import Assignment, Broker, Event, Need, Pull, Report, Snapshot
-from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
+from sweeper.lane import BrokerGoneError, LaneConfig, run_lane
 from sweeper.monitor import Monitor
 from sweeper.supply import Cached, LaneSupply, SweepEnd
 
