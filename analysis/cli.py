@@ -16,6 +16,7 @@ Command = Callable[..., None]
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
+WEIGHTS = ("auto", "equal", "replicates")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -50,10 +51,10 @@ def fit_options(command: Command) -> Command:
     """Options that say how to fit; the command gets `settings`."""
 
     @wraps(command)
-    def wrapped(*, law: str, loss: str, starts: int, seed: int, **rest: Any) -> None:
+    def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
         from analysis.theory_fit import FitSettings
 
-        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed), **rest)
+        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed, weights=weights), **rest)
 
     choice = click.option(
         "--law",
@@ -66,7 +67,15 @@ def fit_options(command: Command) -> Command:
         "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches per fit."
     )
     seed = click.option("--seed", default=0, show_default=True, help="Seed of the starting points.")
-    return _decorate(wrapped, [choice, loss, starts, seed])
+    weights = click.option(
+        "--weights",
+        type=click.Choice(WEIGHTS),
+        default="auto",
+        show_default=True,
+        help="Of the runs: equal, 1 / seed variance of their budget (replicates), or auto: the latter where budgets "
+        "differ in noise.",
+    )
+    return _decorate(wrapped, [choice, loss, starts, seed, weights])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -49,7 +49,7 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
     for entry in data["excluded"]:
         console.print(f"  left out: {entry['rows']} ({escape(entry['rule'])}: {escape(entry['why'])})")
     if law is not None:
-        print_law(law, group["evidence"], console)
+        print_law(law, group["evidence"], group["weights"], console)
     if group["optima"]:
         console.print(optima_table(group["optima"]))
     if group["rivals"]:
@@ -85,8 +85,10 @@ def print_joint(entry: Mapping[str, Any], console: Console) -> None:
         console.print(escape(sentence))
 
 
-def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Console) -> None:
-    """Print the parameters with their intervals, the goodness of fit and the findings."""
+def print_law(
+    law: Mapping[str, Any], evidence: Mapping[str, Any], weights: Mapping[str, Any], console: Console
+) -> None:
+    """Print the parameters with their intervals, the goodness of fit, the weights and the findings."""
     known = {row["quantity"]: row for row in evidence.get("parameters", [])}
     table = Table(title=escape(f"law: {law['law']['label']}"), title_justify="left", box=SIMPLE_HEAD)
     for title in ("parameter", "value", "95 % from", "to", "meaning"):
@@ -104,6 +106,7 @@ def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Cons
         f"fit: r = {number(law['pearson_r'])}, RMSE {number(law['rmse'])}, AICc {number(law['aicc'])}, "
         f"{law['n']} runs, {law['p']} parameters"
     )
+    console.print(escape(weights["sentence"]))
     for status in law["statuses"]:
         style = LEVEL_STYLE[status["level"]]
         console.print(f"  [{style}]{status['level']}[/{style}] {escape(status['sentence'])}")

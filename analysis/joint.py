@@ -17,6 +17,7 @@ from analysis.errors import AnalysisError
 from analysis.load import DESIGN_POINT, IDENTITY
 from analysis.theory_fit import FitSettings, design_of, parse_law, scaled
 from analysis.view import View
+from analysis.weights import Weighting, weigh
 from sweeper.errors import unknown_name
 from theory.base import Law
 from theory.data import Design
@@ -112,7 +113,13 @@ def families(views: Sequence[View]) -> list[Family]:
 def _family(group: Sequence[View]) -> Family:
     first = max(group, key=lambda view: len(view.data.rows))
     apart = {name: value for name, value in first.data.keys.items() if name not in IDENTITY}
-    parts = [view.data.rows.assign(**{name: view.data.keys.get(name, "none") for name in apart}) for view in group]
+    parts = [
+        view.data.rows.assign(
+            configuration=f"{view.data.label}/" + view.data.rows["configuration"].astype(str),
+            **{name: view.data.keys.get(name, "none") for name in apart},
+        )
+        for view in group
+    ]
     whole = replace(first.data, rows=pd.concat(parts, ignore_index=True))
     scale, rows, _ = scaled(whole)
     fit = first.law.fit
@@ -141,7 +148,8 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
         return entry
     searched = [parameter.name for parameter in law.parameters]
     models: dict[str, Json] = {SHARED: {}, **{p: {"vary": {p: name}} for p in searched}, SHIFTED: {"groups": name}}
-    fits = _fit_all(law, design, values, models, family.direction, settings, entry)
+    weighting = weigh(family.rows[keep], values, settings.weights)
+    fits = _fit_all(law, design, values, models, family.direction, settings, weighting, entry)
     _tell(entry, fits, {p: p for p in searched} | {SHIFTED: SHIFTED}, name)
     return entry
 
@@ -167,7 +175,8 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
     models: dict[str, Json] = {SHARED: {}, whole: {"vary": dict(pairs)}}
     if len(pairs) > 1:
         models |= {f"{p} shared": {"vary": {q: n for q, n in pairs.items() if q != p}} for p in pairs}
-    fits = _fit_all(law, design, family.values, models, family.direction, settings, entry)
+    weighting = weigh(family.rows, family.values, settings.weights)
+    fits = _fit_all(law, design, family.values, models, family.direction, settings, weighting, entry)
     _tell(entry, fits, {whole: whole}, entry["setting"], whole=whole)
     return entry
 
@@ -219,14 +228,25 @@ def _fit_all(
     models: Mapping[str, Json],
     direction: str,
     settings: FitSettings,
+    weighting: Weighting,
     entry: Json,
 ) -> dict[str, FitResult]:
     """Fit all models by least squares, whose likelihood the tests need; refusals become sentences."""
+    entry["weights"] = weighting.sentence
     fits: dict[str, FitResult] = {}
     way: Direction = "max" if direction == "max" else "min"
     for name, more in models.items():
         try:
-            fits[name] = fit_law(law, design, values, direction=way, starts=settings.starts, seed=settings.seed, **more)
+            fits[name] = fit_law(
+                law,
+                design,
+                values,
+                weights=weighting.values,
+                direction=way,
+                starts=settings.starts,
+                seed=settings.seed,
+                **more,
+            )
         except TheoryError as error:
             entry["sentences"].append(f"Not fitted ({name}): {error}")
     return fits

@@ -76,7 +76,7 @@ def payload(
         "warnings": warnings,
         "live": live is not None,
         **(live or {}),
-        "tabs": [_tab(runs_tab(sweep))],
+        "tabs": [_tab(runs_tab(sweep, live=live is not None))],
         "runs": _runs(sweep.trials[sweep.trials["trial_id"].isin(shown)]),
         "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
     }

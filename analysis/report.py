@@ -18,6 +18,7 @@ from analysis.means import Optimum, configuration, seed_noise
 from analysis.next_steps import next_steps
 from analysis.theory_fit import LawFit
 from analysis.view import View
+from analysis.weights import as_json as weights_json
 from sweeper.schema import SCHEMA_VERSION
 from theory.allocation import Allocation
 from theory.result import FitResult
@@ -82,6 +83,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
         "data": data_section(view),
         "law": None if law.fit is None else law_section(law.fit),
         "scale": law.scale.sentence,
+        "weights": weights_json(law.weighting),
         "optima": [optimum_row(optimum, view.table, law.allocations) for optimum in view.optima],
         "rivals": rival_rows(law),
         "verdict": None if law.comparison is None else law.comparison.verdict,

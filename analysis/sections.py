@@ -55,7 +55,9 @@ def _question(group: Json) -> Section:
     law = group["law"]
     said = [group["question"]]
     said += (
-        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}."] if law else ["No law was fitted."]
+        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}. {group['weights']['sentence']}"]
+        if law
+        else ["No law was fitted."]
     )
     said += [f"Cannot be concluded: {sentence}" for sentence in group["cannot_conclude"]]
     return Section("question", "Question and law", said, [])
@@ -381,6 +383,7 @@ def joint_section(entry: Json) -> Section:
         names = ", ".join(f"{row['level']} ({row['configurations']} configurations)" for row in entry["left_out"])
         said.append(f"Left out for want of configurations: {names}.")
     said += entry["sentences"]
+    said += [entry["weights"]] if "weights" in entry else []
     columns = ("parameter", "level", "value", "95 % from", "to", "note", "fit in which it varies")
     rows: list[tuple[Cell, ...]] = [
         (

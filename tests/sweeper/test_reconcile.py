@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
@@ -271,6 +272,7 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     journal.update(broker.snapshot())
     (live,) = live_launches(store)
     assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
+    assert 0 <= (datetime.now(UTC) - live.started).total_seconds() < 60
     assert sweep_status(plan, store).states[running] == "running"
     journal.close()
     assert live_launches(store) == []
