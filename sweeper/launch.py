@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast, memory_bytes
+from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
@@ -139,7 +139,7 @@ def run_trials(
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
     here = options.lane_count if options.address == "local" else 0
-    preflight(store, [row.spec for row in rows if row.spec is not None], here, console)
+    preflight(store, [costs.memory_bytes(row.spec) for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -207,7 +207,7 @@ def _run_round(
         if local and options.device == "cpu"
         else None,
         lanes=lanes or 1,
-        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
+        trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
     )
     assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
