@@ -59,7 +59,8 @@ def make_job(
         ray_version: version of Ray here; looked up when None.
 
     Raises:
-        ClusterError: the results directory leaves its root, or a trial would not fit into the time limit.
+        ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are
+            asked for that the profile does not have.
     """
     for what, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
@@ -67,6 +68,7 @@ def make_job(
     if "/" in sweep or sweep.startswith("."):
         raise ClusterError(f"the sweep's name: {sweep!r} cannot be a file name")
     check_time_limit(profile, longest_trial_s)
+    device = _device(profile, arguments)
     where = resolve_results(profile.results, results)
     name = job_name(profile, sweep, where)
     return Job(
@@ -75,7 +77,7 @@ def make_job(
         grid_text=grid_text,
         results=where,
         folder=_folder(profile, name),
-        arguments=(*arguments, *_lanes(profile, arguments)),
+        arguments=(*arguments, *device, *_lanes(profile, arguments)),
         ray_version=ray_version if ray_version is not None else installed_version("ray"),
     )
 
@@ -151,11 +153,23 @@ def installed_version(distribution: str) -> str:
         return "missing"
 
 
+def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Nodes with GPUs are for trials on GPUs, unless another device was asked for."""
+    if "--device" not in arguments:
+        return ("--device", "cuda") if profile.gpus_per_node else ()
+    asked = arguments[arguments.index("--device") + 1]
+    if asked.startswith("cuda") and not profile.gpus_per_node:
+        raise ClusterError(f"--device {asked}: profile {profile.name} has no GPUs; set gpus_per_node in it")
+    return ()
+
+
 def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Number of lanes where the nodes come only once lanes wait for them; elsewhere it follows from what is there."""
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
-    return "--lanes", str(profile.nodes * (profile.gpus_per_node or profile.cpus_per_node))
+    packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"
+    gpus = profile.gpus_per_node * (int(packed) if packed.isdigit() else 1)
+    return "--lanes", str(profile.nodes * (gpus or profile.cpus_per_node))
 
 
 def _folder(profile: AnyProfile, name: str) -> str:

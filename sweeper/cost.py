@@ -9,12 +9,14 @@ EPYC (Zen 5) with the native kernel and are fitted to finished trials once there
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
-from model.budget import counts
+from model.budget import Counts, counts
+from model.config import ModelConfig
 from sweeper.trial import TrialSpec, spec_from_canonical
 
 START_S = 0.3
@@ -29,6 +31,10 @@ UNCALIBRATED_FACTOR = 3.0
 """Without history the truth lies within this factor (assumption)."""
 LEAST_HISTORY = 6
 """Finished trials needed before the constants are fitted."""
+JOINT_TRIALS = 4
+"""Trials that are trained in one go where it pays (measured: more gain little)."""
+JOINT_NUMBERS = 16_384
+"""Activities (time steps x sequences x neurons) of one optimiser step up to which it pays (measured)."""
 BYTES_PER_PROCESS = 350 * 1024**2
 """Resident memory of a process that has loaded torch (measured)."""
 _SPREAD_QUANTILE = 1.645
@@ -120,12 +126,25 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known))
 
 
+def pays(spec: TrialSpec, device: str) -> int:
+    """How many trials of one shape are worth training in one go (see `sweeper.joint`); 1 where it saves too little.
+
+    What is saved is the fixed cost of an optimiser step, so it pays where a step does little else (measured by
+    `python -m sweeper.bench --joint`: README, "Seed batches"). Not measured on GPUs, and therefore not done there.
+    """
+    if spec.architecture != "elm" or not device.startswith("cpu"):
+        return 1
+    training = spec.training
+    numbers = training.batch_size * training.length * spec.model.n_rec
+    return JOINT_TRIALS if numbers <= JOINT_NUMBERS else 1
+
+
 def memory_bytes(spec: TrialSpec) -> int:
     """Expected peak memory of a trial's process: torch itself, weights with two moments, and saved activations.
 
     Saved per time step, sequence and neuron: memory, branch values, twice the MLP's hidden layer and its output.
     """
-    model, training, total = spec.model, spec.training, counts(spec.model)
+    model, training, total = spec.model, spec.training, _counts(spec.model)
     width = 8 if training.dtype == "float64" else 4
     d_m, hidden = getattr(model, "d_m", 1), getattr(model, "mlp_width", 4)
     per_neuron = 4 * d_m + getattr(model, "d_tree", 0) + 2 * hidden + 4
@@ -139,9 +158,14 @@ def relative_work(spec: TrialSpec) -> float:
     return CostModel().seconds(spec)
 
 
+@lru_cache(maxsize=10_000)
+def _counts(config: ModelConfig) -> Counts:
+    return counts(config)
+
+
 def _features(spec: TrialSpec) -> tuple[float, float, float]:
     """Time steps of training and evaluation (which costs a third), and the same times sequences and neurons or P."""
-    training, params = spec.training, counts(spec.model).trainable_params
+    training, params = spec.training, _counts(spec.model).trainable_params
     steps = float(training.steps * training.length)
     evaluations = training.steps // training.eval_every + 1
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))

@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast
+from sweeper.cost import CostModel, Forecast, memory_bytes
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
@@ -20,6 +20,7 @@ from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
 from sweeper.preflight import preflight
 from sweeper.record import Outcome, attempt_record, code_version, trial_record
+from sweeper.seed_batch import SHORT_S, Place, arrange
 from sweeper.status import SweepStatus, missing_rows, store_cost_model, sweep_status
 from sweeper.store import ResultsStore
 from tasks.spec import task_spec
@@ -38,7 +39,7 @@ class Executor(Protocol):
         self,
         assignments: Sequence[Assignment],
         *,
-        lanes: int,
+        lanes: int | None,
         config: Any,
         monitor: Monitor,
         direction: str,
@@ -58,15 +59,19 @@ class LaunchOptions:
     address: str = "local"
     """Ray cluster to attach to; `local` starts Ray on this machine."""
     lanes: int | None = None
-    """Trials at a time; None means one per CPU core."""
+    """Trials at a time; None means one per CPU core, or as many as a cluster or the GPUs have room for."""
     device: str = "cpu"
     """torch device of the trials."""
+    trials_per_gpu: int | None = 1
+    """Trials that share a GPU; None means as many as fit its memory by the cost model."""
     max_hours: float | None = None
     """Time after which no further trial is started."""
     trial_limit_s: float | None = None
     """Wall time after which a single trial is ended."""
     checkpoint_s: float = 300.0
     """Seconds between two checkpoints of a trial."""
+    seed_batch: str | int = "auto"
+    """Trials of one shape to train in one go: a number, `off`, or `auto` where it pays; see `sweeper.seed_batch`."""
 
     @property
     def lane_count(self) -> int:
@@ -133,7 +138,8 @@ def run_trials(
     wanted = {row.trial_id: row for row in rows}
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
-    preflight(store, [row.spec for row in rows if row.spec is not None], options.lane_count, console)
+    here = options.lane_count if options.address == "local" else 0
+    preflight(store, [row.spec for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -183,10 +189,13 @@ def _run_round(
     trainer: Any,
 ) -> Exception | None:
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
-    from sweeper.lane import LaneConfig, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import LaneConfig
 
     executor, errors = _executor(options)
-    lanes = min(options.lane_count, len(rows))
+    local = options.address == "local"
+    fixed = options.lanes is not None or (local and options.device == "cpu") or options.executor == "processes"
+    lanes = min(options.lane_count, len(rows)) if fixed else None
     config = LaneConfig(
         store_uri=store.local_path() or store.uri,
         lane_prefix=f"{plan.name}-{uuid.uuid4().hex[:8]}",
@@ -194,10 +203,13 @@ def _run_round(
         device=options.device,
         checkpoint_s=options.checkpoint_s,
         trial_limit_s=options.trial_limit_s,
-        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available) if options.device == "cpu" else None,
-        lanes=lanes,
+        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available)
+        if local and options.device == "cpu"
+        else None,
+        lanes=lanes or 1,
+        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
     )
-    assignments = _assignments(rows, plan.name, store, costs)
+    assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
         executor(
             assignments,
@@ -221,14 +233,22 @@ def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], 
         return run_on_processes, (SweeperError,)
     from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
 
-    return partial(run_on_ray, address=options.address), ORCHESTRATION_ERRORS
+    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu)
+    return run, ORCHESTRATION_ERRORS
 
 
 def _direction(assignment: Assignment) -> str:
     return task_spec(assignment.spec.task, assignment.spec.task_options).direction
 
 
-def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
+def _places(rows: Sequence[PlanRow], options: LaunchOptions, costs: CostModel) -> list[Place]:
+    """Bring trials together that are to be trained in one go, as far as the order may be changed."""
+    expected_s = costs.forecast([row.spec for row in rows if row.spec is not None]).wall_seconds(options.lane_count)
+    hurry = options.max_hours is not None or expected_s > SHORT_S
+    return arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
+
+
+def _assignments(places: Sequence[Place], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
     made = store.attempts_made()
     return [
         Assignment(
@@ -239,8 +259,10 @@ def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs
             attempt=made.get(row.trial_id, 0) + 1,
             configuration=row.spec.configuration,
             work=costs.seconds(row.spec),
+            joint_key=key,
+            joint_most=most,
         )
-        for row in rows
+        for row, key, most in places
         if row.spec is not None
     ]
 

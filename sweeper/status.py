@@ -101,6 +101,8 @@ def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
     text = store.grids().get(plan.name)
     if text is None:
         return set()
+    if text == plan.text:
+        return set(plan.trials)
     try:
         return set(expand(parse_grid(text, default_name=plan.name)).trials)
     except GridError:  # written by a version that knew other keys: then everything that is missing is new

@@ -246,7 +246,7 @@ class ResultsStore:
         try:
             file = pq.ParquetFile(path, filesystem=self._fs)
             _check_version(file.schema_arrow.metadata, path)
-            rows = file.read(columns=columns)
+            rows = _with_later_columns(file.read(columns=columns), SCHEMAS[table], columns)
         except (pa.ArrowInvalid, OSError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -310,6 +310,16 @@ def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
             raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
         return filesystem, root, text
     return pafs.LocalFileSystem(), os.path.abspath(text), text
+
+
+def _with_later_columns(rows: pa.Table, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
+    """Fill nullable columns with nulls that a file was written without."""
+    wanted = schema.names if columns is None else columns
+    for name in wanted:
+        if name not in rows.schema.names and schema.field(name).nullable:
+            rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
+    in_order = [name for name in wanted if name in rows.schema.names]
+    return rows.select([*in_order, *(name for name in rows.schema.names if name not in wanted)])
 
 
 def _check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:

@@ -64,7 +64,7 @@ def rendered(profile_of, job_of, monkeypatch):
         monkeypatch.chdir("/tmp")
         kind, settings = FULL[name]
         profile = profile_of(kind, **settings)
-        return dry_run(profile, job_of(profile, arguments=("--device", "cuda")))
+        return dry_run(profile, job_of(profile))
 
     return render
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import sweeper.launch
 from model.flops import flops
+from sweeper.attempt import TrialContext, run_trial
 from sweeper.broker import Assignment, Broker
 from sweeper.checkpoint import Checkpoints
 from sweeper.cost import CostModel, calibrate
@@ -17,11 +18,12 @@ from sweeper.errors import SweeperError
 from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
 from sweeper.journal import Journal, live_launches
-from sweeper.lane import LaneConfig, TrialContext, run_lane, run_trial
+from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.maintenance import merge, retry
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
+from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store import ResultsStore
 
@@ -209,7 +211,9 @@ def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
 def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
     plan = expand(parse_grid(tiny_text))
     row = next(iter(plan.trials.values()))
-    broker = Broker(sweeper.launch._assignments([row], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel())
+    )
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
     store = ResultsStore.open(tmp_path / "r")
 
@@ -237,7 +241,9 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     plan = expand(parse_grid(GRID))
     running = next(iter(plan.trials))
-    broker = Broker(sweeper.launch._assignments(list(plan.trials.values()), "s", store, CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel())
+    )
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
     journal = Journal(store, "truth", total=16)

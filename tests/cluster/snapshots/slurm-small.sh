@@ -20,7 +20,7 @@ umask 077
 
 # ---- what this job is -------------------------------------------------------------------------------------
 folder=/shared/results/.jobs/elm-demo-c95e78
-launch=(-m sweeper.cli launch /shared/results/.jobs/elm-demo-c95e78/demo.yaml --results /shared/results/demo --device cuda)
+launch=(-m sweeper.cli launch /shared/results/.jobs/elm-demo-c95e78/demo.yaml --results /shared/results/demo)
 python=(/opt/elm/bin/python)
 nodes=1 min_nodes=1 cpus=2 gpus=0
 head_cpus=2  # where there are many cores, the launcher and the queue of trials get one
