@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast, memory_bytes
+from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
@@ -97,6 +97,8 @@ class LaunchResult:
     """Lane-seconds expected before it started."""
     busy_s: float
     """Lane-seconds spent on trials that ended."""
+    ended_because: str | None = None
+    """What ended a search."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -112,6 +114,10 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
         SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
         ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
+    if grid.search is not None and grid.search.adaptive:
+        from sweeper.search_loop import search_launch
+
+        return search_launch(grid, options, console, trainer=trainer)
     plan = expand(grid)
     if not plan.trials:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
@@ -151,7 +157,7 @@ def run_trials(
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
     here = options.lane_count if options.address == "local" else 0
-    preflight(store, [row.spec for row in rows if row.spec is not None], here, console)
+    preflight(store, [costs.memory_bytes(row.spec) for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -219,7 +225,7 @@ def _run_round(
         if local and options.device == "cpu"
         else None,
         lanes=lanes or 1,
-        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
+        trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
     )
     assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
