@@ -16,6 +16,7 @@ Command = Callable[..., None]
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
+WEIGHTS = ("auto", "equal", "replicates")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -50,10 +51,10 @@ def fit_options(command: Command) -> Command:
     """Options that say how to fit; the command gets `settings`."""
 
     @wraps(command)
-    def wrapped(*, law: str, loss: str, starts: int, seed: int, **rest: Any) -> None:
+    def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
         from analysis.theory_fit import FitSettings
 
-        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed), **rest)
+        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed, weights=weights), **rest)
 
     choice = click.option(
         "--law",
@@ -66,7 +67,15 @@ def fit_options(command: Command) -> Command:
         "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches per fit."
     )
     seed = click.option("--seed", default=0, show_default=True, help="Seed of the starting points.")
-    return _decorate(wrapped, [choice, loss, starts, seed])
+    weights = click.option(
+        "--weights",
+        type=click.Choice(WEIGHTS),
+        default="auto",
+        show_default=True,
+        help="Of the runs: equal, 1 / seed variance of their budget (replicates), or auto: the latter where budgets "
+        "differ in noise.",
+    )
+    return _decorate(wrapped, [choice, loss, starts, seed, weights])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -99,6 +108,13 @@ def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> N
 @click.option(
     "--draws", default=600, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of intervals."
 )
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="SETTING | PARAMETER=SETTING",
+    help="Joint fit over ablations: compare the levels of a setting such as tau_m_max or k_c, or let a parameter of "
+    "the law vary with it (alpha=tau_m_max), all else shared. May be repeated; default: every setting that differs.",
+)
 @click.option("-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
@@ -108,6 +124,7 @@ def fit_theory(
     settings: "FitSettings",
     quick: bool,
     draws: int,
+    vary: tuple[str, ...],
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -117,7 +134,14 @@ def fit_theory(
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
     commands.fit_theory(
-        dir, measure=measure, where=where, settings=settings, evidence=evidence, output=output, as_json=as_json
+        dir,
+        measure=measure,
+        where=where,
+        settings=settings,
+        evidence=evidence,
+        vary=vary,
+        output=output,
+        as_json=as_json,
     )
 
 

@@ -55,7 +55,9 @@ def _question(group: Json) -> Section:
     law = group["law"]
     said = [group["question"]]
     said += (
-        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}."] if law else ["No law was fitted."]
+        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}. {group['weights']['sentence']}"]
+        if law
+        else ["No law was fitted."]
     )
     said += [f"Cannot be concluded: {sentence}" for sentence in group["cannot_conclude"]]
     return Section("question", "Question and law", said, [])
@@ -367,6 +369,48 @@ def _next(group: Json) -> Section:
     return Section("next", "Next experiments", said, tables)
 
 
+def joint_section(entry: Json) -> Section:
+    """One joint fit over the levels of a setting.
+
+    Args:
+        entry: an entry of the report's `joint`.
+    """
+    told = ", ".join(f"{row['level']} ({row['rows']} runs of {row['configurations']})" for row in entry["levels"])
+    said = [
+        f"Groups like {entry['family']}, fitted together with {entry['law'] or 'no law'}; levels: {told or 'none'}."
+    ]
+    if entry["left_out"]:
+        names = ", ".join(f"{row['level']} ({row['configurations']} configurations)" for row in entry["left_out"])
+        said.append(f"Left out for want of configurations: {names}.")
+    said += entry["sentences"]
+    said += [entry["weights"]] if "weights" in entry else []
+    columns = ("parameter", "level", "value", "95 % from", "to", "note", "fit in which it varies")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            row["parameter"],
+            f"{row['setting']} {row['level']}",
+            row["value"],
+            row["low"],
+            row["high"],
+            row["reason"] or "",
+            row["model"],
+        )
+        for row in entry["parameters"]
+    ]
+    keys = ("p", "aicc", "delta", "rmse", "f", "p_value", "p_holm")
+    models: list[tuple[Cell, ...]] = [
+        (row["model"], *(row[key] for key in keys), ", ".join(row["warnings"])) for row in entry["models"]
+    ]
+    titles = ("what varies", "parameters", "AICc", "Δ", "RMSE", "F", "p", "p (Holm)", "warnings")
+    tables = [Table(columns, rows)] if rows else []
+    tables += [Table(titles, models)] if models else []
+    if models:
+        said.append(
+            "F and p: against the fit in which everything is shared (or, for parts of a fit, against the whole)."
+        )
+    return Section("joint", f"Joint fit over {entry['setting']}", said, tables)
+
+
 def provenance_section(provenance: Json) -> Section:
     """Where the numbers come from and how to make them again."""
     rows: list[tuple[Cell, ...]] = [(f"rows: {name}", value) for name, value in provenance["rows_sha256"].items()]
@@ -375,6 +419,7 @@ def provenance_section(provenance: Json) -> Section:
     rows.append(("code versions of the trials", ", ".join(provenance["code_versions"])))
     rows += [(f"metric {name}", str(value)) for name, value in provenance["measure"].items()]
     rows.append(("rows where", provenance["where"] or "all"))
+    rows.append(("joint fits over", ", ".join(provenance["vary"]) or "every setting that differs"))
     rows += [(f"fit {name}", str(value)) for name, value in provenance["fit"].items()]
     rows += [(f"evidence {name}", str(value)) for name, value in (provenance["evidence"] or {}).items()]
     rows += [

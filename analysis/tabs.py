@@ -15,6 +15,7 @@ from analysis.means import Optimum, configuration
 from analysis.overlay import TheoryOptimum
 from analysis.panels import CONFIGURATION_COLUMNS, Cell, Choice, Panel, Tab, configuration_rows, none, rows_of
 from analysis.published import published_points
+from analysis.running import running_panel
 from analysis.theme import PLAIN_SYMBOL, short
 from analysis.view import View
 from sweeper.schema import FINISHED
@@ -161,8 +162,13 @@ def _slope(budget: Any, value: Any) -> float:
     return float(np.polyfit(np.log(budget), np.log(value), 1)[0])
 
 
-def runs_tab(sweep: Sweep) -> Tab:
-    """The health of the whole sweep, whatever the group."""
+def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
+    """The health of the whole sweep, whatever the group.
+
+    Args:
+        sweep: all rows.
+        live: whether the page follows the sweep, and shows what runs.
+    """
     trials = sweep.trials
     pace = pace_data(trials)
     unfinished = trials[trials["status"] != FINISHED]
@@ -198,4 +204,4 @@ def runs_tab(sweep: Sweep) -> Tab:
             rows=tuple((status, reason, count) for (status, reason), count in top),
         ),
     )
-    return Tab("runs", "Runs", panels)
+    return Tab("runs", "Runs", (running_panel(), *panels) if live else panels)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from model.backends import BACKENDS
 from model.config import ElmConfig
 from model.elm_network import ElmNetwork
+from model.flat import FlatParameters
 from model.flops import flops
 from model.network import build_network
 
@@ -162,13 +163,13 @@ def loss_of(network: ElmNetwork, x: Tensor, y: Tensor) -> Tensor:
 def training_step(case: Case, backend: str) -> Callable[[], object]:
     """Prepare a network and return the action of one training step."""
     network = build_network(case.config, seed=0, backend=backend)
-    optimizer = torch.optim.Adam(network.parameters(), lr=5e-4, fused=True)
+    flat = FlatParameters(network)
+    optimizer = torch.optim.Adam([flat.values], lr=5e-4, fused=True)
     x, y = example_batch(case)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss_of(network, x, y))
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        flat.clip_grad(1.0)
         optimizer.step()
 
     return step

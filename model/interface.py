@@ -120,20 +120,3 @@ def dense_input(x: Tensor, n_in: int, embedding_scale: float, dtype: torch.dtype
     if x.dim() == 3:
         return x
     return torch.nn.functional.one_hot(x, n_in).to(dtype) * embedding_scale
-
-
-def stack_results(results: list[RunResult]) -> RunResult:
-    """Join the results of K networks along a new leading axis."""
-    return RunResult(
-        logits=torch.stack([result.logits for result in results]),
-        state=ElmState(*map(torch.stack, zip(*(result.state for result in results), strict=True))),
-        mlp_out_BN=torch.stack([result.mlp_out_BN for result in results]),
-        activity=torch.stack([result.activity for result in results]),
-        activity_BTN=_stack_kept([result.activity_BTN for result in results]),
-        mlp_out_BTND=_stack_kept([result.mlp_out_BTND for result in results]),
-    )
-
-
-def _stack_kept(values: list[Tensor | None]) -> Tensor | None:
-    kept = [value for value in values if value is not None]
-    return torch.stack(kept) if kept else None

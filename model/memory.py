@@ -6,7 +6,7 @@ from model.config import READOUT_D_M, ElmConfig
 def saved_bytes(
     config: ElmConfig, *, backend: str, batch: int, steps: int, segment: int | None = None, itemsize: int = 4
 ) -> int:
-    """Estimate the activations an ELM Network keeps for differentiation; measured ones are within a tenth.
+    """Estimate the activations an ELM Network keeps for differentiation; measured ones are within a twentieth.
 
     Args:
         config: the network.
@@ -20,10 +20,9 @@ def saved_bytes(
         Bytes, without parameters and the input itself.
     """
     numbers = _numbers_per_step(config, backend)
-    # weights rearranged for the call: scaled or sorted synapses; in torch also the read-out's as a dense matrix
-    fixed = (config.n_rec + config.n_out) * config.k_c
-    if backend == "torch":
-        fixed += config.n_out * config.d_tree * config.n_rec
+    fixed = 0
+    if backend == "torch":  # weights rearranged for the call: scaled synapses, and the read-out's as a dense matrix
+        fixed = (config.n_rec + config.n_out) * config.k_c + config.n_out * config.d_tree * config.n_rec
     if segment is None or segment >= steps:
         return itemsize * (batch * steps * numbers + fixed)
     state = config.n_rec * (config.d_m + 2) + config.n_out * READOUT_D_M
@@ -38,8 +37,8 @@ def _numbers_per_step(config: ElmConfig, backend: str) -> int:
     hidden = config.n_rec * config.mlp_width * config.l_mlp
     memory, readout_memory = config.n_rec * config.d_m, config.n_out * READOUT_D_M
     if backend == "native":
-        recurrent = config.n_in + config.n_rec * (2 + config.d_tree) + 2 * memory + hidden
-        return recurrent + config.n_rec * 2 + config.n_out * (config.d_tree + 1) + 2 * readout_memory
+        recurrent = config.n_rec * (1 + config.d_tree) + 2 * memory + hidden
+        return recurrent + config.n_out * (1 + config.d_tree) + 2 * readout_memory
     if backend == "torch":
         averages = config.n_rec if config.tau_r is not None else 0
         traces = config.n_rec * config.d_tree if config.tau_b is not None else 0

@@ -1,6 +1,7 @@
 """The C interface of the compiled layer: the structure of model/kernel/layer.h and the functions that take it."""
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ from torch import Tensor
 
 _MATRICES = 9
 _INTEGERS = ("n", "d_m", "d_tree", "d_branch", "n_in", "matrices", "steps", "batch", "threads")
-_SWITCHES = ("recurrent", "rectified", "filtered", "traced", "stored", "input_kind", "input_grad", "rate_grads")
-_CONSTANTS = ("input_scale", "embedding_scale", "kappa_r", "kappa_b", "tanh_slope")
-_WEIGHTS = ("keep", "gain", "readout", "out_bias")
+_SWITCHES = ("recurrent", "rectified", "filtered", "traced", "stored", "input_kind", "batch_first", "input_grad",
+             "rate_grads")  # fmt: skip
+_CONSTANTS = ("input_scale", "embedding_scale", "kappa_r", "kappa_b", "tanh_slope", "tanh_height")
+_WEIGHTS = ("keep", "absorb", "readout", "out_bias")
 _STATES = ("activity_0", "memory_0", "average_0", "branch_0")
-_RESULTS = ("activity", "memory_T", "average_T", "branch_T", "magnitude", "mlp_out", "trace")
-_RESULT_GRADS = ("d_activity", "d_memory_T", "d_average_T", "d_branch_T", "d_magnitude")
-_WEIGHT_GRADS = ("d_keep", "d_gain", "d_readout", "d_out_bias")
+_RESULTS = ("activity", "activity_T", "memory_T", "average_T", "branch_T", "magnitude", "mlp_out", "trace")
+_RESULT_GRADS = ("d_activity", "d_activity_T", "d_memory_T", "d_average_T", "d_branch_T", "d_magnitude")
+_WEIGHT_GRADS = ("d_keep", "d_absorb", "d_readout", "d_out_bias")
 
 
 def _pointers(*names: str) -> list[tuple[str, Any]]:
@@ -30,25 +32,39 @@ class LayerStruct(ctypes.Structure):
         ("dims", ctypes.c_int64 * (_MATRICES + 1)),
         *((name, ctypes.c_int64) for name in _SWITCHES),
         *((name, ctypes.c_double) for name in _CONSTANTS),
-        *_pointers("source", "readers", "first_reader", "synapse", "reader_weight"),
+        *_pointers("source", "readers", "reader_synapse", "first_reader", "synapse"),
         ("weight", ctypes.c_void_p * _MATRICES),
         ("bias", ctypes.c_void_p * _MATRICES),
-        *_pointers(*_WEIGHTS, "x", "input_mask", "recurrent_mask", *_STATES, *_RESULTS, *_RESULT_GRADS, "d_synapse"),
+        *_pointers(*_WEIGHTS, "x", "input_mask", "recurrent_mask", *_STATES, *_RESULTS, *_RESULT_GRADS),
+        ("d_any_activity", ctypes.c_double),
+        *_pointers("d_synapse"),
         ("d_weight", ctypes.c_void_p * _MATRICES),
         ("d_bias", ctypes.c_void_p * _MATRICES),
         *_pointers(*_WEIGHT_GRADS, *(f"d_{name}" for name in _STATES), "d_x"),
     ]
 
-    def point(self, **tensors: Tensor | None) -> None:
-        """Set pointers to contiguous tensors in main memory, which the caller keeps alive; missing ones become null."""
-        for name, tensor in tensors.items():
-            setattr(self, name, None if tensor is None else tensor.data_ptr())
+    def point(self, network: int, networks: int, **tensors: Tensor | None) -> None:
+        """Point to one of the networks that are stacked along the first axis of contiguous tensors in main memory.
 
-    def point_each(self, name: str, tensors: "list[Tensor] | tuple[Tensor, ...]") -> None:
-        """Set the pointers of an array field."""
+        The caller keeps the tensors alive; missing and empty ones become null.
+
+        Args:
+            network: which network.
+            networks: how many there are.
+            tensors: by the names of the fields.
+        """
+        for name, tensor in tensors.items():
+            setattr(self, name, None if tensor is None else _address(tensor, network, networks))
+
+    def point_each(self, name: str, network: int, networks: int, tensors: Sequence[Tensor | None]) -> None:
+        """Set the pointers of an array field; see `point`."""
         array = getattr(self, name)
         for place, tensor in enumerate(tensors):
-            array[place] = tensor.data_ptr()
+            array[place] = None if tensor is None else _address(tensor, network, networks)
+
+
+def _address(tensor: Tensor, network: int, networks: int) -> int:
+    return tensor.data_ptr() + tensor.nbytes // networks * network
 
 
 class AbiError(RuntimeError):

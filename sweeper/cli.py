@@ -44,6 +44,14 @@ def _packing(context: click.Context, option: click.Parameter, value: str) -> int
     return int(value)
 
 
+def _seed_batch(context: click.Context, option: click.Parameter, value: str) -> str | int:
+    if value in ("auto", "off"):
+        return value
+    if value.isdigit() and int(value) >= 1:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not valid; give auto, off or a number of trials from 1")
+
+
 def _running_options(command: Callable[..., None]) -> Callable[..., None]:
     """Options of the commands that run trials."""
     options = (
@@ -81,6 +89,14 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Seconds between a trial's checkpoints.",
         ),
+        click.option(
+            "--seed-batch",
+            default="auto",
+            show_default=True,
+            metavar="auto|off|K",
+            callback=_seed_batch,
+            help="Train K trials of one shape (replicates, learning rates) in one go; auto: where it pays.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -111,9 +127,18 @@ def cli(debug: bool) -> None:
 @click.argument("grid", type=click.Path(dir_okay=False))
 @click.option("--results", "-r", default=None, help="Hold the plan against this results directory.")
 @_LANES
+@click.option(
+    "--simulate", metavar="SCENARIO", help="Simulate it on a cluster, such as nodes=64,gpus=8,preempt=0.02/h."
+)
+@click.option("--replay", is_flag=True, help="Simulate what RESULTS holds as it ran, and print the simulation's error.")
 @_JSON
-def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> None:
-    """Print every point of GRID with its solved sizes and achieved P. Writes nothing."""
+def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None, replay: bool, as_json: bool) -> None:
+    """Print every point of GRID with its solved sizes and achieved P. Writes nothing.
+
+    \b
+      sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
+      sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
+    """
     from sweeper.cost import CostModel
     from sweeper.grid import load_grid
     from sweeper.plan import expand
@@ -126,7 +151,16 @@ def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> No
     store = ResultsStore.open(results) if results else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
-    if as_json:
+    if replay or simulate:
+        from sweeper.simulation import replay_store, simulate_plan
+        from sweeper.status import missing_rows
+
+        if replay and store is None:
+            raise click.UsageError("--replay simulates what results hold: give --results")
+        rows = missing_rows(expanded, status) if status else list(expanded.trials.values())
+        specs = [row.spec for row in rows if row.spec is not None]
+        click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
+    elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
         print_plan(expanded, status, costs, lanes or len(os.sched_getaffinity(0)))

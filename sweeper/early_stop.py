@@ -17,8 +17,8 @@ from sweeper.search_settings import SearchSettings
 from sweeper.store import ResultsStore
 
 if TYPE_CHECKING:
+    from sweeper.attempt import TrialContext
     from sweeper.broker import Assignment
-    from sweeper.lane import TrialContext
     from sweeper.progress import TrialProgress
 
 REDUCTION = 3

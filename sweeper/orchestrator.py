@@ -8,6 +8,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 os.environ.update(  # read when ray is imported
@@ -24,15 +25,19 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.connect import connected
+from cluster.connect import connected, draining_nodes
 from cluster.room import Room
+from sweeper.attempt import Trainer, train_assignment
 from sweeper.broker import Assignment, Broker, Event, Need, Pull, Report, Snapshot
-from sweeper.lane import BrokerGoneError, LaneConfig, Trainer, run_lane, train_assignment
+from sweeper.lane import BrokerGoneError, LaneConfig, run_lane
 from sweeper.monitor import Monitor
-from sweeper.supply import LaneSupply, SweepEnd
+from sweeper.supply import Cached, LaneSupply, SweepEnd
 
 NAMESPACE = "elm-sweeper"
 _MAX_LANE_RESTARTS = 20
+_MEMORY_SHARE = 0.9
+"""Share of a node's memory that its lanes may use together."""
+_DRAIN_LOOK_S = 5.0
 _MAX_LANES_LOST = 4
 """Lanes that died more often than that before none is started any more."""
 
@@ -47,7 +52,6 @@ def run_on_ray(
     trainer: Trainer = train_assignment,
     address: str = "local",
     trials_per_gpu: int | None = 1,
-    trial_bytes: int = 0,
 ) -> None:
     """Run assignments on lanes under Ray Tune until all are done, drained or lanes give up.
 
@@ -59,8 +63,7 @@ def run_on_ray(
         direction: `min` or `max`, for the best trial of the progress line.
         trainer: what a lane does with an assignment.
         address: `local` starts Ray on this machine for the time of the call; else the running cluster to attach to.
-        trials_per_gpu: lanes that share a GPU; None means as many as `trial_bytes` lets fit.
-        trial_bytes: memory that the largest trial is expected to need.
+        trials_per_gpu: lanes that share a GPU; None means as many as fit its memory.
 
     Raises:
         ClusterError: no connection, other versions there, no GPU, or results that not every node can write.
@@ -73,12 +76,16 @@ def run_on_ray(
         local_cpus=None if lanes is None else min(lanes, len(assignments)),
         results=config.store_uri if attach else None,
     ):
-        room = Room(config.device, trials_per_gpu=trials_per_gpu, trial_bytes=trial_bytes, lanes=lanes)
+        room = Room(config.device, trials_per_gpu=trials_per_gpu, trial_bytes=config.trial_bytes, lanes=lanes)
         room()  # no GPU where one is asked for is an error here and now
         name = f"broker-{uuid.uuid4().hex[:8]}"
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}  # it lives and dies with the launcher
-        actor = ray.remote(Broker).options(**options).remote(assignments, direction=direction)
+        actor = (
+            ray.remote(Broker)
+            .options(**options)
+            .remote(assignments, direction=direction, idle_leave=attach is not None)
+        )
         trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
         need = _Asking(name)
         with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):
@@ -99,13 +106,40 @@ def run_on_ray(
             ).fit()
 
 
+def check_cluster(address: str, *, device: str, lanes: int | None, results: str) -> None:
+    """Attach once, and leave nothing behind.
+
+    Args:
+        address: the running cluster.
+        device: torch device of the trials.
+        lanes: number of lanes asked for, which may wait for nodes to come.
+        results: absolute path or URI that every node is to write.
+
+    Raises:
+        ClusterError: as `run_on_ray`.
+    """
+    with connected(address, namespace=NAMESPACE, results=results):
+        Room(device, lanes=lanes)()
+
+
 ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tune.TuneError)
 """What `run_on_ray` raises when Ray or Tune fails as a whole."""
 
 
 def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
     client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
-    return {"ran": run_lane(client, f"{lane_config.lane_prefix}-{config['lane']}", lane_config, trainer)}
+    name = f"{lane_config.lane_prefix}-{config['lane']}"
+    return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer)}
+
+
+def _with_own_memory(config: LaneConfig) -> LaneConfig:
+    """Fill in the memory of the lane's own node, where nodes may differ; container limits are in Ray's number."""
+    if config.memory_bytes is not None or config.device != "cpu":
+        return config
+    here = ray.get_runtime_context().get_node_id()
+    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    lanes = max(1, int(resources.get("CPU", 1)))
+    return replace(config, memory_bytes=int(_MEMORY_SHARE * resources["memory"]), lanes=lanes)
 
 
 def _lane_folder(trial: Any) -> str:
@@ -126,18 +160,27 @@ class _Asking:
         return need
 
 
+def _own_node_drains() -> bool:
+    return ray.get_runtime_context().get_node_id() in draining_nodes()
+
+
 class _Client:
     """The broker actor as a lane sees it."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
+        self._leaving = Cached(_own_node_drains, _DRAIN_LOOK_S)
 
     def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
         pulled: Pull = self._call(self._actor.pull, lane, incarnation, host, reports)
         return pulled
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
-        return bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
+        going_on = bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
+        return going_on and not self._leaving()
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        self._call(self._actor.leave, lane, incarnation, reports)
 
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:

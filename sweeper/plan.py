@@ -63,6 +63,8 @@ class Plan:
     """Every point, in the order of the grid."""
     trials: Mapping[str, PlanRow]
     """The runnable rows by trial_id, in the order of execution."""
+    text: str = ""
+    """The grid file it was made from."""
 
 
 class _Size(NamedTuple):
@@ -101,10 +103,11 @@ def expand(grid: Grid) -> Plan:
                 trial_id = row.trial_id
                 first = found.setdefault(trial_id, row)
                 if first is not row:
-                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_describe(first)} ({trial_id})")
+                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
     order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
-    return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
+    trials = {trial_id: found[trial_id] for trial_id in order}
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
 
 
 def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -306,6 +309,5 @@ def _work(row: PlanRow) -> float:
     return relative_work(row.spec) if row.spec is not None else 0.0
 
 
-def _describe(row: PlanRow) -> str:
-    axes = ", ".join(f"{name} {value}" for name, value in row.axes.items() if name != "seed")
-    return f"budget {row.budget}, {axes}" if row.budget is not None else axes
+def _asked(row: PlanRow) -> str:
+    return "" if row.budget is None else f"the one of budget {row.budget:,}: "

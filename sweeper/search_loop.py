@@ -228,7 +228,7 @@ class RunningSearch:
         """The trainer, with early stopping where the search asks for it."""
         if self.settings.pruning == "none":
             return trainer
-        from sweeper.lane import train_assignment
+        from sweeper.attempt import train_assignment
 
         direction = task_spec(self.space.block.task, self.space.block.task_options).direction
         limits = stop_limits(self.store, self.settings, direction)

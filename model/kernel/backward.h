@@ -28,7 +28,8 @@ public:
           readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
           branch_(l.traced ? groups * l.d_tree * LB : 0), given_out_(l.d_magnitude ? groups * LB : 0),
           memory_0_(l.rate_grads ? groups * l.d_m * LB : 0), sums_(groups * sum_rows() * LB),
-          branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0), wide_(sources * chunk_ * COLS) {
+          branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0),
+          wide_(sources * chunk_ * COLS), reader_weight_(graded_ ? l.first_reader[graded_] : 0) {
         hidden_ = l.d_tree;
         out_ = hidden_ + (cell.tanh - cell.hidden);
         rows_ = out_ + l.d_m;
@@ -53,7 +54,8 @@ private:
     Buffer<F> sums_;          // rows of every group summed over time: bias, D read-out, D keep, D gain
     Buffer<F> branch_grads_;  // [N, R, COLS]: of what the branches add up, in this step
     Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
-    Buffer<F> wide_;          // [sources, steps of the chunk, COLS]
+    Buffer<F> wide_;          // [sources, steps of the chunk, COLS]: what synapses read
+    Buffer<F> reader_weight_;  // weights of the synapses of `readers`
     int64_t hidden_, out_, rows_;  // rows of a cell of grads_: R branch sums, hidden units, D MLP outputs
     std::unique_ptr<Buffer<F>> grads_;  // [steps of the chunk, step_rows, LB], a step's rows being [G, rows_]
 
@@ -68,7 +70,8 @@ private:
             zero(l.d_weight[i], l.dims[i] * l.dims[i + 1]);
             zero(l.d_bias[i], l.dims[i + 1]);
         }
-        for (void *to : {l.d_keep, l.d_gain, l.d_readout}) zero(to, l.d_m);
+        zero(l.d_readout, l.d_m);
+        if (l.rate_grads) zero(l.d_keep, l.d_m), zero(l.d_absorb, l.d_m);
         zero(l.d_out_bias, 1);
     }
 
@@ -77,13 +80,15 @@ private:
         for (int i = 0; i < l.matrices; i++)
             this->pack(l.weight[i], l.dims[i] * l.dims[i + 1], weight_[i]->get());
         this->pack(l.keep, l.d_m, keep_.get());
-        this->pack(l.gain, l.d_m, gain_.get());
-        this->pack(l.gain, l.d_m, slope_.get(), F(l.tanh_slope));
+        this->pack(l.absorb, l.d_m, gain_.get(), F(l.tanh_height));
+        this->pack(l.absorb, l.d_m, slope_.get(), F(l.tanh_height * l.tanh_slope));
         this->pack(l.readout, l.d_m, readout_.get());
         this->load_rows(l.d_memory_T, l.d_m, memory_.get());
         if (l.filtered) this->load_rows(l.d_average_T, 1, average_.get());
         if (l.traced) this->load_rows(l.d_branch_T, l.d_tree, branch_.get());
         if (l.rate_grads) this->load_rows(l.memory_0, l.d_m, memory_0_.get());
+        for (int64_t k = 0; graded_ && k < l.first_reader[graded_]; k++)
+            reader_weight_.get()[k] = static_cast<const F *>(l.synapse)[l.reader_synapse[k]];
         if (!l.d_magnitude) return;
         const F *given = static_cast<const F *>(l.d_magnitude);
         for (int64_t n = 0; n < l.n; n++)
@@ -101,27 +106,24 @@ private:
                 add_sum(n, 1 + d, static_cast<F *>(l.d_readout) + n * l.d_m + d);
                 if (!l.rate_grads) continue;
                 add_sum(n, 1 + l.d_m + d, static_cast<F *>(l.d_keep) + n * l.d_m + d);
-                add_sum(n, 1 + 2 * l.d_m + d, static_cast<F *>(l.d_gain) + n * l.d_m + d);
+                add_sum(n, 1 + 2 * l.d_m + d, static_cast<F *>(l.d_absorb) + n * l.d_m + d, F(l.tanh_height));
             }
         }
-        if (!l.recurrent) return;
         F *to = static_cast<F *>(l.d_activity_0);
+        if (!l.recurrent || !to) return;
         for (int64_t b = 0; b < cols; b++)
-            for (int64_t n = 0; n < l.n; n++) to[(b0 + b) * l.n + n] = source_grads_.get()[n * COLS + b] * mask_at(b, n);
+            for (int64_t n = 0; n < l.n; n++)
+                to[(b0 + b) * l.n + n] = source_grads_.get()[n * COLS + b] * this->mask_at(b, n);
     }
 
-    void add_sum(int64_t n, int64_t row, F *to) const {
+    void add_sum(int64_t n, int64_t row, F *to, F factor = 1) const {
         F sums[NP] = {};
         for (int i = 0; i < LB; i += W) {
             F part[NP];
             L::sum_columns(L::load(sums_.get() + (n / NP * sum_rows() + row) * LB + i), part);
             for (int p = 0; p < NP; p++) sums[p] += part[p];
         }
-        *to += sums[n % NP];
-    }
-
-    F mask_at(int64_t b, int64_t n) const {
-        return l.recurrent_mask ? static_cast<const F *>(l.recurrent_mask)[(b0 + b) * l.n + n] : F(1);
+        *to += factor * sums[n % NP];
     }
 
     void run_thread(int thread) {
@@ -144,7 +146,7 @@ private:
     // gradient of one source, from the branches that read it
     void sum_readers(int64_t t, int64_t i) const {
         constexpr int width = sizeof(C) / sizeof(F);
-        const F *weights = static_cast<const F *>(l.reader_weight), *from = branch_grads_.get();
+        const F *weights = reader_weight_.get(), *from = branch_grads_.get();
         const int64_t last = l.first_reader[i + 1];
         C even[CV] = {}, odd[CV] = {};
         int64_t k = l.first_reader[i];
@@ -160,6 +162,8 @@ private:
         if (l.recurrent) {
             for (int v = 0; v < CV; v++) L::store_columns(source_grads_.get() + i * COLS + v * width, even[v]);
         } else {
+            if (l.input_mask)
+                for (int v = 0; v < CV; v++) even[v] *= L::load_columns(this->input_mask_.get() + i * COLS + v * width);
             this->store_part(even, static_cast<F *>(l.d_x) + (t * l.n_in + i) * l.batch);
         }
     }
@@ -199,21 +203,11 @@ private:
         alignas(64) F row[LB];
         C parts[NP][CV] = {};
         for (int p = 0; p < NP && this->real(g * NP + p); p++) {
-            const int64_t n = g * NP + p, at = (t * l.n + n) * l.batch;
-            if (l.recurrent && t + 1 < l.steps) {
-                constexpr int width = sizeof(C) / sizeof(F);
-                for (int i = 0; i < CV; i++) parts[p][i] = L::load_columns(source_grads_.get() + n * COLS + i * width);
-                if (l.recurrent_mask)
-                    for (int64_t b = 0; b < cols; b++)
-                        parts[p][b / (COLS / CV)][b % (COLS / CV)] *= mask_at(b, n);
-            }
-            C given[CV]{}, active[CV]{};
-            if (l.d_activity) {
-                this->load_part(static_cast<const F *>(l.d_activity) + at, given);
-                for (int i = 0; i < CV; i++) parts[p][i] += given[i];
-            }
+            const int64_t n = g * NP + p;
+            given_grad(n, t, parts[p]);
             if (!l.rectified) continue;
-            this->load_part(static_cast<const F *>(l.activity) + at, active);
+            C active[CV]{};
+            this->load_part(static_cast<const F *>(l.activity) + (t * l.n + n) * l.batch, active);
             for (int i = 0; i < CV; i++) parts[p][i] = active[i] <= C{} ? C{} : parts[p][i];
         }
         L::join(parts, row);
@@ -227,6 +221,30 @@ private:
             y[i] = F(l.kappa_r) * z + F(1.0 - l.kappa_r) * carried;
             L::store(average, F(l.kappa_r) * (carried - z));
         }
+    }
+
+    // gradient of a neuron's activity: of the steps after this one, and what was handed over
+    void given_grad(int64_t n, int64_t t, C (&grad)[CV]) const {
+        constexpr int width = sizeof(C) / sizeof(F);
+        if (l.recurrent && t + 1 < l.steps) {
+            for (int i = 0; i < CV; i++) grad[i] = L::load_columns(source_grads_.get() + n * COLS + i * width);
+            if (l.recurrent_mask)
+                for (int64_t b = 0; b < cols; b++) grad[b / width][b % width] *= this->mask_at(b, n);
+        }
+        const F *given = static_cast<const F *>(l.d_activity), *last = static_cast<const F *>(l.d_activity_T);
+        if (given && l.batch_first) {
+            for (int64_t b = 0; b < cols; b++)
+                grad[b / width][b % width] += given[((b0 + b) * l.steps + t) * l.n + n];
+        } else if (given) {
+            C columns[CV]{};
+            this->load_part(given + (t * l.n + n) * l.batch, columns);
+            for (int i = 0; i < CV; i++) grad[i] += columns[i];
+        }
+        if (last && t + 1 == l.steps)
+            for (int64_t b = 0; b < cols; b++) grad[b / width][b % width] += last[(b0 + b) * l.n + n];
+        if (l.d_any_activity == 0) return;
+        for (int i = 0; i < CV && cols == COLS; i++) grad[i] += F(l.d_any_activity);
+        for (int64_t b = 0; b < cols && cols < COLS; b++) grad[b / width][b % width] += F(l.d_any_activity);
     }
 
     void mlp_grads(int64_t g, int64_t t, const F *signal, F *grads, F *sums, F *memory) {
@@ -298,13 +316,19 @@ private:
 
     // what synapses read, with the steps of a chunk side by side
     void widen(int64_t first, int64_t last, int thread) const {
-        constexpr int64_t kBlock = 32;  // sources in turn, so that both sides are read and written in runs
-        const int64_t end = this->share(sources, thread + 1);
-        for (int64_t block = this->share(sources, thread); block < end; block += kBlock)
-            for (int64_t t = first; t < last; t++)
-                for (int64_t i = block; i < std::min(block + kBlock, end); i++)
-                    std::memcpy(wide_.get() + (i * chunk_ + t - first) * COLS, this->u_at(t) + i * COLS,
-                                COLS * sizeof(F));
+        constexpr int64_t kBlock = 64;  // sources in turn, so that both sides are read and written in runs
+        const auto share = [&](int64_t count, int64_t row, auto read) {
+            const int64_t end = this->share(count, thread + 1);
+            for (int64_t from = this->share(count, thread); from < end; from += kBlock)
+                for (int64_t t = first; t < last; t++)
+                    read(t, from, std::min(from + kBlock, end), wide_.get() + (row * chunk_ + t - first) * COLS);
+        };
+        const int64_t stride = chunk_ * COLS;
+        share(l.n_in, 0, [&](int64_t t, int64_t i, int64_t end, F *to) { this->read_input(t, i, end, to, stride); });
+        if (l.recurrent)
+            share(l.n, l.n_in, [&](int64_t t, int64_t n, int64_t end, F *to) {
+                this->read_activity(t, n, end, to, stride);
+            });
     }
 
     void sum_weights(int64_t g, int64_t first, int64_t last) const {

@@ -17,7 +17,7 @@ public:
     Forward(const Layer &layer, int64_t first, int64_t columns, F *trace)
         : Base(layer, first, columns, trace), keep_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
           readout_(groups * l.d_m * NP), out_bias_(groups * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
-          branch_(l.traced ? groups * l.d_tree * LB : 0), magnitude_(groups * LB) {
+          branch_(l.traced ? groups * l.d_tree * LB : 0), magnitude_(groups * LB), u_(2 * sources * COLS) {
         for (int i = 0; i < l.matrices; i++) {
             weight_.emplace_back(new Buffer<F>(groups * l.dims[i] * l.dims[i + 1] * NP));
             bias_.emplace_back(new Buffer<F>(groups * l.dims[i + 1] * NP));
@@ -35,6 +35,7 @@ private:
     Buffer<F> keep_, gain_, readout_, out_bias_;  // packed weights
     std::vector<std::unique_ptr<Buffer<F>>> weight_, bias_;
     Buffer<F> memory_, average_, branch_, magnitude_;  // state and sums, rows of every group
+    Buffer<F> u_;  // [2, sources, COLS]: what synapses read in this step and the next
     int64_t widest_ = 1;
 
     void prepare() {
@@ -43,7 +44,7 @@ private:
             this->pack(l.bias[i], l.dims[i + 1], bias_[i]->get());
         }
         this->pack(l.keep, l.d_m, keep_.get());
-        this->pack(l.gain, l.d_m, gain_.get());
+        this->pack(l.absorb, l.d_m, gain_.get(), F(l.tanh_height));
         this->pack(l.readout, l.d_m, readout_.get());
         this->pack(l.out_bias, 1, out_bias_.get());
         this->load_rows(l.memory_0, l.d_m, memory_.get());
@@ -56,67 +57,27 @@ private:
         if (l.filtered) this->store_rows(average_.get(), 1, l.average_T);
         if (l.traced) this->store_rows(branch_.get(), l.d_tree, l.branch_T);
         F *magnitude = static_cast<F *>(l.magnitude);
+        if (!magnitude) return;
         for (int64_t n = 0; n < l.n; n++)
             for (int64_t b = 0; b < cols; b++)
                 magnitude[n * l.batch + b0 + b] = magnitude_.get()[n / NP * LB + b * NP + n % NP];
     }
 
     void run_thread(int thread) {
-        for (int64_t t = this->share(l.steps, thread); t < this->share(l.steps, thread + 1); t++) read_input(t);
-        if (thread == 0 && l.recurrent) read_activity();
-        meeting.wait();
+        const int64_t first = this->share(l.n_in, thread), last = this->share(l.n_in, thread + 1);
+        this->read_input(0, first, last, u_at(0), COLS);
+        if (thread == 0 && l.recurrent) this->read_activity(0, 0, l.n, u_at(0) + l.n_in * COLS, COLS);
         Buffer<F> scratch(2 * widest_ * LB);
+        meeting.wait();
         for (int64_t t = 0; t < l.steps; t++) {
             for (int64_t g = this->share(groups, thread); g < this->share(groups, thread + 1); g++)
                 step(g, t, scratch.get(), scratch.get() + widest_ * LB);
+            if (t + 1 < l.steps) this->read_input(t + 1, first, last, u_at(t + 1), COLS);
             meeting.wait();
         }
     }
 
-    void read_input(int64_t t) const {
-        F *row = this->u_at(t);
-        const F *x = static_cast<const F *>(l.x), *mask = static_cast<const F *>(l.input_mask);
-        if (l.input_kind == 0) {
-            std::memset(row, 0, l.n_in * COLS * sizeof(F));
-            const int64_t *ids = static_cast<const int64_t *>(l.x);
-            for (int64_t b = 0; b < cols; b++) {
-                int64_t id = ids[(b0 + b) * l.steps + t];
-                row[id * COLS + b] = F(l.embedding_scale) * (mask ? mask[(b0 + b) * l.n_in + id] : F(1));
-            }
-            return;
-        }
-        if (l.input_kind == 1) return transpose_input(x + (b0 * l.steps + t) * l.n_in, row);
-        if (cols < COLS) std::memset(row, 0, l.n_in * COLS * sizeof(F));
-        for (int64_t i = 0; i < l.n_in; i++)
-            std::memcpy(row + i * COLS, x + (t * l.n_in + i) * l.batch + b0, cols * sizeof(F));
-    }
-
-    // values of one step, a run of channels for each batch column, to a run of columns for each channel
-    void transpose_input(const F *x, F *row) const {
-        const int64_t whole = l.n_in / W * W, stride = l.steps * l.n_in;
-        for (int64_t first = 0; first < COLS; first += W)
-            for (int64_t i = 0; i < whole; i += W) {
-                V tile[W];
-                for (int64_t b = 0; b < W; b++) tile[b] = first + b < cols ? L::load(x + (first + b) * stride + i) : V{};
-                L::transpose(tile);
-                for (int64_t k = 0; k < W; k++)
-                    std::memcpy(row + (i + k) * COLS + first, &tile[k], (COLS < W ? COLS : W) * sizeof(F));
-            }
-        for (int64_t i = whole; i < l.n_in; i++)
-            for (int64_t b = 0; b < COLS; b++) row[i * COLS + b] = b < cols ? x[b * stride + i] : F(0);
-    }
-
-    void read_activity() const {
-        const F *start = static_cast<const F *>(l.activity_0);
-        F *row = this->u_at(0) + l.n_in * COLS;
-        std::memset(row, 0, l.n * COLS * sizeof(F));
-        for (int64_t b = 0; b < cols; b++)
-            for (int64_t n = 0; n < l.n; n++) row[n * COLS + b] = start[(b0 + b) * l.n + n] * mask_at(b, n);
-    }
-
-    F mask_at(int64_t b, int64_t n) const {
-        return l.recurrent_mask ? static_cast<const F *>(l.recurrent_mask)[(b0 + b) * l.n + n] : F(1);
-    }
+    F *u_at(int64_t t) const { return u_.get() + t % 2 * sources * COLS; }
 
     void step(int64_t g, int64_t t, F *even, F *odd) {
         F *signal = this->cell_at(g, t);
@@ -161,7 +122,7 @@ private:
 
     // branch sums of a group, from what its synapses read
     void gather(int64_t g, int64_t t, F *signal) {
-        const F *from = this->u_at(t);
+        const F *from = u_at(t);
         int64_t r = 0;
         for (; r + 4 <= l.d_tree; r += 4) gather_branches<4>(g, r, from, signal);
         for (; r < l.d_tree; r++) gather_branches<1>(g, r, from, signal);
@@ -231,13 +192,20 @@ private:
             const int64_t n = g * NP + p;
             C columns[CV];
             L::part(row, p, columns);
-            this->store_part(columns, static_cast<F *>(l.activity) + (t * l.n + n) * l.batch);
+            if (l.batch_first) {
+                F *to = static_cast<F *>(l.activity) + (b0 * l.steps + t) * l.n + n;
+                for (int64_t b = 0; b < cols; b++) to[b * l.steps * l.n] = row[b * NP + p];
+            } else {
+                this->store_part(columns, static_cast<F *>(l.activity) + (t * l.n + n) * l.batch);
+            }
+            if (l.activity_T && t + 1 == l.steps)
+                for (int64_t b = 0; b < cols; b++) static_cast<F *>(l.activity_T)[(b0 + b) * l.n + n] = row[b * NP + p];
             if (!l.recurrent) continue;
-            F *next = this->u_at(t + 1) + (l.n_in + n) * COLS;
+            F *next = u_at(t + 1) + (l.n_in + n) * COLS;
             constexpr int width = sizeof(C) / sizeof(F);
             for (int i = 0; i < CV; i++) L::store_columns(next + i * width, columns[i]);
             if (l.recurrent_mask)
-                for (int64_t b = 0; b < cols; b++) next[b] *= mask_at(b, n);
+                for (int64_t b = 0; b < cols; b++) next[b] *= this->mask_at(b, n);
         }
     }
 

@@ -55,11 +55,17 @@ public:
     // Works on the columns first .. first + columns - 1 of the batch.
     Pass(const Layer &layer, int64_t first, int64_t columns, F *trace)
         : l(layer), b0(first), cols(columns), groups((layer.n + NP - 1) / NP), threads(int(layer.threads)),
-          sources(source_rows(layer)), cell(layer), meeting(threads), u(trace), cells(trace + u_size(layer)) {}
+          sources(layer.n_in + (layer.recurrent ? layer.n : 0)), cell(layer), meeting(threads), cells(trace),
+          input_mask_(layer.input_mask ? layer.n_in * COLS : 0) {
+        if (!l.input_mask) return;
+        for (int64_t i = 0; i < l.n_in; i++)
+            for (int64_t b = 0; b < cols; b++)
+                input_mask_.get()[i * COLS + b] = static_cast<const F *>(l.input_mask)[(b0 + b) * l.n_in + i];
+    }
 
     static int64_t trace_size(const Layer &l) {
         int64_t groups = (l.n + NP - 1) / NP;
-        return u_size(l) + (l.stored ? l.steps : 1) * step_rows(groups, CellRows(l).count) * LB;
+        return (l.stored ? l.steps : 1) * step_rows(groups, CellRows(l).count) * LB;
     }
 
 protected:
@@ -69,16 +75,12 @@ protected:
     const int64_t sources;  // rows a synapse can read
     const CellRows cell;
     Meeting meeting;
-    F *const u;      // [T + 1, sources, COLS], what synapses read
     F *const cells;  // [T or 1, step_rows, LB], a step's rows being [G, cell.count]
-
-    static int64_t source_rows(const Layer &l) { return l.n_in + (l.recurrent ? l.n : 0); }
-    static int64_t u_size(const Layer &l) { return ((l.steps + 1) * source_rows(l) * COLS + W - 1) / W * W; }
+    Buffer<F> input_mask_;  // [I, COLS], where there is one
 
     // rows of all groups in one step; odd, so that the same row of consecutive steps does not fall on one cache set
     static int64_t step_rows(int64_t groups, int64_t count) { return (groups * count) | 1; }
 
-    F *u_at(int64_t t) const { return u + t * sources * COLS; }
     int64_t cell_stride() const { return step_rows(groups, cell.count) * LB; }
     F *cell_at(int64_t g, int64_t t) const {
         return cells + (l.stored ? t : 0) * cell_stride() + g * cell.count * LB;
@@ -116,10 +118,67 @@ protected:
     }
     void store_rows(const F *from, int64_t x_count, void *to) const {
         F *target = static_cast<F *>(to);
+        if (!target) return;
         for (int64_t b = 0; b < cols; b++)
             for (int64_t n = 0; n < l.n; n++)
                 for (int64_t x = 0; x < x_count; x++)
                     target[((b0 + b) * l.n + n) * x_count + x] = from[(n / NP * x_count + x) * LB + b * NP + n % NP];
+    }
+
+    F mask_at(int64_t b, int64_t n) const {
+        return l.recurrent_mask ? static_cast<const F *>(l.recurrent_mask)[(b0 + b) * l.n + n] : F(1);
+    }
+
+    // what the channels first .. last - 1 carry in step t: a row of COLS for each, rows `stride` apart
+    void read_input(int64_t t, int64_t first, int64_t last, F *to, int64_t stride) const {
+        const F *x = static_cast<const F *>(l.x);
+        if (l.input_kind == 1) {
+            transpose_input(x + (b0 * l.steps + t) * l.n_in, first, last, to, stride);
+        } else {
+            for (int64_t i = first; i < last; i++) {
+                std::memset(to + i * stride, 0, COLS * sizeof(F));
+                if (l.input_kind == 2) std::memcpy(to + i * stride, x + (t * l.n_in + i) * l.batch + b0, cols * sizeof(F));
+            }
+        }
+        const int64_t *ids = static_cast<const int64_t *>(l.x);
+        for (int64_t b = 0; l.input_kind == 0 && b < cols; b++) {
+            const int64_t id = ids[(b0 + b) * l.steps + t];
+            if (first <= id && id < last) to[id * stride + b] = F(l.embedding_scale);
+        }
+        if (!l.input_mask) return;
+        for (int64_t i = first; i < last; i++)
+            for (int64_t b = 0; b < COLS; b++) to[i * stride + b] *= input_mask_.get()[i * COLS + b];
+    }
+
+    // values of one step, a run of channels for each batch column, to a run of columns for each channel
+    void transpose_input(const F *x, int64_t first, int64_t last, F *to, int64_t stride) const {
+        const int64_t row = l.steps * l.n_in;
+        int64_t i = first;
+        for (; i + W <= last; i += W)
+            for (int64_t b0 = 0; b0 < COLS; b0 += W) {
+                V tile[W];
+                for (int64_t b = 0; b < W; b++) tile[b] = b0 + b < cols ? L::load(x + (b0 + b) * row + i) : V{};
+                L::transpose(tile);
+                for (int64_t k = 0; k < W; k++)
+                    std::memcpy(to + (i + k) * stride + b0, &tile[k], (COLS < W ? COLS : W) * sizeof(F));
+            }
+        for (; i < last; i++)
+            for (int64_t b = 0; b < COLS; b++) to[i * stride + b] = b < cols ? x[b * row + i] : F(0);
+    }
+
+    // what synapses read of the activity before step t: rows as in read_input, for the neurons first .. last - 1
+    void read_activity(int64_t t, int64_t first, int64_t last, F *to, int64_t stride) const {
+        const F *start = static_cast<const F *>(l.activity_0), *activity = static_cast<const F *>(l.activity);
+        for (int64_t n = first; n < last; n++) {
+            C columns[CV] = {};
+            if (t > 0) load_part(activity + ((t - 1) * l.n + n) * l.batch, columns);
+            F *row = to + n * stride;
+            std::memcpy(row, columns, COLS * sizeof(F));
+            if (t == 0 && start)
+                for (int64_t b = 0; b < cols; b++) row[b] = start[(b0 + b) * l.n + n];
+            if (!l.recurrent_mask) continue;
+            for (int64_t b = 0; b < cols; b++) row[b] *= mask_at(b, n);
+        }
     }
 
     // columns of one neuron from or to an array [..., B] at p, which points to its first batch column

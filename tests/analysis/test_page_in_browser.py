@@ -1,6 +1,8 @@
 """The page in a real browser: nothing fetched, nothing complained about, panels linked, readable on every screen."""
 
+import json
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
@@ -382,6 +384,15 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
         assert page.evaluate("() => [...state.selected].map(i => group().trials.id[i])") == chosen
         assert page.evaluate("() => document.getElementById('isobudget-n_rec').layout.xaxis.range") == [1, 2]
         page.wait_for_selector("#detail pre")
+        page.locator("#tab-runs").click()
+        assert "Nothing runs now" in page.locator("#panels").text_content()
+        state = {"sweep": "made-up", "host": "h", "pid": 7, "updated": time.time(), "running": ["<b>x"], "done": 1}
+        ResultsStore.open(tmp_path / "live").write_text(
+            "launches/20260101T000000-a.json", json.dumps(state | {"total": 9})
+        )
+        page.wait_for_selector("text=1 of 9 done")
+        assert "<b>x" in page.locator("#panels").text_content()
+        page.wait_for_selector("#live:has-text('13 trials ended, 1 running')")
         page.locator("#pause").click()
         assert page.locator("#pause[aria-pressed='true']").count() == 1
         assert "new rows" in page.locator("#live").text_content()

@@ -34,15 +34,15 @@ def measured_bytes(network: ElmNetwork, steps: int, batch: int = 16) -> int:
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
 @pytest.mark.parametrize("config", [TEXT, SPEECH, ENWIK8, TRACED], ids=["text", "speech", "enwik8", "traced"])
-def test_the_formula_is_within_a_tenth(config: ElmConfig, backend: str) -> None:
+def test_the_formula_is_within_a_twentieth(config: ElmConfig, backend: str) -> None:
     network = build_network(config, seed=0, backend=backend)
     found = measured_bytes(network, steps=60)
-    assert saved_bytes(config, backend=backend, batch=16, steps=60) == pytest.approx(found, rel=0.1)
+    assert saved_bytes(config, backend=backend, batch=16, steps=60) == pytest.approx(found, rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("config", "backend", "most"),
-    [(SPEECH, "torch", 0.15), (SPEECH, "native", 0.17), (ENWIK8, "torch", 0.15), (ENWIK8, "native", 0.15)],
+    [(SPEECH, "torch", 0.15), (SPEECH, "native", 0.14), (ENWIK8, "torch", 0.15), (ENWIK8, "native", 0.15)],
 )
 def test_the_fast_paths_keep_a_fraction_of_what_the_reference_keeps(
     config: ElmConfig, backend: str, most: float

@@ -1,8 +1,8 @@
 """An executor without processes, for tests of what happens around it."""
 
+from sweeper.attempt import TrialContext, run_trial
 from sweeper.checkpoint import Checkpoints
 from sweeper.errors import SweeperError
-from sweeper.lane import TrialContext, run_trial
 from sweeper.store import ResultsStore
 
 
@@ -26,5 +26,5 @@ class Inline:
 
     def install(self, monkeypatch) -> "Inline":
         """Let every launch of a test run here."""
-        monkeypatch.setattr("sweeper.launch._executor", lambda options, rows: (self, (SweeperError,)))
+        monkeypatch.setattr("sweeper.launch._executor", lambda options: (self, (SweeperError,)))
         return self
