@@ -6,7 +6,6 @@ paint is compared with an empty Plotly page opened in turn with it, so that a sl
 
 import json
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,14 +20,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from analysis.errors import AnalysisError
+from analysis.browser import arguments, need_browser
 from sweeper.errors import run_command
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 
 BUDGETS = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 D_M = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21, 25, 31, 38, 46, 56, 68, 82, 100)
@@ -84,10 +77,7 @@ class Browser:
     """A headless Chromium whose pages start from nothing."""
 
     def __init__(self, driver: Any) -> None:
-        found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-        if found is None:
-            raise AnalysisError(f"no browser: none of {', '.join(BROWSERS)} is installed (apt-get install chromium)")
-        self._browser = driver.chromium.launch(executable_path=found, headless=True, args=list(ARGUMENTS))
+        self._browser = driver.chromium.launch(executable_path=need_browser(), headless=True, args=arguments())
 
     def open(self, page: Path, fragment: str = "") -> tuple[Any, float]:
         """Open a file in a new profile; returns the tab and the seconds until it was drawn."""

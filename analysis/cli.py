@@ -16,6 +16,7 @@ Command = Callable[..., None]
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
+WEIGHTS = ("auto", "equal", "replicates")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -50,10 +51,10 @@ def fit_options(command: Command) -> Command:
     """Options that say how to fit; the command gets `settings`."""
 
     @wraps(command)
-    def wrapped(*, law: str, loss: str, starts: int, seed: int, **rest: Any) -> None:
+    def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
         from analysis.theory_fit import FitSettings
 
-        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed), **rest)
+        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed, weights=weights), **rest)
 
     choice = click.option(
         "--law",
@@ -66,7 +67,15 @@ def fit_options(command: Command) -> Command:
         "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches per fit."
     )
     seed = click.option("--seed", default=0, show_default=True, help="Seed of the starting points.")
-    return _decorate(wrapped, [choice, loss, starts, seed])
+    weights = click.option(
+        "--weights",
+        type=click.Choice(WEIGHTS),
+        default="auto",
+        show_default=True,
+        help="Of the runs: equal, 1 / seed variance of their budget (replicates), or auto: the latter where budgets "
+        "differ in noise.",
+    )
+    return _decorate(wrapped, [choice, loss, starts, seed, weights])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -99,6 +108,13 @@ def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> N
 @click.option(
     "--draws", default=600, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of intervals."
 )
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="SETTING | PARAMETER=SETTING",
+    help="Joint fit over ablations: compare the levels of a setting such as tau_m_max or k_c, or let a parameter of "
+    "the law vary with it (alpha=tau_m_max), all else shared. May be repeated; default: every setting that differs.",
+)
 @click.option("-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
@@ -108,6 +124,7 @@ def fit_theory(
     settings: "FitSettings",
     quick: bool,
     draws: int,
+    vary: tuple[str, ...],
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -117,7 +134,14 @@ def fit_theory(
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
     commands.fit_theory(
-        dir, measure=measure, where=where, settings=settings, evidence=evidence, output=output, as_json=as_json
+        dir,
+        measure=measure,
+        where=where,
+        settings=settings,
+        evidence=evidence,
+        vary=vary,
+        output=output,
+        as_json=as_json,
     )
 
 
@@ -186,16 +210,65 @@ def compare(
         click.echo(f"wrote {path}")
 
 
-@cli.command()
+@cli.command("learning-rate")
 @click.argument("dir")
 @selection_options
-@click.option("-o", "--output", required=True, help="File ending in .parquet or .csv.")
-def export(dir: str, measure: "Measure", where: str | None, output: str) -> None:
-    """Write the tidy rows that enter a fit, the chosen metric as `value`."""
+def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
+    """Fit a rule lr = scale n_rec^a d_m^b to a pilot with several learning rates per point; prints the line for a grid.
+
+    \b
+      training: {learning_rate: [0.003, 0.01, 0.03]}     the pilot, one or more seeds
+      analysis learning-rate results                     the rule for the sweep
+    """
     from analysis import commands
 
-    count = commands.export(dir, measure=measure, where=where, output=output)
-    click.echo(f"wrote {output} ({count} rows)")
+    commands.learning_rate(dir, measure=measure, where=where)
+
+
+@cli.command()
+@click.argument("dir")
+@fit_options
+@selection_options
+@click.option("-o", "--output", help="Write the rows to this file, ending in .parquet or .csv.")
+@click.option("--figures", metavar="FOLDER", help="Draw all figures into this folder (needs an installed Chromium).")
+@click.option(
+    "--format", "kind", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Of the figures."
+)
+@click.option(
+    "--theme", "mode", type=click.Choice(("light", "dark")), default="light", show_default=True, help="Of the figures."
+)
+@click.option("--only", multiple=True, help="Names of the figures to draw, such as 'isobudget-*'; may be repeated.")
+@click.option("--width", default=800, show_default=True, type=click.IntRange(300, 4000), help="Of the figures, pixels.")
+@click.option("--height", default=450, show_default=True, type=click.IntRange(200, 4000), help="Likewise.")
+def export(
+    dir: str,
+    measure: "Measure",
+    where: str | None,
+    settings: "FitSettings",
+    output: str | None,
+    figures: str | None,
+    kind: str,
+    mode: str,
+    only: tuple[str, ...],
+    width: int,
+    height: int,
+) -> None:
+    """Write the tidy rows that enter a fit (the chosen metric as `value`), or all figures as SVG or PNG, or both."""
+    from analysis import commands
+    from analysis.static import Format
+
+    if output is None and figures is None:
+        raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
+    if output is not None:
+        count = commands.export(dir, measure=measure, where=where, output=output)
+        click.echo(f"wrote {output} ({count} rows)")
+    if figures is not None:
+        how = Format(kind=kind, mode=mode, width=width, height=height)
+        paths = commands.export_figures(
+            dir, measure=measure, where=where, settings=settings, folder=figures, only=only, how=how
+        )
+        for path in paths:
+            click.echo(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
 
 
 def main() -> None:

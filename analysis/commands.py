@@ -15,15 +15,17 @@ from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, 
 from analysis.console import make_console, print_comparison, print_report, print_summary
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings
-from analysis.load import Measure, Sweep, datasets, read_sweep
+from analysis.learning_rates import fit_rule
+from analysis.load import DESIGN_POINT, Measure, Sweep, among, datasets, rate_trials, read_sweep
 from analysis.panels import Tab
 from analysis.report_html import report_html
 from analysis.serve import make_server
+from analysis.static import Format, write_figures
 from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
 from analysis.theory_fit import FitSettings, fit_dataset
-from analysis.verify import LISTED, read_report
+from analysis.verify import LISTED, OtherFormat, read_report
 from analysis.verify import verify as verify_report
 from analysis.view import View, make_view
 
@@ -35,13 +37,14 @@ def fit_theory(
     where: str | None,
     settings: FitSettings,
     evidence: EvidenceSettings | None,
+    vary: Sequence[str],
     output: str | None,
     as_json: bool,
 ) -> None:
     """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
     views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where)]
-    found = report.build_report(sweep, views, where=where, evidence=evidence)
+    found = report.build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     saved = []
     if base is not None:
@@ -132,6 +135,20 @@ def compare(
     return Path(output)
 
 
+def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:
+    """Print the learning-rate rule of every group that was run with several rates."""
+    sweep, console = read_sweep(uri), make_console()
+    column = Measure(kind=measure.kind, split="valid").column
+    for data in datasets(sweep, measure, where):
+        rule = fit_rule(rate_trials(sweep, data), column, data.direction, list(DESIGN_POINT))
+        console.print(
+            f"# {escape(data.label)}: {rule.points} design points, best rates off the rule by a factor of "
+            f"{rule.factor:.2f} (residual sd)",
+            soft_wrap=True,
+        )
+        console.print(escape(rule.yaml()), soft_wrap=True)
+
+
 def serve(
     uri: str,
     *,
@@ -173,7 +190,10 @@ def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | N
     fit = view.law.fit
     if path is None or not path.exists() or fit is None:
         return None
-    found = read_report(str(path))
+    try:
+        found = read_report(str(path))
+    except OtherFormat:  # the page then says that intervals need a new report
+        return None
     if found["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
         return None
     groups = [g for g in found["groups"] if g["label"] == view.data.label and g["law"]]
@@ -219,7 +239,7 @@ def dashboard_payload(
 
 def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any]:
     """Specs and curves of the trials that a page lists."""
-    return page.records(sweep, sweep.trials[sweep.trials["trial_id"].isin(content["runs"]["id"])])
+    return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["runs"]["id"])])
 
 
 def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:
@@ -234,6 +254,23 @@ def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int
         path, lambda: rows.to_csv(path, index=False) if path.suffix == ".csv" else rows.to_parquet(path, index=False)
     )
     return len(rows)
+
+
+def export_figures(
+    uri: str,
+    *,
+    measure: Measure,
+    where: str | None,
+    settings: FitSettings,
+    folder: str,
+    only: Sequence[str],
+    how: Format,
+) -> list[Path]:
+    """Write the figures of a sweep (those whose names match, or all) as SVG or PNG files; returns their paths."""
+    views = make_views(read_sweep(uri), measure=measure, where=where, settings=settings)
+    found: list[Path] = []
+    with_path(Path(folder), lambda: found.extend(write_figures(views, Path(folder), only, how)))
+    return found
 
 
 def _beside(sweep: Sweep, name: str) -> Path | None:

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from analysis.compare import COLUMNS, Line, comparison_rows
-from analysis.sections import group_sections
+from analysis.sections import group_sections, joint_section
 from analysis.summary import WARNINGS, GroupSummary, Summary
 
 FILE_WIDTH = 140
@@ -31,6 +31,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     console.print(f"[bold]{escape(sweep['label'])}[/bold]: {sweep['trials']} trials ({told or 'none'})")
     for group in report["groups"]:
         print_group(group, console)
+    for entry in report["joint"]:
+        print_joint(entry, console)
     if not report["groups"]:
         console.print("No rows to analyse: nothing can be concluded. Launch a grid first: sweeper launch grid.yaml")
 
@@ -47,14 +49,14 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
     for entry in data["excluded"]:
         console.print(f"  left out: {entry['rows']} ({escape(entry['rule'])}: {escape(entry['why'])})")
     if law is not None:
-        print_law(law, group["evidence"], console)
+        print_law(law, group["evidence"], group["weights"], console)
     if group["optima"]:
         console.print(optima_table(group["optima"]))
     if group["rivals"]:
         console.print(rivals_table(group["rivals"]))
         console.print(escape(group["verdict"]))
     for section in group_sections(group):
-        if section.id in ("exponents", "held-out", "calibration", "residuals", "sensitivity"):
+        if section.id in ("exponents", "held-out", "calibration", "residuals", "learning-rates", "sensitivity"):
             console.print(f"[bold]{section.title}:[/bold] {escape(' '.join(section.sentences))}")
     for sentence in [*group["refused"], *group["axes"]["sentences"], *group["cannot_conclude"]]:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
@@ -67,8 +69,26 @@ def print_group(group: Mapping[str, Any], console: Console) -> None:
         )
 
 
-def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Console) -> None:
-    """Print the parameters with their intervals, the goodness of fit and the findings."""
+def print_joint(entry: Mapping[str, Any], console: Console) -> None:
+    """Print one joint fit: parameters per level, models by AICc, and the verdict."""
+    section = joint_section(entry)
+    console.rule(escape(section.title))
+    for found in section.tables:
+        last = len(found.columns) - 1
+        table = Table(box=SIMPLE_HEAD)
+        for place, title in enumerate(found.columns):
+            table.add_column(title, justify="left" if place in (0, last) or title == "level" else "right")
+        for row in found.rows:
+            table.add_row(*(escape(cell) if isinstance(cell, str) else number(cell, 4) for cell in row))
+        console.print(table)
+    for sentence in section.sentences:
+        console.print(escape(sentence))
+
+
+def print_law(
+    law: Mapping[str, Any], evidence: Mapping[str, Any], weights: Mapping[str, Any], console: Console
+) -> None:
+    """Print the parameters with their intervals, the goodness of fit, the weights and the findings."""
     known = {row["quantity"]: row for row in evidence.get("parameters", [])}
     table = Table(title=escape(f"law: {law['law']['label']}"), title_justify="left", box=SIMPLE_HEAD)
     for title in ("parameter", "value", "95 % from", "to", "meaning"):
@@ -86,6 +106,7 @@ def print_law(law: Mapping[str, Any], evidence: Mapping[str, Any], console: Cons
         f"fit: r = {number(law['pearson_r'])}, RMSE {number(law['rmse'])}, AICc {number(law['aicc'])}, "
         f"{law['n']} runs, {law['p']} parameters"
     )
+    console.print(escape(weights["sentence"]))
     for status in law["statuses"]:
         style = LEVEL_STYLE[status["level"]]
         console.print(f"  [{style}]{status['level']}[/{style}] {escape(status['sentence'])}")

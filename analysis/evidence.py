@@ -19,6 +19,7 @@ from analysis.means import seed_noise
 from analysis.next_steps import chosen_runs
 from analysis.theory_fit import LawFit, design_of
 from analysis.view import View
+from analysis.weights import weigh
 from sweeper.schema import SPLITS
 from theory.allocation import EXPONENT_STEP
 from theory.calibration import calibrate
@@ -301,12 +302,26 @@ def sensitivity(view: View) -> list[Json]:
     for loss in ("least_squares", "tukey", "huber"):
         if loss != fit.given.loss:
             rows.append(_try(f"loss {loss}", law, partial(fit_given, fit.law, replace(fit.given, loss=loss))))
+    rows += _other_weights(law)
     for name, keep in _windows(fit).items():
-        rows.append(_try(name, law, partial(refit, fit, fit.given.design.take(keep), fit.given.metric[keep])))
+        weights = None if fit.given.weights is None else fit.given.weights[keep]
+        rows.append(_try(name, law, partial(refit, fit, fit.given.design.take(keep), fit.given.metric[keep], weights)))
     for name, other in law.fits.items():
         if other is not fit and other.usable and name.split(":")[0] in ("effective_information", "separable_power_law"):
             rows.append(_moved(f"law {other.law.label}", other, law))
     return rows
+
+
+def _other_weights(law: LawFit) -> list[Json]:
+    """The same fit with the weights that were not taken, where there are such."""
+    fit = law.fit
+    assert fit is not None, "sensitivity is asked for fitted laws only"
+    other = "equal" if law.weighting.kind == "replicates" else "replicates"
+    found = weigh(fitted_rows(law), fit.given.metric, other)
+    if found.kind != other:
+        return []
+    named = "equal weights" if other == "equal" else "weights from replicates"
+    return [_try(named, law, partial(fit_given, fit.law, replace(fit.given, weights=found.values)))]
 
 
 def _windows(fit: FitResult) -> dict[str, npt.NDArray[np.bool_]]:
@@ -327,8 +342,9 @@ def _other_split(view: View, split: str) -> Json:
     assert fit is not None, "sensitivity is asked for fitted laws only"
     if not len(rows):
         return {"choice": f"{split} split", "reason": f"{column} was not recorded"}
-    values = np.asarray(rows[column], dtype=np.float64)
-    return _try(f"{split} split", law, lambda: refit(fit, design_of(rows), law.scale.to(values)))
+    values = law.scale.to(np.asarray(rows[column], dtype=np.float64))
+    weights = weigh(rows, values, law.weighting.kind).values
+    return _try(f"{split} split", law, lambda: refit(fit, design_of(rows), values, weights))
 
 
 def without_flagged(view: View) -> list[Json]:
@@ -339,12 +355,13 @@ def without_flagged(view: View) -> list[Json]:
     by_kind = {kind: {t for a in view.alarms if a.kind == kind for t in a.trial_ids} for kind in sorted(kinds)}
     if len(by_kind) > 1:
         by_kind["any alarm"] = set().union(*by_kind.values())
-    fitted = _fitted_rows(law)
+    fitted = fitted_rows(law)
     masks = {kind: fitted["trial_id"].isin(ids).to_numpy() for kind, ids in by_kind.items()}
     return [asdict(effect) for effect in exclusion_effects(fit, {k: m for k, m in masks.items() if m.any()})]
 
 
-def _fitted_rows(law: LawFit) -> pd.DataFrame:
+def fitted_rows(law: LawFit) -> pd.DataFrame:
+    """Rows that entered the fit."""
     left_out = {trial_id for entry in law.excluded for trial_id in entry.trial_ids}
     return law.data.rows[~law.data.rows["trial_id"].isin(left_out)]
 

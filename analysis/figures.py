@@ -176,10 +176,11 @@ def band_trace(x: FloatArray, low: FloatArray, high: FloatArray, name: str, **mo
 
 
 def trial_traces(trials: pd.DataFrame) -> list[Figure]:
-    """Draw single runs faintly, one trace per budget and connectivity."""
+    """Draw single runs faintly, one trace per budget and connectivity; grey where no budget was asked for."""
     traces = []
     for (budget, k_c, colour), part in trials.groupby(["budget", "k_c", "colour"], dropna=False, sort=True):
-        marker = {"color": f"@budget:{colour}", "size": 4.5, "opacity": 0.45}
+        own = "@muted" if _number(budget) is None else f"@budget:{colour}"
+        marker = {"color": own, "size": 4.5, "opacity": 0.45}
         meta = {"kind": "trials", "budget": _number(budget), "k_c": _number(k_c)}
         x, y = part["x"].to_numpy(float), part["y"].to_numpy(float)
         traces.append(scatter("markers", x, y, hoverinfo="skip", marker=marker, showlegend=False, meta=meta))
@@ -256,7 +257,7 @@ def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
         heights = y if apart else spread_labels(x / width, y / height) * height
         lifts = _lifts(x / width, y / height) if apart else np.zeros(len(own))
         for curve, left, top, lift in zip(own, x, heights, lifts, strict=True):
-            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 8}
+            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 11}
             name = f"label|{curve.budget!r}|{curve.k_c!r}"
             font = {"color": f"@budget:{curve.colour}", "size": 12.5}
             text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}

@@ -11,6 +11,7 @@ from analysis.figures import Figure, FloatArray, band_trace, budget_ranks, scatt
 from analysis.load import Dataset
 from analysis.means import Frontier
 from analysis.overlay import Overlay
+from analysis.published import PublishedPoints
 from analysis.theme import SYMBOL_OF, axis, layout
 from theory.data import Design
 from theory.errors import TheoryError
@@ -88,12 +89,13 @@ def _power_law(data: Dataset, members: pd.DataFrame) -> PowerLawCurve | None:
     return PowerLawCurve(fit.coefficients["all"]["E"], fit.values["exponent"], x, y)
 
 
-def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
+def plot_frontier(data: FrontierData, *, trials: bool = True, published: PublishedPoints | None = None) -> Figure:
     """Draw the best metric against trainable parameters, with the law's frontier.
 
     Args:
         data: `frontier_data(...)`.
         trials: whether to draw the single runs.
+        published: runs of the task's publication to draw beside them.
     """
     traces = trial_traces(data.trials) if trials else []
     known = np.isfinite(data.half)
@@ -123,6 +125,9 @@ def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
         )
     )
     sizes = data.trials["x"].to_numpy(float)
+    if published is not None:
+        traces.append(_published_trace(published))
+        sizes = np.concatenate([sizes, published.x])
     low_is_best = data.direction == "min"
     place = {
         "x": 0.02,
@@ -133,6 +138,21 @@ def plot_frontier(data: FrontierData, *, trials: bool = True) -> Figure:
     legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
     x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
     return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
+
+
+def _published_trace(found: PublishedPoints) -> Figure:
+    name = f"published {found.name}" + ("" if found.same_data else " (other data)")
+    return scatter(
+        "markers",
+        found.x,
+        found.y,
+        text=[f"N = {n:.0f}, d_m = {d:.0f}, 1 run" for n, d in zip(found.n_rec, found.d_m, strict=True)],
+        marker={"symbol": "diamond-open", "size": 8, "color": "@published", "line": {"width": 1.6}},
+        name=name,
+        hovertemplate=f"{name}<br>P = %{{x:.4s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
+        showlegend=True,
+        meta={"kind": "published"},
+    )
 
 
 def plot_reducible(data: FrontierData) -> Figure:

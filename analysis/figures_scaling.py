@@ -6,16 +6,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from analysis.figures import Figure, FloatArray, scatter
+from analysis.figures import LABEL_GAP, LABEL_WIDTH, Figure, FloatArray, scatter
 from analysis.load import Dataset
 from analysis.means import Optimum, configuration
 from analysis.overlay import Overlay, TheoryPath, TheorySurface
-from analysis.theme import SYMBOL_OF, axis, layout, short
+from analysis.theme import SYMBOL_OF, axis, layout, short, subscripts
 
 LEVELS = 8
 """Most lines of a scaling panel; more levels of the fixed axis are thinned out evenly."""
 
 Item = TypeVar("Item")
+
+LABEL_ROOM = 0.07
+"""Share of the surface's width that is kept free for the names of the budgets."""
 
 LINE_POINTS = 3
 """Fewest configurations that make a line."""
@@ -180,18 +183,43 @@ def plot_scaling(data: Scaling) -> Figure:
             dash = {"color": colour, "width": 1.4, "dash": "6px,4px"}
             more = {"line": dash, "hoverinfo": "skip", "meta": meta | {"kind": "theory"}}
             traces.append(scatter("lines", line.theory_x, line.theory_y, **more))
-        labels.append(_label(line, name, colour, line.rank in (0, count - 1) or count <= 5))
+        labels.append(_label(line, name, colour))
     x = axis(SYMBOL_OF[data.axis], every)
-    return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=[n for n in labels if n])}
+    shown = [labels[i] for i in _apart(data.lines)]
+    return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=shown)}
 
 
-def _label(line: Level, name: str, colour: str, wanted: bool) -> Figure | None:
-    if not wanted:
-        return None
+def _apart(lines: tuple[Level, ...]) -> list[int]:
+    """Lines whose names do not cover each other: the outer ones of each connectivity first."""
+    if not lines:
+        return []
+    width = float(np.ptp(np.log10(np.concatenate([line.x for line in lines])))) or 1.0
+    height = float(np.ptp(np.concatenate([line.mean for line in lines]))) or 1.0
+    places = [(float(np.log10(line.x[-1])) / width, float(line.mean[-1]) / height, line.k_c) for line in lines]
+    ends = {min(g, key=lambda i: lines[i].rank) for g in _families(lines)}
+    ends |= {max(g, key=lambda i: lines[i].rank) for g in _families(lines)}
+    kept: list[int] = []
+    for i in sorted(range(len(lines)), key=lambda i: (i not in ends, i)):
+        x, y, k_c = places[i]
+        own = [places[j] for j in kept if places[j][2] == k_c or k_c != k_c]
+        if all(abs(x - left) >= LABEL_WIDTH or abs(y - top) >= LABEL_GAP for left, top, _ in own):
+            kept.append(i)
+    return sorted(kept)
+
+
+def _families(lines: tuple[Level, ...]) -> list[list[int]]:
+    """Places of the lines of each connectivity."""
+    names = [f"{line.k_c!r}" for line in lines]
+    return [[i for i, own in enumerate(names) if own == name] for name in dict.fromkeys(names)]
+
+
+def _label(line: Level, name: str, colour: str) -> Figure:
     return {
         "x": float(np.log10(line.x[-1])),
         "y": float(line.mean[-1]),
-        "text": f"{name} {short(float(f'{line.fixed:.3g}'))}",
+        "text": subscripts(f"{name} {short(float(f'{line.fixed:.3g}'))}"),
+        "bgcolor": "@card",
+        "borderpad": 0,
         "showarrow": False,
         "xanchor": "left",
         "xshift": 7,
@@ -240,9 +268,9 @@ def plot_path(data: PathData) -> Figure:
                     "width": 0,
                 },
                 marker={
-                    "symbol": ["star" if ok else "star-open" for ok in data.bracketed[own]],
+                    "symbol": "star",
                     "size": 14,
-                    "color": "@star",
+                    "color": ["@star" if ok else "@card" for ok in data.bracketed[own]],
                     "line": {"color": "@star_edge", "width": 1.2},
                 },
                 hovertemplate="P = %{x:.4s}: %{y:.4s}<extra></extra>",
@@ -292,7 +320,8 @@ def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
     x_axis, y_axis = (axis(SYMBOL_OF[name], table[name].to_numpy(float)) for name in ("n_rec", "k_e"))
     for own_axis, name in ((x_axis, "n_rec"), (y_axis, "k_e")):
         sizes = np.log10(table[name].to_numpy(float))
-        own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12]
+        room = LABEL_ROOM * float(np.ptp(sizes)) if name == "n_rec" else 0.0
+        own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
     return {"data": traces, "layout": layout(x_axis, y_axis)}
 
 

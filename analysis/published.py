@@ -4,13 +4,14 @@ The settings are those of the publications (arXiv 2605.12049; NeuronIO: arXiv 23
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.load import Sweep
+from analysis.load import Dataset, Sweep
 from sweeper.errors import unknown_name
 from sweeper.schema import FINISHED, SCHEMAS, SPLITS
 from theory.published import PublishedTable, load_published
@@ -97,6 +98,30 @@ RECIPES = {
 }
 """Published tables by the name that follows ``published:``."""
 
+SAME_TASK = {
+    "text": ("enwik8", "enwik8/no-newlines"),
+    "shd_adding": ("shd_adding", "shd"),
+    "neuronio": ("neuronio", None),
+}
+"""Published table of each task, and the data on which a sweep's metric may be compared with it (None: never)."""
+
+
+class PublishedPoints(NamedTuple):
+    """The published runs of a task, to be drawn beside a sweep's own; they enter no mean, fit or frontier."""
+
+    name: str
+    """Name of the table."""
+    same_data: bool
+    """Whether the sweep learnt the published data, so that levels may be compared."""
+    sentence: str
+    """What they are, and whether their level may be compared."""
+    x: npt.NDArray[np.float64]
+    """Trainable parameters."""
+    y: npt.NDArray[np.float64]
+    n_rec: npt.NDArray[np.float64]
+    d_m: npt.NDArray[np.float64]
+
+
 BATCH_SIZE = 8
 """Sequences per step in all three publications."""
 
@@ -118,6 +143,25 @@ def published_sweep(name: str) -> Sweep:
     trials = trials.assign(**_sizes(table), **_metrics(recipe, table), **_constants(name, recipe, table))
     trials["trial_id"] = [f"published:{name}/d_m={d_m:.0f}" for d_m in table.columns["d_m"]]
     return Sweep(label=f"published:{name}", uri=f"published:{name}", trials=trials, grids={})
+
+
+def published_points(data: Dataset) -> PublishedPoints | None:
+    """The published runs of a group's task with the same metric; None where there are none.
+
+    Args:
+        data: the group; only metrics at the end of training were published.
+    """
+    name, same = SAME_TASK.get(data.keys["task"], (None, None))
+    if name is None or data.keys["architecture"] != RECIPES[name].architecture:
+        return None
+    table, column = load_published(name), f"{data.measure.split}_{data.metric}"
+    if not data.measure.kind.startswith("final") or column not in table.columns:
+        return None
+    own = data.keys["data_name"]
+    verdict = "the same data" if own == same else f"other data than {own}: shapes may be compared, levels not"
+    sentence = f"Published ({name}): {len(table.design)} single runs on {verdict}; they enter no mean and no fit."
+    y, params = table.columns[column], table.columns["trainable_params"]
+    return PublishedPoints(name, own == same, sentence, params, y, table.design.n_rec, table.columns["d_m"])
 
 
 def _sizes(table: PublishedTable) -> dict[str, Any]:

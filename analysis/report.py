@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -11,16 +11,19 @@ import numpy as np
 import pandas as pd
 
 from analysis.evidence import EvidenceSettings, gather
-from analysis.load import Dataset, Exclusion, Sweep
+from analysis.joint import joint_fits
+from analysis.learning_rates import rate_section
+from analysis.load import DESIGN_POINT, Dataset, Exclusion, Sweep, rate_trials
 from analysis.means import Optimum, configuration, seed_noise
 from analysis.next_steps import next_steps
 from analysis.theory_fit import LawFit
 from analysis.view import View
+from analysis.weights import as_json as weights_json
 from sweeper.schema import SCHEMA_VERSION
 from theory.allocation import Allocation
 from theory.result import FitResult
 
-FORMAT = 1
+FORMAT = 2
 """Version of this document's layout."""
 
 WIDE = 10.0
@@ -30,7 +33,12 @@ DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
 def build_report(
-    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None = None
+    sweep: Sweep,
+    views: list[View],
+    *,
+    where: str | None,
+    evidence: EvidenceSettings | None = None,
+    vary: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write down everything that was found.
 
@@ -39,7 +47,10 @@ def build_report(
         views: one per group.
         where: the condition that rows had to fulfil.
         evidence: how much computing goes into intervals, held-out fits and calibration; None leaves all of it out.
+        vary: what may vary in joint fits over ablations (see `analysis.joint.joint_fits`); empty for every setting that
+            differs, unless `evidence` is left out.
     """
+    joint = joint_fits(views, vary, views[0].law.settings) if views and (vary or evidence is not None) else []
     counts = sweep.trials["status"].value_counts()
     return {
         "format": FORMAT,
@@ -50,7 +61,8 @@ def build_report(
             "by_status": {str(status): int(count) for status, count in sorted(counts.items())},
         },
         "groups": [group_report(view, evidence) for view in views],
-        "provenance": provenance(sweep, views, where=where, evidence=evidence),
+        "joint": joint,
+        "provenance": provenance(sweep, views, where=where, evidence=evidence) | {"vary": list(vary)},
     }
 
 
@@ -71,6 +83,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
         "data": data_section(view),
         "law": None if law.fit is None else law_section(law.fit),
         "scale": law.scale.sentence,
+        "weights": weights_json(law.weighting),
         "optima": [optimum_row(optimum, view.table, law.allocations) for optimum in view.optima],
         "rivals": rival_rows(law),
         "verdict": None if law.comparison is None else law.comparison.verdict,
@@ -85,7 +98,17 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any
         },
         "next": [step._asdict() for step in next_steps(view)],
         "cannot_conclude": [*cannot_conclude(view), *unidentified(found)],
+        **learning_rates(view),
     }
+
+
+def learning_rates(view: View) -> dict[str, Any]:
+    """What other learning rates would have said; {} where every design point was run with one."""
+    data = view.data
+    found = rate_section(
+        rate_trials(view.sweep, data), data.rows, data.measure.column, data.direction, list(DESIGN_POINT)
+    )
+    return {"learning_rates": found} if found else {}
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

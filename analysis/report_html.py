@@ -14,7 +14,7 @@ from analysis.figures import isobudget_data, plot_isobudget
 from analysis.figures_fit import agreement_data, plot_agreement, plot_residuals, residual_data
 from analysis.figures_frontier import frontier_data, plot_frontier
 from analysis.panels import Cell
-from analysis.sections import Section, Table, group_sections, provenance_section
+from analysis.sections import Section, Table, group_sections, joint_section, provenance_section
 from analysis.theme import CONFIG, theme
 from analysis.view import View
 
@@ -47,7 +47,7 @@ def report_html(report: Mapping[str, Any], views: list[View]) -> str:
         subtitle=escape(_subtitle(report)),
         csp=page.content_security_policy(plotly, app, live=False),
         css=page.asset("page.css"),
-        body=body + _section("all", provenance_section(report["provenance"]), ""),
+        body=body + _joint(report["joint"]) + _section("all", provenance_section(report["provenance"]), ""),
         report=page.to_json(report),
         drawn=page.to_json(drawn),
         plotly=plotly,
@@ -109,6 +109,11 @@ def _group(index: int, group: Mapping[str, Any], figures: Mapping[str, Any]) -> 
         )
         parts.append(_section(str(index), section, f"<div class='plots'>{drawn}</div>" if drawn else ""))
     return heading + "".join(parts)
+
+
+def _joint(entries: list[Mapping[str, Any]]) -> str:
+    heading = "<h2 class='group'>Ablations, fitted jointly</h2>" if entries else ""
+    return heading + "".join(_section(f"joint-{i}", joint_section(entry), "") for i, entry in enumerate(entries))
 
 
 def _section(prefix: str, section: Section, figures: str) -> str:

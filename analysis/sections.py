@@ -44,6 +44,7 @@ def group_sections(group: Json) -> list[Section]:
         _calibration(group),
         _residuals(group),
         _alarms(group),
+        *_learning_rates(group),
         _axes(group),
         _sensitivity(group),
         _next(group),
@@ -54,7 +55,9 @@ def _question(group: Json) -> Section:
     law = group["law"]
     said = [group["question"]]
     said += (
-        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}."] if law else ["No law was fitted."]
+        [f"Law: {law['law']['label']}. {law['formula']} It was {group['scale']}. {group['weights']['sentence']}"]
+        if law
+        else ["No law was fitted."]
     )
     said += [f"Cannot be concluded: {sentence}" for sentence in group["cannot_conclude"]]
     return Section("question", "Question and law", said, [])
@@ -287,6 +290,20 @@ def _alarms(group: Json) -> Section:
     return Section("alarms", "Confound alarms", [] if rows else ["No alarm."], tables)
 
 
+def _learning_rates(group: Json) -> list[Section]:
+    """The section on learning rates; none where every design point was run with one."""
+    found = group.get("learning_rates")
+    if not found:
+        return []
+    rows: list[tuple[Cell, ...]] = []
+    for row in found["points"]:
+        told = ", ".join(f"{other['rate']:g}: {other['metric']:.5g}" for other in row["others"])
+        lost = ", ".join(f"{rate:g}" for rate in row["diverged"])
+        rows.append((none(row["size"]), none(row["d_m"]), row["n_rec"], row["best"], row["metric"], told, lost))
+    columns = ("P", "d_m", "N", "chosen rate", "metric", "metric at other rates", "diverged at")
+    return [Section("learning-rates", "Learning rates", found["sentences"], [Table(columns, rows)])]
+
+
 def _axes(group: Json) -> Section:
     found = group["axes"]
     rows: list[tuple[Cell, ...]] = [
@@ -352,6 +369,48 @@ def _next(group: Json) -> Section:
     return Section("next", "Next experiments", said, tables)
 
 
+def joint_section(entry: Json) -> Section:
+    """One joint fit over the levels of a setting.
+
+    Args:
+        entry: an entry of the report's `joint`.
+    """
+    told = ", ".join(f"{row['level']} ({row['rows']} runs of {row['configurations']})" for row in entry["levels"])
+    said = [
+        f"Groups like {entry['family']}, fitted together with {entry['law'] or 'no law'}; levels: {told or 'none'}."
+    ]
+    if entry["left_out"]:
+        names = ", ".join(f"{row['level']} ({row['configurations']} configurations)" for row in entry["left_out"])
+        said.append(f"Left out for want of configurations: {names}.")
+    said += entry["sentences"]
+    said += [entry["weights"]] if "weights" in entry else []
+    columns = ("parameter", "level", "value", "95 % from", "to", "note", "fit in which it varies")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            row["parameter"],
+            f"{row['setting']} {row['level']}",
+            row["value"],
+            row["low"],
+            row["high"],
+            row["reason"] or "",
+            row["model"],
+        )
+        for row in entry["parameters"]
+    ]
+    keys = ("p", "aicc", "delta", "rmse", "f", "p_value", "p_holm")
+    models: list[tuple[Cell, ...]] = [
+        (row["model"], *(row[key] for key in keys), ", ".join(row["warnings"])) for row in entry["models"]
+    ]
+    titles = ("what varies", "parameters", "AICc", "Δ", "RMSE", "F", "p", "p (Holm)", "warnings")
+    tables = [Table(columns, rows)] if rows else []
+    tables += [Table(titles, models)] if models else []
+    if models:
+        said.append(
+            "F and p: against the fit in which everything is shared (or, for parts of a fit, against the whole)."
+        )
+    return Section("joint", f"Joint fit over {entry['setting']}", said, tables)
+
+
 def provenance_section(provenance: Json) -> Section:
     """Where the numbers come from and how to make them again."""
     rows: list[tuple[Cell, ...]] = [(f"rows: {name}", value) for name, value in provenance["rows_sha256"].items()]
@@ -360,6 +419,7 @@ def provenance_section(provenance: Json) -> Section:
     rows.append(("code versions of the trials", ", ".join(provenance["code_versions"])))
     rows += [(f"metric {name}", str(value)) for name, value in provenance["measure"].items()]
     rows.append(("rows where", provenance["where"] or "all"))
+    rows.append(("joint fits over", ", ".join(provenance["vary"]) or "every setting that differs"))
     rows += [(f"fit {name}", str(value)) for name, value in provenance["fit"].items()]
     rows += [(f"evidence {name}", str(value)) for name, value in (provenance["evidence"] or {}).items()]
     rows += [

@@ -1,7 +1,8 @@
 """The page, live: a small read-only server that follows a results directory while trials finish.
 
-The page asks for ``data.json`` every few seconds and gets 304 when nothing changed. The rows are read through the
-store, which never locks; they are aggregated at most once per change, and never more than a tenth of the time.
+The page asks for ``data.json`` every few seconds and gets 304 when nothing changed, and for ``launches.json``, which
+says what runs. The rows are read through the store, which never locks; they are aggregated at most once per change, and
+never more than a tenth of the time.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from analysis import page
 from analysis.errors import AnalysisError
 from analysis.load import Sweep, read_sweep
+from analysis.running import Plans, running_now
 from sweeper.errors import SweeperError
 from sweeper.store import ResultsStore
 
@@ -46,6 +48,7 @@ class Live:
         self._tag = ""
         self._sweep: Sweep | None = None
         self._trouble = ""
+        self._plans = Plans()
 
     def current(self) -> tuple[bytes, str]:
         """Return the payload as JSON and its tag; rows that cannot be read just now leave the last payload standing."""
@@ -53,6 +56,10 @@ class Live:
             if time.monotonic() >= self._next:
                 self._refresh()
             return self._body, self._tag
+
+    def launches(self) -> dict[str, Any]:
+        """What runs just now; asked for at every poll, and cheap: a few small files."""
+        return running_now(ResultsStore.open(self._uri), self._plans)._asdict()
 
     def records(self, trial_ids: list[str]) -> dict[str, Any]:
         """Specs and curves of some trials, read when asked for."""
@@ -125,6 +132,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.headers.get("If-None-Match") == tag:
                 return self._send(304, b"", "application/json", tag)
             return self._send(200, body, "application/json", tag)
+        if address.path == "/launches.json":
+            return self._send(200, page.to_json(self.live.launches()).encode(), "application/json")
         if address.path == "/trials.json":
             ids = [name for part in parse_qs(address.query).get("ids", []) for name in part.split(",")]
             return self._send(200, page.to_json(self.live.records(ids)).encode(), "application/json")

@@ -6,7 +6,7 @@ check.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -85,6 +85,8 @@ class Design:
     """Points of every training curve; 0 writes no curves."""
     learning_rates: tuple[float, ...] = (0.0005,)
     """Peak learning rates; the middle one is best."""
+    ablations: tuple[tuple[float, float | None], ...] = ((100.0, None),)
+    """(tau_m_max, alpha of the law there; None: the truth's own) pairs, each a whole sweep."""
 
 
 def write_sweep(
@@ -119,16 +121,19 @@ def elm_sizes(d_m: int, d_tree: int, d_branch: int, n_out: int) -> tuple[int, in
 def _sizes(design: Design, truth: Truth) -> tuple[dict[str, npt.NDArray[Any]], FloatArray]:
     rows, means = [], []
     for number, task in enumerate(design.tasks):
-        for budget, (d_tree, d_branch), d_m in product(design.budgets, design.trees, design.d_m):
+        grid = product(design.ablations, design.budgets, design.trees, design.d_m)
+        for (tau, alpha), budget, (d_tree, d_branch), d_m in grid:
             k_e, k_c, readout = elm_sizes(d_m, d_tree, d_branch, design.n_out)
             n_rec = (budget - readout) // (k_e + k_c)
             if n_rec < 2:
                 continue
-            mean = truth.metric(n_rec, k_e) + 0.1 * number
+            law = truth if alpha is None else replace(truth, alpha=alpha)
+            mean = law.metric(n_rec, k_e) + 0.1 * number
             recurrent = n_rec * (k_e + k_c)
             for rate, replicate in product(design.learning_rates, range(design.seeds)):
                 centre = design.learning_rates[len(design.learning_rates) // 2]
-                rows.append((task, budget, d_tree, d_branch, d_m, n_rec, k_e, k_c, recurrent, readout, rate, replicate))
+                sizes = (task, budget, d_tree, d_branch, d_m, n_rec, k_e, k_c, recurrent, readout)
+                rows.append((*sizes, rate, replicate, tau))
                 means.append(mean + 0.02 * np.log(rate / centre) ** 2)
     names = (
         "task",
@@ -143,6 +148,7 @@ def _sizes(design: Design, truth: Truth) -> tuple[dict[str, npt.NDArray[Any]], F
         "readout_params",
         "learning_rate",
         "seed",
+        "tau_m_max",
     )
     return {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}, np.array(
         means
@@ -183,7 +189,7 @@ def _constants(design: Design, count: int, finished: npt.NDArray[np.bool_]) -> C
     values = {
         "hash_scheme": 1, "attempt": 1, "sweep": "made-up", "data_name": "made-up/text", "data_sha256": "0" * 64,
         "metric": "bpc", "direction": "min", "chance": float(np.log2(design.n_out)), "architecture": "elm",
-        "n_in": design.n_out, "n_out": design.n_out, "l_mlp": 1, "rho_rec": 0.8, "tau_m_max": 100.0, "batch_size": 8,
+        "n_in": design.n_out, "n_out": design.n_out, "l_mlp": 1, "rho_rec": 0.8, "batch_size": 8,
         "length": 100, "steps": 2000, "steps_done": 2000, "tokens": 1_600_000, "tokens_per_s": 8000.0,
         "backend": "made-up", "device": "cpu", "host": "here", "lane": "lane-0", "code_version": "0.1.0",
     }  # fmt: skip

@@ -14,6 +14,8 @@ from analysis.load import Sweep
 from analysis.means import Optimum, configuration
 from analysis.overlay import TheoryOptimum
 from analysis.panels import CONFIGURATION_COLUMNS, Cell, Choice, Panel, Tab, configuration_rows, none, rows_of
+from analysis.published import published_points
+from analysis.running import running_panel
 from analysis.theme import PLAIN_SYMBOL, short
 from analysis.view import View
 from sweeper.schema import FINISHED
@@ -30,7 +32,7 @@ REASONS = 12
 def tradeoff_tab(view: View) -> Tab:
     """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay)
-    panels = (_isobudget(view, "n_rec"), _isobudget(view, "d_m", "k_e"), _frontier(found, "third"), _optima(view))
+    panels = (_isobudget(view, "n_rec"), _isobudget(view, "d_m", "k_e"), _frontier(view, found, "third"), _optima(view))
     return Tab("tradeoff", "Trade-off", panels)
 
 
@@ -67,7 +69,7 @@ def _isobudget_summary(view: View, x: str) -> str:
     return ("… " if len(view.optima) > 3 else "") + "; ".join(parts) + "."
 
 
-def _frontier(data: FrontierData, width: str) -> Panel:
+def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     chances = [None] * len(data.x) if data.membership is None else data.membership.tolist()
     if len(data.x):
         summary = f"Best mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
@@ -77,10 +79,16 @@ def _frontier(data: FrontierData, width: str) -> Panel:
     if data.power is not None:
         summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
         choices.append(Choice("minus floor", plot_reducible(data)))
+    published = published_points(view.data)
+    if published is not None:
+        figure = plot_frontier(data, trials=False, published=published)
+        choices.append(Choice("with published", figure, "trainable_params"))
+        summary += f" {published.sentence}"
+    band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
     return Panel(
         id=f"frontier-{width}",
         title="Frontier: best metric per budget",
-        caption="best configuration of each budget that no smaller budget beats; band = 95 % interval of its mean",
+        caption=f"best configuration of each budget that no smaller budget beats{band}",
         summary=summary,
         width=width,
         choices=tuple(choices),
@@ -119,7 +127,9 @@ def frontier_tab(view: View) -> Tab:
     """The frontier, and where the optimum goes as the budget grows."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay)
     return Tab(
-        "frontier", "Frontier", (_frontier(found, "half"), *(_path(view, name) for name in ("n_rec", "d_m", "k_e")))
+        "frontier",
+        "Frontier",
+        (_frontier(view, found, "half"), *(_path(view, name) for name in ("n_rec", "d_m", "k_e"))),
     )
 
 
@@ -152,8 +162,13 @@ def _slope(budget: Any, value: Any) -> float:
     return float(np.polyfit(np.log(budget), np.log(value), 1)[0])
 
 
-def runs_tab(sweep: Sweep) -> Tab:
-    """The health of the whole sweep, whatever the group."""
+def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
+    """The health of the whole sweep, whatever the group.
+
+    Args:
+        sweep: all rows.
+        live: whether the page follows the sweep, and shows what runs.
+    """
     trials = sweep.trials
     pace = pace_data(trials)
     unfinished = trials[trials["status"] != FINISHED]
@@ -189,4 +204,4 @@ def runs_tab(sweep: Sweep) -> Tab:
             rows=tuple((status, reason, count) for (status, reason), count in top),
         ),
     )
-    return Tab("runs", "Runs", panels)
+    return Tab("runs", "Runs", (running_panel(), *panels) if live else panels)

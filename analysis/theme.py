@@ -3,6 +3,7 @@
 Figures name colours by tokens (``@ink``, ``@budget:2``) that `resolve` replaces: one figure serves light and dark.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,13 @@ LIGHT = {
     "page": "#f5f6f9", "card": "#ffffff", "ink": "#1a1e29", "muted": "#5a6172", "line": "#dde1e9", "grid": "#e6e9f0",
     "accent": "#0a5bab", "accent_soft": "#d3e2f2", "star": "#ffc400", "star_edge": "#1a1e29", "theory": "#1a1e29",
     "good": "#1c7c45", "warn": "#8f5a00", "bad": "#b3261e", "point": "#5a6172",
+    "published": "#b34a00",
 }  # fmt: skip
 DARK = {
     "page": "#10141b", "card": "#1a2029", "ink": "#eef1f6", "muted": "#a3acbb", "line": "#303947", "grid": "#29313d",
     "accent": "#6ab0f3", "accent_soft": "#24425f", "star": "#ffc400", "star_edge": "#ffffff", "theory": "#f2f4f8",
     "good": "#5fce8c", "warn": "#f0b44c", "bad": "#ff8a80", "point": "#a3acbb",
+    "published": "#ff9f5a",
 }  # fmt: skip
 
 ORDERED_LIGHT = ("#440154", "#443a83", "#31688e", "#20847f", "#35924a", "#6f9a17", "#9a8500")
@@ -50,6 +53,15 @@ SYMBOL_OF = {
 
 PLAIN_SYMBOL = {"n_rec": "N", "d_m": "d_m", "k_e": "k_e", "k_c": "k_c", "trainable_params": "P", "budget": "P"}
 """The same for plain text."""
+
+
+def subscripts(text: str) -> str:
+    """Set the symbols of a figure's text as the axes do.
+
+    >>> subscripts("d_m at fixed k_c")
+    'd<sub>m</sub> at fixed k<sub>c</sub>'
+    """
+    return re.sub(r"\b(d_m|k_e|k_c)\b", lambda found: f"{found[0][0]}<sub>{found[0][2]}</sub>", text)
 
 
 def theme(mode: str, budgets: int) -> dict[str, Any]:
@@ -119,8 +131,18 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
     return settings | more
 
 
+LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
+    (0.35, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
+    (0.7, (1, 1.5, 2, 3, 4, 5, 6, 8)),
+    (1.1, (1, 2, 3, 5, 7)),
+    (2.2, (1, 2, 5)),
+    (3.5, (1, 3)),
+)
+"""Labelled digits of an axis that spans fewer decades than the first number."""
+
+
 def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis: labels at 1 (2 and 5 where there is room), a decade beyond the data on each side.
+    """Ticks of a logarithmic axis: labels at 1 (more where there is room), a decade beyond the data on each side.
 
     Plotly's own ticks leave an axis of less than a decade without a label, or label every digit.
 
@@ -131,7 +153,7 @@ def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
     first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
     decades = np.log10(high / low)
-    steps = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.5 else (1,)
+    steps = next((own for limit, own in LOG_STEPS if decades < limit), (1,))
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     return {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
 

@@ -12,6 +12,7 @@ from scipy.interpolate import PchipInterpolator
 from analysis.errors import AnalysisError
 from analysis.load import Dataset, Exclusion
 from analysis.means import budget_lines
+from analysis.weights import CHOICES, Weighting, weigh
 from sweeper.errors import unknown_name
 from theory.allocation import Allocation, optimum
 from theory.base import Law
@@ -68,8 +69,12 @@ class FitSettings:
     """Searches of every fit."""
     seed: int = 0
     """Seed of the starting points."""
+    weights: str = "auto"
+    """`equal`, `replicates` (1 / seed variance of the budget), or `auto`: replicates where budgets differ in noise."""
 
     def __post_init__(self) -> None:
+        if self.weights not in CHOICES:
+            raise AnalysisError(unknown_name("--weights", self.weights, CHOICES))
         if self.loss not in LOSSES:
             raise AnalysisError(unknown_name("--loss", self.loss, LOSSES))
 
@@ -98,6 +103,8 @@ class LawFit:
     """Parameter counts by k_c."""
     allocations: tuple[Allocation, ...]
     """Best split of each budget and k_c."""
+    weighting: Weighting
+    """Weights of the rows, and why."""
 
     def predict(self, design: Design) -> FloatArray:
         """Mean metric of each row of a design, in metric units."""
@@ -114,19 +121,28 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     Raises:
         AnalysisError: the law's name or options are unknown.
     """
-    scale, rows, excluded = _scaled(data)
+    scale, rows, excluded = scaled(data)
     chosen = candidates(settings.law, rows)
     fits: dict[str, FitResult] = {}
     refused: list[str] = []
+    metric = scale.to(rows["value"].to_numpy(float))
+    weighting = weigh(rows, metric, settings.weights)
     if len(rows):
-        design, metric = design_of(rows), scale.to(rows["value"].to_numpy(float))
+        design = design_of(rows)
         direction: Direction = "max" if scale.name == "logit" or data.direction == "max" else "min"
         laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
         for name, law in laws.items():
             loss = settings.loss if name in chosen else "least_squares"
             try:
                 fits[name] = fit_law(
-                    law, design, metric, direction=direction, loss=loss, starts=settings.starts, seed=settings.seed
+                    law,
+                    design,
+                    metric,
+                    weights=weighting.values,
+                    direction=direction,
+                    loss=loss,
+                    starts=settings.starts,
+                    seed=settings.seed,
                 )
             except TheoryError as error:
                 refused.append(f"{name}: {error}")
@@ -150,6 +166,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         excluded=excluded,
         costs=costs,
         allocations=_allocations(best, rows, costs, refused) if best is not None else (),
+        weighting=weighting,
     )
 
 
@@ -211,7 +228,7 @@ def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
     return known[name]
 
 
-def _scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
+def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
     """Choose the scale: accuracies between chance and 1 on the logit, where rows at or below chance have no place."""
     rows, chance = data.rows, data.chance
     if data.direction != "max" or chance is None or not 0 <= chance < 1 or not rows["value"].between(0, 1).all():

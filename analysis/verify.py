@@ -27,6 +27,10 @@ LISTED = 20
 """Most differences that are listed."""
 
 
+class OtherFormat(AnalysisError):
+    """The file is no report, or one whose layout is another version's."""
+
+
 class Difference(NamedTuple):
     """One number or text that came out otherwise."""
 
@@ -65,7 +69,7 @@ def read_report(path: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise AnalysisError(f"{path}: not readable as a report ({error})") from error
     if not isinstance(report, dict) or report.get("format") != FORMAT:
-        raise AnalysisError(f"{path}: not a report of format {FORMAT}")
+        raise OtherFormat(f"{path}: not a report of format {FORMAT}; make it anew with `analysis fit-theory`")
     return report
 
 
@@ -87,7 +91,9 @@ def verify(path: str, results: str | None = None) -> Verdict:
     views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
     evidence = EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None
     found = json.loads(
-        json.dumps(build_report(sweep, views, where=origin["where"], evidence=evidence), allow_nan=False)
+        json.dumps(
+            build_report(sweep, views, where=origin["where"], evidence=evidence, vary=origin["vary"]), allow_nan=False
+        )
     )
     return compare_reports(said, found)
 

@@ -20,6 +20,7 @@ os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # read when ray is imported
 import ray
 from ray import cloudpickle
 from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.state import state
 from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub file lacks it
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RpcError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -266,9 +267,17 @@ def shipped_code() -> dict[str, Any]:
 
 
 def cluster_nodes() -> tuple[Node, ...]:
-    """The nodes that are alive, head first; needs a connection."""
-    nodes = (_node(entry) for entry in ray.nodes() if entry["Alive"])
+    """The nodes that are alive and to stay, head first; needs a connection."""
+    leaving = draining_nodes()
+    nodes = (_node(entry) for entry in ray.nodes() if entry["Alive"] and entry["NodeID"] not in leaving)
     return tuple(sorted(nodes, key=lambda node: (not node.is_head, node.address, node.node_id)))
+
+
+def draining_nodes() -> frozenset[str]:
+    """Ids of the nodes that will go soon and take no new work; over ray:// it cannot be asked and none is named."""
+    if ray.util.client.ray.is_connected():
+        return frozenset()
+    return frozenset(state.get_draining_nodes())
 
 
 def _node(entry: Mapping[str, Any]) -> Node:

@@ -31,6 +31,11 @@ class Job:
     ray_version: str = ""
     """Version of Ray here, which the cluster's must equal."""
 
+    @property
+    def grid_file(self) -> str:
+        """Name of the grid's file in the job's folder; its stem names a sweep whose grid does not."""
+        return f"{self.sweep}.yaml"
+
 
 def make_job(
     profile: AnyProfile,
@@ -54,12 +59,16 @@ def make_job(
         ray_version: version of Ray here; looked up when None.
 
     Raises:
-        ClusterError: the results directory leaves its root, or a trial would not fit into the time limit.
+        ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are
+            asked for that the profile does not have.
     """
     for what, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
             raise ClusterError(f"{what}: {value!r} holds a character that cannot stand in a job file")
+    if "/" in sweep or sweep.startswith("."):
+        raise ClusterError(f"the sweep's name: {sweep!r} cannot be a file name")
     check_time_limit(profile, longest_trial_s)
+    device = _device(profile, arguments)
     where = resolve_results(profile.results, results)
     name = job_name(profile, sweep, where)
     return Job(
@@ -68,7 +77,7 @@ def make_job(
         grid_text=grid_text,
         results=where,
         folder=_folder(profile, name),
-        arguments=(*arguments, *_lanes(profile, arguments)),
+        arguments=(*arguments, *device, *_lanes(profile, arguments)),
         ray_version=ray_version if ray_version is not None else installed_version("ray"),
     )
 
@@ -130,7 +139,7 @@ def check_time_limit(profile: AnyProfile, longest_trial_s: float | None) -> None
 
 def launch_command(job: Job) -> list[str]:
     """Arguments after the interpreter that run the sweep inside the cluster; `--cluster ADDRESS` is to follow."""
-    grid = posixpath.join(job.folder, "grid.yaml")
+    grid = posixpath.join(job.folder, job.grid_file)
     return ["-m", "sweeper.cli", "launch", grid, "--results", job.results, *job.arguments]
 
 
@@ -144,11 +153,23 @@ def installed_version(distribution: str) -> str:
         return "missing"
 
 
+def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Nodes with GPUs are for trials on GPUs, unless another device was asked for."""
+    if "--device" not in arguments:
+        return ("--device", "cuda") if profile.gpus_per_node else ()
+    asked = arguments[arguments.index("--device") + 1]
+    if asked.startswith("cuda") and not profile.gpus_per_node:
+        raise ClusterError(f"--device {asked}: profile {profile.name} has no GPUs; set gpus_per_node in it")
+    return ()
+
+
 def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Number of lanes where the nodes come only once lanes wait for them; elsewhere it follows from what is there."""
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
-    return "--lanes", str(profile.nodes * (profile.gpus_per_node or profile.cpus_per_node))
+    packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"
+    gpus = profile.gpus_per_node * (int(packed) if packed.isdigit() else 1)
+    return "--lanes", str(profile.nodes * (gpus or profile.cpus_per_node))
 
 
 def _folder(profile: AnyProfile, name: str) -> str:

@@ -201,7 +201,8 @@ def _volumes(profile: KubeRayProfile, job: Job, *, head: bool) -> tuple[list[dic
     volumes: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
     if head:
-        volumes.append({"name": "grid", "configMap": {"name": job.name}})
+        item = {"key": "grid.yaml", "path": job.grid_file}
+        volumes.append({"name": "grid", "configMap": {"name": job.name, "items": [item]}})
         mounts.append({"name": "grid", "mountPath": job.folder, "readOnly": True})
     if profile.results_claim:
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": profile.results_claim}})

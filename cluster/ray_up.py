@@ -11,8 +11,7 @@ from cluster.profile import RayUpProfile
 from cluster.shell import range_size
 from cluster.yaml_text import commented_yaml
 
-CLUSTER = "cluster.yaml"
-GRID = "grid.yaml"
+CLUSTER = "ray-up.yml"  # no grid file is called so
 TOKEN = "~/.ray/auth_token"
 """Where Ray keeps the token of its user; `ray get-auth-token --generate` makes it. Its text is in no file of ours."""
 _PORT = 6379
@@ -30,7 +29,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         local_folder: where these files will lie on this machine.
 
     Returns:
-        Text by file name; `cluster.yaml` is what `ray up` reads.
+        Text by file name; `ray-up.yml` is what `ray up` reads.
     """
     value = {
         "cluster_name": job.name,
@@ -47,7 +46,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         "available_node_types": {"head": _head(profile), "worker": _worker(profile)},
         "head_node_type": "head",
         "file_mounts": {
-            f"{job.folder}/{GRID}": posixpath.join(local_folder, GRID),
+            f"{job.folder}/{job.grid_file}": posixpath.join(local_folder, job.grid_file),
             f"{job.folder}/{os.path.basename(profile.wheel)}": os.path.abspath(profile.wheel),
             TOKEN: TOKEN,
         },
@@ -62,7 +61,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         f"#   ray up -y {CLUSTER}      start or update\n"
         f"#   ray down -y {CLUSTER}    stop everything and stop paying\n"
     )
-    return {CLUSTER: header + commented_yaml(value, _comments(profile)), GRID: job.grid_text}
+    return {CLUSTER: header + commented_yaml(value, _comments(profile)), job.grid_file: job.grid_text}
 
 
 def launch_line(profile: RayUpProfile, job: Job) -> str:

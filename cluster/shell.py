@@ -18,7 +18,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 ray_node() {
   local temp=$1 address=$2 cpus=$3 ray told='' status=0
   shift 3
-  rm -rf -- "$temp"  # left by an earlier run of this job that was killed
+  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
   trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
   "${python[@]}" -m ray.scripts.scripts start "$@" \

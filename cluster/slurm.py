@@ -7,7 +7,6 @@ from cluster.profile import SlurmProfile, SshProfile
 from cluster.shell import NODE_FUNCTIONS, PORTS_FOR_RAY, array, assignment, exports, range_size
 
 SCRIPT = "job.sbatch"
-GRID = "grid.yaml"
 _FIRST_PORT, _LAST_PORT = 12000, 32000
 """Below the ports that the kernel hands out (32768 and up), above the usual services."""
 _OBJECT_STORE = 200 * 1024**2
@@ -122,7 +121,7 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
     """
     return {
         SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
-        GRID: job.grid_text,
+        job.grid_file: job.grid_text,
     }
 
 

@@ -8,7 +8,6 @@ from cluster.shell import NODE_FUNCTIONS, PORTS_FOR_RAY, array, assignment, expo
 from cluster.slurm import sizes
 
 SCRIPT = "node.sh"
-GRID = "grid.yaml"
 _OBJECT_STORE = 200 * 1024**2
 
 _BODY = (
@@ -51,7 +50,7 @@ if [[ $2 == worker ]]; then
   trap 'stopping=yes' USR2 TERM INT
   patiently "${python[@]}" -m cluster.ready --address "$head_address:$port" --nodes 1 --at-least 1 \
     --timeout "$start_timeout" || exit 1
-  ray_node "$temp_dir/elm-$port-w" "$address" "$cpus" --address="$head_address:$port"
+  ray_node "$temp_dir/elm-$tag-w" "$address" "$cpus" --address="$head_address:$port"
   exit
 fi
 
@@ -71,7 +70,7 @@ stop_cluster() {
 trap stop_cluster EXIT
 
 address=$("${python[@]}" -m cluster.address --name "$head_host" "${interface[@]}")
-ray_node "$temp_dir/elm-$port-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
+ray_node "$temp_dir/elm-$tag-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
 ray=$!
 patiently "${python[@]}" -m cluster.ready --address "$address:$port" --nodes "$nodes" --at-least "$min_nodes" \
   --timeout "$start_timeout" --while-pid "$ray" \
@@ -102,7 +101,7 @@ def render(profile: SshProfile, job: Job) -> dict[str, str]:
     """
     return {
         SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
-        GRID: job.grid_text,
+        job.grid_file: job.grid_text,
     }
 
 
@@ -134,7 +133,7 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
         assignment("head_host", profile.hosts[0].rpartition("@")[2]),
         *sizes(profile),
         f"object_store={_OBJECT_STORE} start_timeout={profile.start_timeout}",
-        f"port={profile.port} ports={range_size(profile.cpus_per_node)}",
+        f"port={profile.port} ports={range_size(profile.cpus_per_node)} tag={job.name.rpartition('-')[2]}",
         assignment("temp_dir", profile.temp_dir),
         array("interface", ["--interface", profile.interface] if profile.interface else []),
         *exports(profile.env),

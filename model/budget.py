@@ -1,6 +1,6 @@
 """Exact parameter counts of a configuration and the integer solvers that fill a budget. Standard library only."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,9 +15,6 @@ from model.config import (
     ModelConfig,
     SnnConfig,
 )
-
-AnyConfig = ModelConfig | ElmNeuronConfig
-"""configuration of anything that can be counted"""
 
 
 class BudgetError(ValueError):
@@ -42,7 +39,7 @@ class Counts:
     """trainable_params plus the fixed numbers a checkpoint must hold: wiring indices and untrained timescales"""
 
 
-def counts(config: AnyConfig) -> Counts:
+def counts(config: ModelConfig) -> Counts:
     """Count the parameters of a configuration exactly.
 
     A recurrent unit's synapses (k_c) are its input and recurrent weights, of all gates; k_e is what else it trains.
@@ -144,8 +141,10 @@ def _largest(config: ModelConfig, name: str, budget: int) -> int:
     """Bisect for the largest value of one field within the budget; the count grows strictly with every such field."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"budget: {budget!r} is not valid; give a whole number of trainable parameters")
-    if not hasattr(config, name):
-        raise BudgetError(f"{name}: {type(config).__name__} has none; leave n_rec to be solved from the budget")
+    own = {field.name for field in fields(config)}
+    if name not in own:
+        size = "n_rec" if "n_rec" in own else "d_m"
+        raise BudgetError(f"{name}: {type(config).__name__} has none; leave {size} to be solved from the budget")
 
     def params(value: int) -> int:
         change: dict[str, Any] = {name: value}

@@ -131,6 +131,11 @@ class ElmNeuronConfig:
         _require(self, "interleaved", not self.interleaved or self.n_in % 2 == 0, "an even n_in, or false")
 
     @property
+    def n_rec(self) -> int:
+        """Always 1: there is one neuron, and no number of them to choose."""
+        return 1
+
+    @property
     def mlp_width(self) -> int:
         """Hidden width of the MLP with the default 2 * d_m filled in."""
         return 2 * self.d_m if self.d_mlp is None else self.d_mlp
@@ -210,10 +215,11 @@ READOUT_D_M = 3
 READOUT_L_MLP = 0
 """hidden layers of a read-out neuron's MLP: none, it is linear"""
 
-ModelConfig = ElmConfig | LstmConfig | ChronoLstmConfig | GruConfig | SnnConfig
-"""configuration of any architecture that has an n_rec"""
+ModelConfig = ElmConfig | ElmNeuronConfig | LstmConfig | ChronoLstmConfig | GruConfig | SnnConfig
+"""configuration of any architecture"""
 MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
     "elm": ElmConfig,
+    "elm_neuron": ElmNeuronConfig,
     "lstm": LstmConfig,
     "chrono_lstm": ChronoLstmConfig,
     "gru": GruConfig,

@@ -7,7 +7,6 @@ One-hot and sparse inputs count as dense, so that architectures are compared on 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from model.budget import AnyConfig
 from model.config import (
     READOUT_D_M,
     READOUT_L_MLP,
@@ -16,6 +15,7 @@ from model.config import (
     ElmNeuronConfig,
     GruConfig,
     LstmConfig,
+    ModelConfig,
     SnnConfig,
 )
 
@@ -42,7 +42,7 @@ class Flops:
         return 3 * self.forward
 
 
-def flops(config: AnyConfig) -> Flops:
+def flops(config: ModelConfig) -> Flops:
     """Count the operations of one time step of one sequence.
 
     Raises:

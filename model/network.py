@@ -42,8 +42,8 @@ def build_network(
         config: the architecture.
         seed: from 0 to 2**63 - 1.
         dtype: precision of weights and arithmetic, torch.float32 or torch.float64.
-        backend: how to run an ELM Network, one of `model.backends.BACKENDS`; "auto" takes the fastest there is. The
-            other architectures know "auto" alone.
+        backend: how to run an ELM Network, one of `model.backends.BACKENDS`, or a single neuron, one of
+            `model.neuron.NEURON_BACKENDS`; "auto" takes the fastest there is. Other architectures know "auto" alone.
 
     Raises:
         ConfigError: an argument has none of these values.
@@ -55,10 +55,10 @@ def build_network(
     generator = Generator().manual_seed(seed)
     if isinstance(config, ElmConfig):
         return ElmNetwork(config, generator, dtype, backend)
+    if isinstance(config, ElmNeuronConfig):
+        return ElmNeuron(config, generator, dtype, backend)
     if backend != "auto":
         raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
-    if isinstance(config, ElmNeuronConfig):
-        return ElmNeuron(config, generator, dtype)
     if isinstance(config, SnnConfig):
         from model.spiking import SpikingNetwork
 

@@ -9,13 +9,17 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweeper.failures import AGAIN, AGAIN_ALONE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
+from sweeper.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
 from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 from sweeper.trial import TrialSpec
 
-PULL_SECONDS = 1.0
+PULL_SECONDS = 3.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
 PULL_LIMIT = 256
+IDLE_S = 60.0
+"""Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
+LEFT_S = 10.0
+"""Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
 LANE_SILENCE_S = 60.0
 """A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
 
@@ -41,7 +45,13 @@ class Assignment:
     alone: bool = False
     """To be run while no other lane of the host runs anything, with the memory of all of them."""
     single: bool = False
-    """To be handed out by itself: it was in the hands of a lane that died."""
+    """To be handed out by itself: it was in the hands of a lane that died, or in a group that failed."""
+    joint_key: int | None = None
+    """Neighbours in the queue with one key may be trained in one go; None for a trial that is trained by itself."""
+    joint_most: int = 1
+    """The most trials to train in one go with this one, itself included."""
+    joint: tuple[str, ...] = ()
+    """The trials it is to be trained in one go with, itself included; the broker's choice. Empty: by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +124,18 @@ class Snapshot:
     """Why the broker stopped the sweep by itself."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What is left to do for lanes."""
+
+    lanes: int
+    """Lanes that would have something to do: trials queued, and lanes that hold some."""
+    closed: bool
+    """Nothing more will be handed out."""
+    over: bool
+    """Nothing is left to do, not even for the lanes there are."""
+
+
 @dataclass
 class _Lane:
     incarnation: str
@@ -122,6 +144,14 @@ class _Lane:
     held: dict[str, Assignment] = field(default_factory=dict)
     running: str | None = None
     progress: float = 0.0
+    idle_since: float | None = None
+
+    @property
+    def running_ids(self) -> list[str]:
+        """The trial it runs, and those that it trains in one go with it."""
+        if self.running is None or self.running not in self.held:
+            return []
+        return [trial_id for trial_id in self.held[self.running].joint or (self.running,) if trial_id in self.held]
 
 
 class Broker:
@@ -132,6 +162,7 @@ class Broker:
         assignments: Sequence[Assignment],
         *,
         direction: str = "min",
+        idle_leave: bool = False,
         policy: FailurePolicy | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,6 +171,7 @@ class Broker:
         self._total = len(assignments)
         self._all_work = sum(a.work for a in assignments)
         self._direction = direction
+        self._idle_leave = idle_leave
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
         self._events: list[Event] = []
@@ -149,6 +181,7 @@ class Broker:
         self._work_done = 0.0
         self._busy_s = 0.0
         self._best: tuple[str, float] | None = None
+        self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
 
@@ -172,7 +205,33 @@ class Broker:
         taken = self._take(state)
         state.held.update({a.trial_id: a for a in taken})
         others_hold = any(other.held for name, other in self._lanes.items() if name != lane)
-        return Pull(assignments=taken, wait=not taken and (others_hold or bool(self._queue)))
+        wait = not taken and (others_hold or bool(self._queue))
+        return Pull(assignments=taken, wait=wait and not self._superfluous(state, bool(taken)))
+
+    def _superfluous(self, state: _Lane, busy: bool) -> bool:
+        """Whether a lane has had nothing to do for so long that its node should be free to go."""
+        if busy or self._queue:
+            state.idle_since = None
+            return False
+        if state.idle_since is None:
+            state.idle_since = self._clock()
+        return self._idle_leave and self._clock() - state.idle_since > IDLE_S
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """Take a lane's last reports and put back, blaming nothing, what it held and will not run.
+
+        Args:
+            lane: name of the lane.
+            incarnation: its process.
+            reports: attempts that ended and whose rows are stored.
+        """
+        state = self._lanes.get(lane)
+        if state is None or state.incarnation != incarnation:
+            return
+        for report in reports:
+            self._ended(report, state.held.pop(report.trial_id, None), lane)
+        del self._lanes[lane]
+        self._queue.extendleft(a for a in reversed(state.held.values()) if a.trial_id not in self._done)
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
@@ -181,7 +240,7 @@ class Broker:
             lane: name of the lane.
             incarnation: its process.
             host: machine the lane runs on.
-            trial_id: the trial it is running.
+            trial_id: the trial it is running, or the first of those that it trains in one go.
             progress: done share of that trial, 0 to 1.
 
         Returns:
@@ -213,17 +272,26 @@ class Broker:
         """Whether every trial has ended or was given up."""
         return len(self._done) == self._total
 
+    def need(self) -> Need:
+        """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
+        self._reap()
+        recent = self._clock() - LEFT_S
+        holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
+        closed = self._draining or self.is_done()
+        lanes = holding if closed else holding + len(self._queue)
+        return Need(lanes=lanes, closed=closed, over=closed and holding == 0)
+
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
         self._reap()
-        partial = sum(s.held[s.running].work * s.progress for s in self._lanes.values() if s.running in s.held)
+        running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
         return Snapshot(
             total=self._total,
             statuses=dict(self._statuses),
-            running=tuple(s.running for s in self._lanes.values() if s.running in s.held and s.running),
+            running=tuple(assignment.trial_id for assignment, _ in running),
             queued=len(self._queue),
             work_total=self._all_work,
-            work_left=max(0.0, self._all_work - self._work_done - partial),
+            work_left=max(0.0, self._all_work - self._work_done - sum(a.work * share for a, share in running)),
             busy_s=self._busy_s,
             best=self._best,
             reasons=dict(self._reasons),
@@ -252,11 +320,24 @@ class Broker:
         if self._queue[0].single:
             return (self._queue.popleft(),)
         taken: list[Assignment] = []
-        for _ in range(self._pull_size()):
-            if not self._queue or self._queue[0].alone or self._queue[0].single:
-                break
-            taken.append(self._queue.popleft())
+        size = self._pull_size()
+        while self._queue and len(taken) < size and not (self._queue[0].alone or self._queue[0].single):
+            taken += self._take_group()
         return tuple(taken)
+
+    def _take_group(self) -> list[Assignment]:
+        """The next trial with the neighbours that it is trained in one go with; no more than a lane's fair share."""
+        group = [self._queue.popleft()]
+        key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
+        if key is None or key in self._never_joint:
+            return group
+        while self._queue and len(group) < min(group[0].joint_most, fair):
+            following = self._queue[0]
+            if following.joint_key != key or following.alone or following.single:
+                break
+            group.append(self._queue.popleft())
+        joint = tuple(a.trial_id for a in group) if len(group) > 1 else ()
+        return [replace(a, joint=joint) for a in group]
 
     def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
         if report.trial_id in self._done:  # a lane thought dead came back; its rows are the same
@@ -277,7 +358,11 @@ class Broker:
         """Do what the policy says after an attempt."""
         verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
         if verdict in (AGAIN, AGAIN_ALONE):
-            self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE))
+            again = replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE, joint=())
+            self._queue.append(again)
+        elif verdict == AGAIN_SINGLE:
+            self._never_joint.add(assignment.joint_key)
+            self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
             self._end(assignment, FAILED)
             self._events.append(
@@ -348,7 +433,8 @@ class Broker:
         """
         held = [a for a in state.held.values() if a.trial_id not in self._done]
         if len(held) > 1:
-            self._queue.extendleft(replace(a, single=True) for a in reversed(held))
+            self._never_joint.update(a.joint_key for a in held if a.joint)
+            self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:
             reason = "its host was lost" if status == PREEMPTED else "its lane died"

@@ -34,7 +34,7 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Replace the trial's checkpoint by `state`: tensors, numbers, text and containers of them."""
         buffer = io.BytesIO()
-        torch.save({"format": FORMAT, "trial_id": self._trial_id, **state}, buffer)
+        torch.save({"format": FORMAT, "trial_id": self._trial_id, **_owned(state)}, buffer)
         self._store.write_checkpoint(self._trial_id, buffer.getvalue())
         self._saved = time.monotonic()
 
@@ -49,6 +49,17 @@ class Checkpoints:
     def delete(self) -> None:
         """Remove the checkpoint of a trial that has its final row."""
         self._store.delete_checkpoint(self._trial_id)
+
+
+def _owned(value: Any) -> Any:
+    """Copy tensors that are views: torch saves the whole of what they are a part of."""
+    if isinstance(value, dict):
+        return {key: _owned(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_owned(part) for part in value]
+    if isinstance(value, torch.Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone()
+    return value
 
 
 def progress_state(progress: TrialProgress) -> dict[str, Any]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.doctor import doctor
+from cluster.jobs import jobs, stop
 from sweeper.errors import run_command
 from tasks.cli import data
 
 if TYPE_CHECKING:
-    from sweeper.launch import LaunchResult
+    from cluster.profile import AnyProfile
+    from sweeper.grid import Grid
+    from sweeper.launch import LaunchOptions, LaunchResult
 
 _RESULTS = click.option(
     "--results",
@@ -22,8 +26,30 @@ _RESULTS = click.option(
 )
 
 
-_LANES = click.option("--lanes", "-j", type=click.IntRange(min=1), help="Trials at a time. Default: one per CPU core.")
+_LANES = click.option(
+    "--lanes",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Trials at a time. Default: one per CPU core, or what a cluster or the GPUs have room for.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def _packing(context: click.Context, option: click.Parameter, value: str) -> int | None:
+    """A number of trials per GPU, or None for `auto`."""
+    if value == "auto":
+        return None
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a whole number above zero nor auto", context, option)
+    return int(value)
+
+
+def _seed_batch(context: click.Context, option: click.Parameter, value: str) -> str | int:
+    if value in ("auto", "off"):
+        return value
+    if value.isdigit() and int(value) >= 1:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not valid; give auto, off or a number of trials from 1")
 
 
 def _running_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -35,9 +61,25 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["ray", "processes"]),
             default="ray",
             show_default=True,
-            help="Ray Tune on this machine, or child processes without Ray.",
+            help="Ray Tune, or child processes of this machine without Ray.",
+        ),
+        click.option(
+            "--cluster",
+            is_flag=False,
+            flag_value="auto",
+            metavar="[ADDRESS|PROFILE]",
+            help="Run on a Ray cluster: HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` "
+            "made here; or submit a job by a profile.yaml (cluster/README.md).",
         ),
         click.option("--device", default="cpu", show_default=True, help="torch device of the trials, such as cuda."),
+        click.option(
+            "--trials-per-gpu",
+            default="1",
+            show_default=True,
+            metavar="N|auto",
+            callback=_packing,
+            help="Trials that share a GPU; auto: as many as fit its memory by the cost model.",
+        ),
         click.option("--max-hours", type=float, help="Start no further trial after this long; the rest stays missing."),
         click.option("--trial-limit-s", type=float, metavar="SECONDS", help="End a single trial after this long."),
         click.option(
@@ -46,6 +88,14 @@ def _running_options(command: Callable[..., None]) -> Callable[..., None]:
             default=300.0,
             show_default=True,
             help="Seconds between a trial's checkpoints.",
+        ),
+        click.option(
+            "--seed-batch",
+            default="auto",
+            show_default=True,
+            metavar="auto|off|K",
+            callback=_seed_batch,
+            help="Train K trials of one shape (replicates, learning rates) in one go; auto: where it pays.",
         ),
     )
     for option in reversed(options):
@@ -66,6 +116,9 @@ def cli(debug: bool) -> None:
       sweeper launch grid.yaml -r results     run what is missing in results/
       sweeper status results                  what is done, running, failed, missing
       sweeper retry results --where "..."     run some trials again
+      sweeper doctor --cluster ...            what would stop a sweep, here and on a cluster
+      sweeper launch grid.yaml --cluster profile.yaml     submit to Slurm, Kubernetes, a cloud or ssh hosts
+      sweeper jobs; sweeper stop NAME         submitted jobs, seen from outside
       analysis fit-theory results             fit the law to what is done
     """
 
@@ -74,9 +127,18 @@ def cli(debug: bool) -> None:
 @click.argument("grid", type=click.Path(dir_okay=False))
 @click.option("--results", "-r", default=None, help="Hold the plan against this results directory.")
 @_LANES
+@click.option(
+    "--simulate", metavar="SCENARIO", help="Simulate it on a cluster, such as nodes=64,gpus=8,preempt=0.02/h."
+)
+@click.option("--replay", is_flag=True, help="Simulate what RESULTS holds as it ran, and print the simulation's error.")
 @_JSON
-def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> None:
-    """Print every point of GRID with its solved sizes and achieved P. Writes nothing."""
+def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None, replay: bool, as_json: bool) -> None:
+    """Print every point of GRID with its solved sizes and achieved P. Writes nothing.
+
+    \b
+      sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
+      sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
+    """
     from sweeper.cost import CostModel
     from sweeper.grid import load_grid
     from sweeper.plan import expand
@@ -84,37 +146,88 @@ def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> No
     from sweeper.status import store_cost_model, sweep_status
     from sweeper.store import ResultsStore
 
-    expanded = expand(load_grid(grid))
+    loaded = load_grid(grid)
+    expanded = expand(loaded)
     store = ResultsStore.open(results) if results else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
-    if as_json:
+    if replay or simulate:
+        from sweeper.simulation import replay_store, simulate_plan
+        from sweeper.status import missing_rows
+
+        if replay and store is None:
+            raise click.UsageError("--replay simulates what results hold: give --results")
+        rows = missing_rows(expanded, status) if status else list(expanded.trials.values())
+        specs = [row.spec for row in rows if row.spec is not None]
+        click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
+    elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
         print_plan(expanded, status, costs, lanes or len(os.sched_getaffinity(0)))
+        if loaded.search is not None and loaded.search.adaptive:
+            click.echo(
+                f"Shown: lists as they are, ends and middle of each range. Search {loaded.search.kind} runs up "
+                f"to {loaded.search.trials} trials, {loaded.search.batch} at a time."
+            )
 
 
 @cli.command()
 @click.argument("grid", type=click.Path(dir_okay=False))
 @_RESULTS
 @_running_options
+@click.option(
+    "--until",
+    metavar="RULE",
+    help='Search until a rule holds, such as "ci(d_m_opt @ 1e6) < 20% or hours >= 8" (sweeper/README.md).',
+)
+@click.option("--dry-run", is_flag=True, help="With a profile: print the very file that would be submitted, and stop.")
 @_JSON
-def launch(grid: str, results: str, as_json: bool, **running: Any) -> None:
+@click.pass_context
+def launch(
+    context: click.Context,
+    /,
+    grid: str,
+    results: str,
+    cluster: str | None,
+    until: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **running: Any,
+) -> None:
     """Train the trials of GRID that the results directory lacks.
 
     Launching again runs only what is missing: a grid may be edited, extended or re-seeded at any time. Ctrl-C lets the
     running trials finish and stops; Ctrl-C twice saves checkpoints and leaves. Either way the next launch goes on.
+
+    \b
+      sweeper launch grid.yaml -r results                              on this machine
+      sweeper launch grid.yaml --until "ci(d_m_opt @ 1e6) < 20%"       propose, run, look, again; says why it stops
+      sweeper launch grid.yaml -r /shared/run --cluster HOST:6379      on a running Ray cluster
+      sweeper launch grid.yaml -r run --cluster slurm.yaml --dry-run   print the job that a profile makes
+      sweeper launch grid.yaml -r run --cluster slurm.yaml             submit it
     """
     from rich.console import Console
 
     from sweeper.grid import load_grid
-    from sweeper.launch import LaunchOptions, launch
+    from sweeper.launch import launch
     from sweeper.report import print_launch_start
 
+    target = _target(cluster, running["executor"])
+    if dry_run and (target is None or isinstance(target, str)):
+        raise click.UsageError("--dry-run prints a job file: it needs --cluster PROFILE.yaml; see also `sweeper plan`")
     loaded = load_grid(grid)
+    if until is not None:
+        from sweeper.search_loop import with_until
+
+        loaded = with_until(loaded, until)
+    if target is not None and not isinstance(target, str):
+        arguments = _given(context, apart_from=("grid", "results", "cluster", "dry_run", "as_json"))
+        _submit(loaded, target, results, arguments, dry_run=dry_run, as_json=as_json)
+        return
+    options = _options(results, target, running)
     if not as_json:
         print_launch_start(loaded, results)
-    _finish(launch(loaded, LaunchOptions(results=results, **running), Console(stderr=True)), results, as_json)
+    _finish(launch(loaded, options, Console(stderr=True)), results, as_json)
 
 
 @cli.command()
@@ -124,23 +237,26 @@ def launch(grid: str, results: str, as_json: bool, **running: Any) -> None:
     "condition",
     default="status == 'failed'",
     show_default=True,
-    help="Which trials, as a condition on the columns of the trials table (pandas syntax).",
+    help="Which trials, as a condition on the columns of the trials table.",
 )
 @_running_options
 @_JSON
-def retry(results: str, condition: str, as_json: bool, **running: Any) -> None:
+def retry(results: str, condition: str, cluster: str | None, as_json: bool, **running: Any) -> None:
     """Run trials of RESULTS again, whatever became of them; the new row replaces the old one.
 
     \b
       sweeper retry results --where "status == 'diverged' and learning_rate > 0.01"
       sweeper retry results --where "n_rec > 500 and status != 'finished'"
+      sweeper retry results --where "'CUDA error' in reason"
     """
     from rich.console import Console
 
-    from sweeper.launch import LaunchOptions
     from sweeper.maintenance import retry
 
-    _finish(retry(condition, LaunchOptions(results=results, **running), Console(stderr=True)), results, as_json)
+    target = _target(cluster, running["executor"])
+    if target is not None and not isinstance(target, str):
+        raise click.UsageError("retry attaches to a running cluster only; launch submits jobs")
+    _finish(retry(condition, _options(results, target, running), Console(stderr=True)), results, as_json)
 
 
 @cli.command()
@@ -180,6 +296,75 @@ def status(results: str, as_json: bool) -> None:
         print_status(statuses, store)
 
 
+def _target(cluster: str | None, executor: str) -> "str | AnyProfile | None":
+    """What --cluster names: the address of a running cluster, or a profile; None for this machine."""
+    if cluster is None:
+        return None
+    from cluster.target import read_target
+
+    if executor != "ray":
+        raise click.UsageError(f"--executor {executor} runs on this machine only; leave one of it and --cluster out")
+    return read_target(cluster)
+
+
+def _options(results: str, address: str | None, running: dict[str, Any]) -> "LaunchOptions":
+    """Options of a run, here or on a running cluster, which must answer before anything is written."""
+    from sweeper.launch import LaunchOptions
+
+    if address is not None:
+        from cluster.connect import check_reachable
+        from cluster.target import resolve_address
+
+        address = resolve_address(address)
+        check_reachable(address)
+    return LaunchOptions(results=results, address=address or "local", **running)
+
+
+def _given(context: click.Context, *, apart_from: tuple[str, ...]) -> tuple[str, ...]:
+    """The options of this call as they were typed, so that a submitted job's launcher gets the same."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    given: list[str] = []
+    for option in context.command.params:
+        if option.name in apart_from or context.get_parameter_source(option.name or "") is not typed:
+            continue
+        value = context.params[option.name or ""]
+        given.append(max(option.opts, key=len))
+        if not getattr(option, "is_flag", False):
+            given.append("auto" if value is None else str(value))
+    return tuple(given)
+
+
+def _submit(
+    grid: "Grid", profile: "AnyProfile", results: str, arguments: tuple[str, ...], *, dry_run: bool, as_json: bool
+) -> None:
+    """Submit a launch of a grid as a job, or print its file."""
+    import json
+    from dataclasses import asdict
+
+    from cluster.job import make_job
+    from cluster.submit import dry_run as job_file
+    from cluster.submit import submit
+    from sweeper.submission import longest_trial_s
+
+    job = make_job(
+        profile,
+        sweep=grid.name,
+        grid_text=grid.text,
+        results=results,
+        arguments=arguments,
+        longest_trial_s=longest_trial_s(grid, arguments),
+    )
+    if dry_run:
+        click.echo(job_file(profile, job), nl=False)
+        return
+    record = submit(profile, job)
+    if as_json:
+        click.echo(json.dumps(asdict(record)))
+        return
+    click.echo(f"{record.name} is submitted; results go to {record.results}, its files to {record.folder}")
+    click.echo(f"Next: sweeper jobs, sweeper status {record.results}; sweeper stop {record.name} ends it")
+
+
 def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:
     from sweeper.report import launch_json, print_launch
 
@@ -193,7 +378,8 @@ def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:
         sys.exit(1)
 
 
-cli.add_command(data)
+for command in (data, doctor, jobs, stop):
+    cli.add_command(command)
 
 
 def main() -> None:

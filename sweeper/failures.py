@@ -4,10 +4,12 @@
 finished        the trial ends
 diverged        the trial ends: the same seed would diverge again
 timed_out       the trial ends
+pruned          the trial ends: a search saw that others do better
 out_of_memory   once more, alone on its host with the memory of all lanes; then the trial ends
 failed (a bug)  once more; then the trial ends. Two replicates that end so quarantine the configuration
 lost            its lane died: again, up to three times, since the trial may be what kills it; then given up
 preempted       again, as often as it takes: the trial did nothing wrong
+split           the trials it was trained in one go with failed as a whole: again, by itself; uses up nothing
 ==============  ==========================================================================================
 """
 
@@ -18,6 +20,9 @@ from dataclasses import dataclass, field
 from sweeper.schema import FAILED, LOST, OUT_OF_MEMORY, PREEMPTED
 
 END, AGAIN, AGAIN_ALONE, GIVE_UP = "end", "again", "again alone", "give up"
+AGAIN_SINGLE = "again by itself"
+SPLIT = "split"
+"""What a lane reports of trials that failed in one go, so that none of them can be blamed; never stored."""
 
 MAX_BUG_TRIES = 2
 """Attempts of a trial that raises; a second try tells a passing fault from a bug."""
@@ -53,7 +58,9 @@ class FailurePolicy:
     """Attempts that failed, by kind."""
 
     def after(self, trial_id: str, configuration: str, status: str, reason: str) -> str:
-        """The verdict after an attempt: `END`, `AGAIN`, `AGAIN_ALONE` or `GIVE_UP`."""
+        """The verdict after an attempt: `END`, `AGAIN`, `AGAIN_ALONE`, `AGAIN_SINGLE` or `GIVE_UP`."""
+        if status == SPLIT:
+            return AGAIN_SINGLE
         verdict = self._verdict(trial_id, status)
         self.attempts += status != PREEMPTED
         if status in (FAILED, OUT_OF_MEMORY, LOST):

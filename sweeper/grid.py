@@ -1,7 +1,8 @@
 """grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
 
 A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
-Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``.
+Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
+rate may also be a rule (`sweeper.rate_rule`).
 """
 
 import os
@@ -14,11 +15,17 @@ import yaml
 
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError, unknown_name
+from sweeper.rate_rule import read_rule
+from sweeper.search_settings import Range, SearchSettings, read_search
 from sweeper.trial import TrainingConfig, field_names, typed_value
 
-GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
+GRID_KEYS = (
+    "name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "search", "blocks",
+)  # fmt: skip
 TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
+_TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
+"""Those an architecture has; the synapses of a single neuron follow from its input channels."""
 SOLVED_SIZES = ("n_in", "n_out")
 """Fields the task decides."""
 RANGE_KEYS = ("from", "to", "count", "spacing")
@@ -58,6 +65,8 @@ class Grid:
     """Parts of the design, in order."""
     text: str
     """The file as it was read, kept with the results."""
+    search: SearchSettings | None = None
+    """How trials are chosen; None runs the product."""
 
 
 def load_grid(path: str | os.PathLike[str]) -> Grid:
@@ -92,18 +101,32 @@ def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
     name = str(content.get("name", default_name))
     if not name or any(c in name for c in "/\\\0") or name.startswith("."):
         raise GridError(f"name: {name!r} cannot be a file name")
-    shared = {key: value for key, value in content.items() if key not in ("name", "blocks")}
+    shared = {key: value for key, value in content.items() if key not in ("name", "blocks", "search")}
     parts = content.get("blocks", [{}])
     if not isinstance(parts, list) or not parts:
         raise GridError("blocks: expected a list with at least one block of settings")
     blocks = tuple(_block(part, shared, f"blocks[{i}]." if "blocks" in content else "") for i, part in enumerate(parts))
-    return Grid(name=name, blocks=blocks, text=text)
+    search = read_search(content["search"]) if "search" in content else None
+    if search is None or not search.adaptive:
+        _refuse_open_ranges(blocks)
+    return Grid(name=name, blocks=blocks, text=text, search=search)
+
+
+def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
+    for block in blocks:
+        for section, axes in (("model", block.model), ("training", block.training)):
+            for name, values in axes.items():
+                if any(isinstance(value, Range) for value in values):
+                    raise GridError(
+                        f"{section}.{name}.count: a range needs the number `count`; without it only a search of kind "
+                        "random, optuna or theory can choose"
+                    )
 
 
 def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {part!r}")
-    valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks"))
+    valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     _check_keys(place, part, valid)
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
     task, options = _task(merged.get("task"), f"{place}task")
@@ -112,15 +135,16 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
         raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
     model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
     training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(
         task=task,
         task_options=options,
         architecture=architecture,
         budgets=_budgets(merged.get("budgets", []), f"{place}budgets"),
-        model=model,
-        training=training,
+        model=_distinct(model, zipped),
+        training=_distinct(training, zipped),
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
-        zipped=_zipped(merged.get("zip", []), {**model, **training}, f"{place}zip"),
+        zipped=zipped,
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
     )
 
@@ -141,23 +165,39 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
 def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
     config = MODEL_CONFIGS[architecture]
     own = [name for name in field_names(config) if name not in SOLVED_SIZES]
-    targets = TARGETS if "d_m" in own else ()
-    return _axes(config, value, place, [*own, *targets])
+    own += _TARGETS_OF.get(architecture, ())
+    others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+    for name in _mapping(value, place):
+        if name in others.difference(own):
+            why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
+    return _axes(config, value, place, own)
 
 
 def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
     settings = _mapping(value, place)
     _check_keys(f"{place}.", settings, valid)
-    axes = {}
+    axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
+        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
+            axes[name] = (read_rule(entry, f"{place}.{name}"),)
+            continue
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
+        if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
+            axes[name] = (_open_range(config, name, entry, f"{place}.{name}", whole),)
+            continue
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
             raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
-        values = [_value(config, name, v, f"{place}.{name}") for v in entries]
-        axes[name] = tuple(dict.fromkeys(values))
+        axes[name] = tuple(_value(config, name, v, f"{place}.{name}") for v in entries)
     return axes
+
+
+def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
+    """Drop repeated values, except where settings advance together: there every place counts."""
+    joined = {name for group in zipped for name in group}
+    return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
 
 
 def _value(config: type, name: str, value: object, place: str) -> Any:
@@ -182,6 +222,13 @@ def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
     shares = [i / (count - 1) for i in range(count)]
     values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
     return [float(round(v)) for v in values] if whole else values
+
+
+def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
+    """A range without a count: a search chooses the values."""
+    values = _range({**entry, "count": 2}, place, whole)
+    ends = [_value(config, name, value, place) for value in values]
+    return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)
 
 
 def _budgets(value: object, place: str) -> tuple[int, ...]:

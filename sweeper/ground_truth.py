@@ -11,11 +11,13 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from model.budget import counts
+from sweeper.attempt import TrialContext
 from sweeper.broker import Assignment
-from sweeper.lane import TrialContext
+from sweeper.joint import OnEnd
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.training import Diverged, Stopped
 from sweeper.trial import TrialSpec
@@ -26,7 +28,7 @@ _NO_SUCH_MEMORY = 1 << 50
 
 @dataclass(frozen=True, kw_only=True)
 class GroundTruth:
-    """A trainer (see `sweeper.lane.Trainer`) whose results follow ``E + A n_rec^-a + B k_e^-b`` plus noise.
+    """A trainer (see `sweeper.attempt.Trainer`) whose results follow ``E + A n_rec^-a + B k_e^-b`` plus noise.
 
     The rates are probabilities per trial; a trial of a rate misbehaves on its first attempt, except for crashes and
     divergence, which happen on every attempt.
@@ -74,6 +76,22 @@ class GroundTruth:
         if fate["diverge"] < self.diverge_rate:
             raise Diverged("loss nan, gradient norm nan at step 1")
         self._measure(assignment.spec, progress, draw.gauss(0.0, self.noise))
+
+    def jointly(
+        self,
+        assignments: Sequence[Assignment],
+        progresses: Sequence[TrialProgress],
+        contexts: Sequence[TrialContext],
+        on_end: OnEnd,
+    ) -> None:
+        """Run several trials in one go; a crash, or want of memory, takes those along that have not ended."""
+        for place, (assignment, progress, context) in enumerate(zip(assignments, progresses, contexts, strict=True)):
+            try:
+                self(assignment, progress, context)
+            except Diverged as error:
+                on_end(place, error)
+            else:
+                on_end(place, None)
 
     def metric(self, spec: TrialSpec) -> float:
         """The law, without noise."""

@@ -18,6 +18,7 @@ from sweeper.store import ResultsStore
 
 UPDATE_S = 5.0
 STALE_S = 60.0
+STAMP = "%Y%m%dT%H%M%S"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class LiveLaunch:
 
     sweep: str
     """Name of its grid."""
+    started: datetime
+    """When it began."""
     host: str
     """Machine of the launcher."""
     pid: int
@@ -49,7 +52,7 @@ class Journal:
 
     def __init__(self, store: ResultsStore, sweep: str, *, total: int) -> None:
         self._store, self._sweep, self._total = store, sweep, total
-        self._name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+        self._name = f"{datetime.now(UTC):{STAMP}}-{uuid.uuid4().hex[:6]}"
         self._lines: list[str] = []
         self._reasons: dict[str, int] = {}
         self._updated = -UPDATE_S
@@ -98,8 +101,9 @@ class Journal:
 def live_launches(store: ResultsStore) -> list[LiveLaunch]:
     """Launches that wrote their state within the last `STALE_S` seconds."""
     found = []
-    for text in store.texts("launches", ".json").values():
+    for name, text in store.texts("launches", ".json").items():
         state: dict[str, Any] = json.loads(text)
         if time.time() - state.pop("updated") < STALE_S:
-            found.append(LiveLaunch(**{**state, "running": tuple(state["running"])}))
+            started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
+            found.append(LiveLaunch(**{**state, "running": tuple(state["running"])}, started=started))
     return found

@@ -20,6 +20,7 @@ from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
 from sweeper.preflight import preflight
 from sweeper.record import Outcome, attempt_record, code_version, trial_record
+from sweeper.seed_batch import SHORT_S, Place, arrange
 from sweeper.status import SweepStatus, missing_rows, store_cost_model, sweep_status
 from sweeper.store import ResultsStore
 from tasks.spec import task_spec
@@ -38,7 +39,7 @@ class Executor(Protocol):
         self,
         assignments: Sequence[Assignment],
         *,
-        lanes: int,
+        lanes: int | None,
         config: Any,
         monitor: Monitor,
         direction: str,
@@ -58,15 +59,19 @@ class LaunchOptions:
     address: str = "local"
     """Ray cluster to attach to; `local` starts Ray on this machine."""
     lanes: int | None = None
-    """Trials at a time; None means one per CPU core."""
+    """Trials at a time; None means one per CPU core, or as many as a cluster or the GPUs have room for."""
     device: str = "cpu"
     """torch device of the trials."""
+    trials_per_gpu: int | None = 1
+    """Trials that share a GPU; None means as many as fit its memory by the cost model."""
     max_hours: float | None = None
     """Time after which no further trial is started."""
     trial_limit_s: float | None = None
     """Wall time after which a single trial is ended."""
     checkpoint_s: float = 300.0
     """Seconds between two checkpoints of a trial."""
+    seed_batch: str | int = "auto"
+    """Trials of one shape to train in one go: a number, `off`, or `auto` where it pays; see `sweeper.seed_batch`."""
 
     @property
     def lane_count(self) -> int:
@@ -92,6 +97,8 @@ class LaunchResult:
     """Lane-seconds expected before it started."""
     busy_s: float
     """Lane-seconds spent on trials that ended."""
+    ended_because: str | None = None
+    """What ended a search."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -105,15 +112,31 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
 
     Raises:
         SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
+        ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
+    if grid.search is not None and grid.search.adaptive:
+        from sweeper.search_loop import search_launch
+
+        return search_launch(grid, options, console, trainer=trainer)
     plan = expand(grid)
     if not plan.trials:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
         raise SweeperError(f"{grid.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
+    _check_cluster(options)
     store = ResultsStore.create(options.results)
     store.save_grid(grid.name, grid.text)
     store.compact()  # also what an earlier launch left when it was killed
     return run_trials(plan, missing_rows(plan, sweep_status(plan, store)), store, options, console, trainer=trainer)
+
+
+def _check_cluster(options: LaunchOptions) -> None:
+    """Refuse a cluster that will not do before the results directory is made."""
+    if options.address == "local" or ResultsStore.exists(options.results):
+        return
+    from sweeper.orchestrator import check_cluster
+
+    results = options.results if "://" in options.results else os.path.abspath(options.results)
+    check_cluster(options.address, device=options.device, lanes=options.lanes, results=results)
 
 
 def run_trials(
@@ -133,7 +156,8 @@ def run_trials(
     wanted = {row.trial_id: row for row in rows}
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
-    preflight(store, [row.spec for row in rows if row.spec is not None], options.lane_count, console)
+    here = options.lane_count if options.address == "local" else 0
+    preflight(store, [costs.memory_bytes(row.spec) for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -183,10 +207,13 @@ def _run_round(
     trainer: Any,
 ) -> Exception | None:
     """Run the executor once; what it raised comes back, since the store decides whether to go on."""
-    from sweeper.lane import LaneConfig, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import LaneConfig
 
     executor, errors = _executor(options)
-    lanes = min(options.lane_count, len(rows))
+    local = options.address == "local"
+    fixed = options.lanes is not None or (local and options.device == "cpu") or options.executor == "processes"
+    lanes = min(options.lane_count, len(rows)) if fixed else None
     config = LaneConfig(
         store_uri=store.local_path() or store.uri,
         lane_prefix=f"{plan.name}-{uuid.uuid4().hex[:8]}",
@@ -194,10 +221,13 @@ def _run_round(
         device=options.device,
         checkpoint_s=options.checkpoint_s,
         trial_limit_s=options.trial_limit_s,
-        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available) if options.device == "cpu" else None,
-        lanes=lanes,
+        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available)
+        if local and options.device == "cpu"
+        else None,
+        lanes=lanes or 1,
+        trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
     )
-    assignments = _assignments(rows, plan.name, store, costs)
+    assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:
         executor(
             assignments,
@@ -221,14 +251,22 @@ def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], 
         return run_on_processes, (SweeperError,)
     from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
 
-    return partial(run_on_ray, address=options.address), ORCHESTRATION_ERRORS
+    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu)
+    return run, ORCHESTRATION_ERRORS
 
 
 def _direction(assignment: Assignment) -> str:
     return task_spec(assignment.spec.task, assignment.spec.task_options).direction
 
 
-def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
+def _places(rows: Sequence[PlanRow], options: LaunchOptions, costs: CostModel) -> list[Place]:
+    """Bring trials together that are to be trained in one go, as far as the order may be changed."""
+    expected_s = costs.forecast([row.spec for row in rows if row.spec is not None]).wall_seconds(options.lane_count)
+    hurry = options.max_hours is not None or expected_s > SHORT_S
+    return arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
+
+
+def _assignments(places: Sequence[Place], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
     made = store.attempts_made()
     return [
         Assignment(
@@ -239,8 +277,10 @@ def _assignments(rows: Sequence[PlanRow], sweep: str, store: ResultsStore, costs
             attempt=made.get(row.trial_id, 0) + 1,
             configuration=row.spec.configuration,
             work=costs.seconds(row.spec),
+            joint_key=key,
+            joint_most=most,
         )
-        for row in rows
+        for row, key, most in places
         if row.spec is not None
     ]
 

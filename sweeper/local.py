@@ -15,19 +15,25 @@ from sweeper.broker import Assignment, Broker, Pull, Report
 from sweeper.errors import SweeperError
 from sweeper.monitor import Monitor
 
-_EXPOSED = ("pull", "heartbeat")
+_EXPOSED = ("pull", "heartbeat", "leave")
 _MAX_DEATHS = 20
 _POLL_S = 0.1
 
 
 def run_on_processes(
-    assignments: Sequence[Assignment], *, lanes: int, config: Any, monitor: Monitor, direction: str, trainer: Any = None
+    assignments: Sequence[Assignment],
+    *,
+    lanes: int | None,
+    config: Any,
+    monitor: Monitor,
+    direction: str,
+    trainer: Any = None,
 ) -> None:
     """Run assignments on lanes that are child processes, until all are done, drained or the lanes keep dying.
 
     Args:
         assignments: what to run, in order.
-        lanes: number of processes.
+        lanes: number of processes; one per CPU core when None.
         config: a `sweeper.lane.LaneConfig`.
         monitor: shows progress and passes on Ctrl-C.
         direction: `min` or `max`, for the best trial of the progress line.
@@ -50,7 +56,9 @@ def run_on_processes(
         return process
 
     with monitor.watching(broker):
-        processes = {index: start(index) for index in range(min(lanes, len(assignments)))}
+        processes = {
+            index: start(index) for index in range(min(lanes or len(os.sched_getaffinity(0)), len(assignments)))
+        }
         try:
             _supervise(broker, processes, start)
         finally:
@@ -76,6 +84,8 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
                 continue
             del processes[index]
             if process.exitcode == 0:
+                if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
+                    processes[index] = start(index)
                 continue
             broker.lane_died(process.name)
             deaths += 1
@@ -89,7 +99,8 @@ def _lane_main(address: tuple[str, int], authkey: bytes, name: str, config: Any,
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal sends Ctrl-C to us too; the launcher decides what it means
-    from sweeper.lane import run_lane, train_assignment
+    from sweeper.attempt import train_assignment
+    from sweeper.lane import run_lane
 
     manager = _BrokerManager(address, authkey)
     manager.connect()
@@ -108,6 +119,9 @@ class _Client:
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         return bool(self._call("heartbeat", lane, incarnation, host, trial_id, progress))
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        self._call("leave", lane, incarnation, reports)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane import BrokerGoneError

@@ -11,13 +11,14 @@ from sweeper.schema import SCHEMAS
 from sweeper.status import stored_plans
 from sweeper.store import ResultsStore
 from sweeper.trial import spec_from_canonical
+from sweeper.where import matching_rows
 
 
 def retry(condition: str, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
     """Run stored trials again.
 
     Args:
-        condition: which, as a condition on the columns of the trials table in pandas syntax.
+        condition: which, as a condition on the columns of the trials table (see `sweeper.where`).
         options: how to run; `results` is the directory.
         console: where progress goes.
         trainer: what a lane does with an assignment; the real training when None.
@@ -57,12 +58,7 @@ def merge(target: str, source: str) -> int:
 
 def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:
     frame = store.read("trials").to_pandas()
-    try:
-        chosen = frame.query(condition, engine="python")
-    except Exception as error:  # pandas raises whatever its parser or an operator meets: all of it is a bad condition
-        raise SweeperError(
-            f"--where {condition!r}: {' '.join(str(error).split())}. Columns: {', '.join(frame.columns)}"
-        ) from error
+    chosen = frame[matching_rows(frame, condition)]
     if chosen.empty:
         raise SweeperError(f"--where {condition!r}: none of {len(frame)} stored trials meets it")
     rows: list[dict[str, Any]] = chosen[["spec", "budget"]].to_dict("records")

@@ -14,6 +14,8 @@ from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
 from sweeper.cost import relative_work
 from sweeper.errors import GridError
 from sweeper.grid import Block, Grid
+from sweeper.rate_rule import RateRule
+from sweeper.search_settings import Range
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.errors import TaskError
 from tasks.spec import TaskSpec, canonical_options, task_spec
@@ -21,6 +23,7 @@ from tasks.spec import TaskSpec, canonical_options, task_spec
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 
 _LARGEST_TARGET = 1 << 20
+_CORNERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ class Plan:
     """Every point, in the order of the grid."""
     trials: Mapping[str, PlanRow]
     """The runnable rows by trial_id, in the order of execution."""
+    text: str = ""
+    """The grid file it was made from."""
 
 
 class _Size(NamedTuple):
@@ -79,10 +84,12 @@ _SIZES = (
     _Size("k_e", ("d_m", "k_e"), "d_m", solve_d_m),
     _Size("k_c", ("d_branch", "k_c"), "d_branch", solve_d_branch),
 )
+_SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
+"""Sizes of the architectures that have more than, or other than, an n_rec."""
 
 
 def expand(grid: Grid) -> Plan:
-    """Expand a grid into its plan.
+    """Expand a grid into its plan; of a range that a search chooses from, the ends and the middle.
 
     Raises:
         GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
@@ -96,34 +103,45 @@ def expand(grid: Grid) -> Plan:
                 trial_id = row.trial_id
                 first = found.setdefault(trial_id, row)
                 if first is not row:
-                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_describe(first)} ({trial_id})")
+                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
     order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
-    return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
+    trials = {trial_id: found[trial_id] for trial_id in order}
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
+
+
+def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Axes with the ends and the middle of each range that a search chooses from."""
+    return {
+        name: tuple(v for value in values for v in (value.levels(_CORNERS) if isinstance(value, Range) else (value,)))
+        for name, values in axes.items()
+    }
 
 
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    block = replace(block, model=_corners(block.model), training=_corners(block.training))
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
     length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
-    trainings = [TrainingConfig(**length, **{name: point[name] for name in block.training}) for point, _ in points]
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     configs = {budget: [_build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     for replicate, seed in enumerate(block.seeds):
         for budget in budgets:
-            for (point, level), training, built in zip(points, trainings, configs[budget], strict=True):
-                axes = {**point, "seed": seed}
+            for (point, level), built in zip(points, configs[budget], strict=True):
+                axes = {name: "by rule" if isinstance(v, RateRule) else v for name, v in point.items()} | {"seed": seed}
                 if isinstance(built, str):
                     yield PlanRow(state=INFEASIBLE, reason=built, budget=budget, axes=axes, spec=None, counts=None)
                     continue
+                trained = {name: _resolved(point[name], built) for name in block.training}
+                axes |= trained
                 spec = TrialSpec(
                     task=block.task,
                     task_options=options,
                     architecture=block.architecture,
                     model=built,
-                    training=training,
+                    training=_training(tuple({**length, **trained}.items())),
                     seed=seed,
                 )
                 total = _counts(built)
@@ -140,25 +158,37 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
                 )
 
 
+def _resolved(value: Any, config: ModelConfig) -> Any:
+    """A training setting of one point: a rule turns into the learning rate of its sizes."""
+    return value.rate(config) if isinstance(value, RateRule) else value
+
+
+@lru_cache(maxsize=10_000)
+def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
+    return TrainingConfig(**dict(settings))
+
+
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
     try:
         where = f"{place}task"
-        return (
-            task_spec(block.task, block.task_options, where=where),
-            canonical_options(block.task, block.task_options, where=where),
-        )
+        task = task_spec(block.task, block.task_options, where=where)
+        options = canonical_options(block.task, block.task_options, where=where)
     except TaskError as error:
         raise GridError(str(error)) from error
+    if block.architecture == "elm_neuron" and task.input_kind == "ids":
+        others = ", ".join(name for name in MODEL_CONFIGS if name != "elm_neuron")
+        raise GridError(
+            f"{place}architecture: 'elm_neuron' reads spikes or values, and task {task.name!r} gives symbols. "
+            f"Valid: {others}"
+        )
+    return task, options
 
 
 def _size_to_solve(block: Block, place: str) -> _Size | None:
     """Which size follows from the budget; None where all are given."""
-    sizes: tuple[_Size, ...] = _SIZES
-    if block.architecture == "elm":
-        if "d_tree" not in block.model:
-            raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
-    else:
-        sizes = _SIZES[:1]
+    sizes = _SIZES_OF.get(block.architecture, _SIZES[:1])
+    if block.architecture == "elm" and "d_tree" not in block.model:
+        raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
     for size in sizes:
         both = [name for name in size.given_by if name in block.model]
         if len(both) > 1:
@@ -242,7 +272,7 @@ def _build(
 
 def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e: int) -> int:
     """The d_m whose k_e is nearest to the one asked for, on a ratio scale; k_e rises with d_m."""
-    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **{"n_rec": 1, "d_branch": 1, **fields})
+    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **fields)
 
     def achieved(d_m: int) -> float:
         sizes: dict[str, Any] = {"d_m": d_m}
@@ -279,6 +309,5 @@ def _work(row: PlanRow) -> float:
     return relative_work(row.spec) if row.spec is not None else 0.0
 
 
-def _describe(row: PlanRow) -> str:
-    axes = ", ".join(f"{name} {value}" for name, value in row.axes.items() if name != "seed")
-    return f"budget {row.budget}, {axes}" if row.budget is not None else axes
+def _asked(row: PlanRow) -> str:
+    return "" if row.budget is None else f"the one of budget {row.budget:,}: "

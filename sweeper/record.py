@@ -43,11 +43,15 @@ class Outcome:
     """Peak memory of the process."""
     host: str | None = None
     """Machine name; this machine's when None."""
+    share_s: float | None = None
+    """Its share of the wall time of the trials that it was trained in one go with, seconds; None: by itself."""
+    trained_with: int = 0
+    """Trials it was trained in one go with, itself not included."""
 
     @property
     def wall_s(self) -> float:
-        """Wall time of the attempt, seconds."""
-        return (self.ended_at - self.started_at).total_seconds()
+        """Wall time of the attempt, or its share, seconds: what it cost its lane."""
+        return (self.ended_at - self.started_at).total_seconds() if self.share_s is None else self.share_s
 
 
 def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgress | None = None) -> TrialRecord:
@@ -122,6 +126,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         host=outcome.host or socket.gethostname(),
         lane=outcome.lane,
         code_version=outcome.code_version,
+        trained_with=outcome.trained_with,
     )
 
 

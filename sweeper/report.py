@@ -14,7 +14,7 @@ from sweeper.cost import CostModel, Forecast
 from sweeper.grid import Grid
 from sweeper.journal import live_launches
 from sweeper.monitor import duration
-from sweeper.plan import RUNNABLE, Plan
+from sweeper.plan import RUNNABLE, Plan, PlanRow
 from sweeper.schema import FINISHED
 from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
 from sweeper.store import ResultsStore
@@ -24,41 +24,24 @@ if TYPE_CHECKING:
 
 _MOST_REASONS = 5
 _FILE_WIDTH = 200
+_SIZES = ("n_rec", "d_m")
+"""Sizes that always have a column in the table of a plan."""
 
 
 def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
-    """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds."""
+    """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds.
+
+    Replicates share a line; every setting that varies has a column.
+    """
     console = _console()
+    varied = _varied(plan)
     table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
-    for heading in ("P asked", "P", "n_rec", "d_m", "k_e", "k_c", "read-out", "seed", "steps"):
+    for heading in ("P asked", "P", *_SIZES, *varied, "k_e", "k_c", "read-out", "seeds", "forecast"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("forecast", justify="right", no_wrap=True)
     table.add_column("trial", no_wrap=True)
     table.add_column("state")
-    for row in plan.rows:
-        state = row.state if row.reason is None else f"{row.state}: {row.reason}"
-        asked = "" if row.budget is None else f"{row.budget:,}"
-        if row.spec is None or row.counts is None:
-            given = ", ".join(f"{name} {value}" for name, value in row.axes.items())
-            table.add_row(asked, *[""] * 10, f"{state} ({given})")
-            continue
-        model, total = row.spec.model, row.counts
-        if status is not None and row.state == RUNNABLE:
-            state = status.states[row.trial_id]
-        table.add_row(
-            asked,
-            f"{total.trainable_params:,}",
-            str(model.n_rec),
-            str(getattr(model, "d_m", "")),
-            f"{total.k_e:,}",
-            f"{total.k_c:,}",
-            f"{total.readout_params:,}",
-            str(row.spec.seed),
-            f"{row.spec.training.steps:,}",
-            duration(costs.seconds(row.spec)),
-            row.trial_id[:8],
-            state,
-        )
+    for rows in _replicates(plan):
+        table.add_row(*_plan_cells(rows, varied, status, costs))
     console.print(table)
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
     console.print(f"{len(plan.trials)} trials to run{problems}.", highlight=False)
@@ -68,6 +51,72 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
         console.print(_counts_line(status.counts), highlight=False)
         _print_stale(console, status)
     console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
+
+
+def _varied(plan: Plan) -> list[str]:
+    """Settings with several values in a plan, beyond those that have columns anyway."""
+    values: dict[str, set[str]] = {}
+    for row in plan.rows:
+        for name, value in row.axes.items():
+            values.setdefault(name, set()).add(str(value))
+    return [name for name, found in values.items() if len(found) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
+
+
+def _replicates(plan: Plan) -> list[list[PlanRow]]:
+    """The points of a plan, those that differ by their seed alone together."""
+    groups: dict[tuple[str, ...], list[PlanRow]] = {}
+    for row in plan.rows:
+        axes = (f"{name}={value}" for name, value in row.axes.items() if name != "seed")
+        architecture = row.spec.architecture if row.spec is not None else ""
+        groups.setdefault((str(row.budget), architecture, *axes), []).append(row)
+    return list(groups.values())
+
+
+def _plan_cells(
+    rows: Sequence[PlanRow], varied: Sequence[str], status: SweepStatus | None, costs: CostModel
+) -> list[str]:
+    """One line of the table of a plan; the forecast is that of all its replicates."""
+    first = rows[0]
+    states: Counter[str] = Counter()
+    for row in rows:
+        state = row.state if row.reason is None else f"{row.state}: {row.reason}"
+        states[status.states[row.trial_id] if status is not None and row.state == RUNNABLE else state] += 1
+    told = next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+    asked = "" if first.budget is None else f"{first.budget:,}"
+    given = [_cell(first.axes.get(name, "")) for name in varied]
+    seeds = _spans([int(row.axes["seed"]) for row in rows])
+    if first.spec is None or first.counts is None:
+        return [asked, "", "", _cell(first.axes.get("d_m", "")), *given, "", "", "", seeds, "", "", told]
+    model, total = first.spec.model, first.counts
+    return [
+        asked,
+        f"{total.trainable_params:,}",
+        str(getattr(model, "n_rec", 1)),
+        str(getattr(model, "d_m", "")),
+        *given,
+        f"{total.k_e:,}",
+        f"{total.k_c:,}",
+        f"{total.readout_params:,}",
+        seeds,
+        duration(sum(costs.seconds(row.spec) for row in rows if row.spec is not None)),
+        first.trial_id[:8] + "…" * (len(rows) > 1),
+        told,
+    ]
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Whole numbers, runs of them shortened: 0-2, 5."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def print_launch_start(grid: Grid, results: str) -> None:
@@ -87,6 +136,8 @@ def print_launch(result: "LaunchResult", results: str) -> None:
             f"{result.ran} trials.",
             highlight=False,
         )
+    if result.ended_because:
+        console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
     if result.stopped_because:
         console.print(f"Stopped: {result.stopped_because}. `sweeper retry` runs them again.", highlight=False)
     elif result.status.counts.get(MISSING):
@@ -161,7 +212,7 @@ def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
             "axes": dict(row.axes),
         }
         if row.spec is not None and row.counts is not None:
-            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": json.loads(row.spec.canonical)}
+            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": row.spec.content}
             point["forecast_s"] = costs.seconds(row.spec)
             if status is not None and row.state == RUNNABLE:
                 point["stored"] = status.states[row.trial_id]
@@ -182,6 +233,7 @@ def launch_json(result: "LaunchResult") -> str:
         "ran": result.ran,
         "interrupted": result.interrupted,
         "stopped_because": result.stopped_because,
+        "ended_because": result.ended_because,
         "forecast": asdict(result.forecast),
         "busy_s": result.busy_s,
     }

@@ -1,7 +1,8 @@
 """The Parquet contract: one record class per table, from which the Arrow schemas are derived.
 
 The writer owns the contract: every file carries ``SCHEMA_VERSION`` in its metadata and a reader refuses another one.
-A missing value is null, never 0: a failed trial has a status and null metrics.
+A missing value is null, never 0: a failed trial has a status and null metrics. A column may be added at the end of a
+table without a new version if it is nullable: in older files it reads as null.
 """
 
 import types
@@ -16,8 +17,8 @@ VERSION_KEY = b"sweeper.schema_version"
 REPLACES_KEY = b"sweeper.replaces"
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-OUT_OF_MEMORY, TIMED_OUT, QUARANTINED = "out_of_memory", "timed_out", "quarantined"
-STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED)
+OUT_OF_MEMORY, TIMED_OUT, QUARANTINED, PRUNED = "out_of_memory", "timed_out", "quarantined", "pruned"
+STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED, PRUNED)
 """Final states of a trial. Only `finished` rows have final metrics."""
 LOST, PREEMPTED = "lost", "preempted"
 """States of an attempt that end no trial: its lane died with it, or was told to stop."""
@@ -140,9 +141,9 @@ class TrialRecord:
     device: str | None
     """Device it ran on."""
     wall_s: float
-    """Wall time of the attempt, seconds."""
+    """Wall time of the attempt, seconds; its share of it where `trained_with` others."""
     cpu_s: float | None
-    """Process CPU time of the attempt, seconds."""
+    """Process CPU time of the attempt, seconds; its share of it where `trained_with` others."""
     peak_memory_bytes: int | None
     """Peak resident memory of the process (device memory on a GPU)."""
     started_at: datetime
@@ -155,6 +156,8 @@ class TrialRecord:
     """Lane that ran it."""
     code_version: str
     """Version of this package, with the git commit where there is one."""
+    trained_with: int | None
+    """Trials it was trained in one go with, itself not included; null in rows older than this column."""
 
 
 @dataclass(frozen=True, kw_only=True)

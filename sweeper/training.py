@@ -6,13 +6,14 @@ Every random choice is a function of the spec's seed and the step, so a resumed 
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.interface import Output
 from model.network import build_network
 from model.state import detach_state, zero_rows
 from sweeper.checkpoint import Checkpoints, progress_state, restore_progress
@@ -60,7 +61,7 @@ def train_trial(
         Stopped: `on_step` returned False.
     """
     progress = progress if progress is not None else TrialProgress()
-    return _Run(spec, progress, on_step or (lambda step: True), device, checkpoints).run()
+    return TrialRun(spec, progress, on_step or (lambda step: True), device, checkpoints).run()
 
 
 @dataclass
@@ -86,7 +87,7 @@ class _RunningMean:
         return means
 
 
-class _Run:
+class TrialRun:
     """One training run: network, optimiser, data and the carried state."""
 
     def __init__(
@@ -103,7 +104,7 @@ class _Run:
         self.task: Task = load_task(spec.task, spec.task_options)
         self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
         self.network.to(self.device)
-        self.optimizer = make_optimizer(self.network, self.training)
+        self.optimizer = make_optimizer(self.network.parameters(), self.training)
         self.state: Any = None
         self.running = _RunningMean()
         self.best_weights: dict[str, Tensor] | None = None
@@ -111,15 +112,12 @@ class _Run:
         progress.backend, progress.device = self.network.backend_name, str(self.device)
 
     def run(self) -> TrialProgress:
+        """Train to the end."""
         self.resume()
         for step in range(self.progress.steps_done, self.training.steps):
             began = time.perf_counter()
             self.train_step(step)
-            self.progress.train_s += time.perf_counter() - began
-            self.progress.steps_done = step + 1
-            if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
-                self.record("train", self.running.take(), learning_rate_at(step, self.training))
-                self.validate(step)
+            self.end_step(step, time.perf_counter() - began)
             go_on = self.on_step(step + 1)
             if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
                 self.checkpoints.save(self.state_dict())
@@ -154,28 +152,60 @@ class _Run:
         restore_progress(self.progress, saved["progress"])
 
     def train_step(self, step: int) -> None:
-        training, task = self.training, self.task.spec
+        """Take one optimiser step."""
+        training = self.training
         self.network.train()
-        batch = _to(
-            self.task.train_batch(step, seed=self.spec.seed, batch_size=training.batch_size, length=training.length),
-            self.device,
-        )
-        torch.manual_seed(_stream_seed(self.spec.seed, step, _MASK_STREAM))  # dropout masks
+        batch = self.training_batch(step)
+        self.seed_masks(step)
         output = self.network(batch.x, self.carried_state(step, batch))
-        loss = training_loss(task, output.logits, batch, label_smoothing=training.label_smoothing)
-        loss = loss + training.reg_mlp * output.mlp_out_magnitude + training.reg_activity * output.population_activity
+        loss = self.loss(output, batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
-        if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
-            raise Diverged(f"loss {loss.item()}, gradient norm {norm.item()} at step {step + 1} of {training.steps}")
+        self.check_finite(step, loss.item(), norm.item())
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
-        batch_metrics = MetricAccumulator(task)
-        batch_metrics.update(output.logits.detach(), batch)
-        self.running.add(batch_metrics.result(), task.metric)
-        self.state = detach_state(output.state) if task.carry_state else None
+        self.note(output, batch)
+
+    def training_batch(self, step: int) -> Batch:
+        """The data of one step."""
+        sizes = {"batch_size": self.training.batch_size, "length": self.training.length}
+        return _to(self.task.train_batch(step, seed=self.spec.seed, **sizes), self.device)
+
+    def seed_masks(self, step: int) -> None:
+        """Make the dropout masks of a step follow from seed and step."""
+        seed = _stream_seed(self.spec.seed, step, _MASK_STREAM)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed takes 0.3 ms where CUDA is not initialised
+        else:
+            torch.manual_seed(seed)
+
+    def check_finite(self, step: int, loss: float, norm: float) -> None:
+        """Raise `Diverged` unless loss and gradient norm are numbers."""
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise Diverged(f"loss {loss}, gradient norm {norm} at step {step + 1} of {self.training.steps}")
+
+    def loss(self, output: Output, batch: Batch) -> Tensor:
+        """What a step makes smaller: the task's loss and the regularisers."""
+        training = self.training
+        loss = training_loss(self.task.spec, output.logits, batch, label_smoothing=training.label_smoothing)
+        return loss + training.reg_mlp * output.mlp_out_magnitude + training.reg_activity * output.population_activity
+
+    def note(self, output: Output, batch: Batch) -> None:
+        """Keep what a step leaves: its share in the running means, and the state for the next one."""
+        metrics = MetricAccumulator(self.task.spec)
+        metrics.update(output.logits.detach(), batch)
+        self.running.add(metrics.result(), self.task.spec.metric)
+        self.state = detach_state(output.state) if self.task.spec.carry_state else None
+
+    def end_step(self, step: int, seconds: float) -> None:
+        """Count a step that took so long; evaluate where it is time to."""
+        self.progress.train_s += seconds
+        self.progress.steps_done = step + 1
+        if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
+            self.record("train", self.running.take(), learning_rate_at(step, self.training))
+            self.validate(step)
 
     def carried_state(self, step: int, batch: Batch) -> Any:
         """The state to start a segment from: single rows are reset with a probability that falls over training."""
@@ -186,6 +216,7 @@ class _Run:
         return zero_rows(self.state, reset.to(self.device))
 
     def validate(self, step: int) -> None:
+        """Evaluate a few batches of the validation split; keep the weights where they are the best so far."""
         result = self.evaluate("valid", self.training.eval_batches)
         evaluation = self.record("valid", result, learning_rate_at(step, self.training))
         best = self.progress.best.get("valid")
@@ -205,6 +236,7 @@ class _Run:
         self.progress.best = self.evaluate_splits(best_step)
 
     def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
+        """Evaluate every split with the present weights, which are those after `step` steps."""
         results = {}
         for split in (
             "valid",
@@ -219,6 +251,7 @@ class _Run:
 
     @torch.no_grad()
     def evaluate(self, split: Split, max_batches: int | None) -> tuple[float, float]:
+        """Mean loss and metric of a split."""
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -234,6 +267,7 @@ class _Run:
         return result["loss"], result[self.task.spec.metric]
 
     def eval_batches(self, split: Split, max_batches: int | None) -> Iterator[Batch]:
+        """The batches of a split."""
         training = self.training
         for batch in self.task.eval_batches(
             split, batch_size=training.eval_batch_size, length=training.length, max_batches=max_batches
@@ -243,6 +277,7 @@ class _Run:
     def record(
         self, split: str, loss_and_metric: tuple[float, float], learning_rate: float | None, *, step: int | None = None
     ) -> Evaluation:
+        """Make an evaluation; one made while training, with its learning rate, becomes part of the curve."""
         evaluation = Evaluation(
             step=self.progress.steps_done if step is None else step,
             split=split,
@@ -256,11 +291,13 @@ class _Run:
         return evaluation
 
 
-def make_optimizer(network: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingConfig
+) -> torch.optim.Optimizer:
     """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
     if training.optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=training.learning_rate, fused=True)
-    return torch.optim.Adamax(network.parameters(), lr=training.learning_rate)
+        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+    return torch.optim.Adamax(parameters, lr=training.learning_rate)
 
 
 def learning_rate_at(step: int, training: TrainingConfig) -> float:

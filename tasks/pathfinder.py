@@ -34,6 +34,8 @@ _ATTEMPTS, _TRIES = 4, 8
 _ROUNDING = 1e-9
 _DISTRACTORS = {3: 2, 6: 6, 9: 5, 14: 3}
 """Distractors, by the dashes of the target paths; a distractor has a third of their length."""
+MOST_KEPT = 20_000
+"""A split with more images is not stored but drawn whenever it is read."""
 _SPLIT_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 _SIDE = 32.0
 
@@ -184,27 +186,27 @@ def example(split: Split, number: int, side: int, dashes: int) -> tuple[npt.NDAr
 class Drawn:
     """Images that are drawn whenever they are asked for."""
 
-    def __init__(self, split: Split, side: int, dashes: int) -> None:
-        self._draw = functools.partial(example, split, side=side, dashes=dashes)
+    def __init__(self, split: Split, *, side: int, dashes: int, patch: int) -> None:
+        self.draw, self.patch = functools.partial(example, split, side=side, dashes=dashes), patch
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns brightness 0..1 in row order, float32 [B, side * side, 1]."""
-        return _as_sequences(np.stack([self._draw(int(number))[0] for number in numbers]))
+        """Returns brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
+        return as_sequences(np.stack([self.draw(int(number))[0] for number in numbers]), self.patch)
 
     def targets(self, numbers: Numbers) -> Numbers:
         """Returns 1 for joined markers, else 0, [B]."""
-        return np.array([self._draw(int(number))[1] for number in numbers], dtype=np.int64)
+        return np.array([self.draw(int(number))[1] for number in numbers], dtype=np.int64)
 
 
 class Kept:
-    """Images of an evaluation split, drawn on first use and kept in the cache directory."""
+    """Images that are drawn on first use and kept in the cache directory."""
 
     def __init__(self, drawn: Drawn, count: int, store: Path) -> None:
         self._drawn, self._count, self._store = drawn, count, store
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns brightness 0..1 in row order, float32 [B, side * side, 1]."""
-        return _as_sequences(self._arrays()[0][numbers])
+        """Returns brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
+        return as_sequences(self._arrays()[0][numbers], self._drawn.patch)
 
     def targets(self, numbers: Numbers) -> Numbers:
         """Returns 1 for joined markers, else 0, [B]."""
@@ -215,33 +217,46 @@ class Kept:
     def _arrays(self) -> tuple[npt.NDArray[np.uint8], Numbers]:
         answers = self._store.with_suffix(".answers.npy")
         build_once(answers, lambda: self._write(answers))
-        return np.load(self._store.with_suffix(".npy"), mmap_mode="r"), np.load(answers)
+        return np.load(self._store.with_suffix(".images.npy"), mmap_mode="r"), np.load(answers)
 
     def _write(self, answers: Path) -> None:
-        numbers = np.arange(self._count)
-        pixels = (self._drawn.inputs(numbers)[..., 0] * 255).round().to(torch.uint8).numpy()
-        for path, array in ((self._store.with_suffix(".npy"), pixels), (answers, self._drawn.targets(numbers))):
+        drawn = [self._drawn.draw(number) for number in range(self._count)]
+        pixels = np.stack([image for image, _ in drawn])
+        classes = np.array([joined for _, joined in drawn], dtype=np.int64)
+        for path, array in ((self._store.with_suffix(".images.npy"), pixels), (answers, classes)):
             with write_atomically(path) as file:
                 np.save(file, array)
 
 
-def _as_sequences(images: npt.NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(images.reshape(len(images), -1, 1).astype(np.float32) / 255)
+def as_sequences(images: npt.NDArray[np.uint8], patch: int) -> Tensor:
+    """Cuts images into squares that are read in row order, and within a square its pixels in row order.
+
+    Args:
+        images: brightness 0..255, [B, side, side].
+        patch: pixels of a square's side; 1 reads pixel by pixel.
+
+    Returns:
+        Brightness 0..1, float32 [B, (side / patch)^2, patch^2].
+    """
+    count, side = len(images), images.shape[1] // patch
+    squares = images.reshape(count, side, patch, side, patch).swapaxes(2, 3).reshape(count, side**2, patch**2)
+    return torch.from_numpy(squares.astype(np.float32) / 255)
 
 
 def load_pathfinder(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `pathfinder`: training images are drawn on the fly, evaluation images once."""
-    side, dashes = int(options["side"]), int(options["dashes"])
+    """Loads the task `pathfinder`: many training images are drawn on the fly, few of them and the others once."""
+    side, dashes, patch = (int(options[name]) for name in ("side", "dashes", "patch"))
     first = b"".join(example("test", number, side, dashes)[0].tobytes() for number in range(4))
     sha256 = hashlib.sha256(first).hexdigest()
-    pool = np.arange(int(options["train_examples"]))
-    # Evaluating the training set reads as many images as validation does: drawing all of them would take an hour.
-    train = SplitData(Drawn("train", side, dashes), pool[: int(options["valid_examples"])])
-    splits: dict[Split, SplitData] = {"train": train}
-    for split in ("valid", "test"):
+    splits: dict[Split, SplitData] = {}
+    for split in ("train", "valid", "test"):
         count = int(options[f"{split}_examples"])
+        drawn = Drawn(split, side=side, dashes=dashes, patch=patch)
         store = data_directory(cache_dir) / "pathfinder" / f"{sha256[:24]}-{split}-{count}"
-        splits[split] = SplitData(Kept(Drawn(split, side, dashes), count, store), np.arange(count))
+        splits[split] = SplitData(drawn if count > MOST_KEPT else Kept(drawn, count, store), np.arange(count))
+    # Evaluating the training set reads as many images as validation does: drawing all of them could take an hour.
+    pool = splits["train"].order
+    splits["train"] = splits["train"]._replace(order=pool[: int(options["valid_examples"])])
     return SequenceTask(spec, sha256, splits, where=where, sampler=functools.partial(shuffled, pool))

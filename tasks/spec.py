@@ -304,20 +304,31 @@ _PATHFINDER_OPTIONS = (
         name="side", default=32, choices=(16, 32, 64, 128), help="pixels of a side; a sequence has side * side steps"
     ),
     Option(name="dashes", default=9, choices=(3, 6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
-    Option(name="train_examples", default=160000, minimum=1, help="size of the training set, drawn on the fly"),
+    Option(
+        name="patch",
+        default=1,
+        choices=(1, 2, 4, 8),
+        help="pixels of the side of the squares that are read one a step; 1, pixel by pixel, is the arena's way",
+    ),
+    Option(
+        name="train_examples",
+        default=160000,
+        minimum=1,
+        help="size of the training set, up to 20000 drawn once and kept, else drawn on the fly",
+    ),
     Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
     Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),
 )
 
 
 def _pathfinder_spec(options: Options, place: _Place) -> TaskSpec:
-    side = int(options["side"])
+    side, patch = int(options["side"]), int(options["patch"])
     return TaskSpec(
         name="pathfinder",
-        data_name=f"pathfinder-gen/{side}/{options['dashes']}",
-        n_in=1,
+        data_name=f"pathfinder-gen/{side}/{options['dashes']}" + (f"/patch{patch}" if patch > 1 else ""),
+        n_in=patch * patch,
         n_out=2,
-        length=side * side,
+        length=(side // patch) ** 2,
         loss="cross_entropy",
         loss_on="last_step",
         metric="accuracy",

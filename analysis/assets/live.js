@@ -1,8 +1,9 @@
 // The served page asks for changes every few seconds; the server answers 304 when there are none.
-const live = {tag: null, paused: false, changed: Date.now(), failed: false};
+const live = {tag: null, paused: false, changed: Date.now(), failed: false, launches: null};
 
 async function refresh() {
   if (live.paused || document.hidden) return;
+  launches();
   let answer;
   try {
     answer = await fetch("data.json", {cache: "no-store", headers: live.tag ? {"If-None-Match": live.tag} : {}});
@@ -14,6 +15,26 @@ async function refresh() {
   if (answer.status !== 200) return;
   live.tag = answer.headers.get("ETag");
   adopt(unpack(await answer.json()));
+}
+
+async function launches() {
+  try {
+    const answer = await fetch("launches.json", {cache: "no-store"});
+    if (answer.status === 200) live.launches = await answer.json();
+  } catch (error) {
+    return;  // the clock says that the server is not reachable
+  }
+  showLaunches();
+}
+
+function showLaunches() {
+  const panel = page.tabs.flatMap(tab => tab.panels).find(p => p.id === "running"), entry = drawn.get("running");
+  if (!panel || !live.launches) return;
+  panel.summary = live.launches.summary;
+  panel.rows = live.launches.rows.length ? live.launches.rows : null;
+  if (!entry) return;
+  entry.panel = panel;
+  fill(entry);
 }
 
 function adopt(fresh) {
@@ -31,6 +52,7 @@ function adopt(fresh) {
     if (chosen.size) state.selected = chosen;
   }
   defaults();
+  showLaunches();
   $("subtitle").textContent = page.subtitle;
   $("selection").hidden = page.runs.id.length === 0;
   refill();
@@ -63,7 +85,7 @@ function watch() {
   $("live").hidden = false;
   const clock = () => {
     const age = Math.round((Date.now() - live.changed) / 1000);
-    $("live").textContent = live.failed ? "server not reachable" : `${page.running} · new rows ${age} s ago`;
+    $("live").textContent = live.failed ? "server not reachable" : `${page.running}${live.launches && live.launches.trials ? `, ${live.launches.trials} running` : ""} · new rows ${age} s ago`;
     $("live").classList.toggle("stale", live.failed || age > page.longest_s);
   };
   setInterval(clock, 1000);

@@ -1,12 +1,14 @@
 """The page in a real browser: nothing fetched, nothing complained about, panels linked, readable on every screen."""
 
-import shutil
+import json
 import threading
+import time
 from urllib.parse import quote
 
 import pytest
 
 from analysis import serve
+from analysis.browser import arguments, find_browser
 from analysis.commands import dashboard, dashboard_payload, make_views
 from analysis.load import Measure
 from analysis.synthetic import Design, write_sweep
@@ -16,9 +18,7 @@ from sweeper.store import ResultsStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine: apt-get install chromium")
 
 SETTINGS = FitSettings(law="effective_information:floor=additive")
@@ -27,7 +27,7 @@ SETTINGS = FitSettings(law="effective_information:floor=additive")
 @pytest.fixture(scope="module")
 def browser():
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=BROWSER, headless=True, args=ARGUMENTS)
+        found = driver.chromium.launch(executable_path=BROWSER, headless=True, args=arguments())
         yield found
         found.close()
 
@@ -119,6 +119,15 @@ def test_under_its_own_strict_policy_it_draws_and_asks_for_nothing(browser, path
         assert opened.page.get_by_text("Share chart").count() == 0
     finally:
         opened.close()
+
+
+def test_published_runs_appear_when_they_are_chosen(page):
+    page.evaluate("() => { state.group = page.groups.findIndex(g => g.label.startsWith('text')); controls(); draw(); }")
+    assert points(page, "frontier-third", "published") == 0
+    page.get_by_label("Frontier: best metric per budget: axis").select_option(label="with published")
+    assert points(page, "frontier-third", "published") == 14
+    page.get_by_label("Frontier: best metric per budget: axis").select_option(label="metric")
+    assert points(page, "frontier-third", "published") == 0
 
 
 def test_every_trace_is_drawn(page):
@@ -375,6 +384,15 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
         assert page.evaluate("() => [...state.selected].map(i => group().trials.id[i])") == chosen
         assert page.evaluate("() => document.getElementById('isobudget-n_rec').layout.xaxis.range") == [1, 2]
         page.wait_for_selector("#detail pre")
+        page.locator("#tab-runs").click()
+        assert "Nothing runs now" in page.locator("#panels").text_content()
+        state = {"sweep": "made-up", "host": "h", "pid": 7, "updated": time.time(), "running": ["<b>x"], "done": 1}
+        ResultsStore.open(tmp_path / "live").write_text(
+            "launches/20260101T000000-a.json", json.dumps(state | {"total": 9})
+        )
+        page.wait_for_selector("text=1 of 9 done")
+        assert "<b>x" in page.locator("#panels").text_content()
+        page.wait_for_selector("#live:has-text('13 trials ended, 1 running')")
         page.locator("#pause").click()
         assert page.locator("#pause[aria-pressed='true']").count() == 1
         assert "new rows" in page.locator("#live").text_content()

@@ -264,7 +264,7 @@ def test_other_library_versions_are_told_but_no_difference(written):
     [
         ("a.html", "<p>hello</p>", "not a report of `analysis fit-theory`"),
         ("a.json", "{", "not readable as a report"),
-        ("a.json", "{}", "not a report of format 1"),
+        ("a.json", "{}", "not a report of format 2"),
         ("none.html", None, "cannot be read"),
     ],
 )

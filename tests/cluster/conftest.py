@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import stat
 import subprocess
 import sys
@@ -159,6 +160,7 @@ def slurm(tmp_path, monkeypatch, executable):
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(state))
     monkeypatch.setenv("FAKE_SLURM_NODES", "127.0.0.2,127.0.0.3")
+    monkeypatch.setenv("FAKE_SLURM_FIRST", str(secrets.randbelow(10**6)))  # folders and ports follow from it
     yield Slurm(state)
     for path in state.glob("job-*.json"):
         if json.loads(path.read_text())["state"] in ("PENDING", "RUNNING"):
@@ -187,3 +189,31 @@ class Slurm:
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in self.state.glob("*.log"))
+
+
+@pytest.fixture
+def ray_nodes(monkeypatch):
+    """Makes real Ray nodes with a token of the test's own that end with it; see ray_nodes.py."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_worker_niceness": "0",  # beside other work on this machine, lanes would starve
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(HERE))
+    from ray_nodes import RayNodes
+
+    made = []
+
+    def make(**settings) -> RayNodes:
+        made.append(RayNodes(**settings))
+        return made[-1]
+
+    yield make
+    for nodes in made:
+        nodes.close()

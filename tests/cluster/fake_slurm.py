@@ -3,7 +3,7 @@
 Behaves like the real one where job scripts depend on it (seen with Slurm 22.05): the script runs from a spool copy;
 `--signal=B:` reaches the batch shell only; other signals reach every process of a step; a SIGTERM to srun kills its
 tasks; a requeued job starts from the beginning with SLURM_RESTART_COUNT. FAKE_SLURM is its folder, FAKE_SLURM_NODES
-its nodes, and time limits run FAKE_SLURM_SPEED times faster.
+its nodes, FAKE_SLURM_FIRST its first job number, and time limits run FAKE_SLURM_SPEED times faster.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from pathlib import Path
 
 STATE = Path(os.environ["FAKE_SLURM"])
 NODES = os.environ["FAKE_SLURM_NODES"].split(",")
+FIRST = int(os.environ["FAKE_SLURM_FIRST"])
 SPEED = float(os.environ.get("FAKE_SLURM_SPEED", "60"))
 
 
@@ -63,7 +64,7 @@ def sbatch(arguments) -> None:
     text = script.read_text()
     options = options_of(text)
     assert int(options["nodes"]) <= len(NODES), "more nodes than there are"
-    number = len(list(STATE.glob("job-*.json"))) + 1
+    number = FIRST + len(list(STATE.glob("job-*.json")))
     spool = STATE / f"spool-{number}"
     spool.mkdir()
     shutil.copy(script, spool / "slurm_script")

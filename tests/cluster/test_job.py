@@ -73,7 +73,32 @@ def test_a_line_break_cannot_leave_its_line(what, profile_of, job_of):
         job_of(profile_of("slurm"), **what)
 
 
+@pytest.mark.parametrize("sweep", ["a/b", "../b", ".b"])
+def test_a_sweep_whose_name_is_no_file_name_is_refused(sweep, profile_of, job_of):
+    with pytest.raises(ClusterError, match="cannot be a file name"):
+        job_of(profile_of("slurm"), sweep=sweep)
+
+
+def test_a_grid_without_a_name_keeps_that_of_its_file(profile_of, job_of):
+    from cluster.submit import dry_run
+
+    job = job_of(profile_of("slurm"), sweep="my sweep")
+    assert "'/shared/results/.jobs/elm-my-sweep-" in dry_run(profile_of("slurm"), job)
+    assert job.grid_file == "my sweep.yaml"
+
+
 def test_lanes_are_asked_for_where_nodes_come_with_them(profile_of, job_of):
-    assert job_of(profile_of("kuberay", nodes=4, gpus_per_node=2)).arguments == ("--lanes", "8")
+    assert job_of(profile_of("kuberay", nodes=4, gpus_per_node=2)).arguments[2:] == ("--lanes", "8")
     assert job_of(profile_of("ray-up", nodes=4), arguments=("-j", "3")).arguments == ("-j", "3")
     assert job_of(profile_of("slurm")).arguments == ()
+    packed = job_of(profile_of("kuberay", nodes=4, gpus_per_node=2), arguments=("--trials-per-gpu", "3"))
+    assert packed.arguments[-2:] == ("--lanes", "24")
+
+
+def test_nodes_with_gpus_get_trials_on_gpus_unless_told_otherwise(profile_of, job_of):
+    with_gpus = profile_of("slurm", gpus_per_node=4)
+    assert job_of(with_gpus).arguments == ("--device", "cuda")
+    assert job_of(with_gpus, arguments=("--device", "cpu")).arguments == ("--device", "cpu")
+    assert job_of(profile_of("slurm")).arguments == ()
+    with pytest.raises(ClusterError, match="--device cuda: profile toy has no GPUs; set gpus_per_node in it"):
+        job_of(profile_of("slurm"), arguments=("--device", "cuda"))

@@ -134,7 +134,7 @@ def test_no_value_of_a_profile_becomes_a_command(tmp_path, job_of, profile_of):
     job = job_of(profile, sweep=HOSTILE.replace("/", ""), arguments=("--device", HOSTILE))
     head = slurm.render(profile, job)[slurm.SCRIPT].partition("cd ")[0].replace("module load", "printf '%s\\n'")
     shown = bash(head + '\nprintf "%s\\n" "$HOSTILE" "${python[@]}" "${launch[@]}"', tmp_path)
-    launch = ["launch", f"{job.folder}/grid.yaml", "--results", f"/{HOSTILE}/demo", "--device", HOSTILE]
+    launch = ["launch", f"{job.folder}/{job.grid_file}", "--results", f"/{HOSTILE}/demo", "--device", HOSTILE]
     assert shown.splitlines() == [HOSTILE, HOSTILE, f"/{HOSTILE}", "-m", "sweeper.cli", *launch]
     other = profile_of("ssh", env={"HOSTILE": HOSTILE}, work_dir=f"/{HOSTILE}")
     head = ssh.render(other, job_of(other))[ssh.SCRIPT].partition("cd ")[0]

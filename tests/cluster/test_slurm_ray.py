@@ -44,11 +44,12 @@ def ask(address: str, **token) -> str:
 def test_a_job_on_two_real_raylets(slurm, interpreter, tmp_path, profile_of, job_of):
     profile = profile_of("slurm", python=str(interpreter), results=str(tmp_path / "results"))
     record = submit(profile, job_of(profile, grid_text=json.dumps([1.5] * 12)))
-    log = Path(record.folder, "slurm-1.out")
+    number = record.handle["id"]
+    log = Path(record.folder, f"slurm-{number}.out")
     deadline = time.monotonic() + 120
     while not (found := re.search(r"attached to (\d) nodes at (\S+)", log.read_text() if log.exists() else "")):
         assert time.monotonic() < deadline, (log.read_text() if log.exists() else "", slurm.logs())
-        assert slurm.job("1")["state"] in ("PENDING", "RUNNING"), log.read_text()
+        assert slurm.job(number)["state"] in ("PENDING", "RUNNING"), log.read_text()
         time.sleep(0.2)
     nodes, address = found[1], found[2]
     assert nodes == "2"
@@ -56,11 +57,11 @@ def test_a_job_on_two_real_raylets(slurm, interpreter, tmp_path, profile_of, job
     assert f"--cluster {address}: the cluster asks for a token; set RAY_AUTH_MODE=token and" in ask(address, **home)
     wrong = ask(address, RAY_AUTH_TOKEN="0" * 64, **home)
     assert f"--cluster {address}: the token given here is not the cluster's" in wrong
-    job = slurm.wait_ended("1", timeout_s=120)
+    job = slurm.wait_ended(number, timeout_s=120)
     assert job["state"] == "COMPLETED", log.read_text()
     rows = [path.read_text().split() for path in sorted(Path(record.results).glob("*.row"))]
     assert len(rows) == 12
     assert {len(row) for row in rows} == {1}
     assert {row[0] for row in rows} == {"127.0.0.2", "127.0.0.3"}
     assert "2 of 2 nodes are up" in log.read_text()
-    assert not list(Path("/tmp").glob("elm-1-*"))
+    assert not list(Path("/tmp").glob(f"elm-{number}-*"))

@@ -119,7 +119,7 @@ def test_a_head_that_does_not_come_up_is_an_error_and_leaves_nothing(start, slur
     assert job["state"] == "FAILED"
     assert "the Ray cluster did not come up; see " in output(record)
     assert rows(record) == 0
-    assert "no Ray today" in Path(record.folder, "ray-1-127.0.0.2.log").read_text()
+    assert "no Ray today" in Path(record.folder, f"ray-{record.handle['id']}-127.0.0.2.log").read_text()
 
 
 def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events):
@@ -127,7 +127,7 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events
     number = record.handle["id"]
     wait_for(lambda: rows(record) >= 1)
     assert status(record).state == "running"
-    assert "Slurm job 1 running" in status(record).detail
+    assert f"Slurm job {number} running" in status(record).detail
     assert "ends after its running trials" in stop(record)
     job = slurm.wait_ended(number)
     assert (job["state"], job["restarts"]) == ("COMPLETED", 0), output(record)
@@ -149,10 +149,10 @@ def test_the_launchers_failure_is_the_jobs(start, slurm, monkeypatch):
 
 def test_the_same_sweep_is_not_submitted_twice(start, slurm):
     record = start([0.2] * 10)
-    with pytest.raises(SubmitError, match=f"job {record.name} is in the queue already, as 1"):
+    with pytest.raises(SubmitError, match=f"job {record.name} is in the queue already, as {record.handle['id']}"):
         start([0.2] * 10)
-    assert slurm.wait_ended("1")["state"] == "COMPLETED"
-    assert not (slurm.state / "job-2.json").exists()
+    assert slurm.wait_ended(record.handle["id"])["state"] == "COMPLETED"
+    assert len(list(slurm.state.glob("job-*.json"))) == 1
 
 
 def test_without_slurm_nothing_is_left_behind(tmp_path, monkeypatch, profile_of, job_of):

@@ -121,9 +121,9 @@ def test_a_cloud_starts_its_head_then_the_launcher_in_the_background(cloud):
     assert "exec" in launch
     assert "sweeper.cli launch" in launch
     assert launch.endswith("--tmux --stop")
-    written = yaml.safe_load((state_folder() / record.name / "cluster.yaml").read_text())
+    written = yaml.safe_load((state_folder() / record.name / "ray-up.yml").read_text())
     assert all(path.startswith(("/", "~")) for path in written["file_mounts"].values())
-    assert "0" * 64 not in (state_folder() / record.name / "cluster.yaml").read_text()
+    assert "0" * 64 not in (state_folder() / record.name / "ray-up.yml").read_text()
     running = Programs(exec="trial 3 done\n@on\n")
     assert status(record, run=running) == JobState(state="running", detail="trial 3 done")
     with pytest.raises(SubmitError, match="runs already"):

@@ -24,7 +24,7 @@ from model.state import detach_state, select_rows, zero_rows
 
 SIZES = {"n_in": 5, "n_out": 3, "n_rec": 7}
 ELM = ElmConfig(**SIZES, d_m=2, d_tree=3, d_branch=2)
-BASELINES = [kind(**SIZES) for name, kind in MODEL_CONFIGS.items() if name != "elm"]
+BASELINES = [kind(**SIZES) for name, kind in MODEL_CONFIGS.items() if not name.startswith("elm")]
 ALL = [ELM, *BASELINES]
 
 
@@ -37,7 +37,7 @@ def name_of(config: Any) -> str:
 
 
 def test_the_table_names_every_architecture() -> None:
-    assert list(MODEL_CONFIGS) == ["elm", "lstm", "chrono_lstm", "gru", "snn"]
+    assert list(MODEL_CONFIGS) == ["elm", "elm_neuron", "lstm", "chrono_lstm", "gru", "snn"]
 
 
 @settings(max_examples=40, deadline=None)

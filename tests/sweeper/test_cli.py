@@ -114,3 +114,18 @@ def test_a_corrupt_corpus_is_a_reason_in_the_rows_not_a_crash(tiny_grid, tmp_pat
     assert result.returncode == 1
     assert str(corpus) in result.stdout + result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_plan_folds_replicates_and_shows_what_varies(tmp_path):
+    grid = tmp_path / "g.yaml"
+    grid.write_text(
+        "task: {name: text, alphabet: letters}\nbudgets: [4000]\nseeds: [0, 1, 2, 7]\n"
+        "model: {d_m: [2, 4], d_tree: 4, d_branch: 4, rho_rec: [0.0, 0.5]}\n"
+    )
+    done = run("plan", grid)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("4,000")]
+    assert len(lines) == 4  # 16 points
+    assert {tuple(line[3:5]) for line in lines} == {("2", "0"), ("2", "0.5"), ("4", "0"), ("4", "0.5")}
+    assert all("0-2, 7" in " ".join(line) for line in lines)
+    assert "16 trials to run." in done.stdout

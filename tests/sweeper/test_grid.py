@@ -1,9 +1,12 @@
 """Grid files: what is understood, and that everything else is refused with the key's path and the valid names."""
 
+import re
+
 import pytest
 
 from sweeper.errors import GridError
 from sweeper.grid import load_grid, parse_grid
+from sweeper.plan import expand
 
 BASE = """
 task: {name: text, alphabet: letters}
@@ -26,6 +29,14 @@ def test_a_grid_is_read_with_its_types():
 def test_ranges_are_log_spaced_whole_numbers_where_the_setting_is():
     grid = parse_grid("task: text\nmodel: {n_rec: 8, d_m: {from: 2, to: 32, count: 5}, d_tree: 2, d_branch: 2}\n")
     assert grid.blocks[0].model["d_m"] == (2, 4, 8, 16, 32)
+
+
+def test_values_are_listed_once_but_settings_that_advance_together_keep_every_place():
+    alone = parse_grid("task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: 2, d_branch: 2}\n")
+    assert alone.blocks[0].model["d_m"] == (2, 4)
+    text = "task: text\nmodel: {n_rec: 8, d_m: [2, 2, 4], d_tree: [2, 3, 3], d_branch: 2}\nzip: [[d_m, d_tree]]\n"
+    rows = expand(parse_grid(text)).rows
+    assert [(row.spec.model.d_m, row.spec.model.d_tree) for row in rows] == [(2, 2), (2, 3), (4, 3)]
 
 
 def test_blocks_extend_the_shared_settings():
@@ -73,8 +84,6 @@ def test_blocks_extend_the_shared_settings():
     ],
 )
 def test_bad_grids_name_the_place(text, message):
-    from sweeper.plan import expand
-
     with pytest.raises(GridError) as caught:
         expand(parse_grid(text))
     assert message in str(caught.value)
@@ -91,3 +100,40 @@ def test_a_missing_file_is_named(tmp_path):
 def test_yaml_cannot_run_code():
     with pytest.raises(GridError, match="not valid YAML"):
         parse_grid("task: !!python/object/apply:os.system ['true']\n")
+
+
+def test_values_that_advance_together_may_repeat():
+    text = BASE + "training: {learning_rate: [0.01, 0.03, 0.01]}\nzip: [[d_m, learning_rate]]\n"
+    block = parse_grid(text.replace("[2, 4]", "[2, 2, 4]")).blocks[0]
+    assert (block.model["d_m"], block.training["learning_rate"]) == ((2, 2, 4), (0.01, 0.03, 0.01))
+    points = [
+        (r.spec.model.d_m, r.spec.training.learning_rate)
+        for r in expand(parse_grid(text.replace("[2, 4]", "[2, 2, 4]"))).rows
+    ]
+    assert points == [(2, 0.01), (2, 0.03), (4, 0.01)]
+
+
+def test_a_learning_rate_rule_follows_the_sizes():
+    rule = "{rule: {scale: 0.2, n_rec: -0.5, d_m: -0.25, high: 0.03}}"
+    plan = expand(parse_grid(BASE + f"training: {{learning_rate: {rule}}}\n"))
+    for row in plan.rows:
+        model = row.spec.model
+        expected = min(0.03, 0.2 * model.n_rec**-0.5 * model.d_m**-0.25)
+        assert row.spec.training.learning_rate == pytest.approx(expected, rel=1e-3)
+        assert row.axes["learning_rate"] == row.spec.training.learning_rate
+    assert len({row.spec.training.learning_rate for row in plan.rows}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("{rule: {n_rec: 1}}", "training.learning_rate.rule.scale: missing; `analysis learning-rate DIR` prints"),
+        ("{rule: {scale: 1, nrec: 1}}", "learning_rate.rule.nrec: 'nrec' is not known; did you mean 'n_rec'"),
+        ("{rule: {scale: much}}", "training.learning_rate.rule.scale: expected a number, got 'much'"),
+        ("{rule: {scale: 1, low: 2, high: 1}}", "needs scale > 0 and 0 <= low <= high"),
+        ("{rule: 3}", "expected one mapping {rule: {scale:"),
+    ],
+)
+def test_bad_rules_are_refused(rule, message):
+    with pytest.raises(GridError, match=re.escape(message)):
+        parse_grid(BASE + f"training: {{learning_rate: {rule}}}\n")

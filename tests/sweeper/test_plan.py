@@ -1,6 +1,7 @@
 """Plans: sizes solved from budgets, and every point accounted for."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_points_that_cannot_run_say_why():
 def test_equal_trials_are_listed_once_as_trials():
     result = plan(f"budgets: [8010, 8020]\nmodel: {{d_m: 4, {SIZES}}}")
     assert [row.state for row in result.rows] == [RUNNABLE, DUPLICATE]
-    assert "same trial as budget 8010, d_m 4" in result.rows[1].reason
+    assert result.rows[1].reason == f"same trial as the one of budget 8,010: {result.rows[0].trial_id[:8]}"
     assert len(result.trials) == 1
 
 
@@ -108,3 +109,13 @@ def test_defaults_of_the_task_written_out_give_the_same_trial():
     short = expand(parse_grid("task: {name: text, alphabet: letters}\n" + text))
     long = expand(parse_grid("task: {name: text, alphabet: letters, data: embedded}\n" + text))
     assert list(short.trials) == list(long.trials)
+
+
+@pytest.mark.parametrize("architecture", ["elm", "lstm", "snn"])
+def test_the_canonical_text_is_that_of_the_whole_spec(architecture):
+    model = {"elm": "{n_rec: 5, d_m: 3, d_tree: 4, d_branch: 4}"}.get(architecture, "{n_rec: 5}")
+    text = f"task: {{name: text, alphabet: letters}}\narchitecture: {architecture}\nmodel: {model}\nseeds: [7]\n"
+    (row,) = expand(parse_grid(text)).rows
+    content = {"scheme": 1, **dataclasses.asdict(row.spec), "task_options": dict(row.spec.task_options)}
+    assert row.spec.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert spec_from_canonical(row.spec.canonical) == row.spec

@@ -3,24 +3,27 @@
 import dataclasses
 import threading
 import time
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
 import sweeper.launch
 from model.flops import flops
+from sweeper.attempt import TrialContext, run_trial
 from sweeper.broker import Assignment, Broker
 from sweeper.checkpoint import Checkpoints
-from sweeper.cost import CostModel, calibrate
+from sweeper.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.errors import SweeperError
 from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
 from sweeper.journal import Journal, live_launches
-from sweeper.lane import LaneConfig, TrialContext, run_lane, run_trial
+from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.maintenance import merge, retry
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
+from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store import ResultsStore
 
@@ -101,8 +104,8 @@ def test_retry_runs_what_meets_the_condition_again(tmp_path):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("statu == 'failed'", "Columns: trial_id"),
-        ("status ==", "--where"),
+        ("statu == 'failed'", "did you mean 'status'? Valid: architecture"),
+        ("status ==", "--where 'status ==': cannot be read"),
         ("status == 'lost'", "none of 16 stored trials"),
     ],
 )
@@ -152,7 +155,7 @@ def test_refinement_levels_halve_the_gaps():
 
 def test_the_cost_model_learns_from_finished_trials():
     specs = [row.spec for row in expand(parse_grid(GRID)).trials.values()]
-    truth = CostModel(overhead_s=2e-4, arithmetic_s=5e-9)
+    truth = CostModel(overhead_s=2e-4, neuron_s=3e-8, arithmetic_s=5e-9)
     rows = [{"spec": spec.canonical, "wall_s": truth.seconds(spec)} for spec in specs[:8]]
     learnt = calibrate(rows)
     assert learnt.calibrated_on == 8
@@ -173,6 +176,28 @@ def test_a_larger_network_costs_more_time_and_memory():
     )
     assert CostModel().seconds(large) > CostModel().seconds(small)
     assert memory_bytes(large) > memory_bytes(small)
+    assert memory_bytes(large, "cuda") > memory_bytes(small, "cuda")
+
+
+def test_memory_that_trials_took_corrects_the_expectation():
+    text = GRID.replace("[4000, 8000]", "[400000]").replace("seeds: 2", "training: {batch_size: 64, length: 200}")
+    specs = [row.spec for row in expand(parse_grid(text)).trials.values()]
+    expected = [CostModel().memory_bytes(spec) for spec in specs]
+    own = [expect - BYTES_PER_PROCESS for expect in expected]
+
+    def row(i: int, factor: float, status: str = "finished", lane: str = "a") -> dict:
+        peak = BYTES_PER_PROCESS + int(factor * own[i])
+        return {"spec": specs[i].canonical, "wall_s": 1.0, "status": status, "peak_memory_bytes": peak, "lane": lane}
+
+    assert calibrate([row(0, 0.7), row(1, 0.8, lane="b")]).memory_factor == 1.0
+    corrected = calibrate([row(0, 1.5), row(1, 0.5, lane="b")])
+    assert corrected.memory_factor == pytest.approx(1.5, rel=1e-3)
+    assert corrected.memory_bytes(specs[2]) == pytest.approx(BYTES_PER_PROCESS + 1.5 * own[2], rel=1e-3)
+    assert calibrate([row(1, 2.0, "out_of_memory")]).memory_factor == pytest.approx(2.0, rel=1e-3)
+    small = min(range(4), key=own.__getitem__)
+    large = max(range(4), key=own.__getitem__)
+    after = {**row(small, 1.0), "peak_memory_bytes": row(large, 1.0)["peak_memory_bytes"]}
+    assert calibrate([row(large, 1.0), after]).memory_factor == 1.0  # the peak is that of the trial before
 
 
 def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):
@@ -208,7 +233,9 @@ def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
 def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
     plan = expand(parse_grid(tiny_text))
     row = next(iter(plan.trials.values()))
-    broker = Broker(sweeper.launch._assignments([row], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel())
+    )
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
     store = ResultsStore.open(tmp_path / "r")
 
@@ -236,13 +263,16 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     plan = expand(parse_grid(GRID))
     running = next(iter(plan.trials))
-    broker = Broker(sweeper.launch._assignments(list(plan.trials.values()), "s", store, CostModel()))
+    broker = Broker(
+        sweeper.launch._assignments([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel())
+    )
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
     journal = Journal(store, "truth", total=16)
     journal.update(broker.snapshot())
     (live,) = live_launches(store)
     assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
+    assert 0 <= (datetime.now(UTC) - live.started).total_seconds() < 60
     assert sweep_status(plan, store).states[running] == "running"
     journal.close()
     assert live_launches(store) == []

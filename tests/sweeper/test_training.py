@@ -94,7 +94,7 @@ def test_the_carried_state_matters(tiny_text):
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax)])
 def test_optimizers_by_name(name, kind):
-    assert type(make_optimizer(torch.nn.Linear(2, 2), TrainingConfig(optimizer=name))) is kind
+    assert type(make_optimizer(torch.nn.Linear(2, 2).parameters(), TrainingConfig(optimizer=name))) is kind
 
 
 def test_regularisers_and_label_smoothing_act_in_training_only(tiny_text):

@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,12 @@ FEW = {"dashes": 6, "valid_examples": 6, "test_examples": 10}
 
 @pytest.fixture(scope="module")
 def scenes() -> list[Scene]:
-    return [draw_scene(np.random.default_rng([9, number]), 6) for number in range(COUNT)]
+    return drawn(6)
+
+
+@functools.cache
+def drawn(dashes: int) -> list[Scene]:
+    return [draw_scene(np.random.default_rng([9, number]), dashes) for number in range(COUNT)]
 
 
 def auc_of(scenes: list[Scene], values: list[float]) -> float:
@@ -26,7 +32,9 @@ def auc_of(scenes: list[Scene], values: list[float]) -> float:
 TOLERANCE = 0.075
 
 
-def test_nothing_but_the_connection_tells_the_answer(scenes: list[Scene]) -> None:
+@pytest.mark.parametrize("dashes", [3, 6])
+def test_nothing_but_the_connection_tells_the_answer(dashes: int) -> None:
+    scenes = drawn(dashes)
     images = [render(scene, 32) for scene in scenes]
     hints = {
         "answer share": [0.0] * COUNT,
@@ -91,6 +99,34 @@ def test_images_have_the_asked_size(side: int, dashes: int) -> None:
     assert image.shape == (side, side)
     assert 0.01 < (image > 127).mean() < 0.3
     assert joined == example("train", 3, 32, dashes)[1]
+
+
+def test_patches_hold_the_squares_of_the_image_in_reading_order() -> None:
+    by_pixel = load_task("pathfinder", FEW | {"side": 16, "train_examples": 8})
+    by_patch = load_task("pathfinder", FEW | {"side": 16, "train_examples": 8, "patch": 4})
+    assert (by_patch.spec.length, by_patch.spec.n_in) == (16, 16)
+    assert by_patch.data_name == "pathfinder-gen/16/6/patch4"
+    assert by_pixel.data_name == "pathfinder-gen/16/6"
+    one = by_pixel.train_batch(1, seed=2, batch_size=3, length=256).x.view(3, 16, 16)
+    patches = by_patch.train_batch(1, seed=2, batch_size=3, length=16).x
+    assert patches.shape == (3, 16, 16)
+    assert torch.equal(patches[:, 7].view(3, 4, 4), one[:, 4:8, 12:16])
+
+
+def test_few_training_images_are_drawn_once_and_many_on_the_fly(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = FEW | {"side": 16, "train_examples": 9}
+    once = load_task("pathfinder", options)
+    kept = once.train_batch(3, seed=0, batch_size=4, length=256)
+    monkeypatch.setattr(pathfinder, "MOST_KEPT", 8)
+    on_the_fly = load_task("pathfinder", options)
+    drawn = on_the_fly.train_batch(3, seed=0, batch_size=4, length=256)
+    assert torch.equal(kept.x, drawn.x)
+    assert torch.equal(kept.y, drawn.y)
+    pathfinder.example.cache_clear()
+    monkeypatch.setattr(pathfinder, "draw_scene", None)
+    once.train_batch(1, seed=0, batch_size=4, length=256)
+    with pytest.raises(TypeError):
+        on_the_fly.train_batch(1, seed=0, batch_size=4, length=256)
 
 
 def test_training_reads_more_images_than_its_evaluation() -> None:

@@ -26,7 +26,7 @@ umask 077
 
 # ---- what this job is -------------------------------------------------------------------------------------
 folder=/shared/jobs/elm-demo-38206a
-launch=(-m sweeper.cli launch /shared/jobs/elm-demo-38206a/grid.yaml --results s3://bucket/sweeps/demo --device cuda)
+launch=(-m sweeper.cli launch /shared/jobs/elm-demo-38206a/demo.yaml --results s3://bucket/sweeps/demo --device cuda)
 python=(apptainer exec --nv --bind /shared/jobs/elm-demo-38206a --bind /data --bind /local /shared/elm.sif /opt/elm/bin/python)
 nodes=4 min_nodes=2 cpus=64 gpus=8
 head_cpus=63  # where there are many cores, the launcher and the queue of trials get one
@@ -54,7 +54,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 ray_node() {
   local temp=$1 address=$2 cpus=$3 ray told='' status=0
   shift 3
-  rm -rf -- "$temp"  # left by an earlier run of this job that was killed
+  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
   trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
   "${python[@]}" -m ray.scripts.scripts start "$@" \

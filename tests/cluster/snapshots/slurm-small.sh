@@ -20,7 +20,7 @@ umask 077
 
 # ---- what this job is -------------------------------------------------------------------------------------
 folder=/shared/results/.jobs/elm-demo-c95e78
-launch=(-m sweeper.cli launch /shared/results/.jobs/elm-demo-c95e78/grid.yaml --results /shared/results/demo --device cuda)
+launch=(-m sweeper.cli launch /shared/results/.jobs/elm-demo-c95e78/demo.yaml --results /shared/results/demo)
 python=(/opt/elm/bin/python)
 nodes=1 min_nodes=1 cpus=2 gpus=0
 head_cpus=2  # where there are many cores, the launcher and the queue of trials get one
@@ -44,7 +44,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 ray_node() {
   local temp=$1 address=$2 cpus=$3 ray told='' status=0
   shift 3
-  rm -rf -- "$temp"  # left by an earlier run of this job that was killed
+  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
   trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
   "${python[@]}" -m ray.scripts.scripts start "$@" \

@@ -9,13 +9,13 @@ umask 077
 
 # ---- what this job is -------------------------------------------------------------------------------------
 folder=/data/elm/elm-demo-8f24fc
-launch=(-m sweeper.cli launch /data/elm/elm-demo-8f24fc/grid.yaml --results /shared/results/demo --device cuda)
+launch=(-m sweeper.cli launch /data/elm/elm-demo-8f24fc/demo.yaml --results /shared/results/demo --device cuda)
 python=(/opt/elm/bin/python)
 head_host=gpu1
 nodes=3 min_nodes=1 cpus=16 gpus=2
 head_cpus=15  # where there are many cores, the launcher and the queue of trials get one
 object_store=209715200 start_timeout=300
-port=20000 ports=100
+port=20000 ports=100 tag=8f24fc
 temp_dir=/tmp
 interface=(--interface eth1)
 cd "$folder"
@@ -31,7 +31,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 ray_node() {
   local temp=$1 address=$2 cpus=$3 ray told='' status=0
   shift 3
-  rm -rf -- "$temp"  # left by an earlier run of this job that was killed
+  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
   trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
   "${python[@]}" -m ray.scripts.scripts start "$@" \
@@ -122,7 +122,7 @@ if [[ $2 == worker ]]; then
   trap 'stopping=yes' USR2 TERM INT
   patiently "${python[@]}" -m cluster.ready --address "$head_address:$port" --nodes 1 --at-least 1 \
     --timeout "$start_timeout" || exit 1
-  ray_node "$temp_dir/elm-$port-w" "$address" "$cpus" --address="$head_address:$port"
+  ray_node "$temp_dir/elm-$tag-w" "$address" "$cpus" --address="$head_address:$port"
   exit
 fi
 
@@ -142,7 +142,7 @@ stop_cluster() {
 trap stop_cluster EXIT
 
 address=$("${python[@]}" -m cluster.address --name "$head_host" "${interface[@]}")
-ray_node "$temp_dir/elm-$port-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
+ray_node "$temp_dir/elm-$tag-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
 ray=$!
 patiently "${python[@]}" -m cluster.ready --address "$address:$port" --nodes "$nodes" --at-least "$min_nodes" \
   --timeout "$start_timeout" --while-pid "$ray" \

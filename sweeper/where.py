@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.errors import AnalysisError
-from sweeper.errors import unknown_name
+from sweeper.errors import SweeperError, unknown_name
 
 Mask = npt.NDArray[np.bool_]
 
@@ -30,6 +29,10 @@ _GRAMMAR = (
 )
 
 
+class ConditionError(SweeperError):
+    """The text is no condition on these columns."""
+
+
 def matching_rows(frame: pd.DataFrame, condition: str) -> Mask:
     """Evaluate a condition on every row.
 
@@ -41,16 +44,16 @@ def matching_rows(frame: pd.DataFrame, condition: str) -> Mask:
         One truth value per row; a missing value fulfils no comparison except ``!=`` and ``not in``.
 
     Raises:
-        AnalysisError: the text is not a condition, names an unknown column or compares text with numbers.
+        ConditionError: the text is not a condition, names an unknown column or compares text with numbers.
     """
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
-        raise AnalysisError(f"--where {condition!r}: cannot be read ({error}). {_GRAMMAR}") from error
+        raise ConditionError(f"--where {condition!r}: cannot be read ({error}). {_GRAMMAR}") from error
     try:
         return _mask(tree, frame, condition)
     except TypeError as error:
-        raise AnalysisError(f"--where {condition!r}: {error}.") from error
+        raise ConditionError(f"--where {condition!r}: {error}.") from error
 
 
 def _mask(node: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
@@ -68,23 +71,29 @@ def _mask(node: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
     if isinstance(op, (ast.In, ast.NotIn)):
-        column, choices = _value(left, frame, text), _value(right, frame, text)
-        if not isinstance(column, pd.Series) or not isinstance(choices, list):
-            raise AnalysisError(f"--where {text!r}: `in` needs a column on its left and (a, b, ...) on its right.")
-        found = column.isin(choices).to_numpy(dtype=bool)
+        found = _is_in(_value(left, frame, text), _value(right, frame, text), text)
         return ~found if isinstance(op, ast.NotIn) else found
     if type(op) not in _COMPARISONS:
-        raise AnalysisError(f"--where {text!r}: `{ast.unparse(left)} ...` uses an unknown comparison. {_GRAMMAR}")
+        raise ConditionError(f"--where {text!r}: `{ast.unparse(left)} ...` uses an unknown comparison. {_GRAMMAR}")
     outcome = _COMPARISONS[type(op)](_value(left, frame, text), _value(right, frame, text))
     if not isinstance(outcome, pd.Series):
-        raise AnalysisError(f"--where {text!r}: each comparison must name a column.")
+        raise ConditionError(f"--where {text!r}: each comparison must name a column.")
     return outcome.to_numpy(dtype=bool, na_value=False)
+
+
+def _is_in(left: Any, right: Any, text: str) -> Mask:
+    """Which rows have a column's value among those listed, or a piece of text in a column."""
+    if isinstance(left, pd.Series) and isinstance(right, list):
+        return left.isin(right).to_numpy(dtype=bool)
+    if isinstance(left, str) and isinstance(right, pd.Series) and not pd.api.types.is_numeric_dtype(right):
+        return right.astype("string").str.contains(left, regex=False).to_numpy(dtype=bool, na_value=False)
+    raise ConditionError(f"--where {text!r}: `in` needs a column and (a, b, ...), or 'text' and a column of text.")
 
 
 def _value(node: ast.expr, frame: pd.DataFrame, text: str) -> Any:
     if isinstance(node, ast.Name):
         if node.id not in frame.columns:
-            raise AnalysisError(unknown_name(f"--where {text!r}, column", node.id, frame.columns))
+            raise ConditionError(unknown_name(f"--where {text!r}, column", node.id, frame.columns))
         return frame[node.id]
     if isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str)):
         return node.value
@@ -95,5 +104,5 @@ def _value(node: ast.expr, frame: pd.DataFrame, text: str) -> Any:
     raise _refused(node, text)
 
 
-def _refused(node: ast.expr, text: str) -> AnalysisError:
-    return AnalysisError(f"--where {text!r}: `{ast.unparse(node)}` is not allowed here. {_GRAMMAR}")
+def _refused(node: ast.expr, text: str) -> ConditionError:
+    return ConditionError(f"--where {text!r}: `{ast.unparse(node)}` is not allowed here. {_GRAMMAR}")

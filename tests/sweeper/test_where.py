@@ -3,8 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis.errors import AnalysisError
-from analysis.where import matching_rows
+from sweeper.where import ConditionError, matching_rows
 
 FRAME = pd.DataFrame({"budget": [1e4, 1e5, None], "d_m": [3, 5, 8], "task": ["text", "adding", "text"]})
 
@@ -19,6 +18,8 @@ FRAME = pd.DataFrame({"budget": [1e4, 1e5, None], "d_m": [3, 5, 8], "task": ["te
         ("task in ('adding', 'x') or d_m in [3]", [True, True, False]),
         ("task not in ('adding',)", [True, False, True]),
         ("d_m > -1", [True, True, True]),
+        ("'ex' in task", [True, False, True]),
+        ("'.' not in task", [True, True, True]),  # plain text, no pattern
     ],
 )
 def test_a_condition_selects_rows(condition, expected):
@@ -35,11 +36,12 @@ def test_a_condition_selects_rows(condition, expected):
         ("3 > 2", "each comparison must name a column"),
         ("d_m is 3", "unknown comparison"),
         ("d_m in 3", "`in` needs a column"),
+        ("'3' in d_m", "`in` needs a column"),
         ("__import__('os').system('true') == 0", "is not allowed here"),
         ("task.upper() == 'TEXT'", "is not allowed here"),
         ("[d_m for d_m in (1,)] == 3", "is not allowed here"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused_by_name(condition, message):
-    with pytest.raises(AnalysisError, match=message):
+    with pytest.raises(ConditionError, match=message):
         matching_rows(FRAME, condition)

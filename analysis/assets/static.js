@@ -1,0 +1,20 @@
+"use strict";
+const content = JSON.parse(document.getElementById("content").textContent);
+
+async function drawAll() {
+  const drawn = [];
+  for (const {name, figure} of content.figures) {
+    const node = document.createElement("pre");
+    node.dataset.name = name;
+    try {
+      node.textContent = await Plotly.toImage(figure, content.settings);
+      node.dataset.ok = "1";
+    } catch (error) {
+      node.textContent = String(error);
+      node.dataset.ok = "0";
+    }
+    drawn.push(node);
+  }
+  document.body.replaceChildren(...drawn);
+}
+drawAll();

@@ -1,0 +1,271 @@
+"""Learning-rate fairness: the best rate of each design point, how much it matters, and a rule to reuse it.
+
+A wrong learning rate at large d_m fakes an optimum, so every design point is represented by its own best rate, chosen
+on the validation split over the seeds that all its rates have in common.
+"""
+
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from sweeper.schema import DIVERGED
+
+RULE = "learning rate"
+"""Name of the rule in the ledger of rows left out."""
+
+SPREAD = 1.5
+"""A fitted rule is offered from sizes that differ by this factor on; below it a power has nothing to hold on to."""
+
+RULE_POINTS = 4
+"""Design points with a best rate inside the range tried, below which no rule is fitted."""
+
+Json = dict[str, Any]
+
+
+class Choice(NamedTuple):
+    """What became of the rates of several design points."""
+
+    keep: pd.Series
+    """Whether each row has the best rate of its design point."""
+    why: str
+    """The rule in one line, for the ledger."""
+
+
+class Rates(NamedTuple):
+    """The rates of one design point."""
+
+    score: dict[float, float]
+    """Mean validation metric by rate, as a loss; infinite for a rate at which a common seed diverged."""
+    runs: dict[float, int]
+    """Finished runs by rate."""
+    diverged: dict[float, int]
+    """Diverged runs by rate."""
+    best: float
+    """The chosen rate; the smaller one of two equals."""
+
+
+def choose_rates(
+    finished: pd.DataFrame, everything: pd.DataFrame, point: list[str], column: str, sign: float
+) -> Choice:
+    """Keep the best learning rate of each design point; the test split is never asked.
+
+    Args:
+        finished: rows with a value.
+        everything: the group's rows of any status: a rate that diverged for a seed loses to one that did not.
+        point: columns that make a design point.
+        column: validation metric to choose by.
+        sign: 1 if smaller is better, -1 if larger.
+
+    Raises:
+        AnalysisError: a design point has several rates and rows without a validation metric.
+    """
+    keep = pd.Series(True, index=finished.index)
+    several = finished.groupby(point, dropna=False)["learning_rate"].transform("nunique") > 1
+    if finished.loc[several, column].isna().any():
+        raise AnalysisError(
+            f"several learning rates at one design point, but {column} is missing, so none can be chosen. "
+            "Choose one: --where 'learning_rate == ...'."
+        )
+    if not several.any():
+        return Choice(keep, "")
+    for _, part in everything.groupby(point, dropna=False):
+        own = finished.loc[part.index.intersection(finished.index)]
+        if own["learning_rate"].nunique() > 1:
+            rates = rates_of(own, part[part["status"] == DIVERGED], column, sign)
+            keep[own.index] = own["learning_rate"] == rates.best
+    return Choice(keep, "another learning rate is better on the validation split, over the seeds they share")
+
+
+def rates_of(finished: pd.DataFrame, diverged: pd.DataFrame, column: str, sign: float) -> Rates:
+    """Compare the rates of one design point over the seeds that all of them tried.
+
+    A pilot often runs one seed at every rate and more seeds at the winner: the mean over all seeds would then be an
+    unfair comparison, for the winner of one seed regresses to its mean. Without a common seed all seeds count.
+    """
+    by_rate = {float(cast(Any, rate)): part for rate, part in finished.groupby("learning_rate")}
+    lost = {float(cast(Any, rate)): set(part["seed"]) for rate, part in diverged.groupby("learning_rate")}
+    tried = {rate: set(part["seed"]) | lost.get(rate, set()) for rate, part in by_rate.items()}
+    common = set.intersection(*tried.values()) or set.union(*tried.values())
+    score: dict[float, float] = {}
+    for rate, part in by_rate.items():
+        shared = part.loc[part["seed"].isin(common), column].astype("float64")
+        unstable = bool(lost.get(rate, set()) & common)
+        score[rate] = np.inf if unstable or not len(shared) else sign * float(shared.mean())
+    if np.isinf(list(score.values())).all():  # every rate diverged for some seed: then what finished decides
+        score = {rate: sign * float(part[column].mean()) for rate, part in by_rate.items()}
+    runs = {rate: len(part) for rate, part in by_rate.items()}
+    counted = {rate: len(seeds) for rate, seeds in lost.items()}
+    return Rates(score, runs, counted, min(score, key=lambda rate: (score[rate], rate)))
+
+
+def rate_section(trials: pd.DataFrame, kept: pd.DataFrame, value: str, direction: str, point: list[str]) -> Json:
+    """What the report says about learning rates; {} where every design point has one.
+
+    Args:
+        trials: all finished and diverged rows of the group, losers included, with the columns of `point`.
+        kept: the rows that enter.
+        value: column of the metric that is analysed.
+        direction: `min` or `max`.
+        point: columns that make a design point.
+    """
+    rates = trials.groupby(point, dropna=False)["learning_rate"].nunique()
+    if not (rates > 1).any():
+        return {}
+    sign = 1.0 if direction == "min" else -1.0
+    rows, optima = [], _optima(trials, kept, value, sign)
+    for _, part in trials.groupby(point, dropna=False):
+        own = part[part["trial_id"].isin(kept["trial_id"])]
+        if not len(own):
+            continue
+        diverged = part["status"] == DIVERGED
+        means = {
+            float(cast(Any, rate)): float(runs[value].mean()) for rate, runs in part[~diverged].groupby("learning_rate")
+        }
+        best = _number(own, "learning_rate")
+        named = {name: None if own[name].isna().all() else _number(own, name) for name in point}
+        rows.append(
+            named
+            | {
+                "n_rec": _number(own, "n_rec"),
+                "best": best,
+                "metric": means[best],
+                "others": [{"rate": rate, "metric": mean} for rate, mean in means.items() if rate != best],
+                "diverged": sorted(float(rate) for rate in part.loc[diverged, "learning_rate"].unique()),
+            }
+        )
+    return {"points": rows, "optima": optima, "sentences": _sentences(rows, optima)}
+
+
+def _number(rows: pd.DataFrame, name: str) -> float:
+    """The value that all rows share."""
+    return float(rows[name].iloc[0])
+
+
+def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -> list[Json]:
+    """Best measured d_m per size and k_c: with the best rate of each point, and with each single rate for all."""
+    found = []
+    finished = trials[trials["status"] != DIVERGED]
+    for _, part in finished.groupby(["size", "k_c"]):
+        size, k_c = _number(part, "size"), _number(part, "k_c")
+        own = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
+        levels = set(own["d_m"].dropna())
+        if len(levels) < 2:
+            continue
+        single = {}
+        for rate, rows in part.groupby("learning_rate"):
+            if set(rows["d_m"].dropna()) == levels:  # only a rate that every d_m was run with shows its own optimum
+                single[f"{rate:g}"] = _best_d_m(rows, value, sign)
+        found.append({"size": size, "k_c": k_c, "best_of": _best_d_m(own, value, sign), "single": single})
+    return found
+
+
+def _best_d_m(rows: pd.DataFrame, value: str, sign: float) -> float:
+    return float(cast(Any, (sign * rows.groupby("d_m")[value].mean()).idxmin()))
+
+
+def _sentences(rows: list[Json], optima: list[Json]) -> list[str]:
+    several = [row for row in rows if row["others"]]
+    worst = [max((abs(o["metric"] - row["metric"]) for o in row["others"]), default=0.0) for row in several]
+    said = [
+        f"{len(several)} of {len(rows)} design points were run with several learning rates; each enters with the one "
+        "that is best on the validation split over the seeds they share."
+    ]
+    if several:
+        said.append(
+            f"Another rate moves the metric by up to {max(worst):.3g} (median over points {np.median(worst):.3g})."
+        )
+    for row in optima:
+        told = ", ".join(f"{d_m:g} at rate {rate}" for rate, d_m in row["single"].items())
+        if len(row["single"]) > 1:
+            moved = any(d_m != row["best_of"] for d_m in row["single"].values())
+            verdict = "one rate for all would move the optimum" if moved else "the optimum is the same at every rate"
+            said.append(
+                f"Size {row['size']:,.0f}: best d_m {row['best_of']:g}; with one rate for all: {told}: {verdict}."
+            )
+    return said
+
+
+class RateRule(NamedTuple):
+    """``rate = scale n_rec^n_rec d_m^d_m``, least squares in logarithms."""
+
+    scale: float
+    n_rec: float
+    d_m: float
+    low: float
+    high: float
+    points: int
+    factor: float
+    """Typical factor (e to the residual standard deviation) between a point's own best rate and the rule."""
+
+    def yaml(self) -> str:
+        """The line for a grid's `training` section."""
+        return (
+            f"learning_rate: {{rule: {{scale: {self.scale:.6g}, n_rec: {self.n_rec:.4g}, d_m: {self.d_m:.4g}, "
+            f"low: {self.low:g}, high: {self.high:g}}}}}"
+        )
+
+
+def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]) -> RateRule:
+    """Fit a power of n_rec and d_m to the best rates of a pilot.
+
+    Each point's best rate is the vertex of the parabola in ln(rate) through its best rate and both neighbours, or the
+    rate itself at an end of those tried. Powers of sizes that do not vary enough stay 0.
+
+    Args:
+        trials: rows of one group with several rates per design point, diverged ones included.
+        column: validation metric.
+        direction: `min` or `max`.
+        point: columns that make a design point.
+
+    Raises:
+        AnalysisError: fewer than `RULE_POINTS` design points have several rates.
+    """
+    sign = 1.0 if direction == "min" else -1.0
+    found = []
+    for _, part in trials.groupby(point, dropna=False):
+        finished = part[part["status"] != DIVERGED]
+        if finished["learning_rate"].nunique() < 2:
+            continue
+        rates = rates_of(finished, part[part["status"] == DIVERGED], column, sign)
+        found.append((float(finished["n_rec"].iloc[0]), float(finished["d_m"].iloc[0]), vertex(rates.score)))
+    if len(found) < RULE_POINTS:
+        raise AnalysisError(
+            f"a learning-rate rule needs {RULE_POINTS} design points with several rates each, found {len(found)}: "
+            "launch a pilot with `training: {learning_rate: [...]}` over 2 or more values of d_m and budget"
+        )
+    n_rec, d_m, best = (np.array(values) for values in zip(*found, strict=True))
+    columns, powers = [np.ones(len(found))], {}
+    for name, values in (("n_rec", n_rec), ("d_m", d_m)):
+        if np.isfinite(values).all() and values.max() / values.min() >= SPREAD:
+            powers[name] = len(columns)
+            columns.append(np.log(values))
+    matrix = np.column_stack(columns)
+    solution, _, _, _ = np.linalg.lstsq(matrix, np.log(best), rcond=None)
+    residual = np.log(best) - matrix @ solution
+    tried = trials["learning_rate"].astype("float64")
+    return RateRule(
+        scale=float(np.exp(solution[0])),
+        n_rec=float(solution[powers["n_rec"]]) if "n_rec" in powers else 0.0,
+        d_m=float(solution[powers["d_m"]]) if "d_m" in powers else 0.0,
+        low=float(tried.min()),
+        high=float(tried.max()),
+        points=len(found),
+        factor=float(np.exp(np.sqrt(np.mean(residual**2)))),
+    )
+
+
+def vertex(score: dict[float, float]) -> float:
+    """Best rate between those tried: vertex of the parabola in ln(rate) through the best one and its neighbours.
+
+    >>> round(vertex({0.001: 4.0, 0.01: 1.0, 0.1: 4.0}), 6)
+    0.01
+    """
+    rates = sorted(rate for rate in score if np.isfinite(score[rate]))
+    best = min(range(len(rates)), key=lambda i: score[rates[i]])
+    if best in (0, len(rates) - 1):
+        return rates[best]
+    x = np.log(rates[best - 1 : best + 2])
+    curvature, slope, _ = np.polyfit(x - x[1], [score[rate] for rate in rates[best - 1 : best + 2]], 2)
+    return float(np.exp(np.clip(x[1] - slope / (2 * curvature), x[0], x[2]))) if curvature > 0 else rates[best]

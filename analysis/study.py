@@ -1,0 +1,205 @@
+"""The replication study: a prediction before looking, then verdicts from stored rows.
+
+    python -m analysis.study predict RESULTS grids/study_text_holdout.yaml -o RESULTS/prediction.json
+    python -m analysis.study verdicts RESULTS ... -o FOLDER
+
+`make study` runs everything anew, `make study-report` only what follows from the stored rows.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.joint import joint_fits
+from analysis.load import Dataset, Measure, Sweep, datasets, read_sweep
+from analysis.study_laws import held_out, moved_exponent, noise_law, predict
+from analysis.study_questions import (
+    NOT_DECIDED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    Answer,
+    Base,
+    ablation,
+    architectures,
+    axis_alone,
+    interior_optimum,
+    movement,
+)
+from analysis.theory_fit import FitSettings, fit_dataset
+from analysis.view import make_view
+from sweeper.errors import run_command
+from sweeper.grid import load_grid
+from sweeper.plan import expand
+
+CHANGED = ("rho_rec", "tau_m_max", "l_mlp", "d_branch")
+"""Settings of the ablations."""
+
+MOVES = {"tau_m_max": "alpha", "l_mlp": "alpha", "k_c": "beta"}
+"""What the paper has each setting move; its d_branch is k_c here, since d_tree stands still."""
+
+GATED = ("lstm", "chrono_lstm", "gru")
+"""What the ELM Network is compared with."""
+
+HELD = 4
+"""d_m where other axes are varied alone."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+def cli(debug: bool) -> None:
+    """Predictions and verdicts of the replication study (grids/study_*.yaml)."""
+
+
+@cli.command("predict")
+@click.argument("results")
+@click.argument("grid", type=click.Path(dir_okay=False))
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON file.")
+def write_prediction(results: str, grid: str, output: Path) -> None:
+    """Fit what RESULTS holds and write down what it expects of GRID, none of whose trials may have been run."""
+    plan = expand(load_grid(grid))
+    if output.exists():
+        raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
+    data = _main(read_sweep(results))
+    told = predict(fit_dataset(data, FitSettings()), plan)
+    output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    for point in told["points"]:
+        place = f"P = {point['budget']:,} d_m = {point['d_m']}"
+        click.echo(f"{place}: {point['mean']:.4f} ({point['low']:.4f} to {point['high']:.4f})")
+    click.echo(f"wrote {output}")
+
+
+@cli.command()
+@click.argument("results", nargs=-1, required=True)
+@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder.")
+def verdicts(results: tuple[str, ...], output: Path) -> None:
+    """Answer the study's questions from the rows of each RESULTS; writes verdicts.json and verdicts.md."""
+    found = {Path(one).name: list(answers(read_sweep(one), Path(one) / "prediction.json")) for one in results}
+    output.mkdir(parents=True, exist_ok=True)
+    plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
+    (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    table = markdown(found)
+    (output / "verdicts.md").write_text(table, encoding="utf-8")
+    click.echo(table)
+
+
+def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
+    """All questions about one task, in the order of the study.
+
+    Args:
+        sweep: the rows of all its grids.
+        prediction: file written before the largest budget was run.
+    """
+    settings = FitSettings()
+    everything = _elm(sweep)
+    main, base = _main(sweep), _base(everything)
+    own = _take(everything, everything.rows[everything.rows["d_branch"] == base.d_branch])
+    for axis in ("n_rec", "k_e", "k_c"):
+        yield axis_alone(everything, axis, base)
+    yield interior_optimum(own)
+    yield from movement(own)
+    yield noise_law(own, settings)
+    yield held_out(prediction, own.rows[own.rows["sweep"].str.endswith("_holdout")])
+    yield from _ablations(sweep, main)
+    yield from _exponents(sweep, settings)
+    yield architectures(own, [d for d in datasets(sweep, Measure()) if d.keys["architecture"] in GATED])
+
+
+def _ablations(sweep: Sweep, main: Dataset) -> Iterator[Answer]:
+    rows = _all_elm(sweep)
+    base = {name: main.rows[name].mode().iloc[0] for name in CHANGED}
+    for setting in CHANGED:
+        others_at_base = pd.Series(True, index=rows.index)
+        for name in CHANGED:
+            if name != setting:
+                others_at_base &= rows[name] == base[name]
+        part = rows[others_at_base & rows["budget"].isin(_shared_budgets(rows, setting, base))]
+        own = part[part[setting] == base[setting]]
+        changed = sorted(set(part[setting]) - {base[setting]})
+        if not changed:
+            continue
+        told = [ablation(own, part[part[setting] == value], main.direction, setting, f"{value:g}") for value in changed]
+        yield _effect(setting, float(base[setting]), told, main)
+
+
+def _exponents(sweep: Sweep, settings: FitSettings) -> Iterator[Answer]:
+    """Joint fits of the groups that differ in one setting."""
+    groups = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm" and len(data.rows)]
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+    differ = {name for data in groups for name in data.keys}
+    differ |= {"k_c"} if any(data.rows["k_c"].nunique() > 1 for data in groups) else set()
+    for setting in (name for name in MOVES if name in differ):
+        for entry in joint_fits(views, [setting], settings):
+            yield moved_exponent(entry, MOVES[setting])
+
+
+def _effect(setting: str, base: float, told: list[dict[str, Any]], main: Dataset) -> Answer:
+    """What a setting does to the metric; for rho_rec = 0 that is the question of the feed-forward network."""
+    lines = [
+        f"{row['value']}: {row['gain'][0]:+.3f} ({row['gain'][1]:+.3f} to {row['gain'][2]:+.3f})"
+        for row in told
+        if row["gain"] is not None
+    ]
+    sentence = f"Gain in {main.metric} over {setting} = {base:g} at equal P, d_m and seed: {'; '.join(lines)}."
+    if setting != "rho_rec":
+        return Answer(f"What does {setting} do at equal P?", "measured", sentence, {"effects": told})
+    zero = next((row["gain"] for row in told if row["value"] == "0"), None)
+    verdict = NOT_DECIDED
+    if zero is not None:
+        verdict = REPRODUCED if zero[2] < 0 else NOT_REPRODUCED if zero[1] > 0 else NOT_DECIDED
+    question = "Does recurrence help: is the feed-forward ELM (rho_rec = 0) worse at equal P?"
+    return Answer(question, verdict, sentence, {"effects": told})
+
+
+def _shared_budgets(rows: pd.DataFrame, setting: str, base: dict[str, Any]) -> list[float]:
+    return sorted(rows.loc[(rows[setting] != base[setting]) & rows["budget"].notna(), "budget"].unique().tolist())
+
+
+def _all_elm(sweep: Sweep) -> pd.DataFrame:
+    """Rows of every group of the ELM Network."""
+    groups = [data.rows for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm"]
+    return pd.concat(groups, ignore_index=True)
+
+
+def _elm(sweep: Sweep) -> Dataset:
+    """The study's own settings: the largest group of ELM Networks."""
+    for data in datasets(sweep, Measure()):
+        if data.keys["architecture"] == "elm":
+            return data
+    raise AnalysisError(f"{sweep.label}: no ELM Network among the rows")
+
+
+def _main(sweep: Sweep) -> Dataset:
+    """The isobudget sweep and its plain sweep over n_rec, without the largest budget and without other axes."""
+    data = _elm(sweep)
+    return _take(data, data.rows[~data.rows["sweep"].str.endswith(("_holdout", "_axes", "_ablations"))])
+
+
+def _take(data: Dataset, rows: pd.DataFrame) -> Dataset:
+    return Dataset(**{**vars(data), "rows": rows.reset_index(drop=True)})
+
+
+def _base(data: Dataset) -> Base:
+    rows = data.rows
+    alone = rows[rows["budget"].isna() & (rows["d_m"] != HELD)]
+    n_rec = int((alone if len(alone) else rows)["n_rec"].mode().iloc[0])
+    d_tree, d_branch = (int(rows[name].mode().iloc[0]) for name in ("d_tree", "d_branch"))
+    return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=HELD)
+
+
+def markdown(found: dict[str, list[Answer]]) -> str:
+    """One table per task."""
+    parts = []
+    for name, told in found.items():
+        lines = [f"### {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
+        lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in told]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    run_command(cli)

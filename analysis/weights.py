@@ -1,0 +1,101 @@
+"""Weights of the rows in a fit: equal, or one over the seed noise of their budget where budgets differ in it.
+
+A run counts once, so a configuration of three seeds counts three times; the weights say how far a run can be trusted.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import chdtrc
+
+from theory.data import pure_error, replicate_weights
+
+FloatArray = npt.NDArray[np.float64]
+
+CHOICES = ("auto", "equal", "replicates")
+"""`auto` takes replicates where Bartlett's test says that budgets differ in noise."""
+
+SURE = 0.01
+"""Chance below which `auto` believes that budgets differ in noise. Assumption."""
+
+
+class Level(NamedTuple):
+    """Seed noise of one budget, on the fitted scale."""
+
+    budget: float
+    sd: float | None
+    """Pooled over its configurations; None where none has two runs."""
+    freedom: int
+
+
+class Weighting(NamedTuple):
+    """How the rows of a fit are weighted, and why."""
+
+    kind: str
+    """`equal` or `replicates`."""
+    values: FloatArray | None
+    """1 / variance of each row, mean 1; None: equal."""
+    p_value: float | None
+    """Chance of noise this different between budgets if it were the same (Bartlett); None where it cannot be tested."""
+    levels: tuple[Level, ...]
+    sentence: str
+
+
+def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
+    """Weigh the rows of a fit.
+
+    Args:
+        rows: rows that enter, with `size` (the budget) and `configuration`.
+        values: metric on the fitted scale, [rows].
+        choice: one of `CHOICES`.
+    """
+    size, codes = rows["size"].to_numpy(float), pd.factorize(rows["configuration"])[0].astype(np.int64)
+    levels = tuple(_level(budget, values[size == budget], codes[size == budget]) for budget in np.unique(size))
+    chance = bartlett(levels)
+    if not any(level.freedom for level in levels):
+        asked = " although --weights replicates was asked for" if choice == "replicates" else ""
+        return Weighting("equal", None, None, levels, f"Equal weights{asked}: no configuration has two runs.")
+    known = [level for level in levels if level.sd is not None]
+    low, high = min(known, key=_sd), max(known, key=_sd)
+    told = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
+    test = "not testable" if chance is None else f"Bartlett p = {chance:.2g}"
+    if choice == "replicates" or (choice == "auto" and chance is not None and chance < SURE):
+        weights = replicate_weights(values, codes, size)
+        return Weighting(
+            "replicates", weights, chance, levels, f"Weights 1 / variance of each budget: {told} ({test})."
+        )
+    return Weighting("equal", None, chance, levels, f"Equal weights: {told} ({test}).")
+
+
+def _level(budget: float, values: FloatArray, codes: npt.NDArray[np.int64]) -> Level:
+    sd, freedom = pure_error(values, np.unique(codes, return_inverse=True)[1].ravel())
+    return Level(float(budget), sd, freedom)
+
+
+def _sd(level: Level) -> float:
+    return level.sd or 0.0
+
+
+def bartlett(levels: tuple[Level, ...]) -> float | None:
+    """Chance of variances this different if they were the same (Bartlett 1937, with his correction).
+
+    >>> bartlett((Level(1e4, 0.01, 10), Level(1e5, 0.01, 10)))
+    1.0
+    """
+    known = [(level.sd, level.freedom) for level in levels if level.sd and level.freedom > 1]
+    if len(known) < 2:
+        return None
+    sd, freedom = (np.array(column, dtype=float) for column in zip(*known, strict=True))
+    total, count = freedom.sum(), len(known)
+    pooled = float((freedom * sd**2).sum() / total)
+    statistic = total * np.log(pooled) - float((freedom * np.log(sd**2)).sum())
+    correction = 1 + (float((1 / freedom).sum()) - 1 / total) / (3 * (count - 1))
+    return float(chdtrc(count - 1, max(float(statistic) / correction, 0.0)))
+
+
+def as_json(found: Weighting) -> dict[str, Any]:
+    """The weighting for a report; the weights of single rows follow from it."""
+    levels = [level._asdict() for level in found.levels]
+    return {"kind": found.kind, "p_value": found.p_value, "by_budget": levels, "sentence": found.sentence}

@@ -1,0 +1,63 @@
+"""A learning rate that follows the network's sizes: ``scale n_rec^a d_m^b``, kept within the range it was fitted on.
+
+A rule is part of the grid and not looked up in a store, so that a trial's id says what was trained. `analysis
+learning-rate DIR` fits one to a pilot and prints the line.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sweeper.errors import GridError, unknown_name
+
+DIGITS = 4
+"""Significant digits of a rate, so that it reads well and does not depend on a processor's last bit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateRule:
+    """The peak learning rate of a trial as a power of its sizes."""
+
+    scale: float
+    """Rate of a network with n_rec = d_m = 1."""
+    n_rec: float = 0.0
+    """Exponent of the number of neurons."""
+    d_m: float = 0.0
+    """Exponent of the memory units per neuron; without effect where the architecture has none."""
+    low: float = 0.0
+    """Smallest rate."""
+    high: float = float("inf")
+    """Largest rate."""
+
+    def rate(self, model: Any) -> float:
+        """The learning rate of a model configuration."""
+        sizes = float(model.n_rec) ** self.n_rec * float(getattr(model, "d_m", 1)) ** self.d_m
+        return float(f"{min(self.high, max(self.low, self.scale * sizes)):.{DIGITS}g}")
+
+
+def read_rule(entry: Mapping[Any, Any], place: str) -> RateRule:
+    """Read ``{rule: {scale: 0.05, n_rec: -0.3, d_m: -0.2, low: 1e-4, high: 0.03}}``.
+
+    Raises:
+        GridError: a key is unknown, a value is no number, or no rate is left.
+    """
+    content = entry["rule"]
+    if set(entry) != {"rule"} or not isinstance(content, dict):
+        raise GridError(
+            f"{place}: expected one mapping {{rule: {{scale: ..., n_rec: ..., d_m: ...}}}}, got {dict(entry)}"
+        )
+    valid = [field.name for field in fields(RateRule)]
+    values: dict[str, float] = {}
+    for key, value in content.items():
+        if key not in valid:
+            raise GridError(unknown_name(f"{place}.rule.{key}", key, valid))
+        try:
+            values[key] = float(value)
+        except (TypeError, ValueError):
+            raise GridError(f"{place}.rule.{key}: expected a number, got {value!r}") from None
+    if "scale" not in values:
+        raise GridError(f"{place}.rule.scale: missing; `analysis learning-rate DIR` prints a fitted rule")
+    rule = RateRule(**values)
+    if not 0 < rule.scale < float("inf") or not 0 <= rule.low <= rule.high or rule.high == 0:
+        raise GridError(f"{place}.rule: needs scale > 0 and 0 <= low <= high, got {content}")
+    return rule
