@@ -97,6 +97,8 @@ class LaunchResult:
     """Lane-seconds expected before it started."""
     busy_s: float
     """Lane-seconds spent on trials that ended."""
+    ended_because: str | None = None
+    """What ended a search."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -111,6 +113,10 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
     Raises:
         SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
     """
+    if grid.search is not None and grid.search.adaptive:
+        from sweeper.search_loop import search_launch
+
+        return search_launch(grid, options, console, trainer=trainer)
     plan = expand(grid)
     if not plan.trials:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
