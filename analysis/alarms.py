@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import fdtri
 
-from analysis.load import DESIGN_POINT, Dataset, Measure, Sweep
+from analysis.load import DESIGN_POINT, Dataset, Measure, Sweep, among
 from analysis.means import configuration, seed_noise
 from sweeper.schema import FINISHED, SPLITS
 
@@ -79,7 +79,7 @@ def _alarm(kind: str, why: str, data: Dataset, table: pd.DataFrame, ids: list[st
 
 def _untrained(sweep: Sweep, data: Dataset) -> list[Flag]:
     """Gain expected from twice the steps: the slope of the metric in ln(step) at the end of the curve, times ln 2."""
-    curves = sweep.curves[sweep.curves["trial_id"].isin(data.rows["trial_id"])]
+    curves = sweep.curves[among(sweep.curves["trial_id"], data.rows["trial_id"])]
     column = "loss" if data.measure.is_loss else "metric"
     curves = curves[np.isfinite(curves[column].to_numpy(float)) & (curves["step"] > 0)]
     split = "valid" if (curves["split"] == "valid").any() else "train"
@@ -129,7 +129,7 @@ def _rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
     ids = set(data.rows["trial_id"]).union(
         *(entry.trial_ids for entry in data.excluded if entry.rule == "learning rate")
     )
-    tried = tried[tried["trial_id"].isin(ids)]
+    tried = tried[among(tried["trial_id"], ids)]
     size = tried["budget"].astype("float64").where(tried["budget"].notna(), tried["n_rec"])
     rates = (
         tried.assign(size=size)

@@ -16,7 +16,7 @@ from analysis.console import make_console, print_comparison, print_report, print
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings
 from analysis.learning_rates import fit_rule
-from analysis.load import DESIGN_POINT, Measure, Sweep, datasets, rate_trials, read_sweep
+from analysis.load import DESIGN_POINT, Measure, Sweep, among, datasets, rate_trials, read_sweep
 from analysis.panels import Tab
 from analysis.report_html import report_html
 from analysis.serve import make_server
@@ -239,7 +239,7 @@ def dashboard_payload(
 
 def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any]:
     """Specs and curves of the trials that a page lists."""
-    return page.records(sweep, sweep.trials[sweep.trials["trial_id"].isin(content["runs"]["id"])])
+    return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["runs"]["id"])])
 
 
 def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:

@@ -176,10 +176,11 @@ def band_trace(x: FloatArray, low: FloatArray, high: FloatArray, name: str, **mo
 
 
 def trial_traces(trials: pd.DataFrame) -> list[Figure]:
-    """Draw single runs faintly, one trace per budget and connectivity."""
+    """Draw single runs faintly, one trace per budget and connectivity; grey where no budget was asked for."""
     traces = []
     for (budget, k_c, colour), part in trials.groupby(["budget", "k_c", "colour"], dropna=False, sort=True):
-        marker = {"color": f"@budget:{colour}", "size": 4.5, "opacity": 0.45}
+        own = "@muted" if _number(budget) is None else f"@budget:{colour}"
+        marker = {"color": own, "size": 4.5, "opacity": 0.45}
         meta = {"kind": "trials", "budget": _number(budget), "k_c": _number(k_c)}
         x, y = part["x"].to_numpy(float), part["y"].to_numpy(float)
         traces.append(scatter("markers", x, y, hoverinfo="skip", marker=marker, showlegend=False, meta=meta))

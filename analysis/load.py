@@ -3,13 +3,16 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analysis.errors import AnalysisError
 from analysis.learning_rates import RULE, choose_rates
@@ -161,6 +164,17 @@ def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
 
     trials = store.read("trials").to_pandas()
     return Sweep(label=label, uri=text, trials=trials, grids=store.grids(), store=store, read_curves=read_curves)
+
+
+def among(column: pd.Series, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Whether each text of a column is one of `ids`; pandas' own `isin` takes a second per 100,000 of them.
+
+    >>> among(pd.Series(["a", "b", "a"]), {"a"}).tolist()
+    [True, False, True]
+    """
+    wanted = pa.array(list(ids), pa.large_string())
+    found = pc.is_in(pa.array(column, pa.large_string()), value_set=wanted)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[Dataset]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.load import Dataset, Sweep
+from analysis.load import Dataset, Sweep, among
 from analysis.panels import Panel, Tab
 from analysis.tabs import runs_tab
 from analysis.theme import CONFIG, axis, layout, theme
@@ -77,7 +77,7 @@ def payload(
         "live": live is not None,
         **(live or {}),
         "tabs": [_tab(runs_tab(sweep, live=live is not None))],
-        "runs": _runs(sweep.trials[sweep.trials["trial_id"].isin(shown)]),
+        "runs": _runs(sweep.trials[among(sweep.trials["trial_id"], shown)]),
         "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
     }
 
@@ -171,7 +171,7 @@ def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
         trial_id: {"spec": spec, "rerun": rerun_command(sweep.uri, trial_id), "curves": {}}
         for trial_id, spec in zip(ids, specs, strict=True)
     }
-    curves = sweep.curves[sweep.curves["trial_id"].isin(ids)]
+    curves = sweep.curves[among(sweep.curves["trial_id"], ids)]
     if not len(curves):
         return found
     names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)

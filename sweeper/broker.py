@@ -13,7 +13,7 @@ from sweeper.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX
 from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 from sweeper.trial import TrialSpec
 
-PULL_SECONDS = 1.0
+PULL_SECONDS = 3.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
 PULL_LIMIT = 256
 IDLE_S = 60.0
@@ -46,7 +46,7 @@ class Assignment:
     """To be run while no other lane of the host runs anything, with the memory of all of them."""
     single: bool = False
     """To be handed out by itself: it was in the hands of a lane that died, or in a group that failed."""
-    joint_key: str | None = None
+    joint_key: int | None = None
     """Neighbours in the queue with one key may be trained in one go; None for a trial that is trained by itself."""
     joint_most: int = 1
     """The most trials to train in one go with this one, itself included."""
@@ -181,7 +181,7 @@ class Broker:
         self._work_done = 0.0
         self._busy_s = 0.0
         self._best: tuple[str, float] | None = None
-        self._never_joint: set[str] = set()
+        self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
 
@@ -361,7 +361,7 @@ class Broker:
             again = replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE, joint=())
             self._queue.append(again)
         elif verdict == AGAIN_SINGLE:
-            self._never_joint.add(assignment.joint_key or "")
+            self._never_joint.add(assignment.joint_key)
             self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
             self._end(assignment, FAILED)
@@ -433,7 +433,7 @@ class Broker:
         """
         held = [a for a in state.held.values() if a.trial_id not in self._done]
         if len(held) > 1:
-            self._never_joint.update(a.joint_key for a in held if a.joint and a.joint_key)
+            self._never_joint.update(a.joint_key for a in held if a.joint)
             self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:

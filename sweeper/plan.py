@@ -15,6 +15,7 @@ from sweeper.cost import relative_work
 from sweeper.errors import GridError
 from sweeper.grid import Block, Grid
 from sweeper.rate_rule import RateRule
+from sweeper.search_settings import Range
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.errors import TaskError
 from tasks.spec import TaskSpec, canonical_options, task_spec
@@ -22,6 +23,7 @@ from tasks.spec import TaskSpec, canonical_options, task_spec
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 
 _LARGEST_TARGET = 1 << 20
+_CORNERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class Plan:
     """Every point, in the order of the grid."""
     trials: Mapping[str, PlanRow]
     """The runnable rows by trial_id, in the order of execution."""
+    text: str = ""
+    """The grid file it was made from."""
 
 
 class _Size(NamedTuple):
@@ -85,7 +89,7 @@ _SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
 
 
 def expand(grid: Grid) -> Plan:
-    """Expand a grid into its plan.
+    """Expand a grid into its plan; of a range that a search chooses from, the ends and the middle.
 
     Raises:
         GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
@@ -102,10 +106,20 @@ def expand(grid: Grid) -> Plan:
                     row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
     order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
-    return Plan(name=grid.name, rows=tuple(rows), trials={trial_id: found[trial_id] for trial_id in order})
+    trials = {trial_id: found[trial_id] for trial_id in order}
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
+
+
+def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Axes with the ends and the middle of each range that a search chooses from."""
+    return {
+        name: tuple(v for value in values for v in (value.levels(_CORNERS) if isinstance(value, Range) else (value,)))
+        for name, values in axes.items()
+    }
 
 
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    block = replace(block, model=_corners(block.model), training=_corners(block.training))
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))

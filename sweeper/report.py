@@ -136,6 +136,8 @@ def print_launch(result: "LaunchResult", results: str) -> None:
             f"{result.ran} trials.",
             highlight=False,
         )
+    if result.ended_because:
+        console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
     if result.stopped_because:
         console.print(f"Stopped: {result.stopped_because}. `sweeper retry` runs them again.", highlight=False)
     elif result.status.counts.get(MISSING):
@@ -210,7 +212,7 @@ def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
             "axes": dict(row.axes),
         }
         if row.spec is not None and row.counts is not None:
-            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": json.loads(row.spec.canonical)}
+            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": row.spec.content}
             point["forecast_s"] = costs.seconds(row.spec)
             if status is not None and row.state == RUNNABLE:
                 point["stored"] = status.states[row.trial_id]
@@ -231,6 +233,7 @@ def launch_json(result: "LaunchResult") -> str:
         "ran": result.ran,
         "interrupted": result.interrupted,
         "stopped_because": result.stopped_because,
+        "ended_because": result.ended_because,
         "forecast": asdict(result.forecast),
         "busy_s": result.busy_s,
     }

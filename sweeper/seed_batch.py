@@ -12,13 +12,12 @@ trials together
 A number of trials given by the user holds for every shape that can be joined, across replicates.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from sweeper.cost import pays
 from sweeper.plan import PlanRow
-from sweeper.trial import TrainingConfig, TrialSpec
+from sweeper.trial import TrainingConfig, TrialSpec, field_names
 
 OWN_SETTINGS = (
     "learning_rate",
@@ -33,6 +32,7 @@ OWN_SETTINGS = (
     "reset_steps",
 )
 """Training settings in which trials of one group may differ: each trial is given its own."""
+_COMMON_SETTINGS = tuple(name for name in field_names(TrainingConfig) if name not in OWN_SETTINGS)
 SHORT_S = 3600.0
 """A launch expected to take no longer is waited for, so that its order matters less (assumption)."""
 
@@ -42,19 +42,18 @@ class Place(NamedTuple):
 
     row: PlanRow
     """The trial."""
-    key: str | None
+    key: int | None
     """Neighbours with the same key may be trained in one go; None for a trial that is trained by itself."""
     most: int
     """The most trials to train in one go."""
 
 
-def joint_key(spec: TrialSpec) -> str | None:
+def joint_key(spec: TrialSpec) -> Hashable | None:
     """What trials share that may be trained in one go; None for architectures that cannot be joined."""
     if spec.architecture != "elm":
         return None
-    default = TrainingConfig()
-    common = {name: getattr(default, name) for name in OWN_SETTINGS}
-    return replace(spec, seed=0, training=replace(spec.training, **common)).trial_id
+    options = tuple(sorted(spec.task_options.items()))
+    return spec.task, options, spec.model, tuple(getattr(spec.training, name) for name in _COMMON_SETTINGS)
 
 
 def arrange(rows: Sequence[PlanRow], *, choice: str | int, device: str, hurry: bool) -> list[Place]:
@@ -67,12 +66,14 @@ def arrange(rows: Sequence[PlanRow], *, choice: str | int, device: str, hurry: b
         hurry: whether the launch may be cut short, so that later replicates must not come before earlier ones.
     """
     lots: list[list[Place]] = []
-    open_lots: dict[tuple[str, int], list[Place]] = {}
+    open_lots: dict[tuple[int | None, int], list[Place]] = {}
+    numbers: dict[Hashable, int] = {}
     for row in rows:
         most = _most(row, choice, device)
-        key = joint_key(row.spec) if row.spec is not None and most > 1 else None
+        shared = joint_key(row.spec) if row.spec is not None and most > 1 else None
+        key = None if shared is None else numbers.setdefault(shared, len(numbers))
         place = Place(row, key, most)
-        kin = (key or "", row.tier[0] if hurry and choice == "auto" else 0)
+        kin = (key, row.tier[0] if hurry and choice == "auto" else 0)
         lot = open_lots.get(kin)
         if key is None or lot is None or len(lot) == most:
             lots.append([place])

@@ -217,7 +217,9 @@ class FitResult:
         else:
             groups = [group] * rows
         budgets = design.budgets.tolist() if self.law.coefficients_per == "budget" else [None] * rows
-        return [self.group_key(g, b) for g, b in zip(groups, budgets, strict=True)]
+        pairs = list(zip(groups, budgets, strict=True))
+        known = {pair: self.group_key(*pair) for pair in dict.fromkeys(pairs)}  # a few levels, many rows
+        return [known[pair] for pair in pairs]
 
     def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
         """Return the coefficients of each row, in the law's order: a list of [rows] arrays."""

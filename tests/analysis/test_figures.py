@@ -3,10 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from analysis.figures import LABEL_GAP, isobudget_data, plot_isobudget, spread_labels
+from analysis.figures import LABEL_GAP, isobudget_data, plot_isobudget, spread_labels, trial_traces
 from analysis.figures_frontier import frontier_data, plot_frontier
 from analysis.page import to_json
 from analysis.theme import log_ticks, ordered, resolve, short, theme
@@ -116,3 +117,10 @@ def test_a_logarithmic_axis_always_has_labels(values, inside):
 
 def test_short_numbers():
     assert [short(v) for v in (30_000, 3_516_748, 950, 1.5e9, 0.25)] == ["30k", "3.52M", "950", "1.5G", "0.25"]
+
+
+def test_runs_without_a_budget_do_not_take_the_colour_of_one():
+    runs = pd.DataFrame({"budget": [1e4, np.nan], "k_c": 16.0, "colour": 0, "x": [1.0, 2.0], "y": [3.0, 4.0]})
+    own, none = (trace["marker"]["color"] for trace in trial_traces(runs))
+    assert own == "@budget:0"
+    assert none == "@muted"

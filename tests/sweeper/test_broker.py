@@ -102,7 +102,7 @@ def test_a_drained_broker_hands_out_nothing_and_counts_what_ends():
 def test_very_short_trials_are_pulled_several_at_once():
     broker = Broker(assignments(100))
     broker.pull("a", "1", HOST)
-    assert len(broker.pull("a", "1", HOST, [report("t0", wall_s=0.1)]).assignments) == 10
+    assert len(broker.pull("a", "1", HOST, [report("t0", wall_s=0.1)]).assignments) == 30
     slow = Broker(assignments(100))
     slow.pull("a", "1", HOST)
     assert len(slow.pull("a", "1", HOST, [report("t0", wall_s=5.0)]).assignments) == 1

@@ -1,6 +1,7 @@
 """Plans: sizes solved from budgets, and every point accounted for."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -108,3 +109,13 @@ def test_defaults_of_the_task_written_out_give_the_same_trial():
     short = expand(parse_grid("task: {name: text, alphabet: letters}\n" + text))
     long = expand(parse_grid("task: {name: text, alphabet: letters, data: embedded}\n" + text))
     assert list(short.trials) == list(long.trials)
+
+
+@pytest.mark.parametrize("architecture", ["elm", "lstm", "snn"])
+def test_the_canonical_text_is_that_of_the_whole_spec(architecture):
+    model = {"elm": "{n_rec: 5, d_m: 3, d_tree: 4, d_branch: 4}"}.get(architecture, "{n_rec: 5}")
+    text = f"task: {{name: text, alphabet: letters}}\narchitecture: {architecture}\nmodel: {model}\nseeds: [7]\n"
+    (row,) = expand(parse_grid(text)).rows
+    content = {"scheme": 1, **dataclasses.asdict(row.spec), "task_options": dict(row.spec.task_options)}
+    assert row.spec.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert spec_from_canonical(row.spec.canonical) == row.spec

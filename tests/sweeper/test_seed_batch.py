@@ -86,7 +86,7 @@ def test_the_user_has_the_last_word():
     assert {place.row.spec.seed for place in six[:6]} == {0, 1, 2}
 
 
-def assignments(count: int, most: int = 4, key: str | None = "k") -> list[Assignment]:
+def assignments(count: int, most: int = 4, key: int | None = 0) -> list[Assignment]:
     return [
         Assignment(
             trial_id=f"t{i}",
@@ -111,7 +111,7 @@ def report(trial_id: str, status: str = FINISHED, wall_s: float = 10.0) -> Repor
 
 
 def test_the_broker_hands_out_neighbours_as_one_group():
-    broker = Broker(assignments(9) + assignments(1, key="other"))
+    broker = Broker(assignments(9) + assignments(1, key=1))
     (first, *_) = group = broker.pull("a", "1", "host").assignments
     assert [a.trial_id for a in group] == ["t0", "t1", "t2", "t3"]
     assert {a.joint for a in group} == {("t0", "t1", "t2", "t3")}

@@ -53,6 +53,18 @@ def test_the_last_attempt_counts_and_history_survives_compaction(store):
     assert store.attempts_made() == {"a": 2, "b": 1}
 
 
+def test_the_same_attempt_twice_counts_once_whatever_the_other_rows(store):
+    store.write("trials", [trial("a", final_test_metric=1.0), trial("b", final_test_metric=2.0)])
+    store.write("trials", [trial("a", final_test_metric=1.0), trial("c", final_test_metric=3.0)])
+    expected = {"a": 1.0, "b": 2.0, "c": 3.0}
+    for more in ([], [trial("b", attempt=2, final_test_metric=2.5)]):  # without and with a second attempt
+        store.write("trials", more)
+        expected |= {row.trial_id: row.final_test_metric for row in more}
+        rows = store.read("trials", ["trial_id", "final_test_metric"]).to_pylist()
+        assert len(rows) == 3
+        assert {row["trial_id"]: row["final_test_metric"] for row in rows} == expected
+
+
 def test_compaction_leaves_one_file_and_the_same_rows(store, tmp_path):
     for step in range(20):
         store.write("curves", [curve("a", step)])

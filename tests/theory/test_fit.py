@@ -157,6 +157,16 @@ def test_groups_share_theta_and_vary_moves_one_parameter(t1):
         fit.predict(Design(n_rec=[10.0], k_e=[500.0], covariates={"tau_m_max": [50], "task": ["x"]}))
 
 
+def test_coefficients_are_looked_up_once_per_budget_not_once_per_row(monkeypatch):
+    design = Design(n_rec=np.tile([10.0, 20, 40, 80, 160, 320], 2), k_e=np.repeat([50.0, 500.0], 6), budget=[1e4] * 12)
+    fit = fit_law("quadratic", design, np.log(design.n_rec) ** 2)
+    asked = []
+    original = type(fit).group_key
+    monkeypatch.setattr(type(fit), "group_key", lambda self, *args: asked.append(args) or original(self, *args))
+    assert fit.predict(design) == pytest.approx(np.log(design.n_rec) ** 2)
+    assert len(asked) == 1
+
+
 def test_connectivity_in_redundancy_is_recovered(t1):
     wide = grid_design(BUDGETS, SIZES)
     k_c = np.tile([300.0, 750.0, 1500.0], len(wide))[: len(wide)]
