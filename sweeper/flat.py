@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from model.elm_network import ElmNetwork
-from sweeper.training import learning_rate_at, make_optimizer
+from sweeper.optimizer import learning_rate_at, make_optimizer
 from sweeper.trial import TrainingConfig
 
 

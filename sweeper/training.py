@@ -6,18 +6,20 @@ Every random choice is a function of the spec's seed and the step, so a resumed 
 import math
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.interface import Output
 from model.network import build_network
 from model.state import detach_state, zero_rows
 from sweeper.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.errors import SweeperError
+from sweeper.flat import FlatParameters
+from sweeper.optimizer import learning_rate_at, make_optimizer
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.loaders import Batch, Split, Task, load_task
@@ -114,12 +116,14 @@ class TrialRun:
     def run(self) -> TrialProgress:
         """Train to the end."""
         self.resume()
+        self.flat = FlatParameters([self.network], [self.optimizer], [self.training])
         for step in range(self.progress.steps_done, self.training.steps):
             began = time.perf_counter()
             self.train_step(step)
             self.end_step(step, time.perf_counter() - began)
             go_on = self.on_step(step + 1)
             if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
+                self.flat.save_state([self.optimizer])
                 self.checkpoints.save(self.state_dict())
             if not go_on:
                 raise Stopped(f"stopped at step {step + 1} of {self.training.steps}")
@@ -153,19 +157,15 @@ class TrialRun:
 
     def train_step(self, step: int) -> None:
         """Take one optimiser step."""
-        training = self.training
         self.network.train()
         batch = self.training_batch(step)
         self.seed_masks(step)
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
+        self.flat.backward(loss)
+        norm = self.flat.clip()
         self.check_finite(step, loss.item(), norm.item())
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, training)
-        self.optimizer.step()
+        self.flat.step(step)
         self.note(output, batch)
 
     def training_batch(self, step: int) -> Batch:
@@ -289,26 +289,6 @@ class TrialRun:
         if learning_rate is not None:
             self.progress.evaluations.append(evaluation)
         return evaluation
-
-
-def make_optimizer(
-    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingConfig
-) -> torch.optim.Optimizer:
-    """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
-    if training.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
-    return torch.optim.Adamax(parameters, lr=training.learning_rate)
-
-
-def learning_rate_at(step: int, training: TrainingConfig) -> float:
-    """Learning rate of the optimiser step that follows `step` steps: linear warm-up, then cosine to 0 or constant."""
-    warmup = training.warmup_steps
-    if step < warmup:
-        return training.learning_rate * (step + 1) / warmup
-    if training.schedule == "constant":
-        return training.learning_rate
-    share = (step - warmup) / max(1, training.steps - warmup)
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def reset_probability(step: int, training: TrainingConfig) -> float:
