@@ -1,6 +1,7 @@
 """The questions of a replication study that a law answers: a prediction before looking, the noise law, ablations."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -178,35 +179,25 @@ def _direction(law: LawFit) -> Any:
     return "max" if law.scale.name == "logit" or law.data.direction == "max" else "min"
 
 
-def varying_exponents(
-    data: Dataset, rows: pd.DataFrame, setting: str, settings: FitSettings
-) -> dict[str, float | str | None]:
-    """Fit the values of one setting jointly and ask which exponent tells them apart.
+def moved_exponent(joint: Mapping[str, Any], expected: str) -> Answer:
+    """Does a setting move the exponent that the paper says it moves?
+
+    Rule: reproduced if the joint fit in which that exponent differs between the levels has the smallest AICc by more
+    than 2; not reproduced if another one (nothing differs, another parameter, or the metric's map) has.
 
     Args:
-        data: the study's own rows, for the metric's scale.
-        rows: rows with `value` and `group`, one group per value of the setting.
-        setting: its name.
-        settings: how to fit.
-
-    Returns:
-        AICc with neither exponent, alpha, or beta differing between the groups, and which is smallest.
+        joint: entry of `analysis.joint.joint_fits` about the setting.
+        expected: the exponent, `alpha` or `beta`.
     """
-    law = fit_dataset(data, settings)
-    scores: dict[str, float] = {}
-    for vary in ("neither", "alpha", "beta"):
-        try:
-            fit = fit_law(
-                get_law("effective_information", floor="none"),
-                design_of(rows),
-                law.scale.to(rows["value"].to_numpy(float)),
-                vary={} if vary == "neither" else {vary: rows["group"].to_numpy(str)},
-                direction=_direction(law),
-                starts=settings.starts,
-                seed=settings.seed,
-            )
-        except TheoryError as error:
-            return {"setting": setting, "best": None, "reason": str(error)}
-        if fit.aicc is not None:
-            scores[vary] = fit.aicc
-    return {"setting": setting, "best": min(scores, key=lambda name: scores[name]), **scores}
+    question = f"Does {joint['setting']} move {expected} (joint fit)?"
+    scores = {row["model"]: row["aicc"] for row in joint["models"] if row["usable"] and row["aicc"] is not None}
+    if expected not in scores or len(scores) < 2:
+        return Answer(question, NOT_DECIDED, " ".join(joint["sentences"]) or "No joint fit.", {"aicc": scores})
+    lead = min(score for name, score in scores.items() if name != expected) - scores[expected]
+    verdict = REPRODUCED if lead > TIE else NOT_REPRODUCED if lead < -TIE else NOT_DECIDED
+    lowest = min(scores.values())
+    told = ", ".join(f"{name} {scores[name] - lowest:.1f}" for name in sorted(scores, key=lambda name: scores[name]))
+    levels = ", ".join(row["level"] for row in joint["levels"])
+    sentence = f"Levels {levels}. AICc behind the best where what differs is: {told}."
+    values = [row for row in joint["parameters"] if row["parameter"] == expected]
+    return Answer(question, verdict, sentence, {"aicc": scores, "values": values})

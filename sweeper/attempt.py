@@ -11,12 +11,23 @@ import torch
 
 from sweeper.broker import Assignment, Report
 from sweeper.checkpoint import Checkpoints
+from sweeper.early_stop import Pruned
 from sweeper.errors import SweeperError
 from sweeper.failures import SPLIT
 from sweeper.joint import JointTrial, OnEnd, train_jointly
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
-from sweeper.schema import DIVERGED, FAILED, FINISHED, OUT_OF_MEMORY, TIMED_OUT, AttemptRecord, CurveRecord, TrialRecord
+from sweeper.schema import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    OUT_OF_MEMORY,
+    PRUNED,
+    TIMED_OUT,
+    AttemptRecord,
+    CurveRecord,
+    TrialRecord,
+)
 from sweeper.training import Diverged, Stopped, peak_memory_bytes, train_trial
 
 
@@ -218,6 +229,8 @@ def _class_of(error: Exception | None) -> tuple[str, str | None, str | None]:
         return FINISHED, None, None
     if isinstance(error, Diverged):
         return DIVERGED, str(error), None
+    if isinstance(error, Pruned):
+        return PRUNED, str(error), None
     if isinstance(error, TimedOut):
         return TIMED_OUT, str(error), None
     status = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED

@@ -127,9 +127,18 @@ def cli(debug: bool) -> None:
 @click.argument("grid", type=click.Path(dir_okay=False))
 @click.option("--results", "-r", default=None, help="Hold the plan against this results directory.")
 @_LANES
+@click.option(
+    "--simulate", metavar="SCENARIO", help="Simulate it on a cluster, such as nodes=64,gpus=8,preempt=0.02/h."
+)
+@click.option("--replay", is_flag=True, help="Simulate what RESULTS holds as it ran, and print the simulation's error.")
 @_JSON
-def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> None:
-    """Print every point of GRID with its solved sizes and achieved P. Writes nothing."""
+def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None, replay: bool, as_json: bool) -> None:
+    """Print every point of GRID with its solved sizes and achieved P. Writes nothing.
+
+    \b
+      sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
+      sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
+    """
     from sweeper.cost import CostModel
     from sweeper.grid import load_grid
     from sweeper.plan import expand
@@ -137,20 +146,40 @@ def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> No
     from sweeper.status import store_cost_model, sweep_status
     from sweeper.store import ResultsStore
 
-    expanded = expand(load_grid(grid))
+    loaded = load_grid(grid)
+    expanded = expand(loaded)
     store = ResultsStore.open(results) if results else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
-    if as_json:
+    if replay or simulate:
+        from sweeper.simulation import replay_store, simulate_plan
+        from sweeper.status import missing_rows
+
+        if replay and store is None:
+            raise click.UsageError("--replay simulates what results hold: give --results")
+        rows = missing_rows(expanded, status) if status else list(expanded.trials.values())
+        specs = [row.spec for row in rows if row.spec is not None]
+        click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
+    elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
         print_plan(expanded, status, costs, lanes or len(os.sched_getaffinity(0)))
+        if loaded.search is not None and loaded.search.adaptive:
+            click.echo(
+                f"Shown: lists as they are, ends and middle of each range. Search {loaded.search.kind} runs up "
+                f"to {loaded.search.trials} trials, {loaded.search.batch} at a time."
+            )
 
 
 @cli.command()
 @click.argument("grid", type=click.Path(dir_okay=False))
 @_RESULTS
 @_running_options
+@click.option(
+    "--until",
+    metavar="RULE",
+    help='Search until a rule holds, such as "ci(d_m_opt @ 1e6) < 20% or hours >= 8" (sweeper/README.md).',
+)
 @click.option("--dry-run", is_flag=True, help="With a profile: print the very file that would be submitted, and stop.")
 @_JSON
 @click.pass_context
@@ -160,6 +189,7 @@ def launch(
     grid: str,
     results: str,
     cluster: str | None,
+    until: str | None,
     dry_run: bool,
     as_json: bool,
     **running: Any,
@@ -171,6 +201,7 @@ def launch(
 
     \b
       sweeper launch grid.yaml -r results                              on this machine
+      sweeper launch grid.yaml --until "ci(d_m_opt @ 1e6) < 20%"       propose, run, look, again; says why it stops
       sweeper launch grid.yaml -r /shared/run --cluster HOST:6379      on a running Ray cluster
       sweeper launch grid.yaml -r run --cluster slurm.yaml --dry-run   print the job that a profile makes
       sweeper launch grid.yaml -r run --cluster slurm.yaml             submit it
@@ -185,6 +216,10 @@ def launch(
     if dry_run and (target is None or isinstance(target, str)):
         raise click.UsageError("--dry-run prints a job file: it needs --cluster PROFILE.yaml; see also `sweeper plan`")
     loaded = load_grid(grid)
+    if until is not None:
+        from sweeper.search_loop import with_until
+
+        loaded = with_until(loaded, until)
     if target is not None and not isinstance(target, str):
         arguments = _given(context, apart_from=("grid", "results", "cluster", "dry_run", "as_json"))
         _submit(loaded, target, results, arguments, dry_run=dry_run, as_json=as_json)

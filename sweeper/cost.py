@@ -16,7 +16,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from model.budget import Counts, counts
-from model.config import ModelConfig
+from model.config import ElmConfig, ModelConfig
+from model.memory import saved_bytes
+from sweeper.schema import FINISHED
 from sweeper.trial import TrialSpec, spec_from_canonical
 
 START_S = 0.3
@@ -37,6 +39,10 @@ JOINT_NUMBERS = 16_384
 """Activities (time steps x sequences x neurons) of one optimiser step up to which it pays (measured)."""
 BYTES_PER_PROCESS = 350 * 1024**2
 """Resident memory of a process that has loaded torch (measured)."""
+BYTES_PER_CUDA_CONTEXT = 450 * 1024**2
+"""GPU memory of a process before its first tensor: 300 to 500 MB by GPU and driver (assumption)."""
+LEAST_OWN_BYTES = 64 * 1024**2
+"""Trials expected to need less say nothing about memory: the allocator's own holdings are as large."""
 _SPREAD_QUANTILE = 1.645
 """Normal quantile of a 90 % range."""
 
@@ -55,6 +61,13 @@ class CostModel:
     """Standard deviation of the logarithm of true over predicted seconds of one trial."""
     calibrated_on: int = 0
     """Finished trials the constants were fitted to."""
+    memory_factor: float = 1.0
+    """By how much trials went beyond their expected memory, at worst."""
+
+    def memory_bytes(self, spec: TrialSpec, device: str = "cpu") -> int:
+        """Expected peak memory of a trial: of its process, or on the GPU it runs on, context included."""
+        base = BYTES_PER_PROCESS if device == "cpu" else BYTES_PER_CUDA_CONTEXT
+        return base + int(self.memory_factor * _own_bytes(spec, device))
 
     def seconds(self, spec: TrialSpec) -> float:
         """Expected wall seconds of one trial on one lane."""
@@ -107,14 +120,17 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     """Fit the constants to finished trials.
 
     Args:
-        rows: `spec` and `wall_s` of finished trials.
+        rows: `spec`, `wall_s` and, for the memory, `status`, `peak_memory_bytes`, `lane` and `device` of trials that
+            finished or ran out of memory, oldest first.
 
     Returns:
         The fitted model, or the built-in one with fewer than `LEAST_HISTORY` trials.
     """
-    known = [(spec_from_canonical(row["spec"]), row["wall_s"]) for row in rows if row["wall_s"] > 0]
+    finished = [row for row in rows if row.get("status", FINISHED) == FINISHED and row["wall_s"] > 0]
+    known = [(spec_from_canonical(row["spec"]), row["wall_s"]) for row in finished]
+    memory_factor = _memory_factor(rows)
     if len(known) < LEAST_HISTORY:
-        return CostModel()
+        return CostModel(memory_factor=memory_factor)
     features = np.array([_features(spec) for spec, _ in known])
     seconds = np.array([wall for _, wall in known])
     above_start = np.maximum(seconds - START_S, 0.05 * seconds)
@@ -123,7 +139,7 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     model = CostModel(overhead_s=overhead, neuron_s=neuron, arithmetic_s=arithmetic)
     residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
     spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 3)))
-    return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known))
+    return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known), memory_factor=memory_factor)
 
 
 def pays(spec: TrialSpec, device: str) -> int:
@@ -139,18 +155,42 @@ def pays(spec: TrialSpec, device: str) -> int:
     return JOINT_TRIALS if numbers <= JOINT_NUMBERS else 1
 
 
-def memory_bytes(spec: TrialSpec) -> int:
-    """Expected peak memory of a trial's process: torch itself, weights with two moments, and saved activations.
+def memory_bytes(spec: TrialSpec, device: str = "cpu") -> int:
+    """Expected peak memory of a trial: of its process, or on the GPU it runs on, context included."""
+    return CostModel().memory_bytes(spec, device)
 
-    Saved per time step, sequence and neuron: memory, branch values, twice the MLP's hidden layer and its output.
+
+def _memory_factor(rows: Sequence[Mapping[str, Any]]) -> float:
+    """How much more memory trials took than expected, at worst; 1 where it was no more.
+
+    A process reports the peak of all it has run, so only trials that raised their lane's peak tell something. One that
+    ran out of memory needed at least what it had.
     """
+    worst, peaks = 1.0, dict[str, int]()
+    for row in rows:
+        peak, lane, device = row.get("peak_memory_bytes"), row.get("lane"), row.get("device") or "cpu"
+        if peak is None or lane is None or peak <= peaks.get(lane, 0):
+            continue
+        peaks[lane] = peak
+        expected = _own_bytes(spec_from_canonical(row["spec"]), device)
+        if expected > LEAST_OWN_BYTES:
+            worst = max(worst, (peak - (BYTES_PER_PROCESS if device == "cpu" else 0)) / expected)
+    return min(worst, UNCALIBRATED_FACTOR)
+
+
+def _own_bytes(spec: TrialSpec, device: str) -> int:
+    """Weights with gradient and two moments, what is kept for differentiation, the input and the loss's copies."""
     model, training, total = spec.model, spec.training, _counts(spec.model)
     width = 8 if training.dtype == "float64" else 4
-    d_m, hidden = getattr(model, "d_m", 1), getattr(model, "mlp_width", 4)
-    per_neuron = 4 * d_m + getattr(model, "d_tree", 0) + 2 * hidden + 4
-    activations = training.length * training.batch_size * model.n_rec * per_neuron
+    if isinstance(model, ElmConfig):
+        backend = "native" if device == "cpu" else "torch"
+        kept = saved_bytes(model, backend=backend, batch=training.batch_size, steps=training.length, itemsize=width)
+    else:
+        hidden = getattr(model, "mlp_width", 4)
+        per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
+        kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron
     inputs = training.length * training.batch_size * (model.n_in + 6 * model.n_out)
-    return BYTES_PER_PROCESS + width * (4 * total.total_params + activations + inputs)
+    return kept + width * (4 * total.total_params + inputs)
 
 
 def relative_work(spec: TrialSpec) -> float:

@@ -4,6 +4,7 @@
 finished        the trial ends
 diverged        the trial ends: the same seed would diverge again
 timed_out       the trial ends
+pruned          the trial ends: a search saw that others do better
 out_of_memory   once more, alone on its host with the memory of all lanes; then the trial ends
 failed (a bug)  once more; then the trial ends. Two replicates that end so quarantine the configuration
 lost            its lane died: again, up to three times, since the trial may be what kills it; then given up

@@ -16,9 +16,12 @@ import yaml
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError, unknown_name
 from sweeper.rate_rule import read_rule
+from sweeper.search_settings import Range, SearchSettings, read_search
 from sweeper.trial import TrainingConfig, field_names, typed_value
 
-GRID_KEYS = ("name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "blocks")
+GRID_KEYS = (
+    "name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "search", "blocks",
+)  # fmt: skip
 TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
 _TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
@@ -62,6 +65,8 @@ class Grid:
     """Parts of the design, in order."""
     text: str
     """The file as it was read, kept with the results."""
+    search: SearchSettings | None = None
+    """How trials are chosen; None runs the product."""
 
 
 def load_grid(path: str | os.PathLike[str]) -> Grid:
@@ -96,18 +101,32 @@ def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
     name = str(content.get("name", default_name))
     if not name or any(c in name for c in "/\\\0") or name.startswith("."):
         raise GridError(f"name: {name!r} cannot be a file name")
-    shared = {key: value for key, value in content.items() if key not in ("name", "blocks")}
+    shared = {key: value for key, value in content.items() if key not in ("name", "blocks", "search")}
     parts = content.get("blocks", [{}])
     if not isinstance(parts, list) or not parts:
         raise GridError("blocks: expected a list with at least one block of settings")
     blocks = tuple(_block(part, shared, f"blocks[{i}]." if "blocks" in content else "") for i, part in enumerate(parts))
-    return Grid(name=name, blocks=blocks, text=text)
+    search = read_search(content["search"]) if "search" in content else None
+    if search is None or not search.adaptive:
+        _refuse_open_ranges(blocks)
+    return Grid(name=name, blocks=blocks, text=text, search=search)
+
+
+def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
+    for block in blocks:
+        for section, axes in (("model", block.model), ("training", block.training)):
+            for name, values in axes.items():
+                if any(isinstance(value, Range) for value in values):
+                    raise GridError(
+                        f"{section}.{name}.count: a range needs the number `count`; without it only a search of kind "
+                        "random, optuna or theory can choose"
+                    )
 
 
 def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {part!r}")
-    valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks"))
+    valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     _check_keys(place, part, valid)
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
     task, options = _task(merged.get("task"), f"{place}task")
@@ -164,6 +183,9 @@ def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str
             axes[name] = (read_rule(entry, f"{place}.{name}"),)
             continue
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
+        if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
+            axes[name] = (_open_range(config, name, entry, f"{place}.{name}", whole),)
+            continue
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
@@ -200,6 +222,13 @@ def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
     shares = [i / (count - 1) for i in range(count)]
     values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
     return [float(round(v)) for v in values] if whole else values
+
+
+def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
+    """A range without a count: a search chooses the values."""
+    values = _range({**entry, "count": 2}, place, whole)
+    ends = [_value(config, name, value, place) for value in values]
+    return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)
 
 
 def _budgets(value: object, place: str) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast, memory_bytes
+from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
@@ -97,6 +97,8 @@ class LaunchResult:
     """Lane-seconds expected before it started."""
     busy_s: float
     """Lane-seconds spent on trials that ended."""
+    ended_because: str | None = None
+    """What ended a search."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -110,15 +112,42 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
 
     Raises:
         SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
+        ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
+    if grid.search is not None and grid.search.adaptive:
+        from sweeper.search_loop import search_launch
+
+        return search_launch(grid, options, console, trainer=trainer)
     plan = expand(grid)
     if not plan.trials:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
         raise SweeperError(f"{grid.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
+    _check_place(options)
     store = ResultsStore.create(options.results)
     store.save_grid(grid.name, grid.text)
     store.compact()  # also what an earlier launch left when it was killed
     return run_trials(plan, missing_rows(plan, sweep_status(plan, store)), store, options, console, trainer=trainer)
+
+
+def _check_place(options: LaunchOptions) -> None:
+    """Refuse a machine or cluster that will not do before the results directory is made."""
+    if options.address == "local":
+        _check_device(options.device)
+        return
+    if ResultsStore.exists(options.results):
+        return
+    from sweeper.orchestrator import check_cluster
+
+    results = options.results if "://" in options.results else os.path.abspath(options.results)
+    check_cluster(options.address, device=options.device, lanes=options.lanes, results=results)
+
+
+def _check_device(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SweeperError(f"--device {device}: torch {torch.__version__} sees no GPU on this machine")
 
 
 def run_trials(
@@ -139,7 +168,7 @@ def run_trials(
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
     here = options.lane_count if options.address == "local" else 0
-    preflight(store, [row.spec for row in rows if row.spec is not None], here, console)
+    preflight(store, [costs.memory_bytes(row.spec) for row in rows if row.spec is not None], here, console)
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
@@ -207,7 +236,7 @@ def _run_round(
         if local and options.device == "cpu"
         else None,
         lanes=lanes or 1,
-        trial_bytes=max(memory_bytes(row.spec) for row in rows if row.spec is not None),
+        trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
     )
     assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
     try:

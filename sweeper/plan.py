@@ -15,6 +15,7 @@ from sweeper.cost import relative_work
 from sweeper.errors import GridError
 from sweeper.grid import Block, Grid
 from sweeper.rate_rule import RateRule
+from sweeper.search_settings import Range
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.errors import TaskError
 from tasks.spec import TaskSpec, canonical_options, task_spec
@@ -22,6 +23,7 @@ from tasks.spec import TaskSpec, canonical_options, task_spec
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 
 _LARGEST_TARGET = 1 << 20
+_CORNERS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ _SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
 
 
 def expand(grid: Grid) -> Plan:
-    """Expand a grid into its plan.
+    """Expand a grid into its plan; of a range that a search chooses from, the ends and the middle.
 
     Raises:
         GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
@@ -108,7 +110,16 @@ def expand(grid: Grid) -> Plan:
     return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
 
 
+def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Axes with the ends and the middle of each range that a search chooses from."""
+    return {
+        name: tuple(v for value in values for v in (value.levels(_CORNERS) if isinstance(value, Range) else (value,)))
+        for name, values in axes.items()
+    }
+
+
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    block = replace(block, model=_corners(block.model), training=_corners(block.training))
     task, options = _task(block, place)
     solved = _size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 import psutil
 from rich.console import Console
 
-from sweeper.cost import memory_bytes
 from sweeper.errors import SweeperError
 from sweeper.store import ResultsStore
-from sweeper.trial import TrialSpec
 
 BYTES_PER_TRIAL = 6_000
 """Rows of one trial with 40 evaluations, compressed, while they still lie in part files (measured)."""
@@ -19,7 +17,7 @@ LEAST_FREE_BYTES = 50 * 1024**2
 """Below this nothing is started."""
 
 
-def preflight(store: ResultsStore, specs: Sequence[TrialSpec], lanes: int, console: Console) -> None:
+def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, console: Console) -> None:
     """Refuse what cannot work and warn of what may not.
 
     Raises:
@@ -27,8 +25,8 @@ def preflight(store: ResultsStore, specs: Sequence[TrialSpec], lanes: int, conso
     """
     path = store.local_path()
     if path is not None:
-        _check_disk(path, len(specs))
-    largest = max((memory_bytes(spec) for spec in specs), default=0)
+        _check_disk(path, len(trial_bytes))
+    largest = max(trial_bytes, default=0)
     available = psutil.virtual_memory().available
     if lanes * largest > available:
         console.print(

@@ -136,6 +136,8 @@ def print_launch(result: "LaunchResult", results: str) -> None:
             f"{result.ran} trials.",
             highlight=False,
         )
+    if result.ended_because:
+        console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
     if result.stopped_because:
         console.print(f"Stopped: {result.stopped_because}. `sweeper retry` runs them again.", highlight=False)
     elif result.status.counts.get(MISSING):
@@ -231,6 +233,7 @@ def launch_json(result: "LaunchResult") -> str:
         "ran": result.ran,
         "interrupted": result.interrupted,
         "stopped_because": result.stopped_because,
+        "ended_because": result.ended_because,
         "forecast": asdict(result.forecast),
         "busy_s": result.busy_s,
     }

@@ -17,8 +17,8 @@ VERSION_KEY = b"sweeper.schema_version"
 REPLACES_KEY = b"sweeper.replaces"
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-OUT_OF_MEMORY, TIMED_OUT, QUARANTINED = "out_of_memory", "timed_out", "quarantined"
-STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED)
+OUT_OF_MEMORY, TIMED_OUT, QUARANTINED, PRUNED = "out_of_memory", "timed_out", "quarantined", "pruned"
+STATUSES = (FINISHED, DIVERGED, FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED, PRUNED)
 """Final states of a trial. Only `finished` rows have final metrics."""
 LOST, PREEMPTED = "lost", "preempted"
 """States of an attempt that end no trial: its lane died with it, or was told to stop."""

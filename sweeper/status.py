@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sweeper.cost import CostModel, calibrate
 from sweeper.errors import GridError
 from sweeper.failures import MAX_BUG_TRIES
@@ -12,13 +15,14 @@ from sweeper.grid import parse_grid
 from sweeper.journal import live_launches
 from sweeper.plan import DUPLICATE, EXCLUDED, INFEASIBLE, Plan, PlanRow, expand
 from sweeper.record import code_version
-from sweeper.schema import FAILED, FINISHED
+from sweeper.schema import FAILED, FINISHED, OUT_OF_MEMORY
 from sweeper.store import ResultsStore
 
 MISSING, NEW, RUNNING = "missing", "new", "running"
 _COLUMNS = ["trial_id", "attempt", "status", "reason", "data_name", "data_sha256", "code_version", "ended_at"]
+_COST_COLUMNS = ["status", "spec", "wall_s", "peak_memory_bytes", "lane", "device", "ended_at"]
 _HISTORY = 500
-"""Newest finished trials that calibrate the cost model."""
+"""Newest trials that calibrate the cost model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +83,9 @@ def missing_rows(plan: Plan, status: SweepStatus) -> list[PlanRow]:
 
 
 def stored_plans(store: ResultsStore) -> list[Plan]:
-    """The plans of every grid launched into a store."""
-    return [expand(parse_grid(text, default_name=name)) for name, text in store.grids().items()]
+    """The plans of every grid launched into a store; what a search chose is a grid of its own."""
+    grids = [parse_grid(text, default_name=name) for name, text in store.grids().items()]
+    return [expand(grid) for grid in grids if grid.search is None or not grid.search.adaptive]
 
 
 def plan_problems(plan: Plan) -> dict[str, int]:
@@ -90,10 +95,11 @@ def plan_problems(plan: Plan) -> dict[str, int]:
 
 
 def store_cost_model(store: ResultsStore) -> CostModel:
-    """The cost model, calibrated by the newest finished trials of a store."""
-    rows = store.read("trials", ["status", "spec", "wall_s", "ended_at"]).to_pylist()
-    finished = sorted((r for r in rows if r["status"] == FINISHED), key=lambda r: r["ended_at"])
-    return calibrate(finished[-_HISTORY:])
+    """The cost model, calibrated by the newest trials of a store."""
+    table = store.read("trials", _COST_COLUMNS)
+    telling = pc.is_in(table["status"], pa.array([FINISHED, OUT_OF_MEMORY]))
+    newest = table.filter(telling).sort_by("ended_at")
+    return calibrate(newest.slice(max(0, newest.num_rows - _HISTORY)).to_pylist())
 
 
 def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:

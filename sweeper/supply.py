@@ -75,8 +75,10 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
             return str(Searcher.FINISHED)
         if len(self._live) >= need.lanes:
             return None
-        live = Counter(self._live.values())
-        shape = next((s for s in self._room() if live[s.gpu_type] < s.count), None)
+        live, shapes = Counter(self._live.values()), self._room()
+        if len(self._live) >= sum(shape.count for shape in shapes):  # of a GPU type named only later, too
+            return None
+        shape = next((s for s in shapes if live[s.gpu_type] < s.count), None)
         if shape is None:
             return None
         self._live[trial_id] = shape.gpu_type

@@ -146,12 +146,12 @@ class _State:
         here = as_draws(fit, restored)
         jacobian = restored.problem.full_jacobian(restored.x[None], restored.coefficients[None])[0]
         information = jacobian @ jacobian.T / restored.variance
-        information += np.diag(_prior(fit, restored, information))
+        information += np.diag(weak_prior(fit, restored, information))
         linear = linearise(restored.problem, here, np.array([restored.variance]), targets)
         self.covariance = np.linalg.inv(information)
         self.gradient = linear.gradient[0]
         self.predicted = here.predict(candidates, group=group)[0]
-        self.rows = _row_gradients(here, candidates, group)
+        self.rows = row_gradients(here, candidates, group)
         self.noise = fit.noise_sd**2
 
     def target_sd(self) -> tuple[float, ...]:
@@ -222,7 +222,7 @@ def _band(fit: FitResult, candidates: Design, delta: float, group: object) -> np
     return np.array([value <= best[budget] + delta for value, budget in zip(metric, budgets, strict=True)])
 
 
-def _prior(fit: FitResult, restored: Restored, information: FloatArray) -> FloatArray:
+def weak_prior(fit: FitResult, restored: Restored, information: FloatArray) -> FloatArray:
     """Weak priors: half the starting range of each searched parameter; a trace for coefficients, so that the matrix
     inverts."""
     free = restored.problem.free
@@ -231,7 +231,7 @@ def _prior(fit: FitResult, restored: Restored, information: FloatArray) -> Float
     return np.concatenate([1 / np.array(width) ** 2, 1e-9 * coefficients + 1e-300])
 
 
-def _row_gradients(here: Draws, candidates: Design, group: object) -> FloatArray:
+def row_gradients(here: Draws, candidates: Design, group: object) -> FloatArray:
     """Derivative of each candidate's prediction in searched parameters and coefficients, [candidates, z], by central
     differences."""
     p, shape = here.x.shape[1], here.coefficients.shape

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from analysis.errors import AnalysisError
 from analysis.load import Dataset, Measure, datasets, read_sweep
 from analysis.study import cli
-from analysis.study_laws import held_out, noise_law, predict, varying_exponents
+from analysis.study_laws import held_out, moved_exponent, noise_law, predict
 from analysis.study_questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
@@ -179,15 +179,18 @@ def test_the_noise_law_is_ranked(smooth):
     assert any(name.startswith("exponential") for name in answer.numbers["delta_aicc"])
 
 
-def test_a_joint_fit_names_the_exponent_that_moved(tmp_path):
-    rows = []
-    for group, alpha in (("base", 0.95), ("changed", 0.5)):
-        design = Design(budgets=(10_000, 30_000, 100_000), d_m=VALUES, seeds=3, failed=0.0, diverged=0.0)
-        write_sweep(tmp_path / group, design, truth=Truth(alpha=alpha))
-        rows.append(datasets(read_sweep(tmp_path / group), Measure())[0])
-    both = pd.concat([data.rows.assign(group=name) for data, name in zip(rows, ("base", "changed"), strict=True)])
-    found = varying_exponents(rows[0], both, "tau_m_max", FitSettings(starts=16))
-    assert found["neither"] - found[found["best"]] > 50
+def joint(**aicc: float) -> dict:
+    models = [{"model": name.replace("_", " "), "aicc": value, "usable": True} for name, value in aicc.items()]
+    levels = [{"level": "10"}, {"level": "100"}]
+    return {"setting": "tau_m_max", "models": models, "levels": levels, "parameters": [], "sentences": ["Why not."]}
+
+
+def test_an_exponent_counts_as_moved_only_ahead_of_every_other_explanation():
+    assert moved_exponent(joint(all_shared=10.0, alpha=0.0, beta=5.0), "alpha").verdict == REPRODUCED
+    assert moved_exponent(joint(all_shared=10.0, alpha=5.0, beta=0.0), "alpha").verdict == NOT_REPRODUCED
+    assert moved_exponent(joint(all_shared=10.0, alpha=1.0, beta=0.0), "alpha").verdict == NOT_DECIDED
+    told = moved_exponent(joint(all_shared=10.0), "alpha")
+    assert (told.verdict, told.sentence) == (NOT_DECIDED, "Why not.")
 
 
 def test_the_commands_write_their_files(tmp_path):

@@ -189,3 +189,31 @@ class Slurm:
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in self.state.glob("*.log"))
+
+
+@pytest.fixture
+def ray_nodes(monkeypatch):
+    """Makes real Ray nodes with a token of the test's own that end with it; see ray_nodes.py."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_worker_niceness": "0",  # beside other work on this machine, lanes would starve
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(HERE))
+    from ray_nodes import RayNodes
+
+    made = []
+
+    def make(**settings) -> RayNodes:
+        made.append(RayNodes(**settings))
+        return made[-1]
+
+    yield make
+    for nodes in made:
+        nodes.close()

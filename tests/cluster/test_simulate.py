@@ -1,13 +1,12 @@
-"""The simulation against cases that can be worked out by hand, and against a sweep that really ran."""
+"""The simulation against cases that can be worked out by hand."""
 
 import time
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from cluster.errors import ScenarioError
-from cluster.replay import TrialSpan, forecast_text, replay
+from cluster.replay import forecast_text
 from cluster.scenario import Scenario, parse_scenario
 from cluster.simulate import _Outages, forecast, simulate
 
@@ -169,32 +168,3 @@ def test_a_forecast_is_said_in_a_few_lines():
     text = forecast_text(forecast([3600.0] * 200, parse_scenario("nodes=4,gpus=8,preempt=0.1/h,price=10")))
     assert "200 trials, 200.0 h of work, on 4 node(s) of 8 GPU(s): 32 at a time" in text
     assert all(word in text for word in ("makespan", "at work", "interrupted", "money", "node hours"))
-
-
-def sleep_a_while(assignment, progress, context) -> None:
-    """A trainer whose trials take half a second to a second, by their budget."""
-    from sweeper.progress import Evaluation
-
-    time.sleep(assignment.budget / 5_000)
-    for split in ("train", "valid", "test"):
-        progress.final[split] = Evaluation(step=1, split=split, loss=1.0, metric=1.0, learning_rate=None, wall_s=0.0)
-    progress.best, progress.steps_done = progress.final, 1
-
-
-def test_the_simulation_is_close_to_a_sweep_that_really_ran(tmp_path):
-    from sweeper.grid import parse_grid
-    from sweeper.launch import LaunchOptions, launch
-    from sweeper.store import ResultsStore
-
-    grid = parse_grid(
-        f"name: real\ntask: {{name: text, alphabet: letters}}\nbudgets: {[*range(5020, 2500, -210)]}\n"
-        "model: {d_m: [1, 2], d_tree: 4, d_branch: 4}\ntraining: {steps: 1}\n"
-    )
-    options = LaunchOptions(results=str(tmp_path / "r"), executor="processes", lanes=3)
-    launch(grid, options, Console(quiet=True), trainer=sleep_a_while)
-    rows = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
-    spans = [TrialSpan(r["lane"], r["started_at"].timestamp(), r["ended_at"].timestamp()) for r in rows]
-    result = replay(spans)
-    print(result.sentence)
-    assert result.trials == 24
-    assert abs(result.error) < 0.15

@@ -93,13 +93,15 @@ def test_a_lane_ends_once_its_memory_is_not_clean_and_its_rows_are_reported(tmp_
     from sweeper.ground_truth import GroundTruth
     from sweeper.launch import _assignments
     from sweeper.plan import expand
+    from sweeper.seed_batch import Place
     from sweeper.store import ResultsStore
 
     text = (
         "task: {name: text, alphabet: letters}\nbudgets: [4000]\nmodel: {d_m: [1, 2, 4, 8], d_tree: 4, d_branch: 4}\n"
     )
     store = ResultsStore.create(tmp_path / "r")
-    broker = Broker(_assignments(list(expand(parse_grid(text)).trials.values()), "s", store, CostModel()))
+    places = [Place(row, None, 1) for row in expand(parse_grid(text)).trials.values()]
+    broker = Broker(_assignments(places, "s", store, CostModel()))
     looks = iter([True, False])
     monkeypatch.setattr(lane_module.GpuMemory, "is_back", lambda self: next(looks))
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")

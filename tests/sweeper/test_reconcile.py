@@ -13,7 +13,7 @@ from model.flops import flops
 from sweeper.attempt import TrialContext, run_trial
 from sweeper.broker import Assignment, Broker
 from sweeper.checkpoint import Checkpoints
-from sweeper.cost import CostModel, calibrate
+from sweeper.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.errors import SweeperError
 from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
@@ -176,6 +176,28 @@ def test_a_larger_network_costs_more_time_and_memory():
     )
     assert CostModel().seconds(large) > CostModel().seconds(small)
     assert memory_bytes(large) > memory_bytes(small)
+    assert memory_bytes(large, "cuda") > memory_bytes(small, "cuda")
+
+
+def test_memory_that_trials_took_corrects_the_expectation():
+    text = GRID.replace("[4000, 8000]", "[400000]").replace("seeds: 2", "training: {batch_size: 64, length: 200}")
+    specs = [row.spec for row in expand(parse_grid(text)).trials.values()]
+    expected = [CostModel().memory_bytes(spec) for spec in specs]
+    own = [expect - BYTES_PER_PROCESS for expect in expected]
+
+    def row(i: int, factor: float, status: str = "finished", lane: str = "a") -> dict:
+        peak = BYTES_PER_PROCESS + int(factor * own[i])
+        return {"spec": specs[i].canonical, "wall_s": 1.0, "status": status, "peak_memory_bytes": peak, "lane": lane}
+
+    assert calibrate([row(0, 0.7), row(1, 0.8, lane="b")]).memory_factor == 1.0
+    corrected = calibrate([row(0, 1.5), row(1, 0.5, lane="b")])
+    assert corrected.memory_factor == pytest.approx(1.5, rel=1e-3)
+    assert corrected.memory_bytes(specs[2]) == pytest.approx(BYTES_PER_PROCESS + 1.5 * own[2], rel=1e-3)
+    assert calibrate([row(1, 2.0, "out_of_memory")]).memory_factor == pytest.approx(2.0, rel=1e-3)
+    small = min(range(4), key=own.__getitem__)
+    large = max(range(4), key=own.__getitem__)
+    after = {**row(small, 1.0), "peak_memory_bytes": row(large, 1.0)["peak_memory_bytes"]}
+    assert calibrate([row(large, 1.0), after]).memory_factor == 1.0  # the peak is that of the trial before
 
 
 def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):

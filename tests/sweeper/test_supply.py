@@ -68,6 +68,15 @@ def test_lanes_fill_the_room():
     assert sum("accelerator_type:T4" in lane["resources"] for lane in given) == 1
 
 
+def test_a_second_type_of_gpu_does_not_add_lanes_to_those_asked_for():
+    cluster = Cluster()
+    cluster.counts = {None: 4}
+    lanes = supply_of(Broker(assignments(10)), cluster)
+    assert len(started(lanes)) == 4
+    cluster.counts = {"A100": 2, "T4": 2}
+    assert started(lanes, "u") == []
+
+
 def test_there_are_no_more_lanes_than_trials():
     broker = Broker(assignments(2))
     lanes = supply_of(broker, Cluster(A100=8))
