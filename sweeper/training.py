@@ -6,20 +6,19 @@ Every random choice is a function of the spec's seed and the step, so a resumed 
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from model.flat import FlatParameters
 from model.interface import Output
 from model.network import build_network
 from model.state import detach_state, zero_rows
 from sweeper.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.errors import SweeperError
-from sweeper.flat import FlatParameters
-from sweeper.optimizer import learning_rate_at, make_optimizer
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.trial import TrainingConfig, TrialSpec
 from tasks.loaders import Batch, Split, Task, load_task
@@ -106,7 +105,8 @@ class TrialRun:
         self.task: Task = load_task(spec.task, spec.task_options)
         self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
         self.network.to(self.device)
-        self.optimizer = make_optimizer(self.network.parameters(), self.training)
+        self.flat = FlatParameters(self.network)
+        self.optimizer = make_optimizer([self.flat.values], self.training)
         self.state: Any = None
         self.running = _RunningMean()
         self.best_weights: dict[str, Tensor] | None = None
@@ -116,14 +116,12 @@ class TrialRun:
     def run(self) -> TrialProgress:
         """Train to the end."""
         self.resume()
-        self.flat = FlatParameters([self.network], [self.optimizer], [self.training])
         for step in range(self.progress.steps_done, self.training.steps):
             began = time.perf_counter()
             self.train_step(step)
             self.end_step(step, time.perf_counter() - began)
             go_on = self.on_step(step + 1)
             if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
-                self.flat.save_state([self.optimizer])
                 self.checkpoints.save(self.state_dict())
             if not go_on:
                 raise Stopped(f"stopped at step {step + 1} of {self.training.steps}")
@@ -157,15 +155,17 @@ class TrialRun:
 
     def train_step(self, step: int) -> None:
         """Take one optimiser step."""
+        training = self.training
         self.network.train()
         batch = self.training_batch(step)
         self.seed_masks(step)
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
-        self.flat.backward(loss)
-        norm = self.flat.clip()
-        self.check_finite(step, loss.item(), norm.item())
-        self.flat.step(step)
+        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        self.check_finite(step, loss.item(), self.flat.clip_grad(training.clip_norm))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, training)
+        self.optimizer.step()
         self.note(output, batch)
 
     def training_batch(self, step: int) -> Batch:
@@ -289,6 +289,26 @@ class TrialRun:
         if learning_rate is not None:
             self.progress.evaluations.append(evaluation)
         return evaluation
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingConfig
+) -> torch.optim.Optimizer:
+    """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
+    if training.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
+    return torch.optim.Adamax(parameters, lr=training.learning_rate)
+
+
+def learning_rate_at(step: int, training: TrainingConfig) -> float:
+    """Learning rate of the optimiser step that follows `step` steps: linear warm-up, then cosine to 0 or constant."""
+    warmup = training.warmup_steps
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    if training.schedule == "constant":
+        return training.learning_rate
+    share = (step - warmup) / max(1, training.steps - warmup)
+    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
 def reset_probability(step: int, training: TrainingConfig) -> float:

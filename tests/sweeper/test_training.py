@@ -10,11 +10,17 @@ import torch
 
 from sweeper.checkpoint import Checkpoints
 from sweeper.grid import parse_grid
-from sweeper.optimizer import learning_rate_at, make_optimizer
 from sweeper.plan import expand
 from sweeper.progress import TrialProgress
 from sweeper.store import ResultsStore
-from sweeper.training import Diverged, Stopped, reset_probability, train_trial
+from sweeper.training import (
+    Diverged,
+    Stopped,
+    learning_rate_at,
+    make_optimizer,
+    reset_probability,
+    train_trial,
+)
 from sweeper.trial import TrainingConfig
 
 
