@@ -81,7 +81,7 @@ def _line(view: View, k_c: float) -> Line:
 
 
 def _baseline_line(view: View) -> Line:
-    """An architecture sized by n_rec alone, such as an LSTM: its k_c follows n_rec, so all budgets share a line."""
+    """An architecture sized by n_rec alone, such as an LSTM: synapses per unit follow n_rec, so they share a line."""
     own = sorted(view.optima, key=lambda optimum: optimum.budget)
     points = [configuration(view.table, optimum.best) for optimum in own]
     return Line(

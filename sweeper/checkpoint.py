@@ -10,7 +10,7 @@ import torch
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.store import ResultsStore
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the content of a checkpoint changes; another format is not resumed from."""
 
 

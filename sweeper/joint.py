@@ -16,7 +16,7 @@ from model.interface import DropoutMasks, Output
 from model.stacking import stack_networks
 from model.state import ElmState
 from sweeper.checkpoint import Checkpoints
-from sweeper.flat import FlatParameters
+from sweeper.joint_parameters import JointParameters
 from sweeper.progress import TrialProgress
 from sweeper.training import Diverged, Stopped, TrialRun
 from sweeper.trial import TrialSpec
@@ -83,11 +83,10 @@ class _JointRun:
     def join(self) -> None:
         """Put the parameters of the present runs into one matrix."""
         runs = list(self.runs.values())
-        networks = [run.network for run in runs]
-        self.flat = FlatParameters(networks, [run.optimizer for run in runs], [run.training for run in runs])
-        self.stack = stack_networks(networks) if self.stacks else None
+        self.parameters = JointParameters(runs)
+        self.stack = stack_networks([run.network for run in runs]) if self.stacks else None
         if self.stack is not None:
-            self.flat.share(self.stack)
+            self.parameters.share(self.stack)
 
     def run(self) -> None:
         """Train all to their ends."""
@@ -120,7 +119,7 @@ class _JointRun:
         """End runs that diverged and go on with the rest."""
         if not errors:
             return
-        self.flat.save_state([run.optimizer for run in self.runs.values()])
+        self.parameters.give_state()
         for place, error in errors.items():
             del self.runs[place]
             self.on_end(place, error)
@@ -131,7 +130,7 @@ class _JointRun:
         """Save the runs for which it is time, or all that are stopped."""
         due = [run for run in self.runs.values() if run.checkpoints and (stopped or run.checkpoints.is_due())]
         if due:
-            self.flat.save_state([run.optimizer for run in self.runs.values()])
+            self.parameters.give_state()
         for run in due:
             assert run.checkpoints is not None
             run.checkpoints.save(run.state_dict())
@@ -142,9 +141,9 @@ class _JointRun:
         batches = [run.training_batch(step) for run in runs]
         outputs = self.forward(step, runs, batches)
         losses_K = torch.stack([run.loss(o, b) for run, o, b in zip(runs, outputs, batches, strict=True)])
-        self.flat.backward(losses_K.sum())
-        norms_K = self.flat.clip()
-        self.flat.step(step)
+        self.parameters.backward(losses_K.sum())
+        norms_K = self.parameters.clip()
+        self.parameters.step(step)
         errors = {}
         for (place, run), loss, norm, output, batch in zip(
             self.runs.items(), losses_K.tolist(), norms_K.tolist(), outputs, batches, strict=True

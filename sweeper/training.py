@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.flat import FlatParameters
 from model.interface import Output
 from model.network import build_network
 from model.state import detach_state, zero_rows
@@ -104,7 +105,8 @@ class TrialRun:
         self.task: Task = load_task(spec.task, spec.task_options)
         self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
         self.network.to(self.device)
-        self.optimizer = make_optimizer(self.network.parameters(), self.training)
+        self.flat = FlatParameters(self.network)
+        self.optimizer = make_optimizer([self.flat.values], self.training)
         self.state: Any = None
         self.running = _RunningMean()
         self.best_weights: dict[str, Tensor] | None = None
@@ -159,10 +161,8 @@ class TrialRun:
         self.seed_masks(step)
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
-        self.check_finite(step, loss.item(), norm.item())
+        self.check_finite(step, loss.item(), self.flat.clip_grad(training.clip_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
