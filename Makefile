@@ -1,14 +1,40 @@
-# Two commands: `make demo` runs a real sweep on embedded data, `make test` passes the checks. Both make .venv first.
+# `make demo` runs a real sweep on embedded data, `make test` passes the checks; both make .venv first. `make study` runs
+# the replication study anew into STUDY, `make study-report` makes its laws, figures and verdicts from the stored rows.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test clean
+.PHONY: demo test study study-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch grids/demo.yaml --results results/demo
 	$(BIN)/analysis fit-theory results/demo
 	$(BIN)/analysis dashboard results/demo
+
+STUDY ?= results/study
+TASKS := text shd
+PARTS := holdout axes architectures ablations
+
+study: $(INSTALLED)
+	set -e; for task in $(TASKS); do \
+	  $(BIN)/sweeper launch grids/study_$${task}_pilot.yaml --results $(STUDY)/$${task}_pilot; \
+	  $(BIN)/analysis learning-rate $(STUDY)/$${task}_pilot; \
+	  $(BIN)/sweeper launch grids/study_$$task.yaml --results $(STUDY)/$$task; \
+	  test -f $(STUDY)/$$task/prediction.json || \
+	    $(BIN)/python -m analysis.study predict $(STUDY)/$$task grids/study_$${task}_holdout.yaml -o $(STUDY)/$$task/prediction.json; \
+	  for part in $(PARTS); do $(BIN)/sweeper launch grids/study_$${task}_$$part.yaml --results $(STUDY)/$$task; done; \
+	done
+	$(MAKE) study-report
+
+study-report: $(INSTALLED)
+	set -e; for task in $(TASKS); do \
+	  main="sweep in ('study_$$task', 'study_$${task}_holdout')"; \
+	  $(BIN)/analysis fit-theory $(STUDY)/$$task --where "$$main" -o $(STUDY)/$$task/fit.json; \
+	  $(BIN)/analysis export $(STUDY)/$$task --where "$$main" --figures $(STUDY)/$$task/figures; \
+	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
+	done
+	$(BIN)/analysis compare $(TASKS:%=$(STUDY)/%) published:enwik8 published:shd_adding --where "not (sweep in ('study_text_ablations',))" --json > $(STUDY)/compare.json
+	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY)  --figures
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -210,6 +210,27 @@ def compare(
         click.echo(f"wrote {path}")
 
 
+@cli.command()
+@click.argument("dir")
+@click.option("--target", default="optimum", show_default=True, help='Such as "optimum at P=1e6", exponent, alpha.')
+@click.option("--hours", required=True, type=float, help="Trial time to spend: hours on one lane.")
+@click.option("-o", "--output", help="Grid file to write, for `sweeper launch`; default: print it.")
+@click.option("--name", help="Name of the new grid; default: that of DIR with -next.")
+@selection_options
+def suggest(
+    dir: str, target: str, hours: float, output: str | None, name: str | None, measure: "Measure", where: str | None
+) -> None:
+    """Write the next grid: the runs that narrow a target most within some hours, with the gain to expect.
+
+    \b
+      analysis suggest results --target "optimum at P=1e6" --hours 20 -o next.yaml
+      sweeper launch next.yaml -r results
+    """
+    from analysis import commands
+
+    commands.suggest(dir, target=target, hours=hours, output=output, name=name, measure=measure, where=where)
+
+
 @cli.command("learning-rate")
 @click.argument("dir")
 @selection_options

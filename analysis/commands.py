@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from analysis import page, report
 from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, merged, with_distinct_ids
-from analysis.console import make_console, print_comparison, print_report, print_summary
+from analysis.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings
 from analysis.learning_rates import fit_rule
@@ -21,6 +21,7 @@ from analysis.panels import Tab
 from analysis.report_html import report_html
 from analysis.serve import make_server
 from analysis.static import Format, write_figures
+from analysis.suggest import suggest as make_suggestion
 from analysis.summary import as_json as summary_json
 from analysis.summary import summarise
 from analysis.tabs_law import group_tabs
@@ -133,6 +134,31 @@ def compare(
     content = dashboard_payload(whole, views, measure=measure, where=where, first=[compare_tab(lines)])
     write_text(Path(output), page.html(content, dashboard_records(whole, content)))
     return Path(output)
+
+
+def suggest(
+    uri: str,
+    *,
+    target: str,
+    hours: float,
+    output: str | None,
+    name: str | None,
+    measure: Measure,
+    where: str | None,
+) -> None:
+    """Choose the next runs for the largest group of a sweep; write or print their grid."""
+    sweep, console = read_sweep(uri), make_console()
+    groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
+    if not groups:
+        raise AnalysisError(f"{uri}: no finished trial to go on from; launch a grid first")
+    found = make_suggestion(sweep, groups[0], target=target, hours=hours, name=name)
+    told = f" (the largest of {len(groups)} groups; --where chooses another)" if len(groups) > 1 else ""
+    print_suggestion(found, groups[0].label + told, console)
+    if output is None:
+        print(found.grid, end="")
+        return
+    write_text(Path(output), found.grid)
+    console.print(f"wrote {output}. Next: sweeper launch {output} -r {uri}", soft_wrap=True, highlight=False)
 
 
 def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:

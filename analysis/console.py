@@ -10,6 +10,7 @@ from rich.table import Table
 
 from analysis.compare import COLUMNS, Line, comparison_rows
 from analysis.sections import group_sections, joint_section
+from analysis.suggest import Suggestion, told
 from analysis.summary import WARNINGS, GroupSummary, Summary
 
 FILE_WIDTH = 140
@@ -194,6 +195,23 @@ def _print_group_summary(group: GroupSummary, console: Console) -> None:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
     if len(group.warnings) > WARNINGS:
         console.print(f"[yellow]•[/yellow] and {len(group.warnings) - WARNINGS} more; see the report")
+
+
+def print_suggestion(found: Suggestion, label: str, console: Console) -> None:
+    """Print the runs of a suggestion and what they are expected to bring."""
+    console.print(f"[bold]{escape(label)}[/bold]: runs for {escape(found.target)}", soft_wrap=True)
+    for sentence in found.sentences:
+        console.print(f"[yellow]•[/yellow] {escape(sentence)}", soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("P", "d_m", "N", "seed", "hours", "chosen for"):
+        table.add_column(title, justify="left" if title == "chosen for" else "right")
+    for run in found.runs:
+        sizes = (number(value) for value in (run.budget, run.d_m, run.n_rec, run.seed))
+        table.add_row(*sizes, number(run.hours, 2), run.why)
+    console.print(table)
+    console.print(f"{len(found.runs)} runs, {found.hours:.3g} h of trial time", highlight=False)
+    console.print(f"interval now: {told(found.before)}", soft_wrap=True, highlight=False)
+    console.print(f"expected afterwards: {told(found.after)}", soft_wrap=True, highlight=False)
 
 
 def print_comparison(lines: list[Line], console: Console) -> None:

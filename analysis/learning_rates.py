@@ -7,6 +7,7 @@ on the validation split over the seeds that all its rates have in common.
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
@@ -22,6 +23,8 @@ RULE_POINTS = 4
 """Design points with a best rate inside the range tried, below which no rule is fitted."""
 
 Json = dict[str, Any]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class Choice(NamedTuple):
@@ -235,8 +238,20 @@ def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]
             f"a learning-rate rule needs {RULE_POINTS} design points with several rates each, found {len(found)}: "
             "launch a pilot with `training: {learning_rate: [...]}` over 2 or more values of d_m and budget"
         )
+    tried = trials["learning_rate"].astype("float64")
     n_rec, d_m, best = (np.array(values) for values in zip(*found, strict=True))
-    columns, powers = [np.ones(len(found))], {}
+    return _power(n_rec, d_m, best, float(tried.min()), float(tried.max()))
+
+
+def power_rule(rows: pd.DataFrame) -> RateRule:
+    """The rule through the rates of rows that already are the best of their design points."""
+    n_rec, d_m, rate = (rows[name].to_numpy(float) for name in ("n_rec", "d_m", "learning_rate"))
+    return _power(n_rec, d_m, rate, float(rate.min()), float(rate.max()))
+
+
+def _power(n_rec: FloatArray, d_m: FloatArray, best: FloatArray, low: float, high: float) -> RateRule:
+    """Least squares in logarithms; powers of sizes that do not vary enough stay 0."""
+    columns, powers = [np.ones(len(best))], {}
     for name, values in (("n_rec", n_rec), ("d_m", d_m)):
         if np.isfinite(values).all() and values.max() / values.min() >= SPREAD:
             powers[name] = len(columns)
@@ -244,14 +259,13 @@ def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]
     matrix = np.column_stack(columns)
     solution, _, _, _ = np.linalg.lstsq(matrix, np.log(best), rcond=None)
     residual = np.log(best) - matrix @ solution
-    tried = trials["learning_rate"].astype("float64")
     return RateRule(
         scale=float(np.exp(solution[0])),
         n_rec=float(solution[powers["n_rec"]]) if "n_rec" in powers else 0.0,
         d_m=float(solution[powers["d_m"]]) if "d_m" in powers else 0.0,
-        low=float(tried.min()),
-        high=float(tried.max()),
-        points=len(found),
+        low=low,
+        high=high,
+        points=len(best),
         factor=float(np.exp(np.sqrt(np.mean(residual**2)))),
     )
 

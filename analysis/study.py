@@ -17,6 +17,8 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.joint import joint_fits
 from analysis.load import Dataset, Measure, Sweep, datasets, read_sweep
+from analysis.static import write_pictures
+from analysis.study_figures import study_pictures
 from analysis.study_laws import held_out, moved_exponent, noise_law, predict
 from analysis.study_questions import (
     NOT_DECIDED,
@@ -76,10 +78,16 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
 @cli.command()
 @click.argument("results", nargs=-1, required=True)
 @click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder.")
-def verdicts(results: tuple[str, ...], output: Path) -> None:
+@click.option("--figures", is_flag=True, help="Draw figures of the answers into RESULTS/figures (needs Chromium).")
+def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
     """Answer the study's questions from the rows of each RESULTS; writes verdicts.json and verdicts.md."""
-    found = {Path(one).name: list(answers(read_sweep(one), Path(one) / "prediction.json")) for one in results}
     output.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for one in results:
+        sweep = read_sweep(one)
+        found[Path(one).name] = told = list(answers(sweep, Path(one) / "prediction.json"))
+        if figures:
+            write_pictures(study_pictures(told, _main(sweep).title), Path(one) / "figures")
     plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
     (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     table = markdown(found)

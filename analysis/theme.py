@@ -134,7 +134,7 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
 LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0.35, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
     (0.7, (1, 1.5, 2, 3, 4, 5, 6, 8)),
-    (1.1, (1, 2, 3, 5, 7)),
+    (1.1, (1, 2, 3, 5)),
     (2.2, (1, 2, 5)),
     (3.5, (1, 3)),
 )

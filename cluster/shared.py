@@ -4,6 +4,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cluster import probe
@@ -29,6 +30,7 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
         ClusterError: the results directory cannot be written from here.
     """
     folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
+    new = [] if "://" in results else _missing(results)
     _leave_own(folder)
     try:
         marks = [(folder, node.node_id, _HERE, _PATIENCE_S) for node in nodes]
@@ -36,6 +38,18 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
         return {node.host: str(found[node.node_id]) for node in nodes if found[node.node_id] is not None}
     finally:
         _remove(folder)
+        for path in new:
+            with suppress(OSError):  # somebody has put something there meanwhile
+                os.rmdir(path)
+
+
+def _missing(path: str) -> list[str]:
+    """The folder and those above it that do not exist, the deepest first."""
+    found = []
+    while not os.path.lexists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
 
 
 def _leave_own(folder: str) -> None:

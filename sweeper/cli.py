@@ -1,6 +1,7 @@
 """The `sweeper` command. Heavy packages are imported where a command needs them, so that --help stays fast."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -127,9 +128,18 @@ def cli(debug: bool) -> None:
 @click.argument("grid", type=click.Path(dir_okay=False))
 @click.option("--results", "-r", default=None, help="Hold the plan against this results directory.")
 @_LANES
+@click.option(
+    "--simulate", metavar="SCENARIO", help="Simulate it on a cluster, such as nodes=64,gpus=8,preempt=0.02/h."
+)
+@click.option("--replay", is_flag=True, help="Simulate what RESULTS holds as it ran, and print the simulation's error.")
 @_JSON
-def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> None:
-    """Print every point of GRID with its solved sizes and achieved P. Writes nothing."""
+def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None, replay: bool, as_json: bool) -> None:
+    """Print every point of GRID with its solved sizes and achieved P. Writes nothing.
+
+    \b
+      sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
+      sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
+    """
     from sweeper.cost import CostModel
     from sweeper.grid import load_grid
     from sweeper.plan import expand
@@ -142,7 +152,16 @@ def plan(grid: str, results: str | None, lanes: int | None, as_json: bool) -> No
     store = ResultsStore.open(results) if results else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
-    if as_json:
+    if replay or simulate:
+        from sweeper.simulation import replay_store, simulate_plan
+        from sweeper.status import missing_rows
+
+        if replay and store is None:
+            raise click.UsageError("--replay simulates what results hold: give --results")
+        rows = missing_rows(expanded, status) if status else list(expanded.trials.values())
+        specs = [row.spec for row in rows if row.spec is not None]
+        click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
+    elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
         print_plan(expanded, status, costs, lanes or len(os.sched_getaffinity(0)))
@@ -366,6 +385,9 @@ for command in (data, doctor, jobs, stop):
 
 def main() -> None:
     """Entry point of the `sweeper` command."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # job scripts stop us by it; shells may start us deaf to it
     run_command(cli)
 
 

@@ -112,6 +112,7 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
 
     Raises:
         SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
+        ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
     if grid.search is not None and grid.search.adaptive:
         from sweeper.search_loop import search_launch
@@ -121,10 +122,32 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
     if not plan.trials:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
         raise SweeperError(f"{grid.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
+    _check_place(options)
     store = ResultsStore.create(options.results)
     store.save_grid(grid.name, grid.text)
     store.compact()  # also what an earlier launch left when it was killed
     return run_trials(plan, missing_rows(plan, sweep_status(plan, store)), store, options, console, trainer=trainer)
+
+
+def _check_place(options: LaunchOptions) -> None:
+    """Refuse a machine or cluster that will not do before the results directory is made."""
+    if options.address == "local":
+        _check_device(options.device)
+        return
+    if ResultsStore.exists(options.results):
+        return
+    from sweeper.orchestrator import check_cluster
+
+    results = options.results if "://" in options.results else os.path.abspath(options.results)
+    check_cluster(options.address, device=options.device, lanes=options.lanes, results=results)
+
+
+def _check_device(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise SweeperError(f"--device {device}: torch {torch.__version__} sees no GPU on this machine")
 
 
 def run_trials(

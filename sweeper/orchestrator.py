@@ -106,6 +106,22 @@ def run_on_ray(
             ).fit()
 
 
+def check_cluster(address: str, *, device: str, lanes: int | None, results: str) -> None:
+    """Attach once, and leave nothing behind.
+
+    Args:
+        address: the running cluster.
+        device: torch device of the trials.
+        lanes: number of lanes asked for, which may wait for nodes to come.
+        results: absolute path or URI that every node is to write.
+
+    Raises:
+        ClusterError: as `run_on_ray`.
+    """
+    with connected(address, namespace=NAMESPACE, results=results):
+        Room(device, lanes=lanes)()
+
+
 ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tune.TuneError)
 """What `run_on_ray` raises when Ray or Tune fails as a whole."""
 

@@ -134,9 +134,10 @@ class GridSpace:
                 return None
         return self.space.point(budget, values, spec.seed)
 
-    def header(self) -> str:
-        """The text of the grid of chosen trials up to its blocks."""
-        return _yaml(_plain_grid(self.grid, self.block)) + "blocks:\n"
+    def header(self, name: str | None = None) -> str:
+        """The text of the grid of chosen trials up to its blocks; `name` replaces the grid's with ``-chosen``."""
+        content = _plain_grid(self.grid, self.block)
+        return _yaml(content if name is None else {**content, "name": name}) + "blocks:\n"
 
     def blocks_text(self, points: Sequence[Point]) -> str:
         """The blocks of these very points, to be put behind the header or earlier blocks."""

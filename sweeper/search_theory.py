@@ -1,7 +1,7 @@
 """The search that knows the theory: each batch is what makes the asked quantity most certain per second of training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,9 +17,7 @@ from theory.cost import Cost
 from theory.data import Design
 from theory.errors import TheoryError
 from theory.locate import budget_line
-from theory.quantities import parameter
-from theory.sequential import Batch, Belief, Goal, believe, choose, locate_optimum, space_filling
-from theory.uncertainty import delta
+from theory.sequential import Batch, Belief, Goal, believe, choose, locate_optimum, parameter_interval, space_filling
 
 LEVELS = 24
 """Values of d_m that are considered where the grid gives a range."""
@@ -48,6 +46,15 @@ class Interval(NamedTuple):
         return float("inf") if self.reason else (self.high - self.low) / 2 / abs(self.estimate)
 
 
+class Paid(NamedTuple):
+    """Runs that a number of seconds pays for."""
+
+    points: tuple[Point, ...]
+    reasons: tuple[str, ...]
+    batch: Batch
+    said: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TheorySearcher:
     """Sequential optimal design on the budget lines of a space whose one dimension is d_m."""
@@ -70,18 +77,18 @@ class TheorySearcher:
         if finished < self.start:
             missing = min(n, self.start - finished)
             said = f"{finished} finished trials: the first {self.start} fill the space, before a law is fitted"
-            return Proposal(self._fill(history, missing), (said,))
+            return Proposal(self.fill(history, missing), (said,))
         try:
             belief, batch = self.batch(history, n)
         except TheoryError as error:
             return Proposal(
-                self._fill(history, n), (f"no law guides the choice ({error}): these trials fill the space",)
+                self.fill(history, n), (f"no law guides the choice ({error}): these trials fill the space",)
             )
         places = [self._frame.points[pick.place] for pick in batch.picks]
         return Proposal(self._with_seeds(places, history), tuple(self._sentences(belief, batch)))
 
-    def batch(self, history: Sequence[Observation], n: int) -> tuple[Belief, Batch]:
-        """The belief and the runs chosen by it.
+    def batch(self, history: Sequence[Observation], n: int, *, seconds: float = float("inf")) -> tuple[Belief, Batch]:
+        """The belief and the runs chosen by it, within some seconds of training.
 
         Raises:
             TheoryError: no law can be fitted.
@@ -100,9 +107,38 @@ class TheorySearcher:
             n,
             taken=np.array(sorted(finished), dtype=np.int64),
             seats=np.maximum(left, 0),
+            spend=seconds,
             seed=self.seed + len(history),
             cost_power=self.cost_power,
         )
+
+    def affordable(self, history: Sequence[Observation], most: int, seconds: float) -> "Paid":
+        """Runs chosen one after the other as long as their expected time lasts.
+
+        Raises:
+            TheoryError: no law can be fitted.
+        """
+        finished = sum(observation.loss is not None for observation in history)
+        if finished < self.start:
+            raise TheoryError(f"{finished} finished trials, a law needs {self.start}")
+        belief, batch = self.batch(history, most, seconds=seconds)
+        points = self._with_seeds([self._frame.points[pick.place] for pick in batch.picks], history)
+        reasons = tuple(pick.reason for pick in batch.picks)
+        return Paid(points, reasons, batch, tuple(self._sentences(belief, batch)))
+
+    def expected(self, history: Sequence[Observation], paid: "Paid", target: Target) -> tuple[Interval, Interval]:
+        """A target's interval now, and as it is expected after some runs if the belief is right.
+
+        Both are of the best law alone: which laws the runs will rule out cannot be expected.
+        """
+        alone = replace(self.belief(history), plausible=())
+        return self._or_reason(alone, target), self._or_reason(replace(paid.batch.after, plausible=()), target)
+
+    def _or_reason(self, belief: Belief, target: Target) -> Interval:
+        try:
+            return self.interval_of(belief, target)
+        except TheoryError as error:
+            return Interval(float("nan"), float("nan"), float("nan"), str(error))
 
     def belief(self, history: Sequence[Observation]) -> Belief:
         """Law and discrepancy, given all finished trials.
@@ -142,12 +178,11 @@ class TheorySearcher:
 
     def interval(self, history: Sequence[Observation], target: Target) -> Interval:
         """What is known about one quantity: 95 %, with the discrepancy where the law needs one."""
-        nothing = float("nan")
         try:
             belief = self.belief(history)
-            return self.interval_of(belief, target)
         except TheoryError as error:
-            return Interval(nothing, nothing, nothing, str(error))
+            return Interval(float("nan"), float("nan"), float("nan"), str(error))
+        return self._or_reason(belief, target)
 
     def interval_of(self, belief: Belief, target: Target) -> Interval:
         """What a belief says about one quantity; the widest one of all budgets where the target names none.
@@ -156,12 +191,7 @@ class TheorySearcher:
             TheoryError: the law that is fitted has no such parameter.
         """
         if target.quantity in ("alpha", "beta"):
-            if target.quantity not in belief.fit.free:
-                raise TheoryError(f"the law that fits best, {belief.fit.law.label}, has no {target.quantity}")
-            (row,) = delta(belief.fit, [parameter(target.quantity)])
-            if row.low is None or row.high is None:
-                return Interval(row.estimate, float("nan"), float("nan"), row.reason or "no interval")
-            return Interval(row.estimate, row.low, row.high, row.reason)
+            return Interval(*parameter_interval(belief, target.quantity))
         lines = self._lines_of(target)
         found = [self._at_line(belief, lines[budget], budget, target.quantity) for budget in lines]
         if target.quantity == "exponent":
@@ -218,7 +248,8 @@ class TheorySearcher:
             return {budget: own[budget] for budget in (min(own), max(own))}
         return own
 
-    def _fill(self, history: Sequence[Observation], n: int) -> tuple[Point, ...]:
+    def fill(self, history: Sequence[Observation], n: int) -> tuple[Point, ...]:
+        """Configurations far from each other and from those tried: what needs no law."""
         frame = self._frame
         tried = {o.point._replace(seed=0) for o in history}
         fresh = [place for place, point in enumerate(frame.points) if point not in tried]

@@ -80,6 +80,13 @@ class ResultsStore:
             store._check_marker()
         return store
 
+    @classmethod
+    def exists(cls, uri: str | os.PathLike[str]) -> bool:
+        """Whether there is a results directory."""
+        store = cls(*_resolve(uri))
+        with store._storage_errors("look for the results directory"):
+            return store._exists(_MARKER)
+
     def write(self, table: str, records: Sequence[Any], *, writer: str = "w") -> str | None:
         """Append records as one part file, atomically.
 

@@ -217,13 +217,13 @@ class Kept:
     def _arrays(self) -> tuple[npt.NDArray[np.uint8], Numbers]:
         answers = self._store.with_suffix(".answers.npy")
         build_once(answers, lambda: self._write(answers))
-        return np.load(self._store.with_suffix(".images.npy"), mmap_mode="r"), np.load(answers)
+        return np.load(self._store.with_suffix(".npy"), mmap_mode="r"), np.load(answers)
 
     def _write(self, answers: Path) -> None:
         drawn = [self._drawn.draw(number) for number in range(self._count)]
         pixels = np.stack([image for image, _ in drawn])
         classes = np.array([joined for _, joined in drawn], dtype=np.int64)
-        for path, array in ((self._store.with_suffix(".images.npy"), pixels), (answers, classes)):
+        for path, array in ((self._store.with_suffix(".npy"), pixels), (answers, classes)):
             with write_atomically(path) as file:
                 np.save(file, array)
 
@@ -254,7 +254,7 @@ def load_pathfinder(
     for split in ("train", "valid", "test"):
         count = int(options[f"{split}_examples"])
         drawn = Drawn(split, side=side, dashes=dashes, patch=patch)
-        store = data_directory(cache_dir) / "pathfinder" / f"{sha256[:24]}-{split}-{count}"
+        store = data_directory(cache_dir) / "pathfinder" / f"images-{sha256[:24]}-{split}-{count}"
         splits[split] = SplitData(drawn if count > MOST_KEPT else Kept(drawn, count, store), np.arange(count))
     # Evaluating the training set reads as many images as validation does: drawing all of them could take an hour.
     pool = splits["train"].order

@@ -82,6 +82,8 @@ class Belief:
     """[places, places]"""
     loading: FloatArray
     """Covariance of the law's searched parameters (search coordinates) with the places, [parameters, places]."""
+    spread: FloatArray
+    """Variance of each searched parameter (search coordinates), [parameters]."""
     hyper: Hyper
     """Noise and discrepancy."""
     fit: FitResult
@@ -122,12 +124,14 @@ def believe(design: Design, loss: npt.ArrayLike, places: Design, *, seed: int = 
     mean = here.predict(places)[0] + shared @ cho_solve(factor, residual)
     covariance = own - shared @ cho_solve(factor, shared.T)
     count = len(fit.free)
+    lean = seen[:, :count]
     loading = prior[:count, None] * (wanted[:, :count].T - seen[:, :count].T @ cho_solve(factor, shared.T))
     return Belief(
         places=places,
         mean=mean,
         covariance=(covariance + covariance.T) / 2,
         loading=loading,
+        spread=prior[:count] - prior[:count] ** 2 * np.sum(lean * cho_solve(factor, lean), axis=0),
         hyper=hyper,
         fit=fit,
         plausible=tuple(others),
@@ -250,6 +254,7 @@ def choose(
     *,
     taken: IntArray | None = None,
     seats: npt.ArrayLike | None = None,
+    spend: float = np.inf,
     seed: int = 0,
     cost_power: float = 0.5,
 ) -> Batch:
@@ -268,17 +273,21 @@ def choose(
         n: Number of runs.
         taken: Places among the candidates that were run.
         seats: Runs that each candidate can still take (seeds that are left); None: any number.
+        spend: Sum of prices that may be spent.
         seed: Of the draws.
         cost_power: Gains are divided by price to this power.
     """
     rng = np.random.default_rng(seed)
-    covariance, loading = belief.covariance.copy(), belief.loading.copy()
+    covariance, loading, spread = belief.covariance.copy(), belief.loading.copy(), belief.spread.copy()
     free = np.full(len(candidates), n) if seats is None else np.array(seats, dtype=np.int64)
     measured = set() if taken is None else set(taken.tolist())
     worth, noise = price**cost_power, belief.hyper.noise**2
     picks: list[Chosen] = []
     others = 0
-    while len(picks) < min(n, int(free.sum())):
+    while len(picks) < n:
+        payable = (free > 0) & (price <= spend)
+        if not payable.any():
+            break
         variance = np.maximum(np.diag(covariance)[candidates], 0) + noise
         lines = [_line_state(belief.mean[line], covariance[np.ix_(line, line)], rng) for line in goal.lines]
         gap = _unconfirmed(belief, candidates, measured)
@@ -289,14 +298,16 @@ def choose(
         else:
             reason, gain = "target", _target_gain(belief, lines, covariance, loading, goal, candidates) / variance
         others += reason != "confirm"
-        best = int(np.argmax(np.where(free > 0, gain / worth, -np.inf)))
+        best = int(np.argmax(np.where(payable, gain / worth, -np.inf)))
         chosen = int(candidates[best])
+        spread = spread - loading[:, chosen] ** 2 / variance[best]
         loading = loading - np.outer(loading[:, chosen], covariance[chosen]) / variance[best]
         covariance = covariance - np.outer(covariance[:, chosen], covariance[chosen]) / variance[best]
         free[best] -= 1
+        spend -= float(price[best])
         measured.add(chosen)
         picks.append(Chosen(chosen, reason))
-    return Batch(picks=tuple(picks), after=replace(belief, covariance=covariance, loading=loading))
+    return Batch(picks=tuple(picks), after=replace(belief, covariance=covariance, loading=loading, spread=spread))
 
 
 def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> FloatArray:
@@ -383,18 +394,39 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
     drawn = _draws_of(
         belief.mean[line], belief.covariance[np.ix_(line, line)], np.random.default_rng(seed), INTERVAL_DRAWS
     )
-    best = np.log(d_m[line])[np.argmin(drawn, axis=1)]
-    step = float(np.log(d_m[line][1] / d_m[line][0]))
-    low, high = np.quantile(best, [0.025, 0.975]) + step / 2 * np.array([-1.0, 1.0])
-    others = [float(np.log(d_m[line][_best_of(fit, belief.places.take(line))])) for fit in belief.plausible]
+    ladder = np.log(d_m[line])
+    low, high = np.quantile(_vertex(ladder, drawn), [0.025, 0.975])
+    others = [float(_vertex(ladder, fit.predict(belief.places.take(line))[None])[0]) for fit in belief.plausible]
     low, high = min([low, *others]), max([high, *others])
-    here = int(np.argmin(belief.mean[line]))
-    inside = 0 < here < len(line) - 1 and np.exp(low) > d_m[line][0] and np.exp(high) < d_m[line][-1]
-    return Located(float(d_m[line][here]), float(np.exp(low)), float(np.exp(high)), bool(inside))
+    here = float(_vertex(ladder, belief.mean[line][None])[0])
+    inside = ladder[0] < min(low, here) and max(high, here) < ladder[-1]
+    return Located(float(np.exp(here)), float(np.exp(low)), float(np.exp(high)), bool(inside))
 
 
-def _best_of(fit: FitResult, line: Design) -> int:
-    return int(np.argmin(fit.predict(line)))
+def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
+    """Place of each row's minimum on an even ladder, by the parabola through the least value and its neighbours."""
+    best, rows = np.argmin(losses, axis=1), np.arange(len(losses))
+    inner = np.clip(best, 1, len(ladder) - 2)
+    before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
+    curvature = np.maximum(before - 2 * here + after, 1e-300)
+    offset = np.clip((before - after) / (2 * curvature), -0.5, 0.5)
+    found = ladder[inner] + offset * (ladder[1] - ladder[0])
+    return np.asarray(np.where(best == inner, found, ladder[best]))
+
+
+def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:
+    """Value and 95 % interval of a searched parameter.
+
+    Raises:
+        TheoryError: the law has no such parameter.
+    """
+    if name not in belief.fit.free:
+        raise TheoryError(f"the law that fits best, {belief.fit.law.label}, has no {name}")
+    place = belief.fit.free.index(name)
+    described = {item.name: item for item in belief.fit.law.parameters}[name.split("[")[0]]
+    here, half = described.to_search(belief.fit.values[name]), 1.96 * float(np.sqrt(max(0.0, belief.spread[place])))
+    ends = described.to_natural(np.array([here - half, here + half]))
+    return belief.fit.values[name], float(ends[0]), float(ends[1])
 
 
 def space_filling(candidates: Design, taken: Design | None, n: int) -> IntArray:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cluster.record import records
 
@@ -126,6 +127,16 @@ def test_a_mistake_is_one_line_and_leaves_nothing(arguments, code, message, run,
     assert message in done.stderr
     assert code == 2 or done.stderr.count("\n") == 1
     assert done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_no_gpu_where_one_is_asked_for(run, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    done = run("launch", "grid.yaml", "--device", "cuda")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "--device cuda: torch" in done.stderr
+    assert "sees no GPU on this machine" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -66,3 +66,10 @@ def test_object_storage_is_tried_with_objects(tmp_path):
     (tmp_path / "sub").mkdir()
     assert probe.leave_mark(f"{uri}/sub", "a", "a", 0.0) is None
     assert "another place there" in probe.leave_mark(f"{uri}/sub", "a", "b", 0.0)
+
+
+def test_folders_made_for_the_look_are_removed_again(tmp_path):
+    results = tmp_path / "not" / "yet"
+    places = {"launcher": results, "a": results}
+    assert shared_problems(nodes("a"), str(results), seen_as(places)) == {}
+    assert list(tmp_path.iterdir()) == []
