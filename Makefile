@@ -33,8 +33,7 @@ study-report: $(INSTALLED)
 	  $(BIN)/analysis export $(STUDY)/$$task --where "$$main" --figures $(STUDY)/$$task/figures; \
 	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
 	done
-	$(BIN)/analysis compare $(TASKS:%=$(STUDY)/%) published:enwik8 published:shd_adding --where "not (sweep in ('study_text_ablations',))" --json > $(STUDY)/compare.json
-	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY)  --figures
+	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
