@@ -24,7 +24,7 @@ CURVE_POINTS = 60
 PATH_POINTS = 24
 """Budgets at which the optimum's path is evaluated."""
 
-SURFACE_POINTS = 72
+SURFACE_POINTS = 110
 """Points of the drawn surface along each axis."""
 
 BEYOND = 2.0

@@ -118,7 +118,8 @@ def _joint(entries: list[Mapping[str, Any]]) -> str:
 
 def _section(prefix: str, section: Section, figures: str) -> str:
     said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
-    tables = "".join(_table(section.title, table) for table in section.tables)
+    title = section.title if prefix in ("0", "all") else f"{section.title} ({prefix})"
+    tables = "".join(_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
     key = f"{prefix}-{section.id}-title"
     return (
         f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>"
@@ -126,7 +127,7 @@ def _section(prefix: str, section: Section, figures: str) -> str:
     )
 
 
-def _table(title: str, table: Table) -> str:
+def _table(name: str, table: Table) -> str:
     words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]
     head = "".join(
         f"<th scope='col'{' class=text' if wordy else ''}>{escape(name)}</th>"
@@ -136,7 +137,7 @@ def _table(title: str, table: Table) -> str:
         "<tr>" + "".join(_cell(cell, wordy) for cell, wordy in zip(row, words, strict=True)) + "</tr>"
         for row in table.rows
     )
-    label = escape(f"{title}: table")
+    label = escape(name)
     return (
         f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"

@@ -83,7 +83,7 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     if published is not None:
         figure = plot_frontier(data, trials=False, published=published)
         choices.append(Choice("with published", figure, "trainable_params"))
-        summary += f" {published.sentence}"
+        summary += f" {published.sentence}" if width == "half" else ""
     band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
     return Panel(
         id=f"frontier-{width}",

@@ -22,7 +22,13 @@ def scaling_tab(view: View) -> Tab:
         along_k_e(view.data, view.table, view.overlay),
         along_k_c(view.data, view.table, view.optima),
     )
-    return Tab("scaling", "Scaling", tuple(_scaling(data) for data in found))
+    panels = [_scaling(data) for data in found]
+    drawn = [panel for panel in panels if panel.choices]
+    if len(drawn) < len(panels):  # a panel that says why it is empty needs no room for a figure
+        width = {1: "full", 2: "half"}.get(len(drawn), "full")
+        empty = [panel._replace(width="full") for panel in panels if not panel.choices]
+        panels = [panel._replace(width=width) for panel in drawn] + empty
+    return Tab("scaling", "Scaling", tuple(panels))
 
 
 def _scaling(data: Scaling) -> Panel:

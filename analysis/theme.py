@@ -64,6 +64,10 @@ def subscripts(text: str) -> str:
     return re.sub(r"\b(d_m|k_e|k_c)\b", lambda found: f"{found[0][0]}<sub>{found[0][2]}</sub>", text)
 
 
+AT_X = "%{x:.4~s}"
+"""Place of a point in hover texts: 824 and 1.5k, not 824.0 and 1.500k."""
+
+
 def theme(mode: str, budgets: int) -> dict[str, Any]:
     """Return all colour tokens of one mode.
 
@@ -134,7 +138,7 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
 LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0.35, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
     (0.7, (1, 1.5, 2, 3, 4, 5, 6, 8)),
-    (1.1, (1, 2, 3, 5, 7)),
+    (1.1, (1, 2, 3, 5)),
     (2.2, (1, 2, 5)),
     (3.5, (1, 3)),
 )
@@ -173,7 +177,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": "@ink"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 58, "r": 46, "t": 8, "b": 48},
+        "margin": {"l": 58, "r": 46, "t": 24, "b": 48},
         "hovermode": "closest",
         "hoverlabel": HOVER_LABEL,
         "modebar": MODEBAR,

@@ -119,14 +119,15 @@ function panelNode(panel) {
     summary: element("p", {class: "summary"}), data: element("div")};
   drawn.set(panel.id, entry);
   figure.append(element("header", {}, element("h2", {id: `${panel.id}-title`}, panel.title), tools), entry.caption);
+  const saves = element("span", {class: "tools saves"});
   if (panel.choices) {
     if (panel.choices.length > 1) tools.append(chooser(panel, entry));
     for (const format of ["svg", "png"])
-      tools.append(element("button", {type: "button", onclick: () => save(entry, format)}, format.toUpperCase()));
+      saves.append(element("button", {type: "button", "aria-label": `${panel.title}: save as ${format.toUpperCase()}`, onclick: () => save(entry, format)}, format.toUpperCase()));
     entry.node = element("div", {class: "plot", id: panel.id});
     figure.append(entry.node);
   }
-  figure.append(entry.summary, entry.data);
+  figure.append(entry.summary, ...(panel.choices ? [saves] : []), entry.data);
   fill(entry);
   return figure;
 }
@@ -273,7 +274,7 @@ function fade() {
       if (kind !== "trials" && kind !== "mean") continue;
       for (const path of trace.querySelectorAll("path.point")) {
         const index = path.__data__.i;
-        const kept = !chosen || (kind === "trials" ? chosen.has(entry.points[index]) : configurations.has(bound.customdata[index]));
+        const kept = !chosen || (kind === "trials" ? chosen.has(entry.points[index]) : !bound.customdata || configurations.has(bound.customdata[index]));
         path.style.opacity = !kept ? 0.08 : kind === "mean" ? 1 : chosen ? 0.95 : bound.marker.opacity;
       }
     }

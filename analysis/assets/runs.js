@@ -26,10 +26,10 @@ function showRuns() {
   $("trials-title").textContent = `Trials (${rows.length.toLocaleString("en-US")})`;
   $("trials-caption").textContent = rows.length > TABLE_ROWS ? `The first ${TABLE_ROWS} are listed: search or choose a status.` : "Enter opens a trial.";
   const columns = [["trial", "id"], ["status", "status"], ["P", "budget"], ["N", "n_rec"], ["d_m", "d_m"], ["k_c", "k_c"], ["seed", "seed"], ["wall s", "wall_s"]];
-  const head = element("tr", {}, ...columns.map(([title]) => element("th", {scope: "col"}, title)), element("th", {scope: "col", class: "text"}, "reason"));
+  const head = element("tr", {}, ...columns.map(([title, name]) => element("th", {scope: "col", class: name === "status" ? "word" : null}, title)), element("th", {scope: "col", class: "text"}, "reason"));
   const body = rows.slice(0, TABLE_ROWS).map(i => element("tr", {tabindex: "0", onclick: () => openRun(i),
     onkeydown: event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); openRun(i); } }},
-    ...columns.map(([, name]) => element("td", {class: name === "status" && runs.status[i] !== "finished" ? "bad" : null}, digits(runs[name][i]))),
+    ...columns.map(([, name]) => element("td", {class: name !== "status" ? null : runs.status[i] === "finished" ? "word" : "word bad"}, digits(runs[name][i]))),
     element("td", {class: "text"}, runs.reasons[runs.reason[i]])));
   $("trials").replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
 }

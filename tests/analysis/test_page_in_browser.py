@@ -121,6 +121,14 @@ def test_under_its_own_strict_policy_it_draws_and_asks_for_nothing(browser, path
         opened.close()
 
 
+def test_a_selection_survives_every_tab(page):
+    page.evaluate("() => open(3)")
+    for tab in ("scaling", "surface", "frontier", "fit", "runs", "tradeoff"):  # some figures hold points of no trial
+        page.locator(f"#tab-{tab}").click()
+        assert page.evaluate("() => [...state.selected]") == [3]
+    assert page.evaluate("() => drawn.size") == 4
+
+
 def test_published_runs_appear_when_they_are_chosen(page):
     page.evaluate("() => { state.group = page.groups.findIndex(g => g.label.startsWith('text')); controls(); draw(); }")
     assert points(page, "frontier-third", "published") == 0

@@ -9,7 +9,7 @@ import pytest
 from analysis.figures_frontier import frontier_data, plot_frontier
 from analysis.load import Measure
 from analysis.published import published_points
-from analysis.tabs import tradeoff_tab
+from analysis.tabs import frontier_tab, tradeoff_tab
 from analysis.theme import resolve, theme
 from theory.published import load_published
 
@@ -71,4 +71,4 @@ def test_the_page_hides_them_until_they_are_asked_for(view):
     assert labels[0] == "metric"
     assert "with published" in labels
     assert all(trace["meta"]["kind"] != "published" for trace in panel.choices[0].figure["data"])
-    assert "they enter no mean and no fit" in panel.summary
+    assert "they enter no mean and no fit" in frontier_tab(view).panels[0].summary
