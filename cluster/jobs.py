@@ -10,7 +10,10 @@ def jobs() -> None:
     from cluster.record import records
     from cluster.submit import status
 
-    for record in records():
+    every = records()
+    if not every:
+        click.echo("No job was submitted from this machine; `sweeper launch grid.yaml --cluster profile.yaml` does it.")
+    for record in every:
         try:
             state = status(record)
             said = f"{state.state:<8} {state.detail}"

@@ -1,6 +1,7 @@
 """The `sweeper` command. Heavy packages are imported where a command needs them, so that --help stays fast."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -384,6 +385,9 @@ for command in (data, doctor, jobs, stop):
 
 def main() -> None:
     """Entry point of the `sweeper` command."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # job scripts stop us by it; shells may start us deaf to it
     run_command(cli)
 
 

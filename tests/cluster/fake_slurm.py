@@ -3,7 +3,8 @@
 Behaves like the real one where job scripts depend on it (seen with Slurm 22.05): the script runs from a spool copy;
 `--signal=B:` reaches the batch shell only; other signals reach every process of a step; a SIGTERM to srun kills its
 tasks; a requeued job starts from the beginning with SLURM_RESTART_COUNT. FAKE_SLURM is its folder, FAKE_SLURM_NODES
-its nodes, FAKE_SLURM_FIRST its first job number, and time limits run FAKE_SLURM_SPEED times faster.
+its nodes, FAKE_SLURM_FIRST its first job number. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py
+from the moment its launcher listens to signals: a busy machine must not make the notice come before that.
 """
 
 import contextlib
@@ -102,11 +103,21 @@ def slurmd(number: str) -> None:
         change(number, state="PENDING", restarts=job["restarts"] + 1)
 
 
+def launched() -> int | None:
+    """Launchers that stand_in.py has started so far."""
+    log = os.environ.get("STAND_IN_LOG")
+    if log is None:
+        return None
+    return Path(log).read_text().count('{"launch":') if Path(log).exists() else 0
+
+
 def watch(number: str, shell: subprocess.Popen, options: dict) -> None:
     limit = seconds(options["time"])
     notice = limit - int(options["signal"].partition("@")[2])
-    began, noticed = time.monotonic(), False
+    began, noticed, launches = time.monotonic(), False, launched()
     while shell.poll() is None:
+        if launched() is not None and launched() == launches:
+            began = time.monotonic()
         used = (time.monotonic() - began) * SPEED
         if used > notice and not noticed:
             noticed = True

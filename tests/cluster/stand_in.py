@@ -22,7 +22,6 @@ def note(event: dict) -> None:
 def ray_start(arguments: list[str]) -> None:
     temp = next(a.partition("=")[2] for a in arguments if a.startswith("--temp-dir="))
     address = next(a.partition("=")[2] for a in arguments if a.startswith("--node-ip-address="))
-    note({"ray": arguments, "token": os.environ["RAY_AUTH_TOKEN"]})
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.stat(temp).st_mode & 0o777 == 0o700
     if address in os.environ.get("STAND_IN_BROKEN", "").split(","):
@@ -33,19 +32,34 @@ def ray_start(arguments: list[str]) -> None:
         sys.exit(1)
 
     signal.signal(signal.SIGTERM, end)
+    note({"ray": arguments, "address": address, "token": os.environ["RAY_AUTH_TOKEN"]})
     head = next((a.partition("=")[2].partition(":")[0] for a in arguments if a.startswith("--address=")), None)
-    while json.dumps({"ended": head}) not in Path(os.environ["STAND_IN_LOG"]).read_text():  # as a raylet notices it
+    while head is None or head in alive():  # as a raylet notices it
         time.sleep(0.05)
     end()
 
 
+def alive() -> set[str]:
+    """Addresses whose Ray has started and not ended."""
+    found: set[str] = set()
+    log = Path(os.environ["STAND_IN_LOG"])
+    for line in log.read_text().splitlines() if log.exists() else []:
+        event = json.loads(line)
+        if "ray" in event:
+            found.add(event["address"])
+        found.discard(event.get("ended", ""))
+    return found
+
+
 def ready(arguments: list[str]) -> None:
     pid = int(arguments[arguments.index("--while-pid") + 1]) if "--while-pid" in arguments else os.getpid()
-    time.sleep(0.3)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        sys.exit("Error: the Ray head has ended")
+    nodes = int(arguments[arguments.index("--nodes") + 1])
+    while len(alive()) < nodes:
+        time.sleep(0.05)
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            sys.exit("Error: the Ray head has ended")
 
 
 def launch(arguments: list[str]) -> None:
@@ -55,6 +69,7 @@ def launch(arguments: list[str]) -> None:
 
     signal.signal(signal.SIGINT, on_interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    note({"launch": arguments})
     results = Path(arguments[arguments.index("--results") + 1])
     address = arguments[arguments.index("--cluster") + 1]
     results.mkdir(parents=True, exist_ok=True)

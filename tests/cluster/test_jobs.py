@@ -21,6 +21,7 @@ def test_a_job_is_listed_and_stopped(slurm, stand_in, tmp_path, profile_of, job_
     assert CliRunner().invoke(stop, ["demo", "--now"]).output == f"{record.name} is stopped\n"
     assert slurm.wait_ended(number)["state"] == "CANCELLED"
     assert records() == []
+    assert CliRunner().invoke(jobs).output.startswith("No job was submitted from this machine; ")
     assert "no job was submitted" in str(CliRunner().invoke(stop).exception)
 
 

@@ -1,6 +1,7 @@
 """One grid gives the same rows here, on a cluster that loses and gains nodes, under Slurm and as a Ray job."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import time
@@ -115,7 +116,7 @@ def test_a_submitted_ray_job(ray_nodes, grid, tmp_path, here):
     shipped = tmp_path / "shipped"
     shipped.mkdir()
     for package in ("sweeper", "model", "tasks", "theory", "analysis", "cluster"):
-        (shipped / package).symlink_to(ROOT / package)
+        shutil.copytree(ROOT / package, shipped / package, ignore=shutil.ignore_patterns("__pycache__"))
     (shipped / "grid.yaml").write_text(GRID)
     sweep = [*SWEEPER, "launch", "grid.yaml", "-r", str(tmp_path / "r"), "--cluster"]
     submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.jobs]

@@ -152,6 +152,17 @@ def test_what_is_no_number_reaches_the_loss(backend: str, name: str) -> None:
     assert not torch.isfinite(output.logits.sum() + output.mlp_out_magnitude + output.population_activity)
 
 
+@pytest.mark.parametrize("backend", FAST)
+def test_fast_back_ends_keep_their_precision_under_autocast(backend: str) -> None:
+    network = build_network(ElmConfig(**SIZES), seed=1, backend=backend)
+    expected = network(ids(4, 20, 5))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(ids(4, 20, 5))
+    assert found.logits.dtype == torch.float32
+    assert torch.equal(found.logits, expected.logits)
+    found.logits.sum().backward()
+
+
 def test_unknown_backend_is_named() -> None:
     with pytest.raises(
         ConfigError, match=r"^backend: 'cuda' is not valid; give one of auto, reference, torch, native$"

@@ -178,7 +178,7 @@ def test_unreadable_input_is_named(x: Tensor, message: str) -> None:
         build_network(CONFIG, seed=0)(x)
 
 
-@pytest.mark.parametrize(("seed", "dtype"), [(-1, torch.float32), (True, torch.float32), (0, torch.float16)])
+@pytest.mark.parametrize(("seed", "dtype"), [(-1, torch.float32), (True, torch.float32), (0, torch.bfloat16)])
 def test_seed_and_dtype_are_checked(seed: int, dtype: torch.dtype) -> None:
     with pytest.raises(ConfigError, match=r"^(seed|dtype): "):
         build_network(CONFIG, seed=seed, dtype=dtype)
