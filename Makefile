@@ -33,7 +33,7 @@ study-report: $(INSTALLED)
 	  $(BIN)/analysis export $(STUDY)/$$task --where "$$main" --figures $(STUDY)/$$task/figures; \
 	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
 	done
-	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY)
+	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

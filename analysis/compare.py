@@ -51,6 +51,9 @@ def comparison(views: list[View]) -> list[Line]:
     """
     found = []
     for view in views:
+        if view.optima and view.table["d_m"].isna().all():
+            found.append(_baseline_line(view))
+            continue
         for k_c in sorted({optimum.k_c for optimum in view.optima}):
             found.append(_line(view, k_c))
     found += [_frontier_line(view) for view in views if not view.optima and len(view.frontier.position)]
@@ -73,6 +76,23 @@ def _line(view: View, k_c: float) -> Line:
         **_columns(points),
         good=tuple((float(values.min()), float(values.max())) for values in band),
         bracketed=tuple(optimum.extend is None for optimum in own),
+        law=_law(view),
+    )
+
+
+def _baseline_line(view: View) -> Line:
+    """An architecture sized by n_rec alone, such as an LSTM: synapses per unit follow n_rec, so they share a line."""
+    own = sorted(view.optima, key=lambda optimum: optimum.budget)
+    points = [configuration(view.table, optimum.best) for optimum in own]
+    return Line(
+        name=view.data.label,
+        metric=view.data.title,
+        direction=view.data.direction,
+        k_c=points[0]["k_c"],
+        budget=np.array([optimum.budget for optimum in own]),
+        **_columns(points),
+        good=((np.nan, np.nan),) * len(points),
+        bracketed=(None,) * len(points),
         law=_law(view),
     )
 
@@ -120,7 +140,7 @@ def comparison_rows(lines: list[Line]) -> list[tuple[Cell, ...]]:
             half = "1 run, no interval" if line.runs[i] == 1 else none(line.half[i])
             ratio = float(line.d_m[i] / np.sqrt(line.n_rec[i])) if line.bracketed[i] else None
             sizes = [none(v) for v in (line.n_rec[i], line.d_m[i], line.k_e[i])]
-            good = f"{line.good[i][0]:g}–{line.good[i][1]:g}"
+            good = None if np.isnan(line.good[i][0]) else f"{line.good[i][0]:g}–{line.good[i][1]:g}"
             verdict = {True: "yes", False: "no", None: None}[line.bracketed[i]]
             value = none(line.value[i])
             rows.append(
@@ -178,7 +198,7 @@ def plot_comparison(lines: list[Line], name: str) -> Figure:
             name=escape(line.name),
             line={"color": colour, "width": 2},
             marker={"symbol": marks, "size": 9, "color": colour},
-            hovertemplate=f"{escape(line.name)}<br>P = %{{x:.4s}}: %{{y:.5g}}<extra></extra>",
+            hovertemplate=f"{escape(line.name)}<br>P = %{{x:.4~s}}: %{{y:.5g}}<extra></extra>",
             showlegend=True,
         )
         if name == "value" and np.isfinite(line.half).any():

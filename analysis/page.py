@@ -122,7 +122,7 @@ def shown_ids(sweep: Sweep, views: list[View]) -> set[str]:
 
 
 def _runs(trials: pd.DataFrame) -> dict[str, Any]:
-    reasons = trials["reason"].fillna("")
+    reasons = trials["reason"].astype(object).fillna("")
     codes, texts = pd.factorize(reasons)
     return {
         "id": trials["trial_id"].tolist(),

@@ -284,8 +284,6 @@ class _Run:
             for point in proposal.points:
                 self.history.append(Observation(point, self._loss(point, rng)))
             named = self._named(judge)
-            if named is None:
-                continue
             run: dict[int, set[int]] = {}
             for observation in self.history:
                 run.setdefault(int(observation.point.budget or 0), set()).add(observation.point.values["d_m"])
@@ -310,14 +308,15 @@ class _Run:
         params = [sizes.seconds for o in self.history if isinstance(sizes := self.world.sizes(o.point), Sizes)]
         return sum(params) / max(self.world.budgets)
 
-    def _named(self, judge: TheorySearcher | None) -> dict[int, int | None] | None:
-        """The networks that the search would name as best; None where it cannot say yet."""
+    def _named(self, judge: TheorySearcher | None) -> dict[int, int | None]:
+        """The networks that the search would name as best: by the law, or by measurement before there is one."""
+        measured = {budget: self._best_measured(budget) for budget in self.world.budgets}
         if judge is None:
-            return {budget: self._best_measured(budget) for budget in self.world.budgets}
+            return measured
         try:
             return dict(judge.named(self.history))
         except TheoryError:
-            return None
+            return measured
 
     def _best_measured(self, budget: int) -> int | None:
         losses: dict[int, list[float]] = {}

@@ -193,7 +193,13 @@ def write_figures(views: list[View], folder: Path, only: Sequence[str], how: For
             names = ", ".join(picture.name for picture in found)
             raise AnalysisError(f"--only {pattern}: no such figure. There are: {names}")
     chosen = [picture for picture in found if not only or any(fnmatch(picture.name, pattern) for pattern in only)]
-    drawn = draw(chosen, how)
+    return write_pictures(chosen, folder, how)
+
+
+def write_pictures(found: list[Picture], folder: Path, how: Format | None = None) -> list[Path]:
+    """Draw pictures into a folder, which is made where it is missing; see `draw`."""
+    how = how or Format()
+    drawn = draw(found, how)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{how.kind}" for name in drawn]
     for path, content in zip(paths, drawn.values(), strict=True):

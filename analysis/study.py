@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,12 @@ import click
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.evidence import EvidenceSettings, intervals
 from analysis.joint import joint_fits
 from analysis.load import Dataset, Measure, Sweep, datasets, read_sweep
+from analysis.published import published_sweep
+from analysis.static import write_pictures
+from analysis.study_figures import study_pictures
 from analysis.study_laws import held_out, moved_exponent, noise_law, predict
 from analysis.study_questions import (
     NOT_DECIDED,
@@ -44,6 +48,15 @@ MOVES = {"tau_m_max": "alpha", "l_mlp": "alpha", "k_c": "beta"}
 
 GATED = ("lstm", "chrono_lstm", "gru")
 """What the ELM Network is compared with."""
+
+PUBLISHED = {"text": "enwik8", "shd": "shd_adding"}
+"""The published table nearest to each task; its data are others."""
+
+MEASURED = "measured"
+"""Verdict of a question that asks how much, not whether."""
+
+DRAWS = 300
+"""Bootstrap draws behind the intervals of the exponents."""
 
 HELD = 4
 """d_m where other axes are varied alone."""
@@ -76,10 +89,16 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
 @cli.command()
 @click.argument("results", nargs=-1, required=True)
 @click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder.")
-def verdicts(results: tuple[str, ...], output: Path) -> None:
+@click.option("--figures", is_flag=True, help="Draw figures of the answers into RESULTS/figures (needs Chromium).")
+def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
     """Answer the study's questions from the rows of each RESULTS; writes verdicts.json and verdicts.md."""
-    found = {Path(one).name: list(answers(read_sweep(one), Path(one) / "prediction.json")) for one in results}
     output.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for one in results:
+        sweep = read_sweep(one)
+        found[Path(one).name] = told = list(answers(sweep, Path(one) / "prediction.json"))
+        if figures:
+            write_pictures(study_pictures(told, _main(sweep).title), Path(one) / "figures")
     plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
     (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     table = markdown(found)
@@ -104,9 +123,33 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
     yield from movement(own)
     yield noise_law(own, settings)
     yield held_out(prediction, own.rows[own.rows["sweep"].str.endswith("_holdout")])
+    yield _beside_published(main, settings)
     yield from _ablations(sweep, main)
     yield from _exponents(sweep, settings)
     yield architectures(own, [d for d in datasets(sweep, Measure()) if d.keys["architecture"] in GATED])
+
+
+def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
+    """The law's exponents on these rows beside those on the published table of the related task."""
+    related = PUBLISHED.get(main.keys["task"])
+    question = "How do the law's exponents compare with those on the published table?"
+    if related is None:
+        return Answer(question, NOT_DECIDED, f"No table was published for {main.keys['task']}.", {})
+    published = datasets(published_sweep(related), Measure())[0]
+    numbers: dict[str, Any] = {}
+    told = []
+    for name, data in (("here", main), (f"published:{related}", published)):
+        law = fit_dataset(data, settings)
+        found = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else {}
+        rows = {row["quantity"]: row for row in found.get("parameters", []) if row["quantity"] in ("alpha", "beta")}
+        numbers[name] = {"law": law.fit.law.label if law.fit is not None else None, "parameters": list(rows.values())}
+        ranges = ", ".join(
+            f"{key} {row['estimate']:.2f}"
+            + (f" ({row['low']:.2f} to {row['high']:.2f})" if row["low"] is not None else " (no interval)")
+            for key, row in rows.items()
+        )
+        told.append(f"{name}: {ranges or 'no interval'} [{numbers[name]['law']}]")
+    return Answer(question, MEASURED, f"{'; '.join(told)}. One published budget determines neither.", numbers)
 
 
 def _ablations(sweep: Sweep, main: Dataset) -> Iterator[Answer]:
@@ -146,7 +189,7 @@ def _effect(setting: str, base: float, told: list[dict[str, Any]], main: Dataset
     ]
     sentence = f"Gain in {main.metric} over {setting} = {base:g} at equal P, d_m and seed: {'; '.join(lines)}."
     if setting != "rho_rec":
-        return Answer(f"What does {setting} do at equal P?", "measured", sentence, {"effects": told})
+        return Answer(f"What does {setting} do at equal P?", MEASURED, sentence, {"effects": told})
     zero = next((row["gain"] for row in told if row["value"] == "0"), None)
     verdict = NOT_DECIDED
     if zero is not None:
@@ -192,13 +235,22 @@ def _base(data: Dataset) -> Base:
 
 
 def markdown(found: dict[str, list[Answer]]) -> str:
-    """One table per task."""
-    parts = []
+    """All verdicts in one table, then the numbers of each task in one of its own."""
+    parts = [overview(found)]
     for name, told in found.items():
-        lines = [f"### {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
+        lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
         lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in told]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def overview(found: Mapping[str, Sequence[Answer]]) -> str:
+    """The verdicts of all tasks beside each other, one question per line."""
+    verdicts = {name: {answer.question: answer.verdict for answer in told} for name, told in found.items()}
+    questions = dict.fromkeys(question for told in verdicts.values() for question in told)
+    lines = [f"| question | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in found)} |" for q in questions]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

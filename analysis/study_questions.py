@@ -95,8 +95,17 @@ def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
         f"{sign * means[-1]:.4g}; gain per e-fold {slope:.3g} ({low:.3g} to {high:.3g})"
         + (f"; significantly worse at {axis} = {', '.join(f'{w:,.0f}' for w in worse)}." if len(worse) else ".")
     )
-    numbers = {"levels": levels.tolist(), "means": (sign * means).tolist(), "slope": [slope, low, high], "seed_sd": sd}
-    return Answer(question, verdict, sentence, numbers | {"held": held, "worse_at": worse.tolist()})
+    numbers = {
+        "axis": axis,
+        "held": held,
+        "levels": levels.tolist(),
+        "means": (sign * means).tolist(),
+        "half": (stdtrit(freedom, (1 + LEVEL) / 2) * sd / np.sqrt(runs)).tolist(),
+        "slope": [slope, low, high],
+        "seed_sd": sd,
+        "worse_at": worse.tolist(),
+    }
+    return Answer(question, verdict, sentence, numbers)
 
 
 def _slope(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:

@@ -108,7 +108,7 @@ def _hours(sweep: Sweep) -> Hours:
     if sweep.store is not None:
         tried = sweep.store.read("attempts", ["wall_s"]).to_pandas()["wall_s"].astype("float64").sum()
         attempts = max(float(tried), float(attempts))
-    on_gpu = trials["device"].fillna("").astype(str).str.contains("cuda|gpu", case=False)
+    on_gpu = trials["device"].astype(object).fillna("").astype(str).str.contains("cuda|gpu", case=False)
     core = trials["cpu_s"].astype("float64")
     return Hours(
         trial=float(attempts) / 3600,

@@ -268,7 +268,8 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
     readout = float(rows["readout_params"].iloc[0])
     ratio, layers = rows["mlp_ratio"].unique(), rows["l_mlp"].unique()
     trees = rows[["d_tree", "d_branch"]].drop_duplicates()
-    if len(ratio) == len(layers) == len(trees) == 1 and layers[0] in (0, 1):
+    known = len(ratio) == len(layers) == len(trees) == 1 and trees.notna().all(axis=None)
+    if known and layers[0] in (0, 1):  # a single neuron without branches has no d_branch
         cost = elm_cost(
             d_tree=int(trees["d_tree"].iloc[0]),
             d_branch=int(trees["d_branch"].iloc[0]),

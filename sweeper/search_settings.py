@@ -51,7 +51,7 @@ class SearchSettings:
     """`grid` (the product), `random`, `optuna` or `theory`."""
     trials: int = 64
     """Trials after which the search ends, those that failed included."""
-    batch: int = 8
+    batch: int = 9
     """Trials proposed at once, from everything known by then; at least the number of lanes keeps all of them busy."""
     seed: int = 0
     """Seed of the search; the same rows and seed give the same proposals."""

@@ -98,12 +98,14 @@ class TrialRun:
         on_step: Callable[[int], bool],
         device: str,
         checkpoints: Checkpoints | None,
+        backend: str = "auto",
     ) -> None:
         self.started = time.perf_counter()
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device, self.checkpoints = torch.device(device), checkpoints
         self.task: Task = load_task(spec.task, spec.task_options)
-        self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
+        dtype = getattr(torch, self.training.dtype)
+        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)

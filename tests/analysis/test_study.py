@@ -11,11 +11,13 @@ from click.testing import CliRunner
 from analysis.errors import AnalysisError
 from analysis.load import Dataset, Measure, datasets, read_sweep
 from analysis.study import cli
+from analysis.study_figures import study_pictures
 from analysis.study_laws import held_out, moved_exponent, noise_law, predict
 from analysis.study_questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
     REPRODUCED,
+    Answer,
     Base,
     ablation,
     architectures,
@@ -172,6 +174,22 @@ def test_a_prediction_is_made_before_and_judged_after(smooth, tmp_path):
         predict(replace(law, data=seen), plan)
 
 
+def test_neighbours_are_neighbours_in_d_m_whatever_the_order_of_the_points(tmp_path):
+    given = {"budget": 10, "n_rec": 1, "low": 0.0, "high": 9.0}
+    points = [given | {"d_m": d_m, "mean": mean} for d_m, mean in ((4, 3.0), (22, 3.05), (9, 2.99))]
+    file = tmp_path / "prediction.json"
+    told = {"points": points, "rivals": {"law": [3.0, 3.05, 2.99]}, "made_at": "before", "law": "law"}
+    file.write_text(json.dumps(told))
+    seen = [
+        given | {"d_m": d_m, "value": mean + e}
+        for d_m, mean in ((4, 2.985), (22, 3.05), (9, 2.99))
+        for e in (-0.02, 0.02)
+    ]
+    answer = held_out(file, pd.DataFrame(seen).drop(columns=["low", "high"]).assign(direction="min"))
+    assert answer.verdict == REPRODUCED
+    assert "best d_m predicted 9, measured 4" in answer.sentence
+
+
 def test_the_noise_law_is_ranked(smooth):
     answer = noise_law(smooth, FitSettings(starts=8))
     assert answer.verdict in (REPRODUCED, NOT_DECIDED)
@@ -206,3 +224,22 @@ def test_the_commands_write_their_files(tmp_path):
     assert done.exit_code == 0, done.output
     assert "| Is there an interior optimum at fixed P? |" in (tmp_path / "out" / "verdicts.md").read_text()
     assert set(json.loads((tmp_path / "out" / "verdicts.json").read_text())) == {"made-up"}
+
+
+def test_the_figures_show_the_numbers_of_the_answers():
+    base = isobudget(0.25)
+    effect = ablation(base.rows, base.rows.assign(value=base.rows["value"] + 0.05), "min", "rho_rec", "0")
+    rows = [{"budget": b, "n_rec": 10, "d_m": 1, "value": 3.0} for b in BUDGETS]
+    told = [
+        axis_alone(along_n([3.0, 2.9, 2.8, 2.7, 2.6]), "n_rec", BASE),
+        Answer("Does recurrence help?", REPRODUCED, "", {"effects": [effect]}),
+        architectures(base, [dataset(seeds(rows), "lstm")]),
+    ]
+    found = {picture.name: picture.figure for picture in study_pictures(told, "test bpc")}
+    assert set(found) == {"axes-alone", "ablations", "architectures"}
+    assert found["axes-alone"]["data"][0]["y"] == told[0].numbers["means"]
+    assert found["ablations"]["data"][0]["y"] == ["rho_rec = 0"]
+    assert found["ablations"]["data"][0]["x"] == [pytest.approx(-0.05)]
+    assert [trace["name"] for trace in found["architectures"]["data"]] == ["elm", "lstm"]
+    assert "'@" not in str(found)
+    assert study_pictures([Answer("What?", NOT_DECIDED, "", {})], "test bpc") == []

@@ -93,6 +93,9 @@ def test_the_cost_reproduces_the_rows_or_interpolates_them(data, trial):
     interpolated = line_cost(other)
     assert interpolated.complexity(other["d_m"].to_numpy(float)) == pytest.approx(other["k_e"].to_numpy())
     assert line_cost(data.rows.assign(d_m=np.nan)) is None
+    branchless = line_cost(data.rows.assign(d_branch=np.nan))
+    assert branchless is not None
+    assert np.allclose(branchless.complexity(data.rows["d_m"]), data.rows["k_e"])
 
 
 def test_poor_data_give_reasons(tmp_path, trial):

@@ -66,6 +66,12 @@ def test_carried_state_continues_the_sequence() -> None:
     assert torch.allclose(second.logits, neuron(x).logits[:, 4:], atol=1e-13)
 
 
+def test_counts_of_spikes_are_read_like_values() -> None:
+    neuron: ElmNeuron = build_network(ElmNeuronConfig(n_in=6, n_out=2, d_m=3, d_tree=2), seed=1)
+    spikes = torch.randint(0, 3, (2, 10, 6), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert torch.equal(neuron(spikes).logits, neuron(spikes.float()).logits)
+
+
 @pytest.mark.parametrize(
     "change",
     [

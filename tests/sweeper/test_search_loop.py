@@ -240,5 +240,5 @@ def test_the_plan_of_a_searched_grid_shows_its_corners(tmp_path):
     grid = tmp_path / "searched.yaml"
     grid.write_text(GRID.replace("SEARCH", "{kind: random, trials: 20}"))
     found = CliRunner().invoke(cli, ["plan", str(grid)])
-    assert "Search random runs up to 20 trials, 8 at a time" in found.output
+    assert "Search random runs up to 20 trials, 9 at a time" in found.output
     assert "18 points" in found.output
