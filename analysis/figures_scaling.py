@@ -322,7 +322,8 @@ def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
     for own_axis, name in ((x_axis, "n_rec"), (y_axis, "k_e")):
         sizes = np.log10(table[name].to_numpy(float))
         room = LABEL_ROOM * float(np.ptp(sizes)) if name == "n_rec" else 0.0
-        own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
+        if np.ptp(sizes) > 0:
+            own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
     return {"data": traces, "layout": layout(x_axis, y_axis)}
 
 
