@@ -309,7 +309,7 @@ class _Run:
         return sum(params) / max(self.world.budgets)
 
     def _named(self, judge: TheorySearcher | None) -> dict[int, int | None]:
-        """The networks that the search would name as best: by the law, or the best measured before there is one."""
+        """The networks that the search would name as best: by the law, or by measurement before there is one."""
         measured = {budget: self._best_measured(budget) for budget in self.world.budgets}
         if judge is None:
             return measured

@@ -210,9 +210,12 @@ def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
     _check_keys(f"{place}.", entry, RANGE_KEYS)
     numbers = {}
     for key in ("from", "to", "count"):
-        if isinstance(entry.get(key), bool) or not isinstance(entry.get(key), int | float):
-            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}")
-        numbers[key] = float(entry[key])
+        try:  # YAML reads 1e-4 as text
+            numbers[key] = float(entry[key])
+        except (KeyError, TypeError, ValueError):
+            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}") from None
+        if isinstance(entry[key], bool) or numbers[key] - numbers[key] != 0:
+            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry[key]!r}")
     low, high, count = numbers["from"], numbers["to"], int(numbers["count"])
     spacing = entry.get("spacing", "log")
     if spacing not in ("log", "linear"):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import psutil
 from rich.console import Console
 
+from cluster.errors import ClusterError
 from sweeper.broker import Assignment, Event
 from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
@@ -182,7 +183,12 @@ def run_trials(
     stopped_because = None
     while left and not monitor.interrupted and not monitor.out_of_time and stopped_because is None:
         rounds += 1
-        failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+        try:
+            failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+        except ClusterError as error:  # not there, or not there any more: another round would not help
+            journal.note(str(error))
+            journal.close()
+            raise
         if monitor.error is not None:
             raise monitor.error
         made = store.read("trials", ["trial_id", "attempt"]).to_pylist()

@@ -137,3 +137,11 @@ def test_a_learning_rate_rule_follows_the_sizes():
 def test_bad_rules_are_refused(rule, message):
     with pytest.raises(GridError, match=re.escape(message)):
         parse_grid(BASE + f"training: {{learning_rate: {rule}}}\n")
+
+
+def test_a_range_may_be_written_as_people_write_small_numbers():
+    text = BASE + "training: {learning_rate: {from: 1e-4, to: 1e-2, count: 3}}\n"
+    assert parse_grid(text).blocks[0].training["learning_rate"] == pytest.approx((1e-4, 1e-3, 1e-2))
+    for bad in ("true", ".inf", "few", "null"):
+        with pytest.raises(GridError, match="training.learning_rate.from: a range needs the number `from`"):
+            parse_grid(text.replace("1e-4", bad))
