@@ -53,6 +53,9 @@ SPREAD_EVERY = 4
 INTERVAL_DRAWS = 2000
 """Draws behind an interval."""
 
+JITTER = 1e-12
+"""Added to the diagonal of a covariance, in units of its mean."""
+
 COEFFICIENT_RANGE = 10.0
 """Prior standard deviation of a linear coefficient in units of the metric's range: a trace, so that matrices invert."""
 
@@ -120,7 +123,7 @@ def believe(design: Design, loss: npt.ArrayLike, places: Design, *, seed: int = 
     hyper = _estimate(base, at, residual, fit)
     shared = (wanted * prior) @ seen.T + _kernel(to, at, hyper)
     own = (wanted * prior) @ wanted.T + _kernel(to, to, hyper)
-    factor = cho_factor(base + _kernel(at, at, hyper) + hyper.noise**2 * np.eye(len(design)))
+    factor = cho_factor(_steady(base + _kernel(at, at, hyper) + hyper.noise**2 * np.eye(len(design))))
     mean = here.predict(places)[0] + shared @ cho_solve(factor, residual)
     covariance = own - shared @ cho_solve(factor, shared.T)
     count = len(fit.free)
@@ -148,8 +151,8 @@ def best_fits(design: Design, loss: FloatArray, *, seed: int = 0) -> list[FitRes
     for law in _laws(design):
         try:
             fits.append(fit_law(law, design, loss, starts=STARTS, seed=seed, spare=3))
-        except TheoryError as error:
-            refused.append(str(error))
+        except (TheoryError, np.linalg.LinAlgError) as error:  # a search may step onto a singular matrix
+            refused.append(f"{error}")
     known = [fit for fit in fits if fit.usable and fit.aicc is not None]
     if not known:
         raise TheoryError(f"no law can be fitted to {len(design)} runs: {'; '.join(refused) or 'none is usable'}")
@@ -209,8 +212,13 @@ def _estimate(base: FloatArray, at: FloatArray, residual: FloatArray, fit: FitRe
     return best[1]._replace(gain=best[0] - alone)
 
 
+def _steady(matrix: FloatArray) -> FloatArray:
+    """Keep a covariance positive definite in floating point, also where runs have no noise at all."""
+    return matrix + JITTER * float(np.mean(np.diag(matrix))) * np.eye(len(matrix))
+
+
 def _log_likelihood(matrix: FloatArray, residual: FloatArray) -> float:
-    factor, lower = cho_factor(matrix)
+    factor, lower = cho_factor(_steady(matrix))
     return float(-0.5 * residual @ cho_solve((factor, lower), residual) - np.log(np.diag(factor)).sum())
 
 

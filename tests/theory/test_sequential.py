@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tests.theory.truths import SIM_COST, grid_design, log_sizes
+from theory import sequential
 from theory.data import Design
 from theory.errors import TheoryError
 from theory.locate import budget_line, locate
@@ -114,3 +115,18 @@ def test_filling_the_space():
     more = space_filling(CANDIDATES, CANDIDATES.take(first), 4)
     assert not set(first.tolist()) & set(more.tolist())
     assert len(space_filling(CANDIDATES, None, 10_000)) == len(CANDIDATES)
+
+
+def test_runs_without_noise_and_a_singular_search_are_no_end(t2, monkeypatch):
+    exact = believe(RUNS, t2.metric(RUNS), PLACES)
+    assert locate_optimum(exact, LINES[1]).half_width < 0.1
+    fit_law = sequential.fit_law
+
+    def one_fails(law, *given, **more):
+        if law == "separable_power_law":
+            raise np.linalg.LinAlgError("Singular matrix")
+        return fit_law(law, *given, **more)
+
+    monkeypatch.setattr(sequential, "fit_law", one_fails)
+    found = believe(RUNS, t2.simulate(RUNS, 0), PLACES)
+    assert all(fit.law.name != "separable_power_law" for fit in (found.fit, *found.plausible))
