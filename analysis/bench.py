@@ -5,6 +5,7 @@ paint is compared with an empty Plotly page opened in turn with it, so that a sl
 """
 
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -212,6 +213,7 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
                 results.append(Result(f"box selection over three linked panels, {label}", found["select"], "ms", 500.0))
                 results.append(Result(f"full redraw, {label}", found["draw"], "ms", None))
         browser.close()
+    results.append(Result("load average at the end; wall times hold for an idle machine", os.getloadavg()[0], "", None))
     return results
 
 

@@ -198,7 +198,7 @@ def plot_comparison(lines: list[Line], name: str) -> Figure:
             name=escape(line.name),
             line={"color": colour, "width": 2},
             marker={"symbol": marks, "size": 9, "color": colour},
-            hovertemplate=f"{escape(line.name)}<br>P = %{{x:.4s}}: %{{y:.5g}}<extra></extra>",
+            hovertemplate=f"{escape(line.name)}<br>P = %{{x:.4~s}}: %{{y:.5g}}<extra></extra>",
             showlegend=True,
         )
         if name == "value" and np.isfinite(line.half).any():

@@ -15,7 +15,7 @@ import pandas as pd
 from analysis.load import Dataset
 from analysis.means import Optimum, budget_lines, configuration
 from analysis.overlay import Overlay
-from analysis.theme import SYMBOL_OF, axis, layout, short
+from analysis.theme import AT_X, PLAIN_SYMBOL, SYMBOL_OF, axis, layout, short, subscripts
 
 FloatArray = npt.NDArray[np.float64]
 Figure = dict[str, Any]
@@ -146,8 +146,9 @@ def plot_isobudget(data: Isobudget, *, trials: bool = True) -> Figure:
     """
     traces = trial_traces(data.trials) if trials else []
     traces += [_theory_trace(line) for line in data.theory]
-    traces += [_mean_trace(curve) for curve in data.curves]
-    traces += [trace for star in data.stars for trace in _star_traces(star)]
+    symbol = subscripts(PLAIN_SYMBOL[data.axis])
+    traces += [_mean_trace(curve, symbol) for curve in data.curves]
+    traces += [trace for star in data.stars for trace in _star_traces(star, symbol)]
     every = np.concatenate([curve.x for curve in data.curves]) if data.curves else np.ones(1)
     x = axis(SYMBOL_OF[data.axis], every)
     return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=_end_labels(data.curves))}
@@ -191,7 +192,7 @@ def _number(value: Any) -> float | None:
     return None if value is None or value != value else float(value)
 
 
-def _mean_trace(curve: Curve) -> Figure:
+def _mean_trace(curve: Curve, symbol: str) -> Figure:
     known = np.isfinite(curve.half)
     text = [
         f"{runs:.0f} runs, 95 % ± {half:.2g}" if ok else "1 run, no interval"
@@ -208,7 +209,7 @@ def _mean_trace(curve: Curve) -> Figure:
         marker={"size": 5.5, "color": colour},
         name=f"P = {short(curve.budget)}",
         meta=_meta("mean", curve),
-        hovertemplate=f"P = {short(curve.budget)}<br>%{{x:.4s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
+        hovertemplate=f"P = {short(curve.budget)}, {symbol} = {AT_X}<br>%{{y:.5g}}<br>%{{text}}<extra></extra>",
     )
     if known.any():
         half = np.where(known, curve.half, 0.0)
@@ -226,8 +227,9 @@ def _theory_trace(line: Dashed) -> Figure:
     return scatter("lines", line.x, line.y, hoverinfo="skip", meta=_meta("theory", line), line=style, name=name)
 
 
-def _star_traces(star: Star) -> list[Figure]:
+def _star_traces(star: Star, symbol: str) -> list[Figure]:
     bar = {"color": "@star", "width": 7}
+    where = f"best at P = {short(star.budget)}: {symbol} = {AT_X}"
     ends = {"hoverinfo": "skip", "line": bar, "opacity": 0.45, "meta": _meta("band", star)}
     point = scatter(
         "markers",
@@ -236,7 +238,7 @@ def _star_traces(star: Star) -> list[Figure]:
         customdata=[star.position],
         cliponaxis=False,
         marker={"symbol": "star", "size": 16, "color": "@star", "line": {"color": "@star_edge", "width": 1.3}},
-        hovertemplate=f"best at P = {short(star.budget)}<br>%{{x:.4s}} → %{{y:.5g}}<br>{star.note}<extra></extra>",
+        hovertemplate=f"{where}<br>%{{y:.5g}}<br>{star.note}<extra></extra>",
         meta=_meta("optimum", star),
     )
     if star.high <= star.low:
@@ -257,7 +259,7 @@ def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
         heights = y if apart else spread_labels(x / width, y / height) * height
         lifts = _lifts(x / width, y / height) if apart else np.zeros(len(own))
         for curve, left, top, lift in zip(own, x, heights, lifts, strict=True):
-            place = {"xanchor": "center", "yshift": 13 + 14 * lift} if apart else {"xanchor": "left", "xshift": 11}
+            place = {"xanchor": "center", "yshift": 15 + 14 * lift} if apart else {"xanchor": "left", "xshift": 11}
             name = f"label|{curve.budget!r}|{curve.k_c!r}"
             font = {"color": f"@budget:{curve.colour}", "size": 12.5}
             text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}

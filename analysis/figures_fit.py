@@ -100,7 +100,7 @@ def plot_residuals(data: Residuals) -> Figure:
         traces.append(band_trace(x, -width, width, "noise of one run"))
     zero = {"color": "@muted", "width": 1.3, "dash": "dot"}
     traces.append(scatter("lines", np.array([low / 1.2, high * 1.2]), np.zeros(2), line=zero, hoverinfo="skip"))
-    traces += _points(data, data.x, data.y, "%{x:.4s}: %{y:+.3g}")
+    traces += _points(data, data.x, data.y, "%{x:.4~s}: %{y:+.3g}")
     return {"data": traces, "layout": layout(axis(SYMBOL_OF[data.axis], data.x), axis("measured minus law"))}
 
 

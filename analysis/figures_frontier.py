@@ -119,7 +119,7 @@ def plot_frontier(data: FrontierData, *, trials: bool = True, published: Publish
             line={"color": "@accent", "width": 2.5},
             marker={"color": "@accent", "size": 8},
             name="measured frontier",
-            hovertemplate="P = %{x:.4s}<br>%{y:.5g}<br>%{text}<extra></extra>",
+            hovertemplate="P = %{x:.4~s}<br>%{y:.5g}<br>%{text}<extra></extra>",
             showlegend=True,
             meta={"kind": "frontier"},
         )
@@ -149,7 +149,7 @@ def _published_trace(found: PublishedPoints) -> Figure:
         text=[f"N = {n:.0f}, d_m = {d:.0f}, 1 run" for n, d in zip(found.n_rec, found.d_m, strict=True)],
         marker={"symbol": "diamond-open", "size": 8, "color": "@published", "line": {"width": 1.6}},
         name=name,
-        hovertemplate=f"{name}<br>P = %{{x:.4s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
+        hovertemplate=f"{name}<br>P = %{{x:.4~s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
         showlegend=True,
         meta={"kind": "published"},
     )
@@ -159,7 +159,7 @@ def plot_reducible(data: FrontierData) -> Figure:
     """Draw the frontier's distance from its fitted floor on logarithmic axes, where a power law is a straight line."""
     assert data.power is not None, "only a fitted frontier has a floor"
     measured, law = np.abs(data.y - data.power.floor), np.abs(data.power.y - data.power.floor)
-    hover = "P = %{x:.4s}: %{y:.4g} from the floor<extra></extra>"
+    hover = "P = %{x:.4~s}: %{y:.4g} from the floor<extra></extra>"
     line, marker = {"color": "@accent", "width": 2}, {"color": "@accent", "size": 8}
     dotted = {"color": "@accent", "dash": "dot", "width": 1.6}
     traces = [

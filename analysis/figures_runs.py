@@ -117,6 +117,6 @@ def plot_cost(data: Cost) -> Figure:
         error_y={"type": "data", "color": "@accent", "thickness": 1.4, "width": 4, **spread},
         line={"color": "@accent", "width": 2},
         marker={"size": 7, "color": "@accent"},
-        hovertemplate="P = %{x:.4s}: %{y:.3s} s<extra></extra>",
+        hovertemplate="P = %{x:.4~s}: %{y:.3~s} s<extra></extra>",
     )
     return {"data": [trace], "layout": layout(axis(SYMBOL_OF["budget"], data.x), axis("seconds per trial", data.high))}

@@ -10,7 +10,7 @@ from analysis.figures import LABEL_GAP, LABEL_WIDTH, Figure, FloatArray, scatter
 from analysis.load import Dataset
 from analysis.means import Optimum, configuration
 from analysis.overlay import Overlay, TheoryPath, TheorySurface
-from analysis.theme import SYMBOL_OF, axis, layout, short, subscripts
+from analysis.theme import AT_X, PLAIN_SYMBOL, SYMBOL_OF, axis, layout, short, subscripts
 
 LEVELS = 8
 """Most lines of a scaling panel; more levels of the fixed axis are thinned out evenly."""
@@ -169,7 +169,8 @@ def plot_scaling(data: Scaling) -> Figure:
         meta: dict[str, Any] = {"kind": "mean", "k_c": None if np.isnan(line.k_c) else line.k_c}
         if data.fixed == "budget":
             meta["budget"] = line.fixed
-        hover = f"{name} = {short(line.fixed)}<br>%{{x:.4s}} → %{{y:.5g}}<extra></extra>"
+        own = subscripts(PLAIN_SYMBOL[data.axis])
+        hover = f"{subscripts(name)} = {short(line.fixed)}, {own} = {AT_X}<br>%{{y:.5g}}<extra></extra>"
         symbol = "circle-open" if np.isnan(line.position).any() else "circle"
         marker = {"size": 6, "color": colour, "symbol": symbol}
         line_style = {"color": colour, "width": 1.8}
@@ -273,7 +274,7 @@ def plot_path(data: PathData) -> Figure:
                     "color": ["@star" if ok else "@card" for ok in data.bracketed[own]],
                     "line": {"color": "@star_edge", "width": 1.2},
                 },
-                hovertemplate="P = %{x:.4s}: %{y:.4s}<extra></extra>",
+                hovertemplate="P = %{x:.4~s}: %{y:.4~s}<extra></extra>",
             )
         )
     values = np.concatenate([data.low, data.high, *(getattr(p, data.axis) for p in data.paths)])
@@ -310,7 +311,7 @@ def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
         text = [
             f"P = {short(p)}: {value:.5g}" for p, value in zip(table["trainable_params"][own], values[own], strict=True)
         ]
-        hover = "N = %{x:.4s}, k_e = %{y:.4s}<br>%{text}<extra></extra>"
+        hover = "N = %{x:.4~s}, k_e = %{y:.4~s}<br>%{text}<extra></extra>"
         meta = {"kind": "mean", "k_c": float(k_c)}
         custom = np.flatnonzero(own)
         traces.append(
@@ -321,7 +322,8 @@ def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
     for own_axis, name in ((x_axis, "n_rec"), (y_axis, "k_e")):
         sizes = np.log10(table[name].to_numpy(float))
         room = LABEL_ROOM * float(np.ptp(sizes)) if name == "n_rec" else 0.0
-        own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
+        if np.ptp(sizes) > 0:
+            own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
     return {"data": traces, "layout": layout(x_axis, y_axis)}
 
 

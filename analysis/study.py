@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -235,13 +235,22 @@ def _base(data: Dataset) -> Base:
 
 
 def markdown(found: dict[str, list[Answer]]) -> str:
-    """One table per task."""
-    parts = []
+    """All verdicts in one table, then the numbers of each task in one of its own."""
+    parts = [overview(found)]
     for name, told in found.items():
-        lines = [f"### {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
+        lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
         lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in told]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
+
+
+def overview(found: Mapping[str, Sequence[Answer]]) -> str:
+    """The verdicts of all tasks beside each other, one question per line."""
+    verdicts = {name: {answer.question: answer.verdict for answer in told} for name, told in found.items()}
+    questions = dict.fromkeys(question for told in verdicts.values() for question in told)
+    lines = [f"| question | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in found)} |" for q in questions]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
     points = pd.DataFrame(told["points"])
     means = rows.groupby(["budget", "n_rec", "d_m"])["value"].agg(["mean", "size"]).reset_index()
     both = points.assign(place=range(len(points))).merge(means, on=["budget", "n_rec", "d_m"], suffixes=("", "_seen"))
+    both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
     if len(both) < len(points):
         return Answer(question, NOT_DECIDED, f"{len(points) - len(both)} of {len(points)} points were not run.", {})
     noise, _ = pooled_sd(rows, ["budget", "n_rec", "d_m"])

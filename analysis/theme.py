@@ -64,6 +64,10 @@ def subscripts(text: str) -> str:
     return re.sub(r"\b(d_m|k_e|k_c)\b", lambda found: f"{found[0][0]}<sub>{found[0][2]}</sub>", text)
 
 
+AT_X = "%{x:.4~s}"
+"""Place of a point in hover texts: 824 and 1.5k, not 824.0 and 1.500k."""
+
+
 def theme(mode: str, budgets: int) -> dict[str, Any]:
     """Return all colour tokens of one mode.
 
@@ -131,6 +135,9 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
     return settings | more
 
 
+ALONE = 0.5
+"""Decades shown on each side of a single value."""
+
 LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
     (0.35, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9)),
     (0.7, (1, 1.5, 2, 3, 4, 5, 6, 8)),
@@ -149,13 +156,20 @@ def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     >>> log_ticks(np.array([20.0, 300.0]))["ticktext"][3:9]
     ['10', '20', '50', '100', '200', '500']
     """
-    positive = values[np.isfinite(values) & (values > 0)]
-    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
+    low, high = _ends(values)
     first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
-    decades = np.log10(high / low)
-    steps = next((own for limit, own in LOG_STEPS if decades < limit), (1,))
+    decades, alone = np.log10(high / low), 2 * ALONE * (low == high)
+    steps = next((own for limit, own in LOG_STEPS if max(decades, alone) < limit), (1,))
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    return {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
+    found = {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
+    centre = float(np.log10(low))
+    return found | ({"range": [centre - ALONE, centre + ALONE]} if alone else {})
+
+
+def _ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Smallest and largest value that a logarithmic axis can show."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
 
 
 HOVER_LABEL = {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink", "size": 12.5}, "align": "left"}
@@ -173,7 +187,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": "@ink"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 58, "r": 46, "t": 8, "b": 48},
+        "margin": {"l": 58, "r": 46, "t": 24, "b": 48},
         "hovermode": "closest",
         "hoverlabel": HOVER_LABEL,
         "modebar": MODEBAR,

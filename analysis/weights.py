@@ -60,7 +60,8 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     known = [level for level in levels if level.sd is not None]
     low, high = min(known, key=_sd), max(known, key=_sd)
     told = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
-    test = "not testable" if chance is None else f"Bartlett p = {chance:.2g}"
+    told = told if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"
+    test = "no test of a difference" if chance is None else f"Bartlett p = {chance:.2g}"
     if choice == "replicates" or (choice == "auto" and chance is not None and chance < SURE):
         weights = replicate_weights(values, codes, size)
         return Weighting(

@@ -1,6 +1,7 @@
 """Runs the programs of a cluster (sbatch, kubectl, ray, ssh) and turns their failures into one sentence."""
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -68,6 +69,12 @@ def run_command(
     except subprocess.TimeoutExpired:
         raise SubmitError(f"{' '.join(command[:3])} ...: no end after {timeout_s:.0f} s") from None
     if done.returncode != 0:
-        said = " ".join((done.stderr.strip() or done.stdout.strip()).split()) or "nothing"
-        raise SubmitError(f"{program} failed with exit code {done.returncode}: {said[-500:]}")
+        raise SubmitError(f"{program} failed with exit code {done.returncode}: {_said(done.stderr, done.stdout)}")
     return done.stdout
+
+
+def _said(*outputs: str) -> str:
+    """The end of what a program printed, on one line, without the log lines that kubectl's library adds."""
+    printed = next((output for output in outputs if output.strip()), "nothing")
+    lines = [line for line in printed.splitlines() if not re.match(r"[EWI]\d{4} ", line)]
+    return " ".join(" ".join(lines).split())[-500:] or "nothing"

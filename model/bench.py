@@ -22,6 +22,8 @@ from model.flops import flops
 from model.network import build_network
 
 _FAST = BACKENDS[2:]
+_TURN_SECONDS = 0.1
+"""processor time that every turn takes at least"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +119,21 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
 
 
 def time_in_turn(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run every action once to warm up, then `rounds` times in turn; process time of each run by action."""
+    """Run every action once to warm up, then `rounds` times in turn; process time of each turn by action.
+
+    In its turn an action is repeated for a tenth of a second, as a training loop does, and the mean counts: a single
+    short one would be timed with what the others left in the caches.
+    """
     for action in actions.values():
         action()
     seconds: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            begin = time.process_time()
-            action()
-            seconds[name].append(time.process_time() - begin)
+            times, begin = 0, time.process_time()
+            while times == 0 or time.process_time() - begin < _TURN_SECONDS:
+                action()
+                times += 1
+            seconds[name].append((time.process_time() - begin) / times)
     return seconds
 
 

@@ -23,7 +23,6 @@ def saved_bytes(
     fixed = 0
     if backend == "torch":  # weights rearranged for the call: scaled synapses, and the read-out's as a dense matrix
         fixed = (config.n_rec + config.n_out) * config.k_c + config.n_out * config.d_tree * config.n_rec
-        fixed += config.n_out**2 * READOUT_D_M + 16 * config.n_rec * config.mlp_width * config.l_mlp
     if segment is None or segment >= steps:
         return itemsize * (batch * steps * numbers + fixed)
     state = config.n_rec * (config.d_m + 2) + config.n_out * READOUT_D_M
@@ -44,5 +43,5 @@ def _numbers_per_step(config: ElmConfig, backend: str) -> int:
         averages = config.n_rec if config.tau_r is not None else 0
         traces = config.n_rec * config.d_tree if config.tau_b is not None else 0
         recurrent = 1 + config.n_in + 2 * config.n_rec + averages + traces + 2 * memory + hidden
-        return recurrent + config.n_rec + 4 * readout_memory
+        return recurrent + config.n_rec + 3 * readout_memory + config.n_out
     raise ValueError(f"backend: {backend!r} is not valid; give torch or native")

@@ -40,7 +40,7 @@ class ReadoutScan(torch.autograd.Function):
             keep_OD: share of the memory that stays.
 
         Returns:
-            Scaled memory after every step [T, O, D, B].
+            Scaled memory [T + 1, O, D, B], the start first.
         """
         slope = 2.0 * TANH_SLOPE
         weights = structure.forward.ordered(slope * weight_ODD.flatten())
@@ -49,15 +49,15 @@ class ReadoutScan(torch.autograd.Function):
         memory_TODB[0] = start_ODB
         memory_t, tanh_t = memory_TODB.unbind(0), drive_TODB.unbind(0)
         batch = start_ODB.shape[-1]
-        rows_t = memory_TODB.view(memory_TODB.shape[0], -1, batch).unbind(0)
         for t, tanh_ODB in enumerate(tanh_t):
-            own_ODB = structure.forward.apply(rows_t[t], weights).view_as(tanh_ODB)
-            sigmoid_ODB = own_ODB.add_(tanh_ODB, alpha=slope).sigmoid_()
+            before_XB = memory_t[t].view(-1, batch)
+            own_ODB = structure.forward.apply(before_XB, weights).view_as(tanh_ODB)
+            sigmoid_ODB = torch.add(own_ODB, tanh_ODB, alpha=slope).sigmoid_()
             torch.lerp(low, high, sigmoid_ODB, out=tanh_ODB)
             torch.addcmul(tanh_ODB, keep_OD1, memory_t[t], out=memory_t[t + 1])
         ctx.structure = structure
         ctx.save_for_backward(memory_TODB, drive_TODB, weight_ODD, keep_OD)
-        return memory_TODB[1:]
+        return memory_TODB
 
     @staticmethod
     @once_differentiable
@@ -68,18 +68,16 @@ class ReadoutScan(torch.autograd.Function):
         keep_OD1 = keep_OD.unsqueeze(-1)
         slope_TODB = TANH_SLOPE * (1.0 - tanh_TODB.square())
         drive_TODB, total_TODB = torch.empty_like(tanh_TODB), torch.empty_like(tanh_TODB)
-        carry_ODB = torch.zeros_like(tanh_TODB[0])
-        rows_TXB = drive_TODB.view(len(drive_TODB), -1, drive_TODB.shape[-1])
-        steps = (grad_TODB, slope_TODB, total_TODB, drive_TODB, rows_TXB)
-        for grad, slope, total, drive, rows in reversed(list(zip(*(step.unbind(0) for step in steps), strict=True))):
-            torch.add(grad, carry_ODB, out=total)
-            torch.mul(total, slope, out=drive)
-            own_XB = ctx.structure.transposed.apply(rows, weights)
-            carry_ODB = own_XB.view_as(carry_ODB).addcmul_(keep_OD1, total)
+        carry_ODB = torch.zeros_like(grad_TODB[0])
+        for t in reversed(range(len(tanh_TODB))):
+            torch.add(grad_TODB[t + 1], carry_ODB, out=total_TODB[t])
+            torch.mul(total_TODB[t], slope_TODB[t], out=drive_TODB[t])
+            own_XB = ctx.structure.transposed.apply(drive_TODB[t].view(-1, carry_ODB.shape[-1]), weights)
+            carry_ODB = torch.addcmul(own_XB.view_as(carry_ODB), keep_OD1, total_TODB[t])
         before_TODB = memory_TODB[:-1]
         weight_grad = torch.einsum("todb,tomb->odm", drive_TODB, before_TODB)
         keep_grad = (total_TODB * before_TODB).sum((0, 3)) if ctx.needs_input_grad[4] else None
-        return None, drive_TODB, carry_ODB, weight_grad, keep_grad
+        return None, drive_TODB, grad_TODB[0] + carry_ODB, weight_grad, keep_grad
 
 
 run_readout_scan: Callable[..., Tensor] = ReadoutScan.apply

@@ -2,10 +2,6 @@
 
 Batch comes last in every tensor here, so that a neuron's small matrix products and its gathers read whole rows. The
 loops hold only what depends on the neighbouring step; weight gradients are made afterwards, many steps in one product.
-Of that, what elementwise operations write has time beside the batch at once, [N, X, T, B], and needs no copy.
-
-tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time. A step of the memory is
-m_t = (kappa_m m_(t-1) - gain) + 2 gain sigmoid(2 x); the MLPs read the bracket, and their bias makes up for the gain.
 """
 
 from collections.abc import Callable
@@ -16,9 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.layer import TANH_SCALE, TANH_SLOPE
-from model.recurrence_grad import OutputGrads, Trace, Weights, beside_time, differentiate, steps_per_block
+from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_block
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
-from model.scratch import room
 
 
 class Carried(NamedTuple):
@@ -66,7 +61,7 @@ class Recurrence(torch.autograd.Function):
         ctx.plan = plan
         ctx.set_materialize_grads(False)
         if trains:
-            ctx.save_for_backward(*trace[:5], *trace.hidden_NHTB, *tensors[4:])
+            ctx.save_for_backward(*trace[:5], *trace.hidden_TNHB, *tensors[4:])
         mlp_out_TNDB = loop.mlp_out() if keep_mlp_out else None
         if mlp_out_TNDB is not None:
             ctx.mark_non_differentiable(mlp_out_TNDB)
@@ -97,9 +92,9 @@ def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, w
         table_TXB=table_TXB,
         drop_NB=drop_NB,
         activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
-        branch_TNRB=room(table_TXB, stored, plan.n, traced, batch),
-        sigmoid_TNDB=room(table_TXB, stored, plan.n, plan.d_m, batch),
-        hidden_NHTB=tuple(beside_time(table_TXB, bias.shape, stored, batch) for bias in weights.mlp[1:-1:2]),
+        branch_TNRB=table_TXB.new_empty(stored, plan.n, traced, batch),
+        tanh_TNDB=table_TXB.new_empty(stored, plan.n, plan.d_m, batch),
+        hidden_TNHB=tuple(table_TXB.new_empty(stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
     )
 
 
@@ -119,45 +114,28 @@ class _ForwardLoop:
         self._set_activity(0, start.activity_NB)
         self.memory_t[0].copy_(start.memory_NDB)
         self.average_t[0].copy_(start.average_NB)
-        gain_ND = TANH_SCALE * weights.absorb_ND
-        self.double_gain_ND1 = 2.0 * gain_ND.unsqueeze(-1)
-        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND, gain_ND))
+        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
         self.emit = plan.emit.forward.ordered(emit_weights(weights.readout_ND, weights.bias_N, plan.kappa_r))
         layers = [
             (weight, bias.unsqueeze(-1)) for weight, bias in zip(weights.mlp[::2], weights.mlp[1::2], strict=True)
         ]
-        first_weight, first_bias = layers[0]
-        layers[0] = first_weight, torch.baddbmm(first_bias, first_weight[:, :, plan.d_tree :], gain_ND.unsqueeze(-1))
-        self.hidden_layers = [
-            (weight, bias, hidden_NHTB.unbind(2))
-            for (weight, bias), hidden_NHTB in zip(layers[:-1], trace.hidden_NHTB, strict=True)
-        ]
+        self.hidden_layers = list(zip(layers[:-1], trace.hidden_TNHB, strict=True))
+        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
         self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
-        self.sigmoid_t, self.branch_t = trace.sigmoid_TNDB.unbind(0), trace.branch_TNRB.unbind(0)
-        # of two consecutive steps, for the emitted rows read the memory of the second and the average of the first
-        pairs_TXB = table_TXB.view(-1).as_strided(
-            (self.steps, 2 * plan.rows, self.batch), (table_TXB.stride(0), self.batch, 1)
-        )
-        self.table_t, self.pair_t, self.passed_t = (
-            table_TXB.unbind(0),
-            pairs_TXB.unbind(0),
-            trace.activity_TNB.unbind(0),
-        )
+        self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
+        self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
         kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
-        self.scaled_out_TNDB = room(table_TXB, kept, self.n, plan.d_m, self.batch)
-        self.scaled_out_t = self.scaled_out_TNDB.unbind(0)
+        self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)
         self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
 
     def run(self) -> Carried:
         """Take every step and return the state after the last."""
         kept = self.scaled_out_TNDB.shape[0]
         for t in range(self.steps):
-            self._step(t, t % len(self.sigmoid_t), self.scaled_out_t[t % kept])
+            self._step(t)
             if t + 1 == self.steps or (t + 1) % kept == 0:
                 block_TNDB = self.scaled_out_TNDB[: t % kept + 1]
                 self.magnitude_NB += block_TNDB.abs().sum((0, 2)) / (2.0 * TANH_SLOPE)
-        if self.trace.drop_NB is None:
-            self.trace.activity_TNB.copy_(self.trace.table_TXB[1:, self.plan.activity_row : self.plan.memory_row])
         return Carried(
             self.trace.activity_TNB[-1], self.memory_t[-1].clone(), self.average_t[-1].clone(), self.branch_NRB.clone()
         )
@@ -166,27 +144,26 @@ class _ForwardLoop:
         """Return the MLPs' outputs of all steps [T, N, D, B], where they were kept."""
         return self.scaled_out_TNDB / (2.0 * TANH_SLOPE)
 
-    def _step(self, t: int, slot: int, scaled_out_NDB: Tensor) -> None:
-        plan, n, batch = self.plan, self.n, self.batch
-        signal_NPB = plan.drive.forward.apply(self.table_t[t], self.drive).view(n, -1, batch)
-        kept_NDB = signal_NPB[:, plan.d_tree :]
+    def _step(self, t: int) -> None:
+        plan, trace, n, d_tree = self.plan, self.trace, self.n, self.plan.d_tree
+        slot, table_TXB = t % trace.tanh_TNDB.shape[0], trace.table_TXB
+        signal_NPB = plan.drive.forward.apply(table_TXB[t], self.drive).view(n, -1, self.batch)
+        kept_NDB = signal_NPB[:, d_tree:]
         if plan.kappa_b is not None:
-            signal_NPB[:, : plan.d_tree].add_(self.branch_NRB, alpha=plan.kappa_b)
-            self.branch_NRB = self.branch_t[slot].copy_(signal_NPB[:, : plan.d_tree])
-        for weight, bias, hidden_t in self.hidden_layers:
-            hidden_NHB = torch.clamp_min(torch.baddbmm(bias, weight, signal_NPB), 0.0, out=hidden_t[slot])
+            signal_NPB[:, :d_tree].add_(self.branch_NRB, alpha=plan.kappa_b)
+            self.branch_NRB = trace.branch_TNRB[slot].copy_(signal_NPB[:, :d_tree])
+        for (weight, bias), hidden_TNHB in self.hidden_layers:
+            hidden_NHB = torch.baddbmm(bias, weight, signal_NPB, out=hidden_TNHB[slot]).relu_()
             signal_NPB = hidden_NHB * hidden_NHB
-        torch.baddbmm(self.last_bias, self.last_weight, signal_NPB, out=scaled_out_NDB)
-        sigmoid_NDB = torch.sigmoid(scaled_out_NDB, out=self.sigmoid_t[slot])
-        torch.addcmul(kept_NDB, self.double_gain_ND1, sigmoid_NDB, out=self.memory_t[t + 1])
-        emitted_XB = plan.emit.forward.apply(self.pair_t[t], self.emit)
+        out_NDB = self.scaled_out_TNDB[t % self.scaled_out_TNDB.shape[0]]
+        torch.baddbmm(self.last_bias, self.last_weight, signal_NPB, out=out_NDB)
+        tanh_NDB = torch.lerp(self.low, self.high, torch.sigmoid(out_NDB), out=trace.tanh_TNDB[slot])
+        torch.addcmul(kept_NDB, self.gain_ND1, tanh_NDB, out=self.memory_t[t + 1])
+        emitted_XB = plan.emit.forward.apply(table_TXB[t : t + 2].view(-1, self.batch), self.emit)
+        activity_NB = torch.clamp(emitted_XB[:n], min=0.0, out=trace.activity_TNB[t])
+        self._set_activity(t + 1, activity_NB)
         if plan.kappa_r is not None:
-            emitted_XB, average_NB = torch.split(emitted_XB, n)
-            self.average_t[t + 1].copy_(average_NB)
-        if self.trace.drop_NB is None:
-            torch.clamp_min(emitted_XB, 0.0, out=self.activity_t[t + 1])
-        else:
-            self._set_activity(t + 1, torch.clamp_min(emitted_XB, 0.0, out=self.passed_t[t]))
+            self.average_t[t + 1].copy_(emitted_XB[n:])
 
     def _set_activity(self, t: int, activity_NB: Tensor) -> None:
         """Let the synapses of step t read this activity."""

@@ -1,6 +1,6 @@
 """The backward pass of the recurrent layer: a loop back through time, then the weight gradients, block by block."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,13 +9,11 @@ from torch.nn.functional import embedding_bag
 
 from model.layer import TANH_SCALE, TANH_SLOPE
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
-from model.scratch import room
 
-_COLUMNS = 64, 1024
-"""fewest and most time steps times batch rows that share one product of weight gradients"""
-_BLOCK_BYTES = 1 << 20
-"""what the MLPs' inputs of a block may take between these: larger blocks outgrow the caches, and the C library takes
-their memory from the system anew each time, which cost a third of a step when measured"""
+_MOST_COLUMNS = 512
+"""time steps times batch rows that share one product of weight gradients; more gained nothing when measured"""
+_MOST_BYTES = 1 << 24
+"""what the MLPs' inputs of a block may take; larger blocks lost more in the caches than the product gained"""
 
 
 class Weights(NamedTuple):
@@ -51,9 +49,9 @@ class Trace(NamedTuple):
     """activity, not masked"""
     branch_TNRB: Tensor
     """branch traces; [T, N, 0, B] without"""
-    sigmoid_TNDB: Tensor
-    """sigmoid of the MLP output times twice the tanh's slope"""
-    hidden_NHTB: tuple[Tensor, ...]
+    tanh_TNDB: Tensor
+    """tanh of the scaled MLP output"""
+    hidden_TNHB: tuple[Tensor, ...]
     """rectified, not yet squared, hidden units of every hidden layer"""
 
 
@@ -70,18 +68,7 @@ class OutputGrads(NamedTuple):
 def steps_per_block(plan: RecurrencePlan, batch: int, itemsize: int) -> int:
     """Count the time steps that share one product of weight gradients."""
     column_bytes = plan.n * (plan.d_tree + plan.d_m) * itemsize
-    fewest, most = _COLUMNS
-    return max(1, min(most, max(fewest, _BLOCK_BYTES // column_bytes)) // batch)
-
-
-def beside_time(like: Tensor, sizes: Sequence[int], steps: int, batch: int) -> Tensor:
-    """Make room [N, X, T, B] in which the last two axes are one.
-
-    Rows are a little longer than that, for rows a power of two apart fall on the same few lines of the caches.
-    """
-    n, width = sizes
-    row = steps * batch + 16
-    return room(like, n * width * row).as_strided((n, width, steps, batch), (width * row, row, batch, 1))
+    return max(1, min(_MOST_COLUMNS, _MOST_BYTES // column_bytes) // batch)
 
 
 def differentiate(
@@ -93,7 +80,7 @@ def differentiate(
         Gradients of the start state (activity, memory, average, branch traces) and of the fields of `Weights`, with
         `mlp` spread out; those of keep and absorb are None unless `needs_rates`.
     """
-    loop = _BackwardLoop(plan, trace, weights, grads, needs_rates)
+    loop = _BackwardLoop(plan, trace, weights, grads)
     sums = _WeightGrads(plan, weights, needs_rates)
     steps, batch = trace.activity_TNB.shape[0], trace.activity_TNB.shape[2]
     stride = steps_per_block(plan, batch, trace.activity_TNB.itemsize)
@@ -109,11 +96,11 @@ class _Block(NamedTuple):
     first: int
     emitted_TYB: Tensor
     """of the emitted rows: outputs, then averages"""
-    memory_TNDB: Tensor | None
-    """of the memory after the step, where the timescales are trained"""
-    mlp_out_NDTB: Tensor
+    memory_TNDB: Tensor
+    """of the memory after the step"""
+    mlp_out_TNDB: Tensor
     """of the MLPs' outputs"""
-    hidden_NHTB: list[Tensor]
+    hidden_TNHB: list[Tensor]
     """of the hidden units before rectification"""
     signal_TNPB: Tensor
     """of what the MLPs read, [b_t ; kappa_m m_(t-1)]"""
@@ -122,21 +109,16 @@ class _Block(NamedTuple):
 class _BackwardLoop:
     """The loop back through time; `run` takes a block of steps, latest block first."""
 
-    def __init__(
-        self, plan: RecurrencePlan, trace: Trace, weights: Weights, grads: OutputGrads, needs_rates: bool
-    ) -> None:
+    def __init__(self, plan: RecurrencePlan, trace: Trace, weights: Weights, grads: OutputGrads) -> None:
         self.plan, self.trace, self.grads = plan, trace, grads
         _, n, self.batch = trace.activity_TNB.shape
-        self.drive = plan.drive.transposed.ordered(
-            drive_weights(weights.synapse_NC, weights.keep_ND, weights.absorb_ND)
-        )
+        self.drive = plan.drive.transposed.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
         self.emit = plan.emit.transposed.ordered(emit_weights(weights.readout_ND, weights.bias_N, plan.kappa_r))
         matrices = weights.mlp[::2]
         # the derivative of relu(h)^2 is 2 relu(h): the 2 is put into the weights
         self.later_transposed = [2.0 * weight.transpose(1, 2).contiguous() for weight in matrices[1:]]
         self.first_transposed = matrices[0].transpose(1, 2).contiguous()
-        self.update_ND1 = 4.0 * TANH_SCALE * TANH_SLOPE * weights.absorb_ND.unsqueeze(-1)
-        self.needs_rates = needs_rates
+        self.update_ND1 = TANH_SCALE * TANH_SLOPE * weights.absorb_ND.unsqueeze(-1)
         new_zeros = trace.activity_TNB.new_zeros
         self.activity_NB = new_zeros(n, self.batch)
         self.memory_NDB = _or_zeros(grads.memory_NDB, new_zeros(n, plan.d_m, self.batch))
@@ -153,99 +135,60 @@ class _BackwardLoop:
     def run(self, first: int, last: int) -> _Block:
         """Go back from step last - 1 to step first."""
         trace, grads, plan = self.trace, self.grads, self.plan
-        sigmoid_TNDB, activity_TNB = trace.sigmoid_TNDB[first:last], trace.activity_TNB[first:last]
+        tanh_TNDB, activity_TNB = trace.tanh_TNDB[first:last], trace.activity_TNB[first:last]
         passes_TNB = (~(activity_TNB <= 0)).to(activity_TNB.dtype)  # as relu does, also where it is no number
         given_TNB = torch.zeros_like(passes_TNB)
         if grads.activity_TNB is not None:
             given_TNB = grads.activity_TNB[first:last] * passes_TNB
         if trace.drop_NB is not None:
             passes_TNB = passes_TNB * trace.drop_NB
-        # the derivative of tanh(x) = 2 s - 1 is 1 - tanh(x)^2 = 4 s (1 - s)
-        slope_TNDB = torch.addcmul(sigmoid_TNDB, sigmoid_TNDB, sigmoid_TNDB, value=-1.0).mul_(self.update_ND1)
-        given_out_t: Sequence[Tensor | None] = [None] * (last - first)
+        slope_TNDB = self.update_ND1 * (1.0 - tanh_TNDB.square())
+        given_out_TNDB = None
         if grads.magnitude_NB is not None:
-            given_out_t = ((sigmoid_TNDB - 0.5).sign_() * grads.magnitude_NB.unsqueeze(1)).unbind(0)
+            given_out_TNDB = torch.sign(tanh_TNDB) * grads.magnitude_NB.unsqueeze(1)
         block = self._new_block(first, last)
-        views = _views(block, trace, slope_TNDB)
-        emitted_t = [torch.split(emitted_YB, plan.n) for emitted_YB in views.emitted_t]
-        given_t, passes_t = given_TNB.unbind(0), passes_TNB.unbind(0)
+        emitted_rows = block.emitted_TYB[:, : plan.n], block.emitted_TYB[:, plan.n :]
         for i in reversed(range(last - first)):
-            torch.addcmul(given_t[i], self.activity_NB, passes_t[i], out=emitted_t[i][0])
-            if plan.kappa_r is not None:
-                emitted_t[i][1].copy_(self.average_NB)
-            self._step(views, i, given_out_t[i])
+            torch.addcmul(given_TNB[i], self.activity_NB, passes_TNB[i], out=emitted_rows[0][i])
+            emitted_rows[1][i].copy_(self.average_NB)
+            self._step(block, i, slope_TNDB[i], None if given_out_TNDB is None else given_out_TNDB[i])
         return block
 
     def _new_block(self, first: int, last: int) -> _Block:
         trace, plan, steps = self.trace, self.plan, last - first
-        table_TXB = trace.table_TXB
+        new_empty = trace.tanh_TNDB.new_empty
         rows = plan.n if plan.kappa_r is None else 2 * plan.n
         return _Block(
             first=first,
-            emitted_TYB=room(table_TXB, steps, rows, self.batch),
-            memory_TNDB=room(table_TXB, steps, plan.n, plan.d_m, self.batch) if self.needs_rates else None,
-            mlp_out_NDTB=beside_time(table_TXB, (plan.n, plan.d_m), steps, self.batch),
-            hidden_NHTB=[beside_time(table_TXB, hidden.shape[:2], steps, self.batch) for hidden in trace.hidden_NHTB],
-            signal_TNPB=room(table_TXB, steps, plan.n, plan.d_tree + plan.d_m, self.batch),
+            emitted_TYB=new_empty(steps, rows, self.batch),
+            memory_TNDB=new_empty(steps, plan.n, plan.d_m, self.batch),
+            mlp_out_TNDB=new_empty(steps, plan.n, plan.d_m, self.batch),
+            hidden_TNHB=[new_empty(steps, *hidden.shape[1:]) for hidden in trace.hidden_TNHB],
+            signal_TNPB=new_empty(steps, plan.n, plan.d_tree + plan.d_m, self.batch),
         )
 
-    def _step(self, views: "_Views", i: int, given_out_NDB: Tensor | None) -> None:
+    def _step(self, block: _Block, i: int, slope_NDB: Tensor, given_out_NDB: Tensor | None) -> None:
         plan, n, batch = self.plan, self.plan.n, self.batch
-        back_YB = plan.emit.transposed.apply(views.emitted_t[i], self.emit)
-        if plan.kappa_r is not None:
-            back_YB, self.average_NB = torch.split(back_YB, [n * plan.d_m, n])
-        memory_NDB = back_YB.view(n, plan.d_m, batch).add_(self.memory_NDB)
-        if views.memory_t is not None:
-            views.memory_t[i].copy_(memory_NDB)
+        back_YB = plan.emit.transposed.apply(block.emitted_TYB[i], self.emit)
+        emitted_NDB = back_YB[: n * plan.d_m].view(n, plan.d_m, batch)
+        memory_NDB = torch.add(self.memory_NDB, emitted_NDB, out=block.memory_TNDB[i])
+        self.average_NB = back_YB[n * plan.d_m :]
         if given_out_NDB is None:
-            grad_NHB = torch.mul(memory_NDB, views.slope_t[i], out=views.mlp_out_t[i])
+            grad_NHB = torch.mul(memory_NDB, slope_NDB, out=block.mlp_out_TNDB[i])
         else:
-            grad_NHB = torch.addcmul(given_out_NDB, memory_NDB, views.slope_t[i], out=views.mlp_out_t[i])
-        for later_transposed, hidden_t, grad_t in self.later_layers(views):
-            squared_NHB = torch.bmm(later_transposed, grad_NHB)
-            grad_NHB = torch.mul(squared_NHB, hidden_t[i], out=grad_t[i])
-        signal_NPB = torch.bmm(self.first_transposed, grad_NHB, out=views.signal_t[i])
+            grad_NHB = torch.addcmul(given_out_NDB, memory_NDB, slope_NDB, out=block.mlp_out_TNDB[i])
+        for layer in reversed(range(len(block.hidden_TNHB))):
+            squared_NHB = torch.bmm(self.later_transposed[layer], grad_NHB)
+            hidden_NHB = self.trace.hidden_TNHB[layer][block.first + i]
+            grad_NHB = torch.mul(squared_NHB, hidden_NHB, out=block.hidden_TNHB[layer][i])
+        signal_NPB = torch.bmm(self.first_transposed, grad_NHB, out=block.signal_TNPB[i])
         if plan.kappa_b is not None:
             signal_NPB[:, : plan.d_tree].add_(self.branch_NRB)
             self.branch_NRB = plan.kappa_b * signal_NPB[:, : plan.d_tree]
-        views.kept_t[i].add_(memory_NDB)
-        back_YB = plan.drive.transposed.apply(views.signal_rows_t[i], self.drive)
-        self.activity_NB, memory_YB = torch.split(back_YB, [n, n * plan.d_m])
-        self.memory_NDB = memory_YB.view(n, plan.d_m, batch)
-
-    def later_layers(self, views: "_Views") -> Iterator[tuple[Tensor, Sequence[Tensor], Sequence[Tensor]]]:
-        """Of the MLPs' layers from the last to the second: weights, what they read, and its gradient, by step."""
-        return zip(reversed(self.later_transposed), reversed(views.hidden_t), reversed(views.grad_t), strict=True)
-
-
-class _Views(NamedTuple):
-    """The steps of a block; cutting them out all at once takes a third of the time."""
-
-    emitted_t: Sequence[Tensor]
-    memory_t: Sequence[Tensor] | None
-    mlp_out_t: Sequence[Tensor]
-    slope_t: Sequence[Tensor]
-    hidden_t: Sequence[Sequence[Tensor]]
-    grad_t: Sequence[Sequence[Tensor]]
-    signal_t: Sequence[Tensor]
-    signal_rows_t: Sequence[Tensor]
-    kept_t: Sequence[Tensor]
-
-
-def _views(block: _Block, trace: Trace, slope_TNDB: Tensor) -> _Views:
-    steps, batch = len(block.signal_TNPB), block.signal_TNPB.shape[-1]
-    d_m = block.mlp_out_NDTB.shape[1]
-    return _Views(
-        emitted_t=block.emitted_TYB.unbind(0),
-        memory_t=None if block.memory_TNDB is None else block.memory_TNDB.unbind(0),
-        mlp_out_t=block.mlp_out_NDTB.unbind(2),
-        slope_t=slope_TNDB.unbind(0),
-        hidden_t=[hidden[:, :, block.first : block.first + steps].unbind(2) for hidden in trace.hidden_NHTB],
-        grad_t=[grad.unbind(2) for grad in block.hidden_NHTB],
-        signal_t=block.signal_TNPB.unbind(0),
-        signal_rows_t=block.signal_TNPB.view(steps, -1, batch).unbind(0),
-        kept_t=block.signal_TNPB[:, :, -d_m:].unbind(0),
-    )
+        signal_NPB[:, plan.d_tree :].add_(memory_NDB)
+        back_YB = plan.drive.transposed.apply(signal_NPB.view(-1, batch), self.drive)
+        self.activity_NB = back_YB[:n]
+        self.memory_NDB = back_YB[n:].view(n, plan.d_m, batch)
 
 
 class _WeightGrads:
@@ -271,33 +214,28 @@ class _WeightGrads:
         last = first + block.emitted_TYB.shape[0]
         memory_TNDB = trace.table_TXB[first : last + 1, plan.memory_row : plan.average_row]
         memory_TNDB = memory_TNDB.view(-1, plan.n, plan.d_m, memory_TNDB.shape[-1])
-        batch = memory_TNDB.shape[-1]
-        memory_NDL = _columns(memory_TNDB)  # one step more than the block has
-        self._add_readout(block.emitted_TYB, memory_NDL[:, :, batch:])
+        self._add_readout(block.emitted_TYB, memory_TNDB[1:])
         branch_NRL = self._add_synapses(trace, block, last)
-        kept_NDL = memory_NDL[:, :, :-batch] * self.weights.keep_ND.unsqueeze(-1)
+        kept_NDL = _columns(memory_TNDB[:-1]) * self.weights.keep_ND.unsqueeze(-1)
         signal_NPL = torch.cat([branch_NRL, kept_NDL], 1)
-        grads_NHTB = [*block.hidden_NHTB, block.mlp_out_NDTB]
-        for layer, grad_NHTB in enumerate(grads_NHTB):
-            grad_NHL = grad_NHTB.flatten(2)
+        grads_TNHB = [*block.hidden_TNHB, block.mlp_out_TNDB]
+        for layer, grad_TNHB in enumerate(grads_TNHB):
+            grad_NHL = _columns(grad_TNHB)
             self.mlp[2 * layer].baddbmm_(grad_NHL, signal_NPL.transpose(1, 2))
             self.mlp[2 * layer + 1] += grad_NHL.sum(-1)
-            if layer < len(trace.hidden_NHTB):
-                hidden_NHL = trace.hidden_NHTB[layer][:, :, first:last].flatten(2)
-                signal_NPL = hidden_NHL * hidden_NHL
+            if layer < len(trace.hidden_TNHB):
+                signal_NPL = _columns(trace.hidden_TNHB[layer][first:last]).square()
         if self.needs_rates:
             self.keep_ND += (block.signal_TNPB[:, :, plan.d_tree :] * memory_TNDB[:-1]).sum((0, 3))
-            assert block.memory_TNDB is not None
-            tanh_TNDB = 2.0 * trace.sigmoid_TNDB[first:last] - 1.0
-            self.absorb_ND += TANH_SCALE * (block.memory_TNDB * tanh_TNDB).sum((0, 3))
+            self.absorb_ND += TANH_SCALE * (block.memory_TNDB * trace.tanh_TNDB[first:last]).sum((0, 3))
 
-    def _add_readout(self, emitted_TYB: Tensor, memory_NDL: Tensor) -> None:
+    def _add_readout(self, emitted_TYB: Tensor, memory_TNDB: Tensor) -> None:
         n, kappa_r = self.plan.n, self.plan.kappa_r
         self.bias_N += emitted_TYB[:, :n].sum((0, 2))
         y_TNB = emitted_TYB[:, :n]
         if kappa_r is not None:
             y_TNB = kappa_r * y_TNB + (1.0 - kappa_r) * emitted_TYB[:, n:]
-        self.readout_ND += torch.bmm(memory_NDL, _columns(y_TNB.unsqueeze(2)).transpose(1, 2)).squeeze(2)
+        self.readout_ND += torch.bmm(_columns(memory_TNDB), _columns(y_TNB.unsqueeze(2)).transpose(1, 2)).squeeze(2)
 
     def _add_synapses(self, trace: Trace, block: _Block, last: int) -> Tensor:
         """Add the synapses' gradients and return the branch traces [N, R, L], which need the same gather."""

@@ -33,7 +33,7 @@ class RecurrencePlan:
     synapse_source: Tensor
     """table rows that the synapses read, [n * R, S]"""
     drive: SparseMap
-    """what the MLPs read, [b_t ; kappa_m m_(t-1) - gain] of every neuron; gradients for [a ; m]"""
+    """what the MLPs read, [b_t ; kappa_m m_(t-1)] of every neuron; gradients for [a ; m]"""
     emit: SparseMap
     """from the tables of two consecutive steps, outputs z_t and averages r_t; gradients for [m_t ; r_(t-1)]"""
 
@@ -87,9 +87,9 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan
     )
 
 
-def drive_weights(synapse_NC: Tensor, keep_ND: Tensor, gain_ND: Tensor) -> Tensor:
-    """Weights of the entries of `RecurrencePlan.drive`; `gain_ND` is how much of the tanh the memory takes in."""
-    return torch.cat([synapse_NC, keep_ND, -gain_ND], 1).flatten()
+def drive_weights(synapse_NC: Tensor, keep_ND: Tensor) -> Tensor:
+    """Weights of the entries of `RecurrencePlan.drive`."""
+    return torch.cat([synapse_NC, keep_ND], 1).flatten()
 
 
 def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> Tensor:
@@ -105,7 +105,7 @@ def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> T
 
 
 def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int) -> SparseMap:
-    """Entries of each neuron: its synapses, its memory units, and the one that the units' gain is taken from."""
+    """Entries of each neuron: its synapses, then its memory units."""
     n, device = source_NC.shape[0], source_NC.device
     width = d_tree + d_m
     first_N1 = width * torch.arange(n, device=device).unsqueeze(1)
@@ -115,11 +115,9 @@ def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int) -> Spars
     activity_row = 1 + channels
     synapse_grad_NC = torch.where(source_NC >= activity_row, source_NC - activity_row, -1)
     return sparse_map(
-        out_row=torch.cat(
-            [first_N1 + branch_C, first_N1 + d_tree + memory_D, first_N1 + d_tree + memory_D], 1
-        ).flatten(),
-        in_row=torch.cat([source_NC, activity_row + n + memory_ND, torch.zeros_like(memory_ND)], 1).flatten(),
-        grad_row=torch.cat([synapse_grad_NC, n + memory_ND, torch.full_like(memory_ND, -1)], 1).flatten(),
+        out_row=torch.cat([first_N1 + branch_C, first_N1 + d_tree + memory_D], 1).flatten(),
+        in_row=torch.cat([source_NC, activity_row + n + memory_ND], 1).flatten(),
+        grad_row=torch.cat([synapse_grad_NC, n + memory_ND], 1).flatten(),
         n_out=n * width,
         n_grad=n + n * d_m,
     )

@@ -1,11 +1,10 @@
-"""Memory for what is kept between forward and backward pass, kept for the next call.
+"""Memory for the native kernel's traces, kept for the next call.
 
 Fresh memory is paid for page by page when it is first touched; measured on the traces of one training step, that took
 longer than the arithmetic. A block returns to the pool when the last tensor that uses it is gone. The pool and what is
 in use together never hold more than the most that was in use at once in the last few dozen calls.
 """
 
-import math
 import mmap
 import threading
 import weakref
@@ -54,8 +53,6 @@ class _Pool:
         return sum(map(len, self._free))
 
 
-_LEAST_BYTES = 1 << 17
-"""from this size on malloc takes fresh pages from the system"""
 _pool = _Pool()
 
 
@@ -65,14 +62,6 @@ def scratch(count: int, dtype: torch.dtype) -> Tensor:
     view = np.frombuffer(block, dtype=np.uint8).view(_Block)
     weakref.finalize(view, _pool.give, block).atexit = False
     return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
-
-
-def room(like: Tensor, *sizes: int) -> Tensor:
-    """Return an uninitialised tensor like another; a large one in main memory is scratch."""
-    count = math.prod(sizes)
-    if like.device.type != "cpu" or count * like.itemsize < _LEAST_BYTES:
-        return like.new_empty(sizes)
-    return scratch(count, like.dtype).view(sizes)
 
 
 def _new_block(size: int) -> mmap.mmap:

@@ -16,7 +16,6 @@ from model.layer import TANH_SCALE, ElmLayer
 from model.readout_scan import memory_map, run_readout_scan
 from model.recurrence import run_recurrence
 from model.recurrence_plan import RecurrencePlan, recurrence_plan
-from model.scratch import room
 from model.sparse_map import SparseMap
 from model.state import ElmState
 
@@ -120,14 +119,15 @@ def _run(
         *hidden.mlp,
     )
     seen_TNB = activity_TNB if masks is None else activity_TNB * _batch_last(masks.readout_BN)
-    memory_TODB, gain_OD1, readout_branch_ORB = _run_readout(readout, plan, seen_TNB, state, k)
-    logits_KOTB = _logits(network, readout, k, memory_TODB, gain_OD1)
-    readout_memory_ODB = memory_TODB[-1] * gain_OD1
+    y_TOB, readout_memory_ODB, readout_branch_ORB = _run_readout(readout, plan, seen_TNB, state, k)
+    y_KLO = y_TOB.view(steps, k, -1, batch).permute(1, 3, 0, 2).reshape(k, batch * steps, -1)
+    weight, bias = network.output.weight, network.output.bias
+    logits_KLO = torch.baddbmm(bias.view(k, 1, -1), y_KLO, weight.view(k, *weight.shape[-2:]).transpose(1, 2))
     final = (activity_TNB[-1], memory_NDB, average_NB, branch_NRB, readout_memory_ODB, readout_branch_ORB)
     mean_NB = magnitude_NB / (steps * hidden.config.d_m)
     mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
     return RunResult(
-        logits=logits_KOTB.permute(0, 3, 2, 1),
+        logits=logits_KLO.view(k, batch, steps, -1),
         state=ElmState(*(_batch_first(tensor, k) for tensor in final)),
         mlp_out_BN=_batch_first(mean_NB, k),
         activity=activity_TNB.view(steps, k, -1).mean((0, 2)),
@@ -140,7 +140,7 @@ def _filled_table(plan: RecurrencePlan, network: "ElmNetwork", x: Tensor, mask_K
     """Make the recurrence's tables [T + 1, rows, B] with their ones and input rows, and nothing else, filled in."""
     k, batch, steps = x.shape[:3]
     weight = network.output.weight
-    table_TXB = room(weight, steps + 1, plan.rows, batch)
+    table_TXB = weight.new_empty(steps + 1, plan.rows, batch)
     table_TXB[:, 0] = 1.0
     input_TXB = table_TXB[:steps, 1 : plan.activity_row]
     if x.dim() == 4:
@@ -162,7 +162,7 @@ def _run_readout(
     Their synapses and linear map are one dense matrix per network: what they read is known for all steps.
 
     Returns:
-        Scaled memory [T, K * O, D, B], its scale [K * O, D, 1], branch traces [K * O, R or 0, B] after the last step.
+        Outputs [T, K * O, B], memory [K * O, D, B] and branch traces [K * O, R or 0, B] after the last step.
     """
     config = readout.config
     steps, _, batch = seen_TNB.shape
@@ -195,18 +195,8 @@ def _run_readout(
         scaled_weight_ODD,
         readout.keep_ND,
     )
-    return memory_TODB, gain_OD1, branch_ORB
-
-
-def _logits(network: "ElmNetwork", readout: _FlatLayer, k: int, memory_TODB: Tensor, gain_OD1: Tensor) -> Tensor:
-    """Read the read-out neurons' memory and map it, [K, O, T, B]: both are linear, so the weights are joined first."""
-    steps, neurons, _, batch = memory_TODB.shape
-    weight_KOO = network.output.weight.view(k, neurons // k, -1)
-    read_KOD = (readout.readout_ND * gain_OD1.squeeze(-1)).view(k, neurons // k, -1)
-    joined_KOX = (weight_KOO.unsqueeze(-1) * read_KOD.unsqueeze(1)).flatten(2)
-    bias_KO1 = torch.baddbmm(network.output.bias.view(k, -1, 1), weight_KOO, readout.bias_N.view(k, -1, 1))
-    memory_KXL = memory_TODB.view(steps, k, -1, batch).permute(1, 2, 0, 3).reshape(k, joined_KOX.shape[-1], -1)
-    return torch.baddbmm(bias_KO1, joined_KOX, memory_KXL).view(k, -1, steps, batch)
+    y_TOB = ((readout.readout_ND.unsqueeze(-1) * gain_OD1) * memory_TODB[1:]).sum(2) + readout.bias_N.unsqueeze(-1)
+    return y_TOB, memory_TODB[-1] * gain_OD1, branch_ORB
 
 
 def _traced(seen_TNB: Tensor, kappa_b: float) -> Tensor:

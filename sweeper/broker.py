@@ -233,6 +233,12 @@ class Broker:
         del self._lanes[lane]
         self._queue.extendleft(a for a in reversed(state.held.values()) if a.trial_id not in self._done)
 
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        """Stop the sweep for a reason that no other lane would escape, such as a full disk; blames no trial."""
+        self.leave(lane, incarnation)
+        self._stopped_because = self._stopped_because or f"{reason} The same command goes on once that is mended."
+        self._draining = True
+
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
 
@@ -378,8 +384,9 @@ class Broker:
             self._end(assignment, status)
         if self._policy.is_quarantined(assignment.configuration):
             self._quarantine(assignment.configuration, lane)
-        self._stopped_because = self._stopped_because or self._policy.poisoned()
-        if self._stopped_because:
+        poison = self._policy.poisoned()
+        if poison is not None:
+            self._stopped_because = self._stopped_because or f"{poison}. `sweeper retry` runs them again."
             self._draining = True
 
     def _quarantine(self, configuration: str, lane: str) -> None:

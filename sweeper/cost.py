@@ -35,7 +35,7 @@ LEAST_HISTORY = 6
 """Finished trials needed before the constants are fitted."""
 JOINT_TRIALS = 4
 """Trials that are trained in one go where it pays (measured: more gain little)."""
-JOINT_NUMBERS = 16_384
+JOINT_NUMBERS = 8_192
 """Activities (time steps x sequences x neurons) of one optimiser step up to which it pays (measured)."""
 BYTES_PER_PROCESS = 350 * 1024**2
 """Resident memory of a process that has loaded torch (measured)."""
@@ -146,7 +146,7 @@ def pays(spec: TrialSpec, device: str) -> int:
     """How many trials of one shape are worth training in one go (see `sweeper.joint`); 1 where it saves too little.
 
     What is saved is the fixed cost of an optimiser step, so it pays where a step does little else (measured by
-    `python -m sweeper.bench --joint`: README, "Seed batches"). Not measured on GPUs, and therefore not done there.
+    `python -m sweeper.joint_bench`; see README.md, "Seed batches"). Not measured on GPUs, and therefore not done there.
     """
     if spec.architecture != "elm" or not device.startswith("cpu"):
         return 1

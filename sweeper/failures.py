@@ -64,7 +64,7 @@ class FailurePolicy:
         verdict = self._verdict(trial_id, status)
         self.attempts += status != PREEMPTED
         if status in (FAILED, OUT_OF_MEMORY, LOST):
-            self.failures[f"{status}: {_kind(reason)}"] += 1
+            self.failures[f"{status}: {kind_of(reason)}"] += 1
         if verdict == END and status == FAILED:
             self.bugs[configuration] += 1
         return verdict
@@ -98,6 +98,6 @@ class FailurePolicy:
         return END
 
 
-def _kind(reason: str) -> str:
+def kind_of(reason: str) -> str:
     """A reason without its numbers, so that like failures count as one."""
     return re.sub(r"[-+]?\d[\d.e+-]*", "#", reason)

@@ -66,10 +66,10 @@ def train_jointly(
         run.resume()
         at_step[run.progress.steps_done][place] = run
     for group in at_step.values():
-        _JointRun(group, on_end, go_on).run()
+        JointRun(group, on_end, go_on).run()
 
 
-class _JointRun:
+class JointRun:
     """Runs that are at the same step, by their place in the list."""
 
     def __init__(self, runs: dict[int, TrialRun], on_end: OnEnd, on_step: Callable[[int], bool]) -> None:

@@ -19,6 +19,7 @@ import torch
 from sweeper.attempt import JointTrainer, TimedOut, Trainer, TrialContext, run_group, run_trial, train_assignment
 from sweeper.broker import Assignment, Pull, Report
 from sweeper.checkpoint import Checkpoints
+from sweeper.errors import StoreError
 from sweeper.gpu import GpuMemory
 from sweeper.store import ResultsStore
 from sweeper.training import Stopped
@@ -44,6 +45,9 @@ class BrokerClient(Protocol):
 
     def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
         """See `Broker.leave`. Raises `BrokerGoneError`."""
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        """See `Broker.fail`. Raises `BrokerGoneError`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,8 @@ class LaneConfig:
 def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
     """Pull and run trials until the broker has no more.
 
+    Where rows cannot be written, the broker is told and stops the sweep; what was written stays.
+
     Args:
         broker: where trials come from.
         name: this lane.
@@ -84,14 +90,20 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
         trainer: what to do with an assignment.
 
     Returns:
-        Number of trials run.
-
-    Raises:
-        StoreError: rows cannot be written; what was written stays.
+        Number of trials run, 0 where the storage failed.
     """
     torch.set_num_threads(config.threads)
-    store = ResultsStore.create(config.store_uri)
     identity = (name, uuid.uuid4().hex, socket.gethostname())
+    try:
+        return _pull_and_run(broker, identity, config, trainer)
+    except StoreError as error:
+        with suppress(BrokerGoneError):
+            broker.fail(*identity[:2], str(error))
+        return 0
+
+
+def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:
+    name, store = identity[0], ResultsStore.create(config.store_uri)
     ran, memory, wear = 0, GpuMemory(config.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
         try:

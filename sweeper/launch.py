@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import psutil
 from rich.console import Console
 
+from cluster.errors import ClusterError
 from sweeper.broker import Assignment, Event
 from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
@@ -175,13 +176,21 @@ def run_trials(
         lambda event: _record_event(store, event),
         journal.update,
         limit_s=None if options.max_hours is None else 3600 * options.max_hours,
+        log_spread=costs.log_spread,
     )
     before = store.attempts_made()
     left, busy_s, rounds = list(wanted.values()), 0.0, 0
     stopped_because = None
     while left and not monitor.interrupted and not monitor.out_of_time and stopped_because is None:
         rounds += 1
-        failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+        try:
+            failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+        except ClusterError as error:  # not there, or not there any more: another round would not help
+            journal.note(str(error))
+            journal.close()
+            raise
+        if monitor.error is not None:
+            raise monitor.error
         made = store.read("trials", ["trial_id", "attempt"]).to_pylist()
         ended = {row["trial_id"] for row in made if row["attempt"] > before.get(row["trial_id"], 0)}
         previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
@@ -193,7 +202,7 @@ def run_trials(
             journal.note(f"the {options.executor} executor failed: {failure}")
             if stuck or rounds == MAX_ROUNDS:
                 raise SweeperError(f"the {options.executor} executor failed: {failure}") from failure
-        elif stuck:
+        elif stuck and stopped_because is None:
             raise SweeperError(f"the {options.executor} executor ended without running any of {previous} trials")
     store.compact()
     journal.close()

@@ -15,7 +15,7 @@ from sweeper.broker import Assignment, Broker, Pull, Report
 from sweeper.errors import SweeperError
 from sweeper.monitor import Monitor
 
-_EXPOSED = ("pull", "heartbeat", "leave")
+_EXPOSED = ("pull", "heartbeat", "leave", "fail")
 _MAX_DEATHS = 20
 _POLL_S = 0.1
 
@@ -122,6 +122,9 @@ class _Client:
 
     def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
         self._call("leave", lane, incarnation, reports)
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call("fail", lane, incarnation, reason)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane import BrokerGoneError

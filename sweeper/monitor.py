@@ -1,5 +1,6 @@
 """What a person sees of a running launch: one live line, and what Ctrl-C does."""
 
+import math
 import signal
 import threading
 import time
@@ -13,9 +14,12 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.broker import Event, Snapshot
+from sweeper.errors import StoreError
 from sweeper.schema import FINISHED
 
 POLL_S = 0.5
+_QUANTILE_90 = 1.645
+"""Normal quantile of a 90 % range."""
 PLAIN_LINE_S = 15.0
 """Seconds between progress lines where the output is not a terminal."""
 
@@ -50,6 +54,7 @@ class Monitor:
         on_event: writes down what no lane can.
         on_snapshot: called every few seconds with the state of the queue.
         limit_s: time after which nothing more is handed out.
+        log_spread: standard deviation of the logarithm of true over expected work of one trial.
     """
 
     def __init__(
@@ -58,13 +63,16 @@ class Monitor:
         on_event: Callable[[Event], None],
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         limit_s: float | None = None,
+        log_spread: float = 0.0,
     ) -> None:
         self._console = console
         self._on_event, self._on_snapshot, self._limit_s = on_event, on_snapshot, limit_s
+        self._log_spread = log_spread
         self._interrupts = 0
         self._ended = threading.Event()
         self._began = time.monotonic()
         self.last: Snapshot | None = None
+        self.error: StoreError | None = None
 
     @property
     def interrupted(self) -> bool:
@@ -98,6 +106,19 @@ class Monitor:
             raise KeyboardInterrupt
         self._console.print(_ON_INTERRUPT[self._interrupts], soft_wrap=True)
 
+    def _write_down(self, handle: BrokerHandle) -> None:
+        """Hand on events and state; when the storage fails nothing more is run, and the launcher raises the error."""
+        if self.error is not None:
+            handle.drain()
+            return
+        try:
+            for event in handle.take_events():
+                self._on_event(event)
+            if self.last is not None:
+                self._on_snapshot(self.last)
+        except StoreError as error:
+            self.error = error
+
     def _watch(self, handle: BrokerHandle) -> None:
         printed = time.monotonic()
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
@@ -107,11 +128,9 @@ class Monitor:
                     handle.stop()
                 elif self.interrupted or self.out_of_time:
                     handle.drain()
-                for event in handle.take_events():
-                    self._on_event(event)
                 self.last = handle.snapshot()
-                self._on_snapshot(self.last)
-                line = progress_line(self.last, time.monotonic() - self._began)
+                self._write_down(handle)
+                line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
                 if self._console.is_terminal:
                     live.update(Text(line, no_wrap=True, overflow="ellipsis"))
                 elif ended or time.monotonic() - printed > PLAIN_LINE_S:
@@ -121,27 +140,36 @@ class Monitor:
                     return
 
 
-def progress_line(snapshot: Snapshot, elapsed_s: float) -> str:
+def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
     """One line: done, running, failures by kind, rate, time left and the best trial so far."""
     done = sum(snapshot.statuses.values())
     parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
     parts += [f"{count} {status}" for status, count in sorted(snapshot.statuses.items()) if status != FINISHED]
     if done and elapsed_s > 0:
         parts.append(f"{60 * done / elapsed_s:.1f}/min")
-    parts.append(f"ETA {eta(snapshot, elapsed_s)}")
+    parts.append(f"ETA {eta(snapshot, elapsed_s, log_spread)}")
     if snapshot.best is not None:
-        parts.append(f"best {snapshot.best[1]:.4g}")
+        parts.append(f"best {snapshot.best[1]:.4g} ({snapshot.best[0][:8]})")
     return " · ".join(parts)
 
 
-def eta(snapshot: Snapshot, elapsed_s: float) -> str:
-    """Time left at the pace so far; `...` until there is one."""
+def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
+    """Time left at the pace so far, as a 90 % range; `...` until there is a pace.
+
+    The pace takes out what all trials have in common, such as a slow machine; what is left are the errors of single
+    trials, averaged over those done and over those left.
+    """
     work_done = snapshot.work_total - snapshot.work_left
     if snapshot.work_left <= 0:
         return "now"
     if work_done <= 0.002 * snapshot.work_total:
         return "..."
-    return duration(elapsed_s * snapshot.work_left / work_done)
+    done = sum(snapshot.statuses.values())
+    left = snapshot.total - done
+    expected_s = elapsed_s * snapshot.work_left / work_done
+    factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))
+    low, high = duration(expected_s / factor), duration(expected_s * factor)
+    return low if low == high else f"{low} to {high}"
 
 
 def duration(seconds: float) -> str:

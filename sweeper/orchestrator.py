@@ -182,6 +182,9 @@ class _Client:
     def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
         self._call(self._actor.leave, lane, incarnation, reports)
 
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call(self._actor.fail, lane, incarnation, reason)
+
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:
         try:

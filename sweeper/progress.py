@@ -19,6 +19,8 @@ class Evaluation:
     """Learning rate at that step; None in the final evaluation."""
     wall_s: float
     """Wall time since the start of the attempt, seconds."""
+    others: dict[str, float] = field(default_factory=dict)
+    """What else the task measures, such as bits per original byte."""
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,7 @@
 """From an assignment and its outcome to the rows of the store. No torch: a launcher records lost trials with it too."""
 
 import importlib.metadata
+import json
 import math
 import socket
 import subprocess
@@ -127,6 +128,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         lane=outcome.lane,
         code_version=outcome.code_version,
         trained_with=outcome.trained_with,
+        final_test_others=_others(final, "test"),
     )
 
 
@@ -193,6 +195,11 @@ def _loss(evaluations: Mapping[str, Evaluation], split: str) -> float | None:
 
 def _metric(evaluations: Mapping[str, Evaluation], split: str) -> float | None:
     return defined(evaluations[split].metric) if split in evaluations else None
+
+
+def _others(evaluations: Mapping[str, Evaluation], split: str) -> str | None:
+    others = evaluations[split].others if split in evaluations else {}
+    return json.dumps({name: defined(value) for name, value in others.items()}) if others else None
 
 
 def defined(value: float) -> float | None:

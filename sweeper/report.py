@@ -129,21 +129,27 @@ def print_launch(result: "LaunchResult", results: str) -> None:
     console = _console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
     console.print(f"{result.ran} trials run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
-    _print_reasons(console, result.status.reasons)
+    _print_reasons(console, result.status)
     if result.ran and result.busy_s > 0:
-        console.print(
-            f"Lane time: {duration(result.forecast.seconds)} expected for all, {duration(result.busy_s)} spent on "
-            f"{result.ran} trials.",
-            highlight=False,
-        )
+        console.print(_forecast_error(result), highlight=False)
     if result.ended_because:
         console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
     if result.stopped_because:
-        console.print(f"Stopped: {result.stopped_because}. `sweeper retry` runs them again.", highlight=False)
+        console.print(f"Stopped: {result.stopped_because}", highlight=False, soft_wrap=True)
     elif result.status.counts.get(MISSING):
         console.print("The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
         console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
+
+
+def _forecast_error(result: "LaunchResult") -> str:
+    """What the trials were expected to take beside what they took."""
+    expected, spent = duration(result.forecast.seconds), duration(result.busy_s)
+    if result.interrupted or result.stopped_because or result.forecast.seconds == 0:
+        return f"Lane time: {expected} expected for all, {spent} spent on {result.ran} trials."
+    off = result.busy_s / result.forecast.seconds - 1
+    place = "inside" if result.forecast.low <= result.busy_s <= result.forecast.high else "outside"
+    return f"Lane time: {expected} expected, {spent} spent ({off:+.0%}, {place} the range of the forecast)."
 
 
 def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
@@ -153,7 +159,7 @@ def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
         console.print(f"{store.uri}: no grid was launched into this directory", highlight=False)
     for status in statuses:
         console.print(f"{status.name}: {len(status.states)} trials. {_counts_line(status.counts)}", highlight=False)
-        _print_reasons(console, status.reasons)
+        _print_reasons(console, status)
         _print_stale(console, status)
         if status.unplanned:
             console.print(f"  {status.unplanned} stored trials belong to no point of this grid", highlight=False)
@@ -193,10 +199,13 @@ def _counts_line(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
-def _print_reasons(console: Console, reasons: Mapping[str, int]) -> None:
-    ordered = sorted(reasons.items(), key=lambda item: -item[1])
+def _print_reasons(console: Console, status: SweepStatus) -> None:
+    """Failures by cause, most frequent first, each with one trial as an example."""
+    ordered = sorted(status.reasons.items(), key=lambda item: -item[1])
     for reason, count in ordered[:_MOST_REASONS]:
-        console.print(f"  {count} x {reason}", highlight=False, soft_wrap=True)
+        example = f"trial {status.examples[reason][:8]}"
+        example = example if count == 1 else f"{example} and others like it"
+        console.print(f"  {count} x {reason} ({example})", highlight=False, soft_wrap=True)
     if len(ordered) > _MOST_REASONS:
         console.print(f"  and {len(ordered) - _MOST_REASONS} other reasons", highlight=False)
 
@@ -247,5 +256,6 @@ def _status_dict(status: SweepStatus) -> dict[str, object]:
         "states": dict(status.states),
         "stale": dict(status.stale),
         "reasons": dict(status.reasons),
+        "examples": dict(status.examples),
         "unplanned": status.unplanned,
     }

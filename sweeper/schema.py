@@ -158,6 +158,8 @@ class TrialRecord:
     """Version of this package, with the git commit where there is one."""
     trained_with: int | None
     """Trials it was trained in one go with, itself not included; null in rows older than this column."""
+    final_test_others: str | None = None
+    """What else the task measures on the test split at the end, as JSON; null where there is nothing else."""
 
 
 @dataclass(frozen=True, kw_only=True)

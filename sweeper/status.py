@@ -1,7 +1,7 @@
 """Desired state minus stored state: which trials of a plan are done, running, failed, stale, missing or new."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from sweeper.cost import CostModel, calibrate
 from sweeper.errors import GridError
-from sweeper.failures import MAX_BUG_TRIES
+from sweeper.failures import MAX_BUG_TRIES, kind_of
 from sweeper.grid import parse_grid
 from sweeper.journal import live_launches
 from sweeper.plan import DUPLICATE, EXCLUDED, INFEASIBLE, Plan, PlanRow, expand
@@ -37,7 +37,9 @@ class SweepStatus:
     stale: Mapping[str, str]
     """Stored trials of the plan that were made by another program version or from other data, with the reason."""
     reasons: Mapping[str, int]
-    """Number of trials per reason why they did not finish."""
+    """Number of trials per reason why they did not finish; reasons that differ in numbers alone count as the first."""
+    examples: Mapping[str, str]
+    """One trial for each of the `reasons`."""
     unplanned: int
     """Stored trials that the plan does not ask for (another sweep's, or removed from the grid)."""
     unfinished_tries: frozenset[str]
@@ -64,16 +66,32 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
         return MISSING if trial_id in asked_before else NEW
 
     planned = [row for row in rows if row["trial_id"] in plan.trials]
+    reasons, examples = _causes(planned)
     return SweepStatus(
         name=plan.name,
         states={trial_id: state(trial_id) for trial_id in plan.trials},
         stale=_stale(planned, rows),
-        reasons=dict(Counter(f"{row['status']}: {row['reason']}" for row in planned if row["reason"])),
+        reasons=reasons,
+        examples=examples,
         unplanned=len(stored.keys() - plan.trials.keys()),
         unfinished_tries=frozenset(
             row["trial_id"] for row in planned if row["status"] == FAILED and row["attempt"] < MAX_BUG_TRIES
         ),
     )
+
+
+def _causes(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], dict[str, str]]:
+    """Count the rows that give a reason by its kind; for each the first reason in full, and the trial that gave it."""
+    first: dict[str, str] = {}
+    counted: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for row in rows:
+        if row["reason"]:
+            reason = f"{row['status']}: {row['reason']}"
+            name = first.setdefault(kind_of(reason), reason)
+            counted[name] += 1
+            examples.setdefault(name, row["trial_id"])
+    return dict(counted), examples
 
 
 def missing_rows(plan: Plan, status: SweepStatus) -> list[PlanRow]:

@@ -98,12 +98,14 @@ class TrialRun:
         on_step: Callable[[int], bool],
         device: str,
         checkpoints: Checkpoints | None,
+        backend: str = "auto",
     ) -> None:
         self.started = time.perf_counter()
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device, self.checkpoints = torch.device(device), checkpoints
         self.task: Task = load_task(spec.task, spec.task_options)
-        self.network = build_network(spec.model, seed=spec.seed, dtype=getattr(torch, self.training.dtype))
+        dtype = getattr(torch, self.training.dtype)
+        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)
@@ -204,7 +206,9 @@ class TrialRun:
         self.progress.train_s += seconds
         self.progress.steps_done = step + 1
         if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
-            self.record("train", self.running.take(), learning_rate_at(step, self.training))
+            loss, metric = self.running.take()
+            measured = {"loss": loss, self.task.spec.metric: metric}
+            self.record("train", measured, learning_rate_at(step, self.training))
             self.validate(step)
 
     def carried_state(self, step: int, batch: Batch) -> Any:
@@ -250,8 +254,8 @@ class TrialRun:
         return results
 
     @torch.no_grad()
-    def evaluate(self, split: Split, max_batches: int | None) -> tuple[float, float]:
-        """Mean loss and metric of a split."""
+    def evaluate(self, split: Split, max_batches: int | None) -> dict[str, float]:
+        """Mean loss, metric and whatever else the task measures of a split."""
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -264,7 +268,7 @@ class TrialRun:
         result = metrics.result()
         if not math.isfinite(result["loss"]):
             raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
-        return result["loss"], result[self.task.spec.metric]
+        return result
 
     def eval_batches(self, split: Split, max_batches: int | None) -> Iterator[Batch]:
         """The batches of a split."""
@@ -275,16 +279,17 @@ class TrialRun:
             yield _to(batch, self.device)
 
     def record(
-        self, split: str, loss_and_metric: tuple[float, float], learning_rate: float | None, *, step: int | None = None
+        self, split: str, measured: Mapping[str, float], learning_rate: float | None, *, step: int | None = None
     ) -> Evaluation:
         """Make an evaluation; one made while training, with its learning rate, becomes part of the curve."""
         evaluation = Evaluation(
             step=self.progress.steps_done if step is None else step,
             split=split,
-            loss=loss_and_metric[0],
-            metric=loss_and_metric[1],
+            loss=measured["loss"],
+            metric=measured[self.task.spec.metric],
             learning_rate=learning_rate,
             wall_s=time.perf_counter() - self.started,
+            others={name: value for name, value in measured.items() if name not in ("loss", self.task.spec.metric)},
         )
         if learning_rate is not None:
             self.progress.evaluations.append(evaluation)

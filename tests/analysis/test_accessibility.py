@@ -50,6 +50,7 @@ def violations(page):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_no_tab_of_the_page_breaks_a_rule(browser, folder, mode):
     context = browser.new_context(viewport={"width": 1440, "height": 900}, bypass_csp=True)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.goto(f"file://{folder}/page.html#mode={mode}")
     page.wait_for_selector("html[data-ready]", state="attached")
@@ -66,6 +67,7 @@ def test_no_tab_of_the_page_breaks_a_rule(browser, folder, mode):
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_the_report_breaks_no_rule(browser, folder, mode):
     context = browser.new_context(color_scheme=mode, bypass_csp=True)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     page.goto(f"file://{folder}/fit.html")
     page.wait_for_selector("html[data-ready]", state="attached")

@@ -124,3 +124,11 @@ def test_runs_without_a_budget_do_not_take_the_colour_of_one():
     own, none = (trace["marker"]["color"] for trace in trial_traces(runs))
     assert own == "@budget:0"
     assert none == "@muted"
+
+
+def test_a_single_size_stands_in_the_middle_of_a_labelled_axis():
+    found = log_ticks(np.array([132.0, 132.0]))
+    low, high = found["range"]
+    assert (low + high) / 2 == pytest.approx(np.log10(132))
+    assert sum(10**low <= tick <= 10**high for tick in found["tickvals"]) >= 3
+    assert "range" not in log_ticks(np.array([132.0, 133.0]))

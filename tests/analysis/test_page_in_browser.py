@@ -21,6 +21,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 BROWSER = find_browser()
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine: apt-get install chromium")
 
+PATIENCE_MS = 120_000
+"""A page of 5 MB takes 2 s to open on an idle machine, and half a minute on one that does ten things at once."""
+
 SETTINGS = FitSettings(law="effective_information:floor=additive")
 
 
@@ -49,13 +52,14 @@ class Opened:
 
     def __init__(self, browser, address, **context):
         self.context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}, "offline": True} | context))
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.problems, self.requests = [], []
         self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready]", state="attached", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready]", state="attached")
 
     def close(self):
         self.context.close()
@@ -377,6 +381,7 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     context = browser.new_context(bypass_csp=True)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     try:
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/")

@@ -174,6 +174,22 @@ def test_a_prediction_is_made_before_and_judged_after(smooth, tmp_path):
         predict(replace(law, data=seen), plan)
 
 
+def test_neighbours_are_neighbours_in_d_m_whatever_the_order_of_the_points(tmp_path):
+    given = {"budget": 10, "n_rec": 1, "low": 0.0, "high": 9.0}
+    points = [given | {"d_m": d_m, "mean": mean} for d_m, mean in ((4, 3.0), (22, 3.05), (9, 2.99))]
+    file = tmp_path / "prediction.json"
+    told = {"points": points, "rivals": {"law": [3.0, 3.05, 2.99]}, "made_at": "before", "law": "law"}
+    file.write_text(json.dumps(told))
+    seen = [
+        given | {"d_m": d_m, "value": mean + e}
+        for d_m, mean in ((4, 2.985), (22, 3.05), (9, 2.99))
+        for e in (-0.02, 0.02)
+    ]
+    answer = held_out(file, pd.DataFrame(seen).drop(columns=["low", "high"]).assign(direction="min"))
+    assert answer.verdict == REPRODUCED
+    assert "best d_m predicted 9, measured 4" in answer.sentence
+
+
 def test_the_noise_law_is_ranked(smooth):
     answer = noise_law(smooth, FitSettings(starts=8))
     assert answer.verdict in (REPRODUCED, NOT_DECIDED)

@@ -63,6 +63,13 @@ def test_without_replicates_the_report_says_why_they_are_equal():
     )
 
 
+def test_one_budget_is_not_compared_with_itself(data):
+    rows = data.rows[data.rows["budget"] == 100_000]
+    found = weigh(rows, rows["value"].to_numpy(float), "auto")
+    assert (found.kind, found.p_value) == ("equal", None)
+    assert "known at one budget only (no test of a difference)" in found.sentence
+
+
 def test_the_fit_uses_them_and_the_report_shows_what_they_change(uneven, sweep):
     weighted, equal = fit_dataset(uneven, LAW), fit_dataset(uneven, replace(LAW, weights="equal"))
     assert weighted.fit.given.weights is not None

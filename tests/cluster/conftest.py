@@ -17,6 +17,7 @@ from cluster.profile import parse_profile
 DAEMONS = (
     "test_connect.py",
     "test_doctor.py",
+    "test_elastic.py",
     "test_ready.py",
     "test_slurm_ray.py",
     "test_slurm_run.py",
@@ -192,28 +193,29 @@ class Slurm:
 
 
 @pytest.fixture
-def ray_nodes(monkeypatch):
+def ray_nodes():
     """Makes real Ray nodes with a token of the test's own that end with it; see ray_nodes.py."""
-    for name in [name for name in os.environ if name.startswith("RAY_")]:
-        monkeypatch.delenv(name)
-    environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_worker_niceness": "0",  # beside other work on this machine, lanes would starve
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.syspath_prepend(str(HERE))
-    from ray_nodes import RayNodes
+    made: list = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_worker_niceness", "0")  # beside other work on this machine, lanes would starve
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.syspath_prepend(str(HERE))
+        from ray_nodes import RayNodes
 
-    made = []
+        def make(**settings) -> RayNodes:
+            made.append(RayNodes(**settings))
+            return made[-1]
 
-    def make(**settings) -> RayNodes:
-        made.append(RayNodes(**settings))
-        return made[-1]
+        yield make
+        for nodes in made:
+            nodes.close()
+    if "ray" in sys.modules:  # this process may have learnt the token
+        from ray._raylet import AuthenticationTokenLoader, Config
 
-    yield make
-    for nodes in made:
-        nodes.close()
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()

@@ -6,13 +6,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
-
-from cluster.connect import nodes_up
-from cluster.errors import ConnectError
 
 ROOT = Path(__file__).parents[2]
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
@@ -41,9 +37,9 @@ class RayNodes:
             self.close()
             raise
 
-    def add(self, cpus: int) -> psutil.Popen:
-        """Start a further node and wait until it has joined."""
-        return self._start(f"127.0.0.{len(self._nodes) + 2}", cpus, [f"--address={self.address}"])
+    def add(self, cpus: int, gpus: int = 0) -> psutil.Popen:
+        """Start a further node, which may claim GPUs, and wait until it has joined."""
+        return self._start(f"127.0.0.{len(self._nodes) + 2}", cpus, [f"--address={self.address}"], gpus)
 
     @staticmethod
     def kill(node: psutil.Popen) -> None:
@@ -62,12 +58,12 @@ class RayNodes:
                 self.kill(node)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, address: str, cpus: int, own: list[str]) -> psutil.Popen:
+    def _start(self, address: str, cpus: int, own: list[str], gpus: int = 0) -> psutil.Popen:
         number = len(self._nodes)
         first = self._port + 10 + 30 * number
         log = (self.folder.with_name(f"{self.folder.name}-{number}.log")).open("w")
         command = [
-            *_RAY, "start", *own, f"--node-ip-address={address}", f"--num-cpus={cpus}", "--num-gpus=0",
+            *_RAY, "start", *own, f"--node-ip-address={address}", f"--num-cpus={cpus}", f"--num-gpus={gpus}",
             f"--temp-dir={self.folder / str(number)}", "--object-store-memory=100000000", "--disable-usage-stats",
             f"--dashboard-agent-listen-port={first}", f"--min-worker-port={first + 1}",
             f"--max-worker-port={first + 29}", "--block",
@@ -77,16 +73,11 @@ class RayNodes:
             started = psutil.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
         os.unlink(log.name)
         self._nodes.append(started)
-        deadline = time.monotonic() + _UP_S
-        alive = sum(node.poll() is None for node in self._nodes)
-        while self._up() < alive:
-            assert started.poll() is None, f"ray start ended with {started.returncode}"
-            assert time.monotonic() < deadline, f"{self._up()} of {alive} nodes after {_UP_S} s"
-            time.sleep(0.2)
+        alive = str(sum(node.poll() is None for node in self._nodes))
+        asked = [sys.executable, "-m", "cluster.ready", "--address", self.address, "--while-pid", str(started.pid)]
+        joined = subprocess.run(
+            [*asked, "--nodes", alive, "--at-least", alive, "--timeout", str(_UP_S)],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert joined.returncode == 0, joined.stderr
         return started
-
-    def _up(self) -> int:
-        try:
-            return nodes_up(self.address)[0]
-        except ConnectError:
-            return 0

@@ -29,6 +29,8 @@ except ConnectError as error:
 def interpreter(tmp_path, monkeypatch, executable):
     monkeypatch.setenv("PYTHONPATH", str(HERE.parents[1]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("FAKE_SLURM_SPEED", "1")  # Ray may take its time to start
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     driver = f'if [ "${{2:-}}" = sweeper.cli ]; then shift 3; exec {sys.executable} {HERE / "ray_driver.py"} "$@"; fi'
     return executable(tmp_path / "bin" / "python", f'#!/bin/sh\n{driver}\nexec {sys.executable} "$@"\n')
 
@@ -41,12 +43,13 @@ def ask(address: str, **token) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.timeout(900)
 def test_a_job_on_two_real_raylets(slurm, interpreter, tmp_path, profile_of, job_of):
     profile = profile_of("slurm", python=str(interpreter), results=str(tmp_path / "results"))
     record = submit(profile, job_of(profile, grid_text=json.dumps([1.5] * 12)))
     number = record.handle["id"]
     log = Path(record.folder, f"slurm-{number}.out")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := re.search(r"attached to (\d) nodes at (\S+)", log.read_text() if log.exists() else "")):
         assert time.monotonic() < deadline, (log.read_text() if log.exists() else "", slurm.logs())
         assert slurm.job(number)["state"] in ("PENDING", "RUNNING"), log.read_text()
@@ -57,7 +60,7 @@ def test_a_job_on_two_real_raylets(slurm, interpreter, tmp_path, profile_of, job
     assert f"--cluster {address}: the cluster asks for a token; set RAY_AUTH_MODE=token and" in ask(address, **home)
     wrong = ask(address, RAY_AUTH_TOKEN="0" * 64, **home)
     assert f"--cluster {address}: the token given here is not the cluster's" in wrong
-    job = slurm.wait_ended(number, timeout_s=120)
+    job = slurm.wait_ended(number, timeout_s=300)
     assert job["state"] == "COMPLETED", log.read_text()
     rows = [path.read_text().split() for path in sorted(Path(record.results).glob("*.row"))]
     assert len(rows) == 12

@@ -185,6 +185,9 @@ def test_programs_that_fail_say_why():
     assert run_command(["cat"], text="in") == "in"
     with pytest.raises(SubmitError, match="sh failed with exit code 3: why not"):
         run_command(["sh", "-c", "echo out; echo 'why not' >&2; exit 3"])
+    noise = "E1122 04:51:31.772352 17006 memcache.go:265] Unhandled Error"
+    with pytest.raises(SubmitError, match="sh failed with exit code 1: The connection was refused$"):
+        run_command(["sh", "-c", f"echo '{noise}' >&2; echo 'The connection was refused' >&2; exit 1"])
     with pytest.raises(SubmitError, match="no-such-program: not found; is it installed"):
         run_command(["no-such-program"])
     with pytest.raises(SubmitError, match="sleep 9 ...: no end after 0 s"):

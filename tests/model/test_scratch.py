@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from model import scratch as module
-from model.scratch import room, scratch
+from model.scratch import scratch
 
 
 @pytest.fixture(autouse=True)
@@ -47,15 +47,3 @@ def test_the_pool_holds_no_more_than_was_in_use_at_once() -> None:
     for _ in range(70):
         scratch(10, torch.float32)
     assert module._pool.free_bytes() < 400_000
-
-
-def test_room_is_scratch_where_it_is_large_and_in_main_memory() -> None:
-    like = torch.zeros(1, dtype=torch.float64)
-    large = room(like, 100, 1000)
-    assert large.shape == (100, 1000)
-    assert large.dtype == torch.float64
-    place = large.data_ptr()
-    del large
-    assert room(like, 1000, 100).data_ptr() == place
-    assert room(like, 3, 0).shape == (3, 0)
-    assert room(torch.zeros(1, device="meta"), 100, 1000).device.type == "meta"

@@ -42,5 +42,6 @@ def trial(trial_id: str, **changes) -> TrialRecord:
         "host": "h",
         "lane": "l",
         "code_version": "v",
+        "trained_with": 0,
     }
     return TrialRecord(**(values | changes))

@@ -1,6 +1,9 @@
 """Twenty kills at random moments over 500 trials: every trial ends with one whole row, the same as undisturbed."""
 
+import errno
+import functools
 import multiprocessing
+import os
 import random
 import signal
 import threading
@@ -10,6 +13,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from sweeper.errors import StoreError
 from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
 from sweeper.launch import LaunchOptions, launch
@@ -112,6 +116,41 @@ def test_killed_launchers(tmp_path, undisturbed):
     assert len(rows(results)) < 500
     run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
     assert rows(results) == undisturbed
+
+
+def storage_fails(number: int, assignment, progress, context) -> None:
+    """A trainer in whose lanes nothing can be written any more from the fifth replicate on."""
+    if assignment.spec.seed > 3:
+
+        def refuse(descriptor: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        os.fsync = refuse
+    GroundTruth(seconds=0.01)(assignment, progress, context)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(number, tmp_path, undisturbed):
+    results = tmp_path / "r"
+    stopped = run(GRID % 10, results, functools.partial(storage_fails, number), executor="processes", lanes=2)
+    assert f"cannot write curves: {os.strerror(number)}" in stopped.stopped_because
+    assert "The same command goes on" in stopped.stopped_because
+    assert 1 <= len(rows(results)) < 500
+    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
+    assert rows(results) == undisturbed
+
+
+def test_a_launcher_that_cannot_write_ends_with_the_reason(tmp_path, monkeypatch):
+    def refuse(journal, snapshot):
+        raise StoreError("results: cannot write launches: No space left on device.")
+
+    monkeypatch.setattr("sweeper.launch.Journal.update", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        run(GRID % 1, tmp_path / "r", GroundTruth(seconds=0.2), executor="processes", lanes=1)
+    monkeypatch.undo()
+    assert len(rows(tmp_path / "r")) < 50
+    run(GRID % 1, tmp_path / "r", GroundTruth(), executor="processes", lanes=1)
+    assert len(rows(tmp_path / "r")) == 50
 
 
 def test_lost_nodes(tmp_path, undisturbed):

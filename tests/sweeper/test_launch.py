@@ -169,3 +169,23 @@ def test_ctrl_c_drains_and_says_how_to_go_on(executor, slow_grid, tmp_path):
     assert "Ctrl-C again saves and leaves them" in output
     assert "The same command runs what is missing." in output
     assert 1 <= len(ResultsStore.open(results).finished_ids()) < 6
+
+
+def test_ctrl_c_twice_saves_and_leaves_and_the_next_launch_goes_on(slow_grid, tmp_path, undisturbed):
+    results = tmp_path / "results"
+    arguments = command("launch", slow_grid, "--results", results, "--executor", "processes", "--lanes", 1)
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as launcher:
+        wait_for_rows(results, 1, launcher)
+        launcher.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        launcher.send_signal(signal.SIGINT)
+        output, _ = launcher.communicate(timeout=100)
+    assert launcher.returncode == 130, output
+    assert "Leaving: long trials save a checkpoint first." in output
+    done = len(ResultsStore.open(results).finished_ids())
+    assert 1 <= done < 6
+    assert len(list((results / "checkpoints").glob("*.pt"))) <= 1  # of the trial it left
+    again = subprocess.run(arguments, capture_output=True, text=True, timeout=200, check=False)
+    assert again.returncode == 0, again.stderr
+    assert measured(results) == undisturbed
+    assert list((results / "checkpoints").glob("*.pt")) == []

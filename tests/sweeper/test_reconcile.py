@@ -11,7 +11,7 @@ from rich.console import Console
 import sweeper.launch
 from model.flops import flops
 from sweeper.attempt import TrialContext, run_trial
-from sweeper.broker import Assignment, Broker
+from sweeper.broker import Assignment, Broker, Snapshot
 from sweeper.checkpoint import Checkpoints
 from sweeper.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.errors import SweeperError
@@ -21,8 +21,10 @@ from sweeper.journal import Journal, live_launches
 from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.maintenance import merge, retry
+from sweeper.monitor import eta, progress_line
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
+from sweeper.report import print_status
 from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store import ResultsStore
@@ -303,3 +305,34 @@ def test_progress_of_a_ground_truth_trial_is_the_same_every_time():
         GroundTruth()(assignment, progress, context)
         values.append(progress.final["valid"].metric)
     assert values[0] == values[1] == pytest.approx(GroundTruth().metric(row.spec), abs=0.02)
+
+
+def test_failures_are_grouped_by_cause_with_one_example(tmp_path, capsys):
+    run(GRID, tmp_path / "r", GroundTruth(crash_rate=0.4))
+    store = ResultsStore.open(tmp_path / "r")
+    (plan,) = stored_plans(store)
+    status = sweep_status(plan, store)
+    failed = [trial_id for trial_id, state in status.states.items() if state == "failed"]
+    assert len(failed) >= 2
+    ((reason, count),) = [item for item in status.reasons.items() if item[0].startswith("failed")]
+    assert count == len(failed)  # their texts differ in a number
+    assert "RuntimeError: made to fail (draw 0." in reason
+    assert status.examples[reason] in failed
+    print_status([status], store)
+    assert f"{count} x {reason} (trial {status.examples[reason][:8]} and others like it)" in capsys.readouterr().out
+
+
+def test_the_time_left_is_a_range_that_narrows():
+    def snapshot(done: int) -> Snapshot:
+        return Snapshot(
+            total=100, statuses={"finished": done}, running=(), queued=100 - done, work_total=100.0, lanes=1,
+            work_left=100.0 - done, busy_s=0.0, best=("0123456789abcdef", 2.5), reasons={}, stopped_because=None,
+        )  # fmt: skip
+
+    assert eta(snapshot(0), 60.0, 0.3) == "..."
+    assert eta(snapshot(50), 6000.0) == "1 h 40 min"
+    assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
+    assert eta(snapshot(50), 6000.0, 0.3) == "91 min to 1 h 50 min"
+    assert eta(snapshot(100), 6000.0, 0.3) == "now"
+    line = progress_line(snapshot(50), 6000.0, 0.3)
+    assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best 2.5 (01234567)"

@@ -6,9 +6,12 @@ import pytest
 
 from model.budget import counts
 from model.config import ElmNeuronConfig
+from sweeper.checkpoint import Checkpoints
 from sweeper.errors import GridError
 from sweeper.grid import parse_grid
 from sweeper.plan import INFEASIBLE, expand
+from sweeper.store import ResultsStore
+from sweeper.training import Stopped, train_trial
 from sweeper.trial import spec_from_canonical
 
 BRANCHES = "d_tree: 45, d_branch: 100, interleaved: true"
@@ -50,6 +53,21 @@ def test_versions_of_the_neuron_are_axes():
     for row in rows:
         assert isinstance(row.spec.model, ElmNeuronConfig)
         assert spec_from_canonical(row.spec.canonical) == row.spec
+
+
+def test_it_trains_and_resumes_to_the_same_bits(tmp_path):
+    short = "training: {steps: 4, batch_size: 2, length: 200, eval_every: 2, eval_batches: 1, final_eval_batches: 1,"
+    short += " eval_batch_size: 4}"
+    (row,) = plan(f"model: {{d_m: 3, {BRANCHES}}}\n{short}").rows
+    whole = train_trial(row.spec)
+    store = ResultsStore.create(tmp_path / "r")
+    with pytest.raises(Stopped):
+        train_trial(row.spec, checkpoints=Checkpoints(store, row.trial_id, 1e9), on_step=lambda step: step < 3)
+    resumed = train_trial(row.spec, checkpoints=Checkpoints(store, row.trial_id, 1e9))
+    assert resumed.backend == "torch"
+    assert {split: found.loss for split, found in resumed.final.items()} == {
+        split: found.loss for split, found in whole.final.items()
+    }
 
 
 @pytest.mark.parametrize(

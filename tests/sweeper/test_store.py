@@ -170,3 +170,20 @@ def test_an_empty_store_reads_as_no_rows(store):
 def test_records_refuse_wrong_columns():
     with pytest.raises(TypeError, match="unexpected keyword"):
         replace(trial("a"), hidden_size=3)
+
+
+def test_a_column_added_later_reads_as_null_in_older_files(store, tmp_path):
+    schema = SCHEMAS["trials"]
+    older = pa.Table.from_pylist([asdict(trial("a"))], schema=schema).drop_columns(["trained_with"])
+    path = tmp_path / "results" / "trials" / "older.parquet"
+    pq.write_table(older.replace_schema_metadata(schema.metadata), path)
+    store.write("trials", [trial("b", trained_with=3)])
+    rows = {row["trial_id"]: row["trained_with"] for row in store.read("trials").to_pylist()}
+    assert rows == {"a": None, "b": 3}
+    assert store.read("trials", ["trained_with"]).num_rows == 2
+    store.compact()
+    assert len(store.read("trials")) == 2
+    lacking = older.drop_columns(["status"])  # not nullable: the file is of something else
+    pq.write_table(lacking.replace_schema_metadata(schema.metadata), tmp_path / "results" / "trials" / "bad.parquet")
+    with pytest.raises(StoreError, match=r"bad\.parquet: its columns are not those of trials"):
+        store.read("trials")

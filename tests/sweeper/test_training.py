@@ -1,6 +1,7 @@
 """Training: the same spec gives the same bits, learns, and fails in ways that can be told apart."""
 
 import dataclasses
+import json
 import math
 import os
 import pickle
@@ -161,3 +162,16 @@ def test_every_architecture_trains_at_the_same_budget_and_resumes(architecture, 
     with pytest.raises(Stopped):
         train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9), on_step=lambda step: step < 3)
     assert numbers(train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9))) == numbers(whole)
+
+
+def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
+    from sweeper.attempt import TrialContext, run_trial
+    from sweeper.broker import Assignment
+
+    made = spec(tiny_text, steps=4)
+    assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    row = run_trial(assignment, "lane", "v", context).trial
+    others = json.loads(row.final_test_others)
+    assert set(others) == {"accuracy", "bits_per_original_byte"}
+    assert 0 < others["bits_per_original_byte"] < row.final_test_metric  # several bytes may be one symbol

@@ -1,0 +1,123 @@
+"""A node that is drained is left, its trial goes on elsewhere and nothing is blamed; lanes share GPUs as asked for."""
+
+import functools
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+from ray._raylet import AuthenticationTokenLoader, Config
+from rich.console import Console
+
+from sweeper.grid import parse_grid
+from sweeper.launch import LaunchOptions, launch
+from sweeper.store import ResultsStore
+
+GRID = """
+name: elastic
+task: {name: text, alphabet: letters}
+budgets: [3000]
+model: {d_m: %s, d_tree: 4, d_branch: 4}
+training: {steps: 60}
+"""
+
+
+@pytest.fixture(autouse=True)
+def trainers_travel(ray_nodes):
+    """Nodes cannot import this file; and this process learns the token of the test's cluster, and forgets it."""
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    _reread_token()
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+def _reread_token() -> None:
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def finish(progress) -> None:
+    from sweeper.progress import Evaluation
+
+    for split in ("train", "valid", "test"):
+        progress.final[split] = Evaluation(step=60, split=split, loss=1.0, metric=1.0, learning_rate=None, wall_s=0.0)
+    progress.best, progress.steps_done = progress.final, 60
+
+
+def stay_until_told_to_leave(assignment, progress, context, *, marks: str) -> None:
+    """Minutes on the first node, unless told to leave; an instant on the next."""
+    import ray
+
+    from sweeper.training import Stopped
+
+    mark = Path(marks) / assignment.trial_id
+    if not mark.exists():
+        mark.write_text(ray.get_runtime_context().get_node_id())
+        for step in range(60):
+            time.sleep(3)
+            if not context.on_step(step):
+                (Path(marks) / "left").write_text("")
+                raise Stopped(f"at step {step}")
+    finish(progress)
+
+
+@pytest.mark.timeout(900)
+def test_a_draining_node_is_left(ray_nodes, tmp_path):
+    cluster = ray_nodes(head_cpus=0)
+    cluster.add(cpus=1)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+
+    def drain() -> None:
+        while not (found := list(marks.iterdir())):
+            time.sleep(0.2)
+        subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address,
+             "--node-id", found[0].read_text(), "--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot",
+             "--deadline-remaining-seconds", "600"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        cluster.add(cpus=1)
+
+    drainer = threading.Thread(target=drain)
+    drainer.start()
+    options = LaunchOptions(results=str(tmp_path / "r"), address=cluster.address)
+    trainer = functools.partial(stay_until_told_to_leave, marks=str(marks))
+    result = launch(parse_grid(GRID % "[1]"), options, Console(quiet=True), trainer=trainer)
+    drainer.join()
+    assert result.status.counts == {"finished": 1}
+    assert (marks / "left").exists()
+    (attempt,) = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
+    assert (attempt["attempt"], attempt["status"]) == (1, "finished"), "leaving a node is no failure"
+    assert attempt["lane"].endswith("-1")
+
+
+def share_a_gpu(assignment, progress, context, *, marks: str) -> None:
+    """Say which GPU this lane was given, and stay until a neighbour has been here too."""
+    import os
+
+    folder = Path(marks)
+    (folder / f"{os.getpid()} {os.environ['CUDA_VISIBLE_DEVICES']}").write_text("")
+    deadline = time.monotonic() + 240
+    while len(list(folder.iterdir())) < 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    finish(progress)
+
+
+@pytest.mark.timeout(900)
+def test_two_lanes_share_each_gpu(ray_nodes, tmp_path):
+    cluster = ray_nodes(head_cpus=0)
+    cluster.add(cpus=4, gpus=2)
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    options = LaunchOptions(
+        results=str(tmp_path / "r"), address=cluster.address, device="cuda", trials_per_gpu=2, seed_batch="off"
+    )
+    trainer = functools.partial(share_a_gpu, marks=str(marks))
+    result = launch(parse_grid(GRID % "[1, 2, 3, 4]"), options, Console(quiet=True), trainer=trainer)
+    assert result.status.counts == {"finished": 4}
+    assert sorted(path.name.split()[1] for path in marks.iterdir()) == ["0", "0", "1", "1"]
