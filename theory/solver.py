@@ -17,6 +17,9 @@ POINTS = 120_000
 DAMPING_LIMIT = 1e14
 """Damping at which a search has stopped moving."""
 
+LEAST_DAMPING = 1e-13
+"""Keeps the damped matrix regular where two parameters act alike to rounding; far below what slows a search."""
+
 TIGHT = 1e-12
 """ftol = xtol = gtol of the polish; looser ones are what went wrong in a well-known published fit (arXiv
 2404.10102)."""
@@ -167,6 +170,7 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     slow = (np.abs(gain) <= rules.tolerance * search.cost) & (promised <= rules.tolerance * search.cost)
     _accept(search, trial, there, cost, better)
     search.damping *= np.where(better, np.maximum(1 / 5, 1 - (2 * np.clip(ratio, 0, 1) - 1) ** 3), search.growth)
+    search.damping = np.maximum(search.damping, LEAST_DAMPING)
     search.growth = np.where(better, 2.0, 2 * search.growth)
     over: npt.NDArray[np.bool_] = flat | small | slow | (search.damping > DAMPING_LIMIT)
     return over
