@@ -7,7 +7,7 @@ import numpy as np
 from analysis.axes import VIF_LIMIT
 from analysis.means import configuration, seed_noise
 from analysis.view import View
-from sweeper.schema import FINISHED
+from sweeper.schema import DIVERGED, FINISHED
 from theory.data import Design
 from theory.design import next_points
 from theory.errors import TheoryError
@@ -60,7 +60,7 @@ def next_steps(view: View) -> list[NextStep]:
         view: one group of rows.
     """
     if not len(view.table):
-        return [NextStep("launch the grid again", "no finished trial has a value", 0, None)]
+        return [_nothing_finished(view)]
     model = time_model(view)
     steps = [
         *_budgets(view, model),
@@ -72,6 +72,15 @@ def next_steps(view: View) -> list[NextStep]:
     return steps or [
         NextStep("nothing urgent", "every question of this report has an answer within its interval", 0, None)
     ]
+
+
+def _nothing_finished(view: View) -> NextStep:
+    diverged = sum(len(entry.trial_ids) for entry in view.data.excluded if entry.rule == DIVERGED)
+    if diverged:
+        reason = f"{diverged} trials diverged and none finished"
+        return NextStep("the grid with a learning rate ten times smaller", reason, diverged, None)
+    left = sum(len(entry.trial_ids) for entry in view.data.excluded)
+    return NextStep("the grid again, after a look at `sweeper status`", "no finished trial has a value", left, None)
 
 
 def chosen_runs(view: View) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from analysis.commands import make_views
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings, delta_free, gather
 from analysis.load import Measure, datasets, read_sweep
+from analysis.next_steps import next_steps
 from analysis.report_html import embedded_report, report_html
 from analysis.sections import group_sections, provenance_section
 from analysis.synthetic import Design, write_sweep
@@ -273,3 +274,12 @@ def test_what_is_no_report_is_refused(tmp_path, name, text, message):
         (tmp_path / name).write_text(text)
     with pytest.raises(AnalysisError, match=message):
         verify(str(tmp_path / name))
+
+
+def test_a_sweep_that_diverged_is_told_to_learn_more_slowly(tmp_path):
+    write_sweep(tmp_path / "gone", Design(d_m=(2, 4), seeds=1, failed=0.0, diverged=1.0))
+    sweep = read_sweep(tmp_path / "gone")
+    data = datasets(sweep, Measure())[0]
+    (step,) = next_steps(make_view(sweep, fit_dataset(data, FitSettings(law="quadratic"))))
+    assert "learning rate ten times smaller" in step.what
+    assert step.trials == len(sweep.trials)
