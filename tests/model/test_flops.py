@@ -38,7 +38,7 @@ def counter(*, sums: bool) -> FlopCounterMode:
 
 
 def network_and_input(config: Any) -> tuple[Any, torch.Tensor]:
-    backend = "reference" if isinstance(config, ElmConfig) else "auto"
+    backend = "reference" if isinstance(config, ElmConfig | ElmNeuronConfig) else "auto"
     network = build_network(config, seed=1, dtype=torch.float64, backend=backend)
     return network, torch.rand(BATCH, TIME, config.n_in, dtype=torch.float64)
 
