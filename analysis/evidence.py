@@ -342,9 +342,12 @@ def _other_split(view: View, split: str) -> Json:
     assert fit is not None, "sensitivity is asked for fitted laws only"
     if not len(rows):
         return {"choice": f"{split} split", "reason": f"{column} was not recorded"}
-    values = law.scale.to(np.asarray(rows[column], dtype=np.float64))
-    weights = weigh(rows, values, law.weighting.kind).values
-    return _try(f"{split} split", law, lambda: refit(fit, design_of(rows), values, weights))
+
+    def fitted() -> FitResult:
+        values = law.scale.to(np.asarray(rows[column], dtype=np.float64))  # a perfect run has no place on the logit
+        return refit(fit, design_of(rows), values, weigh(rows, values, law.weighting.kind).values)
+
+    return _try(f"{split} split", law, fitted)
 
 
 def without_flagged(view: View) -> list[Json]:

@@ -283,3 +283,15 @@ def test_a_sweep_that_diverged_is_told_to_learn_more_slowly(tmp_path):
     (step,) = next_steps(make_view(sweep, fit_dataset(data, FitSettings(law="quadratic"))))
     assert "learning rate ten times smaller" in step.what
     assert step.trials == len(sweep.trials)
+
+
+def test_a_split_with_a_perfect_run_is_a_reason_and_no_end(tmp_path):
+    write_sweep(tmp_path / "r", Design(d_m=(2, 4, 8, 16), seeds=1, failed=0.0, diverged=0.0))
+    sweep = read_sweep(tmp_path / "r")
+    bits = sweep.trials["final_test_metric"]
+    accuracy = {f"final_{split}_metric": 1 - bits / 6 for split in ("valid", "test")} | {"final_train_metric": 1.0}
+    trials = sweep.trials.assign(metric="accuracy", direction="max", chance=0.05, **accuracy)
+    data = datasets(replace(sweep, trials=trials), Measure())[0]
+    view = make_view(sweep, fit_dataset(data, FitSettings(law="separable_power_law")))
+    (row,) = [row for row in gather(view, replace(QUICK, draws=0))["sensitivity"] if row["choice"] == "train split"]
+    assert "not between chance" in row["reason"]
