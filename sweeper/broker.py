@@ -323,8 +323,8 @@ class Broker:
             return ()
         if self._queue[0].alone:
             return () if neighbours else (self._queue.popleft(),)
-        if self._queue[0].single:
-            return (self._queue.popleft(),)
+        if self._queue[0].single:  # what the lane ran before is to be reported first, or it would share the blame
+            return () if state.held else (self._queue.popleft(),)
         taken: list[Assignment] = []
         size = self._pull_size()
         while self._queue and len(taken) < size and not (self._queue[0].alone or self._queue[0].single):
