@@ -100,9 +100,14 @@ def _with_runs(choice: Choice, view: View) -> Figure:
 def _titled(figure: Figure, panel: Panel, view: View) -> Figure:
     title = f"{panel.title} · {view.data.label}"
     title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + "…"
+    return titled(figure, _escape(title), _escape(panel.caption))
+
+
+def titled(figure: Figure, title: str, note: str) -> Figure:
+    """Put a title and a line below it over a figure, on the card's ground; both are Plotly's markup."""
     head = {
-        "text": _escape(title),
-        "subtitle": {"text": _escape(panel.caption), "font": {"size": 12.5, "color": "@muted"}},
+        "text": title,
+        "subtitle": {"text": note, "font": {"size": 12.5, "color": "@muted"}},
         "font": {"size": 16},
         "x": 0.015,
         "xref": "container",

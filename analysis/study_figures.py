@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis.figures import Figure, scatter
-from analysis.static import Picture
+from analysis.static import Picture, titled
 from analysis.study_questions import Answer
 from analysis.theme import PLAIN_SYMBOL, axis, layout, resolve, subscripts, theme
 
@@ -58,7 +58,7 @@ def plot_axes(along: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
             )
         )
     settings = layout(x_axes.pop("xaxis"), axis(metric)) | x_axes
-    return _titled({"data": traces, "layout": settings}, "Each axis alone", "means over seeds with 95 % intervals")
+    return titled({"data": traces, "layout": settings}, "Each axis alone", "means over seeds with 95 % intervals")
 
 
 def plot_effects(effects: Sequence[Mapping[str, Any]], metric: str) -> Figure:
@@ -92,7 +92,7 @@ def plot_effects(effects: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     x = axis(f"gain (right is better), {metric}")
     settings = layout(x, axis("", type="category", autorange="reversed"), shapes=[zero])
     note = "against the study's own setting at equal P, d_m and seed; bar = 95 % interval over pairs"
-    return _titled({"data": [points], "layout": settings}, "Ablations", subscripts(note))
+    return titled({"data": [points], "layout": settings}, "Ablations", subscripts(note))
 
 
 def plot_architectures(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:
@@ -115,20 +115,4 @@ def plot_architectures(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure
     budgets = [row["budget"] for row in rows]
     settings = layout(axis("trainable parameters P", budgets), axis(metric), showlegend=True)
     note = "best configuration of each on the validation split; mean over seeds"
-    return _titled({"data": traces, "layout": settings}, "Architectures at equal P", note)
-
-
-def _titled(figure: Figure, title: str, note: str) -> Figure:
-    head = {
-        "text": title,
-        "subtitle": {"text": note, "font": {"size": 12.5, "color": "@muted"}},
-        "font": {"size": 16},
-        "x": 0.015,
-        "xref": "container",
-        "xanchor": "left",
-        "y": 0.97,
-        "yref": "container",
-        "yanchor": "top",
-    }
-    ground = {"paper_bgcolor": "@card", "plot_bgcolor": "@card", "margin": figure["layout"]["margin"] | {"t": 70}}
-    return figure | {"layout": figure["layout"] | ground | {"title": head}}
+    return titled({"data": traces, "layout": settings}, "Architectures at equal P", note)
