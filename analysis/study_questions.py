@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.load import Dataset
-from analysis.means import LEVEL, budget_lines, configurations, seed_noise
+from analysis.means import LEVEL, budget_lines, configurations, pooled_noise, seed_noise
 from analysis.theory_fit import line_cost
 from theory.cost import Cost
 
@@ -52,14 +52,6 @@ def gain(rows: pd.DataFrame, direction: str) -> FloatArray:
     return np.asarray(rows["value"], dtype=np.float64) * (-1.0 if direction == "min" else 1.0)
 
 
-def pooled_sd(rows: pd.DataFrame, by: Sequence[str]) -> tuple[float, int]:
-    """Standard deviation between seeds, pooled over configurations, and its degrees of freedom."""
-    grouped = rows.groupby(list(by), dropna=False)["value"]
-    freedom = int((grouped.size() - 1).sum())
-    deviations = rows["value"] - grouped.transform("mean")
-    return float(np.sqrt((deviations**2).sum() / max(freedom, 1))), freedom
-
-
 def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
     """Does the metric get better along one axis while the others stand still?
 
@@ -78,11 +70,11 @@ def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
     for name, value in held.items():
         rows = rows[rows[name] == value]
     levels = np.sort(rows[axis].unique()).astype(float)
-    if len(levels) < 3 or rows.groupby(axis)["seed"].size().min() < 2:
+    sd, freedom = pooled_noise(rows, [axis])
+    if len(levels) < 3 or sd is None or rows.groupby(axis)["seed"].size().min() < 2:
         return Answer(question, NOT_DECIDED, f"Only {len(levels)} levels with replicates.", {"levels": levels.tolist()})
     grouped = rows.assign(gain=gain(rows, data.direction)).groupby(axis)["gain"]
     means, runs = grouped.mean().to_numpy(float), grouped.size().to_numpy(float)
-    sd, freedom = pooled_sd(rows, [axis])
     slope, low, high = _slope(np.log(rows[axis].to_numpy(float)), gain(rows, data.direction))
     steps = np.diff(means) / (sd * np.sqrt(1 / runs[1:] + 1 / runs[:-1]))
     worse = levels[1:][stdtr(freedom, steps) < (1 - LEVEL) / len(steps)]
