@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from model.config import ConfigError, ElmConfig
+from model.cuda_graph import CudaGraphBackend
 from model.interface import DropoutMasks, RunResult
 from model.native_abi import Kernel
 from model.native_build import NativeUnavailable, kernel
@@ -50,8 +51,8 @@ class Backend(Protocol):
 def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Backend:
     """Make the back end called `name`.
 
-    "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); for a
-    network anywhere else it is torch.
+    "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); on CUDA
+    it is torch with its passes recorded as CUDA graphs, anywhere else torch.
 
     Raises:
         ConfigError: there is none of that name, or it cannot run this network here.
@@ -60,6 +61,8 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
         raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
     if name == "reference":
         return ReferenceBackend()
+    if name == "auto" and device.type == "cuda":
+        return CudaGraphBackend()
     if name == "torch" or (name == "auto" and device.type != "cpu"):
         return TorchBackend()
     try:

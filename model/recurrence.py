@@ -122,7 +122,7 @@ class _ForwardLoop:
         self.hidden_layers = list(zip(layers[:-1], trace.hidden_TNHB, strict=True))
         # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
         self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
-        self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
+        self.low, self.high = table_TXB.new_full((), -1.0), table_TXB.new_full((), 1.0)
         self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
         kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
         self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)

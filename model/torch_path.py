@@ -141,7 +141,7 @@ def _filled_table(plan: RecurrencePlan, network: "ElmNetwork", x: Tensor, mask_K
     k, batch, steps = x.shape[:3]
     weight = network.output.weight
     table_TXB = weight.new_empty(steps + 1, plan.rows, batch)
-    table_TXB[:, 0] = 1.0
+    table_TXB[:, 0].fill_(1.0)
     input_TXB = table_TXB[:steps, 1 : plan.activity_row]
     if x.dim() == 4:
         masked = x if mask_KBI is None else x * mask_KBI.unsqueeze(2)

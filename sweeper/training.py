@@ -168,6 +168,7 @@ class TrialRun:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
+        self.progress.backend = self.network.backend_name  # a recording that fails makes it another
         self.note(output, batch)
 
     def training_batch(self, step: int) -> Batch:
