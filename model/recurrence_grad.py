@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from model.large_product import large_product
 from model.layer import TANH_SCALE, TANH_SLOPE
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
 
@@ -221,7 +222,9 @@ class _WeightGrads:
         grads_TNHB = [*block.hidden_TNHB, block.mlp_out_TNDB]
         for layer, grad_TNHB in enumerate(grads_TNHB):
             grad_NHL = _columns(grad_TNHB)
-            self.mlp[2 * layer].baddbmm_(grad_NHL, signal_NPL.transpose(1, 2))
+            self.mlp[2 * layer] = large_product(
+                self.mlp[2 * layer], grad_NHL, signal_NPL.transpose(1, 2), plan.autocast
+            )
             self.mlp[2 * layer + 1] += grad_NHL.sum(-1)
             if layer < len(trace.hidden_TNHB):
                 signal_NPL = _columns(trace.hidden_TNHB[layer][first:last]).square()
