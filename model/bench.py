@@ -8,7 +8,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -118,7 +118,7 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
         )
 
 
-def time_in_turn(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Run every action once to warm up, then `rounds` times in turn; process time of each turn by action.
 
     In its turn an action is repeated for a tenth of a second, as a training loop does, and the mean counts: a single
@@ -194,20 +194,15 @@ def print_precision(rounds: int) -> None:
     """Print how far single precision drifts from double, and what bfloat16 products do."""
     for name, case in PRECISION_CASES.items():
         exact = _loss_and_grads(case, build_network(case.config, seed=0, dtype=torch.float64, backend="reference"))()
-        print(f"{name}: against the reference in float64\n")
-        print(
-            "| back end | loss, relative error | gradients, relative L2 error | processor time / reference | / torch |"
-        )
+        print(f"{name}: relative errors against the reference in float64\n")
+        print("| back end | error of the loss | error of the gradients | processor time / reference | / torch |")
         print("|---|---|---|---|---|")
         actions = _precisions(case)
         seconds = time_in_turn(actions, rounds)
         for title, action in actions.items():
             loss_error, grad_error = _errors(action(), exact)
-            ratios = (median_ratio(seconds[title], seconds[base]) for base in ("reference", "torch"))
-            print(
-                f"| {title} | {loss_error:.1e} | {grad_error:.1e} | {' | '.join(f'{r:.2f}' for r in ratios)} |",
-                flush=True,
-            )
+            ratios = [median_ratio(seconds[title], seconds[base]) for base in ("reference", "torch")]
+            print(f"| {title} | {loss_error:.1e} | {grad_error:.1e} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
         print()
 
 
