@@ -17,6 +17,7 @@ from model.layer import TANH_SCALE, ElmLayer
 from model.readout_scan import memory_map, run_readout_scan
 from model.recurrence import run_recurrence
 from model.recurrence_plan import RecurrencePlan, recurrence_plan
+from model.scratch import empty_like_kept
 from model.sparse_map import SparseMap
 from model.state import ElmState
 
@@ -146,7 +147,7 @@ def _filled_table(plan: RecurrencePlan, network: "ElmNetwork", x: Tensor, mask_K
     """Make the recurrence's tables [T + 1, rows, B] with their ones and input rows, and nothing else, filled in."""
     k, batch, steps = x.shape[:3]
     weight = network.output.weight
-    table_TXB = weight.new_empty(steps + 1, plan.rows, batch)
+    table_TXB = empty_like_kept(weight, steps + 1, plan.rows, batch)
     table_TXB[:, 0].fill_(1.0)
     input_TXB = table_TXB[:steps, 1 : plan.activity_row]
     if x.dim() == 4:
