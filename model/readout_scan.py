@@ -44,7 +44,7 @@ class ReadoutScan(torch.autograd.Function):
         """
         slope = 2.0 * TANH_SLOPE
         weights = structure.forward.ordered(slope * weight_ODD.flatten())
-        keep_OD1, low, high = keep_OD.unsqueeze(-1), keep_OD.new_tensor(-1.0), keep_OD.new_tensor(1.0)
+        keep_OD1, low, high = keep_OD.unsqueeze(-1), keep_OD.new_full((), -1.0), keep_OD.new_full((), 1.0)
         memory_TODB = drive_TODB.new_empty(drive_TODB.shape[0] + 1, *start_ODB.shape)
         memory_TODB[0] = start_ODB
         memory_t, tanh_t = memory_TODB.unbind(0), drive_TODB.unbind(0)

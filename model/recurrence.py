@@ -12,8 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.layer import TANH_SCALE, TANH_SLOPE
-from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_block
+from model.recurrence_grad import OutputGrads, differentiate, steps_per_block
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
+from model.recurrence_weights import Trace, Weights
+from model.scratch import empty_like_kept
 
 
 class Carried(NamedTuple):
@@ -92,9 +94,9 @@ def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, w
         table_TXB=table_TXB,
         drop_NB=drop_NB,
         activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
-        branch_TNRB=table_TXB.new_empty(stored, plan.n, traced, batch),
-        tanh_TNDB=table_TXB.new_empty(stored, plan.n, plan.d_m, batch),
-        hidden_TNHB=tuple(table_TXB.new_empty(stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
+        branch_TNRB=empty_like_kept(table_TXB, stored, plan.n, traced, batch),
+        tanh_TNDB=empty_like_kept(table_TXB, stored, plan.n, plan.d_m, batch),
+        hidden_TNHB=tuple(empty_like_kept(table_TXB, stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
     )
 
 
@@ -122,10 +124,10 @@ class _ForwardLoop:
         self.hidden_layers = list(zip(layers[:-1], trace.hidden_TNHB, strict=True))
         # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
         self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
-        self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
+        self.low, self.high = table_TXB.new_full((), -1.0), table_TXB.new_full((), 1.0)
         self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
         kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
-        self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)
+        self.scaled_out_TNDB = empty_like_kept(table_TXB, kept, self.n, plan.d_m, self.batch)
         self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
 
     def run(self) -> Carried:

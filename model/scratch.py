@@ -5,6 +5,7 @@ longer than the arithmetic. A block returns to the pool when the last tensor tha
 in use together never hold more than the most that was in use at once in the last few dozen calls.
 """
 
+import math
 import mmap
 import threading
 import weakref
@@ -13,6 +14,9 @@ from collections import deque
 import numpy as np
 import torch
 from torch import Tensor
+
+_LEAST_BYTES = 1 << 17
+"""from here on the C library asks the system for fresh pages"""
 
 
 class _Block(np.ndarray):
@@ -62,6 +66,14 @@ def scratch(count: int, dtype: torch.dtype) -> Tensor:
     view = np.frombuffer(block, dtype=np.uint8).view(_Block)
     weakref.finalize(view, _pool.give, block).atexit = False
     return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
+
+
+def empty_like_kept(like: Tensor, *sizes: int) -> Tensor:
+    """Return an uninitialised tensor of a precision and device; large ones on the processor are kept memory."""
+    count = math.prod(sizes)
+    if like.device.type != "cpu" or count * like.itemsize < _LEAST_BYTES:
+        return like.new_empty(sizes)
+    return scratch(count, like.dtype).view(sizes)
 
 
 def _new_block(size: int) -> mmap.mmap:
