@@ -192,8 +192,7 @@ def run_trials(
             raise
         if monitor.error is not None:
             raise monitor.error
-        made = store.read("trials", ["trial_id", "attempt"]).to_pylist()
-        ended = {row["trial_id"] for row in made if row["attempt"] > before.get(row["trial_id"], 0)}
+        ended = {trial_id for trial_id, attempt in store.attempts_ended().items() if attempt > before.get(trial_id, 0)}
         previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
         if monitor.last is not None:
             busy_s += monitor.last.busy_s
