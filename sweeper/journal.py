@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.broker import Snapshot
+from sweeper.messages import Snapshot
 from sweeper.store import ResultsStore
 
 UPDATE_S = 5.0

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from sys import intern
 from typing import Any, Protocol
 
 import psutil
 from rich.console import Console
 
 from cluster.errors import ClusterError
-from sweeper.broker import Assignment, Event
 from sweeper.cost import CostModel, Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
 from sweeper.journal import Journal
+from sweeper.messages import Assignment, Event
 from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
 from sweeper.preflight import preflight
@@ -191,8 +192,7 @@ def run_trials(
             raise
         if monitor.error is not None:
             raise monitor.error
-        made = store.read("trials", ["trial_id", "attempt"]).to_pylist()
-        ended = {row["trial_id"] for row in made if row["attempt"] > before.get(row["trial_id"], 0)}
+        ended = {trial_id for trial_id, attempt in store.attempts_ended().items() if attempt > before.get(trial_id, 0)}
         previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
         if monitor.last is not None:
             busy_s += monitor.last.busy_s
@@ -295,7 +295,7 @@ def _assignments(places: Sequence[Place], sweep: str, store: ResultsStore, costs
             sweep=sweep,
             budget=row.budget,
             attempt=made.get(row.trial_id, 0) + 1,
-            configuration=row.spec.configuration,
+            configuration=intern(row.spec.configuration),  # one text for all replicates
             work=costs.seconds(row.spec),
             joint_key=key,
             joint_most=most,

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterable
 
 from sweeper.attempt import TrialRows
-from sweeper.broker import Report
 from sweeper.errors import SweeperError
+from sweeper.messages import Report
 from sweeper.schema import FINISHED, TrialRecord
 from sweeper.store import ResultsStore
 

@@ -1,9 +1,10 @@
 """Lanes whose trials leave GPU memory behind are replaced; the GPU is played."""
 
 from sweeper import lane as lane_module
-from sweeper.broker import IDLE_S, Assignment, Broker, Report
+from sweeper.broker import IDLE_S, Broker
 from sweeper.gpu import SLACK_BYTES, GpuMemory
 from sweeper.lane import LaneConfig, run_lane
+from sweeper.messages import Assignment, Report
 from sweeper.schema import FINISHED
 
 

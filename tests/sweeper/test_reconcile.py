@@ -11,7 +11,7 @@ from rich.console import Console
 import sweeper.launch
 from model.flops import flops
 from sweeper.attempt import TrialContext, run_trial
-from sweeper.broker import Assignment, Broker, Snapshot
+from sweeper.broker import Broker
 from sweeper.checkpoint import Checkpoints
 from sweeper.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.errors import SweeperError
@@ -21,6 +21,7 @@ from sweeper.journal import Journal, live_launches
 from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.maintenance import merge, retry
+from sweeper.messages import Assignment, Snapshot
 from sweeper.monitor import eta, progress_line
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
