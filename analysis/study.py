@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pandas as pd
 
+from analysis.alarms import rate_bounds
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings, intervals
 from analysis.joint import joint_fits
@@ -122,7 +123,9 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
     yield _beside_published(main, settings)
     yield from _ablations(groups, main)
     yield from _exponents(sweep, groups, settings)
-    yield architectures(own, [data for data in datasets(sweep, Measure()) if data.keys["architecture"] in GATED])
+    gated = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] in GATED]
+    bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
+    yield architectures(own, gated, bounds)
 
 
 def law_free(data: Dataset) -> Iterator[Answer]:

@@ -3,7 +3,7 @@
 Rows in, `Answer` out. A verdict follows from a 95 % interval by a fixed rule, never from the look of a figure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -279,11 +279,16 @@ def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
         yield float(str(budget)), rows[rows["configuration"] == score.idxmin()]
 
 
-def architectures(elm: Dataset, others: Sequence[Dataset]) -> Answer:
+def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collection[str] = ()) -> Answer:
     """Is the ELM Network better than gated networks of equal P?
 
     Rule: reproduced if at every shared budget it is significantly better than each of them (two-sided t-test, 5 %,
     variances of their own); not reproduced if at any it is significantly worse; otherwise not decided.
+
+    Args:
+        elm: the study's own rows.
+        others: rows of the other architectures, each at its best learning rate.
+        rate_at_end: ids of trials whose learning rate, the best, was the smallest or largest tried.
     """
     question = "Is the ELM Network better than LSTM, Chrono-LSTM and GRU at equal P?"
     sign = -1.0 if elm.direction == "min" else 1.0
@@ -295,14 +300,18 @@ def architectures(elm: Dataset, others: Sequence[Dataset]) -> Answer:
                 continue
             mean, low, high = _welch(sign * own[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float))
             values = {"elm": float(own[budget]["value"].mean()), "other": float(runs["value"].mean())}
-            name = data.keys["architecture"]
-            rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values)
+            name, at_end = data.keys["architecture"], bool(runs["trial_id"].isin(rate_at_end).any())
+            about = {"learning_rate": float(runs["learning_rate"].iloc[0]), "rate_at_end": at_end}
+            rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values | about)
     if not rows:
         return Answer(question, NOT_DECIDED, "No other architecture was run at these budgets.", {})
     ahead, behind = sum(r["lead"][1] > 0 for r in rows), sum(r["lead"][2] < 0 for r in rows)
     verdict = REPRODUCED if ahead == len(rows) else NOT_REPRODUCED if behind else NOT_DECIDED
     told = "; ".join(f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows)
     sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {told}."
+    ends = [f"{r['architecture']} at P = {r['budget']:,.0f}" for r in rows if r["rate_at_end"]]
+    if ends:
+        sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."
     return Answer(question, verdict, sentence, {"comparisons": rows})
 
 
