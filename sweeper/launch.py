@@ -206,9 +206,11 @@ def run_trials(
             raise SweeperError(f"the {options.executor} executor ended without running any of {previous} trials")
     store.compact()
     journal.close()
+    status = sweep_status(plan, store)
+    store.release_memory()
     return LaunchResult(
         plan=plan,
-        status=sweep_status(plan, store),
+        status=status,
         ran=len(wanted) - len(left),
         interrupted=monitor.interrupted or (bool(left) and monitor.out_of_time),
         stopped_because=stopped_because,
@@ -248,6 +250,7 @@ def _run_round(
         trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
     )
     assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
+    store.release_memory()
     try:
         executor(
             assignments,

@@ -32,6 +32,7 @@ from sweeper.broker import Broker
 from sweeper.lane import BrokerGoneError, LaneConfig, run_lane
 from sweeper.messages import Assignment, Event, Need, Pull, Report, Snapshot
 from sweeper.monitor import Monitor
+from sweeper.nodes import is_lost
 from sweeper.supply import Cached, LaneSupply, SweepEnd
 
 NAMESPACE = "elm-sweeper"
@@ -85,7 +86,7 @@ def run_on_ray(
         actor = (
             ray.remote(Broker)
             .options(**options)
-            .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=_is_lost)
+            .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=is_lost)
         )
         trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
         need = _Asking(name)
@@ -132,11 +133,6 @@ def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer
     name = f"{lane_config.lane_prefix}-{config['lane']}"
     host = ray.get_runtime_context().get_node_id()
     return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer, host=host)}
-
-
-def _is_lost(host: str) -> bool:
-    """Whether Ray has given up a node."""
-    return any(node["NodeID"] == host and not node["Alive"] for node in ray.nodes())
 
 
 def _with_own_memory(config: LaneConfig) -> LaneConfig:

@@ -123,10 +123,10 @@ def plan_problems(plan: Plan) -> dict[str, int]:
 
 def store_cost_model(store: ResultsStore) -> CostModel:
     """The cost model, calibrated by the newest trials of a store."""
-    table = store.read("trials", _COST_COLUMNS)
-    telling = pc.is_in(table["status"], pa.array([FINISHED, OUT_OF_MEMORY]))
-    newest = table.filter(telling).sort_by("ended_at")
-    return calibrate(newest.slice(max(0, newest.num_rows - _HISTORY)).to_pylist())
+    every = store.read("trials", ["trial_id", "status", "ended_at"])
+    telling = every.filter(pc.is_in(every["status"], pa.array([FINISHED, OUT_OF_MEMORY]))).sort_by("ended_at")
+    newest = telling["trial_id"].slice(max(0, telling.num_rows - _HISTORY))
+    return calibrate(store.read("trials", _COST_COLUMNS, trial_ids=newest).sort_by("ended_at").to_pylist())
 
 
 def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:

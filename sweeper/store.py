@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from sweeper.errors import StoreError
@@ -106,29 +107,39 @@ class ResultsStore:
         rows = [vars(record) for record in records]  # flat dataclasses
         return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{_unique()}")
 
-    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, *, trial_ids: pa.ChunkedArray | None = None
+    ) -> pa.Table:
         """Read a table, each key once (the row of the highest attempt counts).
 
         Args:
             table: `trials`, `curves` or `attempts`.
             columns: names to return; all when None.
+            trial_ids: the trials to return; all when None.
 
         Raises:
             StoreError: a part is not readable or has another schema version.
         """
         wanted = None if columns is None else list(dict.fromkeys([*columns, *RANKING[table]]))
         schema = SCHEMAS[table] if wanted is None else pa.schema([SCHEMAS[table].field(c) for c in wanted])
-        rows = pa.concat_tables([schema.remove_metadata().empty_table(), *self._read_parts(table, wanted)])
+        rows = pa.concat_tables([schema.remove_metadata().empty_table(), *self._read_parts(table, wanted, trial_ids)])
         keep = counting(rows, table)
         rows = rows if keep.all() else rows.filter(pa.array(keep))
         return rows if columns is None else rows.select(list(columns))
 
-    def _read_parts(self, table: str, columns: Sequence[str] | None) -> list[pa.Table]:
-        """Every row of a table, of which several may be of one trial."""
+    def _read_parts(
+        self, table: str, columns: Sequence[str] | None, trial_ids: pa.ChunkedArray | None
+    ) -> list[pa.Table]:
+        """Every row of a table, or of some trials; several may be of one trial."""
+        wanted = None if trial_ids is None else trial_ids.combine_chunks()
         for _ in range(_READ_TRIES):
             try:
                 listed = self._list_parts(table)
-                groups = [group for path in self._live(listed) for group in read_groups(self._fs, path, columns)]
+                groups = [
+                    group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
+                    for path in self._live(listed)
+                    for group in read_groups(self._fs, path, columns)
+                ]
             except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
                 continue
             # A listing that was under way while files were merged may show neither the old files nor the new one
@@ -173,7 +184,12 @@ class ResultsStore:
             listed = self._list_parts(table)
             if len(listed) > 1:
                 self._merge(table, listed)
-        pa.default_memory_pool().release_unused()  # a launcher lives on for hours after a compaction
+        self.release_memory()
+
+    @staticmethod
+    def release_memory() -> None:
+        """Give back what reading took: a launcher lives on for hours afterwards."""
+        pa.default_memory_pool().release_unused()
 
     def save_grid(self, name: str, text: str) -> None:
         """Keep the text of a launched grid; a grid of the same name is replaced."""

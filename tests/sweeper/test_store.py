@@ -155,6 +155,13 @@ def test_a_trial_tried_again_has_one_curve_that_of_the_last_attempt(store):
         store.compact()
 
 
+def test_some_trials_can_be_read_alone(store):
+    store.write("trials", [trial("a"), trial("b", status="failed")])
+    store.write("trials", [trial("b", attempt=2), trial("c")])
+    rows = store.read("trials", ["trial_id", "status"], trial_ids=pa.chunked_array([["b", "none"]])).to_pylist()
+    assert rows == [{"trial_id": "b", "status": "finished"}]
+
+
 def test_large_tables_are_merged_in_pieces(store, tmp_path):
     for part in range(5):
         store.write("curves", [curve(f"t{part}-{i}", i) for i in range(1500)])
