@@ -251,7 +251,7 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
         value: its value, as text.
 
     Returns:
-        Mean gain with its 95 % interval over the pairs, and the same of the best d_m of each budget.
+        Mean gain with its 95 % interval over the pairs; of each budget the best d_m and its metric, changed and base.
     """
     key = ["budget", "d_m", "seed"]
     pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
@@ -262,11 +262,12 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
         half = stdtrit(len(pairs) - 1, (1 + LEVEL) / 2) * difference.std(ddof=1) / np.sqrt(len(pairs))
         mean = float(difference.mean())
         found["gain"] = [mean, mean - float(half), mean + float(half)]
-    best = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget").idxmax()
-    found["best_d_m"] = {
-        f"{budget:g}": {"changed": float(row["value"][1]), "base": float(row["value_base"][1])}
-        for budget, row in best.iterrows()
-    }
+    means = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget")
+    for name, table in (("best_d_m", means.idxmax().map(lambda place: place[1])), ("best_metric", means.max() * sign)):
+        found[name] = {
+            f"{budget:g}": {"changed": float(row["value"]), "base": float(row["value_base"])}
+            for budget, row in table.iterrows()
+        }
     return found
 
 

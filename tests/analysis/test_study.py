@@ -124,6 +124,12 @@ def test_an_ablation_is_paired():
     assert found["gain"][0] == pytest.approx(-0.05)
     assert found["pairs"] == (base["d_m"] < 22).sum()
     assert set(found["best_d_m"]) == {f"{budget:g}" for budget in BUDGETS}
+    means = base[base["d_m"] < 22].groupby(["budget", "d_m"])["value"].mean().groupby("budget")
+    for budget in BUDGETS:
+        assert found["best_d_m"][f"{budget:g}"]["base"] == means.idxmin()[budget][1]
+        best = found["best_metric"][f"{budget:g}"]
+        assert best["base"] == pytest.approx(means.min()[budget])
+        assert best["changed"] == pytest.approx(means.min()[budget] + 0.05)
 
 
 def test_an_architecture_is_compared_at_the_choice_of_the_validation_split():
