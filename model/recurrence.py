@@ -126,7 +126,7 @@ class _ForwardLoop:
         self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
         self.low, self.high = table_TXB.new_full((), -1.0), table_TXB.new_full((), 1.0)
         self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
-        kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
+        kept = self.steps if keep_mlp_out else min(self.steps, steps_per_block(plan, self.batch, table_TXB.itemsize))
         self.scaled_out_TNDB = empty_like_kept(table_TXB, kept, self.n, plan.d_m, self.batch)
         self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
 

@@ -1,4 +1,4 @@
-"""The backward pass of the recurrent layer: a loop back through time, then the weight gradients, block by block."""
+"""The backward pass of the recurrent layer: a loop back through time, block by block."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Memory for the native kernel's traces, kept for the next call.
+"""Large pieces of memory, kept for the next call.
 
 Fresh memory is paid for page by page when it is first touched; measured on the traces of one training step, that took
 longer than the arithmetic. A block returns to the pool when the last tensor that uses it is gone. The pool and what is
@@ -35,7 +35,7 @@ class _Pool:
     def take(self, size: int) -> mmap.mmap:
         """Take the smallest free block that is large enough and not wastefully so, or make one."""
         with self._lock:
-            fitting = [block for block in self._free if size <= len(block) <= 2 * size + mmap.PAGESIZE]
+            fitting = [block for block in self._free if size <= len(block) <= size + size // 32 + mmap.PAGESIZE]
             block = min(fitting, key=len) if fitting else _new_block(size)
             if fitting:
                 self._free.remove(block)
