@@ -95,7 +95,7 @@ class ReadoutScan(torch.autograd.Function):
         memory_ODTB = memory_TODB.permute(1, 2, 0, 3).contiguous()
         before_OLD, after_ODL = memory_ODTB[:, :, :-1].flatten(2).mT, memory_ODTB[:, :, 1:].flatten(2)
         weight_grad = torch.bmm(drive_ODTB.flatten(2), before_OLD)
-        readout_grad = torch.bmm(after_ODL, grad_TOB.transpose(0, 1).reshape(o, -1, 1)).squeeze(2)
+        readout_grad = (after_ODL * grad_TOB.transpose(0, 1).reshape(o, 1, -1)).sum(-1)
         return None, drive_ODTB, carry_ODB, weight_grad, keep_grad, readout_grad, grad_TOB.sum((0, 2))
 
 
