@@ -97,7 +97,7 @@ class WeightGrads:
         self.biases = [torch.zeros_like(bias) for bias in weights.mlp[1::2]]
         like, (steps, n, _, batch) = trace.tanh_TNDB, block.memory_SNDB.shape
         self.memory_NDSB = empty_like_kept(like, n, plan.d_m, steps + 1, batch)
-        self.squares_NHSB = [torch.empty_like(grad_NHSB) for grad_NHSB in block.grads_NHSB[:-1]]
+        self.squares_NHSB = [empty_like_kept(like, *grad_NHSB.shape) for grad_NHSB in block.grads_NHSB[:-1]]
         self.seen_XSB = empty_like_kept(like, plan.average_row, steps, batch)
         self.branch_grad_NRSB = empty_like_kept(like, n, plan.d_tree, steps, batch)
 
