@@ -1,4 +1,4 @@
-"""The backward pass of the recurrent layer: a loop back through time, then the weight gradients, block by block."""
+"""The backward pass of the recurrent layer: a loop back through time, block by block."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from torch import Tensor
 from model.layer import TANH_SCALE, TANH_SLOPE
 from model.recurrence_plan import RecurrencePlan, drive_weights
 from model.recurrence_weights import Block, Trace, WeightGrads, Weights, new_block
+from model.scratch import empty_like_kept
 
 _MOST_COLUMNS = 512
 """time steps times batch rows that share one product of weight gradients; more gained nothing when measured"""
@@ -73,7 +74,9 @@ class _BackwardLoop:
         self.branch_NRB = _or_zeros(grads.branch_NRB, torch.zeros_like(trace.branch_TNRB[0]))
         self.hidden_t = [hidden_TNHB.unbind(0) for hidden_TNHB in trace.hidden_TNHB]
         self.views = _Views(plan, block)
-        self.slope_SNDB, self.given_out_SNDB = torch.empty_like(block.memory_SNDB), torch.empty_like(block.memory_SNDB)
+        memory_SNDB = block.memory_SNDB
+        self.slope_SNDB = empty_like_kept(memory_SNDB, *memory_SNDB.shape)
+        self.given_out_SNDB = empty_like_kept(memory_SNDB, *memory_SNDB.shape)
 
     def start_grads(self) -> tuple[Tensor, ...]:
         """Gradients of the state before the first step, once every block has run."""

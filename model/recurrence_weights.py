@@ -91,48 +91,54 @@ class WeightGrads:
         self.absorb_ND = torch.zeros_like(weights.absorb_ND)
         self.readout_ND = torch.zeros_like(weights.readout_ND)
         self.bias_N = torch.zeros_like(weights.bias_N)
+<<<<<<< HEAD
         first = weights.mlp[0]
         self.branch_NHR, self.kept_NHD = (
             torch.zeros_like(part) for part in torch.split(first, [plan.d_tree, plan.d_m], 2)
         )
+=======
+        first_NPH = torch.zeros_like(weights.mlp[0].mT)
+        self.branch_NRH, self.kept_NDH = first_NPH[:, : plan.d_tree], first_NPH[:, plan.d_tree :]
+>>>>>>> speed
         self.later = [torch.zeros_like(weight) for weight in weights.mlp[2::2]]
         self.biases = [torch.zeros_like(bias) for bias in weights.mlp[1::2]]
         like, (steps, n, _, batch) = trace.tanh_TNDB, block.memory_SNDB.shape
         self.memory_NDSB = empty_like_kept(like, n, plan.d_m, steps + 1, batch)
-        self.squares_NHSB = [torch.empty_like(grad_NHSB) for grad_NHSB in block.grads_NHSB[:-1]]
-        self.seen_XSB = empty_like_kept(like, plan.memory_row, steps, batch)
+        self.squares_NHSB = [empty_like_kept(like, *grad_NHSB.shape) for grad_NHSB in block.grads_NHSB[:-1]]
+        self.seen_XSB = empty_like_kept(like, plan.average_row, steps, batch)
         self.branch_grad_NRSB = empty_like_kept(like, n, plan.d_tree, steps, batch)
 
     def result(self) -> tuple[Tensor | None, ...]:
         """The gradients in the order of `Weights`, with `mlp` spread out."""
         rates = (self.keep_ND, self.absorb_ND) if self.needs_rates else (None, None)
-        kept_NHD = self.kept_NHD * self.weights.keep_ND.unsqueeze(1)
-        matrices = [torch.cat([self.branch_NHR, kept_NHD], 2), *self.later]
+        kept_NDH = self.kept_NDH * self.weights.keep_ND.unsqueeze(2)
+        matrices = [torch.cat([self.branch_NRH, kept_NDH], 1).mT, *self.later]
         mlp = [tensor for pair in zip(matrices, self.biases, strict=True) for tensor in pair]
         return self.synapse_NC, *rates, self.readout_ND, self.bias_N, *mlp
 
     def add(self, first: int, last: int) -> None:
         """Add what the block of steps from `first` to before `last` contributes."""
         plan, trace, steps, autocast = self.plan, self.trace, last - first, self.plan.autocast
-        table_TXB = trace.table_TXB[first : last + 1, plan.memory_row : plan.average_row]
+        table_TXB = trace.table_TXB[first : last + 1, plan.memory_row :]
         memory_TNDB = table_TXB.view(-1, plan.n, plan.d_m, table_TXB.shape[-1])
         memory_NDSB = _to_columns(memory_TNDB, self.memory_NDSB)
         before_NDL, after_NDL = memory_NDSB[:, :, :-1].flatten(2), memory_NDSB[:, :, 1:].flatten(2)
-        y_SN1B = self.block.y_SN1B[:steps]
-        self.readout_ND += torch.bmm(after_NDL, y_SN1B.permute(1, 0, 3, 2).reshape(plan.n, -1, 1)).squeeze(2)
         self.bias_N += self.block.emitted_SN1B[:steps].sum((0, 2, 3))
         grads_NHL = [grad_NHSB[:, :, :steps].flatten(2) for grad_NHSB in self.block.grads_NHSB]
         for bias_NH, grad_NHL in zip(self.biases, grads_NHL, strict=True):
             bias_NH += grad_NHL.sum(-1)
         branch_NRL = self._add_synapses(first, last)
-        self.branch_NHR = large_product(self.branch_NHR, grads_NHL[0], branch_NRL.mT, autocast)
-        self.kept_NHD = large_product(self.kept_NHD, grads_NHL[0], before_NDL.mT, autocast)
+        self.branch_NRH = large_product(self.branch_NRH, branch_NRL, grads_NHL[0].mT, autocast)
+        self.kept_NDH = large_product(self.kept_NDH, before_NDL, grads_NHL[0].mT, autocast)
         for layer, hidden_TNHB in enumerate(trace.hidden_TNHB):
             hidden_NHTB = hidden_TNHB[first:last].permute(1, 2, 0, 3)
             square_NHTB = torch.mul(hidden_NHTB, hidden_NHTB, out=self.squares_NHSB[layer][:, :, :steps])
             self.later[layer] = large_product(
                 self.later[layer], grads_NHL[layer + 1], square_NHTB.flatten(2).mT, autocast
             )
+        y_N1L = self.block.y_SN1B[:steps].permute(1, 2, 0, 3).flatten(2)
+        # a product with a vector takes torch.bmm six times as long; the memory's columns are not read any more
+        self.readout_ND += after_NDL.mul_(y_N1L).sum(-1)
         if self.needs_rates:
             kept_SNDB = self.block.signal_SNPB[:steps, :, plan.d_tree :]
             self.keep_ND += (kept_SNDB * memory_TNDB[:-1]).sum((0, 3))
@@ -142,7 +148,7 @@ class WeightGrads:
         """Add the synapses' gradients and return the branch traces [N, R, L], which need the same gather."""
         plan, n, steps = self.plan, self.plan.n, last - first
         seen_XSB = self.seen_XSB[:, :steps]
-        seen_XSB.copy_(self.trace.table_TXB[first:last, : plan.memory_row].transpose(0, 1))
+        seen_XSB.copy_(self.trace.table_TXB[first:last, : plan.average_row].transpose(0, 1))
         seen_XL = seen_XSB.flatten(1)
         grad_NRSB = _to_columns(self.block.signal_SNPB[:steps, :, : plan.d_tree], self.branch_grad_NRSB)
         with torch.enable_grad():

@@ -185,25 +185,25 @@ def _run_readout(
         seen_TNB = _traced(seen_TNB, kappa_b)
     seen_KNL = seen_TNB.view(steps, k, -1, batch).permute(1, 2, 0, 3).reshape(k, config.n_in, -1)
     drive_KXL = large_product(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL, plan.autocast)
-    drive_TODB = drive_KXL.view(neurons, -1, steps, batch).permute(2, 0, 1, 3)
+    drive_ODTB = drive_KXL.view(neurons, -1, steps, batch)
     branch_ORB = seen_TNB.new_empty(neurons, 0, batch)
     if kappa_b is not None:
         start_ORB = _batch_last(state.readout_branch_BOR)
         decay_T = kappa_b ** torch.arange(1, steps + 1, device=seen_TNB.device, dtype=seen_TNB.dtype)
-        drive_TODB = drive_TODB + decay_T.view(-1, 1, 1, 1) * torch.bmm(branch_weight_ODR, start_ORB)
+        drive_ODTB = drive_ODTB + decay_T.view(-1, 1) * torch.bmm(branch_weight_ODR, start_ORB).unsqueeze(2)
         last_KXB = torch.bmm(dense_ORN.view(k, -1, config.n_in), seen_TNB[-1].view(k, -1, batch))
         branch_ORB = kappa_b**steps * start_ORB + last_KXB.view(neurons, d_tree, batch)
-    gain_OD1 = TANH_SCALE * readout.absorb_ND.unsqueeze(-1)
-    scaled_weight_ODD = memory_weight_ODD * (readout.keep_ND.unsqueeze(-1) * gain_OD1).transpose(1, 2)
-    memory_TODB = run_readout_scan(
+    gain_OD = TANH_SCALE * readout.absorb_ND
+    y_TOB, memory_ODB = run_readout_scan(
         plan.readout_memory,
-        drive_TODB.contiguous(),
-        _batch_last(state.readout_memory_BOD) / gain_OD1,
-        scaled_weight_ODD,
+        drive_ODTB,
+        _batch_last(state.readout_memory_BOD) / gain_OD.unsqueeze(-1),
+        memory_weight_ODD * (readout.keep_ND * gain_OD).unsqueeze(1),
         readout.keep_ND,
+        readout.readout_ND * gain_OD,
+        readout.bias_N,
     )
-    y_TOB = ((readout.readout_ND.unsqueeze(-1) * gain_OD1) * memory_TODB[1:]).sum(2) + readout.bias_N.unsqueeze(-1)
-    return y_TOB, memory_TODB[-1] * gain_OD1, branch_ORB
+    return y_TOB, memory_ODB * gain_OD.unsqueeze(-1), branch_ORB
 
 
 def _traced(seen_TNB: Tensor, kappa_b: float) -> Tensor:

@@ -28,6 +28,12 @@ WAITS = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal,
 """operations that wait for the device, make a tensor on the processor, or draw numbers"""
 
 
+@pytest.fixture(autouse=True)
+def _no_kept_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU memory comes from torch alone."""
+    monkeypatch.setattr("model.scratch._LEAST_BYTES", 1 << 60)
+
+
 class Operations(TorchDispatchMode):
     """Notes every operation, and refuses those that a CUDA graph cannot hold."""
 
