@@ -64,7 +64,9 @@ def read_groups(filesystem: pafs.FileSystem, path: str, columns: Sequence[str] |
     wanted = SCHEMAS[table].names if columns is None else list(columns)
     schema = pa.schema([SCHEMAS[table].field(name) for name in wanted])
     try:
-        with pq.ParquetFile(path, filesystem=filesystem) as file:
+        # What is fetched ahead stays in memory until the file is collected; it pays where each look costs a request
+        ahead = not isinstance(filesystem, pafs.LocalFileSystem)
+        with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=ahead) as file:
             _check_version(file.schema_arrow.metadata, path)
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns, use_threads=False).replace_schema_metadata(None)
