@@ -91,15 +91,8 @@ class WeightGrads:
         self.absorb_ND = torch.zeros_like(weights.absorb_ND)
         self.readout_ND = torch.zeros_like(weights.readout_ND)
         self.bias_N = torch.zeros_like(weights.bias_N)
-<<<<<<< HEAD
-        first = weights.mlp[0]
-        self.branch_NHR, self.kept_NHD = (
-            torch.zeros_like(part) for part in torch.split(first, [plan.d_tree, plan.d_m], 2)
-        )
-=======
         first_NPH = torch.zeros_like(weights.mlp[0].mT)
         self.branch_NRH, self.kept_NDH = first_NPH[:, : plan.d_tree], first_NPH[:, plan.d_tree :]
->>>>>>> speed
         self.later = [torch.zeros_like(weight) for weight in weights.mlp[2::2]]
         self.biases = [torch.zeros_like(bias) for bias in weights.mlp[1::2]]
         like, (steps, n, _, batch) = trace.tanh_TNDB, block.memory_SNDB.shape

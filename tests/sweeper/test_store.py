@@ -99,11 +99,7 @@ def test_reading_while_another_process_compacts(store, monkeypatch):
 
 
 def test_a_listing_that_shows_neither_old_nor_merged_files_loses_no_row(store, monkeypatch):
-<<<<<<< HEAD
-    """A directory is not listed at one moment: old files may be gone before they are shown, a new one come later."""
-=======
     """A directory is not listed at one moment: old files may be gone before shown, the new one not yet there."""
->>>>>>> orch
     store.write("trials", [trial("a")])
     store.write("trials", [trial("b")])
     store.compact()
