@@ -217,7 +217,7 @@ class TheorySearcher:
             lines |= own
         if not lines and not parameters:
             lines = self._lines_of(Target(quantity="d_m_opt"))
-        rivals = [
+        rivals = [  # the best network is named among those that were run: where noise is heavy, they need replicates
             np.array(sorted(place for place in finished if self._frame.points[place].budget == budget), dtype=np.int64)
             for budget in lines
         ]
