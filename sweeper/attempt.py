@@ -9,12 +9,12 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 
-from sweeper.broker import Assignment, Report
 from sweeper.checkpoint import Checkpoints
 from sweeper.early_stop import Pruned
 from sweeper.errors import SweeperError
 from sweeper.failures import SPLIT
 from sweeper.joint import JointTrial, OnEnd, train_jointly
+from sweeper.messages import Assignment, Report
 from sweeper.progress import TrialProgress
 from sweeper.record import Outcome, attempt_record, curve_records, trial_record
 from sweeper.schema import (

@@ -10,17 +10,16 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import psutil
 from rich.console import Console
 from rich.table import Table
+
+from sweeper.usage import MemoryWatch, rss_kb, tree_cpu
 
 _GRID = """
 name: bench
@@ -30,9 +29,10 @@ model: {{d_m: {{from: 2, to: 40, count: 10}}, d_tree: 4, d_branch: 4}}
 seeds: {seeds}
 """
 _POINTS = 50
-_SAMPLE_S = 0.2
 _WARM_SEEDS = 20
-"""Replicates of the run before the measured one: 1,000 trials, so that memory growth is a slope between two sizes."""
+"""Replicates of the run before the timed one, which pays for imports and Ray's first start."""
+_FEW = 1000
+"""Trials of the smaller of the two launches between which memory is a slope."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +45,8 @@ def main(trials: int, tune_trials: int, finished: int, lanes: int, side: str | N
     """Measure what orchestration costs per trial, beside Ray Tune's leanest mode."""
     sides: dict[str, Callable[[], dict[str, float]]] = {
         "lanes": lambda: _lanes(trials, lanes),
+        "memory of few": lambda: _memory(_FEW, lanes),
+        "memory": lambda: _memory(_FEW + trials, lanes),
         "tune": lambda: _tune(tune_trials, lanes),
         "concurrency": lambda: _concurrency(lanes),
         "finished": lambda: _finished(finished, lanes),
@@ -60,6 +62,12 @@ def main(trials: int, tune_trials: int, finished: int, lanes: int, side: str | N
 def _print(measured: dict[str, dict[str, float]]) -> None:
     ours, tune = measured["lanes"], measured["tune"]
     again, busy = measured["finished"], measured["concurrency"]
+    few, many = measured["memory of few"], measured["memory"]
+    sizes = f"{few['trials']:.0f} to {many['trials']:.0f} trials"
+
+    def slope(key: str) -> str:
+        return f"{(many[key] - few[key]) / (many['trials'] - few['trials']):.2f} KB"
+
     table = Table(title="Orchestration overhead on ground-truth trials")
     for heading in ("quantity", "measured", "target"):
         table.add_column(heading, justify="left" if heading == "quantity" else "right")
@@ -68,7 +76,14 @@ def _print(measured: dict[str, dict[str, float]]) -> None:
         ("CPU per trial, whole process tree", f"{ours['cpu_ms']:.2f} ms", ""),
         (f"CPU per trial of Tune with reused actors, {tune['trials']:.0f} trials", f"{tune['cpu_ms']:.1f} ms", ""),
         ("ratio of CPU, Tune / lanes", f"{tune['cpu_ms'] / ours['cpu_ms']:.1f}", ">= 10"),
-        ("driver memory growth per trial", f"{ours['rss_kb']:.2f} KB", "<= 2 KB"),
+        (f"launcher's memory per trial of the sweep, {sizes}", slope("end_kb"), "<= 2 KB"),
+        ("the same at its peak, while files are merged", slope("peak_kb"), ""),
+        ("broker's memory per trial of the sweep", slope("broker_kb"), "<= 2 KB"),
+        (
+            "launcher's growth per trial that ends, while trials run",
+            f"{many['growth_kb'] / many['trials']:.2f} KB",
+            "<= 2 KB",
+        ),
         ("files per trial after compaction", f"{ours['files']:.4f}", "<= 0.05"),
         ("slots busy with trials of 0.5 s, after start-up", f"{100 * busy['share']:.1f} %", ">= 95 %"),
         (
@@ -106,19 +121,38 @@ def _launch(text: str, results: str, lanes: int, trainer: Any, executor: str = "
 def _lanes(trials: int, lanes: int) -> dict[str, float]:
     from sweeper.ground_truth import GroundTruth
 
-    with tempfile.TemporaryDirectory() as folder, _tree_cpu() as cpu:
+    with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
         _launch(_GRID.format(seeds=_WARM_SEEDS), f"{folder}/warm", lanes, GroundTruth())  # imports, Ray's first start
-        before, began, cpu_before = psutil.Process().memory_info().rss, time.perf_counter(), cpu.seconds()
+        began, cpu_before = time.perf_counter(), cpu.seconds()
         result = _launch(_GRID.format(seeds=max(1, trials // _POINTS)), f"{folder}/r", lanes, GroundTruth())
         wall, used = time.perf_counter() - began, cpu.seconds() - cpu_before
         files = sum(len(list(Path(folder, "r", table).iterdir())) for table in ("trials", "curves", "attempts"))
-        growth = psutil.Process().memory_info().rss - before
     return {
         "trials": result.ran,
         "wall_ms": 1000 * wall / result.ran,
         "cpu_ms": 1000 * used / result.ran,
-        "rss_kb": growth / 1024 / (result.ran - _WARM_SEEDS * _POINTS),
         "files": files / result.ran,
+    }
+
+
+def _memory(trials: int, lanes: int) -> dict[str, float]:
+    """Resident memory of one launch in a process of its own.
+
+    Two launches in one process would also measure what only the second start of Ray takes, whatever its size.
+    """
+    from sweeper.ground_truth import GroundTruth
+
+    with tempfile.TemporaryDirectory() as folder:
+        memory = MemoryWatch()
+        memory.start()
+        result = _launch(_GRID.format(seeds=trials // _POINTS), f"{folder}/r", lanes, GroundTruth())
+        memory.end()
+    return {
+        "trials": result.ran,
+        "end_kb": rss_kb(),
+        "peak_kb": memory.peak_kb,
+        "broker_kb": memory.broker_kb,
+        "growth_kb": memory.growth_kb,
     }
 
 
@@ -135,7 +169,7 @@ def _tune(trials: int, lanes: int) -> dict[str, float]:
     def trainable(config: dict[str, int]) -> dict[str, float]:
         return {"loss": 1.0 / (1 + config["i"])}
 
-    with tempfile.TemporaryDirectory() as folder, _tree_cpu() as cpu:
+    with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
         began = time.perf_counter()
         ray.init(address="local", num_cpus=lanes, include_dashboard=False, log_to_driver=False)
         tuner = tune.Tuner(
@@ -195,45 +229,6 @@ def _timed(*arguments: str) -> tuple[float, float]:
 def _children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-class _TreeCpu:
-    """CPU seconds of this process and all its descendants, dead ones included up to the last sample."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, float] = {}
-        self._lock = threading.Lock()
-
-    def sample(self) -> None:
-        root = psutil.Process()
-        with self._lock:
-            for process in [root, *root.children(recursive=True)]:
-                try:
-                    times = process.cpu_times()
-                except psutil.NoSuchProcess:
-                    continue
-                self._seen[process.pid] = times.user + times.system
-
-    def seconds(self) -> float:
-        self.sample()
-        return sum(self._seen.values())
-
-
-@contextmanager
-def _tree_cpu() -> Iterator[_TreeCpu]:
-    cpu, ended = _TreeCpu(), threading.Event()
-
-    def run() -> None:
-        while not ended.wait(_SAMPLE_S):
-            cpu.sample()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield cpu
-    finally:
-        ended.set()
-        thread.join()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sweeper.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
-from sweeper.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
-from sweeper.trial import TrialSpec
+from sweeper.messages import Assignment, Event, Need, Pull, Report, Snapshot
+from sweeper.schema import FAILED, LOST, PREEMPTED, QUARANTINED
+from sweeper.tally import Tally
 
 PULL_SECONDS = 3.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
@@ -22,118 +23,8 @@ LEFT_S = 10.0
 """Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
 LANE_SILENCE_S = 60.0
 """A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """One trial handed to a lane."""
-
-    trial_id: str
-    """The trial."""
-    spec: TrialSpec
-    """What to train."""
-    sweep: str
-    """Name of the grid that asked for it."""
-    budget: int | None
-    """Parameter budget that was asked for."""
-    attempt: int
-    """Number of this attempt, from 1."""
-    configuration: str
-    """Hash of the spec without its seed: what replicates share."""
-    work: float = 1.0
-    """Expected cost in arbitrary units, for the estimate of the time left."""
-    alone: bool = False
-    """To be run while no other lane of the host runs anything, with the memory of all of them."""
-    single: bool = False
-    """To be handed out by itself: it was in the hands of a lane that died, or in a group that failed."""
-    joint_key: int | None = None
-    """Neighbours in the queue with one key may be trained in one go; None for a trial that is trained by itself."""
-    joint_most: int = 1
-    """The most trials to train in one go with this one, itself included."""
-    joint: tuple[str, ...] = ()
-    """The trials it is to be trained in one go with, itself included; the broker's choice. Empty: by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a lane says of a trial whose rows are stored."""
-
-    trial_id: str
-    """The trial."""
-    status: str
-    """Status of the attempt."""
-    reason: str | None
-    """Why it did not finish."""
-    metric: float | None
-    """Final validation metric, for the progress line."""
-    wall_s: float
-    """Wall time, seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pull:
-    """The broker's answer to a lane."""
-
-    assignments: tuple[Assignment, ...]
-    """Trials to run now, in order."""
-    wait: bool
-    """Nothing now, but there may be something later: ask again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that no lane can write down: the launcher does."""
-
-    assignment: Assignment
-    """The trial."""
-    lane: str
-    """The lane it was on."""
-    attempt_status: str | None
-    """Status of the attempt that ended, for the history; None where none was made."""
-    final_status: str | None
-    """Final status, where the trial will not be tried again."""
-    reason: str
-    """What happened, in one line."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """State of the queue at one moment."""
-
-    total: int
-    """Trials of this launch."""
-    statuses: dict[str, int]
-    """Number of trials done, by final status."""
-    running: tuple[str, ...]
-    """Trials that lanes run."""
-    queued: int
-    """Trials waiting."""
-    work_total: float
-    """Work of all trials."""
-    work_left: float
-    """Work of the trials waiting or running, less the reported progress of the running ones."""
-    busy_s: float
-    """Wall seconds that lanes spent on trials done."""
-    best: tuple[str, float] | None
-    """Trial and final validation metric of the best trial so far."""
-    reasons: dict[str, int]
-    """Number of attempts per reason why they did not finish."""
-    lanes: int
-    """Lanes heard of lately."""
-    stopped_because: str | None
-    """Why the broker stopped the sweep by itself."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Need:
-    """What is left to do for lanes."""
-
-    lanes: int
-    """Lanes that would have something to do: trials queued, and lanes that hold some."""
-    closed: bool
-    """Nothing more will be handed out."""
-    over: bool
-    """Nothing is left to do, not even for the lanes there are."""
+STALL_S = 10.0
+"""Lanes and launcher ask every few seconds; after a pause this long it was the broker that did not run."""
 
 
 @dataclass
@@ -164,23 +55,18 @@ class Broker:
         direction: str = "min",
         idle_leave: bool = False,
         policy: FailurePolicy | None = None,
+        host_is_lost: Callable[[str], bool] = lambda host: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = deque(assignments)
         self._policy = policy or FailurePolicy()
-        self._total = len(assignments)
-        self._all_work = sum(a.work for a in assignments)
-        self._direction = direction
+        self._tally = Tally(assignments, direction)
         self._idle_leave = idle_leave
+        self._host_is_lost = host_is_lost
         self._clock = clock
+        self._last_asked = clock()
         self._lanes: dict[str, _Lane] = {}
         self._events: list[Event] = []
-        self._done: set[str] = set()
-        self._statuses: Counter[str] = Counter()
-        self._reasons: Counter[str] = Counter()
-        self._work_done = 0.0
-        self._busy_s = 0.0
-        self._best: tuple[str, float] | None = None
         self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
@@ -226,12 +112,13 @@ class Broker:
             reports: attempts that ended and whose rows are stored.
         """
         state = self._lanes.get(lane)
-        if state is None or state.incarnation != incarnation:
-            return
-        for report in reports:
-            self._ended(report, state.held.pop(report.trial_id, None), lane)
-        del self._lanes[lane]
-        self._queue.extendleft(a for a in reversed(state.held.values()) if a.trial_id not in self._done)
+        held: dict[str, Assignment] = {}
+        if state is not None and state.incarnation == incarnation:
+            held = self._lanes.pop(lane).held
+        for report in reports:  # what is stored is stored, also by a lane that was given up
+            self._ended(report, held.pop(report.trial_id, None), lane)
+        left = [replace(a, joint=()) for a in held.values() if not self._tally.has_ended(a.trial_id)]
+        self._queue.extendleft(reversed(left))
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """Stop the sweep for a reason that no other lane would escape, such as a full disk; blames no trial."""
@@ -259,7 +146,7 @@ class Broker:
     def lane_died(self, lane: str) -> None:
         """Queue again what a lane held whose process is known to be dead."""
         if lane in self._lanes:
-            self._requeue(lane, self._lanes.pop(lane), LOST)
+            self._requeue(lane, self._lanes.pop(lane))
 
     def drain(self) -> None:
         """Hand out nothing more; lanes end after their present trial."""
@@ -276,12 +163,12 @@ class Broker:
 
     def is_done(self) -> bool:
         """Whether every trial has ended or was given up."""
-        return len(self._done) == self._total
+        return self._tally.all_ended
 
     def need(self) -> Need:
         """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
         self._reap()
-        recent = self._clock() - LEFT_S
+        recent = self._now() - LEFT_S
         holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
         closed = self._draining or self.is_done()
         lanes = holding if closed else holding + len(self._queue)
@@ -290,28 +177,39 @@ class Broker:
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
         self._reap()
+        tally = self._tally
         running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
         return Snapshot(
-            total=self._total,
-            statuses=dict(self._statuses),
+            total=tally.total,
+            statuses=dict(tally.statuses),
             running=tuple(assignment.trial_id for assignment, _ in running),
             queued=len(self._queue),
-            work_total=self._all_work,
-            work_left=max(0.0, self._all_work - self._work_done - sum(a.work * share for a, share in running)),
-            busy_s=self._busy_s,
-            best=self._best,
-            reasons=dict(self._reasons),
+            work_total=tally.work_total,
+            work_left=max(0.0, tally.work_total - tally.work_done - sum(a.work * share for a, share in running)),
+            busy_s=tally.busy_s,
+            best=tally.best,
+            reasons=dict(tally.reasons),
             lanes=len(self._lanes),
             stopped_because=self._stopped_because,
         )
 
+    def _now(self) -> float:
+        """The time; a pause in which nobody could be heard, such as Ctrl-Z, makes no lane silent."""
+        now = self._clock()
+        pause, self._last_asked = now - self._last_asked, now
+        if pause > STALL_S:
+            for state in self._lanes.values():
+                state.seen += pause
+        return now
+
     def _seen(self, lane: str, incarnation: str, host: str) -> _Lane:
+        now = self._now()
         state = self._lanes.get(lane)
         if state is None or state.incarnation != incarnation:
             if state is not None:
-                self._requeue(lane, state, LOST)
-            state = self._lanes[lane] = _Lane(incarnation=incarnation, host=host, seen=0.0)
-        state.seen = self._clock()
+                self._requeue(lane, state)
+            state = self._lanes[lane] = _Lane(incarnation=incarnation, host=host, seen=now)
+        state.seen = now
         return state
 
     def _take(self, state: _Lane) -> tuple[Assignment, ...]:
@@ -346,31 +244,27 @@ class Broker:
         return [replace(a, joint=joint) for a in group]
 
     def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
-        if report.trial_id in self._done:  # a lane thought dead came back; its rows are the same
+        if self._tally.has_ended(report.trial_id):  # a lane thought dead came back; its rows are the same
             return
         if assignment is None:  # the same, while the trial is queued or held elsewhere
             assignment = next((a for a in self._queue if a.trial_id == report.trial_id), None)
             if assignment is None:
                 return
             self._queue.remove(assignment)
-        self._busy_s += report.wall_s
-        if report.reason:
-            self._reasons[f"{report.status}: {report.reason}"] += 1
+        self._tally.take(report)
         self._follow(assignment, report.status, report.reason or "", lane)
-        if report.status == FINISHED and report.metric is not None:
-            self._note_best(report.trial_id, report.metric)
 
     def _follow(self, assignment: Assignment, status: str, reason: str, lane: str) -> None:
         """Do what the policy says after an attempt."""
         verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
         if verdict in (AGAIN, AGAIN_ALONE):
-            again = replace(assignment, attempt=assignment.attempt + 1, alone=verdict == AGAIN_ALONE, joint=())
-            self._queue.append(again)
+            alone = assignment.alone or verdict == AGAIN_ALONE
+            self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=alone, joint=()))
         elif verdict == AGAIN_SINGLE:
             self._never_joint.add(assignment.joint_key)
             self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
-            self._end(assignment, FAILED)
+            self._tally.end(assignment, FAILED)
             self._events.append(
                 Event(
                     assignment=assignment,
@@ -381,7 +275,7 @@ class Broker:
                 )
             )
         elif verdict == END:
-            self._end(assignment, status)
+            self._tally.end(assignment, status)
         if self._policy.is_quarantined(assignment.configuration):
             self._quarantine(assignment.configuration, lane)
         poison = self._policy.poisoned()
@@ -393,7 +287,7 @@ class Broker:
         """End the queued replicates of a configuration that fails again and again."""
         for assignment in [a for a in self._queue if a.configuration == configuration]:
             self._queue.remove(assignment)
-            self._end(assignment, QUARANTINED)
+            self._tally.end(assignment, QUARANTINED)
             self._events.append(
                 Event(
                     assignment=assignment,
@@ -404,48 +298,39 @@ class Broker:
                 )
             )
 
-    def _end(self, assignment: Assignment, status: str) -> None:
-        self._done.add(assignment.trial_id)
-        self._statuses[status] += 1
-        self._work_done += assignment.work
-
-    def _note_best(self, trial_id: str, metric: float) -> None:
-        if self._best is None or (metric != self._best[1] and (metric < self._best[1]) == (self._direction == "min")):
-            self._best = (trial_id, metric)
-
     def _pull_size(self) -> int:
-        done = sum(self._statuses.values())
-        if done == 0:
+        if self._tally.mean_s is None:
             return 1
-        mean_s = max(self._busy_s / done, 1e-4)
+        mean_s = max(self._tally.mean_s, 1e-4)
         fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
         return max(1, min(PULL_LIMIT, fair, int(PULL_SECONDS / mean_s)))
 
     def _reap(self) -> None:
         """Give up lanes that fell silent; when a whole host did, it was lost and its trials are not to blame."""
-        now = self._clock()
+        now = self._now()
         silent = {name: s for name, s in self._lanes.items() if now - s.seen > LANE_SILENCE_S}
         alive_hosts = {s.host for name, s in self._lanes.items() if name not in silent}
         sizes = Counter(s.host for s in silent.values())
         for name, state in silent.items():
             del self._lanes[name]
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
-            self._requeue(name, state, PREEMPTED if host_lost else LOST)
+            self._requeue(name, state, host_lost=host_lost)
 
-    def _requeue(self, lane: str, state: _Lane, status: str) -> None:
+    def _requeue(self, lane: str, state: _Lane, *, host_lost: bool = False) -> None:
         """Queue again what a dead lane held.
 
         With several trials in hand it cannot be told which of them ran last, so none is blamed: each is handed out by
         itself from now on, and one that kills its lane again is known.
         """
-        held = [a for a in state.held.values() if a.trial_id not in self._done]
+        held = [a for a in state.held.values() if not self._tally.has_ended(a.trial_id)]
         if len(held) > 1:
             self._never_joint.update(a.joint_key for a in held if a.joint)
             self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:
-            reason = "its host was lost" if status == PREEMPTED else "its lane died"
-            self._reasons[f"{status}: {reason}"] += 1
+            host_lost = host_lost or self._host_is_lost(state.host)
+            status, reason = (PREEMPTED, "its host was lost") if host_lost else (LOST, "its lane died")
+            self._tally.attempt(status, reason)
             self._events.append(
                 Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=reason)
             )

@@ -18,7 +18,7 @@ from sweeper.store import ResultsStore
 
 if TYPE_CHECKING:
     from sweeper.attempt import TrialContext
-    from sweeper.broker import Assignment
+    from sweeper.messages import Assignment
     from sweeper.progress import TrialProgress
 
 REDUCTION = 3

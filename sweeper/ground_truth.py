@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from model.budget import counts
 from sweeper.attempt import TrialContext
-from sweeper.broker import Assignment
 from sweeper.joint import OnEnd
+from sweeper.messages import Assignment
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.training import Diverged, Stopped
 from sweeper.trial import TrialSpec

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.broker import Snapshot
+import psutil
+
+from sweeper.messages import Snapshot
 from sweeper.store import ResultsStore
 
 UPDATE_S = 5.0
@@ -87,6 +89,7 @@ class Journal:
             "sweep": self._sweep,
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "began": psutil.Process().create_time(),
             "updated": time.time(),
             "running": running,
             "done": done,
@@ -99,11 +102,22 @@ class Journal:
 
 
 def live_launches(store: ResultsStore) -> list[LiveLaunch]:
-    """Launches that wrote their state within the last `STALE_S` seconds."""
+    """Launches that wrote their state within the last `STALE_S` seconds, but for those known to be dead."""
     found = []
     for name, text in store.texts("launches", ".json").items():
         state: dict[str, Any] = json.loads(text)
-        if time.time() - state.pop("updated") < STALE_S:
+        silent_s, began = time.time() - state.pop("updated"), state.pop("began", 0.0)
+        if silent_s < STALE_S and not _has_died(state["host"], state["pid"], began):
             started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
             found.append(LiveLaunch(**{**state, "running": tuple(state["running"])}, started=started))
     return found
+
+
+def _has_died(host: str, pid: int, began: float) -> bool:
+    """Whether a launcher of this machine was killed; of another machine only silence tells."""
+    if host != socket.gethostname():
+        return False
+    try:
+        return abs(psutil.Process(pid).create_time() - began) > 1  # the number may be another process's by now
+    except psutil.NoSuchProcess:
+        return True

@@ -17,10 +17,10 @@ from typing import Protocol
 import torch
 
 from sweeper.attempt import JointTrainer, TimedOut, Trainer, TrialContext, run_group, run_trial, train_assignment
-from sweeper.broker import Assignment, Pull, Report
 from sweeper.checkpoint import Checkpoints
 from sweeper.errors import StoreError
 from sweeper.gpu import GpuMemory
+from sweeper.messages import Assignment, Pull, Report
 from sweeper.store import ResultsStore
 from sweeper.training import Stopped
 from sweeper.wear import MOST_TRIALS, Wear
@@ -78,7 +78,14 @@ class LaneConfig:
     """Trials after which a lane's process is replaced by a fresh one."""
 
 
-def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Trainer = train_assignment) -> int:
+def run_lane(
+    broker: BrokerClient,
+    name: str,
+    config: LaneConfig,
+    trainer: Trainer = train_assignment,
+    *,
+    host: str | None = None,
+) -> int:
     """Pull and run trials until the broker has no more.
 
     Where rows cannot be written, the broker is told and stops the sweep; what was written stays.
@@ -88,12 +95,13 @@ def run_lane(broker: BrokerClient, name: str, config: LaneConfig, trainer: Train
         name: this lane.
         config: shared by all lanes.
         trainer: what to do with an assignment.
+        host: what tells this machine from the others; its name when None.
 
     Returns:
         Number of trials run, 0 where the storage failed.
     """
     torch.set_num_threads(config.threads)
-    identity = (name, uuid.uuid4().hex, socket.gethostname())
+    identity = (name, uuid.uuid4().hex, host or socket.gethostname())
     try:
         return _pull_and_run(broker, identity, config, trainer)
     except StoreError as error:

@@ -1,52 +1,27 @@
 """Launch a grid: plan minus store, run by an executor, again and again until nothing is missing."""
 
 import os
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-import psutil
 from rich.console import Console
 
 from cluster.errors import ClusterError
-from sweeper.broker import Assignment, Event
-from sweeper.cost import CostModel, Forecast
+from sweeper.cost import Forecast
 from sweeper.errors import SweeperError
 from sweeper.grid import Grid
-from sweeper.journal import Journal
+from sweeper.journal import Journal, live_launches
 from sweeper.monitor import Monitor
 from sweeper.plan import Plan, PlanRow, expand
 from sweeper.preflight import preflight
-from sweeper.record import Outcome, attempt_record, code_version, trial_record
-from sweeper.seed_batch import SHORT_S, Place, arrange
-from sweeper.status import SweepStatus, missing_rows, store_cost_model, sweep_status
+from sweeper.rounds import record_event, run_round
+from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, store_cost_model, sweep_status
 from sweeper.store import ResultsStore
-from tasks.spec import task_spec
 
 EXECUTORS = ("ray", "processes")
 MAX_ROUNDS = 5
 """Times the executor is started anew when it fails as a whole while it still gets trials done."""
-MEMORY_SHARE = 0.9
-"""Share of the memory available at the start that the lanes may use together."""
-
-
-class Executor(Protocol):
-    """Runs assignments to their end; see `sweeper.orchestrator.run_on_ray`."""
-
-    def __call__(
-        self,
-        assignments: Sequence[Assignment],
-        *,
-        lanes: int | None,
-        config: Any,
-        monitor: Monitor,
-        direction: str,
-        trainer: Any,
-    ) -> None:
-        """Return when all are done, drained or given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +102,34 @@ def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any
     store = ResultsStore.create(options.results)
     store.save_grid(grid.name, grid.text)
     store.compact()  # also what an earlier launch left when it was killed
-    return run_trials(plan, missing_rows(plan, sweep_status(plan, store)), store, options, console, trainer=trainer)
+    _warn_of_twins(plan, store, console)
+    before = sweep_status(plan, store)
+    result = run_trials(plan, missing_rows(plan, before), store, options, console, trainer=trainer)
+    while not result.interrupted and not result.stopped_because and (left := _abandoned(plan, before, result.status)):
+        before = result.status
+        more = run_trials(plan, left, store, options, console, trainer=trainer)
+        result = replace(more, ran=result.ran + more.ran, busy_s=result.busy_s + more.busy_s)
+    return result
+
+
+def _warn_of_twins(plan: Plan, store: ResultsStore, console: Console) -> None:
+    for live in live_launches(store):
+        if live.sweep == plan.name:
+            console.print(
+                f"{plan.name} is being launched into {store.uri} already, by process {live.pid} on {live.host}. Trials "
+                "that both run count once, but the time is spent twice.",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[PlanRow]:
+    """Trials left to another launch that was running them, and that has ended without them."""
+    return [
+        row
+        for trial_id, row in plan.trials.items()
+        if before.states[trial_id] == RUNNING and after.states[trial_id] in (MISSING, NEW)
+    ]
 
 
 def _check_place(options: LaunchOptions) -> None:
@@ -173,7 +175,7 @@ def run_trials(
     journal = Journal(store, plan.name, total=len(rows))
     monitor = Monitor(
         console,
-        lambda event: _record_event(store, event),
+        lambda event: record_event(store, event),
         journal.update,
         limit_s=None if options.max_hours is None else 3600 * options.max_hours,
         log_spread=costs.log_spread,
@@ -184,15 +186,14 @@ def run_trials(
     while left and not monitor.interrupted and not monitor.out_of_time and stopped_because is None:
         rounds += 1
         try:
-            failure = _run_round(left, plan, store, options, monitor, costs, trainer)
+            failure = run_round(left, plan, store, options, monitor, costs, trainer)
         except ClusterError as error:  # not there, or not there any more: another round would not help
             journal.note(str(error))
             journal.close()
             raise
         if monitor.error is not None:
             raise monitor.error
-        made = store.read("trials", ["trial_id", "attempt"]).to_pylist()
-        ended = {row["trial_id"] for row in made if row["attempt"] > before.get(row["trial_id"], 0)}
+        ended = {trial_id for trial_id, attempt in store.attempts_ended().items() if attempt > before.get(trial_id, 0)}
         previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
         if monitor.last is not None:
             busy_s += monitor.last.busy_s
@@ -206,120 +207,14 @@ def run_trials(
             raise SweeperError(f"the {options.executor} executor ended without running any of {previous} trials")
     store.compact()
     journal.close()
+    status = sweep_status(plan, store)
+    store.release_memory()
     return LaunchResult(
         plan=plan,
-        status=sweep_status(plan, store),
+        status=status,
         ran=len(wanted) - len(left),
         interrupted=monitor.interrupted or (bool(left) and monitor.out_of_time),
         stopped_because=stopped_because,
         forecast=forecast,
         busy_s=busy_s,
     )
-
-
-def _run_round(
-    rows: Sequence[PlanRow],
-    plan: Plan,
-    store: ResultsStore,
-    options: LaunchOptions,
-    monitor: Monitor,
-    costs: CostModel,
-    trainer: Any,
-) -> Exception | None:
-    """Run the executor once; what it raised comes back, since the store decides whether to go on."""
-    from sweeper.attempt import train_assignment
-    from sweeper.lane import LaneConfig
-
-    executor, errors = _executor(options)
-    local = options.address == "local"
-    fixed = options.lanes is not None or (local and options.device == "cpu") or options.executor == "processes"
-    lanes = min(options.lane_count, len(rows)) if fixed else None
-    config = LaneConfig(
-        store_uri=store.local_path() or store.uri,
-        lane_prefix=f"{plan.name}-{uuid.uuid4().hex[:8]}",
-        code_version=code_version(),
-        device=options.device,
-        checkpoint_s=options.checkpoint_s,
-        trial_limit_s=options.trial_limit_s,
-        memory_bytes=int(MEMORY_SHARE * psutil.virtual_memory().available)
-        if local and options.device == "cpu"
-        else None,
-        lanes=lanes or 1,
-        trial_bytes=max(costs.memory_bytes(row.spec, options.device) for row in rows if row.spec is not None),
-    )
-    assignments = _assignments(_places(rows, options, costs), plan.name, store, costs)
-    try:
-        executor(
-            assignments,
-            lanes=lanes,
-            config=config,
-            monitor=monitor,
-            direction=_direction(assignments[0]),
-            trainer=trainer or train_assignment,
-        )
-    except KeyboardInterrupt:
-        return None
-    except errors as error:
-        return error
-    return None
-
-
-def _executor(options: LaunchOptions) -> tuple[Executor, tuple[type[Exception], ...]]:
-    if options.executor == "processes":
-        from sweeper.local import run_on_processes
-
-        return run_on_processes, (SweeperError,)
-    from sweeper.orchestrator import ORCHESTRATION_ERRORS, run_on_ray
-
-    run = partial(run_on_ray, address=options.address, trials_per_gpu=options.trials_per_gpu)
-    return run, ORCHESTRATION_ERRORS
-
-
-def _direction(assignment: Assignment) -> str:
-    return task_spec(assignment.spec.task, assignment.spec.task_options).direction
-
-
-def _places(rows: Sequence[PlanRow], options: LaunchOptions, costs: CostModel) -> list[Place]:
-    """Bring trials together that are to be trained in one go, as far as the order may be changed."""
-    expected_s = costs.forecast([row.spec for row in rows if row.spec is not None]).wall_seconds(options.lane_count)
-    hurry = options.max_hours is not None or expected_s > SHORT_S
-    return arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
-
-
-def _assignments(places: Sequence[Place], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
-    made = store.attempts_made()
-    return [
-        Assignment(
-            trial_id=row.trial_id,
-            spec=row.spec,
-            sweep=sweep,
-            budget=row.budget,
-            attempt=made.get(row.trial_id, 0) + 1,
-            configuration=row.spec.configuration,
-            work=costs.seconds(row.spec),
-            joint_key=key,
-            joint_most=most,
-        )
-        for row, key, most in places
-        if row.spec is not None
-    ]
-
-
-def _record_event(store: ResultsStore, event: Event) -> None:
-    """Keep an attempt that no lane could write, and give the trial a final row once it is given up."""
-    now = datetime.now(UTC)
-
-    def outcome(status: str) -> Outcome:
-        return Outcome(
-            status=status,
-            reason=event.reason,
-            started_at=now,
-            ended_at=now,
-            lane=event.lane,
-            code_version=code_version(),
-        )
-
-    if event.attempt_status is not None:
-        store.write("attempts", [attempt_record(event.assignment, outcome(event.attempt_status))], writer="launcher")
-    if event.final_status is not None:
-        store.write("trials", [trial_record(event.assignment, outcome(event.final_status))], writer="launcher")

@@ -11,8 +11,9 @@ from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sweeper.broker import Assignment, Broker, Pull, Report
+from sweeper.broker import Broker
 from sweeper.errors import SweeperError
+from sweeper.messages import Assignment, Pull, Report
 from sweeper.monitor import Monitor
 
 _EXPOSED = ("pull", "heartbeat", "leave", "fail")

@@ -67,6 +67,14 @@ def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:
 
 def _plan_row(row: dict[str, Any]) -> PlanRow:
     budget = None if row["budget"] != row["budget"] else int(row["budget"])  # pandas holds a null as NaN
+    spec = spec_from_canonical(row["spec"])
     return PlanRow(
-        state=RUNNABLE, reason=None, budget=budget, axes={}, spec=spec_from_canonical(row["spec"]), counts=None
+        state=RUNNABLE,
+        reason=None,
+        budget=budget,
+        settings={},
+        seed=spec.seed,
+        spec=spec,
+        trial_id=spec.trial_id,
+        counts=None,
     )

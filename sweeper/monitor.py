@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from sweeper.broker import Event, Snapshot
 from sweeper.errors import StoreError
+from sweeper.messages import Event, Snapshot
 from sweeper.schema import FINISHED
 
 POLL_S = 0.5

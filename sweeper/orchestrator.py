@@ -28,9 +28,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.connect import connected, draining_nodes
 from cluster.room import Room
 from sweeper.attempt import Trainer, train_assignment
-from sweeper.broker import Assignment, Broker, Event, Need, Pull, Report, Snapshot
+from sweeper.broker import Broker
 from sweeper.lane import BrokerGoneError, LaneConfig, run_lane
+from sweeper.messages import Assignment, Event, Need, Pull, Report, Snapshot
 from sweeper.monitor import Monitor
+from sweeper.nodes import is_lost
 from sweeper.supply import Cached, LaneSupply, SweepEnd
 
 NAMESPACE = "elm-sweeper"
@@ -84,7 +86,7 @@ def run_on_ray(
         actor = (
             ray.remote(Broker)
             .options(**options)
-            .remote(assignments, direction=direction, idle_leave=attach is not None)
+            .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=is_lost)
         )
         trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
         need = _Asking(name)
@@ -129,7 +131,8 @@ ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tun
 def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
     client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
     name = f"{lane_config.lane_prefix}-{config['lane']}"
-    return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer)}
+    host = ray.get_runtime_context().get_node_id()
+    return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer, host=host)}
 
 
 def _with_own_memory(config: LaneConfig) -> LaneConfig:

@@ -6,7 +6,7 @@ Knows counts and task facts only; neither data nor torch nor ray is touched.
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from model.budget import BudgetError, Counts, counts, solve_d_branch, solve_d_m, solve_n_rec
@@ -26,7 +26,7 @@ _LARGEST_TARGET = 1 << 20
 _CORNERS = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlanRow:
     """One point of the grid and what became of it."""
 
@@ -36,21 +36,23 @@ class PlanRow:
     """Why the point is not run."""
     budget: int | None
     """Parameter budget that was asked for."""
-    axes: Mapping[str, Any]
-    """The point's values as the grid gave them."""
+    settings: Mapping[str, Any]
+    """The point's values as the grid gave them; replicates share them."""
+    seed: int
+    """Replicate."""
     spec: TrialSpec | None
     """The trial; None where the sizes have no solution."""
+    trial_id: str = ""
+    """Id of the trial; empty where the sizes have no solution."""
     counts: Counts | None
     """Achieved parameter counts; None where the sizes have no solution."""
     tier: tuple[int, int] = (0, 0)
     """Replicate, then refinement level: trials of a lower tier run first, so that an interrupted sweep is balanced."""
 
     @property
-    def trial_id(self) -> str:
-        """Id of the trial; only rows with a spec have one."""
-        if self.spec is None:
-            raise ValueError("an infeasible point has no trial_id")
-        return self.spec.trial_id
+    def axes(self) -> dict[str, Any]:
+        """The point's values, the seed among them."""
+        return {**self.settings, "seed": self.seed}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,35 +129,74 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     configs = {budget: [_build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
+    firsts = [
+        _first_row(block, point, built, budget=budget, options=options, length=length)
+        for budget in budgets
+        for point, built in zip(points, configs[budget], strict=True)
+    ]
     for replicate, seed in enumerate(block.seeds):
-        for budget in budgets:
-            for (point, level), built in zip(points, configs[budget], strict=True):
-                axes = {name: "by rule" if isinstance(v, RateRule) else v for name, v in point.items()} | {"seed": seed}
-                if isinstance(built, str):
-                    yield PlanRow(state=INFEASIBLE, reason=built, budget=budget, axes=axes, spec=None, counts=None)
-                    continue
-                trained = {name: _resolved(point[name], built) for name in block.training}
-                axes |= trained
-                spec = TrialSpec(
-                    task=block.task,
-                    task_options=options,
-                    architecture=block.architecture,
-                    model=built,
-                    training=_training(tuple({**length, **trained}.items())),
-                    seed=seed,
-                )
-                total = _counts(built)
-                reason = _outside(block.limits, built, total)
-                state = EXCLUDED if reason else RUNNABLE
-                yield PlanRow(
-                    state=state,
-                    reason=reason,
-                    budget=budget,
-                    axes=axes,
-                    spec=spec,
-                    counts=total,
-                    tier=(replicate, level),
-                )
+        for first in firsts:
+            yield _replicate(first, replicate, seed)
+
+
+def _first_row(
+    block: Block,
+    place: tuple[dict[str, Any], int],
+    built: ModelConfig | str,
+    *,
+    budget: int | None,
+    options: dict[str, Any],
+    length: dict[str, Any],
+) -> PlanRow:
+    """The row of a point's first replicate; the others share its parts."""
+    point, level = place
+    seed, tier = block.seeds[0], (0, level)
+    settings = {name: "by rule" if isinstance(v, RateRule) else v for name, v in point.items()}
+    if isinstance(built, str):
+        return PlanRow(
+            state=INFEASIBLE,
+            reason=built,
+            budget=budget,
+            settings=settings,
+            seed=seed,
+            spec=None,
+            counts=None,
+            tier=tier,
+        )
+    trained = {name: _resolved(point[name], built) for name in block.training}
+    spec = TrialSpec(
+        task=block.task,
+        task_options=options,
+        architecture=block.architecture,
+        model=built,
+        training=_training(tuple({**length, **trained}.items())),
+        seed=seed,
+    )
+    total = _counts(built)
+    reason = _outside(block.limits, built, total)
+    return PlanRow(
+        state=EXCLUDED if reason else RUNNABLE,
+        reason=reason,
+        budget=budget,
+        settings=settings | trained,
+        seed=seed,
+        spec=spec,
+        counts=total,
+        tier=tier,
+    )
+
+
+def _replicate(first: PlanRow, replicate: int, seed: int) -> PlanRow:
+    """The row of another seed."""
+    if first.spec is None:
+        return replace(first, seed=seed)
+    spec = replace(first.spec, seed=seed)
+    return replace(first, seed=seed, spec=spec, trial_id=spec.trial_id, tier=_tier(replicate, first.tier[1]))
+
+
+@cache
+def _tier(replicate: int, level: int) -> tuple[int, int]:
+    return replicate, level  # one for all trials of a tier
 
 
 def _resolved(value: Any, config: ModelConfig) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model.budget import counts
 from model.flops import flops
-from sweeper.broker import Assignment
+from sweeper.messages import Assignment
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.schema import FINISHED, AttemptRecord, CurveRecord, TrialRecord
 from sweeper.trial import HASH_SCHEME

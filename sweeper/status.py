@@ -1,8 +1,9 @@
 """Desired state minus stored state: which trials of a plan are done, running, failed, stale, missing or new."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from sys import intern
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from sweeper.store import ResultsStore
 MISSING, NEW, RUNNING = "missing", "new", "running"
 _COLUMNS = ["trial_id", "attempt", "status", "reason", "data_name", "data_sha256", "code_version", "ended_at"]
 _COST_COLUMNS = ["status", "spec", "wall_s", "peak_memory_bytes", "lane", "device", "ended_at"]
+_BATCH = 1000
 _HISTORY = 500
 """Newest trials that calibrate the cost model."""
 
@@ -53,8 +55,8 @@ class SweepStatus:
 
 def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
     """Hold a plan against a store."""
-    rows = store.read("trials", _COLUMNS).to_pylist()
-    stored = {row["trial_id"]: row for row in rows}
+    table = store.read("trials", _COLUMNS)
+    stored = {row["trial_id"]: intern(row["status"]) for row in _rows(table, ["trial_id", "status"])}
     running = {trial_id for live in live_launches(store) for trial_id in live.running}
     asked_before = _asked_before(plan, store)
 
@@ -62,35 +64,42 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
         if trial_id in running:
             return RUNNING
         if trial_id in stored:
-            return str(stored[trial_id]["status"])
+            return stored[trial_id]
         return MISSING if trial_id in asked_before else NEW
 
-    planned = [row for row in rows if row["trial_id"] in plan.trials]
+    planned = table.filter(pc.is_in(table["trial_id"], pa.array(plan.trials, pa.string())))
     reasons, examples = _causes(planned)
     return SweepStatus(
         name=plan.name,
         states={trial_id: state(trial_id) for trial_id in plan.trials},
-        stale=_stale(planned, rows),
+        stale=_stale(planned, table),
         reasons=reasons,
         examples=examples,
         unplanned=len(stored.keys() - plan.trials.keys()),
         unfinished_tries=frozenset(
-            row["trial_id"] for row in planned if row["status"] == FAILED and row["attempt"] < MAX_BUG_TRIES
+            row["trial_id"]
+            for row in _rows(planned.filter(pc.equal(planned["status"], FAILED)), ["trial_id", "attempt"])
+            if row["attempt"] < MAX_BUG_TRIES
         ),
     )
 
 
-def _causes(rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, int], dict[str, str]]:
+def _rows(table: pa.Table, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows as mappings, a thousand at a time: ten thousand of them together take ten megabytes."""
+    for batch in table.select(list(columns)).to_batches(max_chunksize=_BATCH):
+        yield from batch.to_pylist()
+
+
+def _causes(planned: pa.Table) -> tuple[dict[str, int], dict[str, str]]:
     """Count the rows that give a reason by its kind; for each the first reason in full, and the trial that gave it."""
     first: dict[str, str] = {}
     counted: Counter[str] = Counter()
     examples: dict[str, str] = {}
-    for row in rows:
-        if row["reason"]:
-            reason = f"{row['status']}: {row['reason']}"
-            name = first.setdefault(kind_of(reason), reason)
-            counted[name] += 1
-            examples.setdefault(name, row["trial_id"])
+    for row in _rows(planned.filter(pc.is_valid(planned["reason"])), ["trial_id", "status", "reason"]):
+        reason = f"{row['status']}: {row['reason']}"
+        name = first.setdefault(kind_of(reason), reason)
+        counted[name] += 1
+        examples.setdefault(name, row["trial_id"])
     return dict(counted), examples
 
 
@@ -114,10 +123,10 @@ def plan_problems(plan: Plan) -> dict[str, int]:
 
 def store_cost_model(store: ResultsStore) -> CostModel:
     """The cost model, calibrated by the newest trials of a store."""
-    table = store.read("trials", _COST_COLUMNS)
-    telling = pc.is_in(table["status"], pa.array([FINISHED, OUT_OF_MEMORY]))
-    newest = table.filter(telling).sort_by("ended_at")
-    return calibrate(newest.slice(max(0, newest.num_rows - _HISTORY)).to_pylist())
+    every = store.read("trials", ["trial_id", "status", "ended_at"])
+    telling = every.filter(pc.is_in(every["status"], pa.array([FINISHED, OUT_OF_MEMORY]))).sort_by("ended_at")
+    newest = telling["trial_id"].slice(max(0, telling.num_rows - _HISTORY))
+    return calibrate(store.read("trials", _COST_COLUMNS, trial_ids=newest).sort_by("ended_at").to_pylist())
 
 
 def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
@@ -133,18 +142,17 @@ def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
         return set()
 
 
-def _stale(planned: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, str]:
+def _stale(planned: pa.Table, every: pa.Table) -> dict[str, str]:
     """Why stored trials may differ from what this program would compute today."""
     version = code_version().split("+")[0]
-    newest: dict[str, dict[str, Any]] = {}
-    for row in sorted((r for r in rows if r["data_sha256"]), key=lambda r: r["ended_at"]):
-        newest[row["data_name"]] = row
+    dated = every.filter(pc.is_valid(every["data_sha256"])).sort_by("ended_at")
+    newest = {row["data_name"]: row["data_sha256"] for row in _rows(dated, ["data_name", "data_sha256"])}
     stale = {}
-    for row in planned:
+    for row in _rows(planned, ["trial_id", "code_version", "data_name", "data_sha256"]):
         made_by = row["code_version"].split("+")[0]
         current = newest.get(row["data_name"])
         if made_by != version:
             stale[row["trial_id"]] = f"made by version {made_by}, this is {version}"
-        elif current is not None and row["data_sha256"] not in (None, current["data_sha256"]):
+        elif current is not None and row["data_sha256"] not in (None, current):
             stale[row["trial_id"]] = f"made from another version of {row['data_name']}"
     return stale

@@ -17,18 +17,19 @@ process killed at any moment leaves either the old files or both, never half a r
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
 from sweeper.errors import StoreError
-from sweeper.schema import FINISHED, KEYS, REPLACES_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
+from sweeper.parts import RANKING, counting, packed, read_groups, replaced_by, version_message
+from sweeper.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 _MARKER = "store.json"
 _READ_TRIES = 5
@@ -104,29 +105,47 @@ class ResultsStore:
         if not records:
             return None
         rows = [vars(record) for record in records]  # flat dataclasses
-        return self._write_part(table, pa.Table.from_pylist(rows, schema=SCHEMAS[table]), f"{writer}-{_unique()}")
+        return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{_unique()}")
 
-    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, *, trial_ids: pa.ChunkedArray | None = None
+    ) -> pa.Table:
         """Read a table, each key once (the row of the highest attempt counts).
 
         Args:
             table: `trials`, `curves` or `attempts`.
             columns: names to return; all when None.
+            trial_ids: the trials to return; all when None.
 
         Raises:
             StoreError: a part is not readable or has another schema version.
         """
-        wanted = None if columns is None else list(dict.fromkeys([*columns, *KEYS[table], "attempt"]))
-        for attempt in range(_READ_TRIES):
-            try:
-                parts = [self._read_part(path, wanted) for path in self._live_parts(table)]
-                break
-            except FileNotFoundError:  # a compaction removed it after we listed it; its rows are in the new file
-                if attempt == _READ_TRIES - 1:
-                    raise
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *RANKING[table]]))
         schema = SCHEMAS[table] if wanted is None else pa.schema([SCHEMAS[table].field(c) for c in wanted])
-        rows = _last_attempts(pa.concat_tables([schema.empty_table(), *parts]), KEYS[table])
+        rows = pa.concat_tables([schema.remove_metadata().empty_table(), *self._read_parts(table, wanted, trial_ids)])
+        keep = counting(rows, table)
+        rows = rows if keep.all() else rows.filter(pa.array(keep))
         return rows if columns is None else rows.select(list(columns))
+
+    def _read_parts(
+        self, table: str, columns: Sequence[str] | None, trial_ids: pa.ChunkedArray | None
+    ) -> list[pa.Table]:
+        """Every row of a table, or of some trials; several may be of one trial."""
+        wanted = None if trial_ids is None else trial_ids.combine_chunks()
+        for _ in range(_READ_TRIES):
+            try:
+                listed = self._list_parts(table)
+                groups = [
+                    group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
+                    for path in self._live(listed)
+                    for group in read_groups(self._fs, path, columns)
+                ]
+            except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
+                continue
+            # A listing that was under way while files were merged may show neither the old files nor the new one
+            if not set(filter(_is_merged, self._list_parts(table))).difference(listed):
+                return groups
+        raise StoreError(f"{self.uri}/{table}: others merge its files again and again; try once more.")
 
     def statuses(self) -> dict[str, str]:
         """Status of every trial that has a final row, by trial_id."""
@@ -139,8 +158,16 @@ class ResultsStore:
 
     def attempts_made(self) -> dict[str, int]:
         """Number of attempts on record, by trial_id."""
+        return self._attempts("trials", "attempts")
+
+    def attempts_ended(self) -> dict[str, int]:
+        """Number of the attempt that made the final row, by trial_id."""
+        return self._attempts("trials")
+
+    def _attempts(self, *tables: str) -> dict[str, int]:
+        """Highest attempt in some tables, by trial_id."""
         made: dict[str, int] = {}
-        for table in ("trials", "attempts"):
+        for table in tables:
             rows = self.read(table, ["trial_id", "attempt"])
             for trial_id, attempt in zip(rows["trial_id"].to_pylist(), rows["attempt"].to_pylist(), strict=True):
                 made[trial_id] = max(attempt, made.get(trial_id, 0))
@@ -149,18 +176,20 @@ class ResultsStore:
     def adopt(self, table: str, rows: pa.Table) -> None:
         """Append rows read from another store."""
         if rows.num_rows:
-            self._write_part(table, rows, f"merged-{_unique()}")
+            self._write_part(table, [rows], f"merged-{_unique()}")
 
     def compact(self) -> None:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
         for table in SCHEMAS:
-            every = self._list_parts(table)
-            if len(every) > 1:
-                names = [path.rsplit("/", 1)[1] for path in every]
-                self._write_part(table, self.read(table), f"compact-{_unique()}", replaces=names)
-                for path in every:
-                    self._delete(path)
-        pa.default_memory_pool().release_unused()  # a launcher lives on for hours after a compaction
+            listed = self._list_parts(table)
+            if len(listed) > 1:
+                self._merge(table, listed)
+        self.release_memory()
+
+    @staticmethod
+    def release_memory() -> None:
+        """Give back what reading took: a launcher lives on for hours afterwards."""
+        pa.default_memory_pool().release_unused()
 
     def save_grid(self, name: str, text: str) -> None:
         """Keep the text of a launched grid; a grid of the same name is replaced."""
@@ -202,10 +231,12 @@ class ResultsStore:
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
         """The checkpoint of a trial, or None."""
-        if not self._exists(f"checkpoints/{trial_id}.pt"):
-            return None
-        with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
-            payload: bytes = stream.read()
+        with self._storage_errors("read a checkpoint"):
+            try:
+                with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
+                    payload: bytes = stream.read()
+            except FileNotFoundError:
+                return None
         return payload
 
     def delete_checkpoint(self, trial_id: str) -> None:
@@ -217,18 +248,34 @@ class ResultsStore:
         """Absolute path of the root on this machine, or None for object storage."""
         return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
 
-    def _write_part(self, table: str, rows: pa.Table, stem: str, replaces: Iterable[str] = ()) -> str:
-        metadata = {**(SCHEMAS[table].metadata or {})}
-        if replaces:
-            metadata[REPLACES_KEY] = json.dumps(sorted(replaces)).encode()
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
-        name = f"{stem}.parquet"
+    def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str, replaces: Iterable[str] = ()) -> str:
+        payload, name = packed(table, groups, replaces), f"{stem}.parquet"
         with self._storage_errors(f"write {table}"):
-            self._write_bytes(f"{table}/{name}", sink.getvalue().to_pybytes())
+            self._write_bytes(f"{table}/{name}", payload)
         return name
 
-    def _write_bytes(self, name: str, payload: bytes) -> None:
+    def _merge(self, table: str, listed: Sequence[str]) -> None:
+        """Write one file of what the listed ones hold, then remove them."""
+        try:
+            live = self._live(listed)
+            ranking = [group for path in live for group in read_groups(self._fs, path, RANKING[table])]
+            keep = counting(pa.concat_tables(ranking), table)
+            self._write_part(table, self._kept(live, keep), f"compact-{_unique()}", [_base(path) for path in listed])
+        except FileNotFoundError:  # somebody else merges them at this moment
+            return
+        for path in listed:
+            self._delete(path)
+
+    def _kept(self, paths: Sequence[str], keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+        """The rows that count, a row group at a time."""
+        start = 0
+        for path in paths:
+            for group in read_groups(self._fs, path, None):
+                own = keep[start : start + group.num_rows]
+                yield group if own.all() else group.filter(pa.array(own))
+                start += group.num_rows
+
+    def _write_bytes(self, name: str, payload: bytes | pa.Buffer) -> None:
         """Write a file so that it is seen whole or not at all."""
         path = f"{self._root}/{name}"
         if not isinstance(self._fs, pafs.LocalFileSystem):  # object stores show an object only when it is complete
@@ -248,43 +295,20 @@ class ResultsStore:
                 os.unlink(temporary)
             raise
 
-    def _read_part(self, path: str, columns: list[str] | None) -> pa.Table:
-        table = path.rsplit("/", 2)[1]
-        try:
-            file = pq.ParquetFile(path, filesystem=self._fs)
-            _check_version(file.schema_arrow.metadata, path)
-            rows = _with_later_columns(file.read(columns=columns), SCHEMAS[table], columns)
-        except (pa.ArrowInvalid, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise StoreError(f"{path}: not a readable Parquet file ({error}). Move it away to go on.") from error
-        schema = SCHEMAS[table] if columns is None else pa.schema([SCHEMAS[table].field(c) for c in columns])
-        if rows.schema.names != schema.names:
-            raise StoreError(f"{path}: its columns are not those of {table} in schema version {SCHEMA_VERSION}.")
-        return rows.cast(schema).replace_schema_metadata(None)
-
     def _list_parts(self, table: str) -> list[str]:
         infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))
         return sorted(i.path for i in infos if i.base_name.endswith(".parquet") and not i.base_name.startswith("."))
 
-    def _live_parts(self, table: str) -> list[str]:
-        """Parts that no compacted file replaces."""
-        parts = self._list_parts(table)
+    def _live(self, listed: Sequence[str]) -> list[str]:
+        """Those of the listed parts that no merged file stands for."""
         replaced: set[str] = set()
-        for path in parts:
-            if path.rsplit("/", 1)[1].startswith("compact-"):
-                try:
-                    metadata = pq.read_schema(path, filesystem=self._fs).metadata or {}
-                except pa.ArrowInvalid as error:
-                    raise StoreError(f"{path}: not a readable Parquet file ({error}).") from error
-                replaced |= set(json.loads(metadata.get(REPLACES_KEY, b"[]")))
-        return [path for path in parts if path.rsplit("/", 1)[1] not in replaced]
+        for path in filter(_is_merged, listed):
+            replaced |= replaced_by(self._fs, path)
+        return [path for path in listed if _base(path) not in replaced]
 
     def _delete(self, path: str) -> None:
-        try:
+        with self._storage_errors(f"remove {_base(path)}"), suppress(FileNotFoundError):  # somebody else was here first
             self._fs.delete_file(path)
-        except FileNotFoundError:  # another compaction was here first
-            return
 
     def _exists(self, name: str) -> bool:
         return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)
@@ -297,7 +321,7 @@ class ResultsStore:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise StoreError(f"{self.uri}/{_MARKER}: not readable as JSON with a schema_version.") from error
         if version != SCHEMA_VERSION:
-            raise StoreError(_version_message(self.uri, version))
+            raise StoreError(version_message(self.uri, version))
 
     @contextmanager
     def _storage_errors(self, doing: str) -> Iterator[None]:
@@ -319,42 +343,12 @@ def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
     return pafs.LocalFileSystem(), os.path.abspath(text), text
 
 
-def _with_later_columns(rows: pa.Table, schema: pa.Schema, columns: Sequence[str] | None) -> pa.Table:
-    """Fill nullable columns with nulls that a file was written without."""
-    wanted = schema.names if columns is None else columns
-    for name in wanted:
-        if name not in rows.schema.names and schema.field(name).nullable:
-            rows = rows.append_column(schema.field(name), pa.nulls(rows.num_rows, schema.field(name).type))
-    in_order = [name for name in wanted if name in rows.schema.names]
-    return rows.select([*in_order, *(name for name in rows.schema.names if name not in wanted)])
+def _base(path: str) -> str:
+    return path.rsplit("/", 1)[1]
 
 
-def _check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
-    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise StoreError(_version_message(path, found))
-
-
-def _version_message(path: str, found: object) -> str:
-    return (
-        f"{path}: written with schema version {found}, this program reads version {SCHEMA_VERSION}. "
-        "Use another results directory, or the program version that wrote this one."
-    )
-
-
-def _last_attempts(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
-    """Keep one row per key: the highest attempt; among equal attempts (a re-run after a crash) the first listed."""
-    if rows.num_rows == 0:
-        return rows
-    numbered = rows.append_column("_row", pa.array(np.arange(rows.num_rows)))
-    ends = pc.min_max(rows["attempt"]).as_py()
-    if ends["min"] == ends["max"]:  # most stores: nothing was tried twice, and sorting would take longer than reading
-        first = numbered.group_by(list(key)).aggregate([("_row", "min")])["_row_min"]
-        return rows if len(first) == rows.num_rows else rows.take(first.combine_chunks().sort())
-    order = numbered.sort_by([("attempt", "descending"), ("_row", "ascending")])
-    order = order.append_column("_rank", pa.array(np.arange(rows.num_rows)))
-    first = order.group_by(list(key)).aggregate([("_rank", "min")])["_rank_min"]
-    return rows.take(order["_row"].take(first).combine_chunks().sort())
+def _is_merged(path: str) -> bool:
+    return _base(path).startswith("compact-")
 
 
 def _unique() -> str:

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 
 from cluster.errors import ClusterError
 from cluster.lanes import LaneShape
-from sweeper.broker import Need
+from sweeper.messages import Need
 
 _ASK_BROKER_S = 0.5
 _LOOK_S = 3.0

@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 from model.config import MODEL_CONFIGS, ModelConfig
@@ -81,9 +81,9 @@ class TrainingConfig:
                 raise GridError(unknown_name(f"training.{name}", getattr(self, name), valid))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSpec:
-    """One trial: everything that decides its numbers."""
+    """One trial: everything that decides its numbers. Launchers hold thousands: nothing is cached in it."""
 
     task: str
     """Task name."""
@@ -112,17 +112,17 @@ class TrialSpec:
         parts = {name: _plain(whole[name]) for name in ("model", "training")}
         return {"scheme": HASH_SCHEME, **whole, **parts, "task_options": dict(self.task_options)}
 
-    @cached_property
+    @property
     def canonical(self) -> str:
         """The spec as JSON with sorted keys; equal specs give equal text."""
         return _CANONICAL.encode(self.content)
 
-    @cached_property
+    @property
     def configuration(self) -> str:
         """What replicates share: the id of this spec with seed 0."""
         return replace(self, seed=0).trial_id
 
-    @cached_property
+    @property
     def trial_id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of `canonical`."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]

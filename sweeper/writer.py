@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable
 
 from sweeper.attempt import TrialRows
-from sweeper.broker import Report
-from sweeper.errors import SweeperError
+from sweeper.messages import Report
 from sweeper.schema import FINISHED, TrialRecord
 from sweeper.store import ResultsStore
 
@@ -75,7 +74,7 @@ class RowWriter:
             self._wake.clear()
             try:
                 self._write()
-            except SweeperError as error:  # raised in the lane's own thread
+            except Exception as error:  # the border of the thread: raised in the lane's own, which cannot see it here
                 self._error = error
                 return
             time.sleep(0 if self._ended else FLUSH_S)

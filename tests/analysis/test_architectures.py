@@ -11,8 +11,8 @@ from analysis.commands import make_views
 from analysis.compare import comparison, comparison_rows, plot_comparison
 from analysis.load import Measure, read_sweep
 from analysis.theory_fit import FitSettings
-from sweeper.broker import Assignment
 from sweeper.grid import load_grid
+from sweeper.messages import Assignment
 from sweeper.plan import expand
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.record import Outcome, trial_record

@@ -11,8 +11,8 @@ from analysis.cli import cli
 from analysis.errors import AnalysisError
 from analysis.load import Measure, datasets, read_sweep
 from analysis.suggest import suggest
-from sweeper.broker import Assignment
 from sweeper.grid import parse_grid
+from sweeper.messages import Assignment
 from sweeper.plan import expand
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.record import Outcome, trial_record

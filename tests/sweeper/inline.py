@@ -26,5 +26,5 @@ class Inline:
 
     def install(self, monkeypatch) -> "Inline":
         """Let every launch of a test run here."""
-        monkeypatch.setattr("sweeper.launch._executor", lambda options: (self, (SweeperError,)))
+        monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (self, (SweeperError,)))
         return self

@@ -1,16 +1,11 @@
 """The broker: every trial to one lane at a time, none lost, none for ever."""
 
-from sweeper.broker import LANE_SILENCE_S, Assignment, Broker, Report
+from sweeper.broker import LANE_SILENCE_S, Broker
 from sweeper.failures import MAX_LOSSES, POISON_LEAST
+from sweeper.messages import Assignment, Report
+from tests.sweeper.clock import Clock
 
 HOST = "host"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def assignments(count: int, replicates: int = 1000) -> list[Assignment]:
@@ -78,11 +73,11 @@ def test_a_silent_lane_is_taken_for_dead_and_may_come_back():
     clock = Clock()
     broker = Broker(assignments(1), clock=clock)
     broker.pull("a", "1", HOST)
-    clock.now = LANE_SILENCE_S - 1
+    clock.run(broker, LANE_SILENCE_S - 1)
     broker.heartbeat("a", "1", HOST, "t0", 0.5)
-    clock.now = 2 * LANE_SILENCE_S - 2
+    clock.run(broker, LANE_SILENCE_S - 1)
     assert ids(broker.pull("b", "1", HOST)) == []
-    clock.now = 2 * LANE_SILENCE_S
+    clock.run(broker, 2)
     assert ids(broker.pull("b", "1", HOST)) == ["t0"]
     broker.pull("a", "1", HOST, [report("t0")])  # it was alive after all
     broker.pull("b", "1", HOST, [report("t0")])
@@ -193,10 +188,53 @@ def test_a_lost_host_is_a_preemption_and_uses_up_nothing():
     for number in range(2 * MAX_LOSSES):
         for lane in ("a", "b"):
             assert len(broker.pull(lane, str(number), f"host{number}").assignments) == 1
-        clock.now += LANE_SILENCE_S + 1
+        clock.run(broker, LANE_SILENCE_S + 1)
         assert broker.snapshot().running == ()
     assert {event.attempt_status for event in broker.take_events()} == {"preempted"}
     assert broker.snapshot().queued == 2
+
+
+def test_a_lane_whose_node_is_known_to_be_gone_blames_no_trial():
+    broker = Broker(assignments(1), host_is_lost=lambda host: host != "host9")
+    for number in range(2 * MAX_LOSSES):  # one lane per node, as with one GPU each, and started anew on another
+        (again,) = broker.pull("a", str(number), f"host{number}").assignments
+        assert again.attempt == number + 1
+    assert {event.attempt_status for event in broker.take_events()} == {"preempted"}
+
+
+def test_a_pause_of_the_broker_itself_is_no_lanes_silence():
+    clock = Clock()
+    broker = Broker(assignments(3), clock=clock)
+    for lane in ("a", "b"):
+        broker.pull(lane, "1", HOST)
+    clock.now += 10 * LANE_SILENCE_S  # Ctrl-Z, then fg: whoever is heard first must not bury the others
+    assert broker.heartbeat("a", "1", HOST, "t0", 0.5)
+    assert broker.need().lanes == 3
+    assert ids(broker.pull("b", "1", HOST, [report("t1")])) == ["t2"]
+    assert broker.take_events() == []
+    clock.run(broker, LANE_SILENCE_S + 1)
+    assert broker.snapshot().queued == 2, "lanes that stay silent are dead after all"
+
+
+def test_a_trial_that_is_to_run_alone_does_so_also_after_its_lane_died():
+    broker = Broker(assignments(1))
+    broker.pull("a", "1", HOST)
+    oom = Report(trial_id="t0", status="out_of_memory", reason="MemoryError", metric=None, wall_s=1.0)
+    (alone,) = broker.pull("a", "1", HOST, [oom]).assignments
+    broker.lane_died("a")
+    (again,) = broker.pull("b", "1", HOST).assignments
+    assert alone.alone
+    assert (again.alone, again.attempt) == (True, 3)
+
+
+def test_what_a_lane_stored_counts_also_when_it_was_given_up_before_it_leaves():
+    clock = Clock()
+    broker = Broker(assignments(2), clock=clock)
+    broker.pull("a", "1", HOST)
+    clock.run(broker, LANE_SILENCE_S + 1)
+    broker.leave("a", "1", [report("t0")])
+    assert broker.snapshot().statuses == {"finished": 1}
+    assert ids(broker.pull("b", "1", HOST)) == ["t1"]
 
 
 def test_a_sweep_in_which_most_trials_fail_alike_is_stopped():

@@ -156,7 +156,10 @@ def test_a_launcher_that_cannot_write_ends_with_the_reason(tmp_path, monkeypatch
 
 
 def test_lost_nodes(tmp_path, undisturbed):
+    import ray
     from ray.cluster_utils import Cluster
+
+    from sweeper.nodes import is_lost
 
     results = tmp_path / "r"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -170,6 +173,15 @@ def test_lost_nodes(tmp_path, undisturbed):
             nodes.append(cluster.add_node(num_cpus=1))
         child.join(200)
         assert child.exitcode == 0
+        assert rows(results) == undisturbed
+        ray.init(address=cluster.address, include_dashboard=False, log_to_driver=False)
+        node = nodes[0]
+        assert not is_lost(node.node_id)
+        cluster.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + 60
+        while not is_lost(node.node_id):  # what keeps the broker from blaming the trials of a lane there
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
     finally:
+        ray.shutdown()
         cluster.shutdown()
-    assert rows(results) == undisturbed

@@ -1,9 +1,10 @@
 """Lanes whose trials leave GPU memory behind are replaced; the GPU is played."""
 
 from sweeper import lane as lane_module
-from sweeper.broker import IDLE_S, Assignment, Broker, Report
+from sweeper.broker import IDLE_S, Broker
 from sweeper.gpu import SLACK_BYTES, GpuMemory
 from sweeper.lane import LaneConfig, run_lane
+from sweeper.messages import Assignment, Report
 from sweeper.schema import FINISHED
 
 
@@ -91,8 +92,8 @@ def test_a_lane_ends_once_its_memory_is_not_clean_and_its_rows_are_reported(tmp_
     from sweeper.cost import CostModel
     from sweeper.grid import parse_grid
     from sweeper.ground_truth import GroundTruth
-    from sweeper.launch import _assignments
     from sweeper.plan import expand
+    from sweeper.rounds import assignments_of
     from sweeper.seed_batch import Place
     from sweeper.store import ResultsStore
 
@@ -101,7 +102,7 @@ def test_a_lane_ends_once_its_memory_is_not_clean_and_its_rows_are_reported(tmp_
     )
     store = ResultsStore.create(tmp_path / "r")
     places = [Place(row, None, 1) for row in expand(parse_grid(text)).trials.values()]
-    broker = Broker(_assignments(places, "s", store, CostModel()))
+    broker = Broker(assignments_of(places, "s", store, CostModel()))
     looks = iter([True, False])
     monkeypatch.setattr(lane_module.GpuMemory, "is_back", lambda self: next(looks))
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")

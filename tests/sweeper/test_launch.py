@@ -12,9 +12,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from sweeper.broker import Assignment
 from sweeper.grid import parse_grid
 from sweeper.launch import LaunchOptions, launch
+from sweeper.messages import Assignment
 from sweeper.progress import Evaluation, TrialProgress
 from sweeper.store import ResultsStore
 from sweeper.training import Diverged

@@ -1,17 +1,20 @@
 """Desired state against stored state: edit, retry, merge, forecast, limits; on ground-truth trials in this process."""
 
 import dataclasses
+import io
+import os
+import subprocess
 import threading
 import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-import sweeper.launch
 from model.flops import flops
 from sweeper.attempt import TrialContext, run_trial
-from sweeper.broker import Assignment, Broker, Snapshot
+from sweeper.broker import Broker
 from sweeper.checkpoint import Checkpoints
 from sweeper.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.errors import SweeperError
@@ -21,10 +24,12 @@ from sweeper.journal import Journal, live_launches
 from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.maintenance import merge, retry
+from sweeper.messages import Assignment, Snapshot
 from sweeper.monitor import eta, progress_line
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
 from sweeper.report import print_status
+from sweeper.rounds import assignments_of
 from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store import ResultsStore
@@ -49,7 +54,7 @@ def inline(monkeypatch):
             for lane in range(lanes):
                 run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)
 
-    monkeypatch.setattr(sweeper.launch, "_executor", lambda options: (run_inline, (SweeperError,)))
+    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_inline, (SweeperError,)))
 
 
 def run(text: str, results, trainer=None, **options):
@@ -78,7 +83,7 @@ def test_the_plan_tells_missing_from_new(tmp_path):
 
 
 def test_rows_of_another_version_are_stale_but_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeper.launch, "code_version", lambda: "0.0.1+abc")
+    monkeypatch.setattr("sweeper.rounds.code_version", lambda: "0.0.1+abc")
     run(GRID, tmp_path / "r")
     monkeypatch.undo()
     store = ResultsStore.open(tmp_path / "r")
@@ -235,9 +240,7 @@ def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
 def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
     plan = expand(parse_grid(tiny_text))
     row = next(iter(plan.trials.values()))
-    broker = Broker(
-        sweeper.launch._assignments([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel())
-    )
+    broker = Broker(assignments_of([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
     store = ResultsStore.open(tmp_path / "r")
 
@@ -265,9 +268,7 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     plan = expand(parse_grid(GRID))
     running = next(iter(plan.trials))
-    broker = Broker(
-        sweeper.launch._assignments([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel())
-    )
+    broker = Broker(assignments_of([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel()))
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
     journal = Journal(store, "truth", total=16)
@@ -280,6 +281,44 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     assert live_launches(store) == []
     (log,) = store.texts("launches", ".log").values()
     assert "launch of truth: 16 trials" in log
+
+
+def leave_state(store: ResultsStore, running: str, what: str, value) -> None:
+    """Leave what a launcher leaves that was killed while it ran a trial."""
+    made = Assignment(trial_id=running, spec=None, sweep="truth", budget=1, attempt=1, configuration="c")  # type: ignore[arg-type]
+    broker = Broker([made])
+    broker.pull("a", "1", "h")
+    broker.heartbeat("a", "1", "h", running, 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"sweeper.journal.{what}", lambda: value)
+        patch.setattr("sweeper.journal.psutil.Process", lambda *number: SimpleNamespace(create_time=lambda: 1.0))
+        Journal(store, "truth", total=16).update(broker.snapshot())
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_what_a_killed_launcher_ran_is_run_by_the_next_at_once(tmp_path, reused):
+    running = next(iter(expand(parse_grid(GRID)).trials))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    leave_state(ResultsStore.create(tmp_path / "r"), running, "os.getpid", os.getpid() if reused else gone.pid)
+    result = run(GRID, tmp_path / "r")
+    assert (result.ran, result.status.counts) == (16, {"finished": 16})
+
+
+def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tmp_path, monkeypatch):
+    running = next(iter(expand(parse_grid(GRID)).trials))
+    leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
+    output, options = io.StringIO(), LaunchOptions(results=str(tmp_path / "r"), lanes=1)
+    first = launch(parse_grid(GRID), options, Console(file=output), trainer=GroundTruth())
+    assert first.status.counts == {"finished": 15, "running": 1}, "it may still be at work"
+    assert "truth is being launched into" in output.getvalue()
+
+    def in_the_end(assignment, progress, context):
+        monkeypatch.setattr("sweeper.journal.STALE_S", 0.0)
+        GroundTruth()(assignment, progress, context)
+
+    more = run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r", in_the_end)
+    assert (more.ran, more.status.counts) == (9, {"finished": 24})
 
 
 def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):

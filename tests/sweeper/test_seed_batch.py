@@ -8,7 +8,7 @@ from rich.console import Console
 
 import sweeper.launch
 from sweeper.attempt import TimedOut, TrialContext, TrialRows, run_group
-from sweeper.broker import Assignment, Broker, Report
+from sweeper.broker import Broker
 from sweeper.cost import JOINT_TRIALS, pays
 from sweeper.errors import SweeperError
 from sweeper.failures import SPLIT
@@ -16,6 +16,7 @@ from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
 from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
+from sweeper.messages import Assignment, Report
 from sweeper.plan import PlanRow, expand
 from sweeper.schema import FINISHED
 from sweeper.seed_batch import Place, arrange, joint_key

@@ -86,16 +86,91 @@ def test_a_compaction_killed_before_it_deletes_counts_no_row_twice(store, tmp_pa
 def test_reading_while_another_process_compacts(store, monkeypatch):
     for step in range(4):
         store.write("curves", [curve("a", step)])
-    listing = store._live_parts
+    listing = store._list_parts
 
     def list_then_compact(table):
         parts = listing(table)
-        monkeypatch.setattr(store, "_live_parts", listing)
+        monkeypatch.setattr(store, "_list_parts", listing)
         store.compact()
         return parts
 
-    monkeypatch.setattr(store, "_live_parts", list_then_compact)
+    monkeypatch.setattr(store, "_list_parts", list_then_compact)
     assert len(store.read("curves")) == 4
+
+
+def test_a_listing_that_shows_neither_old_nor_merged_files_loses_no_row(store, monkeypatch):
+    """A directory is not listed at one moment: old files may be gone before shown, the new one not yet there."""
+    store.write("trials", [trial("a")])
+    store.write("trials", [trial("b")])
+    store.compact()
+    listing = store._list_parts
+
+    def half_listed(table):
+        monkeypatch.setattr(store, "_list_parts", listing)
+        return []
+
+    monkeypatch.setattr(store, "_list_parts", half_listed)
+    assert store.statuses() == {"a": "finished", "b": "finished"}
+
+
+def test_two_compactions_at_once_lose_no_row_and_count_none_twice(store, monkeypatch):
+    for name in "abc":
+        store.write("trials", [trial(name)])
+    other, merged = ResultsStore.open(store.uri), store._live
+
+    def compacted_meanwhile(listed):
+        live = merged(listed)
+        monkeypatch.setattr(store, "_live", merged)
+        other.compact()
+        other.write("trials", [trial("d")])
+        return live
+
+    monkeypatch.setattr(store, "_live", compacted_meanwhile)
+    store.compact()
+    assert sorted(store.read("trials")["trial_id"].to_pylist()) == ["a", "b", "c", "d"]
+    store.compact()
+    assert sorted(store.read("trials")["trial_id"].to_pylist()) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("order", [("failed", "finished"), ("finished", "failed")])
+def test_of_one_attempt_made_twice_the_one_that_finished_counts(store, order):
+    """Such as by a lane that was thought dead and came back after its trial had been given up."""
+    for status in order:
+        store.write("trials", [trial("a", status=status, attempt=3)], writer=f"lane-{order.index(status)}")
+    assert store.statuses() == {"a": "finished"}
+    store.compact()
+    assert store.statuses() == {"a": "finished"}
+    store.write("trials", [trial("a", status="failed", attempt=4)])
+    assert store.statuses() == {"a": "failed"}
+
+
+def test_a_trial_tried_again_has_one_curve_that_of_the_last_attempt(store):
+    store.write("curves", [curve("a", step) for step in (5, 10, 15)] + [curve("b", 5)])
+    store.write("curves", [replace(curve("a", step), attempt=2, metric=3.0) for step in (5, 10)])
+    for _ in range(2):
+        rows = store.read("curves", ["trial_id", "attempt", "step"]).to_pylist()
+        assert sorted((row["trial_id"], row["attempt"], row["step"]) for row in rows) == [
+            ("a", 2, 5), ("a", 2, 10), ("b", 1, 5),
+        ]  # fmt: skip
+        store.compact()
+
+
+def test_some_trials_can_be_read_alone(store):
+    store.write("trials", [trial("a"), trial("b", status="failed")])
+    store.write("trials", [trial("b", attempt=2), trial("c")])
+    rows = store.read("trials", ["trial_id", "status"], trial_ids=pa.chunked_array([["b", "none"]])).to_pylist()
+    assert rows == [{"trial_id": "b", "status": "finished"}]
+
+
+def test_large_tables_are_merged_in_pieces(store, tmp_path):
+    for part in range(5):
+        store.write("curves", [curve(f"t{part}-{i}", i) for i in range(1500)])
+    store.compact()
+    (merged,) = (tmp_path / "results" / "curves").iterdir()
+    groups = pq.ParquetFile(merged).metadata
+    assert groups.num_rows == 7500
+    assert max(groups.row_group(i).num_rows for i in range(groups.num_row_groups)) <= 2000
+    assert store.read("curves", ["step"])["step"].to_pylist() == 5 * list(range(1500))
 
 
 def test_half_written_files_are_invisible(store, tmp_path):

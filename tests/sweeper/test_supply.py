@@ -6,17 +6,12 @@ from ray.tune.search import Searcher
 from cluster.errors import ClusterError
 from cluster.lanes import LaneShape
 from sweeper import supply
-from sweeper.broker import LEFT_S, Assignment, Broker, Need, Report
+from sweeper.broker import LEFT_S, Broker
+from sweeper.messages import Assignment, Need, Report
 from sweeper.supply import LaneSupply, SweepEnd
+from tests.sweeper.clock import Clock
 
 HOST = "host"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def assignments(count: int) -> list[Assignment]:
@@ -136,5 +131,5 @@ def test_a_stopped_sweep_does_not_wait_for_lanes_that_have_left():
     assert broker.need() == Need(lanes=3, closed=False, over=False)
     broker.stop()
     assert broker.need() == Need(lanes=1, closed=True, over=False)
-    clock.now += LEFT_S + 1
+    clock.run(broker, LEFT_S + 1)
     assert broker.need().over

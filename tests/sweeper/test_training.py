@@ -184,7 +184,7 @@ def test_every_architecture_trains_at_the_same_budget_and_resumes(architecture, 
 
 def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
     from sweeper.attempt import TrialContext, run_trial
-    from sweeper.broker import Assignment
+    from sweeper.messages import Assignment
 
     made = spec(tiny_text, steps=4)
     assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")

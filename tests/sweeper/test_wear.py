@@ -6,7 +6,6 @@ import pytest
 from rich.console import Console
 
 import sweeper.lane
-import sweeper.launch
 from sweeper.broker import Broker
 from sweeper.cost import CostModel
 from sweeper.grid import parse_grid
@@ -14,6 +13,7 @@ from sweeper.ground_truth import GroundTruth
 from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.plan import expand
+from sweeper.rounds import assignments_of
 from sweeper.seed_batch import Place
 from sweeper.store import ResultsStore
 from sweeper.wear import LEAST_TRIALS, Wear
@@ -55,7 +55,7 @@ def test_caches_that_fill_in_the_first_trials_do_not():
 def test_a_worn_out_lane_leaves_the_rest_to_the_next(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     places = [Place(row, None, 1) for row in expand(parse_grid(GRID)).trials.values()]
-    broker = Broker(sweeper.launch._assignments(places, "s", store, CostModel()))
+    broker = Broker(assignments_of(places, "s", store, CostModel()))
     config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v", recycle_trials=12)
     ran = [run_lane(broker, "lane", config, GroundTruth())]
     assert 12 <= ran[0] < 40
