@@ -96,7 +96,7 @@ def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, w
         drop_NB=drop_NB,
         activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
         branch_TNRB=empty_like_kept(table_TXB, stored, plan.n, traced, batch),
-        tanh_TNDB=empty_like_kept(table_TXB, stored, plan.n, plan.d_m, batch),
+        sigmoid_TNDB=empty_like_kept(table_TXB, stored, plan.n, plan.d_m, batch),
         hidden_TNHB=tuple(empty_like_kept(table_TXB, stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
     )
 
@@ -115,7 +115,7 @@ class _ForwardLoop:
             self.views.activity[0].mul_(trace.drop_NB)
         self.views.average[0].copy_(start.average_NB)
         self.views.memory[0].copy_(start.memory_NDB)
-        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
+        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND, weights.absorb_ND))
         self.emit = plan.emit.forward.ordered(emit_weights(weights.readout_ND, weights.bias_N, plan.kappa_r))
         # biases are weights on a row of ones: torch.baddbmm would first spread them over its result
         layers = [
@@ -124,14 +124,15 @@ class _ForwardLoop:
         ]
         new_ones = trace.table_TXB.new_ones
         squares = [new_ones(n, hidden_TNHB.shape[2] + 1, self.batch) for hidden_TNHB in trace.hidden_TNHB]
+        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time; the 1 is in
+        # `drive_weights`, and the first layer, which reads what they make, puts it back
+        gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
+        layers[0][:, :, -1:] += torch.bmm(weights.mlp[0][:, :, plan.d_tree :], gain_ND1)
+        self.twice_ND1, self.last_weight = 2.0 * gain_ND1, 2.0 * TANH_SLOPE * layers[-1]
         self.hidden_layers = [
             (weight, hidden_t, square_NHB, square_NHB[:, :-1])
             for weight, hidden_t, square_NHB in zip(layers[:-1], self.views.hidden, squares, strict=True)
         ]
-        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
-        self.last_weight = 2.0 * TANH_SLOPE * layers[-1]
-        self.low, self.high = new_ones(()).neg_(), new_ones(())
-        self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
         # activities are at least 0, averages any number
         self.least_X1 = new_ones(plan.memory_row - plan.activity_row, 1).mul_(-math.inf)
         self.least_X1[:n].zero_()
@@ -160,7 +161,7 @@ class _ForwardLoop:
 
     def _step(self, t: int) -> None:
         plan, trace, views, d_tree = self.plan, self.trace, self.views, self.plan.d_tree
-        slot = t % len(views.tanh)
+        slot = t % len(views.sigmoid)
         signal_NPB = plan.drive.forward.apply(views.table[t], self.drive).view(plan.n, -1, self.batch)
         kept_NDB = signal_NPB[:, d_tree:-1]
         if plan.kappa_b is not None:
@@ -171,8 +172,8 @@ class _ForwardLoop:
             torch.mul(hidden_NHB, hidden_NHB, out=square)
             signal_NPB = square_and_one
         out_NDB = torch.bmm(self.last_weight, signal_NPB, out=self.scaled_out_t[t % len(self.scaled_out_t)])
-        tanh_NDB = torch.lerp(self.low, self.high, torch.sigmoid(out_NDB), out=views.tanh[slot])
-        torch.addcmul(kept_NDB, self.gain_ND1, tanh_NDB, out=views.memory[t + 1])
+        sigmoid_NDB = torch.sigmoid(out_NDB, out=views.sigmoid[slot])
+        torch.addcmul(kept_NDB, self.twice_ND1, sigmoid_NDB, out=views.memory[t + 1])
         emitted_XB = plan.emit.forward.apply(views.pair[t], self.emit)
         torch.maximum(emitted_XB, self.least_X1, out=views.emitted[t + 1])
         if trace.drop_NB is not None:
@@ -192,5 +193,5 @@ class _Views:
         self.average = table_TXB[:, plan.average_row : plan.memory_row].unbind(0)
         self.emitted = table_TXB[:, plan.activity_row : plan.memory_row].unbind(0)
         self.memory = table_TXB[:, plan.memory_row :].view(steps, plan.n, plan.d_m, batch).unbind(0)
-        self.tanh = trace.tanh_TNDB.unbind(0)
+        self.sigmoid = trace.sigmoid_TNDB.unbind(0)
         self.hidden = [hidden_TNHB.unbind(0) for hidden_TNHB in trace.hidden_TNHB]

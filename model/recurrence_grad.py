@@ -60,12 +60,14 @@ class _BackwardLoop:
     def __init__(self, plan: RecurrencePlan, trace: Trace, weights: Weights, grads: OutputGrads, block: Block) -> None:
         self.plan, self.trace, self.grads, self.block = plan, trace, grads, block
         _, n, self.batch = trace.activity_TNB.shape
-        self.drive = plan.drive.transposed.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
+        self.drive = plan.drive.transposed.ordered(
+            drive_weights(weights.synapse_NC, weights.keep_ND, weights.absorb_ND)
+        )
         matrices = weights.mlp[::2]
         # the derivative of relu(h)^2 is 2 relu(h): the 2 is put into the weights
         self.later_transposed = [2.0 * weight.transpose(1, 2).contiguous() for weight in matrices[1:]]
         self.first_transposed = matrices[0].transpose(1, 2).contiguous()
-        self.update_ND1 = TANH_SCALE * TANH_SLOPE * weights.absorb_ND.unsqueeze(-1)
+        self.update_ND1 = 4.0 * TANH_SCALE * TANH_SLOPE * weights.absorb_ND.unsqueeze(-1)  # 1 - tanh^2 is 4 s (1 - s)
         self.readout_ND1 = weights.readout_ND.unsqueeze(-1)
         new_zeros = trace.activity_TNB.new_zeros
         self.activity_N1B = new_zeros(n, 1, self.batch)
@@ -88,15 +90,15 @@ class _BackwardLoop:
     def run(self, first: int, last: int) -> None:
         """Go back from step last - 1 to step first."""
         trace, grads = self.trace, self.grads
-        tanh_TNDB, activity_TNB = trace.tanh_TNDB[first:last], trace.activity_TNB[first:last]
+        sigmoid_TNDB, activity_TNB = trace.sigmoid_TNDB[first:last], trace.activity_TNB[first:last]
         passes_TNB = (~(activity_TNB <= 0)).to(activity_TNB.dtype)  # as relu does, also where it is no number
         given_TNB = torch.zeros_like(passes_TNB)
         if grads.activity_TNB is not None:
             given_TNB = grads.activity_TNB[first:last] * passes_TNB
         if trace.drop_NB is not None:
             passes_TNB = passes_TNB * trace.drop_NB
-        slope_TNDB = torch.mul(tanh_TNDB, tanh_TNDB, out=self.slope_SNDB[: last - first])
-        torch.addcmul(self.update_ND1, self.update_ND1, slope_TNDB, value=-1.0, out=slope_TNDB)
+        slope_TNDB = self.slope_SNDB[: last - first]
+        torch.addcmul(sigmoid_TNDB, sigmoid_TNDB, sigmoid_TNDB, value=-1.0, out=slope_TNDB).mul_(self.update_ND1)
         given_t, passes_t, slope_t = (
             given_TNB.unsqueeze(2).unbind(0),
             passes_TNB.unsqueeze(2).unbind(0),
@@ -104,7 +106,7 @@ class _BackwardLoop:
         )
         given_out_t: Sequence[Tensor | None] = [None] * len(slope_t)
         if grads.magnitude_NB is not None:
-            given_out_TNDB = torch.sign(tanh_TNDB, out=self.given_out_SNDB[: last - first])
+            given_out_TNDB = torch.sub(sigmoid_TNDB, 0.5, out=self.given_out_SNDB[: last - first]).sign_()
             given_out_t = given_out_TNDB.mul_(grads.magnitude_NB.unsqueeze(1)).unbind(0)
         for i in reversed(range(last - first)):
             torch.addcmul(given_t[i], self.activity_N1B, passes_t[i], out=self.views.emitted[i])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from model.config import ElmConfig
+from model.layer import TANH_SCALE
 from model.sparse_map import SparseMap, sparse_map
 
 
@@ -33,7 +34,7 @@ class RecurrencePlan:
     synapse_source: Tensor
     """table rows that the synapses read, [n * R, S]"""
     drive: SparseMap
-    """what the MLPs read, [b_t ; kappa_m m_(t-1) ; one] of every neuron; from gradients without the one, those for
+    """what the MLPs read, [b_t ; kappa_m m_(t-1) - g ; one] of every neuron; from gradients without the one, those for
     [a ; m]"""
     autocast: bool
     """whether weight gradients are products in bfloat16"""
@@ -92,10 +93,13 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig, autocast: bool = 
     )
 
 
-def drive_weights(synapse_NC: Tensor, keep_ND: Tensor) -> Tensor:
-    """Weights of the entries of `RecurrencePlan.drive`."""
+def drive_weights(synapse_NC: Tensor, keep_ND: Tensor, absorb_ND: Tensor) -> Tensor:
+    """Weights of the entries of `RecurrencePlan.drive`.
+
+    The memory is made of kappa_m m_(t-1) - g and 2 g sigmoid(2 x), which is kappa_m m_(t-1) + g tanh(x).
+    """
     entries_L = torch.cat([synapse_NC, keep_ND], 1).flatten()
-    return torch.cat([entries_L, entries_L.new_ones(keep_ND.shape[0])])
+    return torch.cat([entries_L, entries_L.new_ones(keep_ND.shape[0]), -TANH_SCALE * absorb_ND.flatten()])
 
 
 def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> Tensor:
@@ -111,7 +115,8 @@ def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> T
 
 
 def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int, filtered: bool) -> SparseMap:
-    """Entries of each neuron: its synapses, then its memory units; after all of them, a one for every neuron."""
+    """Entries of each neuron: its synapses, then its memory units; after all of them, a one for every
+    neuron, and what is taken from the memory."""
     n, device = source_NC.shape[0], source_NC.device
     width = d_tree + d_m
     first_N1 = width * torch.arange(n, device=device).unsqueeze(1)
@@ -126,8 +131,9 @@ def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int, filtered
     grad_row = torch.cat([synapse_grad_NC, n + memory_ND], 1).flatten()
     transposed = sparse_map(out_row, in_row, grad_row, n * width, n + n * d_m).transposed
     neuron_N = torch.arange(n, device=device)
-    out_row = torch.cat([out_row + out_row // width, (width + 1) * neuron_N + width])
-    in_row = torch.cat([in_row, torch.zeros_like(neuron_N)])
+    memory_out_ND = (width + 1) * neuron_N.unsqueeze(1) + d_tree + memory_D
+    out_row = torch.cat([out_row + out_row // width, (width + 1) * neuron_N + width, memory_out_ND.flatten()])
+    in_row = torch.cat([in_row, torch.zeros_like(neuron_N), torch.zeros_like(memory_ND).flatten()])
     forward = sparse_map(out_row, in_row, torch.full_like(in_row, -1), n * (width + 1), 0).forward
     return SparseMap(forward, transposed)
 

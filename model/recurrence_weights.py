@@ -46,8 +46,8 @@ class Trace(NamedTuple):
     """activity, not masked"""
     branch_TNRB: Tensor
     """branch traces; [T, N, 0, B] without"""
-    tanh_TNDB: Tensor
-    """tanh of the scaled MLP output"""
+    sigmoid_TNDB: Tensor
+    """sigmoid of the twice scaled MLP output, (1 + tanh) / 2"""
     hidden_TNHB: tuple[Tensor, ...]
     """rectified, not yet squared, hidden units of every hidden layer"""
 
@@ -69,7 +69,7 @@ class Block(NamedTuple):
 
 def new_block(plan: RecurrencePlan, trace: Trace, steps: int) -> Block:
     """Make room for the gradients of a block of steps."""
-    like, n, batch = trace.tanh_TNDB, plan.n, trace.tanh_TNDB.shape[3]
+    like, n, batch = trace.sigmoid_TNDB, plan.n, trace.sigmoid_TNDB.shape[3]
     emitted_SN1B = empty_like_kept(like, steps, n, 1, batch)
     sizes = [hidden_TNHB.shape[2] for hidden_TNHB in trace.hidden_TNHB] + [plan.d_m]
     return Block(
@@ -95,7 +95,7 @@ class WeightGrads:
         self.branch_NRH, self.kept_NDH = first_NPH[:, : plan.d_tree], first_NPH[:, plan.d_tree :]
         self.later = [torch.zeros_like(weight) for weight in weights.mlp[2::2]]
         self.biases = [torch.zeros_like(bias) for bias in weights.mlp[1::2]]
-        like, (steps, n, _, batch) = trace.tanh_TNDB, block.memory_SNDB.shape
+        like, (steps, n, _, batch) = trace.sigmoid_TNDB, block.memory_SNDB.shape
         self.memory_NDSB = empty_like_kept(like, n, plan.d_m, steps + 1, batch)
         self.squares_NHSB = [empty_like_kept(like, *grad_NHSB.shape) for grad_NHSB in block.grads_NHSB[:-1]]
         self.seen_XSB = empty_like_kept(like, plan.average_row, steps, batch)
@@ -133,9 +133,10 @@ class WeightGrads:
         # a product with a vector takes torch.bmm six times as long; the memory's columns are not read any more
         self.readout_ND += after_NDL.mul_(y_N1L).sum(-1)
         if self.needs_rates:
+            tanh_SNDB = 2.0 * trace.sigmoid_TNDB[first:last] - 1.0
             kept_SNDB = self.block.signal_SNPB[:steps, :, plan.d_tree :]
             self.keep_ND += (kept_SNDB * memory_TNDB[:-1]).sum((0, 3))
-            self.absorb_ND += TANH_SCALE * (self.block.memory_SNDB[:steps] * trace.tanh_TNDB[first:last]).sum((0, 3))
+            self.absorb_ND += TANH_SCALE * (self.block.memory_SNDB[:steps] * tanh_SNDB).sum((0, 3))
 
     def _add_synapses(self, first: int, last: int) -> Tensor:
         """Add the synapses' gradients and return the branch traces [N, R, L], which need the same gather."""

@@ -2,13 +2,19 @@
 
 import dataclasses
 import json
+import pickle
+import tracemalloc
 
 import pytest
 
 from model.budget import counts
+from sweeper.cost import CostModel
 from sweeper.errors import GridError
 from sweeper.grid import parse_grid
 from sweeper.plan import DUPLICATE, EXCLUDED, INFEASIBLE, RUNNABLE, expand
+from sweeper.rounds import assignments_of
+from sweeper.seed_batch import Place
+from sweeper.store import ResultsStore
 from sweeper.trial import TrialSpec, spec_from_canonical
 
 SIZES = "d_tree: 4, d_branch: 4"
@@ -119,3 +125,20 @@ def test_the_canonical_text_is_that_of_the_whole_spec(architecture):
     content = {"scheme": 1, **dataclasses.asdict(row.spec), "task_options": dict(row.spec.task_options)}
     assert row.spec.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert spec_from_canonical(row.spec.canonical) == row.spec
+
+
+def test_a_planned_trial_takes_little_of_the_launchers_memory(tmp_path):
+    text = f"budgets: [8000, 20000]\nmodel: {{d_m: [1, 3, 9], {SIZES}}}\nseeds: "
+    plan(f"{text} 1")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = plan(f"{text} 200")
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(made.trials) == 1200
+    assert taken / len(made.trials) < 600  # bytes; the canonical JSON of each alone would be 850
+    places = [Place(row, None, 1) for row in made.trials.values()]
+    queue = assignments_of(places, "s", ResultsStore.create(tmp_path / "r"), CostModel())
+    assert len(pickle.dumps(queue)) / len(queue) < 250
