@@ -59,7 +59,7 @@ def find_alarms(sweep: Sweep, data: Dataset, table: pd.DataFrame) -> list[Alarm]
         return []
     flagged = [
         *_untrained(sweep, data),
-        *_rate_bounds(sweep, data),
+        *rate_bounds(sweep, data),
         *_collapsed(data),
         *_spread(data, table),
         *_splits(data),
@@ -123,7 +123,7 @@ def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFram
     return pd.DataFrame({"gain": sign * np.log(2) * slope, "error": np.log(2) * error})
 
 
-def _rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
+def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
     """Design points whose best learning rate is the smallest or largest of those that were run there."""
     tried = sweep.trials[sweep.trials["status"] == FINISHED]
     ids = set(data.rows["trial_id"]).union(

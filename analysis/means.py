@@ -106,11 +106,16 @@ def configuration(table: pd.DataFrame, position: int) -> dict[str, float]:
 
 def seed_noise(data: Dataset) -> Noise:
     """Pool the variance between seeds over all configurations with at least two runs."""
-    grouped = data.rows.groupby("configuration")["value"]
+    return pooled_noise(data.rows, ["configuration"])
+
+
+def pooled_noise(rows: pd.DataFrame, by: list[str]) -> Noise:
+    """Pool the variance of `value` within the groups that share the values of some columns."""
+    grouped = rows.groupby(by, dropna=False)["value"]
     freedom = int((grouped.size() - 1).sum())
     if freedom == 0:
         return Noise(None, 0)
-    deviations = data.rows["value"] - grouped.transform("mean")
+    deviations = rows["value"] - grouped.transform("mean")
     return Noise(float(np.sqrt((deviations**2).sum() / freedom)), freedom)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 import pandas as pd
 
+from analysis.alarms import rate_bounds
 from analysis.errors import AnalysisError
 from analysis.evidence import EvidenceSettings, intervals
 from analysis.joint import joint_fits
@@ -77,7 +78,7 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
     plan = expand(load_grid(grid))
     if output.exists():
         raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
-    data = _main(read_sweep(results))
+    data = _main(elm_groups(read_sweep(results))[0])
     told = predict(fit_dataset(data, FitSettings()), plan)
     output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     for point in told["points"]:
@@ -98,7 +99,7 @@ def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
         sweep = read_sweep(one)
         found[Path(one).name] = told = list(answers(sweep, Path(one) / "prediction.json"))
         if figures:
-            write_pictures(study_pictures(told, _main(sweep).title), Path(one) / "figures")
+            write_pictures(study_pictures(told, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
     plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
     (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
     table = markdown(found)
@@ -113,20 +114,27 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
         sweep: the rows of all its grids.
         prediction: file written before the largest budget was run.
     """
-    settings = FitSettings()
-    everything = _elm(sweep)
-    main, base = _main(sweep), _base(everything)
-    own = _take(everything, everything.rows[everything.rows["d_branch"] == base.d_branch])
-    for axis in ("n_rec", "k_e", "k_c"):
-        yield axis_alone(everything, axis, base)
-    yield interior_optimum(own)
-    yield from movement(own)
+    settings, groups = FitSettings(), elm_groups(sweep)
+    everything = groups[0]
+    main, own = _main(everything), _at_base(everything)
+    yield from law_free(everything)
     yield noise_law(own, settings)
     yield held_out(prediction, own.rows[own.rows["sweep"].str.endswith("_holdout")])
     yield _beside_published(main, settings)
-    yield from _ablations(sweep, main)
-    yield from _exponents(sweep, settings)
-    yield architectures(own, [d for d in datasets(sweep, Measure()) if d.keys["architecture"] in GATED])
+    yield from _ablations(groups, main)
+    yield from _exponents(sweep, groups, settings)
+    gated = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] in GATED]
+    bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
+    yield architectures(own, gated, bounds)
+
+
+def law_free(data: Dataset) -> Iterator[Answer]:
+    """The questions about one group of networks that need no law."""
+    base, own = _base(data), _at_base(data)
+    for axis in ("n_rec", "k_e", "k_c"):
+        yield axis_alone(data, axis, base)
+    yield interior_optimum(own)
+    yield from movement(own)
 
 
 def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
@@ -152,8 +160,8 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
     return Answer(question, MEASURED, f"{'; '.join(told)}. One published budget determines neither.", numbers)
 
 
-def _ablations(sweep: Sweep, main: Dataset) -> Iterator[Answer]:
-    rows = _all_elm(sweep)
+def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
+    rows = pd.concat([data.rows for data in groups], ignore_index=True)
     base = {name: main.rows[name].mode().iloc[0] for name in CHANGED}
     for setting in CHANGED:
         others_at_base = pd.Series(True, index=rows.index)
@@ -169,10 +177,9 @@ def _ablations(sweep: Sweep, main: Dataset) -> Iterator[Answer]:
         yield _effect(setting, float(base[setting]), told, main)
 
 
-def _exponents(sweep: Sweep, settings: FitSettings) -> Iterator[Answer]:
+def _exponents(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> Iterator[Answer]:
     """Joint fits of the groups that differ in one setting."""
-    groups = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm" and len(data.rows)]
-    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)]
     differ = {name for data in groups for name in data.keys}
     differ |= {"k_c"} if any(data.rows["k_c"].nunique() > 1 for data in groups) else set()
     for setting in (name for name in MOVES if name in differ):
@@ -202,24 +209,22 @@ def _shared_budgets(rows: pd.DataFrame, setting: str, base: dict[str, Any]) -> l
     return sorted(rows.loc[(rows[setting] != base[setting]) & rows["budget"].notna(), "budget"].unique().tolist())
 
 
-def _all_elm(sweep: Sweep) -> pd.DataFrame:
-    """Rows of every group of the ELM Network."""
-    groups = [data.rows for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm"]
-    return pd.concat(groups, ignore_index=True)
+def elm_groups(sweep: Sweep) -> list[Dataset]:
+    """The groups of ELM Networks; the first is the largest, with the study's own settings."""
+    groups = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm"]
+    if not groups:
+        raise AnalysisError(f"{sweep.label}: no ELM Network among the rows")
+    return groups
 
 
-def _elm(sweep: Sweep) -> Dataset:
-    """The study's own settings: the largest group of ELM Networks."""
-    for data in datasets(sweep, Measure()):
-        if data.keys["architecture"] == "elm":
-            return data
-    raise AnalysisError(f"{sweep.label}: no ELM Network among the rows")
-
-
-def _main(sweep: Sweep) -> Dataset:
+def _main(data: Dataset) -> Dataset:
     """The isobudget sweep and its plain sweep over n_rec, without the largest budget and without other axes."""
-    data = _elm(sweep)
     return _take(data, data.rows[~data.rows["sweep"].str.endswith(("_holdout", "_axes", "_ablations"))])
+
+
+def _at_base(data: Dataset) -> Dataset:
+    """Without the runs of other connectivity."""
+    return _take(data, data.rows[data.rows["d_branch"] == _base(data).d_branch])
 
 
 def _take(data: Dataset, rows: pd.DataFrame) -> Dataset:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.load import Dataset
-from analysis.study_questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer, pooled_sd
+from analysis.means import pooled_noise
+from analysis.study_questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
 from analysis.theory_fit import TIE, FitSettings, LawFit, design_of, fit_dataset
 from sweeper.plan import Plan
 from theory.data import Design
@@ -109,7 +110,9 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
     both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
     if len(both) < len(points):
         return Answer(question, NOT_DECIDED, f"{len(points) - len(both)} of {len(points)} points were not run.", {})
-    noise, _ = pooled_sd(rows, ["budget", "n_rec", "d_m"])
+    noise, _ = pooled_noise(rows, ["budget", "n_rec", "d_m"])
+    if noise is None:
+        return Answer(question, NOT_DECIDED, "No point was run twice, so there is no seed noise to measure by.", {})
     seen = both["mean_seen"].to_numpy(float)
 
     def error(expected: Any) -> float:

@@ -3,7 +3,7 @@
 Rows in, `Answer` out. A verdict follows from a 95 % interval by a fixed rule, never from the look of a figure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.load import Dataset
-from analysis.means import LEVEL, budget_lines, configurations, seed_noise
+from analysis.means import LEVEL, budget_lines, configurations, pooled_noise, seed_noise
 from analysis.theory_fit import line_cost
 from theory.cost import Cost
 
@@ -52,14 +52,6 @@ def gain(rows: pd.DataFrame, direction: str) -> FloatArray:
     return np.asarray(rows["value"], dtype=np.float64) * (-1.0 if direction == "min" else 1.0)
 
 
-def pooled_sd(rows: pd.DataFrame, by: Sequence[str]) -> tuple[float, int]:
-    """Standard deviation between seeds, pooled over configurations, and its degrees of freedom."""
-    grouped = rows.groupby(list(by), dropna=False)["value"]
-    freedom = int((grouped.size() - 1).sum())
-    deviations = rows["value"] - grouped.transform("mean")
-    return float(np.sqrt((deviations**2).sum() / max(freedom, 1))), freedom
-
-
 def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
     """Does the metric get better along one axis while the others stand still?
 
@@ -78,11 +70,11 @@ def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
     for name, value in held.items():
         rows = rows[rows[name] == value]
     levels = np.sort(rows[axis].unique()).astype(float)
-    if len(levels) < 3 or rows.groupby(axis)["seed"].size().min() < 2:
+    sd, freedom = pooled_noise(rows, [axis])
+    if len(levels) < 3 or sd is None or rows.groupby(axis)["seed"].size().min() < 2:
         return Answer(question, NOT_DECIDED, f"Only {len(levels)} levels with replicates.", {"levels": levels.tolist()})
     grouped = rows.assign(gain=gain(rows, data.direction)).groupby(axis)["gain"]
     means, runs = grouped.mean().to_numpy(float), grouped.size().to_numpy(float)
-    sd, freedom = pooled_sd(rows, [axis])
     slope, low, high = _slope(np.log(rows[axis].to_numpy(float)), gain(rows, data.direction))
     steps = np.diff(means) / (sd * np.sqrt(1 / runs[1:] + 1 / runs[:-1]))
     worse = levels[1:][stdtr(freedom, steps) < (1 - LEVEL) / len(steps)]
@@ -259,7 +251,7 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
         value: its value, as text.
 
     Returns:
-        Mean gain with its 95 % interval over the pairs, and the same of the best d_m of each budget.
+        Mean gain with its 95 % interval over the pairs; of each budget the best d_m and its metric, changed and base.
     """
     key = ["budget", "d_m", "seed"]
     pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
@@ -270,11 +262,12 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
         half = stdtrit(len(pairs) - 1, (1 + LEVEL) / 2) * difference.std(ddof=1) / np.sqrt(len(pairs))
         mean = float(difference.mean())
         found["gain"] = [mean, mean - float(half), mean + float(half)]
-    best = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget").idxmax()
-    found["best_d_m"] = {
-        f"{budget:g}": {"changed": float(row["value"][1]), "base": float(row["value_base"][1])}
-        for budget, row in best.iterrows()
-    }
+    means = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget")
+    for name, table in (("best_d_m", means.idxmax().map(lambda place: place[1])), ("best_metric", means.max() * sign)):
+        found[name] = {
+            f"{budget:g}": {"changed": float(row["value"]), "base": float(row["value_base"])}
+            for budget, row in table.iterrows()
+        }
     return found
 
 
@@ -287,11 +280,16 @@ def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
         yield float(str(budget)), rows[rows["configuration"] == score.idxmin()]
 
 
-def architectures(elm: Dataset, others: Sequence[Dataset]) -> Answer:
+def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collection[str] = ()) -> Answer:
     """Is the ELM Network better than gated networks of equal P?
 
     Rule: reproduced if at every shared budget it is significantly better than each of them (two-sided t-test, 5 %,
     variances of their own); not reproduced if at any it is significantly worse; otherwise not decided.
+
+    Args:
+        elm: the study's own rows.
+        others: rows of the other architectures, each at its best learning rate.
+        rate_at_end: ids of trials whose learning rate, the best, was the smallest or largest tried.
     """
     question = "Is the ELM Network better than LSTM, Chrono-LSTM and GRU at equal P?"
     sign = -1.0 if elm.direction == "min" else 1.0
@@ -303,14 +301,18 @@ def architectures(elm: Dataset, others: Sequence[Dataset]) -> Answer:
                 continue
             mean, low, high = _welch(sign * own[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float))
             values = {"elm": float(own[budget]["value"].mean()), "other": float(runs["value"].mean())}
-            name = data.keys["architecture"]
-            rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values)
+            name, at_end = data.keys["architecture"], bool(runs["trial_id"].isin(rate_at_end).any())
+            about = {"learning_rate": float(runs["learning_rate"].iloc[0]), "rate_at_end": at_end}
+            rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values | about)
     if not rows:
         return Answer(question, NOT_DECIDED, "No other architecture was run at these budgets.", {})
     ahead, behind = sum(r["lead"][1] > 0 for r in rows), sum(r["lead"][2] < 0 for r in rows)
     verdict = REPRODUCED if ahead == len(rows) else NOT_REPRODUCED if behind else NOT_DECIDED
     told = "; ".join(f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows)
     sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {told}."
+    ends = [f"{r['architecture']} at P = {r['budget']:,.0f}" for r in rows if r["rate_at_end"]]
+    if ends:
+        sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."
     return Answer(question, verdict, sentence, {"comparisons": rows})
 
 

@@ -14,8 +14,9 @@ from analysis.learning_rates import RateRule, power_rule
 from analysis.load import Dataset, Sweep
 from sweeper.grid import parse_grid
 from sweeper.search import Observation, Point, Sizes
+from sweeper.search_frame import REACH
 from sweeper.search_space import GridSpace
-from sweeper.search_theory import REACH, Interval, TheorySearcher
+from sweeper.search_theory import Interval, TheorySearcher
 from sweeper.status import store_cost_model
 from sweeper.targets import Target, TargetError, read_target
 from theory.errors import TheoryError

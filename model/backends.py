@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from model.config import ConfigError, ElmConfig
+from model.cuda_graph import CudaGraphBackend
 from model.interface import DropoutMasks, RunResult
 from model.native_abi import Kernel
 from model.native_build import NativeUnavailable, kernel
@@ -47,33 +48,43 @@ class Backend(Protocol):
         """
 
 
-def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Backend:
+def choose_backend(
+    name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device, autocast: bool = False
+) -> Backend:
     """Make the back end called `name`.
 
-    "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); for a
-    network anywhere else it is torch.
+    "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); on CUDA
+    it is torch with its passes recorded as CUDA graphs, anywhere else torch. `autocast` is torch's alone.
 
     Raises:
         ConfigError: there is none of that name, or it cannot run this network here.
     """
     if name not in BACKENDS:
         raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
+    if autocast and dtype != torch.float32:
+        raise ConfigError(f"autocast: True is not valid with {dtype}; give torch.float32")
     if name == "reference":
+        if autocast:
+            raise ConfigError("autocast: True is not valid with backend 'reference'; give auto or torch")
         return ReferenceBackend()
+    if name == "auto" and device.type == "cuda":
+        return CudaGraphBackend(autocast=autocast)
     if name == "torch" or (name == "auto" and device.type != "cpu"):
-        return TorchBackend()
+        return TorchBackend(autocast)
     try:
-        return NativeBackend(_kernel(config, dtype, device))
+        return NativeBackend(_kernel(config, dtype, device, autocast))
     except NativeUnavailable as error:
         if name == "native":
             raise ConfigError(
                 f"backend: 'native' is not valid here ({error}); give auto, torch or reference"
             ) from error
         _announce(str(error))
-        return TorchBackend()
+        return TorchBackend(autocast)
 
 
-def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kernel:
+def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device, autocast: bool) -> Kernel:
+    if autocast:
+        raise NativeUnavailable("it has no bfloat16 products")
     if device.type != "cpu":
         raise NativeUnavailable(f"it runs on the processor, not on {device}")
     if dtype not in (torch.float32, torch.float64):

@@ -8,7 +8,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     torch.set_num_threads(1)
     if chosen.precision:
-        print_precision()
+        print_precision(chosen.rounds)
     else:
         print_speed(cases, chosen.rounds)
     return 0
@@ -118,7 +118,7 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
         )
 
 
-def time_in_turn(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Run every action once to warm up, then `rounds` times in turn; process time of each turn by action.
 
     In its turn an action is repeated for a tenth of a second, as a training loop does, and the mean counts: a single
@@ -183,36 +183,59 @@ def training_step(case: Case, backend: str) -> Callable[[], object]:
     return step
 
 
-def print_precision() -> None:
-    """Print how far single precision drifts from double over 1,000 steps, and what bfloat16 products do."""
-    case = _spikes(48, 5, 8, 1000)
-    exact, _ = _loss_and_grads(case, "reference", torch.float64, autocast=False)
-    print("SHD-Adding-like network (N=48 d_m=5 B=8), 1,000 steps, against the reference in float64\n")
-    print("| back end | loss, relative error | gradients, relative L2 error | processor time / reference |")
-    print("|---|---|---|---|")
-    base = None
-    for backend, autocast in (*((name, False) for name in BACKENDS[1:]), ("reference", True)):
-        runs = [_loss_and_grads(case, backend, torch.float32, autocast=autocast) for _ in range(3)]
-        found, seconds = runs[0][0], min(run[1] for run in runs)
-        base = seconds if base is None else base
-        loss_error = abs(float(found[0] - exact[0])) / abs(float(exact[0]))
-        difference = sum(float((a - b).square().sum()) for a, b in zip(found[1:], exact[1:], strict=True))
-        grad_error = (difference / sum(float(b.square().sum()) for b in exact[1:])) ** 0.5
-        title = f"{backend} under bfloat16 autocast" if autocast else f"{backend} float32"
-        print(f"| {title} | {loss_error:.1e} | {grad_error:.1e} | {seconds / base:.2f} |")
+PRECISION_CASES = {
+    "SHD-Adding-like, N=48 d_m=5 B=8 T=1000": _spikes(48, 5, 8, 1000),
+    "Enwik8-like, N=290 d_m=40 B=8 T=20": CASES["Enwik8 N=290 d_m=40"],
+}
+"""what precisions are compared on, by name"""
 
 
-def _loss_and_grads(case: Case, backend: str, dtype: torch.dtype, *, autocast: bool) -> tuple[list[Tensor], float]:
-    """Loss and gradients in double precision, and the processor time they took."""
-    network = build_network(case.config, seed=0, dtype=dtype, backend=backend)
+def print_precision(rounds: int) -> None:
+    """Print how far single precision drifts from double, and what bfloat16 products do."""
+    for name, case in PRECISION_CASES.items():
+        exact = _loss_and_grads(case, build_network(case.config, seed=0, dtype=torch.float64, backend="reference"))()
+        print(f"{name}: relative errors against the reference in float64\n")
+        print("| back end | error of the loss | error of the gradients | processor time / reference | / torch |")
+        print("|---|---|---|---|---|")
+        actions = _precisions(case)
+        seconds = time_in_turn(actions, rounds)
+        for title, action in actions.items():
+            loss_error, grad_error = _errors(action(), exact)
+            ratios = [median_ratio(seconds[title], seconds[base]) for base in ("reference", "torch")]
+            print(f"| {title} | {loss_error:.1e} | {grad_error:.1e} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+        print()
+
+
+def _precisions(case: Case) -> dict[str, Callable[[], list[Tensor]]]:
+    """The ways to compute in single precision or less, by name."""
+    networks = {name: build_network(case.config, seed=0, backend=name) for name in BACKENDS[1:]}
+    mixed = build_network(case.config, seed=0, backend="torch", autocast=True)
+    return {
+        **{name: _loss_and_grads(case, network) for name, network in networks.items()},
+        "torch, autocast=True": _loss_and_grads(case, mixed),
+        "reference, all under autocast": _loss_and_grads(case, networks["reference"], everything=True),
+    }
+
+
+def _loss_and_grads(case: Case, network: ElmNetwork, *, everything: bool = False) -> Callable[[], list[Tensor]]:
+    """The action of computing loss and gradients; under bfloat16 autocast as a whole where `everything` says so."""
     x, y = example_batch(case)
-    begin = time.process_time()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        loss = loss_of(network, x, y)
-    torch.autograd.backward(loss)
-    seconds = time.process_time() - begin
-    grads = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    return [tensor.detach().double() for tensor in (loss, *grads)], seconds
+
+    def action() -> list[Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=everything):
+            loss = loss_of(network, x, y)
+        torch.autograd.backward(loss)
+        return [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
+
+    return action
+
+
+def _errors(found: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
+    """Relative error of the loss, and relative L2 error of all gradients."""
+    squares = sum(float((new.double() - old).square().sum()) for new, old in zip(found[1:], exact[1:], strict=True))
+    grad_error = (squares / sum(float(old.square().sum()) for old in exact[1:])) ** 0.5
+    return abs(float(found[0] - exact[0])) / abs(float(exact[0])), grad_error
 
 
 if __name__ == "__main__":

@@ -25,12 +25,14 @@ class ElmNetwork(nn.Module):
             None keeps the activations of all steps.
     """
 
-    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str) -> None:
+    def __init__(
+        self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str, autocast: bool = False
+    ) -> None:
         super().__init__()
         self.config = config
         self.stacked = False
         self.segment: int | None = None
-        self._backend_wanted = backend
+        self._backend_wanted, self._autocast = backend, autocast
         self.hidden = ElmLayer(config, generator, dtype)
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
@@ -84,7 +86,7 @@ class ElmNetwork(nn.Module):
         device = self.output.weight.device.type
         if self.backend_name == "reference" or not torch.is_autocast_enabled(device):
             return self.backend.run(self, x, state, masks, keep_activity)
-        with torch.autocast(device, enabled=False):  # the fast back ends have one precision, that of the weights
+        with torch.autocast(device, enabled=False):  # the fast back ends choose their precision themselves
             return self.backend.run(self, x, state, masks, keep_activity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -95,7 +97,7 @@ class ElmNetwork(nn.Module):
 
     def _choose_backend(self) -> None:
         like = self.output.weight
-        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
+        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device, self._autocast)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the back end, which may point into a library, when the network is copied or saved."""

@@ -4,6 +4,7 @@ Batch comes last in every tensor here, so that a neuron's small matrix products 
 loops hold only what depends on the neighbouring step; weight gradients are made afterwards, many steps in one product.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from model.layer import TANH_SCALE, TANH_SLOPE
-from model.recurrence_grad import OutputGrads, Trace, Weights, differentiate, steps_per_block
+from model.recurrence_grad import OutputGrads, differentiate, steps_per_block
 from model.recurrence_plan import RecurrencePlan, drive_weights, emit_weights
+from model.recurrence_weights import Trace, Weights
+from model.scratch import empty_like_kept
 
 
 class Carried(NamedTuple):
@@ -92,9 +95,9 @@ def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, w
         table_TXB=table_TXB,
         drop_NB=drop_NB,
         activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
-        branch_TNRB=table_TXB.new_empty(stored, plan.n, traced, batch),
-        tanh_TNDB=table_TXB.new_empty(stored, plan.n, plan.d_m, batch),
-        hidden_TNHB=tuple(table_TXB.new_empty(stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
+        branch_TNRB=empty_like_kept(table_TXB, stored, plan.n, traced, batch),
+        sigmoid_TNDB=empty_like_kept(table_TXB, stored, plan.n, plan.d_m, batch),
+        hidden_TNHB=tuple(empty_like_kept(table_TXB, stored, *bias.shape, batch) for bias in weights.mlp[1:-1:2]),
     )
 
 
@@ -105,39 +108,51 @@ class _ForwardLoop:
         self, plan: RecurrencePlan, trace: Trace, start: Carried, weights: Weights, keep_mlp_out: bool
     ) -> None:
         self.plan, self.trace, self.branch_NRB = plan, trace, start.branch_NRB
-        self.steps, self.n, self.batch = trace.activity_TNB.shape
-        table_TXB = trace.table_TXB
-        self.activity_t = table_TXB[:, plan.activity_row : plan.memory_row].unbind(0)
-        memory_TNDB = table_TXB[:, plan.memory_row : plan.average_row].view(-1, self.n, plan.d_m, self.batch)
-        self.memory_t = memory_TNDB.unbind(0)
-        self.average_t = table_TXB[:, plan.average_row :].unbind(0)
-        self._set_activity(0, start.activity_NB)
-        self.memory_t[0].copy_(start.memory_NDB)
-        self.average_t[0].copy_(start.average_NB)
-        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND))
+        self.steps, n, self.batch = trace.activity_TNB.shape
+        self.views = _Views(plan, trace)
+        self.views.activity[0].copy_(start.activity_NB)
+        if trace.drop_NB is not None:
+            self.views.activity[0].mul_(trace.drop_NB)
+        self.views.average[0].copy_(start.average_NB)
+        self.views.memory[0].copy_(start.memory_NDB)
+        self.drive = plan.drive.forward.ordered(drive_weights(weights.synapse_NC, weights.keep_ND, weights.absorb_ND))
         self.emit = plan.emit.forward.ordered(emit_weights(weights.readout_ND, weights.bias_N, plan.kappa_r))
+        # biases are weights on a row of ones: torch.baddbmm would first spread them over its result
         layers = [
-            (weight, bias.unsqueeze(-1)) for weight, bias in zip(weights.mlp[::2], weights.mlp[1::2], strict=True)
+            torch.cat([weight, bias.unsqueeze(-1)], 2)
+            for weight, bias in zip(weights.mlp[::2], weights.mlp[1::2], strict=True)
         ]
-        self.hidden_layers = list(zip(layers[:-1], trace.hidden_TNHB, strict=True))
-        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time
-        self.last_weight, self.last_bias = (2.0 * TANH_SLOPE * tensor for tensor in layers[-1])
-        self.low, self.high = table_TXB.new_tensor(-1.0), table_TXB.new_tensor(1.0)
-        self.gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
-        kept = self.steps if keep_mlp_out else steps_per_block(plan, self.batch, table_TXB.itemsize)
-        self.scaled_out_TNDB = table_TXB.new_empty(kept, self.n, plan.d_m, self.batch)
-        self.magnitude_NB = table_TXB.new_zeros(self.n, self.batch)
+        new_ones = trace.table_TXB.new_ones
+        squares = [new_ones(n, hidden_TNHB.shape[2] + 1, self.batch) for hidden_TNHB in trace.hidden_TNHB]
+        # tanh(x) is taken as 2 sigmoid(2 x) - 1, for torch's sigmoid needs an eighth of its tanh's time; the 1 is in
+        # `drive_weights`, and the first layer, which reads what they make, puts it back
+        gain_ND1 = TANH_SCALE * weights.absorb_ND.unsqueeze(-1)
+        layers[0][:, :, -1:] += torch.bmm(weights.mlp[0][:, :, plan.d_tree :], gain_ND1)
+        self.twice_ND1, self.last_weight = 2.0 * gain_ND1, 2.0 * TANH_SLOPE * layers[-1]
+        self.hidden_layers = [
+            (weight, hidden_t, square_NHB, square_NHB[:, :-1])
+            for weight, hidden_t, square_NHB in zip(layers[:-1], self.views.hidden, squares, strict=True)
+        ]
+        # activities are at least 0, averages any number
+        self.least_X1 = new_ones(plan.memory_row - plan.activity_row, 1).mul_(-math.inf)
+        self.least_X1[:n].zero_()
+        kept = self.steps if keep_mlp_out else min(self.steps, steps_per_block(plan, self.batch, new_ones(()).itemsize))
+        self.scaled_out_TNDB = empty_like_kept(trace.table_TXB, kept, n, plan.d_m, self.batch)
+        self.scaled_out_t = self.scaled_out_TNDB.unbind(0)
+        self.magnitude_NB = trace.table_TXB.new_zeros(n, self.batch)
 
     def run(self) -> Carried:
         """Take every step and return the state after the last."""
-        kept = self.scaled_out_TNDB.shape[0]
+        kept, trace, views = len(self.scaled_out_t), self.trace, self.views
         for t in range(self.steps):
             self._step(t)
             if t + 1 == self.steps or (t + 1) % kept == 0:
                 block_TNDB = self.scaled_out_TNDB[: t % kept + 1]
                 self.magnitude_NB += block_TNDB.abs().sum((0, 2)) / (2.0 * TANH_SLOPE)
+        if trace.drop_NB is None:
+            trace.activity_TNB.copy_(trace.table_TXB[1:, self.plan.activity_row : self.plan.average_row])
         return Carried(
-            self.trace.activity_TNB[-1], self.memory_t[-1].clone(), self.average_t[-1].clone(), self.branch_NRB.clone()
+            trace.activity_TNB[-1], views.memory[-1].clone(), views.average[-1].clone(), self.branch_NRB.clone()
         )
 
     def mlp_out(self) -> Tensor:
@@ -145,29 +160,38 @@ class _ForwardLoop:
         return self.scaled_out_TNDB / (2.0 * TANH_SLOPE)
 
     def _step(self, t: int) -> None:
-        plan, trace, n, d_tree = self.plan, self.trace, self.n, self.plan.d_tree
-        slot, table_TXB = t % trace.tanh_TNDB.shape[0], trace.table_TXB
-        signal_NPB = plan.drive.forward.apply(table_TXB[t], self.drive).view(n, -1, self.batch)
-        kept_NDB = signal_NPB[:, d_tree:]
+        plan, trace, views, d_tree = self.plan, self.trace, self.views, self.plan.d_tree
+        slot = t % len(views.sigmoid)
+        signal_NPB = plan.drive.forward.apply(views.table[t], self.drive).view(plan.n, -1, self.batch)
+        kept_NDB = signal_NPB[:, d_tree:-1]
         if plan.kappa_b is not None:
             signal_NPB[:, :d_tree].add_(self.branch_NRB, alpha=plan.kappa_b)
             self.branch_NRB = trace.branch_TNRB[slot].copy_(signal_NPB[:, :d_tree])
-        for (weight, bias), hidden_TNHB in self.hidden_layers:
-            hidden_NHB = torch.baddbmm(bias, weight, signal_NPB, out=hidden_TNHB[slot]).relu_()
-            signal_NPB = hidden_NHB * hidden_NHB
-        out_NDB = self.scaled_out_TNDB[t % self.scaled_out_TNDB.shape[0]]
-        torch.baddbmm(self.last_bias, self.last_weight, signal_NPB, out=out_NDB)
-        tanh_NDB = torch.lerp(self.low, self.high, torch.sigmoid(out_NDB), out=trace.tanh_TNDB[slot])
-        torch.addcmul(kept_NDB, self.gain_ND1, tanh_NDB, out=self.memory_t[t + 1])
-        emitted_XB = plan.emit.forward.apply(table_TXB[t : t + 2].view(-1, self.batch), self.emit)
-        activity_NB = torch.clamp(emitted_XB[:n], min=0.0, out=trace.activity_TNB[t])
-        self._set_activity(t + 1, activity_NB)
-        if plan.kappa_r is not None:
-            self.average_t[t + 1].copy_(emitted_XB[n:])
+        for weight, hidden_t, square_and_one, square in self.hidden_layers:
+            hidden_NHB = torch.bmm(weight, signal_NPB, out=hidden_t[slot]).relu_()
+            torch.mul(hidden_NHB, hidden_NHB, out=square)
+            signal_NPB = square_and_one
+        out_NDB = torch.bmm(self.last_weight, signal_NPB, out=self.scaled_out_t[t % len(self.scaled_out_t)])
+        sigmoid_NDB = torch.sigmoid(out_NDB, out=views.sigmoid[slot])
+        torch.addcmul(kept_NDB, self.twice_ND1, sigmoid_NDB, out=views.memory[t + 1])
+        emitted_XB = plan.emit.forward.apply(views.pair[t], self.emit)
+        torch.maximum(emitted_XB, self.least_X1, out=views.emitted[t + 1])
+        if trace.drop_NB is not None:
+            trace.activity_TNB[t].copy_(views.activity[t + 1])
+            views.activity[t + 1].mul_(trace.drop_NB)
 
-    def _set_activity(self, t: int, activity_NB: Tensor) -> None:
-        """Let the synapses of step t read this activity."""
-        if self.trace.drop_NB is None:
-            self.activity_t[t].copy_(activity_NB)
-        else:
-            torch.mul(activity_NB, self.trace.drop_NB, out=self.activity_t[t])
+
+class _Views:
+    """The tensors of a trace at its every step, cut once."""
+
+    def __init__(self, plan: RecurrencePlan, trace: Trace) -> None:
+        table_TXB = trace.table_TXB
+        steps, rows, batch = table_TXB.shape
+        self.table = table_TXB.unbind(0)
+        self.pair = table_TXB.as_strided((steps - 1, 2 * rows, batch), (rows * batch, batch, 1)).unbind(0)
+        self.activity = table_TXB[:, plan.activity_row : plan.average_row].unbind(0)
+        self.average = table_TXB[:, plan.average_row : plan.memory_row].unbind(0)
+        self.emitted = table_TXB[:, plan.activity_row : plan.memory_row].unbind(0)
+        self.memory = table_TXB[:, plan.memory_row :].view(steps, plan.n, plan.d_m, batch).unbind(0)
+        self.sigmoid = trace.sigmoid_TNDB.unbind(0)
+        self.hidden = [hidden_TNHB.unbind(0) for hidden_TNHB in trace.hidden_TNHB]

@@ -1,10 +1,11 @@
-"""Memory for the native kernel's traces, kept for the next call.
+"""Large pieces of memory, kept for the next call.
 
 Fresh memory is paid for page by page when it is first touched; measured on the traces of one training step, that took
 longer than the arithmetic. A block returns to the pool when the last tensor that uses it is gone. The pool and what is
 in use together never hold more than the most that was in use at once in the last few dozen calls.
 """
 
+import math
 import mmap
 import threading
 import weakref
@@ -14,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_LEAST_BYTES = 1 << 17
+"""from here on the C library asks the system for fresh pages"""
+
 
 class _Block(np.ndarray):
     """An array that can be watched; plain arrays cannot."""
@@ -22,7 +26,9 @@ class _Block(np.ndarray):
 class _Pool:
     """Blocks of anonymous memory that nobody uses at the moment, the longest unused first."""
 
-    def __init__(self) -> None:
+    def __init__(self, excess: float = 1.0) -> None:
+        """Make an empty pool whose blocks may be larger than what they are taken for, by this share of it."""
+        self._excess = excess
         self._lock = threading.Lock()
         self._free: list[mmap.mmap] = []
         self._in_use = 0
@@ -30,8 +36,9 @@ class _Pool:
 
     def take(self, size: int) -> mmap.mmap:
         """Take the smallest free block that is large enough and not wastefully so, or make one."""
+        most = size + int(self._excess * size) + mmap.PAGESIZE
         with self._lock:
-            fitting = [block for block in self._free if size <= len(block) <= 2 * size + mmap.PAGESIZE]
+            fitting = [block for block in self._free if size <= len(block) <= most]
             block = min(fitting, key=len) if fitting else _new_block(size)
             if fitting:
                 self._free.remove(block)
@@ -54,14 +61,25 @@ class _Pool:
 
 
 _pool = _Pool()
+_torch_pool = _Pool(excess=1 / 32)
+"""the torch path's own: its many blocks and the native kernel's few would push each other out"""
 
 
-def scratch(count: int, dtype: torch.dtype) -> Tensor:
+def scratch(count: int, dtype: torch.dtype, pool: _Pool | None = None) -> Tensor:
     """Return `count` numbers of uninitialised memory, aligned to pages."""
-    block = _pool.take(max(1, count) * dtype.itemsize)
+    pool = _pool if pool is None else pool
+    block = pool.take(max(1, count) * dtype.itemsize)
     view = np.frombuffer(block, dtype=np.uint8).view(_Block)
-    weakref.finalize(view, _pool.give, block).atexit = False
+    weakref.finalize(view, pool.give, block).atexit = False
     return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
+
+
+def empty_like_kept(like: Tensor, *sizes: int) -> Tensor:
+    """Return an uninitialised tensor of a precision and device; large ones on the processor are kept memory."""
+    count = math.prod(sizes)
+    if like.device.type != "cpu" or count * like.itemsize < _LEAST_BYTES:
+        return like.new_empty(sizes)
+    return scratch(count, like.dtype, _torch_pool).view(sizes)
 
 
 def _new_block(size: int) -> mmap.mmap:

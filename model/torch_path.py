@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from model.interface import DropoutMasks, RunResult
+from model.large_product import large_product
 from model.layer import TANH_SCALE, ElmLayer
 from model.readout_scan import memory_map, run_readout_scan
 from model.recurrence import run_recurrence
 from model.recurrence_plan import RecurrencePlan, recurrence_plan
+from model.scratch import empty_like_kept
 from model.sparse_map import SparseMap
 from model.state import ElmState
 
@@ -33,6 +35,8 @@ class TorchPlan:
     """place of every read-out synapse in a dense matrix [K * O, R, N], flattened"""
     readout_memory: SparseMap
     """structure of the read-out neurons' linear map on their memory"""
+    autocast: bool
+    """whether the large products outside the recurrence are taken in bfloat16"""
 
 
 class TorchBackend:
@@ -40,7 +44,8 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self) -> None:
+    def __init__(self, autocast: bool = False) -> None:
+        self._autocast = autocast
         self._plan: TorchPlan | None = None
         self._key: tuple[Any, ...] = ()
 
@@ -49,7 +54,7 @@ class TorchBackend:
         wirings = (network.hidden.connectome, network.readout.connectome)
         key = tuple((wiring.data_ptr(), wiring._version, wiring.device) for wiring in wirings)
         if self._plan is None or key != self._key:
-            self._plan, self._key = _torch_plan(network), key
+            self._plan, self._key = _torch_plan(network, self._autocast), key
         return self._plan
 
     def run(
@@ -64,7 +69,7 @@ class TorchBackend:
         return _run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
 
 
-def _torch_plan(network: "ElmNetwork") -> TorchPlan:
+def _torch_plan(network: "ElmNetwork", autocast: bool) -> TorchPlan:
     hidden, readout = network.hidden, network.readout
     config, readout_config = hidden.config, readout.config
     hidden_KNC = hidden.connectome if network.stacked else hidden.connectome.unsqueeze(0)
@@ -72,9 +77,10 @@ def _torch_plan(network: "ElmNetwork") -> TorchPlan:
     branch_X1 = torch.arange(neurons * config.d_tree, device=hidden_KNC.device).unsqueeze(1)
     place_XS = branch_X1 * readout_config.n_in + readout.connectome.reshape(-1, config.d_branch)
     return TorchPlan(
-        recurrence=recurrence_plan(hidden_KNC, config),
+        recurrence=recurrence_plan(hidden_KNC, config, autocast),
         readout_place=place_XS.flatten(),
         readout_memory=memory_map(neurons, readout_config.d_m, hidden_KNC.device),
+        autocast=autocast,
     )
 
 
@@ -122,7 +128,8 @@ def _run(
     y_TOB, readout_memory_ODB, readout_branch_ORB = _run_readout(readout, plan, seen_TNB, state, k)
     y_KLO = y_TOB.view(steps, k, -1, batch).permute(1, 3, 0, 2).reshape(k, batch * steps, -1)
     weight, bias = network.output.weight, network.output.bias
-    logits_KLO = torch.baddbmm(bias.view(k, 1, -1), y_KLO, weight.view(k, *weight.shape[-2:]).transpose(1, 2))
+    weight_KOO = weight.view(k, *weight.shape[-2:])
+    logits_KLO = large_product(bias.view(k, 1, -1), y_KLO, weight_KOO.transpose(1, 2), plan.autocast)
     final = (activity_TNB[-1], memory_NDB, average_NB, branch_NRB, readout_memory_ODB, readout_branch_ORB)
     mean_NB = magnitude_NB / (steps * hidden.config.d_m)
     mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
@@ -140,8 +147,8 @@ def _filled_table(plan: RecurrencePlan, network: "ElmNetwork", x: Tensor, mask_K
     """Make the recurrence's tables [T + 1, rows, B] with their ones and input rows, and nothing else, filled in."""
     k, batch, steps = x.shape[:3]
     weight = network.output.weight
-    table_TXB = weight.new_empty(steps + 1, plan.rows, batch)
-    table_TXB[:, 0] = 1.0
+    table_TXB = empty_like_kept(weight, steps + 1, plan.rows, batch)
+    table_TXB[:, 0].fill_(1.0)
     input_TXB = table_TXB[:steps, 1 : plan.activity_row]
     if x.dim() == 4:
         masked = x if mask_KBI is None else x * mask_KBI.unsqueeze(2)
@@ -177,26 +184,26 @@ def _run_readout(
     if kappa_b is not None:
         seen_TNB = _traced(seen_TNB, kappa_b)
     seen_KNL = seen_TNB.view(steps, k, -1, batch).permute(1, 2, 0, 3).reshape(k, config.n_in, -1)
-    drive_KXL = torch.baddbmm(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL)
-    drive_TODB = drive_KXL.view(neurons, -1, steps, batch).permute(2, 0, 1, 3)
+    drive_KXL = large_product(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL, plan.autocast)
+    drive_ODTB = drive_KXL.view(neurons, -1, steps, batch)
     branch_ORB = seen_TNB.new_empty(neurons, 0, batch)
     if kappa_b is not None:
         start_ORB = _batch_last(state.readout_branch_BOR)
         decay_T = kappa_b ** torch.arange(1, steps + 1, device=seen_TNB.device, dtype=seen_TNB.dtype)
-        drive_TODB = drive_TODB + decay_T.view(-1, 1, 1, 1) * torch.bmm(branch_weight_ODR, start_ORB)
+        drive_ODTB = drive_ODTB + decay_T.view(-1, 1) * torch.bmm(branch_weight_ODR, start_ORB).unsqueeze(2)
         last_KXB = torch.bmm(dense_ORN.view(k, -1, config.n_in), seen_TNB[-1].view(k, -1, batch))
         branch_ORB = kappa_b**steps * start_ORB + last_KXB.view(neurons, d_tree, batch)
-    gain_OD1 = TANH_SCALE * readout.absorb_ND.unsqueeze(-1)
-    scaled_weight_ODD = memory_weight_ODD * (readout.keep_ND.unsqueeze(-1) * gain_OD1).transpose(1, 2)
-    memory_TODB = run_readout_scan(
+    gain_OD = TANH_SCALE * readout.absorb_ND
+    y_TOB, memory_ODB = run_readout_scan(
         plan.readout_memory,
-        drive_TODB.contiguous(),
-        _batch_last(state.readout_memory_BOD) / gain_OD1,
-        scaled_weight_ODD,
+        drive_ODTB,
+        _batch_last(state.readout_memory_BOD) / gain_OD.unsqueeze(-1),
+        memory_weight_ODD * (readout.keep_ND * gain_OD).unsqueeze(1),
         readout.keep_ND,
+        readout.readout_ND * gain_OD,
+        readout.bias_N,
     )
-    y_TOB = ((readout.readout_ND.unsqueeze(-1) * gain_OD1) * memory_TODB[1:]).sum(2) + readout.bias_N.unsqueeze(-1)
-    return y_TOB, memory_TODB[-1] * gain_OD1, branch_ORB
+    return y_TOB, memory_ODB * gain_OD.unsqueeze(-1), branch_ORB
 
 
 def _traced(seen_TNB: Tensor, kappa_b: float) -> Tensor:

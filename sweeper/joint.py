@@ -77,7 +77,7 @@ class JointRun:
         self.runs, self.on_end, self.on_step = dict(ordered), on_end, on_step
         first = ordered[0][1]
         self.training, self.start = first.training, first.progress.steps_done
-        self.stacks = first.network.backend_name == "torch"  # the other back ends gain nothing from it
+        self.stacks = first.network.backend_name in ("torch", "cuda_graph")  # the others gain nothing from it
         self.join()
 
     def join(self) -> None:
@@ -153,6 +153,7 @@ class JointRun:
             except Diverged as error:
                 errors[place] = error
                 continue
+            run.progress.backend = (self.stack or run.network).backend_name
             run.note(output, batch)
         self.leave(errors)
 

@@ -261,7 +261,7 @@ class RunningSearch:
         assert self.judge is not None, "a rule on an interval has a judge"
         assert limit.target is not None, "an interval is of something"
         history = self.history()
-        if sum(o.loss is not None for o in history) < self.judge.start:
+        if sum(o.loss is not None for o in history) < self.judge.least:
             return math.inf
         return self.judge.interval(history, limit.target).half_width
 

@@ -1,5 +1,6 @@
 """The search that knows the theory: each batch is what makes the asked quantity most certain per second of training."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -7,26 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
 
 from sweeper.errors import GridError
 from sweeper.search import Observation, Point, Proposal, Sizes, Space
+from sweeper.search_frame import Frame, design_of, make_frame
 from sweeper.search_settings import SearchSettings
-from sweeper.targets import LEAST_TRIALS, Target, TargetError, read_target
-from theory.cost import Cost
-from theory.data import Design
+from sweeper.targets import LEAST_TRIALS, Target, read_target
+from theory.belief import Belief, believe
 from theory.errors import TheoryError
-from theory.locate import budget_line
-from theory.sequential import Batch, Belief, Goal, believe, choose, locate_optimum, parameter_interval, space_filling
-
-LEVELS = 24
-"""Values of d_m that are considered where the grid gives a range."""
-
-LINE = 40
-"""Places along a budget line where its optimum may lie."""
-
-REACH = 10.0
-"""Factor between a target's budget and the nearest one of the grid beyond which nothing can be promised: one decade."""
+from theory.sequential import Batch, Goal, choose, locate_optimum, parameter_interval, space_filling
 
 IntArray = npt.NDArray[np.int64]
 
@@ -71,12 +61,17 @@ class TheorySearcher:
     cache: dict[tuple[object, ...], Belief] = field(default_factory=dict, repr=False, compare=False)
     """The last belief, so that a batch and the stop rule share one fit."""
 
+    @property
+    def least(self) -> int:
+        """Finished trials before which no law is fitted: the start, or one of each configuration where they are few."""
+        return min(self.start, len(self._frame.points))
+
     def propose(self, history: Sequence[Observation], n: int) -> Proposal:
         """See `sweeper.search.Searcher`."""
         finished = sum(observation.loss is not None for observation in history)
-        if finished < self.start:
-            missing = min(n, self.start - finished)
-            said = f"{finished} finished trials: the first {self.start} fill the space, before a law is fitted"
+        if finished < self.least:
+            missing = min(n, self.least - finished)
+            said = f"{finished} finished trials: the first {self.least} fill the space, before a law is fitted"
             return Proposal(self.fill(history, missing), (said,))
         try:
             belief, batch = self.batch(history, n)
@@ -101,7 +96,7 @@ class TheorySearcher:
         finished = {index[key] for o in history if o.loss is not None and (key := o.point._replace(seed=0)) in index}
         return belief, choose(
             belief,
-            self._goal(belief),
+            self._goal(belief, finished),
             np.arange(len(frame.points)),
             frame.seconds,
             n,
@@ -118,9 +113,6 @@ class TheorySearcher:
         Raises:
             TheoryError: no law can be fitted.
         """
-        finished = sum(observation.loss is not None for observation in history)
-        if finished < self.start:
-            raise TheoryError(f"{finished} finished trials, a law needs {self.start}")
         belief, batch = self.batch(history, most, seconds=seconds)
         points = self._with_seeds([self._frame.points[pick.place] for pick in batch.picks], history)
         reasons = tuple(pick.reason for pick in batch.picks)
@@ -153,11 +145,12 @@ class TheorySearcher:
         ]
         key = tuple(rows)
         if key not in self.cache:
-            if not rows:
-                raise TheoryError("no finished trial yet")
+            if len(rows) < self.least:
+                raise TheoryError(f"{len(rows)} finished trials, a law needs {self.least}")
             self.cache.clear()
-            design = _design([(sizes, budget) for sizes, budget, _ in rows])
-            self.cache[key] = believe(design, [loss for _, _, loss in rows], self._frame.places, seed=self.seed)
+            design = design_of([(sizes, budget) for sizes, budget, _ in rows])
+            losses, frame = [loss for _, _, loss in rows], self._frame
+            self.cache[key] = believe(design, losses, frame.places, smooth=frame.smooth, seed=self.seed)
         return self.cache[key]
 
     def named(self, history: Sequence[Observation]) -> dict[int, Any]:
@@ -210,7 +203,7 @@ class TheorySearcher:
             return Interval(float(estimate), float(low), float(high), reason)
         return Interval(located.d_m, located.low, located.high, reason)
 
-    def _goal(self, belief: Belief) -> Goal:
+    def _goal(self, belief: Belief, finished: set[int]) -> Goal:
         lines: dict[float, IntArray] = {}
         tops: list[int] = []
         parameters: list[str] = []
@@ -224,8 +217,12 @@ class TheorySearcher:
             lines |= own
         if not lines and not parameters:
             lines = self._lines_of(Target(quantity="d_m_opt"))
+        rivals = [
+            np.array(sorted(place for place in finished if self._frame.points[place].budget == budget), dtype=np.int64)
+            for budget in lines
+        ]
         return Goal(
-            lines=tuple(lines.values()),
+            lines=(*lines.values(), *(own for own in rivals if len(own) > 1)),
             places=np.array(tops, dtype=np.int64) if tops else None,
             parameters=tuple(parameters),
         )
@@ -249,17 +246,18 @@ class TheorySearcher:
         return own
 
     def fill(self, history: Sequence[Observation], n: int) -> tuple[Point, ...]:
-        """Configurations far from each other and from those tried: what needs no law."""
+        """Configurations far from each other and from those tried, then replicates, the rarest first: needs no law."""
         frame = self._frame
-        tried = {o.point._replace(seed=0) for o in history}
+        tried = Counter(o.point._replace(seed=0) for o in history)
         fresh = [place for place, point in enumerate(frame.points) if point not in tried]
         rows = [(sizes, o.point.budget) for o in history if isinstance(sizes := self.space.measure(o.point), Sizes)]
         found = (
-            [fresh[i] for i in space_filling(frame.places.take(fresh), _design(rows) if rows else None, n)]
+            [fresh[i] for i in space_filling(frame.places.take(fresh), design_of(rows) if rows else None, n)]
             if fresh
             else []
         )
-        return self._with_seeds([frame.points[place] for place in found], history)
+        again = sorted((point for point in frame.points if point in tried), key=lambda point: tried[point])
+        return self._with_seeds([*(frame.points[place] for place in found), *again], history)[:n]
 
     def _with_seeds(self, places: Sequence[Point], history: Sequence[Observation]) -> tuple[Point, ...]:
         """Give each place its next free seed."""
@@ -280,138 +278,15 @@ class TheorySearcher:
         said = [f"{len(batch.picks)} trials chosen by {belief.fit.law.label} ({told}); noise {belief.hyper.noise:.3g}"]
         if not belief.trusted:
             said.append(
-                f"the law is not trusted: the trials depart from it by {belief.hyper.amplitude:.2g} "
+                f"the law is not trusted: the trials depart from it by {belief.hyper.departure:.2g} "
                 f"(ln-likelihood +{belief.hyper.gain:.1f}), so a smooth correction guides the choice and spreads it out"
             )
         return said
 
     @cached_property
-    def _frame(self) -> "Frame":
+    def _frame(self) -> Frame:
         budgets = [target.budget for target in self.targets if target.budget is not None]
         return make_frame(self.space, budgets)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Frame:
-    """Everything about a space that does not depend on results."""
-
-    points: tuple[Point, ...]
-    """Configurations that can be run, seed 0."""
-    seconds: npt.NDArray[np.float64]
-    """Expected time of each."""
-    places: Design
-    """The configurations, then the lines."""
-    lines: dict[float, IntArray]
-    """Places of each budget's line, evenly spaced in ln d_m."""
-    cost: Cost
-    """Counts along d_m."""
-
-    def line_near(self, budget: float) -> dict[float, IntArray]:
-        """The line of a budget that was asked for only after the frame was made.
-
-        Raises:
-            TheoryError: there is none.
-        """
-        raise TheoryError(
-            f"P = {budget:g} has no line; name it among the targets. Budgets: {', '.join(f'{b:g}' for b in self.lines)}"
-        )
-
-
-def make_frame(space: Space, targets: Sequence[float]) -> Frame:
-    """Lay out configurations and budget lines.
-
-    Raises:
-        TargetError: a target lies outside of what the space can reach.
-        GridError: nothing can be run.
-    """
-    (dimension,) = space.dimensions
-    found: list[tuple[Point, Sizes]] = []
-    for budget in space.budgets:
-        for value in dimension.levels(LEVELS):
-            point = space.point(budget, {dimension.name: value}, 0)
-            sizes = space.measure(point._replace(seed=space.seeds[0]))
-            if isinstance(sizes, Sizes):
-                found.append((point, sizes))
-    if len({sizes.d_m for _, sizes in found}) < 3:
-        raise GridError(
-            f"search: theory needs 3 or more values of {dimension.name} that fit the budgets, found {len(found)}"
-        )
-    cost = _cost([sizes for _, sizes in found])
-    designs = [_design([(sizes, point.budget) for point, sizes in found])]
-    lines: dict[float, IntArray] = {}
-    count = len(found)
-    for place in sorted({float(b) for b in space.budgets if b is not None} | set(targets)):
-        line = _line(place, [sizes for _, sizes in found], cost, [float(b) for b in space.budgets if b is not None])
-        if line is None:
-            continue
-        designs.append(line)
-        lines[place] = np.arange(count, count + len(line))
-        count += len(line)
-    return Frame(
-        points=tuple(point for point, _ in found),
-        seconds=np.array([sizes.seconds for _, sizes in found]),
-        places=_joined(designs),
-        lines=lines,
-        cost=cost,
-    )
-
-
-def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[float]) -> Design | None:
-    nearest = min(budgets, key=lambda own: max(own / budget, budget / own))
-    if max(nearest / budget, budget / nearest) > REACH * (1 + 1e-9):
-        raise TargetError(
-            f"target: P = {budget:g} is more than a factor of {REACH:g} from the nearest budget of the grid, "
-            f"{nearest:g}; add a budget nearer to it"
-        )
-    d_m = [size.d_m for size in sizes if size.d_m is not None]
-    low, high = min(d_m), max(d_m)
-    room = budget - cost.readout_params
-    if room <= cost.k_c + float(cost.complexity(low)):
-        raise TargetError(
-            f"target: P = {budget:g} does not cover the read-out ({cost.readout_params:g}) and one neuron"
-        )
-    least = min(size.n_rec for size in sizes)
-    ladder = np.exp(np.linspace(np.log(low), np.log(high), 400))
-    fits = ladder[cost.neurons(budget, ladder) >= least * (1 - 1e-9)]
-    if len(fits) < 2:
-        return None
-    return budget_line(budget, cost, np.exp(np.linspace(np.log(fits[0]), np.log(fits[-1]), LINE)))
-
-
-def _cost(sizes: Sequence[Sizes]) -> Cost:
-    """Counts along d_m as the configurations realise them, interpolated in logarithms."""
-    known = {float(size.d_m): size for size in sizes if size.d_m is not None}
-    d_m = sorted(known)
-    curve = PchipInterpolator(np.log(d_m), np.log([known[value].k_e for value in d_m]), extrapolate=True)
-    one = sizes[0]
-    readout = one.trainable_params - one.n_rec * (one.k_e + one.k_c)
-    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=one.k_c, readout_params=readout)
-
-
-def _design(rows: Sequence[tuple[Sizes, int | None]]) -> Design:
-    sizes = [size for size, _ in rows]
-    return Design(
-        n_rec=np.array([size.n_rec for size in sizes]),
-        k_e=np.array([size.k_e for size in sizes]),
-        k_c=np.array([size.k_c for size in sizes]),
-        trainable_params=np.array([size.trainable_params for size in sizes]),
-        budget=np.array([float(budget or 0) for _, budget in rows]),
-        d_m=np.array([float(size.d_m or 0) for size in sizes]),
-    )
-
-
-def _joined(designs: Sequence[Design]) -> Design:
-    def column(name: str) -> npt.NDArray[np.float64]:
-        return np.concatenate([getattr(design, name) for design in designs])
-
-    return Design(
-        n_rec=column("n_rec"),
-        k_e=column("k_e"),
-        k_c=column("k_c"),
-        trainable_params=column("trainable_params"),
-        budget=column("budget"),
-        d_m=column("d_m"),
-    )
 
 
 def _slope(budgets: Sequence[float], found: Sequence[Interval]) -> Interval:

@@ -104,8 +104,9 @@ class TrialRun:
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device, self.checkpoints = torch.device(device), checkpoints
         self.task: Task = load_task(spec.task, spec.task_options)
-        dtype = getattr(torch, self.training.dtype)
-        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
+        autocast = self.training.dtype == "bfloat16_products"
+        dtype = torch.float32 if autocast else getattr(torch, self.training.dtype)
+        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend, autocast=autocast)
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)
@@ -168,6 +169,7 @@ class TrialRun:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
+        self.progress.backend = self.network.backend_name  # a recording that fails makes it another
         self.note(output, batch)
 
     def training_batch(self, step: int) -> Batch:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from analysis.load import Measure, datasets, read_sweep
-from analysis.study import _base, _elm, _take, overview
-from analysis.study_questions import Answer, axis_alone, interior_optimum, movement
+from analysis.study import elm_groups, law_free, overview
+from analysis.study_questions import Answer
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "results" / "study"
@@ -29,13 +29,8 @@ def test_the_readme_shows_the_verdicts(verdicts):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_verdicts_follow_from_the_rows(verdicts, task):
-    everything = _elm(read_sweep(STUDY / task))
-    base = _base(everything)
-    own = _take(everything, everything.rows[everything.rows["d_branch"] == base.d_branch])
-    found = [axis_alone(everything, axis, base) for axis in ("n_rec", "k_e", "k_c")]
-    found += [interior_optimum(own), *movement(own)]
     told = {answer.question: answer for answer in verdicts[task]}
-    for answer in found:
+    for answer in law_free(elm_groups(read_sweep(STUDY / task))[0]):
         assert told[answer.question].verdict == answer.verdict
         assert told[answer.question].sentence == answer.sentence
 

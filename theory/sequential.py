@@ -1,9 +1,7 @@
-"""Sequential design: a belief about the metric along budget lines, and the runs that make its optimum most certain.
+"""Sequential design: the runs that make what is asked for most certain, given a belief; and what a belief says.
 
-The belief is the fitted law plus a smooth discrepancy (a Gaussian process; Kennedy and O'Hagan 2001), linearised in the
-law's parameters. The discrepancy's amplitude is estimated with the noise by maximum likelihood: where the law's form is
-right it vanishes and every run teaches about all budgets; where it is wrong it takes over, runs teach about their
-neighbourhood only, and the design spreads out. So distrust of the law costs no separate rule, and it is announced.
+Where the law's form is right, the belief (`theory.belief`) lets every run teach about all budgets; where it is wrong,
+runs teach about their neighbourhood only, and the design spreads out by itself.
 """
 
 from dataclasses import dataclass, replace
@@ -11,38 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
-from theory.base import Law
+from theory.belief import Belief
 from theory.channel import FloatArray
 from theory.data import Design
-from theory.design import row_gradients
 from theory.errors import TheoryError
-from theory.fit import fit_law
-from theory.laws import get_law
-from theory.restore import as_draws, restore
-from theory.result import FitResult
 
 IntArray = npt.NDArray[np.int64]
-
-AMPLITUDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-"""Discrepancy standard deviations that are tried, in units of the residual noise."""
-
-LENGTHS = (0.7, 1.4)
-"""Length scales of the discrepancy that are tried, in ln k_e; along ln budget twice as long (assumption: optima of
-neighbouring budgets resemble each other)."""
-
-NOISES = (0.5, 0.7, 1.0, 1.4)
-"""Noise levels that are tried, in units of the residual standard deviation of the law."""
-
-DISTRUST = 4.0
-"""Gain in log-likelihood from which the discrepancy is called significant (chi-squared, 2 degrees: 2 %)."""
-
-PLAUSIBLE = 10.0
-"""Laws within this many AICc units of the best are not ruled out (Burnham and Anderson 2002, section 2.6)."""
-
-STARTS = 8
-"""Searches per fit: the previous batch's fit was checked with more, and a miss here costs runs, not conclusions."""
 
 DRAWS = 96
 """Draws of each budget line that say where its optimum may lie."""
@@ -52,174 +25,6 @@ SPREAD_EVERY = 4
 
 INTERVAL_DRAWS = 2000
 """Draws behind an interval."""
-
-JITTER = 1e-12
-"""Added to the diagonal of a covariance, in units of its mean."""
-
-COEFFICIENT_RANGE = 10.0
-"""Prior standard deviation of a linear coefficient in units of the metric's range: a trace, so that matrices invert."""
-
-
-class Hyper(NamedTuple):
-    """What the runs say about noise and misfit."""
-
-    noise: float
-    """Standard deviation of a run."""
-    amplitude: float
-    """Standard deviation of the discrepancy; 0 where the law needs none."""
-    length: float
-    """Its length scale in ln k_e."""
-    gain: float
-    """Log-likelihood gained over the law alone."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Belief:
-    """Joint normal belief about the mean metric at some places."""
-
-    places: Design
-    """[places]"""
-    mean: FloatArray
-    """[places], as a loss."""
-    covariance: FloatArray
-    """[places, places]"""
-    loading: FloatArray
-    """Covariance of the law's searched parameters (search coordinates) with the places, [parameters, places]."""
-    spread: FloatArray
-    """Variance of each searched parameter (search coordinates), [parameters]."""
-    hyper: Hyper
-    """Noise and discrepancy."""
-    fit: FitResult
-    """The law underneath."""
-    plausible: tuple[FitResult, ...] = ()
-    """Other laws that the runs do not rule out: their optima widen an interval."""
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the law needs no discrepancy."""
-        return self.hyper.amplitude == 0 or self.hyper.gain < DISTRUST
-
-
-def believe(design: Design, loss: npt.ArrayLike, places: Design, *, seed: int = 0) -> Belief:
-    """Condition law and discrepancy on runs.
-
-    Args:
-        design: Runs so far.
-        loss: Their metric, smaller is better, [runs].
-        places: Where the belief is wanted.
-        seed: Of the searches.
-
-    Raises:
-        TheoryError: no law can be fitted to so few runs.
-    """
-    observed = np.asarray(loss, dtype=np.float64)
-    fit, *others = best_fits(design, observed, seed=seed)
-    here = as_draws(fit, restore(fit))
-    seen, wanted = row_gradients(here, design, None), row_gradients(here, places, None)
-    residual = observed - here.predict(design)[0]
-    prior = _prior_variance(fit, seen, float(np.ptp(observed)))
-    base = (seen * prior) @ seen.T
-    at, to = _coordinates(design), _coordinates(places)
-    hyper = _estimate(base, at, residual, fit)
-    shared = (wanted * prior) @ seen.T + _kernel(to, at, hyper)
-    own = (wanted * prior) @ wanted.T + _kernel(to, to, hyper)
-    factor = cho_factor(_steady(base + _kernel(at, at, hyper) + hyper.noise**2 * np.eye(len(design))))
-    mean = here.predict(places)[0] + shared @ cho_solve(factor, residual)
-    covariance = own - shared @ cho_solve(factor, shared.T)
-    count = len(fit.free)
-    lean = seen[:, :count]
-    loading = prior[:count, None] * (wanted[:, :count].T - seen[:, :count].T @ cho_solve(factor, shared.T))
-    return Belief(
-        places=places,
-        mean=mean,
-        covariance=(covariance + covariance.T) / 2,
-        loading=loading,
-        spread=prior[:count] - prior[:count] ** 2 * np.sum(lean * cho_solve(factor, lean), axis=0),
-        hyper=hyper,
-        fit=fit,
-        plausible=tuple(others),
-    )
-
-
-def best_fits(design: Design, loss: FloatArray, *, seed: int = 0) -> list[FitResult]:
-    """Fit the laws that this many runs can support; smallest AICc first, without those that the runs rule out.
-
-    Raises:
-        TheoryError: none can be fitted.
-    """
-    fits, refused = [], []
-    for law in _laws(design):
-        try:
-            fits.append(fit_law(law, design, loss, starts=STARTS, seed=seed, spare=3))
-        except (TheoryError, np.linalg.LinAlgError) as error:  # a search may step onto a singular matrix
-            refused.append(f"{error}")
-    known = [fit for fit in fits if fit.usable and fit.aicc is not None]
-    if not known:
-        raise TheoryError(f"no law can be fitted to {len(design)} runs: {'; '.join(refused) or 'none is usable'}")
-    known.sort(key=_score)
-    return [fit for fit in known if _score(fit) <= _score(known[0]) + PLAUSIBLE]
-
-
-def _score(fit: FitResult) -> float:
-    return np.inf if fit.aicc is None else fit.aicc
-
-
-def _laws(design: Design) -> list[str | Law]:
-    laws: list[str | Law] = ["separable_power_law", get_law("effective_information", floor="additive")]
-    if np.unique(design.budgets).size >= 3:
-        laws.append(get_law("effective_information", floor="additive", link="boxcox"))
-        laws.append(get_law("effective_information", floor="max"))
-    return laws
-
-
-def _prior_variance(fit: FitResult, gradients: FloatArray, span: float) -> FloatArray:
-    """Variances of searched parameters (half their starting range) and of coefficients."""
-    described = {parameter.name: parameter for parameter in fit.law.parameters}
-    ranges = [described[label.split("[")[0]].start_range for label in fit.free]
-    width = np.array([max(high - low, 1e-6) / 2 for low, high in ranges])
-    size = np.sqrt(np.mean(gradients[:, len(width) :] ** 2, axis=0))
-    return np.concatenate([width**2, (COEFFICIENT_RANGE * span / np.maximum(size, 1e-300)) ** 2])
-
-
-def _coordinates(design: Design) -> FloatArray:
-    """Where a run lies for the discrepancy: ln k_e, and half of ln budget, [rows, 2]."""
-    return np.stack([np.log(design.k_e), np.log(design.params) / 2], axis=1)
-
-
-def _kernel(one: FloatArray, other: FloatArray, hyper: Hyper) -> FloatArray:
-    if hyper.amplitude == 0:
-        return np.zeros((len(one), len(other)))
-    distance = ((one[:, None] - other[None]) ** 2).sum(axis=2)
-    return np.asarray(hyper.amplitude**2 * np.exp(-distance / (2 * hyper.length**2)))
-
-
-def _estimate(base: FloatArray, at: FloatArray, residual: FloatArray, fit: FitResult) -> Hyper:
-    """Maximise the likelihood over noise and discrepancy on a grid; the smallest amplitude of equals."""
-    scale = max(fit.noise_sd, 1e-9 * float(np.abs(fit.given.metric).max()))
-    one = Hyper(noise=1.0, amplitude=1.0, length=1.0, gain=0.0)
-    shapes = {length: _kernel(at, at, one._replace(length=length)) for length in LENGTHS}
-    alone, best = -np.inf, (-np.inf, one)
-    for amplitude in AMPLITUDES:
-        for length in LENGTHS if amplitude else LENGTHS[:1]:
-            for noise in NOISES:
-                tried = Hyper(noise * scale, amplitude * scale, length, 0.0)
-                matrix = base + tried.amplitude**2 * shapes[length] + tried.noise**2 * np.eye(len(at))
-                score = _log_likelihood(matrix, residual)
-                if score > best[0] + 1e-9:
-                    best = (score, tried)
-        if amplitude == 0:
-            alone = best[0]
-    return best[1]._replace(gain=best[0] - alone)
-
-
-def _steady(matrix: FloatArray) -> FloatArray:
-    """Keep a covariance positive definite in floating point, also where runs have no noise at all."""
-    return matrix + JITTER * float(np.mean(np.diag(matrix))) * np.eye(len(matrix))
-
-
-def _log_likelihood(matrix: FloatArray, residual: FloatArray) -> float:
-    factor, lower = cho_factor(_steady(matrix))
-    return float(-0.5 * residual @ cho_solve((factor, lower), residual) - np.log(np.diag(factor)).sum())
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

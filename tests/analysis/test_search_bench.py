@@ -5,7 +5,9 @@ import math
 import pytest
 from click.testing import CliRunner
 
-from analysis.search_bench import main, make, measure, quartiles, worlds
+from analysis import search_bench
+from analysis.search_bench import BATCH, SEARCHES, Arrival, Task, _Run, main, make, measure, quartiles, rows
+from analysis.search_worlds import worlds
 from sweeper.errors import SweeperError
 
 
@@ -50,13 +52,43 @@ def test_quartiles_keep_what_never_arrived():
     assert quartiles([4, 8, math.inf]) == (4, 8, math.inf)
 
 
-def test_the_table_is_printed():
-    found = CliRunner().invoke(main, ["--seeds", "2", "--searches", "grid,random", "--worlds", "published enwik8"])
+@pytest.mark.parametrize("search", [name for name in SEARCHES if name != "gp"])
+def test_every_search_is_looked_at_after_the_same_trials(world, monkeypatch, search):
+    looks = []
+    monkeypatch.setattr(search_bench, "MOST", 5 * BATCH)
+    monkeypatch.setattr(_Run, "_named", lambda run, judge: looks.append(len(run.history)) or {})
+    _Run(world=world, search=search, seed=0).arrive()
+    assert looks == [BATCH, 2 * BATCH, 3 * BATCH, 4 * BATCH, 5 * BATCH]
+
+
+ARGUMENTS = ["--seeds", "2", "--searches", "grid,random", "--worlds", "published enwik8"]
+
+
+def test_the_table_is_printed_and_kept_arrivals_are_not_measured_again(tmp_path, monkeypatch):
+    kept = ["--keep", str(tmp_path / "kept.jsonl")]
+    found = CliRunner().invoke(main, [*ARGUMENTS, *kept])
     assert found.exit_code == 0, found.output
-    assert "published enwik8 (lookup)" in found.output
-    assert "random" in found.output
+    assert found.output.count("| published enwik8 | ") == 2
+    assert "| published enwik8 | random | 2 |" in found.output
+    lines = (tmp_path / "kept.jsonl").read_text().splitlines()
+    assert len(lines) == 4
+    monkeypatch.setattr(Task, "arrive", None)
+    assert CliRunner().invoke(main, [*ARGUMENTS, *kept]).output == found.output
+    (tmp_path / "kept.jsonl").write_text("\n".join(lines).replace('"seed": 1', '"sed": 1'))
+    assert "line 2 is no arrival (KeyError('seed'))" in str(CliRunner().invoke(main, [*ARGUMENTS, *kept]).exception)
+
+
+def test_never_and_what_it_is_compared_with():
+    never, soon = Arrival(math.inf, math.inf, math.inf, 0.0), Arrival(27, 10.0, 27, 0.0)
+    grid, random, theory = rows("w", {"grid": [never], "random": [Arrival(54, 20.0, 54, 0.0)], "theory": [soon]})
+    assert grid == "| w | grid | 1 | never (never–never) | – | – | never | never (never–never) | 0 |"
+    assert "| 54 (54–54) | < 0.50 | 1.00 | 20 |" in random
+    assert "| 27 (27–27) | < 0.25 | 0.50 | 10 |" in theory
+
+
+def test_unknown_names_are_refused():
     unknown = CliRunner().invoke(main, ["--searches", "grid,anneal", "--worlds", "dent"])
-    assert isinstance(unknown.exception, SweeperError | ValueError)
     assert "'anneal' is not known" in str(unknown.exception)
+    assert "'dend' is not known" in str(CliRunner().invoke(main, ["--worlds", "dend"]).exception)
     with pytest.raises((SweeperError, ValueError), match="'anneal' is not known"):
         make("anneal", worlds()["dent"], 0)

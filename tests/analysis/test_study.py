@@ -124,13 +124,24 @@ def test_an_ablation_is_paired():
     assert found["gain"][0] == pytest.approx(-0.05)
     assert found["pairs"] == (base["d_m"] < 22).sum()
     assert set(found["best_d_m"]) == {f"{budget:g}" for budget in BUDGETS}
+    means = base[base["d_m"] < 22].groupby(["budget", "d_m"])["value"].mean().groupby("budget")
+    for budget in BUDGETS:
+        assert found["best_d_m"][f"{budget:g}"]["base"] == means.idxmin()[budget][1]
+        best = found["best_metric"][f"{budget:g}"]
+        assert best["base"] == pytest.approx(means.min()[budget])
+        assert best["changed"] == pytest.approx(means.min()[budget] + 0.05)
 
 
 def test_an_architecture_is_compared_at_the_choice_of_the_validation_split():
     elm = isobudget(0.25)
     own = elm.rows.groupby("budget")["value"].min()
     rows = [{"budget": b, "n_rec": 10, "d_m": 1, "value": own[b] + 0.1} for b in BUDGETS]
-    assert architectures(elm, [dataset(seeds(rows), "lstm")]).verdict == REPRODUCED
+    lstm = dataset(seeds(rows), "lstm")
+    assert architectures(elm, [lstm]).verdict == REPRODUCED
+    assert "learning rate" not in architectures(elm, [lstm]).sentence
+    bound = lstm.rows.loc[lstm.rows["budget"] == BUDGETS[0], "trial_id"]
+    told = architectures(elm, [lstm], rate_at_end=set(bound)).sentence
+    assert told.endswith(f"so perhaps better yet: lstm at P = {BUDGETS[0]:,}.")
     rows[0]["value"] -= 0.3
     told = architectures(elm, [dataset(seeds(rows), "lstm")])
     assert told.verdict == NOT_REPRODUCED

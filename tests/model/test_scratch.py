@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from model import scratch as module
-from model.scratch import scratch
+from model.config import ElmConfig
+from model.network import build_network
+from model.scratch import empty_like_kept, scratch
+from model.state import ElmState
 
 
 @pytest.fixture(autouse=True)
 def _fresh_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_pool", module._Pool())
+    monkeypatch.setattr(module, "_torch_pool", module._Pool(excess=1 / 32))
 
 
 def test_memory_is_aligned_writable_and_typed() -> None:
@@ -47,3 +51,40 @@ def test_the_pool_holds_no_more_than_was_in_use_at_once() -> None:
     for _ in range(70):
         scratch(10, torch.float32)
     assert module._pool.free_bytes() < 400_000
+
+
+def test_kept_tensors_are_large_and_on_the_processor() -> None:
+    like = torch.empty(0, dtype=torch.float64)
+    large = empty_like_kept(like, 200, 100)
+    place, kept = large.data_ptr(), module._torch_pool
+    assert (large.shape, large.dtype, kept._in_use > 0) == ((200, 100), torch.float64, True)
+    del large
+    assert empty_like_kept(like, 100, 200).data_ptr() == place
+    assert empty_like_kept(like, 100, 150).data_ptr() != place  # would waste a quarter
+    assert empty_like_kept(like, 10, 10).shape == (10, 10)
+    assert empty_like_kept(torch.empty(0, device="meta"), 10_000, 100).device.type == "meta"
+    assert kept._in_use == 0
+
+
+@pytest.mark.parametrize("segment", [None, 20])
+def test_passes_that_overlap_do_not_share_kept_memory(segment: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LEAST_BYTES", 1)
+    config = ElmConfig(n_in=5, n_out=3, n_rec=6, d_m=3, d_tree=3, d_branch=2, l_mlp=2)
+    found = []
+    for backend in ("reference", "torch"):
+        network = build_network(config, seed=1, dtype=torch.float64, backend=backend)
+        network.segment = segment
+        generator, results = torch.Generator().manual_seed(0), []
+        for _ in range(3):  # the second time memory is there already
+            first, second = (torch.randint(0, 5, (17, 75), generator=generator) for _ in range(2))
+            start = network(first)
+            state = ElmState(*(tensor.detach().clone() for tensor in start.state))
+            other = network(second, start.state)
+            network.zero_grad()
+            (other.logits.square().sum() + other.mlp_out_magnitude).backward()
+            network(second)
+            results += [start.logits, other.logits, *state, *start.state]
+            results += [parameter.grad.clone() for parameter in network.parameters()]
+        found.append([tensor.detach() for tensor in results])
+    for new, old in zip(*found, strict=True):
+        assert torch.allclose(new, old, rtol=1e-10, atol=1e-10)

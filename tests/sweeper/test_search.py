@@ -114,3 +114,17 @@ def test_a_grid_goes_through_ends_and_middles_first():
     points = make_searcher(SETTINGS["grid"], space_of()).propose([], 8).points
     first = [point.values["d_m"] for point in points if point.budget == 90_000][:3]
     assert first == [1, 8, 60]
+
+
+def test_theory_replicates_where_the_configurations_are_few():
+    """Four configurations cannot carry a law: each is run once, then again, the rarest first, until no seed is left."""
+    few = Space(
+        budgets=(30_000,), dimensions=(Dimension(name="d_m", values=(2, 4, 8, 16)),), seeds=(0, 1, 2), measure=measure
+    )
+    searcher = make_searcher(SETTINGS["theory"], few)
+    history = play(searcher, 6, 3)
+    points = [observation.point for observation in history]
+    assert len(set(points)) == len(points) == 12
+    assert {point.values["d_m"] for point in points[:4]} == {2, 4, 8, 16}
+    assert {point.values["d_m"] for point in points[4:8]} == {2, 4, 8, 16}
+    assert "no law guides the choice" in searcher.propose(history[:7], 3).said[0]
