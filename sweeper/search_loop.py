@@ -106,8 +106,17 @@ def _whole(
             busy_s=0.0,
             ended_because=ended,
         )
+    forecasts = [result.forecast for result in results]
+    forecast = replace(
+        forecasts[-1],
+        seconds=sum(one.seconds for one in forecasts),
+        low=sum(one.low for one in forecasts),
+        high=sum(one.high for one in forecasts),
+        longest=max(one.longest for one in forecasts),
+    )
     return replace(
         results[-1],
+        forecast=forecast,
         plan=plan,
         status=status,
         ran=sum(result.ran for result in results),

@@ -18,6 +18,9 @@ from theory.belief import Belief, believe
 from theory.errors import TheoryError
 from theory.sequential import Batch, Goal, choose, locate_optimum, parameter_interval, space_filling
 
+PURPOSES = {"target": "for the target", "confirm": "at a predicted optimum", "spread": "where least is known"}
+"""What the reasons of picks say to people."""
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -217,7 +220,7 @@ class TheorySearcher:
             lines |= own
         if not lines and not parameters:
             lines = self._lines_of(Target(quantity="d_m_opt"))
-        rivals = [
+        rivals = [  # the best network is named among those that were run: where noise is heavy, they need replicates
             np.array(sorted(place for place in finished if self._frame.points[place].budget == budget), dtype=np.int64)
             for budget in lines
         ]
@@ -273,9 +276,9 @@ class TheorySearcher:
         return tuple(points)
 
     def _sentences(self, belief: Belief, batch: Batch) -> list[str]:
-        why = {reason: sum(pick.reason == reason for pick in batch.picks) for reason in ("target", "confirm", "spread")}
-        told = ", ".join(f"{count} {reason}" for reason, count in why.items() if count)
-        said = [f"{len(batch.picks)} trials chosen by {belief.fit.law.label} ({told}); noise {belief.hyper.noise:.3g}"]
+        counts = Counter(pick.reason for pick in batch.picks)
+        told = ", ".join(f"{counts[reason]} {purpose}" for reason, purpose in PURPOSES.items() if counts[reason])
+        said = [f"{len(batch.picks)} trials chosen by {belief.fit.law.label}: {told}; noise {belief.hyper.noise:.3g}"]
         if not belief.trusted:
             said.append(
                 f"the law is not trusted: the trials depart from it by {belief.hyper.departure:.2g} "

@@ -41,9 +41,8 @@ of neighbouring budgets resemble each other)."""
 NOISES = (0.25, 0.5, 0.7, 1.0, 1.4)
 """Noise levels that are averaged over, in units of the law's residual."""
 
-SMOOTH_ODDS, ROUGH_ODDS = 0.5, 0.25
-"""Prior chance that there is a discrepancy at all, and that there is a roughness: laws are often bent, configurations
-seldom differ from their neighbours beyond their noise."""
+ODDS = 0.5
+"""Prior chance that there is a discrepancy at all, and that there is a roughness: nobody knows."""
 
 NEGLIGIBLE = 0.01
 """Sizes of departures whose weight is below this share of the largest are left out."""
@@ -228,8 +227,8 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
 def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], float]:
     """Sizes of noise and departures with their weights, and the log-likelihood that departures gain."""
     found: list[tuple[Hyper, float, float]] = []
-    for amplitude, prior in _half_cauchy(AMPLITUDES, SMOOTH_ODDS):
-        for roughness, rough_prior in _half_cauchy(ROUGHNESSES, ROUGH_ODDS):
+    for amplitude, prior in _half_cauchy(AMPLITUDES):
+        for roughness, rough_prior in _half_cauchy(ROUGHNESSES):
             lengths = LENGTHS if amplitude else LENGTHS[:1]
             for length in lengths:
                 for noise in NOISES:
@@ -244,11 +243,11 @@ def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], 
     return [(hyper, weight / total) for hyper, weight in kept], best - alone
 
 
-def _half_cauchy(sizes: Sequence[float], odds: float) -> list[tuple[float, float]]:
+def _half_cauchy(sizes: Sequence[float]) -> list[tuple[float, float]]:
     """Sizes with their prior weights: those above 0 share the odds by the half-Cauchy density per octave (Gelman 2006:
     weakly informative, and heavy enough to be overruled)."""
     weights = [size / (1 + size**2) for size in sizes]
-    return [(s, 1 - odds if s == 0 else odds * w / sum(weights)) for s, w in zip(sizes, weights, strict=True)]
+    return [(s, 1 - ODDS if s == 0 else ODDS * w / sum(weights)) for s, w in zip(sizes, weights, strict=True)]
 
 
 def _average(parts: Sequence[tuple[FloatArray, FloatArray]], weights: Sequence[float]) -> tuple[FloatArray, FloatArray]:

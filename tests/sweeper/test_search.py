@@ -4,8 +4,10 @@ import math
 
 import pytest
 
+from sweeper import search_frame, search_theory
 from sweeper.search import Dimension, Observation, Sizes, Space, make_searcher
 from sweeper.search_settings import Range, SearchSettings
+from theory.sequential import Batch
 
 SETTINGS = {
     "grid": SearchSettings(kind="grid"),
@@ -128,3 +130,21 @@ def test_theory_replicates_where_the_configurations_are_few():
     assert {point.values["d_m"] for point in points[:4]} == {2, 4, 8, 16}
     assert {point.values["d_m"] for point in points[4:8]} == {2, 4, 8, 16}
     assert "no law guides the choice" in searcher.propose(history[:7], 3).said[0]
+
+
+def test_the_networks_that_were_run_are_told_apart_beside_the_optimum(monkeypatch):
+    """The goal holds each budget's line and the configurations among which the best one will be named."""
+    searcher = make_searcher(SETTINGS["theory"], space_of())
+    history = [o for o in play(searcher, 4, 5) if o.loss is not None]
+    goals = []
+    monkeypatch.setattr(
+        search_theory, "choose", lambda belief, goal, *more, **rest: goals.append(goal) or Batch(picks=(), after=belief)
+    )
+    searcher.propose(history, 5)
+    lines, rivals = goals[0].lines[:3], goals[0].lines[3:]
+    assert all(len(line) == search_frame.LINE for line in lines)
+    named = [{searcher._frame.points[place]._replace(seed=0) for place in own} for own in rivals]
+    run = [
+        {o.point._replace(seed=0) for o in history if o.point.budget == budget} for budget in (10_000, 30_000, 90_000)
+    ]
+    assert named == [own for own in run if len(own) > 1]

@@ -102,6 +102,12 @@ def test_rows_of_other_sweeps_are_history(tmp_path, inline):
     assert "6 trials chosen by" in said
 
 
+def test_the_forecast_is_that_of_all_batches(tmp_path, inline):
+    one, _, _ = run(tmp_path / "one", "{kind: random, trials: 4, batch: 4}")
+    two, _, _ = run(tmp_path / "two", "{kind: random, trials: 8, batch: 4}")
+    assert two.forecast.seconds > one.forecast.seconds
+
+
 def test_a_plateau_ends_the_search(tmp_path, inline):
     flat = GroundTruth(noise=0.0, amplitude_n=0.0, amplitude_k=0.0)
     result, _, _ = run(tmp_path, "{kind: random, trials: 60, batch: 4, until: plateau >= 2}", trainer=flat)
