@@ -88,7 +88,7 @@ def run_on_ray(
             .options(**options)
             .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=is_lost)
         )
-        ray.get(actor.need.remote())  # until it is registered its name is not found, which looks like the end
+        ray.get(actor.need.remote())  # one that cannot start is an error here, and later would look like the end
         trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
         need = _Asking(name)
         with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):

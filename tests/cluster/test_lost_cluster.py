@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 from rich.console import Console
 
-import sweeper.launch
 from cluster.errors import ConnectError
 from sweeper.broker import Broker
 from sweeper.grid import parse_grid
@@ -29,7 +28,7 @@ def test_what_is_done_stays_and_the_next_launch_goes_on(tmp_path, monkeypatch):
         with monitor.watching(broker):
             run_lane(broker, f"{config.lane_prefix}-0", dataclasses.replace(config, memory_bytes=None), trainer)
 
-    monkeypatch.setattr(sweeper.launch, "_executor", lambda options: (goes_after_one_trial, ()))
+    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (goes_after_one_trial, ()))
     options = LaunchOptions(results=str(tmp_path / "r"), lanes=1)
     with pytest.raises(ConnectError, match="nothing answers there"):
         launch(parse_grid(GRID), options, Console(quiet=True), trainer=GroundTruth())

@@ -159,9 +159,11 @@ def test_lost_nodes(tmp_path, undisturbed):
     import ray
     from ray.cluster_utils import Cluster
 
+    from cluster.connect import use_token
     from sweeper.nodes import is_lost
 
     results = tmp_path / "r"
+    use_token()  # as the launcher does: a driver with a token loses its actors on a cluster without one
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]

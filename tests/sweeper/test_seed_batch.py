@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pytest
 from rich.console import Console
 
-import sweeper.launch
 from sweeper.attempt import TimedOut, TrialContext, TrialRows, run_group
 from sweeper.broker import Broker
 from sweeper.cost import JOINT_TRIALS, pays
@@ -215,7 +214,7 @@ def inline(monkeypatch):
         with monitor.watching(broker):
             run_lane(broker, f"{config.lane_prefix}-0", config, trainer)
 
-    monkeypatch.setattr(sweeper.launch, "_executor", lambda *options: (run_inline, (SweeperError,)))
+    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_inline, (SweeperError,)))
 
 
 def table(results, text: str = GRID, trainer: GroundTruth | None = None, **options) -> dict[str, dict]:
