@@ -149,7 +149,10 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
 
     loaded = load_grid(grid)
     expanded = expand(loaded)
-    store = ResultsStore.open(results) if results else None
+    begun = results is not None and (replay or ResultsStore.exists(results))
+    if results and not begun:
+        click.echo(f"{results}: no results yet, so everything is to be run.", err=True)
+    store = ResultsStore.open(results) if results and begun else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
     if replay or simulate:

@@ -50,6 +50,10 @@ def test_plan_prints_the_table_and_writes_nothing(tiny_grid, tmp_path):
     result = run("plan", tiny_grid, cwd=tmp_path)
     assert result.returncode == 0
     assert "6 trials to run." in result.stdout
+    same = run("plan", tiny_grid, "-r", "soon", cwd=tmp_path)
+    assert (same.returncode, same.stdout, same.stderr) == (
+        0, result.stdout, "soon: no results yet, so everything is to be run.\n"
+    )  # fmt: skip
     assert sorted(tmp_path.iterdir()) == before
 
 
