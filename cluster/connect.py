@@ -34,6 +34,8 @@ PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 """What is shipped to every worker."""
 _OBJECT_STORE_BYTES = 100 * 1024**2
 """Nothing large travels through Ray: specs and reports only."""
+MODE = "RAY_AUTH_MODE"
+"""Environment variable in which Ray reads whether to use tokens."""
 _REACH_S = 5.0
 _PROBE_S = 120.0
 _TOKEN_HELP = (
@@ -145,9 +147,8 @@ def check_reachable(address: str) -> None:
     """Make sure that a Ray head answers at an address and accepts our token.
 
     Raises:
-        ConnectError: it does not.
+        ConnectError: it does not, or it has no token while this user has one.
     """
-    use_token()
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_REACH_S) as connection:
@@ -159,8 +160,26 @@ def check_reachable(address: str) -> None:
         raise ConnectError(
             f"--cluster {address}: what answers there is no Ray head; give the port of `ray start --head`"
         )
-    if not address.startswith("ray://"):
+    native = not address.startswith("ray://")
+    if native and MODE not in os.environ and _answers_anybody(address) and use_token():
+        os.environ.pop(MODE)
+        raise ConnectError(
+            f"--cluster {address}: the cluster was started without a token, but this user has one (RAY_AUTH_TOKEN or "
+            f"~/.ray/auth_token), with which Ray loses its actors there; set {MODE}=disabled, or start it with that"
+        )
+    use_token()
+    if native:
         _gcs(address)
+
+
+def _answers_anybody(address: str) -> bool:
+    """Whether a head answers without a token."""
+    try:
+        with _muted_stderr():
+            GcsClient(address=address).check_alive([], timeout=_REACH_S)
+    except (RayError, RpcError):
+        return False
+    return True
 
 
 def _speaks_http2(connection: socket.socket) -> bool:
