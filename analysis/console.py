@@ -210,7 +210,7 @@ def print_suggestion(found: Suggestion, label: str, console: Console) -> None:
         table.add_row(*sizes, number(run.hours, 2), run.why)
     console.print(table)
     console.print(f"{len(found.runs)} runs, {found.hours:.3g} h of trial time", highlight=False)
-    console.print(f"interval now: {told(found.before)}", soft_wrap=True, highlight=False)
+    console.print(f"interval by the best law now: {told(found.before)}", soft_wrap=True, highlight=False)
     console.print(f"expected afterwards: {told(found.after)}", soft_wrap=True, highlight=False)
 
 

@@ -56,7 +56,7 @@ class Suggestion:
     runs: tuple[Run, ...]
     """In order of worth; the grid holds all of them."""
     before: Interval
-    """The target's 95 % interval now."""
+    """The target's 95 % interval now, by the law that fits best."""
     after: Interval
     """The interval expected afterwards."""
     sentences: tuple[str, ...]
@@ -262,7 +262,7 @@ def _notes(target: str, runs: tuple[Run, ...], before: Interval, after: Interval
     """Comments at the top of the grid."""
     hours = sum(run.hours for run in runs)
     lines = [f"{len(runs)} runs for: {target}. Expected: {hours:.3g} h of trial time."]
-    lines += [f"Interval now: {told(before)}; expected afterwards: {told(after)}."]
+    lines += [f"Interval by the best law now: {told(before)}; expected afterwards: {told(after)}."]
     return "".join(f"# {line}\n" for line in lines)
 
 

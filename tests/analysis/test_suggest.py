@@ -84,7 +84,7 @@ def test_it_narrows_its_target_and_more_hours_narrow_it_more(swept):
     little, much = suggestion(swept, hours=1.0), suggestion(swept, hours=5.0)
     assert little.before == much.before
     assert little.before.half_width > little.after.half_width > much.after.half_width > 0
-    assert re.search(r"# Interval now: [\d.]+, 95 % from .* expected afterwards: ", much.grid)
+    assert re.search(r"# Interval by the best law now: [\d.]+, 95 % from .* expected afterwards: ", much.grid)
 
 
 @pytest.mark.parametrize("target", ["optimum", "metric at P=200000", "exponent", "optimum at P=1e6"])
