@@ -75,6 +75,8 @@ class LaunchResult:
     """Lane-seconds spent on trials that ended."""
     ended_because: str | None = None
     """What ended a search."""
+    out_of_time: bool = False
+    """Whether it was the time given."""
 
 
 def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
@@ -217,4 +219,5 @@ def run_trials(
         stopped_because=stopped_because,
         forecast=forecast,
         busy_s=busy_s,
+        out_of_time=bool(left) and monitor.out_of_time,
     )

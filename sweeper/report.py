@@ -137,7 +137,8 @@ def print_launch(result: "LaunchResult", results: str) -> None:
     if result.stopped_because:
         console.print(f"Stopped: {result.stopped_because}", highlight=False, soft_wrap=True)
     elif result.status.counts.get(MISSING):
-        console.print("The same command runs what is missing.", highlight=False)
+        over = "The time given by --max-hours is over. " if result.out_of_time else ""
+        console.print(f"{over}The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
         console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
 

@@ -28,7 +28,7 @@ from sweeper.messages import Assignment, Snapshot
 from sweeper.monitor import eta, progress_line
 from sweeper.plan import expand, refinement_levels
 from sweeper.progress import TrialProgress
-from sweeper.report import print_status
+from sweeper.report import print_launch, print_status
 from sweeper.rounds import assignments_of
 from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
@@ -71,8 +71,9 @@ def test_a_grid_may_be_edited_extended_and_reseeded(tmp_path):
     assert shrunk.status.unplanned == 16
 
 
-def test_the_plan_tells_missing_from_new(tmp_path):
-    run(GRID, tmp_path / "r", max_hours=0.0)
+def test_the_plan_tells_missing_from_new(tmp_path, capsys):
+    print_launch(run(GRID, tmp_path / "r", max_hours=0.0), "r")
+    assert "The time given by --max-hours is over. The same command runs what is missing." in capsys.readouterr().out
     store = ResultsStore.open(tmp_path / "r")
     extended = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 4, 8, 16]")))
     done = len(store.statuses())
