@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 CHECK = """
@@ -27,10 +29,11 @@ def attach(address: str, home: Path, **variables: str) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_a_token_that_the_cluster_has_not_is_refused_by_name(ray_nodes, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.delenv("RAY_AUTH_TOKEN")
-    address = ray_nodes(head_cpus=1).address
+def test_a_token_that_the_cluster_has_not_is_refused_by_name(ray_nodes, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:  # inside of the one that `ray_nodes` undoes
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.delenv("RAY_AUTH_TOKEN")
+        address = ray_nodes(head_cpus=1).address
     token = secrets.token_hex(32)
     told = attach(address, tmp_path, RAY_AUTH_TOKEN=token)
     assert "was started without a token, but this user has one" in told
