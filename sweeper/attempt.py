@@ -127,14 +127,16 @@ def run_trial(
         Stopped: `context.on_step` stopped the trial; it has no rows and is run anew later.
     """
     progress, spent = TrialProgress(), _Spent(1)
-    error: Exception | None = None
     try:
         trainer(assignment, progress, context)
     except Stopped:
         raise
-    except Exception as raised:  # the border of a trial: one that raises becomes a row and must not stop the others
-        error = raised
-    return trial_rows(assignment, progress, spent.outcome(error, lane, code_version, progress.device))
+    except Exception as error:  # the border of a trial: one that raises becomes a row and must not stop the others
+        # a variable of this frame, which its traceback holds, would keep the trial's memory until a collection
+        outcome = spent.outcome(error, lane, code_version, progress.device)
+    else:
+        outcome = spent.outcome(None, lane, code_version, progress.device)
+    return trial_rows(assignment, progress, outcome)
 
 
 def run_group(

@@ -1,17 +1,21 @@
 """Training: the same spec gives the same bits, learns, and fails in ways that can be told apart."""
 
 import dataclasses
+import gc
 import json
 import math
 import os
 import pickle
+import weakref
 
 import pytest
 import torch
 
+from sweeper.attempt import TrialContext, run_trial
 from sweeper.checkpoint import Checkpoints
 from sweeper.errors import GridError
 from sweeper.grid import parse_grid
+from sweeper.messages import Assignment
 from sweeper.plan import expand
 from sweeper.progress import TrialProgress
 from sweeper.store import ResultsStore
@@ -183,9 +187,6 @@ def test_every_architecture_trains_at_the_same_budget_and_resumes(architecture, 
 
 
 def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
-    from sweeper.attempt import TrialContext, run_trial
-    from sweeper.messages import Assignment
-
     made = spec(tiny_text, steps=4)
     assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
@@ -193,3 +194,22 @@ def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
     others = json.loads(row.final_test_others)
     assert set(others) == {"accuracy", "bits_per_original_byte"}
     assert 0 < others["bits_per_original_byte"] < row.final_test_metric  # several bytes may be one symbol
+
+
+def test_a_trial_that_fails_leaves_nothing_in_memory(tiny_text):
+    made = spec(tiny_text, steps=4)
+    assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    held = []
+
+    def fails(*_):
+        network = torch.nn.Linear(2, 2)
+        held.append(weakref.ref(network))
+        raise Diverged("loss is nan")
+
+    gc.disable()
+    try:
+        assert run_trial(assignment, "lane", "v", context, fails).trial.status == "diverged"
+        assert held[0]() is None
+    finally:
+        gc.enable()
