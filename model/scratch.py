@@ -30,6 +30,7 @@ class _Pool:
         """Make an empty pool whose blocks may be larger than what they are taken for, by this share of it."""
         self._excess = excess
         self._lock = threading.Lock()
+        self._returned: deque[mmap.mmap] = deque()
         self._free: list[mmap.mmap] = []
         self._in_use = 0
         self._recently_in_use: deque[int] = deque(maxlen=64)
@@ -44,16 +45,27 @@ class _Pool:
                 self._free.remove(block)
             self._in_use += len(block)
             self._recently_in_use.append(self._in_use)
-            return block
+        self._settle()
+        return block
 
     def give(self, block: mmap.mmap) -> None:
-        """Take a block back, and let go of the longest unused ones that are too many."""
-        with self._lock:
-            self._in_use -= len(block)
-            self._free.append(block)
-            excess = self._in_use + self.free_bytes() - max(self._recently_in_use)
-            while excess > 0:
-                excess -= len(self._free.pop(0))
+        """Take a block back. May be called anywhere garbage is collected, also within this class: waits for nothing."""
+        self._returned.append(block)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put away what came back, unless somebody is at it, and let go of the longest unused that are too many."""
+        while self._returned and self._lock.acquire(blocking=False):
+            try:
+                while self._returned:
+                    block = self._returned.popleft()
+                    self._in_use -= len(block)
+                    self._free.append(block)
+                excess = self._in_use + self.free_bytes() - max(self._recently_in_use)
+                while excess > 0:
+                    excess -= len(self._free.pop(0))
+            finally:
+                self._lock.release()
 
     def free_bytes(self) -> int:
         """Bytes of the blocks that nobody uses."""
@@ -83,7 +95,10 @@ def empty_like_kept(like: Tensor, *sizes: int) -> Tensor:
 
 
 def _new_block(size: int) -> mmap.mmap:
-    block = mmap.mmap(-1, size)
+    try:  # private, or the data limit of a lane would not count it, and huge pages would be those of shared memory
+        block = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"can't allocate memory: {size} bytes") from error
     if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux: fewer and larger pages to touch
         block.madvise(mmap.MADV_HUGEPAGE)
     return block

@@ -1,4 +1,6 @@
 import gc
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -88,3 +90,30 @@ def test_passes_that_overlap_do_not_share_kept_memory(segment: int | None, monke
         found.append([tensor.detach() for tensor in results])
     for new, old in zip(*found, strict=True):
         assert torch.allclose(new, old, rtol=1e-10, atol=1e-10)
+
+
+def test_garbage_collected_while_a_block_is_taken_waits_for_nothing() -> None:
+    pool = module._Pool()
+    block = pool.take(10_000)
+    with pool._lock:  # as within `take`, where a collection may run
+        pool.give(block)
+    assert pool.free_bytes() == 0
+    assert pool.take(10_000) is not block
+    assert pool.take(10_000) is block
+
+
+LIMITED = """
+import resource, torch
+from model.scratch import scratch
+used = int(open("/proc/self/statm").read().split()[5]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_DATA, (used + (200 << 20), resource.RLIM_INFINITY))
+try:
+    scratch(400 << 20, torch.uint8)
+except MemoryError as error:
+    print(error)
+"""
+
+
+def test_kept_memory_counts_against_the_limit_of_a_lane() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    assert done.stdout == f"can't allocate memory: {400 << 20} bytes\n"
