@@ -175,8 +175,7 @@ def check_reachable(address: str) -> None:
 def _answers_anybody(address: str) -> bool:
     """Whether a head answers without a token."""
     try:
-        with _muted_stderr():
-            GcsClient(address=address).check_alive([], timeout=_REACH_S)
+        _alive(address)
     except (RayError, RpcError):
         return False
     return True
@@ -194,15 +193,20 @@ def _speaks_http2(connection: socket.socket) -> bool:
 def _gcs(address: str) -> GcsClient:
     """A client of the head's control service, without attaching."""
     try:
-        with _muted_stderr():
-            client = GcsClient(address=address)
-            client.check_alive([], timeout=_REACH_S)
-            return client
+        return _alive(address)
     except AuthenticationError as error:
         had = "the token given here is not the cluster's" if use_token() else "the cluster asks for a token"
         raise ConnectError(f"--cluster {address}: {had}; {_TOKEN_HELP}") from error
     except (RayError, RpcError) as error:
         raise ConnectError(f"--cluster {address}: what answers there is no Ray head ({joined(error)[:200]})") from error
+
+
+def _alive(address: str) -> GcsClient:
+    """A client that the head's control service has answered; its errors are Ray's."""
+    with _muted_stderr():
+        client = GcsClient(address=address)
+        client.check_alive([], timeout=_REACH_S)
+        return client
 
 
 def use_token() -> bool:
