@@ -1,8 +1,12 @@
-"""An executor without processes, for tests of what happens around it."""
+"""Executors without processes, for tests of what happens around it."""
+
+import dataclasses
 
 from sweeper.attempt import TrialContext, run_trial
+from sweeper.broker import Broker
 from sweeper.checkpoint import Checkpoints
 from sweeper.errors import SweeperError
+from sweeper.lane import run_lane
 from sweeper.store import ResultsStore
 
 
@@ -28,3 +32,12 @@ class Inline:
         """Let every launch of a test run here."""
         monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (self, (SweeperError,)))
         return self
+
+
+def run_lanes_here(assignments, *, lanes, config, monitor, direction, trainer) -> None:
+    """Run lanes one after the other in this process: the same broker and lanes, no start-up time."""
+    broker = Broker(assignments, direction=direction)
+    config = dataclasses.replace(config, memory_bytes=None)
+    with monitor.watching(broker):
+        for lane in range(lanes):
+            run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)

@@ -1,6 +1,5 @@
 """Desired state against stored state: edit, retry, merge, forecast, limits; on ground-truth trials in this process."""
 
-import dataclasses
 import io
 import os
 import subprocess
@@ -33,6 +32,7 @@ from sweeper.rounds import assignments_of
 from sweeper.seed_batch import Place
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store import ResultsStore
+from tests.sweeper.inline import run_lanes_here
 
 GRID = """
 name: truth
@@ -45,16 +45,8 @@ seeds: 2
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch):
-    """Run lanes one after the other in this process: the same broker and lanes, no start-up time."""
-
-    def run_inline(assignments, *, lanes, config, monitor, direction, trainer):
-        broker = Broker(assignments, direction=direction)
-        config = dataclasses.replace(config, memory_bytes=None)
-        with monitor.watching(broker):
-            for lane in range(lanes):
-                run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)
-
-    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_inline, (SweeperError,)))
+    """Run lanes in this process."""
+    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_lanes_here, (SweeperError,)))
 
 
 def run(text: str, results, trainer=None, **options):

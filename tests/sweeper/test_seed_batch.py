@@ -13,7 +13,6 @@ from sweeper.errors import SweeperError
 from sweeper.failures import SPLIT
 from sweeper.grid import parse_grid
 from sweeper.ground_truth import GroundTruth
-from sweeper.lane import LaneConfig, run_lane
 from sweeper.launch import LaunchOptions, launch
 from sweeper.messages import Assignment, Report
 from sweeper.plan import PlanRow, expand
@@ -21,6 +20,7 @@ from sweeper.schema import FINISHED
 from sweeper.seed_batch import Place, arrange, joint_key
 from sweeper.store import ResultsStore
 from sweeper.training import Diverged
+from tests.sweeper.inline import run_lanes_here
 
 GRID = """
 name: seeds
@@ -206,15 +206,8 @@ def test_shares_of_the_time_add_up():
 
 @pytest.fixture
 def inline(monkeypatch):
-    """Run one lane in this process: the same broker and lanes, no start-up time."""
-
-    def run_inline(assignments, *, lanes, config, monitor, direction, trainer):
-        broker = Broker(assignments, direction=direction)
-        config: LaneConfig = dataclasses.replace(config, memory_bytes=None)
-        with monitor.watching(broker):
-            run_lane(broker, f"{config.lane_prefix}-0", config, trainer)
-
-    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_inline, (SweeperError,)))
+    """Run lanes in this process."""
+    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (run_lanes_here, (SweeperError,)))
 
 
 def table(results, text: str = GRID, trainer: GroundTruth | None = None, **options) -> dict[str, dict]:
