@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.means import LEVEL
-from theory.fit import aicc
+from theory.fit.fit import aicc
 
 FloatArray = npt.NDArray[np.float64]
 

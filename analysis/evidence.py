@@ -21,19 +21,19 @@ from analysis.theory_fit import LawFit, design_of
 from analysis.view import View
 from analysis.weights import weigh
 from sweeper.schema import SPLITS
-from theory.allocation import EXPONENT_STEP
-from theory.calibration import calibrate
-from theory.cost import Cost
+from theory.data.cost import Cost
 from theory.errors import TheoryError
-from theory.fit import fit_given, refit
-from theory.frontier import power_law
-from theory.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
-from theory.identifiability import identifiability
-from theory.locate import budget_line
-from theory.neuron import fit_neuron
-from theory.quantities import Draws, Quantity, all_parameters, best_d_m
-from theory.result import Direction, FitResult
-from theory.uncertainty import Interval, bootstrap, delta, envelope
+from theory.fit.fit import fit_given, refit
+from theory.fit.result import Direction, FitResult
+from theory.optimum.allocation import EXPONENT_STEP
+from theory.optimum.frontier import power_law
+from theory.optimum.locate import budget_line
+from theory.uncertainty.calibration import calibrate
+from theory.uncertainty.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
+from theory.uncertainty.identifiability import identifiability
+from theory.uncertainty.intervals import Interval, bootstrap, delta, envelope
+from theory.uncertainty.neuron import fit_neuron
+from theory.uncertainty.quantities import Draws, Quantity, all_parameters, best_d_m
 
 LAWS_HELD_OUT = 3
 """Laws that are tried without each k_e in turn: the chosen one and the best of other families."""

@@ -13,10 +13,10 @@ from analysis.means import Frontier
 from analysis.overlay import Overlay
 from analysis.published import PublishedPoints
 from analysis.theme import SYMBOL_OF, axis, layout
-from theory.data import Design
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.frontier import power_law
-from theory.result import Direction
+from theory.fit.result import Direction
+from theory.optimum.frontier import power_law
 
 
 class FrontierData(NamedTuple):

@@ -19,12 +19,12 @@ from analysis.theory_fit import FitSettings, design_of, parse_law, scaled
 from analysis.view import View
 from analysis.weights import Weighting, weigh
 from sweeper.errors import unknown_name
-from theory.base import Law
-from theory.data import Design
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.fit import fit_law
-from theory.result import Direction, FitResult
-from theory.uncertainty import delta
+from theory.fit.fit import fit_law
+from theory.fit.result import Direction, FitResult
+from theory.laws.base import Law
+from theory.uncertainty.intervals import delta
 
 Json = dict[str, Any]
 FloatArray = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.load import Dataset
-from theory.frontier import pareto
-from theory.result import Direction
+from theory.fit.result import Direction
+from theory.optimum.frontier import pareto
 
 FloatArray = npt.NDArray[np.float64]
 

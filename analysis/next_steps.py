@@ -8,10 +8,10 @@ from analysis.axes import VIF_LIMIT
 from analysis.means import configuration, seed_noise
 from analysis.view import View
 from sweeper.schema import DIVERGED, FINISHED
-from theory.data import Design
-from theory.design import next_points
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.quantities import best_d_m
+from theory.next_runs.gradients import next_points
+from theory.uncertainty.quantities import best_d_m
 
 BUDGETS = 3
 """Budgets from which exponents can be told."""

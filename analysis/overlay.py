@@ -9,12 +9,12 @@ import pandas as pd
 
 from analysis.means import budget_lines
 from analysis.theory_fit import LawFit, design_of
-from theory.allocation import Allocation
-from theory.base import Curve
-from theory.cost import Cost
-from theory.data import Design
+from theory.data.cost import Cost
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.locate import budget_line, locate
+from theory.laws.base import Curve
+from theory.optimum.allocation import Allocation
+from theory.optimum.locate import budget_line, locate
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from analysis.errors import AnalysisError
 from analysis.load import Dataset, Sweep
 from sweeper.errors import unknown_name
 from sweeper.schema import FINISHED, SCHEMAS, SPLITS
-from theory.published import PublishedTable, load_published
+from theory.data.published import PublishedTable, load_published
 
 
 @dataclass(frozen=True, kw_only=True)

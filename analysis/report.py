@@ -20,8 +20,8 @@ from analysis.theory_fit import LawFit
 from analysis.view import View
 from analysis.weights import as_json as weights_json
 from sweeper.schema import SCHEMA_VERSION
-from theory.allocation import Allocation
-from theory.result import FitResult
+from theory.fit.result import FitResult
+from theory.optimum.allocation import Allocation
 
 FORMAT = 2
 """Version of this document's layout."""

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sweeper.search import Dimension, Point, Sizes, Space
-from theory.base import Curve
-from theory.cost import Cost, elm_cost
-from theory.data import Design
-from theory.laws import get_law
-from theory.published import load_published
+from theory.data.cost import Cost, elm_cost
+from theory.data.design import Design
+from theory.data.published import load_published
+from theory.laws.base import Curve
+from theory.laws.registry import get_law
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -15,12 +15,12 @@ from analysis.means import pooled_noise
 from analysis.study_questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
 from analysis.theory_fit import TIE, FitSettings, LawFit, design_of, fit_dataset
 from sweeper.plan import Plan
-from theory.data import Design
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.fit import fit_law
-from theory.laws import get_law
-from theory.result import FitResult
-from theory.uncertainty import prediction
+from theory.fit.fit import fit_law
+from theory.fit.result import FitResult
+from theory.laws.registry import get_law
+from theory.uncertainty.intervals import prediction
 
 DECAYS, FLOORS = ("power", "exponential", "stretched"), ("additive", "max", "none")
 

@@ -14,7 +14,7 @@ from scipy.special import stdtr, stdtrit
 from analysis.load import Dataset
 from analysis.means import LEVEL, budget_lines, configurations, pooled_noise, seed_noise
 from analysis.theory_fit import line_cost
-from theory.cost import Cost
+from theory.data.cost import Cost
 
 REPRODUCED, NOT_REPRODUCED, NOT_DECIDED = "reproduced", "not reproduced", "not decided at this scale"
 

@@ -14,16 +14,16 @@ from analysis.load import Dataset, Exclusion
 from analysis.means import budget_lines
 from analysis.weights import CHOICES, Weighting, weigh
 from sweeper.errors import unknown_name
-from theory.allocation import Allocation, optimum
-from theory.base import Law
-from theory.cost import Cost, elm_cost
-from theory.data import Design
+from theory.data.cost import Cost, elm_cost
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.fit import LOSSES, fit_law
-from theory.laws import FACTORIES, get_law
-from theory.links import from_logit, to_logit
-from theory.result import Direction, FitResult
-from theory.selection import Comparison, compare
+from theory.fit.fit import LOSSES, fit_law
+from theory.fit.result import Direction, FitResult
+from theory.laws.base import Law
+from theory.laws.links import from_logit, to_logit
+from theory.laws.registry import FACTORIES, get_law
+from theory.optimum.allocation import Allocation, optimum
+from theory.uncertainty.selection import Comparison, compare
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import chdtrc
 
-from theory.data import pure_error, replicate_weights
+from theory.data.design import pure_error, replicate_weights
 
 FloatArray = npt.NDArray[np.float64]
 

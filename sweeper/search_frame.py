@@ -10,10 +10,10 @@ from scipy.interpolate import PchipInterpolator
 from sweeper.errors import GridError
 from sweeper.search import Point, Sizes, Space
 from sweeper.targets import TargetError
-from theory.cost import Cost
-from theory.data import Design
+from theory.data.cost import Cost
+from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.locate import budget_line
+from theory.optimum.locate import budget_line
 
 IntArray = npt.NDArray[np.int64]
 

@@ -14,9 +14,9 @@ from sweeper.search import Observation, Point, Proposal, Sizes, Space
 from sweeper.search_frame import Frame, design_of, make_frame
 from sweeper.search_settings import SearchSettings
 from sweeper.targets import LEAST_TRIALS, Target, read_target
-from theory.belief import Belief, believe
 from theory.errors import TheoryError
-from theory.sequential import Batch, Goal, choose, locate_optimum, parameter_interval, space_filling
+from theory.next_runs.belief import Belief, believe
+from theory.next_runs.sequential import Batch, Goal, choose, locate_optimum, parameter_interval, space_filling
 
 PURPOSES = {"target": "for the target", "confirm": "at a predicted optimum", "spread": "where least is known"}
 """What the reasons of picks say to people."""

@@ -11,7 +11,7 @@ from analysis.load import Measure
 from analysis.published import published_points
 from analysis.tabs import frontier_tab, tradeoff_tab
 from analysis.theme import resolve, theme
-from theory.published import load_published
+from theory.data.published import load_published
 
 
 def relabelled(data, **keys):

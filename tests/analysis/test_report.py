@@ -21,7 +21,7 @@ from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.verify import compare_reports, read_report, verify
 from analysis.view import make_view
 from sweeper.store import ResultsStore
-from theory.quantities import best_d_m
+from theory.uncertainty.quantities import best_d_m
 
 QUICK = EvidenceSettings(draws=80, simulations=40)
 ORDER = [

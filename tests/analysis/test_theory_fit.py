@@ -10,7 +10,7 @@ from analysis.overlay import overlay
 from analysis.synthetic import Design, Truth, write_sweep
 from analysis.theory_fit import FitSettings, candidates, design_of, fit_dataset, line_cost, parse_law
 from sweeper.store import ResultsStore
-from theory.allocation import budget_line
+from theory.optimum.allocation import budget_line
 
 
 def only(uri, **measure):

@@ -7,7 +7,7 @@ import pytest
 from sweeper import search_frame, search_theory
 from sweeper.search import Dimension, Observation, Sizes, Space, make_searcher
 from sweeper.search_settings import Range, SearchSettings
-from theory.sequential import Batch
+from theory.next_runs.sequential import Batch
 
 SETTINGS = {
     "grid": SearchSettings(kind="grid"),

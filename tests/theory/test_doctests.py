@@ -8,7 +8,7 @@ import pytest
 
 import theory
 
-MODULES = sorted(f"theory.{module.name}" for module in pkgutil.iter_modules(theory.__path__) if module.name != "bench")
+MODULES = sorted(module.name for module in pkgutil.walk_packages(theory.__path__, prefix="theory."))
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from theory.base import Curve
-from theory.cost import elm_cost
-from theory.data import Design
-from theory.laws import get_law
-from theory.locate import budget_line
-from theory.published import load_published
+from theory.data.cost import elm_cost
+from theory.data.design import Design
+from theory.data.published import load_published
+from theory.laws.base import Curve
+from theory.laws.registry import get_law
+from theory.optimum.locate import budget_line
 
 SIGMA = 0.003
 ENWIK8 = load_published("enwik8")

@@ -1,0 +1,101 @@
+"""What a neuron costs: from d_m to k_e, from a budget to n_rec.
+
+    P = n_rec (k_e(d_m) + k_c) + readout_params
+
+`theory` knows no network; anything with a monotone k_e(d_m) fits. `elm_cost` writes down the ELM Network's own counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.errors import TheoryError
+from theory.types import FloatArray
+
+D_M_MAX = 1e9
+"""Where the inversion of k_e(d_m) gives up."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cost:
+    """Parameter counts of a family of networks along d_m, everything else fixed.
+
+    >>> cost = elm_cost(d_tree=50, d_branch=15, n_out=204)
+    >>> int(cost.n_rec(3_516_748, 25.0)), int(cost.trainable_params(561, 25))
+    (561, 3511095)
+    """
+
+    k_e: Callable[[FloatArray], FloatArray]
+    """Trainable parameters of a neuron without its synapses, rising with d_m (real d_m allowed)."""
+    k_c: float
+    """Synapses per neuron."""
+    readout_params: float = 0.0
+    """Trainable parameters outside the recurrent layer."""
+
+    def complexity(self, d_m: npt.ArrayLike) -> FloatArray:
+        """k_e of d_m."""
+        return np.asarray(self.k_e(np.asarray(d_m, dtype=np.float64)), dtype=np.float64)
+
+    def neurons(self, budget: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
+        """Real n_rec that spends the budget exactly."""
+        return (np.asarray(budget, dtype=np.float64) - self.readout_params) / (self.complexity(d_m) + self.k_c)
+
+    def n_rec(self, budget: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
+        """Largest whole n_rec within the budget."""
+        return np.floor(self.neurons(budget, d_m) * (1 + 1e-14))
+
+    def trainable_params(self, n_rec: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
+        """Trainable parameters of the whole network."""
+        return np.asarray(n_rec, dtype=np.float64) * (self.complexity(d_m) + self.k_c) + self.readout_params
+
+    def d_m(self, k_e: npt.ArrayLike) -> FloatArray:
+        """Invert k_e(d_m) by bisection; real d_m."""
+        target = np.asarray(k_e, dtype=np.float64)
+        low, high = np.full(target.shape, np.log(1e-6)), np.full(target.shape, np.log(D_M_MAX))
+        if (self.complexity(np.exp(low)) > target).any() or (self.complexity(np.exp(high)) < target).any():
+            raise TheoryError(f"k_e: {target.min():g}..{target.max():g} is outside what this cost reaches")
+        for _ in range(64):
+            middle = (low + high) / 2
+            below = self.complexity(np.exp(middle)) < target
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return np.asarray(np.exp((low + high) / 2), dtype=np.float64)
+
+
+def elm_cost(
+    *,
+    d_tree: int,
+    d_branch: int,
+    n_out: int | None = None,
+    readout_params: float | None = None,
+    mlp_ratio: float = 2.0,
+    l_mlp: int = 1,
+) -> Cost:
+    """Counts of the ELM Network (they reproduce all 36 published rows).
+
+    Args:
+        d_tree: Branches per neuron.
+        d_branch: Synapses per branch.
+        n_out: Readout neurons (d_m = 3, no hidden layer, followed by a dense map with bias); or give `readout_params`.
+        readout_params: Trainable parameters outside the recurrent layer; 0 without `n_out`.
+        mlp_ratio: Hidden width of the neuron's network in units of d_m.
+        l_mlp: Its hidden layers, 0 or 1.
+
+    >>> float(elm_cost(d_tree=50, d_branch=15).complexity(15))
+    2461.0
+    """
+    if l_mlp not in (0, 1):
+        raise TheoryError(f"l_mlp: {l_mlp} is not one of: 0, 1 (pass your own k_e to Cost for deeper ones)")
+    k_c = float(d_tree * d_branch)
+
+    def k_e(d_m: FloatArray) -> FloatArray:
+        if l_mlp == 0:
+            return d_m * (d_tree + d_m) + 2 * d_m + 1
+        hidden = mlp_ratio * d_m
+        return hidden * (d_tree + d_m) + hidden + d_m * hidden + 2 * d_m + 1
+
+    if readout_params is None:
+        linear_neuron = 3 * (d_tree + 3) + 3 + 3 + 1
+        readout_params = 0.0 if n_out is None else n_out * (linear_neuron + k_c) + n_out**2 + n_out
+    return Cost(k_e=k_e, k_c=k_c, readout_params=readout_params)

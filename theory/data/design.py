@@ -1,0 +1,239 @@
+"""The design of a sweep: what was varied, one row per independent run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.errors import TheoryError, unknown
+from theory.types import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+LabelArray = npt.NDArray[Any]
+
+BUDGET_TOLERANCE = 0.05
+"""Assumption: trainable counts within 5 % of each other belong to one budget (the published tables spread by 0.8 and
+4.1 %)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Design:
+    """Sizes of each run, as 1-D arrays of one length; single numbers are repeated.
+
+    >>> design = Design(n_rec=[440, 206], k_e=[6721, 15201], k_c=750)
+    >>> len(design), design.params.tolist()
+    (2, [3287240.0, 3285906.0])
+    """
+
+    n_rec: FloatArray
+    """Neurons of the recurrent layer, above 0."""
+    k_e: FloatArray
+    """Effective complexity: trainable parameters per neuron without its synapses, above 0."""
+    k_c: FloatArray | None = None
+    """Connectivity: trainable synapses per neuron, at least 0; needed where a law or a cost uses it."""
+    trainable_params: FloatArray | None = None
+    """Realised trainable parameters of the whole network; without it n_rec (k_e + k_c) stands in."""
+    budget: FloatArray | None = None
+    """Budget that was asked for; without it, budgets are read off the trainable counts where they are needed."""
+    d_m: FloatArray | None = None
+    """Memory units per neuron, for reports only."""
+    covariates: Mapping[str, LabelArray] = field(default_factory=dict)
+    """Further columns by name (ablation settings, tasks), used as `groups` and in `vary`."""
+
+    def __post_init__(self) -> None:
+        rows = max((np.size(getattr(self, name)) for name in _SIZES if getattr(self, name) is not None), default=0)
+        for name in _SIZES:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _column(name, value, rows, zero_ok=name == "k_c"))
+        covariates = {name: np.asarray(value) for name, value in self.covariates.items()}
+        for name, column in covariates.items():
+            if column.shape != (rows,):
+                raise TheoryError(
+                    f"covariates.{name}: has shape {column.shape}, expected one value for each of {rows} rows"
+                )
+        object.__setattr__(self, "covariates", covariates)
+
+    def __len__(self) -> int:
+        return self.n_rec.size
+
+    @property
+    def params(self) -> FloatArray:
+        """Realised trainable parameters, or n_rec (k_e + k_c) where they were not given."""
+        if self.trainable_params is not None:
+            return self.trainable_params
+        return self.n_rec * (self.k_e + (0.0 if self.k_c is None else self.k_c))
+
+    @property
+    def budgets(self) -> FloatArray:
+        """The budget of each row: as asked for, or the group's largest realised count where it was not given."""
+        return self.budget if self.budget is not None else infer_budgets(self.params)
+
+    @property
+    def connectivity(self) -> FloatArray:
+        """k_c, or an error that says who needs it."""
+        if self.k_c is None:
+            raise TheoryError("k_c: missing; a law with connectivity needs the synapses per neuron of every row")
+        return self.k_c
+
+    def take(self, index: npt.ArrayLike) -> "Design":
+        """Return the chosen rows (integer positions or a boolean mask)."""
+        chosen = np.asarray(index)
+        picked: dict[str, Any] = {name: _take(getattr(self, name), chosen) for name in _SIZES}
+        return Design(**picked, covariates={name: value[chosen] for name, value in self.covariates.items()})
+
+    def labels(self, spec: str | npt.ArrayLike | None, what: str) -> LabelArray:
+        """Resolve a column name or an array of labels; None gives one group."""
+        if spec is None:
+            return np.zeros(len(self), dtype=np.int64)
+        if isinstance(spec, str):
+            if spec in self.covariates:
+                return self.covariates[spec]
+            if spec == "budget":
+                return self.budgets
+            raise unknown(what, spec, ["budget", *self.covariates])
+        array = np.asarray(spec)
+        if array.shape != (len(self),):
+            raise TheoryError(f"{what}: has shape {array.shape}, expected one label for each of {len(self)} rows")
+        return array
+
+    def configurations(self) -> IntArray:
+        """Number the configurations: rows that agree in every column (their seeds apart) share a number."""
+        return self._configurations
+
+    @cached_property
+    def _configurations(self) -> IntArray:
+        columns: list[LabelArray] = [getattr(self, name) for name in _SIZES if getattr(self, name) is not None]
+        return number_rows([*columns, *self.covariates.values()])
+
+
+_SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
+
+
+def _take(column: FloatArray | None, chosen: LabelArray) -> FloatArray | None:
+    return None if column is None else column[chosen]
+
+
+def number_rows(columns: list[LabelArray]) -> IntArray:
+    """Give equal rows of several columns one number, from 0."""
+    codes: IntArray = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, inner = np.unique(column, return_inverse=True)
+        codes = np.unique(codes * values.size + inner.ravel(), return_inverse=True)[1].ravel()
+    return codes.astype(np.int64)
+
+
+def infer_budgets(trainable_params: npt.ArrayLike, *, tolerance: float = BUDGET_TOLERANCE) -> FloatArray:
+    """Group realised counts into budgets and name each by its largest count.
+
+    A budget starts at its smallest count and takes all that lie within the tolerance above it, so that dense sweeps do
+    not chain into one.
+
+    Args:
+        trainable_params: Realised counts, shape [rows].
+        tolerance: Relative spread of one budget.
+
+    >>> infer_budgets([3516342, 3489143, 77069, 77310]).tolist()
+    [3516342.0, 3516342.0, 77310.0, 77310.0]
+    """
+    params = np.asarray(trainable_params, dtype=np.float64)
+    ranked = np.unique(params)
+    largest, first = [], 0
+    while first < ranked.size:
+        stop = int(np.searchsorted(ranked, ranked[first] * (1 + tolerance), side="right"))
+        largest.append(ranked[stop - 1])
+        first = stop
+    ends = np.array(largest)
+    return np.asarray(ends[np.searchsorted(ends, params)])
+
+
+def check_metric(metric: npt.ArrayLike, rows: int) -> FloatArray:
+    """Return the metric as a float array, or say which rows cannot be used."""
+    values = np.asarray(metric, dtype=np.float64)
+    if values.shape != (rows,):
+        raise TheoryError(f"metric: has shape {values.shape}, expected one value for each of {rows} rows")
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise TheoryError(
+            f"metric: {bad.size} of {rows} values are not finite, first row {bad[0]} ({values[bad[0]]}); "
+            "leave failed and diverged runs out and list them as exclusions"
+        )
+    return values
+
+
+def check_weights(weights: npt.ArrayLike | None, rows: int) -> FloatArray:
+    """Return weights scaled to mean 1; None gives equal weights."""
+    if weights is None:
+        return np.ones(rows)
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != (rows,) or not np.isfinite(values).all() or (values <= 0).any():
+        raise TheoryError(
+            f"weights: need one finite value above 0 for each of {rows} rows (1 / variance of the metric)"
+        )
+    return np.asarray(values / values.mean(), dtype=np.float64)
+
+
+def _column(name: str, value: npt.ArrayLike, rows: int, *, zero_ok: bool) -> FloatArray:
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim == 0 or array.shape == (1,):
+        array = np.full(rows, float(array.ravel()[0]))
+    if array.shape != (rows,):
+        raise TheoryError(f"{name}: has shape {array.shape}, expected one value for each of {rows} rows")
+    bad = np.flatnonzero(~np.isfinite(array) | ((array < 0) if zero_ok else (array <= 0)))
+    if bad.size:
+        need = "at least 0" if zero_ok else "above 0"
+        raise TheoryError(f"{name}: row {bad[0]} is {array[bad[0]]}; sizes must be finite and {need}")
+    return array
+
+
+def pure_error(
+    metric: FloatArray, configurations: IntArray, weights: FloatArray | None = None
+) -> tuple[float | None, int]:
+    """Pooled standard deviation of replicates (seeds of one configuration) and its degrees of freedom; None without
+    replicates.
+
+    >>> sd, freedom = pure_error(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]))
+    >>> round(sd, 6), freedom
+    (1.414214, 1)
+    """
+    weight = np.ones_like(metric) if weights is None else weights
+    total = np.bincount(configurations, weights=weight)
+    mean = np.bincount(configurations, weights=weight * metric) / np.where(total > 0, total, 1)
+    freedom = metric.size - int(np.count_nonzero(total))
+    if freedom == 0:
+        return None, 0
+    return float(np.sqrt(np.sum(weight * (metric - mean[configurations]) ** 2) / freedom)), freedom
+
+
+def replicate_weights(
+    metric: npt.ArrayLike, configurations: npt.ArrayLike, by: npt.ArrayLike, *, prior_df: float = 4.0
+) -> FloatArray:
+    """Weights 1 / variance from replicates, one variance for each group of rows, shrunk towards the pooled one.
+
+    Args:
+        metric: [rows].
+        configurations: Label of each row's configuration, [rows]; its spread is seed noise.
+        by: Groups that may differ in noise, such as the budget, [rows].
+        prior_df: Degrees of freedom that the pooled variance counts for (assumption).
+
+    Raises:
+        TheoryError: no configuration has two seeds.
+
+    >>> replicate_weights([0.0, 2.0, 0.0, 0.2], [0, 0, 1, 1], [1, 1, 2, 2]).round(2).tolist()
+    [0.8, 0.8, 1.2, 1.2]
+    """
+    groups = np.asarray(by)
+    values = check_metric(metric, groups.size)
+    codes = np.unique(np.asarray(configurations), return_inverse=True)[1].ravel().astype(np.int64)
+    pooled, _ = pure_error(values, codes)
+    if pooled is None:
+        raise TheoryError("configurations: none has two seeds, so the noise is unknown; use equal weights or add seeds")
+    variance = np.empty(groups.size)
+    for group in np.unique(groups):
+        rows = groups == group
+        sd, freedom = pure_error(values[rows], np.unique(codes[rows], return_inverse=True)[1].ravel())
+        variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
+    return check_weights(1 / variance, groups.size)

@@ -1,0 +1,176 @@
+"""From what was given to a fit to the problem that the solver sees: names checked, levels expanded, replicates
+merged."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.data.design import Design, IntArray, LabelArray, check_metric, check_weights, number_rows
+from theory.errors import TheoryError, unknown
+from theory.fit.problem import Free, Problem
+from theory.fit.result import FitInput, level_label, reference_level
+from theory.laws.base import Law
+from theory.laws.parameters import Parameter
+from theory.types import FloatArray
+
+
+class Compiled(NamedTuple):
+    """A problem and how its rows and groups relate to the given ones."""
+
+    problem: Problem
+    group_keys: tuple[str, ...]
+    """Name of each set of coefficients."""
+    within: float
+    """Sum of squares that was lost by merging replicates (scaled like the problem)."""
+    scale: float
+    """Metric units per unit of the problem's residuals."""
+    n: int
+    """Rows given."""
+    p: int
+    """Searched parameters and coefficients together."""
+    codes: IntArray
+    """Row of the problem that each given row went into, [rows given]."""
+    weights: FloatArray
+    """Weights of the given rows, mean 1."""
+
+    def merge(self, metric: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Merge other metrics of the given rows, [sets, rows given]: means [sets, rows] and the spread lost, [sets],
+        both as in `problem`."""
+        total = np.bincount(self.codes, weights=self.weights)
+        order = np.argsort(self.codes, kind="stable")
+        first = np.searchsorted(self.codes[order], np.arange(total.size))
+        mean = np.add.reduceat(metric[:, order] * self.weights[order], first, axis=1) / total
+        within = ((metric - mean[:, self.codes]) ** 2 * self.weights).sum(axis=1)
+        return mean, within / self.scale**2
+
+
+def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
+    """Check what was given and build the problem.
+
+    Args:
+        law: A bound law.
+        given: Data and settings.
+        merge: Replace replicates by their weighted means (exact for least squares).
+
+    Raises:
+        TheoryError: anything that makes the fit meaningless: non-finite metric, constant metric, too few rows, unknown
+            names.
+    """
+    design, rows = given.design, len(given.design)
+    metric, weights = check_metric(given.metric, rows), check_weights(given.weights, rows)
+    group_codes, group_keys = _groups(law, given)
+    free = _free(law, given)
+    p = len(free) + len(group_keys) * len(law.coefficients)
+    _check_size(law, metric, p, given.spare)
+    scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
+    merged = _merge(design, metric, weights, [group_codes, *_vary_columns(given)]) if merge else None
+    codes, run_weights = np.arange(rows), weights
+    if merged is not None:
+        index, codes, weights, metric, within = merged
+        design, group_codes = design.take(index), group_codes[index]
+        free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in free)
+    else:
+        within = 0.0
+    problem = Problem(
+        law=law,
+        design=design,
+        metric=metric,
+        weights=weights / scale**2,
+        groups=group_codes,
+        free=free,
+        fixed=dict(given.fixed),
+        sign=1.0 if given.direction == "min" else -1.0,
+    )
+    return Compiled(problem, group_keys, within / scale**2, scale, rows, p, codes.astype(np.int64), run_weights)
+
+
+def _check_size(law: Law, metric: FloatArray, p: int, spare: int) -> None:
+    rows = metric.size
+    spread = float(metric.max() - metric.min()) if rows else 0.0
+    if rows < p + spare:
+        raise TheoryError(
+            f"{law.label}: {rows} rows cannot support {p} parameters; need at least {p + spare} "
+            "(add runs at further budgets and d_m, or fix parameters)"
+        )
+    if spread <= 1e-12 * float(np.abs(metric).max()):
+        raise TheoryError(f"metric: constant ({metric[0]:g}) in all {rows} rows; nothing can be fitted to it")
+
+
+def _groups(law: Law, given: FitInput) -> tuple[IntArray, tuple[str, ...]]:
+    """Number the sets of coefficients and name them."""
+    design = given.design
+    labels: list[LabelArray] = []
+    names: list[str] = []
+    if given.groups is not None:
+        labels.append(design.labels(given.groups, "groups"))
+        names.append(given.groups)
+    if law.coefficients_per == "budget":
+        labels.append(design.budgets)
+        names.append("budget")
+    if not labels:
+        return np.zeros(len(design), dtype=np.int64), ("all",)
+    codes = number_rows(labels)
+    first = [int(np.flatnonzero(codes == code)[0]) for code in range(int(codes.max()) + 1)]
+    keys = (
+        ", ".join(f"{name}={label[row].item()}" for name, label in zip(names, labels, strict=True)) for row in first
+    )
+    return codes, tuple(keys)
+
+
+def _free(law: Law, given: FitInput) -> tuple[Free, ...]:
+    """List the searched numbers, one for each level where a parameter varies."""
+    names = [parameter.name for parameter in law.parameters]
+    for what, chosen in (
+        ("vary", given.vary),
+        ("fixed", given.fixed),
+        ("priors", given.priors),
+        ("bounds", given.bounds),
+    ):
+        for name in chosen:
+            if name not in names:
+                raise unknown(f"{what}.{name}", name, names)
+    found: list[Free] = []
+    for original in law.parameters:
+        if original.name in given.fixed:
+            _check_fixed(original, given)
+            continue
+        low, high = given.bounds.get(original.name, (original.lower, original.upper))
+        start = None if original.start is None else (max(original.start[0], low), min(original.start[1], high))
+        parameter = replace(original, lower=low, upper=high, start=start if start and start[0] < start[1] else None)
+        if original.name not in given.vary:
+            found.append(Free(label=original.name, parameter=parameter))
+            continue
+        column = given.vary[original.name]
+        levels = given.design.labels(column, f"vary.{original.name}")
+        reference = reference_level(levels)
+        for level in np.unique(levels).tolist():
+            rows = (levels == level).astype(np.float64)
+            label = level_label(original.name, column, level)
+            found.append(Free(label=label, parameter=parameter, rows=rows, reference=level == reference))
+    return tuple(found)
+
+
+def _check_fixed(parameter: Parameter, given: FitInput) -> None:
+    value = given.fixed[parameter.name]
+    if parameter.name in given.vary:
+        raise TheoryError(f"fixed.{parameter.name}: the parameter is in vary too; choose one")
+    if not np.isfinite(value) or (parameter.log and value <= 0):
+        raise TheoryError(f"fixed.{parameter.name}: {value} is not a finite value{' above 0' if parameter.log else ''}")
+
+
+def _vary_columns(given: FitInput) -> list[LabelArray]:
+    return [given.design.labels(column, "vary") for column in given.vary.values()]
+
+
+def _merge(
+    design: Design, metric: FloatArray, weights: FloatArray, extra: list[LabelArray]
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float] | None:
+    """Rows of one configuration become one row with the weighted mean; the spread around it is returned."""
+    codes = number_rows([design.configurations(), *extra])
+    if int(codes.max()) + 1 == len(design):
+        return None
+    index = np.unique(codes, return_index=True)[1]
+    total = np.asarray(np.bincount(codes, weights=weights), dtype=np.float64)
+    mean = np.asarray(np.bincount(codes, weights=weights * metric) / total, dtype=np.float64)
+    return index.astype(np.int64), codes, total, mean, float(np.sum(weights * (metric - mean[codes]) ** 2))

@@ -1,0 +1,216 @@
+"""Fit a law: variable projection inside, many seeded starts outside, a tight polish at the end, findings as sentences.
+
+>>> from theory.data.published import load_published
+>>> table = load_published("enwik8")
+>>> fit = fit_law("separable_power_law", table.design, table.columns["test_bpc"])
+>>> round(fit.rmse, 5), fit.usable
+(0.00466, True)
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.design import Design, check_metric, pure_error
+from theory.errors import TheoryError, unknown
+from theory.fit.compile import Compiled, compile_fit
+from theory.fit.problem import Problem
+from theory.fit.result import Direction, FitInput, FitResult
+from theory.fit.search import Found, search
+from theory.fit.statuses import design_statuses, search_statuses, value_statuses
+from theory.laws.base import Law
+from theory.laws.parameters import Prior
+from theory.laws.registry import get_law
+from theory.types import FloatArray
+
+LOSSES = ("least_squares", "tukey", "huber")
+
+SPARE = 5
+"""Rows beyond the number of parameters: with fewer, AICc's correction is undefined or larger than any evidence."""
+
+MIN_STARTS = 8
+"""Fewer searches than this cannot say whether they agree."""
+
+
+def fit_law(
+    law: str | Law,
+    design: Design,
+    metric: npt.ArrayLike,
+    *,
+    weights: npt.ArrayLike | None = None,
+    groups: str | npt.ArrayLike | None = None,
+    vary: Mapping[str, str | npt.ArrayLike] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    priors: Mapping[str, Prior] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    direction: Direction = "min",
+    loss: str = "least_squares",
+    starts: int = 32,
+    seed: int = 0,
+    spare: int = SPARE,
+) -> FitResult:
+    """Fit a law to independent runs.
+
+    Args:
+        law: A law, or its name (options: use `laws.get_law`).
+        design: Sizes, one row per run.
+        metric: [rows], finite, in the metric's own units (accuracies: see `links.to_logit`).
+        weights: 1 / variance of each row up to a factor, [rows]; None: equal.
+        groups: Covariate name or labels, [rows]: each level has its own coefficients (a, b).
+        vary: Covariate name or labels by parameter: the parameter has one value per level, the others are shared.
+        fixed: Values of parameters that are not searched.
+        priors: Normal priors; announced in the statuses.
+        bounds: Bounds that replace a parameter's own, natural units.
+        direction: "min" if smaller metric is better, "max" if larger.
+        loss: "least_squares", "tukey" (iteratively reweighted, rejects outliers) or "huber".
+        starts: Searches, at least 8.
+        seed: Seed of the starting points.
+        spare: Rows required beyond the number of parameters, at least 1.
+
+    Raises:
+        TheoryError: the input cannot be fitted; the message says why and what would help.
+
+    >>> design = Design(n_rec=[100, 200, 400, 800, 100, 200, 400, 800], k_e=[50.0] * 4 + [500.0] * 4)
+    >>> fit = fit_law("power_law", design, 1 + design.params ** -0.5)
+    >>> round(fit.values["exponent"], 6)
+    0.5
+    """
+    design, group_name, vary_names = _named(design, groups, vary or {})
+    if loss not in LOSSES:
+        raise unknown("loss", loss, LOSSES)
+    if direction not in ("min", "max"):
+        raise unknown("direction", direction, ("min", "max"))
+    if starts < MIN_STARTS:
+        raise TheoryError(f"starts: {starts} is too few to see whether searches agree; need at least {MIN_STARTS}")
+    if spare < 1:
+        raise TheoryError(f"spare: {spare} leaves no residual to judge the fit by; need at least 1")
+    given = FitInput(
+        design=design,
+        metric=check_metric(metric, len(design)),
+        weights=None if weights is None else np.asarray(weights, dtype=np.float64),
+        groups=group_name,
+        vary=vary_names,
+        fixed=dict(fixed or {}),
+        priors=dict(priors or {}),
+        bounds=dict(bounds or {}),
+        direction=direction,
+        loss=loss,
+        starts=starts,
+        seed=seed,
+        spare=spare,
+    )
+    return fit_given(get_law(law).bind(design), given)
+
+
+def fit_given(law: Law, given: FitInput) -> FitResult:
+    """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
+    compiled = compile_fit(law, given, merge=given.loss == "least_squares")
+    found = search(compiled, given)
+    return _assemble(law, given, compiled, found)
+
+
+def refit(fit: FitResult, design: Design, metric: FloatArray, weights: FloatArray | None = None) -> FitResult:
+    """Repeat a fit on other rows with the same law, references and settings."""
+    return fit_given(fit.law, replace(fit.given, design=design, metric=metric, weights=weights))
+
+
+def _named(
+    design: Design, groups: str | npt.ArrayLike | None, vary: Mapping[str, str | npt.ArrayLike]
+) -> tuple[Design, str | None, dict[str, str]]:
+    """Turn labels given as arrays into covariates, so that everything has a name and travels with the design."""
+    covariates = dict(design.covariates)
+    names: dict[str, str] = {}
+    for parameter, spec in vary.items():
+        name = spec if isinstance(spec, str) else f"{parameter}_level"
+        covariates[name] = design.labels(spec, f"vary.{parameter}")
+        names[parameter] = name
+    group_name = groups if isinstance(groups, str) or groups is None else "group"
+    if group_name is not None:
+        covariates[group_name] = design.labels(groups, "groups")
+    return replace(design, covariates=covariates), group_name, names
+
+
+def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> FitResult:
+    problem, best, rss = found.problem, found.best, found.rss * compiled.scale**2
+    robust = found.robust_scale is not None
+    values = {name: float(value) for name, value in given.fixed.items()}
+    values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
+    reference = {free.parameter.name: values[free.label] for free in problem.free if free.reference} | dict(given.fixed)
+    columns = [coefficient.name for coefficient in law.coefficients]
+    coefficients = {
+        key: {name: float(value) for name, value in zip(columns, best.coefficients[g], strict=True)}
+        for g, key in enumerate(compiled.group_keys)
+    }
+    sd, freedom = pure_error(given.metric, given.design.configurations())
+    result = FitResult(
+        law=law,
+        given=given,
+        values=values,
+        free=tuple(free.label for free in problem.free),
+        bounds={free.label: (free.parameter.lower, free.parameter.upper) for free in problem.free},
+        coefficients=coefficients,
+        derived=law.derived(reference),
+        n=compiled.n,
+        p=compiled.p,
+        rss=rss,
+        rmse=float(np.sqrt(rss / compiled.n)),
+        pearson_r=None,
+        aicc=None if robust else aicc(rss, compiled.n, compiled.p, compiled.scale),
+        noise_sd=found.robust_scale * compiled.scale
+        if found.robust_scale is not None
+        else float(np.sqrt(rss / (compiled.n - compiled.p))),
+        pure_error_sd=sd,
+        pure_error_df=freedom,
+        condition=condition(problem, best.x),
+        starts=found.starts,
+        statuses=(),
+        robust_weights=found.robust_weights,
+    )
+    result = replace(result, pearson_r=_pearson(result.predict(given.design), given.metric))
+    statuses = [
+        *search_statuses(found.best, found.starts, found.non_finite, problem),
+        *value_statuses(result, constant_aicc(given)),
+        *design_statuses(result),
+    ]
+    rank: dict[str, int] = {"error": 0, "warning": 1, "note": 2, "ok": 3}
+    return replace(result, statuses=tuple(sorted(statuses, key=lambda status: rank[status.level])))
+
+
+def aicc(rss: float, n: int, p: int, scale: float) -> float | None:
+    """AICc of a Gaussian likelihood with K = p + 1 parameters (the variance counts); None for an exact fit or too few
+    rows.
+
+    >>> round(aicc(14 * 0.004845**2, 14, 3, 1.0), 1)
+    -136.8
+    """
+    k = p + 1
+    if rss <= 1e-24 * n * scale**2 or n - k - 1 <= 0:
+        return None
+    return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+
+
+def constant_aicc(given: FitInput) -> float | None:
+    """AICc of no law at all: one mean per metric group."""
+    weights = np.ones_like(given.metric) if given.weights is None else given.weights / given.weights.mean()
+    labels = given.design.labels(given.groups, "groups")
+    codes = np.unique(labels, return_inverse=True)[1].ravel()
+    total = np.bincount(codes, weights=weights)
+    mean = np.bincount(codes, weights=weights * given.metric) / total
+    rss = float(np.sum(weights * (given.metric - mean[codes]) ** 2))
+    return aicc(rss, given.metric.size, total.size, float(np.std(given.metric)))
+
+
+def condition(problem: Problem, x: FloatArray) -> float | None:
+    """Condition number of the Jacobian in search coordinates, coefficients eliminated."""
+    if x.size == 0:
+        return None
+    singular = np.linalg.svd(problem.evaluate(x[None]).jacobian[0], compute_uv=False)
+    return float(singular[0] / singular[-1]) if singular[-1] > 0 else None
+
+
+def _pearson(prediction: FloatArray, metric: FloatArray) -> float | None:
+    if np.ptp(prediction) <= 1e-12 * np.abs(prediction).max() or np.ptp(metric) == 0:
+        return None
+    return float(np.corrcoef(prediction, metric)[0, 1])

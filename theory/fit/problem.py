@@ -1,0 +1,213 @@
+"""One fit as a function of its searched parameters only: residuals and exact Jacobian, for many parameter vectors at
+once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.design import Design, IntArray
+from theory.fit.varpro import projected_slope, solve_linear
+from theory.laws.base import REFERENCE, Law
+from theory.laws.parameters import Parameter
+from theory.types import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Free:
+    """One searched number: a parameter, or one level of a parameter that varies."""
+
+    label: str
+    """Name in results, such as "alpha" or "alpha[tau_m_max=10]"."""
+    parameter: Parameter
+    """Its description."""
+    rows: FloatArray | None = None
+    """1 where it applies, 0 elsewhere, [rows]; None: everywhere."""
+    reference: bool = True
+    """Whether definitions shared by all levels use it."""
+
+
+class Evaluation(NamedTuple):
+    """A problem at A parameter vectors."""
+
+    residual: FloatArray
+    """Weighted prediction minus data, penalties at the end: [A, m]."""
+    jacobian: FloatArray
+    """[A, p, m]; empty when it was not asked for."""
+    coefficients: FloatArray
+    """[A, groups, q]"""
+
+    @property
+    def cost(self) -> FloatArray:
+        """Sum of squares, [A]."""
+        return np.asarray(np.einsum("am,am->a", self.residual, self.residual), dtype=np.float64)
+
+
+class Penalty(Protocol):
+    """Extra residuals that depend on the searched parameters alone."""
+
+    def __call__(self, x: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return values [A, k] and their Jacobian [A, p, k] at x [A, p]; `rows` says which of the problem's data sets
+        each belongs to."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """Data, law and searched parameters, compiled for evaluation. `metric` and `weights` may hold one row per data set
+    (bootstrap draws)."""
+
+    law: Law
+    design: Design
+    metric: FloatArray
+    """[rows] or [sets, rows]"""
+    weights: FloatArray
+    """[rows] or [sets, rows]; 0 leaves a row out."""
+    groups: IntArray
+    """Which set of coefficients each row uses, numbered from 0."""
+    free: tuple[Free, ...]
+    fixed: Mapping[str, float]
+    sign: float = 1.0
+    """1 for a metric to be minimised, -1 to be maximised."""
+    penalties: Sequence[Penalty] = ()
+
+    @property
+    def lower(self) -> FloatArray:
+        """Lower bounds in search coordinates, [p]."""
+        return np.array([free.parameter.to_search(free.parameter.lower) for free in self.free])
+
+    @property
+    def upper(self) -> FloatArray:
+        """Upper bounds in search coordinates, [p]."""
+        return np.array([free.parameter.to_search(free.parameter.upper) for free in self.free])
+
+    @property
+    def signs(self) -> FloatArray:
+        """Required sign of each coefficient, [q]."""
+        return self.sign * np.array([coefficient.sign for coefficient in self.law.coefficients], dtype=np.float64)
+
+    def theta(self, x: FloatArray) -> dict[str, FloatArray]:
+        """Search coordinates [A, p] to parameters by name, [A, 1] or (varying by row) [A, rows], with reference
+        levels."""
+        found: dict[str, FloatArray] = {name: np.full((1, 1), value) for name, value in self.fixed.items()}
+        for j, free in enumerate(self.free):
+            value = free.parameter.to_natural(x[:, j : j + 1])
+            name = free.parameter.name
+            if free.rows is None:
+                found[name] = value
+                continue
+            found[name] = found.get(name, np.zeros((1, 1))) + value * free.rows
+            if free.reference:
+                found[name + REFERENCE] = value
+        return found
+
+    def evaluate(self, x: FloatArray, rows: IntArray | None = None, *, jacobian: bool = True) -> Evaluation:
+        """Evaluate residuals, Jacobian and coefficients.
+
+        Args:
+            x: Search coordinates, [A, p].
+            rows: Data set of each vector where there are several; default 0..A-1.
+            jacobian: Whether to evaluate the Jacobian.
+        """
+        sets = np.arange(len(x), dtype=np.int64) if rows is None else rows
+        terms = self.law.terms(self.theta(x), self.design, gradient=jacobian)
+        shape = (len(x), len(self.design))
+        metric, root = self._data(self.metric, sets), np.sqrt(self._data(self.weights, sets))
+        target = metric if terms.base is None else metric - terms.base
+        parts, slopes = self._columns(terms.columns, shape), self._slopes(terms.gradient, shape) if jacobian else []
+        groups = int(self.groups.max()) + 1
+        residual = np.empty(shape)
+        jac = np.empty((len(x), len(self.free) if jacobian else 0, shape[1]))
+        coefficients = np.empty((len(x), groups, len(parts)))
+        for group in range(groups):
+            member: slice | npt.NDArray[np.int64] = slice(None) if groups == 1 else np.flatnonzero(self.groups == group)
+            weight = root[:, member]
+            columns = (
+                np.stack([part[:, member] * weight for part in parts], axis=1)
+                if parts
+                else np.empty((len(x), 0, weight.shape[1]))
+            )
+            linear = solve_linear(columns, np.broadcast_to(target, shape)[:, member] * weight, self.signs)
+            residual[:, member] = linear.residual
+            coefficients[:, group] = linear.coefficients
+            for j, by_column in enumerate(slopes):
+                jac[:, j, member] = projected_slope(
+                    linear, {k: slope[:, member] * weight for k, slope in by_column.items()}
+                )
+        return self._penalised(x, sets, Evaluation(residual, jac, coefficients), jacobian)
+
+    def _data(self, values: FloatArray, sets: IntArray) -> FloatArray:
+        return values[None, :] if values.ndim == 1 else values[sets]
+
+    def _columns(self, columns: tuple[FloatArray, ...], shape: tuple[int, int]) -> list[FloatArray]:
+        return [np.broadcast_to(column, shape) for column in columns]
+
+    def _slopes(
+        self, gradient: Mapping[tuple[str, int], FloatArray], shape: tuple[int, int]
+    ) -> list[dict[int, FloatArray]]:
+        """Derivative of each column with respect to each searched number, in the order of `free`."""
+        found = []
+        for free in self.free:
+            by_column: dict[int, FloatArray] = {}
+            for (name, column), slope in gradient.items():
+                if name == free.parameter.name:
+                    part = slope if free.rows is None else slope * free.rows
+                elif name == free.parameter.name + REFERENCE and free.reference:
+                    part = slope
+                else:
+                    continue
+                by_column[column] = by_column.get(column, 0.0) + np.broadcast_to(part, shape)
+            found.append(by_column)
+        return found
+
+    def _penalised(self, x: FloatArray, sets: IntArray, plain: Evaluation, jacobian: bool) -> Evaluation:
+        if not self.penalties:
+            return plain
+        values, slopes = zip(*(penalty(x, sets) for penalty in self.penalties), strict=True)
+        residual = np.concatenate([plain.residual, *values], axis=1)
+        jac = np.concatenate([plain.jacobian, *slopes], axis=2) if jacobian else plain.jacobian
+        return Evaluation(residual, jac, plain.coefficients)
+
+    def predict(self, x: FloatArray, coefficients: FloatArray) -> FloatArray:
+        """Evaluate the metric at x [A, p] with coefficients [A, groups, q]: [A, rows]."""
+        terms = self.law.terms(self.theta(x), self.design, gradient=False)
+        shape = (len(x), len(self.design))
+        metric = np.zeros(shape) if terms.base is None else np.broadcast_to(terms.base, shape).copy()
+        by_row = coefficients[:, self.groups]
+        for k, column in enumerate(terms.columns):
+            metric += by_row[:, :, k] * column
+        return metric
+
+    def full_jacobian(self, x: FloatArray, coefficients: FloatArray) -> FloatArray:
+        """Derivative of the weighted prediction in searched parameters and coefficients together: [A, p + groups q,
+        rows].
+
+        Args:
+            x: Search coordinates, [A, p].
+            coefficients: [A, groups, q].
+        """
+        terms = self.law.terms(self.theta(x), self.design)
+        shape = (len(x), len(self.design))
+        parts, slopes = self._columns(terms.columns, shape), self._slopes(terms.gradient, shape)
+        root = np.sqrt(self._data(self.weights, np.arange(len(x), dtype=np.int64)))
+        rows: list[FloatArray] = []
+        by_row = coefficients[:, self.groups]  # [A, rows, q]
+        for by_column in slopes:
+            row = np.zeros(shape)
+            for k, slope in by_column.items():
+                row = row + (slope if k < 0 else by_row[:, :, k] * slope)
+            rows.append(row * root)
+        for group in range(coefficients.shape[1]):
+            member = (self.groups == group).astype(np.float64)
+            rows += [part * member * root for part in parts]
+        return np.stack(rows, axis=1)
+
+    def with_data(self, metric: FloatArray | None = None, weights: FloatArray | None = None) -> "Problem":
+        """Return the same problem on other data (one row per data set)."""
+        return replace(
+            self,
+            metric=self.metric if metric is None else metric,
+            weights=self.weights if weights is None else weights,
+        )

@@ -1,0 +1,397 @@
+"""The result of a fit, with what is needed to trust, repeat and store it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.design import BUDGET_TOLERANCE, Design, LabelArray
+from theory.errors import TheoryError
+from theory.laws.base import REFERENCE, Curve, Law
+from theory.laws.parameters import Prior
+from theory.laws.registry import get_law
+from theory.types import FloatArray
+
+Level = Literal["ok", "note", "warning", "error"]
+Direction = Literal["min", "max"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One finding about a fit, as a sentence for people and a code for programs."""
+
+    code: str
+    """Short key, such as "converged", "at_bound", "one_budget"."""
+    level: Level
+    """ok, note, warning (read before use) or error (do not use)."""
+    sentence: str
+    """What was found, what follows, and what data would help."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """How well the searches agreed."""
+
+    total: int
+    """Searches started."""
+    agreeing: int
+    """Searches that ended at the best cost (relative 1e-6)."""
+    runner_up: float | None
+    """Relative gap of the sum of squares to the next different optimum; None if there is none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitInput:
+    """Everything that was given to the fit, so that it can be repeated on other data (bootstrap, held-out budgets)."""
+
+    design: Design
+    """Sizes, one row per run."""
+    metric: FloatArray
+    """Metric, [rows]."""
+    weights: FloatArray | None = None
+    """1 / variance up to a factor, [rows]; None: equal."""
+    groups: str | None = None
+    """Covariate whose levels have their own coefficients."""
+    vary: Mapping[str, str] = field(default_factory=dict)
+    """Covariate by parameter: the parameter has one value for each level."""
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    """Parameters that are not searched."""
+    priors: Mapping[str, Prior] = field(default_factory=dict)
+    """Normal priors on search coordinates."""
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Bounds that replace a parameter's own."""
+    direction: Direction = "min"
+    """Whether smaller or larger metric is better."""
+    loss: str = "least_squares"
+    """least_squares, tukey or huber."""
+    starts: int = 32
+    """Searches."""
+    seed: int = 0
+    """Seed of the starting points."""
+    spare: int = 5
+    """Rows that must remain beyond the number of parameters."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitResult:
+    """A fitted law. `usable` says whether its numbers mean anything; `statuses` say what they do not mean."""
+
+    law: Law
+    """The law, bound to the data (references and bounds filled in)."""
+    given: FitInput
+    """What was fitted."""
+    values: dict[str, float]
+    """Searched and fixed parameters in natural units; levels as "alpha[tau_m_max=10]"."""
+    free: tuple[str, ...]
+    """Names in `values` that were searched."""
+    bounds: dict[str, tuple[float, float]]
+    """Bounds of the searched ones, natural units."""
+    coefficients: dict[str, dict[str, float]]
+    """Linear parameters by group ("all" for one group)."""
+    derived: dict[str, float]
+    """Numbers that follow from the parameters (reference level)."""
+    n: int
+    """Rows."""
+    p: int
+    """Searched parameters and coefficients together."""
+    rss: float
+    """Weighted sum of squared residuals, metric units (weights of mean 1)."""
+    rmse: float
+    """sqrt(rss / n), metric units."""
+    pearson_r: float | None
+    """Correlation of prediction and metric; None where either is constant."""
+    aicc: float | None
+    """n ln(rss/n) + 2K + 2K(K+1)/(n-K-1), K = p + 1; None for robust losses and exact fits, which have no such
+    likelihood."""
+    noise_sd: float
+    """sqrt(rss / (n - p)); for robust losses from the median absolute residual."""
+    pure_error_sd: float | None
+    """Pooled standard deviation of seeds of one configuration; None without replicates."""
+    pure_error_df: int
+    """Its degrees of freedom."""
+    condition: float | None
+    """Condition number of the scaled Jacobian in search coordinates (coefficients eliminated); None without searched
+    parameters."""
+    starts: Starts
+    """Agreement of the searches."""
+    statuses: tuple[Status, ...]
+    """Findings, errors first."""
+    robust_weights: FloatArray | None = None
+    """Weight of each row in a robust loss, 0 (rejected) to 1; None for least squares."""
+
+    @property
+    def usable(self) -> bool:
+        """False if any status is an error."""
+        return all(status.level != "error" for status in self.statuses)
+
+    @property
+    def direction(self) -> Direction:
+        """Whether smaller or larger metric is better."""
+        return self.given.direction
+
+    def at_bound(self, label: str) -> str | None:
+        """Return "lower" or "upper" if a searched parameter ended at that bound, else None."""
+        low, high = self.bounds[label]
+        value = self.values[label]
+        if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
+            return "lower"
+        return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else None
+
+    def has(self, code: str) -> bool:
+        """Whether a status with this code was found."""
+        return any(status.code == code for status in self.statuses)
+
+    def theta(self, design: Design) -> dict[str, FloatArray]:
+        """Return the parameters for the rows of a design, levels looked up in its covariates (the reference level where
+        it has none)."""
+        found: dict[str, FloatArray] = {}
+        for parameter in self.law.parameters:
+            name = parameter.name
+            if name not in self.given.vary:
+                found[name] = np.asarray(self.values[name])
+                continue
+            column = self.given.vary[name]
+            reference = self.reference_level(name)
+            found[name + REFERENCE] = np.asarray(self.values[level_label(name, column, reference)])
+            levels = design.covariates.get(column)
+            wanted = [reference] * len(design) if levels is None else levels.tolist()
+            found[name] = np.array([self._level(name, column, level) for level in wanted])
+        return found
+
+    def _level(self, name: str, column: str, level: object) -> float:
+        label = level_label(name, column, level)
+        if label not in self.values:
+            known = [key for key in self.values if key.startswith(name + "[")]
+            raise TheoryError(f"covariates.{column}: level {level!r} was not in the fit; known: {', '.join(known)}")
+        return self.values[label]
+
+    def reference_level(self, name: str) -> object:
+        """Return the level of a varying parameter that shared definitions use: the most frequent one, ties to the
+        smallest."""
+        return reference_level(self.given.design.covariates[self.given.vary[name]])
+
+    def group_key(self, group: object = None, budget: float | None = None) -> str:
+        """Return the key into `coefficients` of a group (None: the only one) and, for laws fitted per budget, of a
+        budget."""
+        parts = [] if self.given.groups is None else [f"{self.given.groups}={group}"]
+        if self.law.coefficients_per == "budget":
+            parts.append(f"budget={self._fitted_budget(budget)!r}")
+        key = ", ".join(parts) or "all"
+        if key not in self.coefficients:
+            raise TheoryError(f"group: {key!r} was not in the fit; choose one of: {', '.join(self.coefficients)}")
+        return key
+
+    def _fitted_budget(self, budget: float | None) -> float:
+        fitted = np.unique(self.given.design.budgets)
+        if budget is None:
+            if fitted.size == 1:
+                return float(fitted[0])
+            raise TheoryError(f"budget: needed, the law {self.law.name} is fitted per budget: {fitted.tolist()}")
+        nearest = float(fitted[np.argmin(np.abs(np.log(fitted / budget)))])
+        if abs(np.log(nearest / budget)) > BUDGET_TOLERANCE:
+            raise TheoryError(
+                f"budget: {budget:g} was not in the fit and the law {self.law.name} cannot extrapolate; "
+                f"fitted: {fitted.tolist()}"
+            )
+        return nearest
+
+    def coefficient_keys(self, design: Design, group: object = None) -> list[str]:
+        """Return the key into `coefficients` of each row.
+
+        Args:
+            design: Rows; groups are looked up in its covariate unless `group` is given.
+            group: One group for all rows.
+        """
+        rows = len(design)
+        column = self.given.groups
+        if group is None and column is not None:
+            if column not in design.covariates:
+                raise TheoryError(
+                    f"group: needed, the fit has one set of coefficients for each {column}: "
+                    f"{', '.join(self.coefficients)}"
+                )
+            groups = design.covariates[column].tolist()
+        else:
+            groups = [group] * rows
+        budgets = design.budgets.tolist() if self.law.coefficients_per == "budget" else [None] * rows
+        pairs = list(zip(groups, budgets, strict=True))
+        known = {pair: self.group_key(*pair) for pair in dict.fromkeys(pairs)}  # a few levels, many rows
+        return [known[pair] for pair in pairs]
+
+    def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
+        """Return the coefficients of each row, in the law's order: a list of [rows] arrays."""
+        keys = self.coefficient_keys(design, group)
+        return [np.array([self.coefficients[key][item.name] for key in keys]) for item in self.law.coefficients]
+
+    def predict(self, design: Design, *, group: object = None) -> FloatArray:
+        """Evaluate the fitted law: the mean metric of each row, [rows].
+
+        Args:
+            design: Where; needs the covariates of `groups` and `vary` that are to differ from the reference.
+            group: Metric group for all rows, where the design has no such covariate.
+        """
+        return self.law.predict(self.theta(design), self.coefficients_for(design, group), design)
+
+    def curve(
+        self, *, group: object = None, levels: Mapping[str, object] | None = None, budget: float | None = None
+    ) -> Curve:
+        """Return the law with its numbers for one group and one level of each varying parameter: what `allocation` and
+        others work on.
+
+        Args:
+            group: Metric group; needed if the fit has several.
+            levels: Level by covariate for varying parameters; default: reference levels.
+            budget: Needed for laws that are fitted per budget.
+        """
+        chosen = dict(levels or {})
+        theta = {}
+        for parameter in self.law.parameters:
+            name = parameter.name
+            if name not in self.given.vary:
+                theta[name] = self.values[name]
+                continue
+            column, reference = self.given.vary[name], self.reference_level(name)
+            theta[name + REFERENCE] = self._level(name, column, reference)
+            theta[name] = self._level(name, column, chosen.get(column, reference))
+        coefficients = self.coefficients[self.group_key(group, budget)]
+        values = [coefficients[item.name] for item in self.law.coefficients]
+        return Curve(law=self.law, theta=theta, coefficients=values, direction=self.direction)
+
+    @property
+    def residuals(self) -> FloatArray:
+        """Metric minus prediction, [rows]."""
+        return self.given.metric - self.predict(self.given.design)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values, numbers unrounded."""
+        plain = {name: getattr(self, name) for name in _PLAIN}
+        return {
+            "format": 1,
+            "law": {"name": self.law.name, "options": self.law.options, "label": self.law.label},
+            "given": _given_to_dict(self.given),
+            **plain,
+            "free": list(self.free),
+            "bounds": {name: list(pair) for name, pair in self.bounds.items()},
+            "starts": vars(self.starts),
+            "statuses": [vars(status) for status in self.statuses],
+            "robust_weights": None if self.robust_weights is None else self.robust_weights.tolist(),
+            "usable": self.usable,
+        }
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return JSON text that `from_json` turns into an equal result."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "FitResult":
+        """Rebuild a result from `to_dict`; a user's own law must still be where it was."""
+        weights = data["robust_weights"]
+        return cls(
+            law=get_law(data["law"]["name"], **_options(data["law"]["options"])),
+            given=_given_from_dict(data["given"]),
+            **{name: data[name] for name in _PLAIN},
+            free=tuple(data["free"]),
+            bounds={name: (pair[0], pair[1]) for name, pair in data["bounds"].items()},
+            starts=Starts(**data["starts"]),
+            statuses=tuple(Status(**status) for status in data["statuses"]),
+            robust_weights=None if weights is None else np.array(weights, dtype=np.float64),
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "FitResult":
+        """Rebuild a result from `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+
+def to_plain(value: object) -> Any:
+    """Turn any result of this package into JSON values, unrounded: records to dictionaries, arrays to lists, non-finite
+    numbers to None.
+
+    >>> to_plain({"band": (20, 35), "width": np.array([1.0, np.inf])})
+    {'band': [20, 35], 'width': [1.0, None]}
+    """
+    if isinstance(value, FitResult):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: to_plain(part) for name, part in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return to_plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_plain(part) for part in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+_PLAIN = (
+    "values",
+    "coefficients",
+    "derived",
+    "n",
+    "p",
+    "rss",
+    "rmse",
+    "pearson_r",
+    "aicc",
+    "noise_sd",
+    "pure_error_sd",
+    "pure_error_df",
+    "condition",
+)
+_COLUMNS = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
+
+
+def level_label(name: str, column: str, level: object) -> str:
+    """Name one level of a varying parameter.
+
+    >>> level_label("alpha", "tau_m_max", 10)
+    'alpha[tau_m_max=10]'
+    """
+    return f"{name}[{column}={level}]"
+
+
+def reference_level(levels: LabelArray) -> object:
+    """Return the most frequent level, ties to the smallest."""
+    values, counts = np.unique(levels, return_counts=True)
+    return values[np.argmax(counts)].item()
+
+
+def _list(values: npt.NDArray[Any] | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
+
+
+def _given_to_dict(given: FitInput) -> dict[str, Any]:
+    return {
+        "design": {name: _list(getattr(given.design, name)) for name in _COLUMNS},
+        "covariates": {name: column.tolist() for name, column in given.design.covariates.items()},
+        "metric": given.metric.tolist(),
+        "weights": _list(given.weights),
+        "vary": dict(given.vary),
+        "fixed": dict(given.fixed),
+        "priors": {name: vars(prior) for name, prior in given.priors.items()},
+        "bounds": {name: list(pair) for name, pair in given.bounds.items()},
+        **{name: getattr(given, name) for name in ("groups", "direction", "loss", "starts", "seed", "spare")},
+    }
+
+
+def _given_from_dict(data: Mapping[str, Any]) -> FitInput:
+    covariates = {name: np.array(column) for name, column in data["covariates"].items()}
+    return FitInput(
+        design=Design(**data["design"], covariates=covariates),
+        metric=np.array(data["metric"], dtype=np.float64),
+        weights=None if data["weights"] is None else np.array(data["weights"], dtype=np.float64),
+        vary=data["vary"],
+        fixed=data["fixed"],
+        priors={name: Prior(**prior) for name, prior in data["priors"].items()},
+        bounds={name: (pair[0], pair[1]) for name, pair in data["bounds"].items()},
+        **{name: data[name] for name in ("groups", "direction", "loss", "starts", "seed", "spare")},
+    )
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

@@ -1,0 +1,215 @@
+"""The search of one fit: seeded starts, least squares or a robust loss, priors, and the polish at the end."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
+
+from theory.data.design import IntArray
+from theory.errors import TheoryError
+from theory.fit.compile import Compiled
+from theory.fit.problem import Problem
+from theory.fit.result import FitInput, Starts
+from theory.fit.robust import HUBER, replicate_scale, reweight
+from theory.fit.solver import NON_FINITE, Polished, Solution, polish, solve
+from theory.types import FloatArray
+
+SCAN = 48
+"""Values of a kinked parameter (k_floor of the max floor) that are each searched on their own first: it has a local
+minimum per interval of data."""
+
+AGREE = 1e-6
+"""Relative difference of sums of squares below which two searches found the same optimum."""
+
+MANY_ROWS = 4000
+"""Beyond this many configurations the starts run on a seeded subsample; the best ends are then searched on all rows."""
+
+SUBSAMPLE = 1000
+
+
+ROBUST_ENDS = 12
+"""Different least-squares optima from which the reweighting starts."""
+
+PRIOR_ROUNDS = 4
+"""Updates of the noise that a prior is weighed against."""
+
+
+class Found(NamedTuple):
+    """The outcome of the searches."""
+
+    best: Polished
+    starts: Starts
+    non_finite: int
+    problem: Problem
+    """The problem as polished: with the penalties of priors and the weights of a robust loss."""
+    rss: float
+    """Sum of squares of the data alone in the problem's units, merged replicates included, without robust weights."""
+    robust_weights: FloatArray | None = None
+    robust_scale: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PriorPenalty:
+    """Normal priors as residuals (x - mean) / sd, in units of the noise."""
+
+    columns: IntArray
+    """Searched parameters that have a prior."""
+    mean: FloatArray
+    """Their centres in search coordinates."""
+    sd: FloatArray
+    """Their standard deviations divided by the noise."""
+
+    def __call__(self, x: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return values [A, k] and Jacobian [A, p, k]."""
+        values = (x[:, self.columns] - self.mean) / self.sd
+        slopes = np.zeros((len(x), x.shape[1], self.columns.size))
+        slopes[:, self.columns, np.arange(self.columns.size)] = 1 / self.sd
+        return values, slopes
+
+
+def search(compiled: Compiled, given: FitInput) -> Found:
+    """Run all starts, polish the best, and count how many agree with it."""
+    problem = compiled.problem
+    ends, full = _multi_start(problem, given)
+    if given.loss != "least_squares":
+        return _robust(compiled, given, ends)
+    order = np.argsort(ends.cost, kind="stable")
+    best = polish(problem, ends.x[order[0]])
+    starts = _agreement(ends.cost, best.cost if full else float(ends.cost[order[0]]), problem)
+    if given.priors:
+        problem, best = _with_priors(compiled, given, ends.x[order[: min(4, order.size)]], best)
+    rss = data_cost(problem, best.x) + compiled.within
+    return Found(best, starts, _dropped(ends), problem, rss)
+
+
+def data_cost(problem: Problem, x: FloatArray) -> float:
+    """Sum of squares without penalties."""
+    residual = problem.evaluate(x[None], jacobian=False).residual[0, : len(problem.design)]
+    return float(residual @ residual)
+
+
+def prior_penalty(problem: Problem, given: FitInput, noise: float) -> PriorPenalty:
+    """Build the penalty of the given priors against a noise standard deviation in the problem's units."""
+    chosen = [(j, free.parameter) for j, free in enumerate(problem.free) if free.parameter.name in given.priors]
+    priors = [given.priors[parameter.name] for _, parameter in chosen]
+    return PriorPenalty(
+        columns=np.array([j for j, _ in chosen], dtype=np.int64),
+        mean=np.array([parameter.to_search(prior.mean) for (_, parameter), prior in zip(chosen, priors, strict=True)]),
+        sd=np.array([prior.sd for prior in priors]) / noise,
+    )
+
+
+def _multi_start(problem: Problem, given: FitInput) -> tuple[Solution, bool]:
+    """Search from every start; on many rows, on a subsample (second value False)."""
+    begin = start_points(problem, given)
+    sample = _subsample(problem, given.seed)
+    small = problem if sample is None else _rows(problem, sample)
+    scan = scan_index(problem)
+    if scan is not None:
+        begin = solve(small, begin, steps=60, tolerance=1e-6, frozen=scan).x
+    ends = solve(small, begin)
+    if not np.isfinite(ends.cost).any():
+        raise TheoryError(
+            f"{problem.law.label}: not finite at any of {len(begin)} starts; check the sizes and the parameter bounds"
+        )
+    return ends, sample is None
+
+
+def _dropped(ends: Solution) -> int:
+    return int(np.count_nonzero(ends.code == NON_FINITE))
+
+
+def _agreement(cost: FloatArray, reference: float, problem: Problem, tolerance: float = AGREE) -> Starts:
+    noise_free = 1e-12 * float(np.sum(problem.weights * problem.metric**2))
+    limit = reference * (1 + tolerance) + noise_free
+    others = cost[np.isfinite(cost) & (cost > limit)]
+    gap = float((others.min() - reference) / reference) if others.size and reference > noise_free else None
+    return Starts(total=cost.size, agreeing=max(1, int(np.count_nonzero(cost <= limit))), runner_up=gap)
+
+
+def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polished) -> tuple[Problem, Polished]:
+    """Refit with priors: the noise that they are weighed against follows from the residuals, so repeat until it
+    settles."""
+    problem = compiled.problem
+    for _ in range(PRIOR_ROUNDS):
+        noise = np.sqrt((data_cost(problem, best.x) + compiled.within) / (compiled.n - compiled.p))
+        problem = replace(problem, penalties=(prior_penalty(problem, given, float(noise)),))
+        ends = solve(problem, np.concatenate([x, best.x[None]]))
+        best = polish(problem, ends.x[int(np.argmin(ends.cost))])
+    return problem, best
+
+
+def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
+    """Reweight from the different least-squares optima and keep the smallest robust objective."""
+    problem = compiled.problem
+    if given.priors:
+        raise TheoryError(f"priors: not available with loss {given.loss!r}; use least_squares")
+    order = np.argsort(ends.cost, kind="stable")
+    fresh = np.append(True, np.diff(ends.cost[order]) > 1e-4 * ends.cost[order][:-1]) & np.isfinite(ends.cost[order])
+    x = ends.x[order[fresh][:ROBUST_ENDS]]
+    found = reweight(problem, x, given.loss, threshold=huber_threshold(compiled, given))
+    chosen = int(np.argmin(found.objective))
+    weights = found.weights[chosen]
+    weighted = problem.with_data(weights=problem.weights * weights)
+    best = polish(weighted, found.x[chosen])
+    starts = _agreement(found.objective, float(found.objective[chosen]), problem, 1e-4)
+    residual = np.sqrt(problem.weights) * (problem.predict(best.x[None], best.coefficients[None])[0] - problem.metric)
+    return Found(
+        best, starts, _dropped(ends), weighted, float(residual @ residual), weights, float(found.scale[chosen])
+    )
+
+
+def huber_threshold(compiled: Compiled, given: FitInput) -> float | None:
+    """1.345 replicate standard deviations in the problem's units; None without enough replicates, or for other
+    losses."""
+    sd = replicate_scale(given.metric, given.design.configurations()) if given.loss == "huber" else None
+    return None if not sd else HUBER * sd / compiled.scale
+
+
+def start_points(problem: Problem, given: FitInput) -> FloatArray:
+    """Draw the starts: a Latin hypercube over the starting ranges (logarithmic where the search is), scanned values
+    spread evenly: [starts, p]."""
+    dimension = len(problem.free)
+    if dimension == 0:
+        return np.empty((1, 0))
+    scan = scan_index(problem)
+    count = given.starts if scan is None else max(given.starts, SCAN)
+    ranges = np.array([free.parameter.start_range for free in problem.free])
+    unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(given.seed)).random(count)
+    points = ranges[:, 0] + unit * (ranges[:, 1] - ranges[:, 0])
+    scanned = problem.law.scan(count)
+    if scan is not None and scanned is not None:
+        parameter = problem.free[scan].parameter
+        points[:, scan] = [parameter.to_search(float(value)) for value in scanned[1]]
+    return np.asarray(np.clip(points, problem.lower, problem.upper))
+
+
+def scan_index(problem: Problem) -> int | None:
+    """Return which searched parameter has a kink that the starts must scan; None if there is none, or it varies."""
+    scanned = problem.law.scan(1)
+    if scanned is None:
+        return None
+    names = [free.parameter.name for free in problem.free]
+    return names.index(scanned[0]) if names.count(scanned[0]) == 1 else None
+
+
+def _subsample(problem: Problem, seed: int) -> npt.NDArray[np.int64] | None:
+    rows = len(problem.design)
+    if rows <= MANY_ROWS:
+        return None
+    return np.sort(np.random.default_rng(seed).choice(rows, SUBSAMPLE, replace=False))
+
+
+def _rows(problem: Problem, index: npt.NDArray[np.int64]) -> Problem:
+    free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in problem.free)
+    groups = np.unique(problem.groups[index], return_inverse=True)[1].ravel().astype(np.int64)
+    return replace(
+        problem,
+        design=problem.design.take(index),
+        metric=problem.metric[index],
+        weights=problem.weights[index],
+        groups=groups,
+        free=free,
+    )

@@ -1,0 +1,256 @@
+"""Levenberg-Marquardt within bounds for many searches at once, and scipy's least_squares as the final polish."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+from theory.data.design import IntArray
+from theory.fit.problem import Evaluation, Problem
+from theory.types import FloatArray
+
+POINTS = 120_000
+"""Parameter vectors times rows that are evaluated at once, to keep the arrays in memory caches (assumption)."""
+
+DAMPING_LIMIT = 1e14
+"""Damping at which a search has stopped moving."""
+
+LEAST_DAMPING = 1e-13
+"""Keeps the damped matrix regular where two parameters act alike to rounding; far below what slows a search."""
+
+TIGHT = 1e-12
+"""ftol = xtol = gtol of the polish; looser ones are what went wrong in a well-known published fit (arXiv
+2404.10102)."""
+
+EXACT = 1e-24
+"""Share of the data's sum of squares below which residuals are rounding errors, and their direction means nothing."""
+
+CONVERGED, OUT_OF_STEPS, NON_FINITE = 0, 1, 2
+
+
+class Solution(NamedTuple):
+    """The end of each search."""
+
+    x: FloatArray
+    """[A, p]"""
+    cost: FloatArray
+    """Sum of squares, [A]; inf where no finite value was seen."""
+    coefficients: FloatArray
+    """[A, groups, q]"""
+    code: IntArray
+    """CONVERGED, OUT_OF_STEPS or NON_FINITE, [A]."""
+
+
+class _Rules(NamedTuple):
+    """What all searches share."""
+
+    lower: FloatArray
+    upper: FloatArray
+    steps: int
+    tolerance: float
+    frozen: int | None
+
+
+@dataclass(eq=False)
+class _Search:
+    """The running state of a block of searches."""
+
+    x: FloatArray
+    now: Evaluation
+    cost: FloatArray
+    damping: FloatArray
+    growth: FloatArray
+    scale: FloatArray
+
+
+def solve(
+    problem: Problem,
+    x: FloatArray,
+    *,
+    sets: IntArray | None = None,
+    steps: int = 200,
+    tolerance: float = 1e-10,
+    frozen: int | None = None,
+) -> Solution:
+    """Search from every row of x, each on its own data set where the problem has several.
+
+    Args:
+        problem: The fit.
+        x: Starting points in search coordinates, [A, p].
+        sets: Data set of each start; default 0..A-1.
+        steps: Largest number of steps.
+        tolerance: Relative change of cost, or of x, or scaled gradient, below which a search has converged.
+        frozen: Index of a parameter that keeps its starting value.
+    """
+    chosen = np.arange(len(x), dtype=np.int64) if sets is None else sets
+    lower, upper = problem.lower, problem.upper
+    block = max(1, POINTS // max(1, len(problem.design)))
+    with np.errstate(all="ignore"):  # a trial step may overflow; it is then refused
+        parts = [
+            _solve_block(
+                problem, x[i : i + block], chosen[i : i + block], _Rules(lower, upper, steps, tolerance, frozen)
+            )
+            for i in range(0, len(x), block)
+        ]
+    return Solution(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules) -> Solution:
+    x = np.clip(x, rules.lower, rules.upper)
+    now = problem.evaluate(x, sets)
+    cost = np.where(np.isfinite(now.cost), now.cost, np.inf)
+    end = Solution(x.copy(), cost.copy(), now.coefficients.copy(), np.full(len(x), OUT_OF_STEPS, dtype=np.int64))
+    end.code[~np.isfinite(cost)] = NON_FINITE
+    if x.shape[1] == 0:
+        end.code[np.isfinite(cost)] = CONVERGED
+        return end
+    live = np.flatnonzero(np.isfinite(cost))
+    smallest = 1e-30 * np.einsum("am,am->a", *(2 * (problem.metric.reshape(-1, len(problem.design)),))).max()
+    search = _Search(
+        x[live],
+        _pick(now, live),
+        cost[live],
+        np.full(live.size, 1e-3),
+        np.full(live.size, 2.0),
+        np.zeros((live.size, x.shape[1])),
+    )
+    for _ in range(rules.steps):
+        if not live.size:
+            break
+        done = _step(problem, search, sets[live], rules) | (search.cost <= smallest)
+        end.x[live], end.cost[live], end.coefficients[live] = search.x, search.cost, search.now.coefficients
+        end.code[live[done]] = CONVERGED
+        if done.any():
+            keep = np.flatnonzero(~done)
+            live = live[keep]
+            search = _Search(
+                search.x[keep],
+                _pick(search.now, keep),
+                search.cost[keep],
+                search.damping[keep],
+                search.growth[keep],
+                search.scale[keep],
+            )
+    return end
+
+
+def _pick(evaluation: Evaluation, index: IntArray) -> Evaluation:
+    return Evaluation(*(part[index] for part in evaluation))
+
+
+def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> npt.NDArray[np.bool_]:
+    """Try one damped step everywhere; accept where the cost falls. Returns where the search is over."""
+    jac = search.now.jacobian
+    gradient = np.einsum("apm,am->ap", jac, search.now.residual)
+    normal = jac @ jac.transpose(0, 2, 1)
+    diagonal = np.einsum("app->ap", normal)
+    pinned = ((search.x <= rules.lower) & (gradient > 0)) | ((search.x >= rules.upper) & (gradient < 0))
+    if rules.frozen is not None:
+        pinned[:, rules.frozen] = True
+    gradient = np.where(pinned, 0.0, gradient)
+    search.scale = np.maximum(search.scale, diagonal)
+    floor = 1e-12 * search.scale.max(axis=1, keepdims=True) + 1e-300
+    length = np.sqrt(np.maximum(diagonal, floor) * search.cost[:, None]) + 1e-300
+    flat = (np.abs(gradient) / length).max(axis=1) <= rules.tolerance
+    damped = np.where(pinned[:, :, None] | pinned[:, None, :], 0.0, normal)
+    index = np.arange(search.x.shape[1])
+    damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None] * np.maximum(search.scale, floor))
+    move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    trial = np.clip(search.x + move, rules.lower, rules.upper)
+    move = trial - search.x
+    promised = -2 * np.einsum("ap,ap->a", gradient, move) - np.einsum("ap,apq,aq->a", move, normal, move)
+    there = problem.evaluate(trial, sets)
+    cost = np.where(np.isfinite(there.cost), there.cost, np.inf)
+    gain = search.cost - cost
+    better = (gain > 0) & np.isfinite(there.jacobian).all(axis=(1, 2))
+    ratio = gain / np.where(promised > 0, promised, np.inf)
+    small = (np.abs(move) <= rules.tolerance * (np.abs(search.x) + rules.tolerance)).all(axis=1)
+    slow = (np.abs(gain) <= rules.tolerance * search.cost) & (promised <= rules.tolerance * search.cost)
+    _accept(search, trial, there, cost, better)
+    search.damping *= np.where(better, np.maximum(1 / 5, 1 - (2 * np.clip(ratio, 0, 1) - 1) ** 3), search.growth)
+    search.damping = np.maximum(search.damping, LEAST_DAMPING)
+    search.growth = np.where(better, 2.0, 2 * search.growth)
+    over: npt.NDArray[np.bool_] = flat | small | slow | (search.damping > DAMPING_LIMIT)
+    return over
+
+
+def _accept(
+    search: _Search, trial: FloatArray, there: Evaluation, cost: FloatArray, better: npt.NDArray[np.bool_]
+) -> None:
+    search.x[better] = trial[better]
+    search.cost[better] = cost[better]
+    for mine, new in zip(search.now, there, strict=True):
+        mine[better] = new[better]
+
+
+class Polished(NamedTuple):
+    """The polished optimum of one fit."""
+
+    x: FloatArray
+    cost: float
+    coefficients: FloatArray
+    gradient: float
+    """Largest cosine between the residual and a column of the Jacobian among the parameters inside their bounds; 0 at a
+    smooth optimum."""
+    evaluations: int
+
+
+def polish(problem: Problem, x: FloatArray) -> Polished:
+    """Restart scipy's trust-region solver from the best search, with tight tolerances; parameters at a bound stay
+    there.
+
+    Args:
+        problem: The fit, on one data set.
+        x: The best search's end, [p].
+    """
+    x = x.copy()
+    start = problem.evaluate(x[None])
+    inside = (x > problem.lower) & (x < problem.upper)
+    evaluations = 1
+    if inside.any():
+        free = np.flatnonzero(inside)
+        whole = x.copy()
+
+        last: list[tuple[bytes, Evaluation]] = []
+
+        def at(part: FloatArray) -> Evaluation:
+            key = part.tobytes()  # scipy asks for the residual and then for the Jacobian at the same point
+            if not last or last[0][0] != key:
+                whole[free] = part
+                last[:] = [(key, problem.evaluate(whole[None]))]
+            return last[0][1]
+
+        def residual(part: FloatArray) -> FloatArray:
+            return np.asarray(at(part).residual[0])
+
+        def jacobian(part: FloatArray) -> FloatArray:
+            return np.asarray(at(part).jacobian[0, free].T)
+
+        with np.errstate(all="ignore"):
+            found = least_squares(
+                residual,
+                x[free],
+                jac=jacobian,
+                bounds=(problem.lower[free], problem.upper[free]),
+                x_scale="jac",
+                ftol=TIGHT,
+                xtol=TIGHT,
+                gtol=TIGHT,
+                max_nfev=200,
+            )
+        evaluations += int(found.nfev)
+        if 2 * found.cost <= start.cost[0]:
+            x[free] = found.x
+    end = problem.evaluate(x[None])
+    exact = end.cost[0] <= EXACT * np.sum(problem.weights * problem.metric**2)
+    gradient = 0.0 if exact else _cosine(end, inside)
+    return Polished(x, float(end.cost[0]), end.coefficients[0], gradient, evaluations)
+
+
+def _cosine(end: Evaluation, inside: npt.NDArray[np.bool_]) -> float:
+    jac, residual = end.jacobian[0][inside], end.residual[0]
+    lengths = np.sqrt(np.einsum("pm,pm->p", jac, jac)) * np.sqrt(end.cost[0])
+    cosine = np.abs(jac @ residual) / np.where(lengths > 0, lengths, np.inf)
+    return float(cosine.max()) if cosine.size else 0.0

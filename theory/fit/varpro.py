@@ -1,0 +1,132 @@
+"""Variable projection: the linear coefficients solved exactly, and the exact Jacobian of what remains (Golub and
+Pereyra 1973).
+
+Shapes: A problems at once, q columns, m rows, p searched parameters. Everything is already multiplied by the square
+root of the weights.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.types import FloatArray
+
+DEPENDENT = 1e-12
+"""A column that keeps less than this share of its length beside the others counts as dependent; its coefficient is
+0."""
+
+
+class Linear(NamedTuple):
+    """The solution of A small linear least-squares problems."""
+
+    coefficients: FloatArray
+    """[A, q]"""
+    residual: FloatArray
+    """Prediction minus data, [A, m]."""
+    basis: FloatArray
+    """Orthonormal columns, [A, q, m]; rows of zeros for unused columns."""
+    triangle: FloatArray
+    """R of columns = R^T basis, [A, q, q], upper triangular; 1 on the diagonal of unused columns."""
+
+
+def solve_linear(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Linear:
+    """Minimise |sum_j c_j column_j - target| with c_j signs_j >= 0 wherever signs_j is not 0.
+
+    Args:
+        columns: [A, q, m].
+        target: [A, m].
+        signs: [q], -1, 0 or 1.
+    """
+    best = _orthogonal(columns, target, np.ones(columns.shape[:2]))
+    wrong = np.flatnonzero((best.coefficients * signs < 0).any(axis=1))
+    if wrong.size:
+        constrained = _subsets(columns[wrong], target[wrong], signs)
+        for whole, part in zip(best, constrained, strict=True):
+            whole[wrong] = part
+    return best
+
+
+def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Linear:
+    """The best feasible subset of columns: the exact constrained solution, by trying all (at most 8)."""
+    best: Linear | None = None
+    cost = np.full(len(columns), np.inf)
+    for chosen in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
+        if all(chosen):
+            continue
+        found = _orthogonal(columns, target, np.broadcast_to(np.array(chosen), columns.shape[:2]))
+        feasible = ~(found.coefficients * signs < 0).any(axis=1)
+        rss = np.where(feasible, np.einsum("am,am->a", found.residual, found.residual), np.inf)
+        if best is None:
+            best, cost = found, rss
+            continue
+        better = rss < cost
+        cost = np.where(better, rss, cost)
+        for whole, part in zip(best, found, strict=True):
+            whole[better] = part[better]
+    assert best is not None, "a wrong sign needs a constrained column"
+    return best
+
+
+def _orthogonal(columns: FloatArray, target: FloatArray, used: FloatArray) -> Linear:
+    """Gram-Schmidt with one repetition, over A problems at once."""
+    count, q, _ = columns.shape
+    basis = columns * used[:, :, None]
+    triangle = np.zeros((count, q, q))
+    for j in range(q):
+        vector = basis[:, j]
+        length = np.sqrt(np.einsum("am,am->a", vector, vector))
+        for _ in range(2):
+            for i in range(j):
+                overlap = np.einsum("am,am->a", basis[:, i], vector)
+                triangle[:, i, j] += overlap
+                vector -= overlap[:, None] * basis[:, i]
+        rest = np.sqrt(np.einsum("am,am->a", vector, vector))
+        keep = rest > DEPENDENT * length
+        triangle[:, j, j] = np.where(keep, rest, 1.0)
+        vector *= np.where(keep, 1 / triangle[:, j, j], 0.0)[:, None]
+    projected = np.einsum("aqm,am->aq", basis, target)
+    residual = np.einsum("aq,aqm->am", projected, basis) - target
+    return Linear(_back(triangle, projected), residual, basis, triangle)
+
+
+def _back(triangle: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve R c = right."""
+    solution = np.zeros_like(right)
+    for j in reversed(range(right.shape[1])):
+        known = np.einsum("aj,aj->a", triangle[:, j, j + 1 :], solution[:, j + 1 :])
+        solution[:, j] = (right[:, j] - known) / triangle[:, j, j]
+    return solution
+
+
+def _forward(triangle: FloatArray, right: FloatArray) -> FloatArray:
+    """Solve R^T c = right."""
+    solution = np.zeros_like(right)
+    for j in range(right.shape[1]):
+        known = np.einsum("aj,aj->a", triangle[:, :j, j], solution[:, :j])
+        solution[:, j] = (right[:, j] - known) / triangle[:, j, j]
+    return solution
+
+
+def projected_slope(linear: Linear, slopes: Mapping[int, FloatArray]) -> FloatArray:
+    """Derivative of the residual with respect to one parameter, the coefficients following along: [A, m].
+
+    With P the projector off the columns: P dC c - (C^+)^T dC^T r, both terms of Golub and Pereyra.
+
+    Args:
+        linear: The solved problem.
+        slopes: Derivative of each column (weighted, [A, m]) by index; -1 is the part without a coefficient.
+    """
+    residual, used = linear.residual, linear.coefficients != 0
+    direct = np.zeros_like(residual)
+    turned = np.zeros_like(linear.coefficients)
+    for j, slope in slopes.items():
+        if j < 0:
+            direct += slope
+            continue
+        direct += linear.coefficients[:, j, None] * slope
+        turned[:, j] = np.where(used[:, j], np.einsum("am,am->a", slope, residual), 0.0)
+    lean = np.einsum("aqm,am->aq", linear.basis, direct) + _forward(linear.triangle, turned)
+    result: FloatArray = direct - np.einsum("aq,aqm->am", lean, linear.basis)
+    return result

@@ -1,0 +1,269 @@
+"""The effective-information law: the closed form, a noise law, a link. A reconstruction, see `theory.laws.information`.
+
+    S       = u_ref n_ref^beta                                         first channel's snr where nu = 1
+    snr     = S / nu(k_e)                                              theory.laws.noise
+    I       = I(n_rec, snr, beta)                                      theory.laws.information
+    beta    = beta (k_c/k_c_ref)^-gamma                                with connectivity=True
+    metric  = a - b g(I),  b >= 0 for a metric to be minimised         theory.laws.links
+
+u_ref, the last channel's signal-to-noise ratio at (n_ref, k_ref), is searched instead of S = snr_ref: (n_rec = 1,
+k_ref) lies outside every data
+set, and S would follow beta along a ridge. k_ref, n_ref and k_c_ref are fixed by `bind` (medians of the data) and do
+not change the fit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from theory.data.design import Design
+from theory.errors import TheoryError, unknown
+from theory.laws.base import REFERENCE, Law, Terms, Theta
+from theory.laws.information import METHODS, Information, information
+from theory.laws.links import LINKS, Linked, apply_link
+from theory.laws.noise import DECAYS, FLOORS, Noise, noise
+from theory.laws.parameters import Coefficient, Parameter
+from theory.laws.spectrum import trace
+from theory.types import FloatArray
+
+SPECTRA = ("plain", "unit", "per_neuron")
+"""lambda_i = i^-beta with the first channel's signal fixed, with sum lambda = 1, or with sum lambda = n_rec."""
+
+
+class _State(NamedTuple):
+    noise: Noise
+    beta: FloatArray
+    information: Information
+    snr_slope: FloatArray
+    """d ln snr / d beta through the trace of the spectrum (0 for the plain one)."""
+    d_ln_n: FloatArray
+    """d I / d ln n_rec, including the trace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffectiveInformation(Law):
+    """metric = a - b g(I_rep(n_rec, k_e)).
+
+    >>> law = EffectiveInformation(floor="additive", link="boxcox", k_ref=1e3, n_ref=100.0, k_range=(1e2, 1e5))
+    >>> [parameter.name for parameter in law.parameters]
+    ['u_ref', 'alpha', 'beta', 'k_floor', 'lam']
+    """
+
+    decay: str = "power"
+    """Noise decay: power, exponential or stretched."""
+    floor: str = "max"
+    """Noise floor: none, max (the paper's word) or additive."""
+    link: str = "affine"
+    """affine, log or boxcox."""
+    method: str = "integral"
+    """integral (the closed form) or sum (over whole channels)."""
+    spectrum: str = "plain"
+    """plain, unit (sum lambda = 1) or per_neuron (sum lambda = n_rec)."""
+    connectivity: bool = False
+    """Whether beta depends on k_c."""
+    k_ref: float | None = None
+    """Reference complexity; `bind` takes the median."""
+    n_ref: float | None = None
+    """Reference neurons; `bind` takes the geometric mean of the range."""
+    k_c_ref: float | None = None
+    """Reference connectivity; `bind` takes the median."""
+    k_range: tuple[float, float] | None = None
+    """Smallest and largest k_e of the data; bounds of k_floor and k_decay."""
+
+    name = "effective_information"
+
+    def __post_init__(self) -> None:
+        for what, choices in (
+            ("decay", tuple(DECAYS)),
+            ("floor", FLOORS),
+            ("link", LINKS),
+            ("method", METHODS),
+            ("spectrum", SPECTRA),
+        ):
+            if getattr(self, what) not in choices:
+                raise unknown(what, getattr(self, what), choices)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Implement `Law.options`."""
+        return asdict(self)
+
+    @property
+    def label(self) -> str:
+        """Implement `Law.label`."""
+        parts = [self.decay, f"{self.floor} floor" if self.floor != "none" else "no floor", self.link]
+        parts += [self.method] * (self.method != "integral") + [f"{self.spectrum} trace"] * (self.spectrum != "plain")
+        return f"{self.name} ({', '.join(parts + ['beta(k_c)'] * self.connectivity)})"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Implement `Law.parameters`."""
+        low, high = self._bound("k_range")
+        found = [
+            Parameter(
+                name="u_ref", lower=1e-9, upper=1e9, start=(1e-3, 1e3), meaning="last channel's snr at (n_ref, k_ref)"
+            )
+        ]
+        if self.decay != "exponential":
+            found.append(
+                Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e")
+            )
+        else:
+            start = (low, high)
+            found.append(
+                Parameter(
+                    name="k_decay", lower=low / 1e2, upper=high * 1e2, start=start, meaning="noise decay, parameters"
+                )
+            )
+        if self.decay == "stretched":
+            found.append(
+                Parameter(name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent")
+            )
+        found.append(
+            Parameter(name="beta", lower=0.05, upper=6.0, start=(0.3, 3.0), meaning="exponent of the signal spectrum")
+        )
+        if self.floor == "max":
+            found.append(Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the noise floor begins"))
+        elif self.floor == "additive":
+            found.append(
+                Parameter(
+                    name="k_floor",
+                    lower=low / 1e3,
+                    upper=high * 1e3,
+                    start=(low / 10, high),
+                    meaning="k_e of the noise floor",
+                )
+            )
+        if self.connectivity:
+            found.append(
+                Parameter(
+                    name="gamma", lower=-3.0, upper=3.0, start=(-0.5, 0.5), log=False, meaning="exponent of beta in k_c"
+                )
+            )
+        if self.link == "boxcox":
+            found.append(
+                Parameter(
+                    name="lam", lower=-4.0, upper=4.0, start=(-0.5, 1.5), log=False, meaning="exponent of the link"
+                )
+            )
+        return tuple(found)
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Implement `Law.coefficients`."""
+        return (
+            Coefficient(name="a", meaning="metric without information"),
+            Coefficient(name="b", sign=1, meaning="metric per unit of g(I)"),
+        )
+
+    def bind(self, design: Design) -> "EffectiveInformation":
+        """Implement `Law.bind`."""
+        filled: dict[str, Any] = {
+            "k_ref": self.k_ref or float(np.median(design.k_e)),
+            "n_ref": self.n_ref or float(np.sqrt(design.n_rec.min() * design.n_rec.max())),
+            "k_range": self.k_range or (float(design.k_e.min()), float(design.k_e.max())),
+        }
+        low, high = filled["k_range"]
+        if low == high:
+            filled["k_range"] = (
+                low / 1.001,
+                high * 1.001,
+            )  # bounds must differ; the status of a single level speaks for itself
+        if self.connectivity:
+            filled["k_c_ref"] = self.k_c_ref or float(np.median(design.connectivity))
+        return replace(self, **filled)
+
+    def scan(self, count: int) -> tuple[str, FloatArray] | None:
+        """Implement `Law.scan`."""
+        if self.floor != "max":
+            return None
+        low, high = np.log(self._bound("k_range"))
+        return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
+
+    def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
+        """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""
+        found = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
+        if self.floor != "none":
+            only_decay = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}
+            found["phi"] = float(
+                np.exp(noise(theta["k_floor"], self._bound("k_ref"), only_decay, decay=self.decay).ln_nu)
+            )
+        return found
+
+    def bits(self, theta: Theta, design: Design) -> FloatArray:
+        """Return I_rep in bits, broadcast over theta and rows."""
+        return self._state(theta, design).information.bits
+
+    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
+        """Implement `Law.terms`."""
+        state = self._state(theta, design)
+        bits = state.information.bits
+        linked = apply_link(bits, self.link, lam=theta.get("lam"), i_ref=self._bound("n_ref"))
+        columns = (np.ones((1, len(design))), -linked.value)
+        return Terms(columns, self._gradient(theta, design, state, linked) if gradient else {})
+
+    def stationarity(self, theta: Theta, design: Design, kappa: FloatArray) -> FloatArray:
+        """d ln I / d ln k_e along a budget, times I: alpha_loc dI/dlnS - kappa dI/dln n_rec (0 at the optimum, whatever
+        the link).
+
+        Args:
+            theta: Parameters, broadcasting against [rows].
+            design: Points on the budget line.
+            kappa: k_e / (k_e + k_c) of each point: -d ln n_rec / d ln k_e at a fixed budget.
+        """
+        state = self._state(theta, design)
+        return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.d_ln_n
+
+    def _bound(self, what: str) -> Any:
+        value = getattr(self, what)
+        if value is None:
+            raise TheoryError(f"{what}: not set; give it, or bind the law to a design first (law.bind(design))")
+        return value
+
+    def _state(self, theta: Theta, design: Design) -> _State:
+        ln_n_ref = np.log(self._bound("n_ref"))
+        noisy = noise(
+            design.k_e,
+            self._bound("k_ref"),
+            theta,
+            decay=self.decay,
+            floor=self.floor,
+            floor_parameters={name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]},
+        )
+        beta, beta_ref = theta["beta"], theta.get("beta" + REFERENCE, theta["beta"])
+        if self.connectivity:
+            beta = beta * np.exp(-theta["gamma"] * np.log(design.connectivity / self._bound("k_c_ref")))
+        ln_snr = np.log(theta["u_ref"]) + beta_ref * ln_n_ref - noisy.ln_nu
+        snr_slope: FloatArray = np.zeros(1)
+        n_slope: FloatArray = np.zeros(1)
+        if self.spectrum != "plain":
+            here, reference = trace(design.n_rec, beta), trace(np.exp(ln_n_ref), beta_ref)
+            ln_snr = ln_snr + reference.ln_z - here.ln_z
+            snr_slope, n_slope = -here.d_beta, -here.d_ln_n
+        if self.spectrum == "per_neuron":
+            ln_snr, n_slope = ln_snr + np.log(design.n_rec) - ln_n_ref, n_slope + 1
+        found = information(design.n_rec, ln_snr, beta, method="sum" if self.method == "sum" else "integral")
+        return _State(noisy, beta, found, snr_slope, found.d_ln_n + n_slope * found.d_ln_snr)
+
+    def _gradient(
+        self, theta: Theta, design: Design, state: _State, linked: Linked
+    ) -> dict[tuple[str, int], FloatArray]:
+        info = state.information
+        per_nat = -linked.d_ln_i / info.bits
+        by_snr = per_nat * info.d_ln_snr
+        by_beta = state.beta * (per_nat * info.d_beta + by_snr * state.snr_slope)
+        beta_ref = theta.get("beta" + REFERENCE, theta["beta"])
+        ln_n_ref = np.log(self._bound("n_ref"))
+        reference_slope = ln_n_ref + (trace(np.exp(ln_n_ref), beta_ref).d_beta if self.spectrum != "plain" else 0.0)
+        found = {"u_ref": by_snr, "beta": by_beta, "beta" + REFERENCE: by_snr * beta_ref * reference_slope}
+        for name, slope in state.noise.d_decay.items():
+            found[name] = -by_snr * slope
+        for name, slope in state.noise.d_floor.items():
+            found[name if name == "k_floor" else name + REFERENCE] = -by_snr * slope
+        if self.connectivity:
+            found["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))
+        if linked.d_lam is not None:
+            found["lam"] = -linked.d_lam
+        return {(name, 1): slope for name, slope in found.items()}

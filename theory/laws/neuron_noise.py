@@ -1,0 +1,105 @@
+"""The noise of a single neuron as a law of its own: ln error = ln A + ln nu(k_e)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from theory.data.design import Design
+from theory.errors import unknown
+from theory.laws.base import REFERENCE, Law, Terms, Theta
+from theory.laws.noise import DECAYS, FLOORS, noise
+from theory.laws.parameters import Coefficient, Parameter
+from theory.types import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuronNoise(Law):
+    """ln error = ln A + ln nu(k_e)."""
+
+    decay: str = "power"
+    """power, exponential or stretched."""
+    floor: str = "additive"
+    """none, max or additive."""
+    k_ref: float | None = None
+    """Where the decay is 1; `bind` takes the geometric mean of the range."""
+    k_range: tuple[float, float] | None = None
+    """Smallest and largest k_e of the data."""
+
+    name = "neuron_noise"
+    axes = ("k_e",)
+
+    def __post_init__(self) -> None:
+        for what, choices in (("decay", tuple(DECAYS)), ("floor", FLOORS)):
+            if getattr(self, what) not in choices:
+                raise unknown(what, getattr(self, what), choices)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Implement `Law.options`."""
+        return asdict(self)
+
+    @property
+    def label(self) -> str:
+        """Implement `Law.label`."""
+        return f"{self.name} ({self.decay}, {self.floor + ' floor' if self.floor != 'none' else 'no floor'})"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Implement `Law.parameters`."""
+        low, high = self.k_range or (1.0, 1e6)
+        found = {
+            "alpha": Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e"),
+            "k_decay": Parameter(
+                name="k_decay", lower=low / 1e4, upper=high * 1e2, start=(low, high), meaning="decay, parameters"
+            ),
+            "stretch": Parameter(
+                name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent"
+            ),
+        }
+        floors = {
+            "max": [Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the floor begins")],
+            "additive": [
+                Parameter(
+                    name="k_floor", lower=low / 1e2, upper=high * 1e3, start=(low, high), meaning="k_e of the floor"
+                )
+            ],
+            "none": [],
+        }
+        return tuple([found[name] for name in DECAYS[self.decay]] + floors[self.floor])
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Implement `Law.coefficients`."""
+        return (Coefficient(name="ln_A", meaning="ln error at k_ref without floor"),)
+
+    def bind(self, design: Design) -> "NeuronNoise":
+        """Implement `Law.bind`."""
+        low, high = float(design.k_e.min()), float(design.k_e.max())
+        return replace(self, k_ref=self.k_ref or float(np.sqrt(low * high)), k_range=self.k_range or (low, high))
+
+    def scan(self, count: int) -> tuple[str, FloatArray] | None:
+        """Implement `Law.scan`."""
+        if self.floor != "max":
+            return None
+        low, high = np.log(self.k_range or (1.0, 1e6))
+        return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
+
+    def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
+        """phi = D(k_floor)."""
+        if self.floor == "none":
+            return {}
+        only = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}
+        return {"phi": float(np.exp(noise(theta["k_floor"], self.k_ref or 1.0, only, decay=self.decay).ln_nu))}
+
+    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
+        """Implement `Law.terms`."""
+        shared = {name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]}
+        found = noise(design.k_e, self.k_ref or 1.0, theta, decay=self.decay, floor=self.floor, floor_parameters=shared)
+        slopes: dict[tuple[str, int], FloatArray] = {}
+        if gradient:
+            slopes = {(name, -1): slope for name, slope in found.d_decay.items()}
+            for name, slope in found.d_floor.items():
+                slopes[name if name == "k_floor" else name + REFERENCE, -1] = slope
+        return Terms((np.ones((1, len(design))),), slopes, np.atleast_2d(found.ln_nu))

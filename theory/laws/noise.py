@@ -1,0 +1,119 @@
+"""Noise of one neuron against its effective complexity k_e: three decays, three floors.
+
+    nu(k_e) = D(k_e)                 floor "none"
+              max(D(k_e), phi)       floor "max"        (the paper's word)
+              D(k_e) + phi           floor "additive"   (preferred by the NeuronIO table)
+
+with the decay D scaled so that D(k_ref) = 1,
+
+    D = (k_e/k_ref)^-alpha                              decay "power"
+        exp(-(k_e - k_ref)/k_decay)                     decay "exponential"
+        exp(-(alpha/s) ((k_e/k_ref)^s - 1))             decay "stretched", alpha the exponent at k_ref
+
+(a stretched exponential: s = 1 is the exponential with k_decay = k_ref/alpha, s -> 0 the power law) and the floor
+written as the decay at a size, phi = D(k_floor): with the max floor, k_e simply saturates at k_floor. The
+signal-to-noise ratio is
+S / nu, and -d ln nu / d ln k_e is the local exponent of the noise.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.errors import unknown
+from theory.types import FloatArray
+
+Decay = Literal["power", "exponential", "stretched"]
+Floor = Literal["none", "max", "additive"]
+DECAYS: dict[str, tuple[str, ...]] = {
+    "power": ("alpha",),
+    "exponential": ("k_decay",),
+    "stretched": ("alpha", "stretch"),
+}
+"""Parameters of each decay."""
+FLOORS = ("none", "max", "additive")
+
+
+class Noise(NamedTuple):
+    """ln nu with its derivatives; every array has the broadcast shape of k_e and the parameters."""
+
+    ln_nu: FloatArray
+    d_decay: dict[str, FloatArray]
+    """Derivative with respect to ln of each decay parameter, as it acts through D(k_e)."""
+    d_floor: dict[str, FloatArray]
+    """The same as it acts through phi = D(k_floor); includes "k_floor". Empty without a floor."""
+    local_exponent: FloatArray
+    """-d ln nu / d ln k_e."""
+
+
+class _Log(NamedTuple):
+    """ln D at a size with its derivatives in the logarithms of the parameters and of the size."""
+
+    value: FloatArray
+    d_parameters: dict[str, FloatArray]
+    d_ln_k: FloatArray
+
+
+def noise(
+    k_e: npt.ArrayLike,
+    k_ref: float,
+    parameters: Mapping[str, FloatArray],
+    *,
+    decay: str = "power",
+    floor: str = "none",
+    floor_parameters: Mapping[str, FloatArray] | None = None,
+) -> Noise:
+    """Evaluate ln nu(k_e) and its derivatives.
+
+    Args:
+        k_e: Effective complexity (parameters per neuron), above 0.
+        k_ref: Where D = 1, above 0.
+        parameters: Those of the decay and, with a floor, "k_floor"; natural units, broadcasting with `k_e`.
+        decay: "power", "exponential" or "stretched".
+        floor: "none", "max" or "additive".
+        floor_parameters: Decay parameters that define phi where they differ from `parameters`: a floor shared by groups
+            of different decay.
+
+    Raises:
+        TheoryError: `decay` or `floor` is unknown.
+
+    >>> law = noise([100.0, 1e4], 100.0, {"alpha": np.array(1.0), "k_floor": np.array(1e3)}, floor="max")
+    >>> np.exp(law.ln_nu).round(12).tolist(), law.local_exponent.tolist()
+    ([1.0, 0.1], [1.0, 0.0])
+    """
+    if decay not in DECAYS:
+        raise unknown("decay", decay, DECAYS)
+    if floor not in FLOORS:
+        raise unknown("floor", floor, FLOORS)
+    here = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, parameters, decay)
+    if floor == "none":
+        return Noise(here.value, here.d_parameters, {}, -here.d_ln_k)
+    shared = floor_parameters or parameters
+    low = _ln_decay(np.log(parameters["k_floor"]), k_ref, shared, decay)
+    if floor == "max":
+        share = np.asarray(here.value >= low.value, dtype=np.float64)
+        ln_nu = np.maximum(here.value, low.value)
+    else:
+        ln_nu = np.logaddexp(here.value, low.value)
+        share = np.exp(here.value - ln_nu)
+    d_decay = {name: share * slope for name, slope in here.d_parameters.items()}
+    d_floor = {name: (1 - share) * slope for name, slope in low.d_parameters.items()}
+    d_floor["k_floor"] = (1 - share) * low.d_ln_k
+    return Noise(ln_nu, d_decay, d_floor, -share * here.d_ln_k)
+
+
+def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Mapping[str, FloatArray], decay: str) -> _Log:
+    if decay == "power":
+        value = -parameters["alpha"] * (ln_k - np.log(k_ref))
+        return _Log(value, {"alpha": value}, -parameters["alpha"] + 0 * ln_k)
+    ratio = np.exp(ln_k - np.log(k_ref))
+    if decay == "exponential":
+        rate = k_ref / parameters["k_decay"]
+        value = -rate * (ratio - 1)
+        return _Log(value, {"k_decay": -value}, -rate * ratio)
+    alpha, s = parameters["alpha"], parameters["stretch"]
+    z = s * (ln_k - np.log(k_ref))
+    value, slope = -alpha * np.expm1(z) / s, -alpha * np.exp(z)
+    return _Log(value, {"alpha": value, "stretch": slope * z / s - value}, slope)

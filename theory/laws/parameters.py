@@ -1,0 +1,84 @@
+"""Descriptions of a law's parameters: names, bounds, where searches start, signs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from theory.errors import TheoryError
+from theory.types import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A parameter that is searched, because the law is not linear in it.
+
+    >>> Parameter(name="alpha", lower=0.01, upper=10.0).log
+    True
+    """
+
+    name: str
+    """Name in results and in `fixed`, `vary`, `priors`."""
+    lower: float
+    """Lower bound, natural units."""
+    upper: float
+    """Upper bound, natural units."""
+    start: tuple[float, float] | None = None
+    """Range of the starting values, within the bounds; None: the bounds."""
+    log: bool = True
+    """Whether the search runs in the logarithm (positive parameters)."""
+    meaning: str = ""
+    """One line for reports, with units."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.lower, self.upper]).all() and self.lower < self.upper):
+            raise TheoryError(f"{self.name}: bounds ({self.lower}, {self.upper}) must be finite and in order")
+        if self.log and self.lower <= 0:
+            raise TheoryError(
+                f"{self.name}: lower bound {self.lower} must be above 0 for a logarithmic search (or set log=False)"
+            )
+
+    def to_search(self, value: float) -> float:
+        """Natural units to the search coordinate."""
+        return float(np.log(value)) if self.log else float(value)
+
+    def to_natural(self, coordinate: FloatArray) -> FloatArray:
+        """Search coordinate to natural units."""
+        return np.exp(coordinate) if self.log else coordinate
+
+    @property
+    def start_range(self) -> tuple[float, float]:
+        """Range of the starting values in the search coordinate."""
+        low, high = self.start or (self.lower, self.upper)
+        return self.to_search(max(low, self.lower)), self.to_search(min(high, self.upper))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficient:
+    """A parameter in which the law is linear; solved exactly for every value of the others."""
+
+    name: str
+    """Name in results."""
+    sign: Literal[0, 1] = 0
+    """1: at least 0 for a metric to be minimised, at most 0 for one to be maximised; 0: free."""
+    meaning: str = ""
+    """One line for reports, with units."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """A normal prior on a parameter's search coordinate (its logarithm where the search is logarithmic)."""
+
+    mean: float
+    """Centre, natural units."""
+    sd: float
+    """Standard deviation of the search coordinate; 0.2 for a logarithmic one means 20 %."""
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mean) and np.isfinite(self.sd) and self.sd > 0):
+            raise TheoryError(f"prior: mean {self.mean} and sd {self.sd} must be finite, sd above 0")
+
+
+NEURONIO_PRIOR = {"alpha": Prior(mean=0.95, sd=0.20)}
+"""alpha of single neurons (NeuronIO, additive floor): covers the estimators, error columns and the replication. Use it
+with floor "additive" only."""

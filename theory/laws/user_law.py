@@ -1,0 +1,169 @@
+"""A law of your own: a Python function with named parameters and bounds.
+
+Without coefficients the function returns the metric; with coefficients it returns one column for each, and the metric
+is their linear combination,
+solved exactly. The file below, say `mylaw.py`, is then fitted and ranked like a built-in law as "mylaw.py:saturating":
+
+    from theory.laws.user_law import user_law
+
+    @user_law(parameters={"power": (0.05, 3.0)}, coefficients=("E", "A"))
+    def saturating(design, power):
+        return 1, (1 + design.n_rec * design.k_e) ** -power
+
+A distribution offers laws to everybody through the entry-point group "elm_sweeper.laws".
+"""
+
+import inspect
+import runpy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from theory.data.design import Design
+from theory.errors import TheoryError, unknown
+from theory.laws.base import Law, Terms, Theta
+from theory.laws.parameters import Coefficient, Parameter
+from theory.types import FloatArray
+
+STEP = 1e-6
+"""Step of central differences in search coordinates; a user's function comes without derivatives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserLaw(Law):
+    """A function wrapped as a law; made by `user_law`."""
+
+    function: Callable[..., Any]
+    """function(design, **parameters) -> metric [rows], or one column per coefficient."""
+    name: str
+    """Where it came from, so that a stored result finds it again."""
+    searched: tuple[Parameter, ...]
+    """Its parameters."""
+    linear: tuple[Coefficient, ...] = ()
+    """Its coefficients; empty: the function returns the metric itself."""
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Implement `Law.parameters`."""
+        return self.searched
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Implement `Law.coefficients`."""
+        return self.linear
+
+    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
+        """Implement `Law.terms` by calling the function for each set of parameters."""
+        plain = {item.name: np.atleast_2d(theta[item.name]) for item in self.searched}
+        values = self._stack(plain, design)
+        slopes: dict[tuple[str, int], FloatArray] = {}
+        for item in self.searched if gradient else ():
+            up, down = (
+                self._stack({**plain, item.name: self._moved(item, plain[item.name], s)}, design) for s in (STEP, -STEP)
+            )
+            for j in range(len(values)):
+                slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * STEP)
+        return Terms(tuple(values), slopes) if self.linear else Terms((), slopes, values[0])
+
+    def _moved(self, item: Parameter, value: FloatArray, step: float) -> FloatArray:
+        return np.asarray(value * np.exp(step) if item.log else value + step)
+
+    def _stack(self, theta: Mapping[str, FloatArray], design: Design) -> FloatArray:
+        """Columns of every set, [columns, sets, rows]."""
+        sets = max((value.shape[0] for value in theta.values()), default=1)
+        found = []
+        for r in range(sets):
+            chosen = {name: value[min(r, len(value) - 1)] for name, value in theta.items()}
+            found.append(self._call({name: float(v[0]) if v.size == 1 else v for name, v in chosen.items()}, design))
+        return np.stack(found, axis=1)
+
+    def _call(self, arguments: Mapping[str, Any], design: Design) -> FloatArray:
+        returned = self.function(design, **arguments)
+        parts = list(returned) if self.linear else [returned]
+        expected = max(1, len(self.linear))
+        if len(parts) != expected:
+            raise TheoryError(
+                f"law {self.name}: returned {len(parts)} columns, expected {expected}: {[c.name for c in self.linear]}"
+            )
+        rows = []
+        for part in parts:
+            column = np.asarray(part, dtype=np.float64)
+            if column.shape not in ((), (1,), (len(design),)):
+                raise TheoryError(
+                    f"law {self.name}: returned shape {column.shape}, expected one value for each of {len(design)} rows"
+                )
+            rows.append(np.broadcast_to(column, (len(design),)))
+        return np.stack(rows)
+
+
+def user_law(
+    *,
+    parameters: Mapping[str, tuple[float, float]] | Sequence[Parameter],
+    coefficients: Sequence[str | Coefficient] = (),
+    name: str | None = None,
+) -> Callable[[Callable[..., Any]], UserLaw]:
+    """Turn a function into a law.
+
+    Args:
+        parameters: Bounds by name (searched in the logarithm if the lower one is above 0), or full descriptions.
+        coefficients: Names of linear parameters, one for each column that the function returns; none: it returns the
+            metric.
+        name: Shown in tables; default: the function's.
+
+    Raises:
+        TheoryError: the function does not take exactly these parameters after the design.
+
+    >>> @user_law(parameters={"power": (0.05, 3.0)}, coefficients=("E", "A"))
+    ... def shifted(design, power):
+    ...     return 1, (1 + design.n_rec) ** -power
+    >>> from theory.fit.fit import fit_law
+    >>> design = Design(n_rec=2.0 ** np.arange(12), k_e=np.ones(12))
+    >>> fit = fit_law(shifted, design, 2 + 3 * (1 + design.n_rec) ** -0.7)
+    >>> round(fit.values["power"], 6), round(fit.coefficients["all"]["A"], 6)
+    (0.7, 3.0)
+    """
+    searched = _parameters(parameters)
+    linear = tuple(item if isinstance(item, Coefficient) else Coefficient(name=item) for item in coefficients)
+
+    def wrap(function: Callable[..., Any]) -> UserLaw:
+        title = str(name or getattr(function, "__name__", "user law"))
+        taken = list(inspect.signature(function).parameters)[1:]
+        wanted = [item.name for item in searched]
+        if sorted(taken) != sorted(wanted):
+            raise TheoryError(
+                f"law {title}: the function takes {taken} after the design, but the parameters are {wanted}"
+            )
+        return UserLaw(function=function, name=title, searched=searched, linear=linear)
+
+    return wrap
+
+
+def load_user_law(spec: str) -> UserLaw:
+    """Load "path/to/file.py:name".
+
+    Raises:
+        TheoryError: no such file, or no law of that name in it; the message lists those that are.
+
+    >>> load_user_law("nowhere.py:mine")
+    Traceback (most recent call last):
+    theory.errors.TheoryError: law: no file 'nowhere.py' (from 'nowhere.py:mine'); give path/to/file.py:name
+    """
+    path, _, name = spec.rpartition(":")
+    if not Path(path).is_file():
+        raise TheoryError(f"law: no file {path!r} (from {spec!r}); give path/to/file.py:name")
+    found = {key: value for key, value in runpy.run_path(path).items() if isinstance(value, UserLaw)}
+    if name not in found:
+        raise unknown(
+            f"law in {path}", name, found or ["(none: decorate a function with theory.laws.user_law.user_law)"]
+        )
+    law = found[name]
+    return UserLaw(function=law.function, name=spec, searched=law.searched, linear=law.linear)
+
+
+def _parameters(given: Mapping[str, tuple[float, float]] | Sequence[Parameter]) -> tuple[Parameter, ...]:
+    if isinstance(given, Mapping):
+        return tuple(Parameter(name=name, lower=low, upper=high, log=low > 0) for name, (low, high) in given.items())
+    return tuple(given)

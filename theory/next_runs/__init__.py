@@ -1,0 +1,4 @@
+"""Which trials to run next: what each candidate would tell about the target, and what it costs.
+
+Read first: sequential.py.
+"""

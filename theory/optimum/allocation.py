@@ -1,0 +1,311 @@
+"""Optimal allocation of a budget between more neurons and more complex neurons.
+
+Along a budget line n_rec (k_e + k_c) = P - readout_params, d ln n_rec = -kappa d ln k_e with kappa = k_e/(k_e + k_c),
+so the optimum solves
+
+    alpha_loc F(u; beta) = kappa ln(1 + u),        alpha_loc = -d ln nu / d ln k_e,
+
+whatever the link and the affine map. Without floor and connectivity u is the same at every budget (`critical_snr`),
+hence
+n_rec ~ P^(alpha/(alpha + beta)), k_e ~ P^(beta/(alpha + beta)) and d_m ~ n_rec^(beta/(2 alpha))
+(`asymptotic_exponents`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.cost import Cost
+from theory.errors import TheoryError
+from theory.fit.result import FitResult
+from theory.laws.base import Curve
+from theory.laws.channel import channel_information
+from theory.laws.effective import EffectiveInformation
+from theory.laws.noise import noise
+from theory.optimum.locate import budget_line, locate
+from theory.types import FloatArray
+
+THEORY_RANGE = (0.5, 1e5)
+"""d_m range of an allocation from a bare theory, which has no data to stay within (assumption)."""
+
+INTEGERS = 20_000
+"""Most integer d_m values that are tried one by one."""
+
+EXPONENT_STEP = 0.02
+"""Step in ln budget for local exponents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """The best split of one budget. Numbers are None where the optimum is not bracketed by the data."""
+
+    budget: float
+    """Trainable parameters asked for."""
+    bracketed: bool
+    """Whether the data lie on both sides of the optimum: the sampled k_e nearest to it is not the smallest or the
+    largest."""
+    extend: str | None
+    """Where to add runs if it does not: "larger d_m" or "smaller d_m"."""
+    d_m: int | None
+    """Best whole d_m."""
+    n_rec: int | None
+    """Neurons that fit the budget with it."""
+    k_e: float | None
+    """Its effective complexity."""
+    k_c: float
+    """Connectivity."""
+    trainable_params: float | None
+    """Achieved count."""
+    metric: float | None
+    """Predicted metric at the whole-number optimum."""
+    continuum_d_m: float | None
+    """Optimum for real d_m and n_rec."""
+    continuum_n_rec: float | None
+    """Its neurons."""
+    band: tuple[int, int] | None
+    """Smallest and largest whole d_m of the near-optimal band around the best."""
+    band_n_rec: tuple[int, int] | None
+    """Neurons at the band's ends (largest first)."""
+    delta: float
+    """Width of the band in metric units."""
+    floor_binds: bool | None
+    """Whether the noise floor stops k_e from growing here; None for laws without one."""
+    sentence: str
+    """The finding in words."""
+
+
+def optimum(
+    fit: FitResult | Curve,
+    budget: float,
+    cost: Cost,
+    *,
+    group: object = None,
+    levels: dict[str, object] | None = None,
+    delta: float | None = None,
+    d_m_range: tuple[float, float] | None = None,
+) -> Allocation:
+    """Find the best allocation of a budget, on whole numbers and on the continuum, with its near-optimal band.
+
+    Args:
+        fit: A fit, or a bare theory as a `Curve`.
+        budget: Trainable parameters of the whole network.
+        cost: Counts of the family of networks.
+        group: Metric group, if the fit has several.
+        levels: Levels of varying parameters, see `FitResult.curve`.
+        delta: Allocations within this much of the best metric are near-optimal; default: the seed sd (of the residuals
+            without replicates).
+        d_m_range: Where the optimum may lie; default: the range of k_e in the data.
+
+    Raises:
+        TheoryError: the budget does not cover the readout and one neuron.
+
+    >>> from theory.fit.fit import fit_law
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("quadratic", table.design, table.columns["test_bpc"])
+    >>> best = optimum(fit, 3_516_748, table.cost)
+    >>> best.d_m, best.n_rec, round(best.continuum_d_m, 1)
+    (22, 660, 22.5)
+    """
+    curve = fit.curve(group=group, levels=levels, budget=budget) if isinstance(fit, FitResult) else fit
+    low, high = _range(fit, budget, cost, d_m_range)
+    if delta is None:
+        delta = (
+            0.0 if not isinstance(fit, FitResult) else fit.noise_sd if fit.pure_error_sd is None else fit.pure_error_sd
+        )
+    located = locate(curve, budget, cost, (low, high))
+    edge = int(located.edge[0])
+    if not edge and d_m_range is None and isinstance(fit, FitResult):
+        edge = _nearest_end(fit, float(cost.complexity(located.d_m[0])))
+    if edge:
+        return _not_bracketed(budget, cost, delta, low if edge < 0 else high, edge)
+    return _bracketed(curve, budget, cost, delta, (low, high), float(located.d_m[0]))
+
+
+class Exponents(NamedTuple):
+    """Local exponents of the optimum at one budget."""
+
+    n_rec: float
+    """d ln n_rec* / d ln P"""
+    k_e: float
+    """d ln k_e* / d ln P"""
+    d_m: float
+    """d ln d_m* / d ln P"""
+
+
+def exponents(
+    fit: FitResult | Curve,
+    budget: float,
+    cost: Cost,
+    *,
+    group: object = None,
+    d_m_range: tuple[float, float] | None = None,
+) -> Exponents | None:
+    """Return the local exponents of the optimum in the budget; None where the optimum is not bracketed.
+
+    >>> from theory.data.design import Design
+    >>> from theory.laws.registry import get_law
+    >>> law = get_law("effective_information", floor="none", k_ref=1.0, n_ref=1.0)
+    >>> law = law.bind(Design(n_rec=[1.0], k_e=[1.0]))
+    >>> curve = Curve(law=law, theta={"u_ref": 10.0, "alpha": 2.0, "beta": 1.0}, coefficients=(0, 1))
+    >>> square = Cost(k_e=lambda d_m: d_m**2, k_c=0.0)
+    >>> round(exponents(curve, 1e9, square, d_m_range=(1, 1e4)).n_rec, 4)  # alpha/(alpha + beta)
+    0.6667
+    """
+    curve = fit.curve(group=group, budget=budget) if isinstance(fit, FitResult) else fit
+    points = []
+    for side in (-EXPONENT_STEP, EXPONENT_STEP):
+        moved = budget * float(np.exp(side))
+        located = locate(curve, moved, cost, _range(fit, moved, cost, d_m_range))
+        if located.edge[0]:
+            return None
+        d_m = located.d_m[0]
+        points.append(np.log([float(cost.neurons(moved, d_m)), float(cost.complexity(d_m)), d_m]))
+    n_rec, k_e, slope = (points[1] - points[0]) / (2 * EXPONENT_STEP)
+    return Exponents(float(n_rec), float(k_e), float(slope))
+
+
+def critical_snr(alpha: npt.ArrayLike, beta: npt.ArrayLike, kappa: npt.ArrayLike = 1.0) -> FloatArray:
+    """Solve alpha F(u; beta) = kappa ln(1 + u): the last channel's snr at the optimum; 0 where the simplest neuron is
+    always best.
+
+    A root exists if alpha > kappa (1 - beta): for kappa = 1, if alpha + beta > 1.
+
+    >>> round(float(critical_snr(1.0, 1.0)), 10), float(critical_snr(0.5, 0.5))
+    (1.0, 0.0)
+    """
+    a, b, k = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (alpha, beta, kappa)))
+    low, high = np.full(a.shape, -200.0), np.full(a.shape, 60.0)
+    for _ in range(80):
+        middle = (low + high) / 2
+        above = a * channel_information(middle, b).f > k * np.logaddexp(0, middle)
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.where(a > k * (1 - b) * (1 + 1e-12), np.exp((low + high) / 2), 0.0)
+
+
+def asymptotic_exponents(alpha: float, beta: float) -> Exponents:
+    """Exponents far from floor and connectivity: alpha/(alpha+beta), beta/(alpha+beta), and half of that for d_m (k_e ~
+    d_m^2).
+
+    >>> asymptotic_exponents(1.0, 1.0)
+    Exponents(n_rec=0.5, k_e=0.5, d_m=0.25)
+    """
+    return Exponents(alpha / (alpha + beta), beta / (alpha + beta), beta / (2 * (alpha + beta)))
+
+
+def binding_budget(fit: FitResult | Curve, cost: Cost, *, group: object = None) -> float | None:
+    """Budget above which the max floor freezes k_e at k_floor and all goes to n_rec; None for laws without a max floor.
+
+    N_f = (S_inf / u_f)^(1/beta) neurons with u_f = critical_snr(alpha_loc, beta, kappa_f) at k_floor, P_bind = N_f
+    (k_floor + k_c) + readout_params.
+
+    >>> from theory.data.cost import elm_cost
+    >>> from theory.laws.registry import get_law
+    >>> law = get_law("effective_information", k_ref=2461.0, n_ref=1.0, k_range=(1e2, 1e6))
+    >>> theta = {"u_ref": np.exp(5.9), "alpha": 1.0, "beta": 1.0, "k_floor": 2e4}
+    >>> curve = Curve(law=law, theta=theta, coefficients=(0, 1))
+    >>> f"{binding_budget(curve, elm_cost(d_tree=50, d_branch=15)):.4g}"
+    '5.664e+07'
+    """
+    curve = fit.curve(group=group) if isinstance(fit, FitResult) else fit
+    law = curve.law
+    if (
+        not isinstance(law, EffectiveInformation)
+        or law.floor != "max"
+        or law.spectrum != "plain"
+        or law.k_ref is None
+        or law.n_ref is None
+    ):
+        return None
+    theta = {name: value[0] for name, value in curve.theta.items()}
+    k_floor, beta = float(theta["k_floor"]), float(theta["beta"])
+    at_floor = noise(k_floor, law.k_ref, theta, decay=law.decay)
+    snr = critical_snr(at_floor.local_exponent, beta, k_floor / (k_floor + cost.k_c))
+    if snr == 0:
+        return None
+    ln_n = (np.log(theta["u_ref"]) + beta * np.log(law.n_ref) - at_floor.ln_nu - np.log(snr)) / beta
+    return float(np.exp(ln_n) * (k_floor + cost.k_c) + cost.readout_params)
+
+
+def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float, float] | None) -> tuple[float, float]:
+    """Range of d_m: as given, or as in the data; never beyond one neuron."""
+    room = budget - cost.readout_params - cost.k_c
+    if room <= 0:
+        raise TheoryError(f"budget: {budget:g} does not cover the readout ({cost.readout_params:g}) and one neuron")
+    if given is None and isinstance(fit, FitResult):
+        k_e = fit.given.design.k_e
+        low, high = (float(value) for value in cost.d_m([k_e.min(), k_e.max()]))
+    else:
+        low, high = given or THEORY_RANGE
+    return low, min(high, float(cost.d_m(room)))
+
+
+def _nearest_end(fit: FitResult, k_e: float) -> int:
+    """-1 or 1 if the sampled k_e nearest to the optimum is the smallest or the largest one: nothing was seen beyond
+    it."""
+    levels = np.unique(fit.given.design.k_e)
+    nearest = int(np.argmin(np.abs(np.log(levels / k_e))))
+    return -1 if nearest == 0 else 1 if nearest == levels.size - 1 else 0
+
+
+def _not_bracketed(budget: float, cost: Cost, delta: float, end: float, edge: int) -> Allocation:
+    side = "smaller d_m" if edge < 0 else "larger d_m"
+    return Allocation(
+        budget=float(budget),
+        bracketed=False,
+        extend=side,
+        d_m=None,
+        n_rec=None,
+        k_e=None,
+        k_c=cost.k_c,
+        trainable_params=None,
+        metric=None,
+        continuum_d_m=None,
+        continuum_n_rec=None,
+        band=None,
+        band_n_rec=None,
+        delta=delta,
+        floor_binds=None,
+        sentence=f"Budget {budget:g}: not bracketed, the prediction is best at the end of the range, d_m = {end:.3g}; "
+        f"add runs at {side}.",
+    )
+
+
+def _bracketed(
+    curve: Curve, budget: float, cost: Cost, delta: float, d_m_range: tuple[float, float], continuum: float
+) -> Allocation:
+    first, last = int(np.ceil(d_m_range[0] - 1e-9)), int(np.floor(d_m_range[1] + 1e-9))
+    first, last = max(1, first, int(continuum) - INTEGERS), min(last, int(continuum) + INTEGERS)
+    d_m = np.arange(first, last + 1, dtype=np.float64)
+    line = budget_line(budget, cost, d_m[cost.n_rec(budget, d_m) >= 1], whole=True)
+    metric = curve.sign * curve.on_grid(line)[0]
+    best = int(np.argmin(metric))
+    inside = metric <= metric[best] + delta
+    start = best - int(np.argmin(np.append(inside[best::-1], False))) + 1
+    stop = best + int(np.argmin(np.append(inside[best:], False))) - 1
+    sizes, neurons = np.arange(first, last + 1), line.n_rec
+    k_e, n_rec = float(line.k_e[best]), int(neurons[best])
+    law = curve.law
+    floor = float(curve.theta["k_floor"][0]) if isinstance(law, EffectiveInformation) and law.floor == "max" else None
+    band, band_n = (int(sizes[start]), int(sizes[stop])), (int(neurons[start]), int(neurons[stop]))
+    return Allocation(
+        budget=float(budget),
+        bracketed=True,
+        extend=None,
+        d_m=int(sizes[best]),
+        n_rec=n_rec,
+        k_e=k_e,
+        k_c=cost.k_c,
+        trainable_params=float(cost.trainable_params(n_rec, sizes[best])),
+        metric=curve.sign * float(metric[best]),
+        continuum_d_m=continuum,
+        continuum_n_rec=float(cost.neurons(budget, continuum)),
+        band=band,
+        band_n_rec=band_n,
+        delta=delta,
+        floor_binds=None if floor is None else bool(float(cost.complexity(continuum)) >= floor * (1 - 1e-6)),
+        sentence=f"Budget {budget:g}: best d_m = {sizes[best]} with n_rec = {n_rec}; "
+        f"d_m from {band[0]} to {band[1]} is within {delta:.3g} of it.",
+    )

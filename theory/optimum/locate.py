@@ -1,0 +1,124 @@
+"""The optimum along a budget line for many parameter sets at once, on the continuum."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.cost import Cost
+from theory.data.design import Design, IntArray
+from theory.errors import TheoryError
+from theory.laws.base import Curve
+from theory.types import FloatArray
+
+GRID = 96
+"""Points of the first scan in ln d_m; the optimum is then bracketed by two neighbours."""
+
+EDGE = 1e-3
+"""Distance in ln d_m from an end of the range below which an optimum counts as lying on it."""
+
+
+class Located(NamedTuple):
+    """Continuum optima of R sets of parameters."""
+
+    d_m: FloatArray
+    """[R]; the end of the range where the optimum is not inside."""
+    edge: IntArray
+    """-1: at the small end, 1: at the large end, 0: inside; [R]."""
+
+
+def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, float]) -> Located:
+    """Find the continuum optimum of every parameter set of a curve: a scan in ln d_m, then bisection (or golden
+    section) between neighbours.
+
+    >>> from theory.laws.registry import get_law
+    >>> law = get_law("separable_power_law", n_ref=1.0, k_ref=1.0)
+    >>> curve = Curve(law=law, theta={"a": 0.5, "b": 0.5}, coefficients=(1.0, 1.0, 1.0))
+    >>> square = Cost(k_e=lambda d_m: d_m**2, k_c=0.0)
+    >>> round(float(locate(curve, 1e6, square, (1.0, 1e3)).d_m[0]), 3)  # n_rec = k_e = 1e3
+    31.623
+    """
+    low, high = d_m_range
+    if not low < high:
+        raise TheoryError(
+            f"budget: {budget:g} leaves no range of d_m (from {low:g} to {high:g}) with at least one neuron"
+        )
+    grid = np.linspace(np.log(low), np.log(high), GRID)
+    metric = curve.sign * curve.on_grid(budget_line(budget, cost, np.exp(grid)))
+    metric = np.where(np.isfinite(metric), metric, np.inf)
+    best = np.argmin(metric, axis=1)
+    edge = np.where(best == 0, -1, np.where(best == GRID - 1, 1, 0)).astype(np.int64)
+    inner = np.clip(best, 1, GRID - 2)
+    left, right = grid[inner - 1], grid[inner + 1]
+    sides = [_slope(curve, budget, cost, side) for side in (left, right)]
+    if sides[0] is not None and sides[1] is not None:
+        found = _bisect(curve, budget, cost, left, right)
+        edge = np.where((edge < 0) & (sides[0] > 0), 0, np.where((edge > 0) & (sides[1] < 0), 0, edge))
+    else:
+        found = _golden(curve, budget, cost, left, right)
+        step = 1e-6 * (grid[1] - grid[0])
+        edge = np.where(
+            (edge < 0) & (found > grid[0] + step), 0, np.where((edge > 0) & (found < grid[-1] - step), 0, edge)
+        )
+    edge = np.where(
+        (edge == 0) & (found < grid[0] + EDGE), -1, np.where((edge == 0) & (found > grid[-1] - EDGE), 1, edge)
+    )
+    return Located(np.exp(np.where(edge < 0, grid[0], np.where(edge > 0, grid[-1], found))), edge)
+
+
+def budget_line(budget: float, cost: Cost, d_m: npt.ArrayLike, *, whole: bool = False) -> Design:
+    """Return the design of spending one budget at each d_m (with real n_rec unless `whole`).
+
+    >>> square = Cost(k_e=lambda d_m: d_m**2, k_c=0.0)
+    >>> budget_line(1000, square, [5, 10], whole=True).n_rec.tolist()
+    [40.0, 10.0]
+    """
+    sizes = np.asarray(d_m, dtype=np.float64)
+    n_rec = cost.n_rec(budget, sizes) if whole else cost.neurons(budget, sizes)
+    return Design(
+        n_rec=n_rec,
+        k_e=cost.complexity(sizes),
+        k_c=np.full(sizes.shape, cost.k_c),
+        d_m=sizes,
+        trainable_params=cost.trainable_params(n_rec, sizes),
+        budget=np.full(sizes.shape, float(budget)),
+    )
+
+
+def _slope(curve: Curve, budget: float, cost: Cost, ln_d_m: FloatArray) -> FloatArray | None:
+    design = budget_line(budget, cost, np.exp(ln_d_m))
+    theta = {name: value[None, :] for name, value in curve.theta.items()}
+    with np.errstate(all="ignore"):
+        slope = curve.law.stationarity(theta, design, design.k_e / (design.k_e + cost.k_c))
+    return None if slope is None else np.broadcast_to(slope.reshape(-1), ln_d_m.shape)
+
+
+def _bisect(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: FloatArray) -> FloatArray:
+    for _ in range(46):
+        middle = (left + right) / 2
+        slope = _slope(curve, budget, cost, middle)
+        assert slope is not None, "laws with a stationarity have it everywhere"
+        left, right = np.where(slope > 0, middle, left), np.where(slope > 0, right, middle)
+    return (left + right) / 2
+
+
+def _golden(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: FloatArray) -> FloatArray:
+    ratio = (np.sqrt(5) - 1) / 2
+
+    def value(x: FloatArray) -> FloatArray:
+        return curve.sign * curve.row_by_row(budget_line(budget, cost, np.exp(x)))
+
+    inner, outer = right - ratio * (right - left), left + ratio * (right - left)
+    f_inner, f_outer = value(inner), value(outer)
+    for _ in range(40):
+        go_left = f_inner < f_outer
+        left, right = np.where(go_left, left, inner), np.where(go_left, outer, right)
+        fresh = np.where(go_left, right - ratio * (right - left), left + ratio * (right - left))
+        f_fresh = value(fresh)
+        inner, outer, f_inner, f_outer = (
+            np.where(go_left, fresh, outer),
+            np.where(go_left, inner, fresh),
+            np.where(go_left, f_fresh, f_outer),
+            np.where(go_left, f_inner, f_fresh),
+        )
+    return (left + right) / 2

@@ -1,0 +1,228 @@
+"""Errors on what was left out: the largest budget (the headline of a comparison), one k_e at a time, and what
+exclusions change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.fit.fit import fit_law, refit
+from theory.fit.result import Direction, FitResult
+from theory.fit.statuses import TIE
+from theory.types import FloatArray
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """How one law predicts runs that it has not seen. Numbers are None where it cannot; `reason` says why."""
+
+    name: str
+    """Name given by the caller."""
+    label: str
+    """The law with its options."""
+    held: str
+    """What was left out."""
+    rows: int
+    """Runs left out."""
+    rmse: float | None
+    """Root mean square error of their prediction, metric units."""
+    bias: float | None
+    """Mean of metric minus prediction."""
+    seed_sds: float | None
+    """rmse in units of the seed noise; 1 is perfect."""
+    reason: str | None
+    """Why there is no number."""
+
+
+def leave_budget_out(fits: Mapping[str, FitResult], *, budget: float | None = None) -> list[HeldOut]:
+    """Refit without one budget and predict it; best law first.
+
+    Args:
+        fits: Fits by name; they are repeated on the remaining rows with their own settings.
+        budget: Which one (as in `Design.budgets`); default: the largest.
+
+    Raises:
+        TheoryError: the data have one budget, or not this one.
+
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fits = {"separable": fit_law("separable_power_law", table.design, table.columns["test_bpc"])}
+    >>> leave_budget_out(fits)
+    Traceback (most recent call last):
+    theory.errors.TheoryError: budget: the data have one budget (3.51675e+06); leaving it out leaves nothing to fit
+    """
+    design = _common(fits)
+    levels = np.unique(design.budgets)
+    if levels.size < 2:
+        raise TheoryError(f"budget: the data have one budget ({levels[0]:g}); leaving it out leaves nothing to fit")
+    held = float(levels[-1]) if budget is None else float(budget)
+    if held not in levels:
+        raise TheoryError(
+            f"budget: {held:g} is not in the data; choose one of: {', '.join(f'{value:g}' for value in levels)}"
+        )
+    masks = [design.budgets == held]
+    return _ranked([_held_out(name, fit, masks, f"budget {held:g}") for name, fit in fits.items()])
+
+
+def leave_one_k_e_out(fits: Mapping[str, FitResult]) -> list[HeldOut]:
+    """Leave out each level of k_e in turn, predict it from the others, and pool the errors; best law first.
+
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> names = ("separable_power_law", "constant")
+    >>> fits = {name: fit_law(name, table.design, table.columns["train_bpc"]) for name in names}
+    >>> leave_one_k_e_out(fits)[0].name
+    'separable_power_law'
+    """
+    design = _common(fits)
+    levels = np.unique(design.k_e)
+    if levels.size < 3:
+        raise TheoryError(f"k_e: {levels.size} levels; leaving one out needs at least 3")
+    masks = [design.k_e == level for level in levels]
+    return _ranked([_held_out(name, fit, masks, "each k_e in turn") for name, fit in fits.items()])
+
+
+def _common(fits: Mapping[str, FitResult]) -> Design:
+    if not fits:
+        raise TheoryError("fits: empty; nothing to compare")
+    return next(iter(fits.values())).given.design
+
+
+def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOut:
+    given = fit.given
+    errors: list[FloatArray] = []
+    rows = int(sum(mask.sum() for mask in masks))
+    noise = fit.pure_error_sd if fit.pure_error_sd is not None else fit.noise_sd
+    try:
+        for mask in masks:
+            weights = None if given.weights is None else given.weights[~mask]
+            part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
+            errors.append(given.metric[mask] - part.predict(given.design.take(mask)))
+    except TheoryError as error:
+        return HeldOut(
+            name=name, label=fit.law.label, held=held, rows=rows, rmse=None, bias=None, seed_sds=None, reason=str(error)
+        )
+    missed = np.concatenate(errors)
+    rmse = float(np.sqrt(np.mean(missed**2)))
+    return HeldOut(
+        name=name,
+        label=fit.law.label,
+        held=held,
+        rows=rows,
+        rmse=rmse,
+        bias=float(missed.mean()),
+        seed_sds=rmse / noise if noise > 0 else None,
+        reason=None,
+    )
+
+
+def _ranked(rows: list[HeldOut]) -> list[HeldOut]:
+    return sorted(rows, key=lambda row: np.inf if row.rmse is None else row.rmse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exclusion:
+    """What leaving out some rows changes."""
+
+    reason: str
+    """Rule that excludes them."""
+    rows: int
+    """How many."""
+    values: dict[str, float] | None
+    """Parameters without them; None if the fit is then refused."""
+    change: dict[str, float] | None
+    """Relative change of each searched parameter."""
+    note: str | None
+    """Why there are no numbers."""
+
+
+def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -> list[Exclusion]:
+    """Refit without each set of rows: the ledger's effect column.
+
+    Args:
+        fit: The fit of all rows.
+        exclusions: Boolean masks of the rows to leave out, [rows], by reason.
+
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> found = exclusion_effects(fit, {"d_m above 80": table.columns["d_m"] > 80})[0]
+    >>> found.rows, sorted(found.change)
+    (2, ['a', 'b'])
+    """
+    found = []
+    given = fit.given
+    for reason, spec in exclusions.items():
+        mask = np.asarray(spec, dtype=bool)
+        if mask.shape != given.metric.shape:
+            raise TheoryError(
+                f"exclusions.{reason}: has shape {mask.shape}, expected one flag for each of {fit.n} rows"
+            )
+        weights = None if given.weights is None else given.weights[~mask]
+        try:
+            part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
+        except TheoryError as error:
+            found.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
+            continue
+        change = {
+            name: part.values[name] / fit.values[name] - 1
+            for name in fit.free
+            if name in part.values and fit.values[name]
+        }
+        found.append(Exclusion(reason=reason, rows=int(mask.sum()), values=part.values, change=change, note=None))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """Whether a broken power law beats the plain one inside the range."""
+
+    broken: bool | None
+    """True if it does by more than a tie; None if it cannot be tested."""
+    delta_aicc: float | None
+    """AICc of the plain law minus that of the broken one."""
+    p_break: float | None
+    """Trainable parameters at the break."""
+    sentence: str
+    """What follows."""
+
+
+def regime_check(
+    trainable_params: npt.ArrayLike, metric: npt.ArrayLike, *, direction: Direction = "min", seed: int = 0
+) -> Regime:
+    """Compare a power law with a broken one along the budget, on frontier points or on all of their runs.
+
+    Args:
+        trainable_params: Realised counts, [rows].
+        metric: [rows].
+        direction: "min" or "max".
+        seed: Of the starts.
+
+    >>> params = 10.0 ** np.linspace(4, 7, 16)
+    >>> kinked = 1 + np.where(params < 3e5, (params / 3e5) ** -0.1, (params / 3e5) ** -0.8)
+    >>> regime_check(params, kinked + 0.002 * np.cos(np.arange(16))).broken
+    True
+    """
+    params = np.asarray(trainable_params, dtype=np.float64)
+    design = Design(n_rec=np.ones_like(params), k_e=params, trainable_params=params)
+    try:
+        plain = fit_law("power_law", design, metric, direction=direction, seed=seed)
+        broken = fit_law("broken_power_law", design, metric, direction=direction, seed=seed)
+    except TheoryError as error:
+        return Regime(broken=None, delta_aicc=None, p_break=None, sentence=f"No regime check: {error}")
+    if plain.aicc is None or broken.aicc is None:
+        return Regime(broken=None, delta_aicc=None, p_break=None, sentence="No regime check: a fit is exact.")
+    delta, place = plain.aicc - broken.aicc, broken.values["p_break"]
+    if delta <= TIE:
+        return Regime(
+            broken=False, delta_aicc=delta, p_break=None, sentence="No break: one power law describes the range."
+        )
+    sentence = (
+        f"A break at {place:.3g} parameters is preferred by {delta:.1f} AICc units; do not extrapolate across it."
+    )
+    return Regime(broken=True, delta_aicc=delta, p_break=place, sentence=sentence)

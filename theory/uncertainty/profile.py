@@ -1,0 +1,272 @@
+"""Profile likelihood of parameters and of derived quantities, and what it says about identifiability."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from theory.data.design import IntArray
+from theory.errors import TheoryError, unknown
+from theory.fit.problem import Problem
+from theory.fit.result import FitResult
+from theory.fit.search import start_points
+from theory.fit.solver import solve
+from theory.laws.parameters import Parameter
+from theory.types import FloatArray
+from theory.uncertainty.covariance import linearise
+from theory.uncertainty.quantities import Draws, Quantity, all_parameters
+from theory.uncertainty.restore import Restored, as_draws, restore
+
+POINTS = 41
+"""Values at which a profile is refitted."""
+
+STARTS = 8
+"""Fresh searches at each value, besides those from the neighbours."""
+
+SWEEPS = 4
+"""Rounds in which each value is searched again from its neighbours' optima."""
+
+PULL = 300.0
+"""Weight of the penalty that holds a derived quantity at a value, in units of the noise; where it ends exactly does not
+matter."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Profile:
+    """How much worse the fit becomes when one number is held at other values."""
+
+    quantity: str
+    """What."""
+    estimate: float
+    """Value of the fit."""
+    grid: FloatArray
+    """Values held, natural units, rising, [points]."""
+    increase: FloatArray
+    """Squared-t increase of the sum of squares, (rss - best) / variance, or n ln(rss/best) for threshold "chi2";
+    [points]."""
+    limit: float
+    """Increase at the ends of the interval."""
+    low: float | None
+    """Lower end; None: the profile does not close before the bound."""
+    high: float | None
+    """Upper end; None likewise."""
+    level: float
+    """Nominal coverage."""
+    sentence: str
+    """The finding."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether both ends exist: the data identify the number."""
+        return self.low is not None and self.high is not None
+
+
+class _Held(NamedTuple):
+    """Sum of squares with the quantity held, and where it was."""
+
+    value: FloatArray
+    cost: FloatArray
+
+
+def profile(
+    fit: FitResult,
+    quantity: str | Quantity,
+    *,
+    level: float = 0.95,
+    threshold: Literal["t", "chi2"] = "t",
+    seed: int = 0,
+) -> Profile:
+    """Profile a searched parameter (by name) or a derived quantity.
+
+    Args:
+        fit: A least-squares fit.
+        quantity: Label in `fit.free`, or a quantity that does not depend on the coefficients (an optimum, an exponent).
+        level: Nominal coverage.
+        threshold: "t": (rss - best)/variance against t^2, for small samples; "chi2": n ln(rss/best) against chi^2.
+        seed: Of the fresh searches.
+
+    Raises:
+        TheoryError: robust losses (no likelihood), or an unknown name.
+
+    >>> from theory.fit.fit import fit_law
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> found = profile(fit, "a")
+    >>> found.closed, found.low < fit.values["a"] < found.high
+    (True, True)
+    """
+    if fit.given.loss != "least_squares":
+        raise TheoryError(
+            f"profile: loss {fit.given.loss!r} has no likelihood; profile a least-squares fit, or use the bootstrap"
+        )
+    if threshold not in ("t", "chi2"):
+        raise unknown("threshold", threshold, ("t", "chi2"))
+    restored = restore(fit)
+    if isinstance(quantity, str):
+        if quantity not in fit.free:
+            raise unknown("parameter", quantity, fit.free)
+        described = restored.problem.free[fit.free.index(quantity)].parameter
+        held = _parameter_profile(fit, restored, quantity, seed)
+        return _close(fit, restored, quantity, described.log, held, fit.values[quantity], level, threshold)
+    held = _quantity_profile(fit, restored, quantity)
+    estimate = float(quantity.evaluate(as_draws(fit, restored))[0])
+    return _close(fit, restored, quantity.name, quantity.log, held, estimate, level, threshold)
+
+
+def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int) -> _Held:
+    problem, j = restored.problem, fit.free.index(label)
+    grid = _grid(fit, restored, label, problem.free[j].parameter)
+    fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))[:, :]
+    fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
+    begin = np.concatenate([restored.x[None], fresh])
+    x = np.repeat(begin[None], grid.size, axis=0)
+    x[:, :, j] = grid[:, None]
+    ends = solve(problem, x.reshape(-1, len(problem.free)), steps=100, tolerance=1e-9, frozen=j)
+    best = _best(ends.x, ends.cost, grid.size)
+    return _Held(grid, _sweep(problem, best, j, grid))
+
+
+def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) -> FloatArray:
+    """Values around the optimum: dense within a few standard errors, and out to the bounds."""
+    j = fit.free.index(label)
+    low, high, centre = restored.problem.lower[j], restored.problem.upper[j], restored.x[j]
+    one = next(item for item in all_parameters(fit) if item.name == label)
+    found = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), [one])
+    width = float(found.standard_error[0, 0])
+    near = centre + np.linspace(-5, 5, POINTS - 20) * width if 0 < width < np.inf else np.array([centre])
+    far = np.linspace(low, high, 2 * POINTS - near.size if near.size == 1 else 20)
+    return np.unique(np.clip(np.concatenate([near, far]), low, high))
+
+
+def _best(x: FloatArray, cost: FloatArray, points: int) -> tuple[FloatArray, FloatArray]:
+    by_point = cost.reshape(points, -1)
+    chosen = np.argmin(by_point, axis=1)
+    rows = np.arange(points)
+    return x.reshape(points, by_point.shape[1], -1)[rows, chosen], by_point[rows, chosen]
+
+
+def _sweep(problem: Problem, best: tuple[FloatArray, FloatArray], j: int, grid: FloatArray) -> FloatArray:
+    """Search again from the neighbours, so that the profile is smooth; returns the costs."""
+    x, cost = best
+    for _ in range(SWEEPS):
+        left, right = np.roll(x, 1, axis=0), np.roll(x, -1, axis=0)
+        begin = np.stack([left, right], axis=1)
+        begin[:, :, j] = grid[:, None]
+        ends = solve(problem, begin.reshape(-1, x.shape[1]), steps=100, tolerance=1e-9, frozen=j)
+        other_x, other = _best(ends.x, ends.cost, grid.size)
+        better = other < cost * (1 - 1e-9)
+        x, cost = np.where(better[:, None], other_x, x), np.where(better, other, cost)
+        if not better.any():
+            break
+    return cost
+
+
+class _Pull:
+    """A penalty that holds a derived quantity at one target per data set, with its derivative by differences."""
+
+    def __init__(self, fit: FitResult, quantity: Quantity, target: FloatArray, weight: float) -> None:
+        self.fit, self.quantity, self.target, self.weight = fit, quantity, target, weight
+
+    def value(self, x: FloatArray) -> FloatArray:
+        names = list(self.fit.coefficients)
+        blank = np.ones((len(x), len(names), len(self.fit.law.coefficients)))
+        found = self.quantity.evaluate(Draws(fit=self.fit, x=x, coefficients=blank * self._coefficients()))
+        return np.log(found) if self.quantity.log else found
+
+    def _coefficients(self) -> FloatArray:
+        return np.array(
+            [[row[item.name] for item in self.fit.law.coefficients] for row in self.fit.coefficients.values()]
+        )
+
+    def __call__(self, x: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
+        count, p = x.shape
+        step = 1e-5
+        moves = np.concatenate([np.zeros((1, p)), step * np.eye(p), -step * np.eye(p)])
+        values = self.value((x[:, None] + moves).reshape(-1, p)).reshape(count, 2 * p + 1)
+        slopes = (values[:, 1 : p + 1] - values[:, p + 1 :]) / (2 * step)
+        return self.weight * (values[:, :1] - self.target[rows, None]), self.weight * slopes[:, :, None]
+
+
+def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) -> _Held:
+    problem = restored.problem
+    here = as_draws(fit, restored)
+    found = linearise(problem, here, np.array([restored.variance]), [quantity])
+    if np.abs(found.gradient[0, 0, restored.x.size :]).max(initial=0.0) * restored.coefficients.size > 1e-6:
+        raise TheoryError(
+            f"profile: {quantity.name} depends on the coefficients; use delta, bootstrap or envelope for it"
+        )
+    centre, width = float(found.estimate[0, 0]), float(found.standard_error[0, 0])
+    width = width if 0 < width < 0.5 else 0.5
+    target = centre + np.linspace(-4, 4, 17) * width
+    noise = np.sqrt(restored.variance)
+    pull = _Pull(fit, quantity, target, PULL * noise / width)
+    pulled = replace(problem, penalties=(*problem.penalties, pull))
+    index = np.arange(target.size, dtype=np.int64)
+    metric = np.broadcast_to(problem.metric, (target.size, problem.metric.size))
+    ends = solve(
+        pulled.with_data(metric), np.repeat(restored.x[None], target.size, axis=0), sets=index, steps=60, tolerance=1e-7
+    )
+    x = ends.x
+    for shift in (1, -1):
+        again = solve(pulled.with_data(metric), np.roll(x, shift, axis=0), sets=index, steps=25, tolerance=1e-6)
+        x = np.where((again.cost < ends.cost)[:, None], again.x, x)
+    plain = problem.evaluate(x, jacobian=False).cost
+    return _Held(pull.value(x), plain)
+
+
+def _close(
+    fit: FitResult, restored: Restored, name: str, log: bool, held: _Held, estimate: float, level: float, threshold: str
+) -> Profile:
+    """Turn costs into an interval by interpolating the signed root of the increase."""
+    within, degrees = restored.compiled.within, restored.degrees
+    centre = float(np.log(estimate)) if log else estimate
+    best = float(restored.problem.evaluate(restored.x[None], jacobian=False).cost[0]) + within
+    order = np.argsort(held.value, kind="stable")
+    value, cost = held.value[order], held.cost[order] + within
+    lowest = min(best, float(cost.min()))
+    if threshold == "t":
+        limit = float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2
+        increase = (cost - lowest) / (lowest / degrees)
+    else:
+        limit = float(stats.chi2.ppf(level, 1))
+        increase = fit.n * np.log(cost / lowest)
+    low, high = _crossing(value, increase, centre, limit, -1), _crossing(value, increase, centre, limit, 1)
+    natural = [None if end is None else float(np.exp(end)) if log else end for end in (low, high)]
+    return Profile(
+        quantity=name,
+        estimate=estimate,
+        grid=np.exp(value) if log else value,
+        increase=increase,
+        limit=limit,
+        low=natural[0],
+        high=natural[1],
+        level=level,
+        sentence=_sentence(name, natural, level),
+    )
+
+
+def _crossing(value: FloatArray, increase: FloatArray, centre: float, limit: float, side: int) -> float | None:
+    """Outermost accepted value on one side, interpolated to the limit; None if the last value is still accepted."""
+    outward = np.argsort(side * value)
+    x, root = value[outward], np.sqrt(np.maximum(increase[outward], 0.0))
+    beyond = side * (x - centre) >= -1e-12
+    x, root = np.concatenate([[centre], x[beyond]]), np.concatenate([[0.0], root[beyond]])
+    accepted = np.flatnonzero(root**2 <= limit)
+    last = int(accepted[-1])
+    if last == x.size - 1:
+        return None
+    share = (np.sqrt(limit) - root[last]) / (root[last + 1] - root[last])
+    return float(x[last] + share * (x[last + 1] - x[last]))
+
+
+def _sentence(name: str, ends: Sequence[float | None], level: float) -> str:
+    low, high = ends
+    if low is not None and high is not None:
+        return f"{name}: {100 * level:g} % profile interval {low:.4g} to {high:.4g}."
+    if low is None and high is None:
+        return f"{name} is not identified: every value within its bounds fits about as well."
+    side = f"above {low:.4g}" if low is not None else f"below {high:.4g}"
+    return f"{name} is identified on one side only: {side}."

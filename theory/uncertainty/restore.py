@@ -1,0 +1,54 @@
+"""From a stored result back to the problem and the point that it came from."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.fit.compile import Compiled, compile_fit
+from theory.fit.problem import Problem
+from theory.fit.result import FitResult
+from theory.fit.robust import variance_factor
+from theory.fit.search import prior_penalty
+from theory.types import FloatArray
+from theory.uncertainty.quantities import Draws
+
+
+class Restored(NamedTuple):
+    """A fit ready for refits and derivatives."""
+
+    compiled: Compiled
+    problem: Problem
+    """With the penalties of priors; rows merged for least squares, single for robust losses (without their weights)."""
+    x: FloatArray
+    """Optimum in search coordinates, [p]."""
+    coefficients: FloatArray
+    """[groups, q]"""
+    variance: float
+    """Variance of a residual in the problem's units, in the sense of covariance = variance (J^T J)^-1."""
+
+    @property
+    def degrees(self) -> int:
+        """Degrees of freedom of the variance."""
+        return self.compiled.n - self.compiled.p
+
+
+def restore(fit: FitResult) -> Restored:
+    """Rebuild the problem of a fit and its optimum."""
+    compiled = compile_fit(fit.law, fit.given, merge=fit.given.loss == "least_squares")
+    problem = compiled.problem
+    x = np.array([free.parameter.to_search(fit.values[free.label]) for free in problem.free])
+    names = [item.name for item in fit.law.coefficients]
+    coefficients = np.array([[fit.coefficients[key][name] for name in names] for key in compiled.group_keys])
+    variance = fit.rss / compiled.scale**2 / (compiled.n - compiled.p)
+    if fit.given.loss != "least_squares":
+        residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None])[0] - problem.metric)
+        variance = variance_factor(residual, fit.noise_sd / compiled.scale, fit.given.loss, compiled.p)
+    if fit.given.priors:
+        problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
+    return Restored(compiled, problem, x, coefficients, variance)
+
+
+def as_draws(fit: FitResult, restored: Restored) -> Draws:
+    """Return the fit itself as one draw."""
+    return Draws(fit=fit, x=restored.x[None], coefficients=restored.coefficients[None])
