@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model.backends import BACKENDS, choose_backend
+from model.backends.choose import BACKENDS, choose_backend
 from model.config import ConfigError, ElmConfig, ElmNeuronConfig
-from model.elm_network import ElmNetwork
 from model.network import build_network
-from model.neuron import ElmNeuron
+from model.networks.elm_network import ElmNetwork
+from model.networks.neuron import ElmNeuron
 
 TOLERANCE = 1e-10
 """largest absolute difference allowed in float64"""

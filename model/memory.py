@@ -13,7 +13,8 @@ def saved_bytes(
         backend: "torch" or "native".
         batch: rows of a batch; the native kernel rounds them up to 8, 16 or a multiple of 32.
         steps: time steps of a sequence.
-        segment: see `model.elm_network.ElmNetwork`: with it one segment and the states between segments are kept.
+        segment: see `model.networks.elm_network.ElmNetwork`: with it one segment and the states between segments are
+            kept.
         itemsize: bytes of a number.
 
     Returns:

@@ -5,11 +5,11 @@ from typing import Any, overload
 import torch
 from torch import Generator
 
+from model.cell.interface import Output
 from model.config import ConfigError, ElmConfig, ElmNeuronConfig, LstmConfig, SnnConfig
-from model.elm_network import ElmNetwork
-from model.gated import GatedNetwork
-from model.interface import Output
-from model.neuron import ElmNeuron
+from model.networks.elm_network import ElmNetwork
+from model.networks.gated import GatedNetwork
+from model.networks.neuron import ElmNeuron
 
 __all__ = ["ElmNetwork", "Output", "build_network"]
 
@@ -48,8 +48,9 @@ def build_network(
         config: the architecture.
         seed: from 0 to 2**63 - 1.
         dtype: precision of weights and arithmetic, torch.float32 or torch.float64.
-        backend: how to run an ELM Network, one of `model.backends.BACKENDS`, or a single neuron, one of
-            `model.neuron.NEURON_BACKENDS`; "auto" takes the fastest there is. Other architectures know "auto" alone.
+        backend: how to run an ELM Network, one of `model.backends.choose.BACKENDS`, or a single neuron, one of
+            `model.networks.neuron.NEURON_BACKENDS`; "auto" takes the fastest there is. Other architectures know "auto"
+            alone.
 
         autocast: whether the torch back end takes the large products outside an ELM Network's recurrence (read-out
             synapses, linear map, weight gradients) in bfloat16; everything else stays in float32.
@@ -71,7 +72,7 @@ def build_network(
     if backend != "auto":
         raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
     if isinstance(config, SnnConfig):
-        from model.spiking import SpikingNetwork
+        from model.networks.spiking import SpikingNetwork
 
         return SpikingNetwork(config, generator, dtype)
     if isinstance(config, LstmConfig):

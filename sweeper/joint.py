@@ -12,9 +12,9 @@ from functools import partial
 
 import torch
 
-from model.interface import DropoutMasks, Output
-from model.stacking import stack_networks
-from model.state import ElmState
+from model.cell.interface import DropoutMasks, Output
+from model.cell.state import ElmState
+from model.networks.stacking import stack_networks
 from sweeper.checkpoint import Checkpoints
 from sweeper.joint_parameters import JointParameters
 from sweeper.progress import TrialProgress

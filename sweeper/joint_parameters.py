@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.elm_network import ElmNetwork
+from model.networks.elm_network import ElmNetwork
 from sweeper.training import TrialRun, learning_rate_at, make_optimizer
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.flat import FlatParameters
-from model.interface import Output
+from model.cell.flat import FlatParameters
+from model.cell.interface import Output
+from model.cell.state import detach_state, zero_rows
 from model.network import build_network
-from model.state import detach_state, zero_rows
 from sweeper.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.errors import SweeperError
 from sweeper.progress import Evaluation, TrialProgress

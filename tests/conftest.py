@@ -10,7 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 import torch
 
-from model.native_build import NativeUnavailable, kernel
+from model.backends.native.build import NativeUnavailable, kernel
 
 torch.set_num_threads(1)
 

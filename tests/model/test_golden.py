@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.backends import BACKENDS
+from model.backends.choose import BACKENDS
 from model.golden import check_file, load_golden, main
 
 GOLDEN = Path(__file__).parents[1] / "golden"

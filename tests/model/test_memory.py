@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from model.config import ElmConfig
-from model.elm_network import ElmNetwork
 from model.memory import saved_bytes
 from model.network import build_network
+from model.networks.elm_network import ElmNetwork
 
 TEXT = ElmConfig(n_in=27, n_out=27, n_rec=64, d_m=5, d_tree=8, d_branch=8)
 SPEECH = ElmConfig(n_in=700, n_out=19, n_rec=48, d_m=5, d_tree=30, d_branch=10, rho_rec=0.25)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from model.budget import counts
+from model.cell.interface import DropoutMasks, InputError
+from model.cell.layer import draw_connectome, log_spaced
+from model.cell.state import detach_state, select_rows, zero_rows
 from model.config import ConfigError, ElmConfig
-from model.interface import DropoutMasks, InputError
-from model.layer import draw_connectome, log_spaced
 from model.network import build_network
-from model.state import detach_state, select_rows, zero_rows
 
 CONFIG = ElmConfig(n_in=6, n_out=4, n_rec=8, d_m=3, d_tree=3, d_branch=2)
 SMALL = st.integers(1, 6)

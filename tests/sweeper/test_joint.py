@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-import model.elm_network
-from model.backends import choose_backend
+import model.networks.elm_network
+from model.backends.choose import choose_backend
 from sweeper.checkpoint import Checkpoints
 from sweeper.grid import parse_grid
 from sweeper.joint import JointTrial, train_jointly
@@ -39,7 +39,7 @@ seeds: 2
 def backend(request, monkeypatch) -> str:
     """Networks stay apart in the native back end and run as a stack in torch's."""
     monkeypatch.setattr(
-        model.elm_network, "choose_backend", lambda wanted, *where: choose_backend(request.param, *where)
+        model.networks.elm_network, "choose_backend", lambda wanted, *where: choose_backend(request.param, *where)
     )
     return request.param
 

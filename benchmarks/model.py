@@ -1,0 +1,242 @@
+"""Compare the back ends: `python -m benchmarks.model [CASE ...]`; `--precision` compares their numbers instead.
+
+Every ratio is the median of ratios of processor times that were taken in turn, one thread, in one run: other work on
+the machine then slows both sides. A step is forward pass, loss, backward pass, clipping and a fused Adam step.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.backends.choose import BACKENDS
+from model.cell.flat import FlatParameters
+from model.config import ElmConfig
+from model.flops import flops
+from model.network import build_network
+from model.networks.elm_network import ElmNetwork
+
+_FAST = BACKENDS[2:]
+_TURN_SECONDS = 0.1
+"""processor time that every turn takes at least"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network and the batch it is trained on."""
+
+    config: ElmConfig
+    """the network"""
+    batch: int
+    """rows"""
+    steps: int
+    """time steps"""
+    spikes: bool
+    """sparse spikes as input, and a loss of the last step; else text, and a loss of every step"""
+
+
+def _text(n_rec: int, d_m: int, batch: int, steps: int, symbols: int, d_tree: int, d_branch: int) -> Case:
+    config = ElmConfig(n_in=symbols, n_out=symbols, n_rec=n_rec, d_m=d_m, d_tree=d_tree, d_branch=d_branch)
+    return Case(config=config, batch=batch, steps=steps, spikes=False)
+
+
+def _spikes(n_rec: int, d_m: int, batch: int, steps: int) -> Case:
+    config = ElmConfig(
+        n_in=700,
+        n_out=19,
+        n_rec=n_rec,
+        d_m=d_m,
+        d_tree=30,
+        d_branch=10,
+        rho_rec=0.25,
+        tau_m_min=1.0,
+        tau_m_max=500.0,
+        tau_r=5.0,
+    )
+    return Case(config=config, batch=batch, steps=steps, spikes=True)
+
+
+CASES = {
+    "laptop text N=16 d_m=3": _text(16, 3, 16, 64, 27, 4, 4),
+    "laptop text N=64 d_m=5": _text(64, 5, 32, 64, 27, 8, 8),
+    "laptop text N=150 d_m=8": _text(150, 8, 32, 64, 27, 8, 8),
+    "laptop spikes N=16 d_m=2": _spikes(16, 2, 16, 64),
+    "laptop spikes N=64 d_m=5": _spikes(64, 5, 16, 100),
+    "laptop spikes N=128 d_m=10": _spikes(128, 10, 32, 128),
+    "SHD-Adding N=96 d_m=5": _spikes(96, 5, 8, 1000),
+    "Enwik8 N=1024 d_m=15": _text(1024, 15, 8, 100, 204, 50, 15),
+    "Enwik8 N=2398 d_m=5": _text(2398, 5, 8, 20, 204, 50, 15),
+    "Enwik8 N=290 d_m=40": _text(290, 40, 8, 20, 204, 50, 15),
+    "Enwik8 N=64 d_m=100": _text(64, 100, 8, 20, 204, 50, 15),
+}
+"""what is compared, by name"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the comparison; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.model", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="cases whose name contains this; all by default")
+    parser.add_argument("--rounds", type=int, default=5, help="times that every back end is timed (default 5)")
+    parser.add_argument("--precision", action="store_true", help="compare single precision with double precision")
+    chosen = parser.parse_args(arguments)
+    cases = {name: case for name, case in CASES.items() if not chosen.cases or any(c in name for c in chosen.cases)}
+    if not cases:
+        print(f"error: no case named {chosen.cases}; give a part of one of: {', '.join(CASES)}", file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)
+    if chosen.precision:
+        print_precision(chosen.rounds)
+    else:
+        print_speed(cases, chosen.rounds)
+    return 0
+
+
+def print_speed(cases: dict[str, Case], rounds: int) -> None:
+    """Print tokens per second and ratios, and how near the native kernel comes to the machine's matrix products."""
+    ceiling = product_ceiling()
+    print(
+        f"torch {torch.__version__}, 1 thread; float32 product of 2048 x 2048 matrices: {ceiling / 1e9:.0f} GFLOP/s\n"
+    )
+    print("| case | reference tok/s | torch | native | torch / ref | native / ref | native GFLOP/s | of ceiling |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, case in cases.items():
+        seconds = time_in_turn({backend: training_step(case, backend) for backend in BACKENDS[1:]}, rounds)
+        tokens = case.batch * case.steps
+        speeds = {backend: tokens / statistics.median(values) for backend, values in seconds.items()}
+        ratios = {backend: median_ratio(seconds["reference"], seconds[backend]) for backend in _FAST}
+        rate = speeds["native"] * flops(case.config).training
+        print(
+            f"| {name} B={case.batch} T={case.steps} | {speeds['reference']:,.0f} | {speeds['torch']:,.0f} "
+            f"| {speeds['native']:,.0f} | {ratios['torch']:.1f} | {ratios['native']:.1f} "
+            f"| {rate / 1e9:.1f} | {rate / ceiling:.0%} |",
+            flush=True,
+        )
+
+
+def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run every action once to warm up, then `rounds` times in turn; process time of each turn by action.
+
+    In its turn an action is repeated for a tenth of a second, as a training loop does, and the mean counts: a single
+    short one would be timed with what the others left in the caches.
+    """
+    for action in actions.values():
+        action()
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for _ in range(rounds):
+        for name, action in actions.items():
+            times, begin = 0, time.process_time()
+            while times == 0 or time.process_time() - begin < _TURN_SECONDS:
+                action()
+                times += 1
+            seconds[name].append((time.process_time() - begin) / times)
+    return seconds
+
+
+def median_ratio(numerators: list[float], denominators: list[float]) -> float:
+    """Median of the ratios of times taken in the same round."""
+    return statistics.median(above / below for above, below in zip(numerators, denominators, strict=True))
+
+
+def product_ceiling() -> float:
+    """Measure the operations per second of a large matrix product in single precision: the best of several."""
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    seconds = time_in_turn({"product": lambda: a @ b}, 7)["product"]
+    return 2 * 2048**3 / min(seconds)
+
+
+def example_batch(case: Case) -> tuple[Tensor, Tensor]:
+    """Random input and targets: one target for each step of text, one for a whole sequence of spikes."""
+    generator, config = torch.Generator().manual_seed(0), case.config
+    if case.spikes:
+        x = (torch.rand(case.batch, case.steps, config.n_in, generator=generator) < 0.02).float()
+        return x, torch.randint(0, config.n_out, (case.batch,), generator=generator)
+    x = torch.randint(0, config.n_in, (case.batch, case.steps), generator=generator)
+    return x, x.roll(-1, 1)
+
+
+def loss_of(network: ElmNetwork, x: Tensor, y: Tensor) -> Tensor:
+    """Cross entropy and both regularisers, weighted as published."""
+    output = network(x)
+    logits = output.logits[:, -1] if y.dim() == 1 else output.logits.flatten(0, 1)
+    cross_entropy = nn.functional.cross_entropy(logits, y.flatten())
+    loss: Tensor = cross_entropy + 0.01 * output.mlp_out_magnitude + 0.2 * output.population_activity
+    return loss
+
+
+def training_step(case: Case, backend: str) -> Callable[[], object]:
+    """Prepare a network and return the action of one training step."""
+    network = build_network(case.config, seed=0, backend=backend)
+    flat = FlatParameters(network)
+    optimizer = torch.optim.Adam([flat.values], lr=5e-4, fused=True)
+    x, y = example_batch(case)
+
+    def step() -> None:
+        torch.autograd.backward(loss_of(network, x, y))
+        flat.clip_grad(1.0)
+        optimizer.step()
+
+    return step
+
+
+PRECISION_CASES = {
+    "SHD-Adding-like, N=48 d_m=5 B=8 T=1000": _spikes(48, 5, 8, 1000),
+    "Enwik8-like, N=290 d_m=40 B=8 T=20": CASES["Enwik8 N=290 d_m=40"],
+}
+"""what precisions are compared on, by name"""
+
+
+def print_precision(rounds: int) -> None:
+    """Print how far single precision drifts from double, and what bfloat16 products do."""
+    for name, case in PRECISION_CASES.items():
+        exact = _loss_and_grads(case, build_network(case.config, seed=0, dtype=torch.float64, backend="reference"))()
+        print(f"{name}: relative errors against the reference in float64\n")
+        print("| back end | error of the loss | error of the gradients | processor time / reference | / torch |")
+        print("|---|---|---|---|---|")
+        actions = _precisions(case)
+        seconds = time_in_turn(actions, rounds)
+        for title, action in actions.items():
+            loss_error, grad_error = _errors(action(), exact)
+            ratios = [median_ratio(seconds[title], seconds[base]) for base in ("reference", "torch")]
+            print(f"| {title} | {loss_error:.1e} | {grad_error:.1e} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+        print()
+
+
+def _precisions(case: Case) -> dict[str, Callable[[], list[Tensor]]]:
+    """The ways to compute in single precision or less, by name."""
+    networks = {name: build_network(case.config, seed=0, backend=name) for name in BACKENDS[1:]}
+    mixed = build_network(case.config, seed=0, backend="torch", autocast=True)
+    return {
+        **{name: _loss_and_grads(case, network) for name, network in networks.items()},
+        "torch, autocast=True": _loss_and_grads(case, mixed),
+        "reference, all under autocast": _loss_and_grads(case, networks["reference"], everything=True),
+    }
+
+
+def _loss_and_grads(case: Case, network: ElmNetwork, *, everything: bool = False) -> Callable[[], list[Tensor]]:
+    """The action of computing loss and gradients; under bfloat16 autocast as a whole where `everything` says so."""
+    x, y = example_batch(case)
+
+    def action() -> list[Tensor]:
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=everything):
+            loss = loss_of(network, x, y)
+        torch.autograd.backward(loss)
+        return [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
+
+    return action
+
+
+def _errors(found: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
+    """Relative error of the loss, and relative L2 error of all gradients."""
+    squares = sum(float((new.double() - old).square().sum()) for new, old in zip(found[1:], exact[1:], strict=True))
+    grad_error = (squares / sum(float(old.square().sum()) for old in exact[1:])) ** 0.5
+    return abs(float(found[0] - exact[0])) / abs(float(exact[0])), grad_error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

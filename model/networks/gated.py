@@ -1,0 +1,100 @@
+"""LSTM, Chrono-LSTM and GRU baselines: torch's modules behind the interface of the ELM Network."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Generator, Tensor, nn
+
+from model.cell.interface import InputMasks, Output, check_input, dense_input
+from model.cell.layer import DrawnLinear
+from model.config import ChronoLstmConfig, GruConfig, LstmConfig
+
+
+class LstmState(NamedTuple):
+    """State of an LSTM after a time step."""
+
+    hidden_BN: Tensor
+    cell_BN: Tensor
+
+
+class GruState(NamedTuple):
+    """State of a GRU after a time step."""
+
+    hidden_BN: Tensor
+
+
+class GatedNetwork(nn.Module):
+    """A layer of gated units -> linear read-out."""
+
+    backend_name = "torch"
+
+    def __init__(self, config: LstmConfig, generator: Generator, dtype: torch.dtype) -> None:
+        """Draw all weights U(-1, 1) / sqrt(n_rec), torch's own scheme, from `generator`."""
+        super().__init__()
+        self.config = config
+        self.is_gru = isinstance(config, GruConfig)
+        kind: type[nn.GRU] | type[nn.LSTM] = nn.GRU if self.is_gru else nn.LSTM
+        with torch.random.fork_rng(devices=[]):  # torch's own draws, overwritten below, leave no mark
+            self.recurrent = kind(config.n_in, config.n_rec, batch_first=True, dtype=dtype)
+        for parameter in self.recurrent.parameters():
+            draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.data.copy_((2.0 * draw - 1.0) / math.sqrt(config.n_rec))
+        if isinstance(config, ChronoLstmConfig):
+            _set_chrono_biases(self.recurrent, config, generator)
+        self.output = DrawnLinear(config.n_rec, config.n_out, generator, dtype)
+
+    def zero_state(self, batch_size: int) -> LstmState | GruState:
+        """State before the first step: all zero."""
+        zeros = self.output.weight.new_zeros(batch_size, self.config.n_rec)
+        return GruState(zeros) if self.is_gru else LstmState(zeros, zeros.clone())
+
+    def draw_masks(self, batch_size: int) -> InputMasks | None:
+        """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
+        return InputMasks.draw(
+            self.output.weight, batch_size, self.config.n_in, self.config.n_rec, self.config.dropout_in
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        state: LstmState | GruState | None = None,
+        *,
+        masks: InputMasks | None = None,
+        keep_activity: bool = False,
+    ) -> Output:
+        """Run a segment of a sequence; arguments and errors as for `model.networks.elm_network.ElmNetwork.forward`."""
+        config = self.config
+        x = check_input(x, config.n_in, self.output.weight.dtype)
+        state = self.zero_state(len(x)) if state is None else state
+        masks = self.draw_masks(len(x)) if masks is None and self.training else masks
+        x_BTI = dense_input(x, config.n_in, config.embedding_scale, self.output.weight.dtype)
+        if masks is not None:
+            x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
+        before = tuple(tensor.unsqueeze(0).contiguous() for tensor in state)
+        after: Any
+        hidden_BTN, after = self.recurrent(x_BTI, before[0] if self.is_gru else before)
+        seen_BTN = hidden_BTN if masks is None else hidden_BTN * masks.readout_BN.unsqueeze(1)
+        nothing = hidden_BTN.new_zeros(())
+        return Output(
+            logits=self.output(seen_BTN),
+            state=GruState(after.squeeze(0)) if self.is_gru else LstmState(*(tensor.squeeze(0) for tensor in after)),
+            mlp_out_magnitude=nothing,
+            population_activity=nothing,
+            activity=hidden_BTN.detach() if keep_activity else None,
+        )
+
+
+def _set_chrono_biases(lstm: nn.RNNBase, config: ChronoLstmConfig, generator: Generator) -> None:
+    """Let forget gates start at timescales drawn from the range, and input gates close as much as those keep.
+
+    A unit with forget bias b forgets within 1 + exp(b) steps, so b = log(tau - 1) with tau uniform in the range
+    (Tallec & Ollivier 2018, eq. 16); the input gate's bias is -b. The other of torch's two biases is 0 for these gates.
+    """
+    n = config.n_rec
+    draw = torch.rand(n, generator=generator, dtype=torch.float64)
+    tau_N = config.tau_m_min + (config.tau_m_max - config.tau_m_min) * draw
+    forget_N = torch.log(tau_N - 1.0)
+    for name, sign in (("bias_ih_l0", 1.0), ("bias_hh_l0", 0.0)):
+        bias = lstm.get_parameter(name).data
+        bias[:n], bias[n : 2 * n] = -sign * forget_N, sign * forget_N

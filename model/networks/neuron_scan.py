@@ -1,0 +1,86 @@
+"""The memory of a single ELM neuron over a whole sequence, with its own gradients: what is left of the loop over time.
+
+Branch traces are linear, so the first layer of the MLP reads them before they are summed over time: synapses, branches
+and first layer are one matrix product for the whole sequence, and a trace is kept for every hidden unit alone.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from model.cell.layer import TANH_SLOPE
+
+
+class MemoryScan(torch.autograd.Function):
+    """Memory of every step, [T, B, D].
+
+    With D memory units and H units in the MLP's first layer (D where it is linear), for every step:
+    y = kappa_b y + drive; o = MLP behind the first layer's sums y + W kept; m = kept + gain tanh(2/3 o).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        drive_TBH: Tensor,
+        trace_BH: Tensor,
+        memory_BD: Tensor,
+        kappa_b: float,
+        keep_D: Tensor,
+        gain_D: Tensor,
+        recurrent_HD: Tensor,
+        *rest: Tensor,
+    ) -> Tensor:
+        """Run over time; `rest` holds weight and bias of the MLP's other layers."""
+        layers = [(weight.T, bias) for weight, bias in zip(rest[::2], rest[1::2], strict=True)]
+        recurrent_DH = recurrent_HD.T
+        kepts, squashed, memories = [], [], []
+        hidden: list[list[Tensor]] = [[] for _ in layers]
+        for drive_BH in drive_TBH.unbind(0):
+            trace_BH = torch.add(drive_BH, trace_BH, alpha=kappa_b)
+            kept_BD = keep_D * memory_BD
+            signal = torch.addmm(trace_BH, kept_BD, recurrent_DH)
+            for (weight, bias), seen in zip(layers, hidden, strict=True):
+                signal = torch.relu_(signal)
+                seen.append(signal)
+                signal = torch.addmm(bias, signal, weight)
+            bounded_BD = torch.tanh_(signal.mul_(TANH_SLOPE))
+            memory_BD = torch.addcmul(kept_BD, gain_D, bounded_BD)
+            kepts.append(kept_BD)
+            squashed.append(bounded_BD)
+            memories.append(memory_BD)
+        ctx.kappa_b, ctx.layers = kappa_b, len(layers)
+        stacked = [torch.stack(values) for values in (kepts, squashed, *hidden)]
+        ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *stacked)
+        return torch.stack(memories)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Run back in time; gradients of weights are summed over all steps at once."""
+        count = ctx.layers
+        keep_D, gain_D, recurrent_HD, *saved = ctx.saved_tensors
+        weights, (kept_TBD, squashed_TBD, *hidden) = saved[: 2 * count : 2], saved[2 * count :]
+        slope_TBD = gain_D * TANH_SLOPE * (1 - squashed_TBD**2)
+        open_units = [(seen > 0).to(seen.dtype) for seen in hidden]
+        layer_grads: list[list[Tensor]] = [[] for _ in range(count)]
+        drive_grads = []
+        memory_grad, trace_grad = torch.zeros_like(kept_TBD[0]), None
+        for step in reversed(range(len(kept_TBD))):
+            memory_grad = memory_grad + grads[0][step]
+            signal = memory_grad * slope_TBD[step]
+            for layer in reversed(range(count)):
+                layer_grads[layer].append(signal)
+                signal = (signal @ weights[layer]).mul_(open_units[layer][step])
+            trace_grad = signal if trace_grad is None else torch.add(signal, trace_grad, alpha=ctx.kappa_b)
+            drive_grads.append((signal, trace_grad))
+            memory_grad = torch.addmm(memory_grad, signal, recurrent_HD).mul_(keep_D)
+        drive_TBH = torch.stack([trace for _, trace in reversed(drive_grads)])
+        sums_TBH = torch.stack([signal for signal, _ in reversed(drive_grads)])
+        rest = []
+        for layer in range(count):
+            out = torch.stack(layer_grads[layer][::-1]).flatten(0, 1)
+            rest += [out.T @ hidden[layer].flatten(0, 1), out.sum(0)]
+        recurrent = sums_TBH.flatten(0, 1).T @ kept_TBD.flatten(0, 1)
+        return drive_TBH, ctx.kappa_b * drive_TBH[0], memory_grad, None, None, None, recurrent, *rest

@@ -1,0 +1,91 @@
+"""A recurrent network of leaky integrate-and-fire neurons with surrogate gradients, through snntorch."""
+
+import math
+from typing import NamedTuple
+
+import snntorch
+import torch
+from snntorch import surrogate
+from torch import Generator, Tensor, nn
+
+from model.cell.interface import InputMasks, Output, check_input, dense_input
+from model.cell.layer import DrawnLinear, log_spaced
+from model.config import SnnConfig
+
+
+class SnnState(NamedTuple):
+    """State of a spiking network after a time step."""
+
+    spikes_BN: Tensor
+    """spikes, which the recurrent synapses read next"""
+    membrane_BN: Tensor
+    """membrane potentials"""
+    readout_BO: Tensor
+    """membrane potentials of the read-out units, which do not spike"""
+
+
+class SpikingNetwork(nn.Module):
+    """Recurrent leaky integrate-and-fire neurons -> leaky read-out units, whose membranes are the logits."""
+
+    backend_name = "torch"
+
+    def __init__(self, config: SnnConfig, generator: Generator, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.config = config
+        self.input = DrawnLinear(config.n_in, config.n_rec, generator, dtype)
+        draw = torch.rand((config.n_rec, config.n_rec), generator=generator, dtype=torch.float64)
+        self.recurrent_weight = nn.Parameter(((2.0 * draw - 1.0) / math.sqrt(config.n_rec)).to(dtype))
+        beta_N = torch.exp(-1.0 / log_spaced(config.tau_m_min, config.tau_m_max, config.n_rec)).to(dtype)
+        spike_grad = surrogate.atan(alpha=config.surrogate_slope)
+        self.neurons = snntorch.Leaky(beta=beta_N, spike_grad=spike_grad, learn_beta=config.learn_tau_m)
+        self.output = DrawnLinear(config.n_rec, config.n_out, generator, dtype)
+
+    def zero_state(self, batch_size: int) -> SnnState:
+        """State before the first step: no spikes, membranes at rest."""
+        zeros_BN = self.recurrent_weight.new_zeros(batch_size, self.config.n_rec)
+        return SnnState(zeros_BN, zeros_BN.clone(), self.recurrent_weight.new_zeros(batch_size, self.config.n_out))
+
+    def draw_masks(self, batch_size: int) -> InputMasks | None:
+        """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
+        return InputMasks.draw(
+            self.output.weight, batch_size, self.config.n_in, self.config.n_rec, self.config.dropout_in
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        state: SnnState | None = None,
+        *,
+        masks: InputMasks | None = None,
+        keep_activity: bool = False,
+    ) -> Output:
+        """Run a segment of a sequence; arguments and errors as for `model.networks.elm_network.ElmNetwork.forward`.
+
+        `population_activity` is the mean number of spikes per neuron and step.
+        """
+        config = self.config
+        x = check_input(x, config.n_in, self.output.weight.dtype)
+        spikes_BN, membrane_BN, readout_BO = self.zero_state(len(x)) if state is None else state
+        masks = self.draw_masks(len(x)) if masks is None and self.training else masks
+        x_BTI = dense_input(x, config.n_in, config.embedding_scale, self.output.weight.dtype)
+        if masks is not None:
+            x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
+        spikes = []
+        for current_BN in self.input(x_BTI).unbind(1):
+            drive_BN = torch.addmm(current_BN, spikes_BN, self.recurrent_weight.T)
+            spikes_BN, membrane_BN = self.neurons(drive_BN, membrane_BN)
+            spikes_BN = spikes_BN.to(drive_BN.dtype)  # snntorch's spikes are single precision
+            spikes.append(spikes_BN)
+        spikes_BTN = torch.stack(spikes, 1)
+        seen_BTN = spikes_BTN if masks is None else spikes_BTN * masks.readout_BN.unsqueeze(1)
+        kappa_out, logits = math.exp(-1.0 / config.tau_out), []
+        for drive_BO in self.output(seen_BTN).unbind(1):
+            readout_BO = torch.add(drive_BO, readout_BO, alpha=kappa_out)
+            logits.append(readout_BO)
+        return Output(
+            logits=torch.stack(logits, 1),
+            state=SnnState(spikes_BN, membrane_BN, readout_BO),
+            mlp_out_magnitude=spikes_BTN.new_zeros(()),
+            population_activity=spikes_BTN.mean(),
+            activity=spikes_BTN.detach() if keep_activity else None,
+        )

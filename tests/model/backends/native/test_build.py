@@ -1,0 +1,140 @@
+"""The compiled kernel: what happens where it cannot be had, and when several processes want it at once."""
+
+import logging
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.backends import choose as backends
+from model.backends.native import build as native_build
+from model.backends.native.build import NativeUnavailable, kernel
+from model.config import ConfigError, ElmConfig
+from model.network import build_network
+
+CONFIG = ElmConfig(n_in=5, n_out=3, n_rec=6, d_m=3, d_tree=3, d_branch=2)
+
+
+@pytest.fixture(autouse=True)
+def _forget_kernels() -> None:
+    kernel.cache_clear()
+    backends._announce.cache_clear()
+
+
+def script(path: Path, body: str) -> str:
+    """An executable that stands in for a compiler."""
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return str(path)
+
+
+def fake_compiler(tmp_path: Path, body: str) -> str:
+    return script(tmp_path / "fake-c++", f'case "$*" in *--version*) echo fake 1.0; exit 0;; esac\n{body}')
+
+
+def test_without_a_compiler_auto_says_so_once_and_runs_torch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with caplog.at_level(logging.WARNING):
+        networks = [build_network(CONFIG, seed=1) for _ in range(3)]
+    assert [network.backend_name for network in networks] == ["torch"] * 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "no C++ compiler found (looked for no-such-compiler)" in caplog.text
+    assert "\n" not in caplog.records[0].getMessage()
+
+
+def test_asking_for_the_kernel_where_it_cannot_be_had_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match=r"^backend: 'native' is not valid here .* give auto, torch or reference$"):
+        build_network(CONFIG, seed=1, backend="native")
+    with pytest.raises(ConfigError, match=r"l_mlp up to 8, not 9"):
+        build_network(ElmConfig(**{**vars(CONFIG), "l_mlp": 9}), seed=1, backend="native")
+
+
+def test_compiler_failure_names_its_first_complaint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = fake_compiler(tmp_path, "echo 'note: here' >&2; echo 'x.h:3: error: what is this' >&2; exit 7")
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(NativeUnavailable, match=r"failed with status 7: x\.h:3: error: what is this$"):
+        kernel(torch.float32)
+    assert not list((tmp_path / "cache").rglob("*.so"))
+
+
+def test_an_unloadable_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = fake_compiler(tmp_path, 'for last; do :; done; echo "no library" > "$last"')
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(NativeUnavailable, match=r"elm_layer-.*\.so: "):
+        kernel(torch.float32)
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, "exit 1"))
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(NativeUnavailable, match="file/kernels/elm_layer"):
+        kernel(torch.float32)
+
+
+@pytest.mark.usefixtures("native_kernel")
+def test_the_name_follows_source_flags_compiler_precision_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = native_build._compiler()
+    key = native_build._key(compiler, torch.float32)
+    assert native_build._key(compiler, torch.float32) == key
+    assert native_build._key(compiler, torch.float64) != key
+    monkeypatch.setattr(native_build, "_FLAGS", (*native_build._FLAGS, "-g"))
+    assert native_build._key(compiler, torch.float32) != key
+    monkeypatch.undo()
+    monkeypatch.setattr(native_build, "_processor", lambda: "another processor")
+    assert native_build._key(compiler, torch.float32) != key
+
+
+def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiler = fake_compiler(
+        tmp_path, f'echo built >> {tmp_path}/log; sleep 0.5; for last; do :; done; echo x > "$last"'
+    )
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "cache"))
+    code = (
+        "import torch; from model.backends.native.build import *\n"
+        "try: kernel(torch.float32)\nexcept NativeUnavailable: pass"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert (tmp_path / "log").read_text() == "built\n"
+    assert len(list((tmp_path / "cache" / "kernels").glob("*.so"))) == 1
+
+
+@pytest.mark.usefixtures("native_kernel")
+def test_networks_can_be_copied_moved_and_saved(tmp_path: Path) -> None:
+    network = build_network(CONFIG, seed=1)
+    x = torch.randint(0, 5, (2, 4))
+    torch.save(network, tmp_path / "network.pt")
+    loaded = torch.load(tmp_path / "network.pt", weights_only=False)
+    assert loaded.backend_name == network.backend_name
+    assert torch.equal(loaded(x).logits, network(x).logits)
+    double = network.double()
+    assert double.backend_name == "native"
+    assert double(x).logits.dtype == torch.float64
+
+
+@pytest.mark.usefixtures("native_kernel")
+def test_threads_change_nothing_but_rounding() -> None:
+    network = build_network(ElmConfig(**{**vars(CONFIG), "n_rec": 23}), seed=1, dtype=torch.float64, backend="native")
+    x = torch.randint(0, 5, (5, 30), generator=torch.Generator().manual_seed(0))
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            network.zero_grad()
+            output = network(x)
+            output.logits.square().sum().backward()
+            found.append([output.logits.detach(), *(parameter.grad.clone() for parameter in network.parameters())])
+    finally:
+        torch.set_num_threads(threads)
+    for one, three in zip(*found, strict=True):
+        assert torch.allclose(one, three, atol=1e-13, rtol=1e-12)
