@@ -18,8 +18,9 @@ from sweeper.rate_rule import RateRule
 from sweeper.search_settings import Range
 from sweeper.sizes import build, counts_of, size_to_solve
 from sweeper.trial import TrainingConfig, TrialSpec
+from tasks.base import TaskSpec
 from tasks.errors import TaskError
-from tasks.spec import TaskSpec, canonical_options, task_spec
+from tasks.spec import canonical_options, task_spec
 
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 

@@ -9,7 +9,7 @@ from model.budget import BudgetError, Counts, counts, solve_d_branch, solve_d_m,
 from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
 from sweeper.errors import GridError
 from sweeper.grid import Block
-from tasks.spec import TaskSpec
+from tasks.base import TaskSpec
 
 _LARGEST_TARGET = 1 << 20
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
-from tasks.spec import TaskSpec
+from tasks.base import TaskSpec
 
 Split = Literal["train", "valid", "test"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from tasks.data.registry import DATA_SETS, DataSet, data_set
 from tasks.errors import DataError
-from tasks.registry import DATA_SETS, DataSet, data_set
 
 _DIRECTORY = click.option(
     "--data-dir", help="Data directory; default $ELM_DATA_DIR, else the user's cache directory.", metavar="DIR"
@@ -33,7 +33,7 @@ def list_command(data_dir: str | None) -> None:
 @_DIRECTORY
 def info(name: str, data_dir: str | None) -> None:
     """Describe one data set: licence, citation, mirrors, hashes and folder."""
-    from tasks.fetch import folder_of
+    from tasks.data.fetch import folder_of
 
     entry = data_set(name)
     click.echo(f"{entry.name}: {entry.summary}")
@@ -68,7 +68,7 @@ def fetch(names: tuple[str, ...], data_dir: str | None) -> None:
 def _fetch_with_bar(entry: DataSet, data_dir: str | None) -> Path:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tasks import fetch as fetching
+    from tasks.data import fetch as fetching
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
@@ -85,7 +85,7 @@ def _fetch_with_bar(entry: DataSet, data_dir: str | None) -> Path:
 @_DIRECTORY
 def verify(names: tuple[str, ...], data_dir: str | None) -> None:
     """Hash data sets anew; without names, all that are installed or downloaded."""
-    from tasks.fetch import folder_of
+    from tasks.data.fetch import folder_of
     from tasks.verify import problems
 
     chosen = [data_set(name) for name in names] or [
@@ -103,6 +103,6 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
 def _state(entry: DataSet, data_dir: str | None) -> str:
     if entry.kind in ("embedded", "generated"):
         return entry.kind
-    from tasks.fetch import is_present
+    from tasks.data.fetch import is_present
 
     return "present" if entry.files and is_present(entry, data_dir) else "absent"

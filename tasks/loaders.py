@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from tasks.base import TaskSpec
 from tasks.batch import Batch, Split, Task
-from tasks.images import load_images
-from tasks.listops import load_listops
-from tasks.neuronio import NeuronioTask
+from tasks.neuron.neuronio import NeuronioTask
 from tasks.options import OptionValue
-from tasks.pathfinder import load_pathfinder
-from tasks.shd import load_shd, load_shd_adding
-from tasks.spec import TaskSpec, canonical_options, task_spec
-from tasks.text import TextTask
+from tasks.sequences.images import load_images
+from tasks.sequences.listops import load_listops
+from tasks.sequences.pathfinder import load_pathfinder
+from tasks.spec import canonical_options, task_spec
+from tasks.spikes.shd import load_shd, load_shd_adding
+from tasks.text.text import TextTask
 
 
 class _Loader(Protocol):

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tasks.base import TaskSpec
 from tasks.batch import Batch
 from tasks.errors import TaskError
-from tasks.spec import TaskSpec
 
 MV_PER_UNIT = 10.0
 """Voltage targets are in tens of mV."""

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.corpus import check_packed_corpus
+from tasks.data.fetch import digest_of, folder_of, note_of
+from tasks.data.registry import DataSet, RemoteFile
 from tasks.errors import DataError
-from tasks.fetch import digest_of, folder_of, note_of
-from tasks.images import read_digits
-from tasks.recordings import check_embedded_recordings
-from tasks.registry import DataSet, RemoteFile
+from tasks.sequences.images import read_digits
+from tasks.spikes.recordings import check_embedded_recordings
+from tasks.text.corpus import check_packed_corpus
 
 _EMBEDDED_CHECKS: dict[str, Callable[[], object]] = {
     "enwiki-mini": check_packed_corpus,

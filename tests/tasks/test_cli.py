@@ -4,8 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from tasks.cli import data
+from tasks.data.registry import DATA_SETS
 from tasks.errors import DataError
-from tasks.registry import DATA_SETS
 
 
 def run(*arguments: str) -> str:
@@ -45,7 +45,7 @@ def test_verify_reports_what_is_absent(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
 def test_the_registry_is_complete(entry: object) -> None:
-    from tasks.registry import DataSet
+    from tasks.data.registry import DataSet
     from tasks.spec import task_names
 
     assert isinstance(entry, DataSet)

@@ -1,0 +1,4 @@
+"""Input and output of a simulated cortical neuron: specification, files and batches.
+
+Read first: neuronio.py.
+"""

@@ -1,0 +1,217 @@
+"""From the pickles of NeuronIO to arrays that are memory-mapped: converted once, without running code from a pickle.
+
+Convert the downloaded folders with `python -m tasks.neuron.neuronio_files --help`; the result is what `data:` of the
+task `neuronio` names.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from tasks.batch import Split
+from tasks.data.cache import explained, sha256_of, write_atomically
+from tasks.data.pickles import restricted_load
+from tasks.errors import DataError
+
+PATTERN = "*sim__*"
+MANIFEST = "manifest.json"
+_SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+_KEYS = ("exInputSpikeTimes", "inhInputSpikeTimes", "outputSpikeTimes", "somaVoltageLowRes")
+
+
+class Simulations(NamedTuple):
+    """Simulations of one split, memory-mapped."""
+
+    cells: npt.NDArray[np.int32]
+    """ms * channels + channel of every input spike, sorted within a simulation, [events]."""
+    offsets: npt.NDArray[np.int64]
+    """Start of every simulation in `cells`, and the end, [n + 1]."""
+    voltage: npt.NDArray[np.float16]
+    """Soma voltage, mV, [n, duration]."""
+    spikes: npt.NDArray[np.uint8]
+    """1 in every ms with an output spike, [n, duration]."""
+
+
+class Converted(NamedTuple):
+    """A converted data set."""
+
+    sha256: str
+    """Hash of the hashes of the source files in the order of the manifest."""
+    channels: int
+    """Input channels: excitatory ones, then as many inhibitory ones."""
+    duration: int
+    """Length of a simulation, ms."""
+    splits: dict[Split, Simulations]
+    """The simulations."""
+
+
+def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
+    """Reads one pickle.
+
+    Returns:
+        Number of segments, duration in ms and one dictionary per simulation.
+
+    Raises:
+        DataError: not the layout of NeuronIO, or a pickle that asks for code.
+    """
+    held = restricted_load(path.read_bytes(), str(path))
+    try:
+        segments = len(held["Params"]["allSegmentsType"])
+        duration = int(held["Params"]["totalSimDurationInSec"] * 1000)
+        simulations = list(held["Results"]["listOfSingleSimulationDicts"])
+        missing = {key for simulation in simulations for key in _KEYS if key not in simulation}
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"{path}: not a NeuronIO simulation file (no {error})") from error
+    if missing or not simulations:
+        raise DataError(f"{path}: not a NeuronIO simulation file (lacks {', '.join(sorted(missing)) or 'simulations'})")
+    return segments, duration, simulations
+
+
+def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, where: str) -> npt.NDArray[np.int32]:
+    """Returns the sorted ms * channels + channel of a simulation's input spikes; inhibitory channels come second.
+
+    Raises:
+        DataError: a segment or a time is out of range.
+    """
+    channels, times = [], []
+    for key, first in (("exInputSpikeTimes", 0), ("inhInputSpikeTimes", segments)):
+        for segment, spike_times in simulation[key].items():
+            if not 0 <= segment < segments:
+                raise DataError(f"{where}: {key} names segment {segment}; valid are 0 to {segments - 1}")
+            times.append(np.asarray(spike_times, dtype=np.int64))
+            channels.append(np.full(len(times[-1]), first + segment))
+    time = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
+    if len(time) and not 0 <= time.min() <= time.max() < duration:
+        raise DataError(f"{where}: an input spike at {time.max()} ms; valid are 0 to {duration - 1}")
+    channel = np.concatenate([*channels, np.zeros(0, dtype=np.int64)])
+    return np.unique(time * (2 * segments) + channel).astype(np.int32)
+
+
+def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> npt.NDArray[np.uint8]:
+    """Returns 1 for every ms with an output spike; a time t falls into ms int(t - 0.5), as in the reference.
+
+    The times are stored in float16, so that late in a simulation they are multiples of 2 or 4 ms.
+    """
+    bits = np.zeros(duration, dtype=np.uint8)
+    times = (np.asarray(simulation["outputSpikeTimes"]).astype(np.float64) - 0.5).astype(np.int64)
+    if len(times) and not 0 <= times.min() <= times.max() < duration:
+        raise DataError(f"{where}: an output spike at {times.max()} ms; valid are 0 to {duration - 1}")
+    bits[times] = 1
+    return bits
+
+
+def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
+    """Writes the simulations of all pickles as raw arrays into `target`; the manifest comes last.
+
+    Args:
+        sources: pickles of every split.
+        target: folder to be made.
+
+    Raises:
+        DataError: a file is not as expected, files differ in segments or duration, or the disk is full.
+    """
+    manifest: dict[str, Any] = {"files": []}
+    for split in _SPLITS:
+        if not sources[split]:
+            raise DataError(f"{target}: no files named {PATTERN} for the {split} split")
+        with explained(target):
+            (target / split).mkdir(parents=True, exist_ok=True)
+        offsets = [0]
+        with (
+            write_atomically(target / split / "cells.i32") as cells,
+            write_atomically(target / split / "voltage.f16") as voltage,
+            write_atomically(target / split / "spikes.u8") as spikes,
+        ):
+            for path in sources[split]:
+                shape = _append(path, cells, voltage, spikes, offsets)
+                if manifest.setdefault("shape", shape) != shape:
+                    raise DataError(f"{path}: segments and duration are {shape}, not {manifest['shape']} as before")
+                manifest["files"].append([split, path.name, path.stat().st_size, sha256_of(path)])
+        with write_atomically(target / split / "offsets.npy") as file:
+            np.save(file, np.array(offsets, dtype=np.int64))
+    with write_atomically(target / MANIFEST) as file:
+        file.write(json.dumps(manifest, indent=1).encode())
+
+
+def _append(path: Path, cells: BinaryIO, voltage: BinaryIO, spikes: BinaryIO, offsets: list[int]) -> list[int]:
+    """Appends the simulations of one pickle; returns its segments and duration."""
+    segments, duration, simulations = parse_simulations(path)
+    for number, simulation in enumerate(simulations):
+        where = f"{path}, simulation {number}"
+        found = input_cells(simulation, segments=segments, duration=duration, where=where)
+        trace = np.asarray(simulation["somaVoltageLowRes"], dtype=np.float16)
+        if trace.shape != (duration,) or not np.isfinite(trace).all():
+            raise DataError(f"{where}: somaVoltageLowRes has shape {trace.shape} or is not finite; expected {duration}")
+        cells.write(found.tobytes())
+        voltage.write(trace.tobytes())
+        spikes.write(output_bits(simulation, duration=duration, where=where).tobytes())
+        offsets.append(offsets[-1] + len(found))
+    return [segments, duration]
+
+
+def open_converted(folder: Path, where: str) -> Converted:
+    """Memory-maps what `convert` wrote.
+
+    Raises:
+        DataError: no such folder, or damaged.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise DataError(
+            f"{where}.data: {folder} is no converted NeuronIO folder (no {MANIFEST}); make one with "
+            "'python -m tasks.neuron.neuronio_files' or use data: embedded"
+        )
+    held = json.loads(manifest.read_text())
+    segments, duration = held["shape"]
+    splits: dict[Split, Simulations] = {}
+    for split in _SPLITS:
+        place = folder / split
+        offsets = np.load(place / "offsets.npy")
+        size = (len(offsets) - 1) * duration
+        expected = {"cells.i32": 4 * int(offsets[-1]), "voltage.f16": 2 * size, "spikes.u8": size}
+        for name, size_expected in expected.items():
+            if not (place / name).is_file() or (place / name).stat().st_size != size_expected:
+                raise DataError(f"{place / name}: missing or damaged; convert again")
+        splits[split] = Simulations(
+            np.memmap(place / "cells.i32", np.int32, "r"),
+            offsets,
+            np.memmap(place / "voltage.f16", np.float16, "r", shape=(len(offsets) - 1, duration)),
+            np.memmap(place / "spikes.u8", np.uint8, "r", shape=(len(offsets) - 1, duration)),
+        )
+    joined = "".join(sha256 for *_, sha256 in held["files"])
+    return Converted(hashlib.sha256(joined.encode()).hexdigest(), 2 * segments, duration, splits)
+
+
+def _found(folders: Iterable[Path]) -> list[Path]:
+    return sorted(path for folder in folders for path in folder.glob(PATTERN) if path.is_file())
+
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("target", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--train", multiple=True, required=True, type=_FOLDER, help="Folder of training pickles (repeatable).")
+@click.option("--valid", multiple=True, required=True, type=_FOLDER, help="Folder of validation pickles (repeatable).")
+@click.option("--test", multiple=True, required=True, type=_FOLDER, help="Folder of test pickles (repeatable).")
+def main(target: Path, train: tuple[Path, ...], valid: tuple[Path, ...], test: tuple[Path, ...]) -> None:
+    """Convert NeuronIO pickles (files named *sim__*) into TARGET, which `data:` of the task neuronio then names.
+
+    As published: train on full_ergodic_train_batch_2 to 10, validate on batch_1, test on Data_test.
+    """
+    try:
+        convert({"train": _found(train), "valid": _found(valid), "test": _found(test)}, target)
+    except DataError as error:
+        raise click.ClickException(str(error)) from error
+    for split, simulations in open_converted(target, "neuronio").splits.items():
+        click.echo(f"{split}: {len(simulations.voltage)} simulations, {len(simulations.cells)} input spikes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Specification of the simulated cortical neuron, known without loading its files."""
+
+from pathlib import Path
+
+from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.options import Option
+
+_NEURONIO_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (neuronio-mini) or a folder made from the downloads by "
+        "'python -m tasks.neuron.neuronio_files'",
+    ),
+    Option(name="burn_in", default=150, minimum=0, help="ms at the start of a window without loss, as published"),
+)
+
+
+def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
+    data = str(options["data"])
+    return TaskSpec(
+        name="neuronio",
+        data_name="neuronio-mini" if data == "embedded" else Path(data).name,
+        n_in=1278,
+        n_out=2,
+        length=500,
+        loss="spikes_and_voltage",
+        loss_on="every_step",
+        metric="auc",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # whatever does not depend on the input
+        input_kind="real",
+        carry_state=False,
+    )
+
+
+NEURON_TASKS = {"neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec)}

@@ -1,0 +1,114 @@
+"""Tasks of labelled sequences: one target per sequence, asked for at its last step."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tasks.base import TaskSpec
+from tasks.batch import Batch, Split
+from tasks.errors import DataError, TaskError
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+Sampler: TypeAlias = Callable[[int, int, int], Numbers]
+"""From step, seed and batch size to the numbers of the examples, [B]."""
+
+
+class Examples(Protocol):
+    """A numbered set of sequences."""
+
+    def inputs(self, numbers: Numbers) -> Tensor:
+        """Returns the input of the numbered examples, [B, T] or [B, T, n_in]."""
+
+    def targets(self, numbers: Numbers) -> Numbers:
+        """Returns the classes of the numbered examples, [B]."""
+
+
+class SplitData(NamedTuple):
+    """A split: examples and the fixed order in which evaluation reads them."""
+
+    examples: Examples
+    """Where the sequences come from."""
+    order: Numbers
+    """Numbers of the examples."""
+
+
+class SequenceTask:
+    """Classification of whole sequences of one length.
+
+    Training draws with `sampler`; evaluation reads a split in order and fills the last batch up with weight 0.
+    """
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        data_sha256: str,
+        splits: Mapping[Split, SplitData],
+        *,
+        where: str,
+        sampler: Sampler | None = None,
+    ) -> None:
+        for split, data in splits.items():
+            if not len(data.order):
+                raise DataError(f"{where}.data: {spec.data_name} has nothing in its {split} split")
+        self._splits = splits
+        self._sampler = sampler or functools.partial(shuffled, splits["train"].order)
+        self.data_name, self.data_sha256 = spec.data_name, data_sha256
+        self.spec = spec
+        if spec.baseline is None:
+            self.spec = dataclasses.replace(spec, baseline=self.majority("test"))
+
+    def majority(self, split: Split) -> float:
+        """Returns the accuracy of always naming the most frequent class of a split."""
+        data = self._splits[split]
+        counts = np.bincount(data.examples.targets(data.order))
+        return float(counts.max() / counts.sum())
+
+    def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
+        """Returns the training batch of `step`: x as the spec's input kind says, y int64 [B]."""
+        self._check(length)
+        numbers = self._sampler(step, seed, batch_size)
+        return self._batch(self._splits["train"].examples, numbers, None)
+
+    def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
+        """Yields a split in fixed order."""
+        self._check(length)
+        examples, order = self._splits[split]
+        for start in range(0, len(order), batch_size)[:max_batches]:
+            numbers = order[start : start + batch_size]
+            missing = batch_size - len(numbers)
+            weight = torch.cat([torch.ones(len(numbers)), torch.zeros(missing)]) if missing else None
+            yield self._batch(examples, np.pad(numbers, (0, missing), mode="edge"), weight)
+
+    def _batch(self, examples: Examples, numbers: Numbers, weight: Tensor | None) -> Batch:
+        return Batch(examples.inputs(numbers), torch.from_numpy(examples.targets(numbers)), weight, True)
+
+    def _check(self, length: int) -> None:
+        if length != self.spec.length:
+            raise TaskError(
+                f"{self.spec.name}: length {length} is not possible; the sequences of {self.data_name} have "
+                f"{self.spec.length} steps with these options"
+            )
+
+
+def shuffled(pool: Numbers, step: int, seed: int, batch_size: int) -> Numbers:
+    """Returns the numbers of `step` when `pool` is read in a new random order every epoch, batch after batch."""
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // len(pool)
+    orders = {int(epoch): _permutation(len(pool), seed, int(epoch)) for epoch in np.unique(epochs)}
+    return pool[[orders[int(epoch)][position % len(pool)] for epoch, position in zip(epochs, positions, strict=True)]]
+
+
+@functools.lru_cache(maxsize=8)
+def _permutation(n: int, seed: int, epoch: int) -> Numbers:
+    return np.random.default_rng([seed, epoch]).permutation(n)
+
+
+def with_replacement(n: int, step: int, seed: int, batch_size: int) -> Numbers:
+    """Returns the numbers of `step` when every example is drawn from range(n) anew."""
+    return np.random.default_rng([seed, step]).integers(n, size=batch_size)

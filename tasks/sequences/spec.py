@@ -1,0 +1,131 @@
+"""Specifications of images, nested lists and paths, known without generating any."""
+
+from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.errors import TaskError
+from tasks.options import Option
+
+_IMAGES_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (sdigits), 'real' (CIFAR-10 in grey, downloaded once) or the path of cifar-10-python.tar.gz",
+    ),
+    Option(
+        name="upsample",
+        default=1,
+        choices=(1, 4),
+        help="embedded only: enlarge the 8 x 8 digits, so that a sequence has 64 or 1024 steps",
+    ),
+)
+
+
+# The most frequent digit of the 270 test images; CIFAR-10 has equally many images of every class.
+_SDIGITS_MAJORITY, _CIFAR_MAJORITY = 39 / 270, 0.1
+
+
+def _images_spec(options: Options, place: Place) -> TaskSpec:
+    embedded, upsample = options["data"] == "embedded", int(options["upsample"])
+    if not embedded and upsample != 1:
+        raise TaskError(f"{place.where}.upsample: {upsample} goes with data: embedded; leave it out")
+    return TaskSpec(
+        name="images",
+        data_name=("sdigits" if upsample == 1 else f"sdigits/x{upsample}") if embedded else "cifar10-grey",
+        n_in=1,
+        n_out=10,
+        length=64 * upsample**2 if embedded else 1024,
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.1,
+        baseline=_SDIGITS_MAJORITY if embedded else _CIFAR_MAJORITY,
+        input_kind="real",
+        carry_state=False,
+    )
+
+
+_LISTOPS_OPTIONS = (
+    Option(
+        name="size",
+        default="small",
+        choices=("small", "lra"),
+        help="small: 21 to 99 symbols, 5 arguments, depth 6; lra: 501 to 1999 symbols, 10 arguments, depth 10",
+    ),
+    Option(name="train_examples", default=96000, minimum=1, help="size of the training set"),
+    Option(name="valid_examples", default=2000, minimum=1, help="size of the validation set"),
+    Option(name="test_examples", default=2000, minimum=1, help="size of the test set"),
+)
+
+
+_LISTOPS_LENGTH = {"small": 100, "lra": 2000}
+
+
+# Share of the most frequent value in the default test set.
+_LISTOPS_MAJORITY = {"small": 0.133, "lra": 0.1725}
+
+
+def _listops_spec(options: Options, place: Place) -> TaskSpec:
+    size = str(options["size"])
+    return TaskSpec(
+        name="listops",
+        data_name=f"listops-gen/{size}",
+        n_in=16,
+        n_out=10,
+        length=_LISTOPS_LENGTH[size],
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.1,
+        baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
+        input_kind="ids",
+        carry_state=False,
+    )
+
+
+_PATHFINDER_OPTIONS = (
+    Option(
+        name="side", default=32, choices=(16, 32, 64, 128), help="pixels of a side; a sequence has side * side steps"
+    ),
+    Option(name="dashes", default=9, choices=(3, 6, 9, 14), help="dashes of the two paths; 14 is the arena's hard set"),
+    Option(
+        name="patch",
+        default=1,
+        choices=(1, 2, 4, 8),
+        help="pixels of the side of the squares that are read one a step; 1, pixel by pixel, is the arena's way",
+    ),
+    Option(
+        name="train_examples",
+        default=160000,
+        minimum=1,
+        help="size of the training set, up to 20000 drawn once and kept, else drawn on the fly",
+    ),
+    Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
+    Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),
+)
+
+
+def _pathfinder_spec(options: Options, place: Place) -> TaskSpec:
+    side, patch = int(options["side"]), int(options["patch"])
+    return TaskSpec(
+        name="pathfinder",
+        data_name=f"pathfinder-gen/{side}/{options['dashes']}" + (f"/patch{patch}" if patch > 1 else ""),
+        n_in=patch * patch,
+        n_out=2,
+        length=(side // patch) ** 2,
+        loss="cross_entropy",
+        loss_on="last_step",
+        metric="accuracy",
+        direction="max",
+        chance=0.5,
+        baseline=0.5,  # a fair coin decides the answer
+        input_kind="real",
+        carry_state=False,
+    )
+
+
+SEQUENCE_TASKS = {
+    "images": Entry(_IMAGES_OPTIONS, _images_spec),
+    "listops": Entry(_LISTOPS_OPTIONS, _listops_spec),
+    "pathfinder": Entry(_PATHFINDER_OPTIONS, _pathfinder_spec),
+}

@@ -1,0 +1,4 @@
+"""Spoken digits as spikes, alone and as sums: specification, recordings and batches.
+
+Read first: shd.py.
+"""

@@ -1,0 +1,218 @@
+"""Recordings for the tasks shd and shd_adding: found, binned once, and memory-mapped from the cache directory."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.batch import Split
+from tasks.data.cache import build_once, data_directory, noted_sha256, sha256_of, write_atomically
+from tasks.data.fetch import fetch
+from tasks.data.registry import data_set
+from tasks.errors import DataError
+from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_recordings, read_recordings
+
+EMBEDDED_FILE = Path(__file__).parents[1] / "embedded" / "shd_mini_v1.npz"
+EMBEDDED_SHA256 = "a84d9abe458a7686c1ca37ecb2f85dd50e84b1330723307a7e9d342013f6bcc6"
+CLASSES = 20
+DURATION_MS = 1000
+_H5_FILES = ("shd_train.h5", "shd_test.h5")
+_H5_DATASETS = ("spikes/times", "spikes/units", "labels", "extra/speaker")
+# Share of the random validation split and its seed, as in the published preprocessing.
+_VALID_SHARE, _VALID_SEED = 0.2, 0
+# Speakers of the training file that are held out with `validation: speakers`: an assumption, nothing is published.
+_VALID_SPEAKERS = 2
+
+
+class Prepared(NamedTuple):
+    """Binned recordings of all splits, memory-mapped."""
+
+    sha256: str
+    """Hash of the source: of the file, or of the hashes of the h5 files in the order train, test."""
+    cells: npt.NDArray[np.int32]
+    """bin * CHANNELS + channel of every spike, [events]."""
+    offsets: npt.NDArray[np.int64]
+    """Start of every recording, and the end, [n + 1]."""
+    label: npt.NDArray[np.int64]
+    """Class of every recording, 0..19, [n]."""
+    members: dict[Split, npt.NDArray[np.int64]]
+    """Numbers of the recordings of every split."""
+
+
+def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | None, where: str) -> Prepared:
+    """Finds the recordings, bins them once per bin size and maps them.
+
+    Args:
+        data: "embedded" (shd-mini), "real" (SHD), a folder with shd_train.h5 and shd_test.h5, or a recordings file.
+        bin_ms: width of a time bin.
+        validation: "speakers" or "random".
+        cache_dir: data directory; None for the default one.
+        where: path of the task in the grid file, for messages.
+
+    Raises:
+        DataError: missing, damaged or unexpected content.
+    """
+    directory = data_directory(cache_dir)
+    sources, read = _sources(data, bin_ms, directory, where)
+    hashes = [noted_sha256(source, directory) for source in sources]
+    if data == "embedded":
+        _refuse_damaged(hashes[0])
+    sha256 = hashes[0] if len(hashes) == 1 else _hash_of(hashes)
+    store = directory / "recordings" / f"{sha256[:24]}-{bin_ms}ms"
+    build_once(store.with_suffix(".npz"), lambda: _write_store(store, read()))
+    cells = np.load(store.with_suffix(".npy"), mmap_mode="r")
+    with np.load(store.with_suffix(".npz")) as held:
+        offsets, label, speaker, split = (held[name] for name in ("offsets", "label", "speaker", "split"))
+    if len(cells) != offsets[-1]:
+        raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
+    return Prepared(sha256, cells, offsets, label, _members(speaker, split, validation))
+
+
+def check_embedded_recordings() -> None:
+    """Hashes the installed shd-mini anew.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    if not EMBEDDED_FILE.is_file():
+        raise DataError(f"{EMBEDDED_FILE}: missing; install the package again")
+    _refuse_damaged(sha256_of(EMBEDDED_FILE))
+
+
+def _refuse_damaged(found: str) -> None:
+    if found != EMBEDDED_SHA256:
+        raise DataError(
+            f"{EMBEDDED_FILE}: damaged (SHA-256 {found}, expected {EMBEDDED_SHA256}); install the package again"
+        )
+
+
+def _hash_of(hashes: Sequence[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[Path], Callable[[], Recordings]]:
+    """Returns the files behind `data` and what reads and bins them."""
+    if data == "embedded":
+        return [EMBEDDED_FILE], lambda: _coarser(read_recordings(EMBEDDED_FILE), bin_ms, where)
+    place = fetch(data_set("shd"), cache_dir=directory) if data == "real" else Path(data)
+    if place.is_dir():
+        files = [place / name for name in _H5_FILES]
+        for file in files:
+            if not file.is_file():
+                raise DataError(f"{where}.data: no such file: {file} (a folder must hold {' and '.join(_H5_FILES)})")
+        return files, lambda: read_h5(files, bin_ms)
+    if not place.is_file():
+        raise DataError(
+            f"{where}.data: no such file or folder: {place} (valid: 'embedded', 'real', a folder with "
+            f"{' and '.join(_H5_FILES)}, or a file made by 'python -m tasks.make.speech convert')"
+        )
+    return [place], lambda: _coarser(read_recordings(place), bin_ms, where)
+
+
+def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
+    """Joins bins to the wanted width; spikes from DURATION_MS on are dropped."""
+    stored = recordings.about["bin_ms"]
+    assert isinstance(stored, int)
+    if bin_ms % stored:
+        raise DataError(f"{where}.bin_ms: {bin_ms} is not possible; the recordings are stored in bins of {stored} ms")
+    bins, channels = np.divmod(recordings.cells, CHANNELS)
+    bins //= bin_ms // stored
+    kept = bins < DURATION_MS // bin_ms
+    owner = np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))[kept]
+    cells = (bins * CHANNELS + channels)[kept].astype(np.int32)
+    order = np.lexsort((cells, owner))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(recordings.label)))])
+    return recordings._replace(cells=cells[order], offsets=offsets)
+
+
+def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
+    """Reads the train and the test file of the Spiking Heidelberg Digits.
+
+    Args:
+        files: paths of shd_train.h5 and shd_test.h5.
+        bin_ms: width of a time bin.
+
+    Raises:
+        DataError: not HDF5, groups missing, or labels and channels out of range.
+    """
+    parts: list[npt.NDArray[np.int32]] = []
+    labels, speakers, splits = [], [], []
+    for path, split in zip(files, ("train", "test"), strict=True):
+        times, units, label, speaker = _h5_columns(path)
+        for number, (seconds, channels) in enumerate(zip(times, units, strict=True)):
+            if len(seconds) != len(channels) or (len(channels) and channels.max() >= CHANNELS):
+                raise DataError(f"{path}: recording {number} has a channel above {CHANNELS - 1} or uneven lengths")
+            parts.append(binned(seconds, channels, bin_ms=bin_ms, duration_ms=DURATION_MS))
+        labels.append(label)
+        speakers.append(speaker)
+        splits.append(np.full(len(label), SPLITS.index(split)))
+    recordings = Recordings(
+        cells=np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32),
+        offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
+        label=np.concatenate(labels).astype(np.int64),
+        speaker=np.concatenate(speakers).astype(np.int64),
+        split=np.concatenate(splits),
+        about={"bin_ms": bin_ms, "classes": [str(label) for label in range(CLASSES)]},
+    )
+    check_recordings(recordings, " and ".join(map(str, files)))
+    return recordings
+
+
+def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
+    import h5py  # slow to import, and only needed once per cache
+
+    try:
+        with h5py.File(path, "r") as file:
+            for name in _H5_DATASETS:
+                if name not in file:
+                    raise DataError(f"{path}: has no dataset {name!r}; expected {', '.join(_H5_DATASETS)}")
+            columns = [file[name][:] for name in _H5_DATASETS]
+    except OSError as error:
+        raise DataError(f"{path}: not a readable HDF5 file ({error})") from error
+    if len({len(column) for column in columns}) > 1:
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(_H5_DATASETS, columns, strict=True))
+        raise DataError(f"{path}: datasets differ in length ({lengths})")
+    return columns
+
+
+def _write_store(store: Path, recordings: Recordings) -> None:
+    classes = recordings.about["classes"]
+    if not isinstance(classes, list) or len(classes) != CLASSES:
+        raise DataError(f"the recordings name the classes {classes}; expected {CLASSES} of them")
+    _check_counts(recordings)
+    with write_atomically(store.with_suffix(".npy")) as file:
+        np.save(file, recordings.cells)
+    with write_atomically(store.with_suffix(".npz")) as file:
+        np.savez(
+            file,
+            offsets=recordings.offsets,
+            label=recordings.label,
+            speaker=recordings.speaker,
+            split=recordings.split,
+        )
+
+
+def _check_counts(recordings: Recordings) -> None:
+    """Refuses more than 255 spikes in one cell, which a batch of bytes cannot hold."""
+    cells, owner = recordings.cells, np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))
+    too_many = (cells[255:] == cells[:-255]) & (owner[255:] == owner[:-255])
+    if too_many.any():
+        raise DataError(f"recording {owner[:-255][too_many][0]} has more than 255 spikes in one channel and time bin")
+
+
+def _members(
+    speaker: npt.NDArray[np.int64], split: npt.NDArray[np.int64], validation: str
+) -> dict[Split, npt.NDArray[np.int64]]:
+    """Chooses the validation recordings among those that are not for testing."""
+    pool = np.flatnonzero(split != SPLITS.index("test"))
+    if validation == "random":
+        chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
+    elif (split[pool] == SPLITS.index("valid")).any():
+        chosen = split[pool] == SPLITS.index("valid")
+    else:
+        chosen = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
+    test = np.flatnonzero(split == SPLITS.index("test"))
+    return {"train": pool[~chosen], "valid": pool[chosen], "test": test}

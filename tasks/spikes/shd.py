@@ -1,0 +1,114 @@
+"""The tasks `shd` (which of 20 spoken digits) and `shd_adding` (the sum of two of them) on spikes of 700 channels."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tasks.base import TaskSpec
+from tasks.batch import Split
+from tasks.options import OptionValue
+from tasks.sequences.sequences import Numbers, SequenceTask, SplitData, with_replacement
+from tasks.spikes.events import CHANNELS
+from tasks.spikes.recordings import DURATION_MS, Prepared, prepare
+
+# The evaluation sets of shd_adding are drawn once, the same for every trial.
+_EVALUATION_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
+
+
+class Digits:
+    """Single recordings, numbered as in the source."""
+
+    def __init__(self, recordings: Prepared, bins: int) -> None:
+        self._recordings, self._bins = recordings, bins
+
+    def inputs(self, numbers: Numbers) -> Tensor:
+        """Returns spike counts, uint8 [B, T, CHANNELS]."""
+        return spike_counts(self._recordings, numbers[:, None], self._bins)
+
+    def targets(self, numbers: Numbers) -> Numbers:
+        """Returns the classes 0..19, [B]."""
+        classes: Numbers = self._recordings.label[numbers]
+        return classes
+
+
+class DigitPairs:
+    """Ordered pairs of recordings: pair i * n + j is recording `members[i]`, then `members[j]`."""
+
+    def __init__(self, recordings: Prepared, members: Numbers, bins: int) -> None:
+        self._recordings, self._members, self._bins = recordings, members, bins
+
+    def _pairs(self, numbers: Numbers) -> Numbers:
+        pairs: Numbers = self._members[np.stack(np.divmod(numbers, len(self._members)), axis=1)]
+        return pairs
+
+    def inputs(self, numbers: Numbers) -> Tensor:
+        """Returns spike counts, uint8 [B, 2 T, CHANNELS]."""
+        return spike_counts(self._recordings, self._pairs(numbers), self._bins)
+
+    def targets(self, numbers: Numbers) -> Numbers:
+        """Returns the sums 0..18 of the digits, whatever their language, [B]."""
+        sums: Numbers = (self._recordings.label[self._pairs(numbers)] % 10).sum(axis=1)
+        return sums
+
+
+def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
+    """Scatters the spikes of recordings into a dense batch.
+
+    Args:
+        recordings: binned spikes.
+        chosen: recording numbers, [B, K]; the K recordings of a row follow each other in time.
+        bins: time bins of one recording.
+
+    Returns:
+        Counts, uint8 [B, K * bins, CHANNELS].
+    """
+    flat = chosen.ravel()
+    parts = [recordings.cells[recordings.offsets[n] : recordings.offsets[n + 1]] for n in flat]
+    starts = np.arange(len(flat), dtype=np.int64) * (bins * CHANNELS)
+    positions = np.concatenate(parts) + np.repeat(starts, [len(part) for part in parts])
+    counts = np.zeros(len(flat) * bins * CHANNELS, dtype=np.uint8)
+    np.add.at(counts, positions, np.uint8(1))
+    return torch.from_numpy(counts).view(len(chosen), chosen.shape[1] * bins, CHANNELS)
+
+
+def load_shd(
+    spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
+) -> SequenceTask:
+    """Loads the task `shd`."""
+    recordings = _prepared(options, cache_dir, where)
+    digits = Digits(recordings, DURATION_MS // int(options["bin_ms"]))
+    splits = {split: SplitData(digits, members) for split, members in recordings.members.items()}
+    return SequenceTask(spec, recordings.sha256, splits, where=where)
+
+
+def load_shd_adding(
+    spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
+) -> SequenceTask:
+    """Loads the task `shd_adding`: pairs are drawn with replacement; evaluation sets are fixed."""
+    recordings = _prepared(options, cache_dir, where)
+    sizes = {
+        "train": int(options["valid_pairs"]),
+        "valid": int(options["valid_pairs"]),
+        "test": int(options["test_pairs"]),
+    }
+    splits: dict[Split, SplitData] = {}
+    for split, members in recordings.members.items():
+        pairs = DigitPairs(recordings, members, DURATION_MS // int(options["bin_ms"]))
+        order = np.random.default_rng(_EVALUATION_SEEDS[split]).integers(max(len(members), 1) ** 2, size=sizes[split])
+        splits[split] = SplitData(pairs, order if len(members) else members)
+    sampler = functools.partial(with_replacement, len(recordings.members["train"]) ** 2)
+    return SequenceTask(spec, recordings.sha256, splits, where=where, sampler=sampler)
+
+
+def _prepared(options: Mapping[str, OptionValue], cache_dir: str | Path | None, where: str) -> Prepared:
+    return prepare(
+        str(options["data"]),
+        bin_ms=int(options["bin_ms"]),
+        validation=str(options["validation"]),
+        cache_dir=cache_dir,
+        where=where,
+    )

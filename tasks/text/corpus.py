@@ -1,0 +1,155 @@
+"""Where the bytes of the text task come from: the embedded Wikipedia XML or a user's file."""
+
+import bz2
+import hashlib
+import importlib.util
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tasks.data.cache import build_once, data_directory, sha256_of, write_atomically
+from tasks.data.registry import data_set
+from tasks.errors import DataError
+
+EMBEDDED_NAME = "enwiki-mini"
+# A genuine MediaWiki export of May 2016 that the gensim wheel ships as test data, byte-identical from 3.8.3 to 4.4.0.
+_MEMBER = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+_PACKED_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
+_PLAIN_SHA256 = "34c1c63050c87cc8477b9ae36b1cb0edf372612c92938b742e579a7109c20fa4"
+_BLOCK = 1 << 24
+
+
+class TextFile(NamedTuple):
+    """A file whose bytes are the text, and what one pass over it found out."""
+
+    name: str
+    """Name that results carry."""
+    path: Path
+    """Plain bytes on disk."""
+    sha256: str
+    """Hash of those bytes."""
+    size: int
+    """Number of bytes."""
+    symbols: tuple[int, ...]
+    """Distinct byte values in rising order."""
+    unseen: tuple[int, ...]
+    """Byte values of valid or test that train lacks."""
+
+
+def split_borders(size: int) -> tuple[int, int, int, int]:
+    """Returns the byte positions that bound train, valid and test: 90, 5 and 5 per cent."""
+    return 0, size * 90 // 100, size * 95 // 100, size
+
+
+def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "task.data") -> TextFile:
+    """Finds the text and checks it. A file is read once; later calls, in any process, use the cached note.
+
+    Args:
+        data: "embedded", "real" (enwik8) or a path.
+        cache_dir: data directory; None for the default one.
+        where: path of the option in the grid file, for messages.
+
+    Raises:
+        DataError: missing, damaged, empty or unreadable file.
+    """
+    directory = data_directory(cache_dir)
+    if data == "real":
+        from tasks.data.fetch import fetch  # only real data need the network modules
+
+        return _scanned("enwik8", fetch(data_set("enwik8"), cache_dir=cache_dir) / "enwik8", directory, where)
+    if data != "embedded":
+        return _scanned(Path(data).name, Path(data), directory, where)
+    plain = directory / "text" / f"{EMBEDDED_NAME}.xml"
+    build_once(plain, lambda: _unpack_embedded(plain))
+    text = _scanned(EMBEDDED_NAME, plain, directory, where)
+    if text.sha256 != _PLAIN_SHA256:
+        raise DataError(
+            f"{plain}: damaged (SHA-256 {text.sha256}, expected {_PLAIN_SHA256}); delete it and start again"
+        )
+    return text
+
+
+def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
+    if not path.is_file():
+        raise DataError(f"{where}: no such file: {path} (valid: 'embedded', 'real' or the path of a file)")
+    stat = path.stat()
+    if stat.st_size == 0:
+        raise DataError(f"{where}: {path} is empty")
+    identity = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
+    note = directory / "text" / "scans" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
+    build_once(note, lambda: _write_scan(path, stat.st_size, note, where))
+    held = json.loads(note.read_text())
+    return TextFile(name, path.absolute(), held["sha256"], stat.st_size, tuple(held["symbols"]), tuple(held["unseen"]))
+
+
+def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
+    """Yields the bytes from `start` to `end` of a file in blocks of at most 16 MiB."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end:
+            block = file.read(min(_BLOCK, end - start))
+            if not block:
+                raise DataError(f"{path}: ended {end - start} bytes early; it was changed while being read")
+            yield block
+            start += len(block)
+
+
+def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
+    digest, borders = hashlib.sha256(), split_borders(size)
+    seen: list[set[int]] = []
+    try:
+        for start, end in itertools.pairwise(borders):
+            symbols: set[int] = set()
+            for block in read_blocks(path, start, end):
+                digest.update(block)
+                symbols.update(block.translate(None, bytes(symbols)))
+            seen.append(symbols)
+    except OSError as error:
+        raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
+    everything = set.union(*seen)
+    found = {
+        "sha256": digest.hexdigest(),
+        "symbols": sorted(everything),
+        "unseen": sorted(everything - seen[0]),
+    }
+    with write_atomically(note) as file:
+        file.write(json.dumps(found).encode())
+
+
+def _unpack_embedded(plain: Path) -> None:
+    packed = check_packed_corpus()
+    with write_atomically(plain) as file:
+        file.write(bz2.decompress(packed.read_bytes()))
+
+
+def check_packed_corpus() -> Path:
+    """Finds the compressed corpus and checks its hash.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    packed = packed_corpus()
+    found = sha256_of(packed)
+    if found != _PACKED_SHA256:
+        raise DataError(
+            f"{packed}: damaged or another version (SHA-256 {found}, expected {_PACKED_SHA256}); "
+            "reinstall gensim>=4.3,<5 or give data: the path of any text file"
+        )
+    return packed
+
+
+def packed_corpus() -> Path:
+    """Finds the compressed corpus inside the installed gensim package without importing gensim.
+
+    Raises:
+        DataError: gensim is not installed or no longer ships the file.
+    """
+    spec = importlib.util.find_spec("gensim")
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        packed = Path(folder) / _MEMBER
+        if packed.is_file():
+            return packed
+    state = "this gensim ships no test data" if spec else "gensim is not installed"
+    raise DataError(f"{EMBEDDED_NAME}: {state}; install gensim>=4.3,<5 or give data: the path of any text file")

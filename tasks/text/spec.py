@@ -1,0 +1,84 @@
+"""Specification of the next-symbol task, known without loading its text."""
+
+import math
+
+from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.errors import TaskError
+from tasks.options import Option
+
+_TEXT_OPTIONS = (
+    Option(
+        name="data",
+        default="embedded",
+        help="'embedded' (enwiki-mini), 'real' (enwik8, downloaded once) or the path of any file, read as bytes",
+    ),
+    Option(
+        name="alphabet",
+        default="bytes",
+        choices=("bytes", "letters"),
+        help="bytes: every distinct byte is a symbol; letters: a-z without case, one space for each run of other bytes",
+    ),
+    Option(
+        name="newline",
+        default="keep",
+        choices=("keep", "drop"),
+        help="drop removes line feeds, as in the 204-symbol stream of published enwik8 results (alphabet: bytes only)",
+    ),
+    Option(
+        name="unseen",
+        default="refuse",
+        choices=("refuse", "allow"),
+        help="what to do when valid or test hold a byte that train lacks (alphabet: bytes)",
+    ),
+)
+
+
+_LETTERS = 27
+
+
+# Distinct bytes of the pinned files; the loader compares them with the data.
+_BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
+
+
+_TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
+
+
+# Test bits per character of the order-1 Witten-Bell model of tasks.text.ngram, trained on the train split.
+_ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
+
+
+def _text_spec(options: Options, place: Place) -> TaskSpec:
+    letters, drop = options["alphabet"] == "letters", options["newline"] == "drop"
+    if letters and drop:
+        raise TaskError(f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out")
+    source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
+    data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
+    return TaskSpec(
+        name="text",
+        data_name=data_name,
+        n_in=symbols,
+        n_out=symbols,
+        length=100,
+        loss="cross_entropy",
+        loss_on="every_step",
+        metric="bpc",
+        direction="min",
+        chance=math.log2(symbols),
+        baseline=_ORDER_1_BPC.get(data_name),
+        input_kind="ids",
+        carry_state=True,
+    )
+
+
+def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
+    """Returns the name of the source and its number of symbols."""
+    if data in _TEXT_SOURCES:
+        name = _TEXT_SOURCES[data]
+        return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop
+    from tasks.text.corpus import open_text  # only a user's file needs the cache directory
+
+    text = open_text(data, cache_dir=place.cache_dir, where=f"{place.where}.data")
+    return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
+
+
+TEXT_TASKS = {"text": Entry(_TEXT_OPTIONS, _text_spec)}

@@ -1,0 +1,163 @@
+"""The `text` task: predict the next byte or letter of a text that is read as contiguous streams."""
+
+import itertools
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tasks.base import TaskSpec
+from tasks.batch import Batch, Split
+from tasks.data.cache import build_once, data_directory, write_atomically
+from tasks.errors import DataError
+from tasks.options import OptionValue
+from tasks.text.corpus import TextFile, open_text, read_blocks, split_borders
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+_TO_LETTERS = bytes(c | 0x20 if chr(c).isascii() and chr(c).isalpha() else 0x20 for c in range(256))
+_LETTERS = tuple(b" abcdefghijklmnopqrstuvwxyz")
+_DROPPED = {"plain": b"", "no-newlines": b"\n", "letters": b""}
+_SPACES = re.compile(b" +")
+
+
+class Stream(NamedTuple):
+    """Characters of one split, memory-mapped."""
+
+    characters: npt.NDArray[np.uint8]
+    """Byte values, [n]."""
+    bytes_per_character: float
+    """Bytes of the source for one remaining character (1 when nothing was dropped)."""
+
+
+class TextTask:
+    """Byte-level or letter-level language modelling.
+
+    Training reads `batch_size` streams that are spread evenly over the train split, rotated by an offset that depends
+    on the seed, and wrap around at its end. Evaluation covers every character of a split but its first exactly once.
+    """
+
+    def __init__(
+        self, spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
+    ) -> None:
+        self.spec = spec
+        source = open_text(str(options["data"]), cache_dir=cache_dir, where=f"{where}.data")
+        self.data_name, self.data_sha256 = spec.data_name, source.sha256
+        transform = _transform_name(options)
+        if transform != "letters" and options["unseen"] == "refuse":
+            _refuse_unseen(source, dropped=_DROPPED[transform], where=f"{where}.data")
+        self._streams = _streams(source, transform, data_directory(cache_dir), f"{where}.data")
+        self._ids = _byte_table(_LETTERS if transform == "letters" else source.symbols, dropped=_DROPPED[transform])
+
+    def stream(self, split: Split) -> Stream:
+        """Returns the characters of a split."""
+        return self._streams[split]
+
+    def ids(self, characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """Returns the symbol ids (0..n_in-1, in the order of byte values) of characters, in the same shape."""
+        return self._ids[characters]
+
+    def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
+        """Returns segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""
+        text = self._streams["train"]
+        n = len(text.characters)
+        shift = int(np.random.default_rng([seed, 0]).integers(n))
+        starts = (shift + np.arange(batch_size, dtype=np.int64) * n // batch_size + step * length) % n
+        ids = self.ids(text.characters[(starts[:, None] + np.arange(length + 1)) % n])
+        return self._batch(ids, None, starts_fresh=step == 0, text=text)
+
+    def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
+        """Yields consecutive segments of `batch_size` contiguous streams; padding has weight 0."""
+        text = self._streams[split]
+        targets = len(text.characters) - 1
+        per_stream = math.ceil(targets / batch_size)
+        starts = np.arange(batch_size, dtype=np.int64)[:, None] * per_stream
+        count = math.ceil(per_stream / length)
+        for index in range(count if max_batches is None else min(count, max_batches)):
+            offset = index * length + np.arange(length + 1)
+            position = starts + offset
+            inside = (offset[:-1] < per_stream) & (position[:, :-1] < targets)
+            ids = self.ids(text.characters[np.minimum(position, targets)])
+            yield self._batch(ids, None if inside.all() else inside, starts_fresh=index == 0, text=text)
+
+    def _batch(
+        self, ids: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_] | None, *, starts_fresh: bool, text: Stream
+    ) -> Batch:
+        both = torch.from_numpy(ids)
+        x, y = both[:, :-1].contiguous(), both[:, 1:].contiguous()
+        weight = None if inside is None else torch.from_numpy(inside.astype(np.float32))
+        characters = y.numel() if inside is None else int(inside.sum())
+        return Batch(x, y, weight, starts_fresh, characters * text.bytes_per_character)
+
+
+def _transform_name(options: Mapping[str, OptionValue]) -> str:
+    if options["alphabet"] == "letters":
+        return "letters"
+    return "no-newlines" if options["newline"] == "drop" else "plain"
+
+
+def _streams(source: TextFile, transform: str, directory: Path, where: str) -> dict[Split, Stream]:
+    """Memory-maps the three splits; a transformed text is written to the cache once."""
+    original = split_borders(source.size)
+    path, borders = source.path, list(original)
+    if transform != "plain":
+        path = directory / "text" / f"{source.sha256[:24]}-{transform}.u8"
+        note = path.with_suffix(".json")
+        build_once(note, lambda: _write_transformed(source.path, original, transform, path, note))
+        borders = json.loads(note.read_text())["borders"]
+    if min(np.diff(borders)) < 2:
+        raise DataError(f"{where}: {source.path} is too short; every split (90/5/5) needs at least 2 characters")
+    characters = np.memmap(path, dtype=np.uint8, mode="r")
+    if len(characters) != borders[-1]:
+        raise DataError(f"{path}: holds {len(characters)} bytes instead of {borders[-1]}; delete it and start again")
+    return {
+        split: Stream(characters[a:b], (original[i + 1] - original[i]) / (b - a))
+        for i, (split, a, b) in enumerate(zip(SPLITS, borders[:-1], borders[1:], strict=True))
+    }
+
+
+def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, path: Path, note: Path) -> None:
+    borders = [0]
+    with write_atomically(path) as file:
+        for start, end in itertools.pairwise(original):
+            blocks = read_blocks(plain, start, end)
+            written = sum(map(file.write, _letters(blocks) if transform == "letters" else _without_newlines(blocks)))
+            borders.append(borders[-1] + written)
+    with write_atomically(note) as file:
+        file.write(json.dumps({"borders": borders}).encode())
+
+
+def _without_newlines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    return (block.translate(None, b"\n") for block in blocks)
+
+
+def _letters(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Keeps a-z without case and turns every run of other bytes, also across blocks, into one space (as text8 does)."""
+    after_space = False
+    for block in blocks:
+        spaced = _SPACES.sub(b" ", block.translate(_TO_LETTERS))
+        yield spaced[1:] if after_space and spaced.startswith(b" ") else spaced
+        after_space = spaced.endswith(b" ")
+
+
+def _refuse_unseen(source: TextFile, *, dropped: bytes, where: str) -> None:
+    unseen = [value for value in source.unseen if value not in dropped]
+    if unseen:
+        shown = ", ".join(f"0x{value:02x}" for value in unseen[:8])
+        raise DataError(
+            f"{where}: {len(unseen)} byte values in valid or test of {source.path} never occur in train ({shown}); "
+            "use alphabet: letters, or unseen: allow"
+        )
+
+
+def _byte_table(symbols: Iterable[int], *, dropped: bytes) -> npt.NDArray[np.int64]:
+    """Returns the id of each of the 256 byte values; bytes that do not occur have id -1."""
+    kept = [value for value in symbols if value not in dropped]
+    table = np.full(256, -1, dtype=np.int64)
+    table[kept] = np.arange(len(kept))
+    return table

@@ -1,0 +1,85 @@
+import errno
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tasks.data import cache
+from tasks.data.cache import build_once, data_directory, sha256_of, write_atomically
+from tasks.errors import DataError
+
+
+def test_the_directory_follows_argument_then_environment_then_platform(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ELM_DATA_DIR", str(tmp_path / "a"))
+    assert data_directory(tmp_path / "b") == tmp_path / "b"
+    assert data_directory() == tmp_path / "a"
+    monkeypatch.delenv("ELM_DATA_DIR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
+    assert data_directory().name == "elm-sweeper"
+
+
+def write_half(target: Path) -> None:
+    with write_atomically(target) as file:
+        file.write(b"half")
+        file.write(None)  # type: ignore[arg-type]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    with pytest.raises(TypeError):
+        write_half(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert target.read_bytes() == b"old"
+
+
+def test_a_full_disk_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache.os, "fsync", full)
+    message = r"cannot write \(No space left on device\).*ELM_DATA_DIR"
+    with pytest.raises(DataError, match=message), write_atomically(tmp_path / "file") as file:
+        file.write(b"x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_bytes(b"a file where a directory should be")
+    with pytest.raises(DataError, match="cannot write"):
+        build_once(tmp_path / "blocked" / "file", lambda: None)
+
+
+def test_hashes_follow_changes(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    assert sha256_of(path) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    path.write_bytes(b"a")
+    assert sha256_of(path).startswith("ca978112ca1bbdca")
+
+
+def _build_slowly(directory: Path) -> None:
+    def build() -> None:
+        with (directory / "builders").open("a") as log:
+            log.write("x")
+        time.sleep(0.2)
+        with write_atomically(directory / "target") as file:
+            file.write(b"done")
+
+    assert build_once(directory / "target", build).read_bytes() == b"done"
+
+
+def test_racing_processes_build_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    racers = [context.Process(target=_build_slowly, args=(tmp_path,)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [racer.exitcode for racer in racers] == [0] * 4
+    assert (tmp_path / "builders").read_text() == "x"

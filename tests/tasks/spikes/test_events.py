@@ -1,0 +1,62 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.errors import DataError
+from tasks.spikes.events import Recordings, binned, read_recordings, write_recordings
+
+
+def make(*parts: list[int], labels: list[int] | None = None) -> Recordings:
+    n = len(parts)
+    return Recordings(
+        cells=np.concatenate([np.asarray(part, dtype=np.int32) for part in parts]) if parts else np.zeros(0, np.int32),
+        offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
+        label=np.asarray(labels or [0] * n, dtype=np.int64),
+        speaker=np.arange(n, dtype=np.int64),
+        split=np.zeros(n, dtype=np.int64),
+        about={"name": "made-up", "bin_ms": 1, "classes": ["zero", "one"], "speakers": ["a"]},
+    )
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    recordings = make([0, 0, 5, 699_999], [], [7], [3, 70_000], [], labels=[0, 1, 1, 0, 0])
+    write_recordings(tmp_path / "r.npz", recordings)
+    again = read_recordings(tmp_path / "r.npz")
+    for name in ("cells", "offsets", "label", "speaker", "split"):
+        assert np.array_equal(getattr(again, name), getattr(recordings, name)), name
+    assert again.about == recordings.about
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("a.npz", "b.npz"):
+        write_recordings(tmp_path / name, make([1, 2], [3]))
+        digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_late_and_negative_times_are_dropped_and_cells_sorted() -> None:
+    times = np.array([0.9996, -0.001, 1.0, 0.0, 0.0021], dtype=np.float32)
+    cells = binned(times, np.array([5, 6, 7, 8, 9], dtype=np.uint16), bin_ms=2, duration_ms=1000)
+    assert cells.tolist() == [8, 709, 499 * 700 + 5]
+
+
+def test_bad_recordings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "r.npz"
+    with pytest.raises(DataError, match="must be sorted"):
+        write_recordings(path, make([5, 3]))
+    write_recordings(path, make([1], labels=[2]))
+    with pytest.raises(DataError, match=r"r\.npz: label 2 is out of range; valid are 0 to 1"):
+        read_recordings(path)
+    write_recordings(path, make())
+    with pytest.raises(DataError, match="holds no recordings"):
+        read_recordings(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"r\.npz: not a recordings file"):
+        read_recordings(path)
+    np.savez(path, counts=np.zeros(1))
+    with pytest.raises(DataError, match=r"not a recordings file .*expected the arrays counts, planes"):
+        read_recordings(path)

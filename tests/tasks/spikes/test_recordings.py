@@ -1,0 +1,171 @@
+import dataclasses
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from tasks.errors import DataError
+from tasks.loaders import load_task
+from tasks.spikes import recordings as under_test
+from tasks.spikes.events import binned
+from tasks.spikes.recordings import prepare
+
+SPEAKERS = {"train": 10, "test": 12}
+COUNTS = {"train": 60, "test": 24}
+
+
+def write_h5(path: Path, *, count: int, speakers: int, seed: int, labels: np.ndarray | None = None) -> None:
+    """Writes a file in the layout of the Spiking Heidelberg Digits: vlen float16 times and uint16 units."""
+    random = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        times = file.create_dataset("spikes/times", (count,), dtype=h5py.vlen_dtype(np.float16))
+        units = file.create_dataset("spikes/units", (count,), dtype=h5py.vlen_dtype(np.uint16))
+        for i in range(count):
+            n = int(random.integers(1, 900))
+            times[i] = np.sort(random.uniform(0, 1.3, n)).astype(np.float16)
+            units[i] = random.integers(0, 700, n).astype(np.uint16)
+        file["labels"] = np.arange(count) % 20 if labels is None else labels
+        file["extra/speaker"] = np.arange(count) % speakers
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("h5")
+    for seed, split in enumerate(("train", "test")):
+        write_h5(folder / f"shd_{split}.h5", count=COUNTS[split], speakers=SPEAKERS[split], seed=seed)
+    return folder
+
+
+def reference_batch(path: Path, numbers: list[int], bin_ms: int) -> np.ndarray:
+    """Bins as the published preprocessing does: digitize over edges, count, drop the last row."""
+    step = bin_ms / 1000
+    edges = np.arange(0, 1.0 + step, step)
+    dense = np.zeros((len(numbers), len(edges), 700), dtype=np.float32)
+    with h5py.File(path) as file:
+        for row, number in enumerate(numbers):
+            bins = np.digitize(file["spikes/times"][number], edges) - 1
+            np.add.at(dense[row], (bins, file["spikes/units"][number]), 1)
+    return dense[:, :-1]
+
+
+@pytest.mark.parametrize("bin_ms", [1, 2, 4, 5, 10])
+def test_binning_equals_digitize_for_every_float16_time(bin_ms: int) -> None:
+    times = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    times = np.unique(times[np.isfinite(times) & (times >= 0) & (times < 2)])
+    step = bin_ms / 1000
+    expected = np.digitize(times, np.arange(0, 1.0 + step, step)) - 1
+    expected = expected[times < 1]
+    found = binned(times, np.zeros(len(times), dtype=np.uint16), bin_ms=bin_ms, duration_ms=1000)
+    assert np.array_equal(found // 700, np.sort(expected))
+    assert found.max() // 700 == 1000 // bin_ms - 1
+
+
+@pytest.mark.parametrize("bin_ms", [1, 2, 4, 5, 10])
+def test_batches_equal_the_reference_exactly(folder: Path, bin_ms: int) -> None:
+    task = load_task("shd", {"data": str(folder), "bin_ms": bin_ms})
+    batch = next(task.eval_batches("test", batch_size=24, length=1000 // bin_ms, max_batches=1))
+    assert batch.x.dtype == torch.uint8
+    expected = reference_batch(folder / "shd_test.h5", list(range(24)), bin_ms)
+    assert expected.max() >= (2 if bin_ms > 2 else 1)
+    assert np.array_equal(batch.x.numpy(), expected)
+    assert batch.y.tolist() == [i % 20 for i in range(24)]
+
+
+def test_random_validation_is_the_published_draw(folder: Path) -> None:
+    prepared = prepare(str(folder), bin_ms=10, validation="random", cache_dir=None, where="task")
+    chosen = np.random.default_rng(0).binomial(1, 0.2, size=60).astype(bool)
+    assert np.array_equal(prepared.members["valid"], np.flatnonzero(chosen))
+    assert np.array_equal(prepared.members["train"], np.flatnonzero(~chosen))
+    assert np.array_equal(prepared.members["test"], np.arange(60, 84))
+
+
+def test_speaker_validation_shares_no_speaker_with_train(folder: Path) -> None:
+    members = prepare(str(folder), bin_ms=10, validation="speakers", cache_dir=None, where="task").members
+    speaker = np.arange(60) % 10
+    assert set(speaker[members["valid"]]) == {8, 9}
+    assert set(speaker[members["train"]]) == set(range(8))
+
+
+def test_cells_are_binned_once_and_memory_mapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = prepare(str(folder), bin_ms=4, validation="random", cache_dir=None, where="task")
+    monkeypatch.setattr(under_test, "read_h5", None)
+    again = prepare(str(folder), bin_ms=4, validation="speakers", cache_dir=None, where="task")
+    assert isinstance(again.cells, np.memmap)
+    assert first.sha256 == again.sha256
+    assert np.array_equal(first.cells, again.cells)
+
+
+def test_a_torn_cache_is_noticed(folder: Path, tmp_path: Path) -> None:
+    prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task")
+    cells = next((tmp_path / "recordings").glob("*.npy"))
+    np.save(cells, np.load(cells)[:-1])
+    with pytest.raises(DataError, match=r"10ms\.npy: damaged; delete it"):
+        prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task")
+
+
+def broken(tmp_path: Path, folder: Path) -> Path:
+    for name in ("shd_train.h5", "shd_test.h5"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    return tmp_path
+
+
+def expect(tmp_path: Path, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load_task("shd", {"data": str(tmp_path)})
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_not_as_expected_are_refused(folder: Path, tmp_path: Path) -> None:
+    expect(tmp_path, r"^task\.data: no such file: .*shd_train\.h5 \(a folder must hold")
+    path = broken(tmp_path, folder) / "shd_test.h5"
+    path.write_bytes(path.read_bytes()[:3000])
+    expect(tmp_path, r"shd_test\.h5: not a readable HDF5 file")
+    path.write_bytes(b"")
+    expect(tmp_path, r"shd_test\.h5: not a readable HDF5 file")
+    with h5py.File(path, "w") as file:
+        file["labels"] = [1]
+    expect(tmp_path, r"shd_test\.h5: has no dataset 'spikes/times'; expected spikes/times, spikes/units, labels")
+    write_h5(path, count=3, speakers=2, seed=0, labels=np.array([0, 20, 3]))
+    expect(tmp_path, r"shd_test\.h5: label 20 is out of range; valid are 0 to 19")
+    write_h5(path, count=3, speakers=2, seed=0, labels=np.array([0, 1]))
+    expect(tmp_path, r"datasets differ in length \(spikes/times 3, spikes/units 3, labels 2, extra/speaker 3\)")
+    write_h5(path, count=0, speakers=2, seed=0)
+    expect(tmp_path, r"^task\.data: .* has nothing in its test split")
+
+
+def test_channels_out_of_range_are_refused(folder: Path, tmp_path: Path) -> None:
+    with h5py.File(broken(tmp_path, folder) / "shd_test.h5", "r+") as file:
+        file["spikes/units"][0] = np.full(len(file["spikes/units"][0]), 700, dtype=np.uint16)
+    expect(tmp_path, r"shd_test\.h5: recording 0 has a channel above 699")
+
+
+def test_more_spikes_than_a_byte_counts_are_refused(folder: Path, tmp_path: Path) -> None:
+    with h5py.File(broken(tmp_path, folder) / "shd_test.h5", "r+") as file:
+        file["spikes/times"][3] = np.full(300, 0.5, dtype=np.float16)
+        file["spikes/units"][3] = np.full(300, 7, dtype=np.uint16)
+    expect(tmp_path, "recording 63 has more than 255 spikes in one channel and time bin")
+
+
+def test_other_paths_are_refused(tmp_path: Path) -> None:
+    expect(tmp_path / "nowhere", r"^task\.data: no such file or folder: .*nowhere \(valid: 'embedded', 'real'")
+    (tmp_path / "notes.txt").write_text("no recordings")
+    expect(tmp_path / "notes.txt", r"notes\.txt: not a recordings file")
+
+
+def test_real_means_shd_from_the_data_directory(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.data.fetch import digest_of
+    from tasks.data.registry import DATA_SETS
+
+    files = tuple(
+        dataclasses.replace(file, unpacked_digest=digest_of(folder / file.unpacked, "md5:"))
+        for file in DATA_SETS["shd"].files
+    )
+    monkeypatch.setitem(DATA_SETS, "shd", dataclasses.replace(DATA_SETS["shd"], files=files))
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "shd").mkdir()
+    broken(tmp_path / "real" / "shd", folder)
+    task = load_task("shd", {"data": "real", "bin_ms": 10}, cache_dir=tmp_path)
+    assert task.data_name == "shd"
+    assert task.data_sha256 == load_task("shd", {"data": str(folder), "bin_ms": 10}).data_sha256

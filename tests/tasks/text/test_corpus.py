@@ -1,0 +1,65 @@
+import bz2
+import importlib.machinery
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.errors import DataError
+from tasks.text import corpus
+from tasks.text.corpus import open_text, packed_corpus, split_borders
+
+
+def test_the_embedded_corpus_is_the_pinned_one(cache: Path) -> None:
+    text = open_text("embedded", cache_dir=cache)
+    assert (text.size, len(text.symbols), text.unseen) == (6_089_746, 201, ())
+    assert text.sha256 == "34c1c63050c87cc8477b9ae36b1cb0edf372612c92938b742e579a7109c20fa4"
+    assert split_borders(text.size) == (0, 5_480_771, 5_785_258, 6_089_746)
+
+
+def test_gensim_is_found_but_not_imported() -> None:
+    code = "import sys; from tasks.text.corpus import packed_corpus; packed_corpus(); print('gensim' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def test_without_gensim_the_error_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"^enwiki-mini: gensim is not installed; install gensim>=4\.3,<5 or"):
+        open_text("embedded", cache_dir=tmp_path)
+
+
+def test_a_gensim_without_test_data_is_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = importlib.machinery.ModuleSpec("gensim", None, is_package=True)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+    with pytest.raises(DataError, match="this gensim ships no test data"):
+        packed_corpus()
+
+
+def test_a_corrupt_packed_corpus_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.bz2"
+    damaged.write_bytes(bz2.compress(b"not the corpus"))
+    monkeypatch.setattr(corpus, "packed_corpus", lambda: damaged)
+    with pytest.raises(DataError, match=r"damaged\.bz2: damaged or another version \(SHA-256 .*, expected a53f4648"):
+        open_text("embedded", cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.xml"))
+
+
+def test_a_corrupt_unpacked_corpus_is_refused(cache: Path, tmp_path: Path) -> None:
+    plain = open_text("embedded", cache_dir=cache).path
+    copy = tmp_path / "text" / plain.name
+    copy.parent.mkdir()
+    content = bytearray(plain.read_bytes())
+    content[1_000_000] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(DataError, match=r"enwiki-mini\.xml: damaged .* delete it and start again"):
+        open_text("embedded", cache_dir=tmp_path)
+
+
+def test_bytes_that_train_lacks_are_reported(tmp_path: Path) -> None:
+    path = tmp_path / "late.txt"
+    path.write_bytes(b"ab" * 95 + b"abcabcabcd")
+    text = open_text(str(path), cache_dir=tmp_path)
+    assert text.symbols == tuple(b"abcd")
+    assert text.unseen == tuple(b"cd")
