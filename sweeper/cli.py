@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cluster.doctor import doctor
-from cluster.jobs import jobs, stop
+from cluster.doctor.doctor import doctor
+from cluster.jobs.jobs import jobs, stop
 from sweeper.errors import run_command
 from tasks.cli import data
 
 if TYPE_CHECKING:
-    from cluster.profile import AnyProfile
+    from cluster.profiles.profile import AnyProfile
     from sweeper.grid import Grid
     from sweeper.launch import LaunchOptions, LaunchResult
 
@@ -304,7 +304,7 @@ def _target(cluster: str | None, executor: str) -> "str | AnyProfile | None":
     """What --cluster names: the address of a running cluster, or a profile; None for this machine."""
     if cluster is None:
         return None
-    from cluster.target import read_target
+    from cluster.profiles.target import read_target
 
     if executor != "ray":
         raise click.UsageError(f"--executor {executor} runs on this machine only; leave one of it and --cluster out")
@@ -316,8 +316,8 @@ def _options(results: str, address: str | None, running: dict[str, Any]) -> "Lau
     from sweeper.launch import LaunchOptions
 
     if address is not None:
-        from cluster.connect import check_reachable
-        from cluster.target import resolve_address
+        from cluster.attach.connect import check_reachable
+        from cluster.profiles.target import resolve_address
 
         address = resolve_address(address)
         check_reachable(address)
@@ -345,9 +345,9 @@ def _submit(
     import json
     from dataclasses import asdict
 
-    from cluster.job import make_job
-    from cluster.submit import dry_run as job_file
-    from cluster.submit import submit
+    from cluster.jobs.submit import dry_run as job_file
+    from cluster.jobs.submit import submit
+    from cluster.kinds.job import make_job
     from sweeper.submission import longest_trial_s
 
     job = make_job(

@@ -25,8 +25,8 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.connect import connected, draining_nodes
-from cluster.room import Room
+from cluster.attach.connect import connected, draining_nodes
+from cluster.attach.room import Room
 from sweeper.attempt import Trainer, train_assignment
 from sweeper.broker import Broker
 from sweeper.lane import BrokerGoneError, LaneConfig, run_lane

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.replay import TrialSpan, forecast_text, replay
-from cluster.scenario import parse_scenario
-from cluster.simulate import forecast
+from cluster.simulate.replay import TrialSpan, forecast_text, replay
+from cluster.simulate.scenario import parse_scenario
+from cluster.simulate.simulate import forecast
 from sweeper.cost import CostModel
 from sweeper.errors import SweeperError
 from sweeper.store import ResultsStore

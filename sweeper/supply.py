@@ -12,8 +12,8 @@ from typing import Any
 from ray.tune import Stopper
 from ray.tune.search import Searcher
 
+from cluster.attach.lanes import LaneShape
 from cluster.errors import ClusterError
-from cluster.lanes import LaneShape
 from sweeper.messages import Need
 
 _ASK_BROKER_S = 0.5

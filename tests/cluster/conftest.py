@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.job import make_job
-from cluster.profile import parse_profile
+from cluster.kinds.job import make_job
+from cluster.profiles.profile import parse_profile
 
 DAEMONS = (
     "test_connect.py",
@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items):
         return
     skip = pytest.mark.skip(reason="starts real daemons; CLUSTER_TESTS=1 runs it")
     for item in items:
-        if item.path.parent == HERE and item.path.name in DAEMONS:
+        if HERE in item.path.parents and item.path.name in DAEMONS:
             item.add_marker(skip)
 
 

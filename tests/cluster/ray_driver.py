@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ray
 
-from cluster.connect import connected
+from cluster.attach.connect import connected
 
 drain = False
 

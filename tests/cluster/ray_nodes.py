@@ -74,7 +74,15 @@ class RayNodes:
         os.unlink(log.name)
         self._nodes.append(started)
         alive = str(sum(node.poll() is None for node in self._nodes))
-        asked = [sys.executable, "-m", "cluster.ready", "--address", self.address, "--while-pid", str(started.pid)]
+        asked = [
+            sys.executable,
+            "-m",
+            "cluster.attach.ready",
+            "--address",
+            self.address,
+            "--while-pid",
+            str(started.pid),
+        ]
         joined = subprocess.run(
             [*asked, "--nodes", alive, "--at-least", alive, "--timeout", str(_UP_S)],
             cwd=ROOT, capture_output=True, text=True, check=False,

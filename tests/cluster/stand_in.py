@@ -88,7 +88,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["-m", "ray.scripts.scripts", "start", *rest]:
             ray_start(rest)
-        case ["-m", "cluster.ready", *rest]:
+        case ["-m", "cluster.attach.ready", *rest]:
             ready(rest)
         case ["-m", "sweeper.cli", "launch", *rest]:
             launch(rest)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cluster.record import records
+from cluster.kinds.record import records
 
 ROOT = Path(__file__).parents[2]
 

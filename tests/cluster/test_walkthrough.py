@@ -8,8 +8,8 @@ import click
 import pytest
 
 from analysis.cli import cli as analysis
-from cluster.profile import KINDS, kind_of, parse_profile
-from cluster.submit import dry_run
+from cluster.jobs.submit import dry_run
+from cluster.profiles.profile import KINDS, kind_of, parse_profile
 from sweeper.cli import cli as sweeper
 
 TEXT = (Path(__file__).parents[2] / "cluster" / "README.md").read_text()

@@ -159,7 +159,7 @@ def test_lost_nodes(tmp_path, undisturbed):
     import ray
     from ray.cluster_utils import Cluster
 
-    from cluster.connect import use_token
+    from cluster.attach.connect import use_token
     from sweeper.nodes import is_lost
 
     results = tmp_path / "r"

@@ -3,8 +3,8 @@
 import pytest
 from ray.tune.search import Searcher
 
+from cluster.attach.lanes import LaneShape
 from cluster.errors import ClusterError
-from cluster.lanes import LaneShape
 from sweeper import supply
 from sweeper.broker import LEFT_S, Broker
 from sweeper.messages import Assignment, Need, Report

@@ -1,0 +1,398 @@
+"""Connections to Ray clusters: the one file of this package that imports Ray.
+
+`connected` starts a private Ray on this machine or attaches to a running cluster, ships our six packages to its
+workers, and turns what can go wrong into one sentence each. Nothing is started on a cluster that fails its checks.
+"""
+
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # read when ray is imported
+
+import ray
+from ray import cloudpickle
+from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+from ray._private.state import state
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub file lacks it
+from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RpcError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.attach import probe
+from cluster.attach.versions import version_problems
+from cluster.errors import ClusterError, ConnectError, joined
+from cluster.profiles.target import resolve_address
+
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
+"""What is shipped to every worker."""
+_OBJECT_STORE_BYTES = 100 * 1024**2
+"""Nothing large travels through Ray: specs and reports only."""
+MODE = "RAY_AUTH_MODE"
+"""Environment variable in which Ray reads whether to use tokens."""
+_REACH_S = 5.0
+_PROBE_S = 120.0
+_TOKEN_HELP = (
+    "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the token the cluster was started with; "
+    "`ray get-auth-token` prints it on the head node"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One machine of a Ray cluster."""
+
+    node_id: str
+    """Ray's id."""
+    address: str
+    """IP address."""
+    host: str
+    """Host name."""
+    cpus: float
+    """CPUs that Ray may use."""
+    gpus: float
+    """GPUs that Ray may use."""
+    gpu_type: str | None
+    """Ray's name of the GPU type, such as A100; None without GPUs or where Ray does not know it."""
+    is_head: bool
+    """Whether it is the head node."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attached:
+    """An open connection."""
+
+    address: str
+    """host:port, or `local`."""
+    nodes: tuple[Node, ...]
+    """Nodes at the time of attaching; others may join and leave."""
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of all nodes."""
+        return int(sum(node.cpus for node in self.nodes))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all nodes."""
+        return int(sum(node.gpus for node in self.nodes))
+
+
+@contextmanager
+def connected(
+    cluster: str | None,
+    *,
+    namespace: str,
+    local_cpus: int | None = None,
+    local_gpus: int | None = None,
+    results: str | None = None,
+) -> Iterator[Attached]:
+    """Connect to Ray, and disconnect at the end of the block.
+
+    Args:
+        cluster: None for a private Ray on this machine; `auto`, host:port or ray://host:port for a running cluster.
+        namespace: namespace of named actors.
+        local_cpus: CPUs of the private Ray; all cores when None.
+        local_gpus: GPUs of the private Ray; those that Ray finds when None.
+        results: results directory or URI that every node of a running cluster must be able to write; not checked when
+            None.
+
+    Yields:
+        The connection.
+
+    Raises:
+        ConnectError: unreachable, wrong token, other versions.
+        ClusterError: a node does not see the results directory.
+    """
+    if cluster is not None:
+        with attached_unchecked(cluster, namespace=namespace) as attached:
+            check_versions(attached.nodes)
+            if results is not None:
+                check_shared(attached.nodes, results)
+            yield attached
+        return
+    quieten()
+    _start_local(namespace, local_cpus, local_gpus)
+    try:
+        yield Attached(address="local", nodes=cluster_nodes())
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def attached_unchecked(cluster: str, *, namespace: str) -> Iterator[Attached]:
+    """Attach to a running cluster without looking at its nodes; see `connected`."""
+    quieten()
+    address = resolve_address(cluster)
+    _attach(address, namespace)
+    try:
+        yield Attached(address=address, nodes=cluster_nodes())
+    finally:
+        ray.shutdown()
+
+
+def quieten() -> None:
+    """Keep Ray's own lines off the terminal."""
+    for name in ("ray", "ray.tune", "ray.data", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def check_reachable(address: str) -> None:
+    """Make sure that a Ray head answers at an address and accepts our token.
+
+    Raises:
+        ConnectError: it does not, or it has no token while this user has one.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=_REACH_S) as connection:
+            grpc = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
+    except OSError as error:
+        reason = error.strerror or str(error) or "no answer"
+        raise ConnectError(f"--cluster {address}: nothing answers there ({reason}); is the cluster up?") from error
+    if not grpc:  # Ray's own client would try for 40 s
+        raise ConnectError(
+            f"--cluster {address}: what answers there is no Ray head; give the port of `ray start --head`"
+        )
+    native = not address.startswith("ray://")
+    if native and MODE not in os.environ and _answers_anybody(address) and use_token():
+        os.environ.pop(MODE)
+        raise ConnectError(
+            f"--cluster {address}: the cluster was started without a token, but this user has one (RAY_AUTH_TOKEN or "
+            f"~/.ray/auth_token), with which Ray loses its actors there; set {MODE}=disabled, or start it with that"
+        )
+    use_token()
+    if native:
+        _gcs(address)
+
+
+def _answers_anybody(address: str) -> bool:
+    """Whether a head answers without a token."""
+    try:
+        _alive(address)
+    except (RayError, RpcError):
+        return False
+    return True
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Whether a server answers the preface of HTTP/2 (RFC 9113, section 3.4), which gRPC runs on, with its settings."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+    try:
+        return connection.recv(4, socket.MSG_WAITALL)[3:4] == b"\4"
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+def _gcs(address: str) -> GcsClient:
+    """A client of the head's control service, without attaching."""
+    try:
+        return _alive(address)
+    except AuthenticationError as error:
+        had = "the token given here is not the cluster's" if use_token() else "the cluster asks for a token"
+        raise ConnectError(f"--cluster {address}: {had}; {_TOKEN_HELP}") from error
+    except (RayError, RpcError) as error:
+        raise ConnectError(f"--cluster {address}: what answers there is no Ray head ({joined(error)[:200]})") from error
+
+
+def _alive(address: str) -> GcsClient:
+    """A client that the head's control service has answered; its errors are Ray's."""
+    with _muted_stderr():
+        client = GcsClient(address=address)
+        client.check_alive([], timeout=_REACH_S)
+        return client
+
+
+def use_token() -> bool:
+    """Use the token that this user has, in the environment or in ~/.ray; by itself Ray does so only when told to.
+
+    Returns:
+        Whether there is one.
+    """
+    quieten()
+    return bool(maybe_enable_token_auth_if_token_available(warn_if_disabled=False))
+
+
+@contextmanager
+def _muted_stderr() -> Iterator[None]:
+    """Ray's core writes its own lines about a refused connection straight to the file descriptor."""
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)
+
+
+def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        namespace=namespace,
+    )
+
+
+def _attach(address: str, namespace: str) -> None:
+    check_reachable(address)
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            namespace=namespace,
+            runtime_env=shipped_code(),
+        )
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        ray.shutdown()
+        raise ConnectError(f"--cluster {address}: {_why_not(error)}") from error
+
+
+def _why_not(error: Exception) -> str:
+    text = joined(error)
+    if "Version mismatch" in text:
+        return f"{text[text.index('Version mismatch') :][:300]}; install the cluster's versions here, or ours there"
+    if "ray[client]" in text:
+        return (
+            "ray:// needs Ray's client, `pip install 'ray[client]'`; host:port from a node of the cluster needs nothing"
+        )
+    if isinstance(error, ConnectionError):
+        return (
+            "a Ray head answers but this machine cannot join it as a driver; host:port works on a node of the cluster "
+            f"only, from elsewhere use `ray job submit` or a profile ({text[:200]})"
+        )
+    return text[:400]
+
+
+def shipped_code() -> dict[str, Any]:
+    """Ray's runtime environment with our six packages, as they are imported here.
+
+    A driver started by `ray job submit` with py_modules of its own already has them shipped.
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    if (job.get("runtime_env") or {}).get("py_modules"):
+        return {}
+    root = Path(__file__).resolve().parents[2]
+    return {"py_modules": [str(root / name) for name in PACKAGES if (root / name).is_dir()]}
+
+
+def cluster_nodes() -> tuple[Node, ...]:
+    """The nodes that are alive and to stay, head first; needs a connection."""
+    leaving = draining_nodes()
+    nodes = (_node(entry) for entry in ray.nodes() if entry["Alive"] and entry["NodeID"] not in leaving)
+    return tuple(sorted(nodes, key=lambda node: (not node.is_head, node.address, node.node_id)))
+
+
+def draining_nodes() -> frozenset[str]:
+    """Ids of the nodes that will go soon and take no new work; over ray:// it cannot be asked and none is named."""
+    if ray.util.client.ray.is_connected():
+        return frozenset()
+    return frozenset(state.get_draining_nodes())
+
+
+def _node(entry: Mapping[str, Any]) -> Node:
+    resources = entry["Resources"]
+    types = [key.removeprefix("accelerator_type:") for key in resources if key.startswith("accelerator_type:")]
+    gpus = float(resources.get("GPU", 0.0))
+    return Node(
+        node_id=entry["NodeID"],
+        address=entry["NodeManagerAddress"],
+        host=entry["NodeManagerHostname"],
+        cpus=float(resources.get("CPU", 0.0)),
+        gpus=gpus,
+        gpu_type=types[0] if types and gpus else None,
+        is_head="node:__internal_head__" in resources,
+    )
+
+
+def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *arguments: Sequence[Any]) -> dict[str, Any]:
+    """Run a function of `cluster.attach.probe` once on each node, by value: nothing of ours need be installed there.
+
+    Args:
+        nodes: where to run.
+        function: what to run.
+        arguments: one sequence of arguments per node.
+
+    Returns:
+        By node id, the result, or a `ClusterError` that says why there is none.
+    """
+    cloudpickle.register_pickle_by_value(probe)
+    try:
+        task = ray.remote(num_cpus=0, max_retries=0)(function)
+        references = {
+            node.node_id: task.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False),
+            ).remote(*given)
+            for node, given in zip(nodes, arguments or [()] * len(nodes), strict=True)
+        }
+    finally:
+        cloudpickle.unregister_pickle_by_value(probe)
+    deadline = time.monotonic() + _PROBE_S
+    return {node_id: _fetch(reference, deadline) for node_id, reference in references.items()}
+
+
+def _fetch(reference: Any, deadline: float) -> Any:
+    try:
+        return ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
+    except GetTimeoutError:
+        return ClusterError(f"no answer within {_PROBE_S:.0f} s")
+    except RayError as error:
+        return ClusterError(joined(error)[:300])
+
+
+def check_versions(nodes: Sequence[Node]) -> None:
+    """Compare the versions of python, ray and torch on every node with those here.
+
+    Raises:
+        ConnectError: they differ, or a node does not answer; names the first nodes and what they have.
+    """
+    facts = on_every_node(nodes, probe.node_facts)
+    problems = version_problems(nodes, facts, probe.node_facts())
+    if problems:
+        more = f" (and {len(problems) - 3} more nodes)" if len(problems) > 3 else ""
+        raise ConnectError(f"the nodes do not fit this installation: {'; '.join(problems[:3])}{more}")
+
+
+def check_shared(nodes: Sequence[Node], results: str) -> None:
+    """Make sure that every node writes to one and the same results directory.
+
+    Raises:
+        ClusterError: naming the nodes that do not, and why.
+    """
+    from cluster.attach.shared import shared_problems
+
+    problems = shared_problems(nodes, results, on_every_node)
+    if problems:
+        listed = "; ".join(f"{host}: {why}" for host, why in list(problems.items())[:3])
+        raise ClusterError(
+            f"--results {results}: {len(problems)} of {len(nodes)} nodes do not share it ({listed}); use a folder on "
+            "shared disk or object storage"
+        )
+
+
+def nodes_up(address: str) -> tuple[int, float, float]:
+    """Number of nodes alive, their CPUs and GPUs, asked of the head without attaching.
+
+    Raises:
+        ConnectError: the head does not answer, or refuses our token.
+    """
+    from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+    check_reachable(address)
+    with _muted_stderr():
+        nodes = _gcs(address).get_all_node_info(timeout=_REACH_S).values()
+    alive = [node.resources_total for node in nodes if node.state == GcsNodeInfo.GcsNodeState.ALIVE]
+    return len(alive), sum(r.get("CPU", 0.0) for r in alive), sum(r.get("GPU", 0.0) for r in alive)

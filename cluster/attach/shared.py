@@ -1,0 +1,73 @@
+"""Whether a results directory is one and the same place on every node."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from cluster.attach import probe
+from cluster.errors import ClusterError
+
+_PATIENCE_S = 15.0
+"""Network file systems may show a new file this late (the default attribute cache of NFS is 3 to 60 s; assumption)."""
+_HERE = "launcher"
+
+
+def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[..., dict[str, Any]]) -> dict[str, str]:
+    """Leave a file from here and one from each node, and see who sees what.
+
+    Args:
+        nodes: the nodes (`cluster.attach.connect.Node`).
+        results: path or URI.
+        on_every_node: `cluster.attach.connect.on_every_node`.
+
+    Returns:
+        What is wrong, by host name; empty when all is well. What was written is removed again.
+
+    Raises:
+        ClusterError: the results directory cannot be written from here.
+    """
+    folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
+    new = [] if "://" in results else _missing(results)
+    _leave_own(folder)
+    try:
+        marks = [(folder, node.node_id, _HERE, _PATIENCE_S) for node in nodes]
+        found = on_every_node(nodes, probe.leave_mark, *marks)
+        return {node.host: str(found[node.node_id]) for node in nodes if found[node.node_id] is not None}
+    finally:
+        _remove(folder)
+        for path in new:
+            with suppress(OSError):  # somebody has put something there meanwhile
+                os.rmdir(path)
+
+
+def _missing(path: str) -> list[str]:
+    """The folder and those above it that do not exist, the deepest first."""
+    found = []
+    while not os.path.lexists(path):
+        found.append(path)
+        path = os.path.dirname(path)
+    return found
+
+
+def _leave_own(folder: str) -> None:
+    try:
+        if "://" not in folder:
+            os.makedirs(folder)
+        problem = probe.leave_mark(folder, _HERE, _HERE, 0.0)
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    if problem:
+        raise ClusterError(f"--results {os.path.dirname(folder)}: cannot be written from here: {problem}")
+
+
+def _remove(folder: str) -> None:
+    if "://" not in folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    from pyarrow import fs
+
+    filesystem, root = fs.FileSystem.from_uri(folder)
+    filesystem.delete_dir(root)

@@ -1,0 +1,48 @@
+"""Whether the nodes of a cluster have the versions that are installed here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from cluster.attach import probe
+from cluster.errors import ClusterError
+
+
+class Host(Protocol):
+    """What a message needs to know of a node; see `cluster.attach.connect.Node`."""
+
+    @property
+    def node_id(self) -> str:
+        """Ray's id."""
+
+    @property
+    def address(self) -> str:
+        """IP address."""
+
+    @property
+    def host(self) -> str:
+        """Host name."""
+
+
+def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """One phrase per node whose versions differ from those here; see `cluster.attach.connect.check_versions`.
+
+    Builds of one torch version for other devices (``2.13.0+cpu``, ``2.13.0+cu128``) count as equal.
+    """
+    problems = []
+    for node in nodes:
+        found = facts[node.node_id]
+        if isinstance(found, ClusterError):
+            problems.append(f"{node.host} ({node.address}) cannot run Python: {found}")
+            continue
+        differing = [
+            f"{name} {found[name] or 'not installed'} instead of {here[name]}"
+            for name in ("python", *probe.PACKAGES)
+            if _public(found[name]) != _public(here[name])
+        ]
+        if differing:
+            problems.append(f"{node.host} ({node.address}) has {', '.join(differing)}")
+    return problems
+
+
+def _public(version: str | None) -> str | None:
+    return version and version.split("+")[0]

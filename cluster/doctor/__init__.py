@@ -1,0 +1,4 @@
+"""What would stop a sweep, here or on a cluster, each with its remedy.
+
+Read first: doctor.py.
+"""

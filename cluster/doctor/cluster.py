@@ -1,0 +1,84 @@
+"""The part of `sweeper doctor` that looks at the nodes of a running cluster."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cluster.attach import probe
+from cluster.attach.connect import Node, attached_unchecked, on_every_node
+from cluster.attach.shared import shared_problems
+from cluster.attach.versions import version_problems
+from cluster.doctor.finding import Finding, clock, disk, error, ok, warning
+from cluster.errors import ClusterError, ConnectError
+
+_NAMESPACE = "elm-sweeper-doctor"
+
+
+def cluster_findings(address: str, results: str | None) -> Iterator[Finding]:
+    """What can be said of a running cluster and each of its nodes.
+
+    Args:
+        address: `auto`, host:port or ray://host:port.
+        results: results directory or URI that every node is to write; not looked at when None.
+    """
+    try:
+        with attached_unchecked(address, namespace=_NAMESPACE) as attached:
+            yield ok(
+                "cluster",
+                f"{attached.address}: {len(attached.nodes)} nodes, {attached.cpus} CPUs, {attached.gpus} GPUs",
+            )
+            yield from node_findings(attached.nodes, results)
+    except ConnectError as problem:
+        yield error("cluster", str(problem), "start the cluster, or name another address")
+
+
+def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Finding]:
+    """Versions, GPUs, clock, disk and results of each node; needs a connection."""
+    folders = ["/tmp", *([results] if results and "://" not in results else [])]
+    asked = time.time()
+    facts = on_every_node(nodes, probe.node_facts, *[folders] * len(nodes))
+    answered = time.time()
+    problems = version_problems(nodes, facts, probe.node_facts())
+    for problem in problems:
+        yield error("versions", problem, "install the same python, ray and torch there as here")
+    if not problems:
+        yield ok("versions", f"python, ray and torch are the same on {len(nodes)} nodes")
+    for node in nodes:
+        found = facts[node.node_id]
+        if not isinstance(found, ClusterError):
+            yield from _hardware(node, found)
+            yield clock(node.host, found["clock"] - (asked + answered) / 2, (answered - asked) / 2)
+            for folder, free in found["free_bytes"].items():
+                yield disk(f"{node.host}:{folder}", free)
+    yield from _results(nodes, results)
+
+
+def _hardware(node: Node, found: Mapping[str, Any]) -> Iterator[Finding]:
+    seen = len(found["gpus"])
+    named = f"{node.host} ({node.address}): {node.cpus:g} CPUs, {node.gpus:g} GPUs for Ray"
+    if node.gpus > seen:
+        yield error(
+            "hardware", f"{named}, {seen} seen by nvidia-smi", "start Ray there with --num-gpus as it really is"
+        )
+    elif seen > node.gpus:
+        yield warning(
+            "hardware", f"{named}, {seen} seen by nvidia-smi", "start Ray there with --num-gpus to use them all"
+        )
+    elif node.cpus > found["cpus"]:
+        yield warning("hardware", f"{named}, {found['cpus']} cores", "lanes will share cores; lower --num-cpus there")
+    else:
+        yield ok("hardware", named)
+
+
+def _results(nodes: Sequence[Node], results: str | None) -> Iterator[Finding]:
+    if results is None:
+        return
+    try:
+        problems = shared_problems(nodes, results, on_every_node)
+    except ClusterError as problem:
+        yield error("results", str(problem), "choose a place that can be written")
+        return
+    for host, why in problems.items():
+        yield error("results", f"{results} on {host}: {why}", "use shared disk or object storage")
+    if not problems:
+        yield ok("results", f"{results} is one place that all {len(nodes)} nodes write")

@@ -1,0 +1,64 @@
+"""`sweeper doctor`: everything a sweep needs, looked at before it starts, each finding with its remedy."""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import click
+
+from cluster.doctor.finding import ERROR, Finding, as_text, error
+from cluster.errors import ClusterError
+
+_CLUSTER = """A running cluster (HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` made
+here), or a profile.yaml."""
+
+
+def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
+    """Look at this machine, and at a cluster where one is named.
+
+    Args:
+        cluster: None, or what `--cluster` takes: `auto`, an address, a profile.
+        results: results directory or URI that a sweep would use; not looked at when None.
+
+    Returns:
+        Findings; nothing is left behind on any machine.
+    """
+    from cluster.doctor.here import local_findings, results_findings
+    from cluster.profiles.target import read_target
+
+    findings = list(local_findings())
+    if cluster is None:
+        return findings + list(results_findings(results))
+    try:
+        target = read_target(cluster)
+    except ClusterError as problem:
+        return [*findings, error("cluster", str(problem), "see cluster/README.md")]
+    if isinstance(target, str):
+        from cluster.doctor.cluster import cluster_findings
+
+        return findings + list(cluster_findings(target, results))
+    from cluster.doctor.profile import profile_findings
+
+    return findings + list(profile_findings(target))
+
+
+def report(findings: Iterable[Finding], *, as_json: bool) -> int:
+    """Print findings; the exit code is 1 where one is an error."""
+    every = list(findings)
+    click.echo(json.dumps([asdict(finding) for finding in every], indent=1) if as_json else as_text(every))
+    return 1 if any(finding.level == ERROR for finding in every) else 0
+
+
+@click.command()
+@click.option(
+    "--cluster",
+    is_flag=False,
+    flag_value="auto",
+    help=_CLUSTER,
+)
+@click.option("--results", "-r", help="Results directory or URI that every node is to write.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def doctor(cluster: str | None, results: str | None, as_json: bool) -> None:
+    """Look for what would stop a sweep, here and on a cluster; each finding comes with its remedy."""
+    sys.exit(report(diagnose(cluster, results), as_json=as_json))

@@ -1,0 +1,82 @@
+"""The part of `sweeper doctor` that looks at this machine."""
+
+import getpass
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from cluster.attach import probe
+from cluster.doctor.finding import Finding, disk, error, ok, warning
+from cluster.kinds.job import installed_version
+
+_SHM_BYTES = 256 * 1024**2
+
+
+def local_findings() -> Iterator[Finding]:
+    """What can be said of this machine alone."""
+    versions = {name: installed_version(name) for name in probe.PACKAGES}
+    listed = ", ".join(f"{name} {found}" for name, found in {"python": platform.python_version(), **versions}.items())
+    missing = [name for name, found in versions.items() if found == "missing"]
+    if missing:
+        yield error("versions", listed, f"pip install {' '.join(missing)}")
+    else:
+        yield ok("versions", listed)
+    gpus = ", ".join(f"{name} ({memory} MiB)" for name, memory in probe.gpus()) or "no GPU"
+    yield ok(
+        "hardware", f"{len(os.sched_getaffinity(0))} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {gpus}"
+    )
+    yield disk("/tmp", shutil.disk_usage("/tmp").free)
+    yield from _shared_memory()
+    yield from _other_rays()
+    yield from _environment()
+
+
+def _shared_memory() -> Iterator[Finding]:
+    if os.path.isdir("/dev/shm") and (free := shutil.disk_usage("/dev/shm").free) < _SHM_BYTES:
+        found = f"{free / 2**20:.0f} MiB free at /dev/shm"
+        yield warning(
+            "shared memory", found, "in a container, start it with --shm-size=1g; Ray falls back to slow disk"
+        )
+
+
+def _other_rays() -> Iterator[Finding]:
+    """Ray heads on this machine: a sweep never joins them, but they take memory and ports."""
+    me = getpass.getuser()
+    for process in psutil.process_iter(["name", "username", "pid"]):
+        if process.info["name"] == "gcs_server":
+            owner = process.info["username"]
+            found = f"a Ray head of {owner} runs here as process {process.info['pid']}"
+            remedy = "not joined unless --cluster names it"
+            yield warning(
+                "other Ray", found, f"{remedy}; {'end it if it is a leftover' if owner == me else 'not yours'}"
+            )
+
+
+def _environment() -> Iterator[Finding]:
+    if address := os.environ.get("RAY_ADDRESS"):
+        yield warning(
+            "environment", f"RAY_ADDRESS={address}", "`--cluster` alone attaches there; unset it if that is over"
+        )
+    for name in ("RAY_AUTH_TOKEN_PATH",):
+        if (path := os.environ.get(name)) and not Path(path).is_file():
+            yield error("token", f"{name}={path} is no file", "point it at the file with the cluster's token")
+
+
+def results_findings(results: str | None) -> Iterator[Finding]:
+    """Whether a results directory can be written from here."""
+    if results is None:
+        return
+    if "://" in results:
+        yield ok("results", f"{results} is object storage; it is tried with --cluster ADDRESS")
+        return
+    folder = Path(results).absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        yield error("results", f"{existing} is not writable for {getpass.getuser()}", "choose another --results")
+    else:
+        yield ok("results", f"{folder} is writable from here")
+        yield disk(str(existing), shutil.disk_usage(existing).free)

@@ -1,0 +1,152 @@
+"""The part of `sweeper doctor` that looks at what a profile needs, without submitting anything."""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cluster.doctor.finding import Finding, clock, error, ok, warning
+from cluster.doctor.here import results_findings
+from cluster.errors import ClusterError, SubmitError
+from cluster.kinds import kuberay, ray_up, ssh
+from cluster.kinds.job import installed_version
+from cluster.kinds.run import Runner, run_command
+from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
+
+_VERSIONS = (
+    "import platform; from importlib.metadata import version; "
+    "print(platform.python_version(), version('ray'), version('torch').split('+')[0], version('elm-sweeper'))"
+)
+
+
+def profile_findings(profile: AnyProfile, run: Runner = run_command) -> Iterator[Finding]:
+    """What can be said of a cluster before a job runs on it.
+
+    Args:
+        profile: the cluster.
+        run: runs its programs.
+    """
+    yield ok("profile", f"{profile.name}: {kind_of(profile)}, {profile.nodes} nodes, results below {profile.results}")
+    checks: dict[type, Callable[[Any, Runner], Iterator[Finding]]] = {
+        SlurmProfile: _slurm,
+        KubeRayProfile: _kuberay,
+        RayUpProfile: _ray_up,
+        SshProfile: _ssh,
+    }
+    try:
+        yield from checks[type(profile)](profile, run)
+    except SubmitError as problem:
+        yield error(kind_of(profile), str(problem), "see whether the cluster's own programs work here")
+
+
+def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
+    missing = [name for name in ("sbatch", "squeue", "scancel", "sinfo") if shutil.which(name) is None]
+    if missing:
+        yield error("slurm", f"{', '.join(missing)} not found", "run this on a login node of the Slurm cluster")
+        return
+    for partition in (profile.partition or "").split(","):
+        yield from _partition(profile, partition, run)
+    if profile.container is None:
+        yield from _interpreter("here", [profile.python], run)
+    elif not os.path.exists(profile.container):
+        yield error("container", f"{profile.container} does not exist", "give the path of an image on shared disk")
+    for place in dict.fromkeys(filter(None, (profile.results, profile.work_dir))):
+        yield from results_findings(place)
+
+
+def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[Finding]:
+    wanted = ["--partition", partition] if partition else []
+    lines = run(["sinfo", "--noheader", *wanted, "--format=%P|%l|%D|%c|%m|%G"]).split()
+    default = [line for line in lines if line.split("|")[0].endswith("*")]
+    fitting = lines if partition else default
+    if not fitting:
+        yield error(
+            "partition", f"{partition or 'a default partition'} does not exist", "see `sinfo` for what there is"
+        )
+        return
+    nodes = sum(int(line.split("|")[2]) for line in fitting)
+    cpus = max(int(line.split("|")[3].rstrip("+")) for line in fitting)
+    found = f"{fitting[0].split('|')[0]}: {nodes} nodes of up to {cpus} CPUs, time limit {fitting[0].split('|')[1]}"
+    if nodes < profile.nodes or cpus < profile.cpus_per_node:
+        remedy = f"the profile asks for {profile.nodes} nodes of {profile.cpus_per_node} CPUs"
+        yield error("partition", found, remedy)
+    else:
+        yield ok("partition", found)
+
+
+def _kuberay(profile: KubeRayProfile, run: Runner) -> Iterator[Finding]:
+    kubectl = ["kubectl", *kuberay.scope(profile)]
+    asks = [
+        ("kuberay", ["get", "crd", "rayjobs.ray.io", "-o", "name"], "install the KubeRay operator, 1.5.1 or newer"),
+        ("rights", ["auth", "can-i", "create", "rayjobs.ray.io"], f"ask for rights in namespace {profile.namespace}"),
+        *(
+            (f"secret {name}", ["get", "secret", name, "-o", "name"], "create it, or take it out of the profile")
+            for name in (*profile.env_secrets, *profile.image_pull_secrets)
+        ),
+    ]
+    if profile.results_claim:
+        asks.append(("volume", ["get", "pvc", profile.results_claim, "-o", "name"], "create a ReadWriteMany claim"))
+    for check, arguments, remedy in asks:
+        try:
+            yield ok(check, run([*kubectl, *arguments]).strip())
+        except SubmitError as problem:
+            yield error(check, str(problem), remedy)
+
+
+def _ray_up(profile: RayUpProfile, run: Runner) -> Iterator[Finding]:
+    needed = {"aws": "boto3", "gcp": "googleapiclient"}[profile.provider]
+    for module, install in ((needed, ray_up.CLOUD_PACKAGES[profile.provider]), ("aiohttp_cors", "'ray[default]'")):
+        if importlib.util.find_spec(module) is None:
+            yield error("packages", f"{module} is not installed", f"pip install {install}")
+    try:
+        ray_up.check_local_files(profile)
+        yield ok("files", f"{profile.wheel} and {ray_up.TOKEN} are there")
+    except ClusterError as problem:
+        yield error("files", str(problem), "make what is missing")
+    if installed_version("ray") not in profile.image:
+        remedy = "take an image of the Ray version that is installed here"
+        yield warning("image", f"{profile.image} does not name Ray {installed_version('ray')}", remedy)
+
+
+def _ssh(profile: SshProfile, run: Runner) -> Iterator[Finding]:
+    for host in profile.hosts:
+        asked = time.time()
+        try:
+            there = float(run(ssh.remote(host, "date +%s.%N")))
+        except (SubmitError, ValueError) as problem:
+            yield error("ssh", f"{host}: {problem}", f"make `ssh {host} true` work without a password")
+            continue
+        answered = time.time()
+        yield clock(host, there - (asked + answered) / 2, (answered - asked) / 2)
+        yield from _interpreter(host, ssh.remote(host, shlex.join([profile.python, "-c", _VERSIONS])), run, full=True)
+        if "://" not in profile.results:
+            yield from _folder(host, profile.results, run)
+
+
+def _folder(host: str, folder: str, run: Runner) -> Iterator[Finding]:
+    try:
+        run(ssh.remote(host, f"test -w {shlex.quote(folder)}"))
+        yield ok("results", f"{folder} is writable on {host}")
+    except SubmitError:
+        yield error("results", f"{folder} is missing or not writable on {host}", "mount the same shared folder there")
+
+
+def _interpreter(where: str, command: list[str], run: Runner, *, full: bool = False) -> Iterator[Finding]:
+    """Compare an interpreter's versions with those here."""
+    import platform
+
+    names = ("python", "ray", "torch", "elm-sweeper")
+    here = (platform.python_version(), *(installed_version(name).split("+")[0] for name in names[1:]))
+    try:
+        there = tuple(run(command if full else [*command, "-c", _VERSIONS]).split())
+    except SubmitError as problem:
+        yield error("interpreter", f"{where}: {problem}", "install this package into the profile's python")
+        return
+    differing = [f"{name} {t} instead of {h}" for name, t, h in zip(names, there, here, strict=False) if t != h]
+    if differing:
+        yield error("interpreter", f"{where}: {', '.join(differing)}", "install the same versions as here")
+    else:
+        yield ok("interpreter", f"{where}: {', '.join(f'{n} {v}' for n, v in zip(names, there, strict=False))}")

@@ -1,0 +1,4 @@
+"""Submitted jobs, whatever their kind: submit, list, stop.
+
+Read first: submit.py.
+"""

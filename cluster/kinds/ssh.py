@@ -1,0 +1,202 @@
+"""An ssh profile and a job as one script that runs on every machine; no scheduler needed."""
+
+import posixpath
+import secrets
+import shlex
+from typing import Any
+
+from cluster.errors import SubmitError
+from cluster.kinds.base import ENDED, RUNNING, JobState
+from cluster.kinds.job import Job, launch_command
+from cluster.kinds.record import JobRecord
+from cluster.kinds.run import Runner
+from cluster.kinds.shell import NODE_FUNCTIONS, PORTS_FOR_RAY, array, assignment, exports, range_size
+from cluster.kinds.slurm import sizes
+from cluster.profiles.profile import SshProfile
+
+SCRIPT = "node.sh"
+_OBJECT_STORE = 200 * 1024**2
+
+_BODY = (
+    r"""
+ray_ports=@RAY_PORTS@
+script=$folder/node.sh
+"""
+    + NODE_FUNCTIONS
+    + r"""
+is_running() {  # whether the process whose number is kept here is still this script
+  [[ -f pid ]] && tr '\0' ' ' < "/proc/$(cat pid)/cmdline" 2> /dev/null | grep -qF "$script run"
+}
+
+case ${1:?start, run, stop, drain or status} in
+start)  # start head|worker: go on in the background, so that no connection need stay open; the token comes by stdin
+  is_running && fail "the job runs here already, as process $(cat pid); stop it first"
+  IFS= read -r RAY_AUTH_TOKEN
+  export RAY_AUTH_TOKEN
+  setsid nohup bash "$script" run "$2" >> "job.log" 2>&1 < /dev/null &
+  echo "$!" > pid
+  exit ;;
+stop | drain)  # stop: at once; drain: running trials end first
+  is_running || { say "not running"; exit 0; }
+  if [[ $1 == stop ]]; then kill -TERM "$(cat pid)"; else kill -USR2 "$(cat pid)"; fi
+  exit ;;
+status)
+  if is_running; then say "running as process $(cat pid)"; else say "not running"; fi
+  if [[ -f job.log ]]; then tail -n 3 job.log; fi
+  exit ;;
+esac
+
+# From here on: run head|worker, in the background.
+unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+launcher='' ray='' deadline='' stopping=''
+if [[ $2 == worker ]]; then
+  # Joins the head as soon as that answers, and ends by itself when the head has gone.
+  head_address=$("${python[@]}" -m cluster.attach.address --of "$head_host")
+  address=$("${python[@]}" -m cluster.attach.address --towards "$head_host" "${interface[@]}")
+  trap 'stopping=yes' USR2 TERM INT
+  patiently "${python[@]}" -m cluster.attach.ready --address "$head_address:$port" --nodes 1 --at-least 1 \
+    --timeout "$start_timeout" || exit 1
+  ray_node "$temp_dir/elm-$tag-w" "$address" "$cpus" --address="$head_address:$port"
+  exit
+fi
+
+drain() {
+  stopping=yes
+  deadline=$((SECONDS + 86400))  # no time limit here: running trials may take their time
+  say "told to stop: no new trials"
+  [[ -z $launcher ]] || kill -INT "$launcher" 2> /dev/null || true
+}
+trap drain USR2
+trap 'stopping=yes; deadline=0' TERM INT
+stop_cluster() {
+  trap '' USR2 TERM INT
+  end_processes TERM 60 ${launcher:+"$launcher"}
+  end_processes USR1 45 ${ray:+"$ray"}  # ends this job's Ray on this machine; the workers notice and end theirs
+}
+trap stop_cluster EXIT
+
+address=$("${python[@]}" -m cluster.attach.address --name "$head_host" "${interface[@]}")
+ray_node "$temp_dir/elm-$tag-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
+ray=$!
+patiently "${python[@]}" -m cluster.attach.ready --address "$address:$port" --nodes "$nodes" --at-least "$min_nodes" \
+  --timeout "$start_timeout" --while-pid "$ray" \
+  || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see job.log on each machine"
+[[ -z $stopping ]] || exit 0
+
+# The sweep itself. Launching again runs only what has no row yet, so starting the job again resumes it.
+status=0
+"${python[@]}" "${launch[@]}" --cluster "$address:$port" &
+launcher=$!
+await_launcher || status=$?
+launcher=''
+say "the launcher ended with status $status"
+exit "$status"
+"""
+)
+
+
+def render(profile: SshProfile, job: Job) -> dict[str, str]:
+    """Write the files of a job, the same for every machine.
+
+    Args:
+        profile: the machines.
+        job: what to run on them.
+
+    Returns:
+        Text by file name, all for the job's folder on each machine.
+    """
+    return {
+        SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
+        job.grid_file: job.grid_text,
+    }
+
+
+def remote(host: str, command: str) -> list[str]:
+    """The ssh command that runs something on a machine, without ever asking for a password."""
+    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", host, command]
+
+
+def script_path(job_folder: str) -> str:
+    """Where the script lies on each machine."""
+    return posixpath.join(job_folder, SCRIPT)
+
+
+def _head(profile: SshProfile, job: Job) -> list[str]:
+    return [
+        "#!/bin/bash",
+        f"# Sweep {job.sweep} on {profile.nodes} machine(s) reached by ssh; this script runs on each of them.",
+        f"# Written by `sweeper launch --cluster` from profile {profile.name}. On a machine:",
+        f"#   bash {SCRIPT} status    what it does",
+        f"#   bash {SCRIPT} stop      end it here at once",
+        "",
+        "set -euo pipefail",
+        "umask 077",
+        "",
+        "# ---- what this job is -------------------------------------------------------------------------------------",
+        assignment("folder", job.folder),
+        array("launch", launch_command(job)),
+        array("python", [profile.python]),
+        assignment("head_host", profile.hosts[0].rpartition("@")[2]),
+        *sizes(profile),
+        f"object_store={_OBJECT_STORE} start_timeout={profile.start_timeout}",
+        f"port={profile.port} ports={range_size(profile.cpus_per_node)} tag={job.name.rpartition('-')[2]}",
+        assignment("temp_dir", profile.temp_dir),
+        array("interface", ["--interface", profile.interface] if profile.interface else []),
+        *exports(profile.env),
+        'cd "$folder"',
+        "",
+        "# ---- how it runs: the same in every job -------------------------------------------------------------------",
+    ]
+
+
+class SshBackend:
+    """ssh to each machine."""
+
+    def files(self, profile: SshProfile, job: Job) -> dict[str, str]:
+        """See `Backend.files`."""
+        return render(profile, job)
+
+    def submit(self, profile: SshProfile, job: Job, run: Runner) -> dict[str, Any]:
+        """See `Backend.submit`."""
+        files = self.files(profile, job)
+        token = secrets.token_hex(32) + "\n"
+        script = shlex.quote(script_path(job.folder))
+        try:
+            for host in profile.hosts:  # every machine is reached before anything runs on one
+                run(remote(host, f"mkdir -p -m 700 {shlex.quote(job.folder)}"))
+                for name, content in files.items():
+                    run(remote(host, f"umask 077; cat > {shlex.quote(f'{job.folder}/{name}')}"), text=content)
+            for host in profile.hosts:
+                role = "head" if host == profile.hosts[0] else "worker"
+                run(remote(host, f"bash {script} start {role}"), text=token)
+        except SubmitError as error:
+            if "runs here already" not in str(error):
+                self._everywhere(profile.hosts, f"test ! -e {script} || bash {script} stop", run, strict=False)
+            raise
+        return {"hosts": list(profile.hosts)}
+
+    def state(self, record: JobRecord, run: Runner) -> JobState:
+        """See `Backend.state`."""
+        head = record.handle["hosts"][0]
+        said = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status"))
+        lines = [line for line in said.splitlines() if line.strip()]
+        running = bool(lines) and " running as process" in lines[0]
+        return JobState(state=RUNNING if running else ENDED, detail=f"{head}: {lines[-1] if lines else 'no answer'}")
+
+    def stop(self, record: JobRecord, run: Runner, *, now: bool) -> None:
+        """See `Backend.stop`. Draining is the head's affair; the workers end when it has gone."""
+        script = shlex.quote(script_path(record.folder))
+        hosts = record.handle["hosts"]
+        self._everywhere(hosts if now else hosts[:1], f"bash {script} {'stop' if now else 'drain'}", run, strict=True)
+
+    @staticmethod
+    def _everywhere(hosts: Any, command: str, run: Runner, *, strict: bool) -> None:
+        failed = []
+        for host in hosts:
+            try:
+                run(remote(host, command))
+            except SubmitError as error:
+                failed.append(f"{host}: {error}")
+        if failed and strict:
+            raise SubmitError("; ".join(failed))

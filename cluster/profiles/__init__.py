@@ -1,0 +1,4 @@
+"""What a user writes about a cluster, checked.
+
+Read first: profile.py, then target.py.
+"""

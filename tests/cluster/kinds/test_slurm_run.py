@@ -1,0 +1,163 @@
+"""The rendered sbatch script, run end to end by a Slurm on this machine; Ray and training are played."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import SubmitError
+from cluster.jobs.submit import status, stop, submit
+
+
+@pytest.fixture
+def start(slurm, stand_in, tmp_path, profile_of, job_of):
+    """Submits a sweep of trials with given durations; returns its record."""
+
+    def submit_sweep(durations, **settings):
+        profile = profile_of("slurm", python=str(stand_in), results=str(tmp_path / "results"), **settings)
+        return submit(profile, job_of(profile, grid_text=json.dumps(durations)))
+
+    return submit_sweep
+
+
+@pytest.fixture
+def events(tmp_path):
+    def read():
+        return [json.loads(line) for line in (tmp_path / "stand_in.log").read_text().splitlines()]
+
+    return read
+
+
+def rows(record) -> int:
+    return len(list(Path(record.results).glob("*.row")))
+
+
+def output(record) -> str:
+    return Path(record.folder, f"slurm-{record.handle['id']}.out").read_text()
+
+
+def wait_for(condition, timeout_s=30):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_job_runs_its_sweep_on_all_nodes_and_stops_them(start, slurm, events, tmp_path):
+    record = start([0.01] * 5)
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], rows(record)) == ("COMPLETED", 5), output(record)
+    begun = [event["ray"] for event in events() if "ray" in event]
+    head, worker = begun
+    assert "--head" in head
+    port = next(a for a in head if a.startswith("--port=")).removeprefix("--port=")
+    assert f"--address=127.0.0.2:{port}" in worker
+    assert "--node-ip-address=127.0.0.3" in worker
+    assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
+    assert {Path(record.results, f"{i}.row").read_text() for i in range(5)} == {f"127.0.0.2:{port}"}
+    assert not list(Path("/tmp").glob(f"elm-{record.handle['id']}-*-*"))
+
+
+def test_the_token_is_new_for_each_job_and_in_no_file(start, slurm, events, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-the-submitting-shell")
+    first = start([0.01])
+    slurm.wait_ended(first.handle["id"])
+    second = start([0.01, 0.01])
+    slurm.wait_ended(second.handle["id"])
+    tokens = {event["token"] for event in events() if "token" in event}
+    assert len(tokens) == 2
+    assert "of-the-submitting-shell" not in tokens
+    written = [path.read_text() for path in Path(first.folder).iterdir()]
+    assert not any(token in text for token in tokens for text in written)
+
+
+def test_at_the_time_limit_running_trials_end_and_the_job_goes_on_where_it_was(start, slurm):
+    record = start([0.25] * 20, time_limit="8m")  # a minute passes in a second: the notice comes after 3 s
+    job = slurm.wait_ended(record.handle["id"])
+    assert job["state"] == "COMPLETED", output(record)
+    assert job["restarts"] >= 1
+    assert rows(record) == 20
+    said = output(record)
+    assert "the time limit is near: no new trials" in said
+    assert "queued again" in said
+    assert said.count(" done\n") == 20, "a trial ran twice"
+
+
+def test_a_job_is_not_queued_again_for_ever(start, slurm):
+    record = start([0.25] * 200, time_limit="8m", max_requeues=0)
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], job["restarts"]) == ("FAILED", 0)
+    assert "started 0 times already; submit again to go on" in output(record)
+
+
+def test_a_preempted_job_resumes(start, slurm):
+    record = start([0.2] * 10)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 2)
+    subprocess.run(["preempt", number], check=True)
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 1, 10), output(record)
+
+
+def test_the_loss_of_a_worker_node_does_not_end_the_job(start, slurm, events):
+    record = start([0.2] * 10)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 1)
+    os.killpg(slurm.job(number)["groups"][1], signal.SIGKILL)
+    assert slurm.wait_ended(number)["state"] == "COMPLETED", output(record)
+    assert rows(record) == 10
+
+
+def test_a_head_that_does_not_come_up_is_an_error_and_leaves_nothing(start, slurm, monkeypatch, events):
+    monkeypatch.setenv("STAND_IN_BROKEN", "127.0.0.2")
+    record = start([0.01])
+    job = slurm.wait_ended(record.handle["id"])
+    assert job["state"] == "FAILED"
+    assert "the Ray cluster did not come up; see " in output(record)
+    assert rows(record) == 0
+    assert "no Ray today" in Path(record.folder, f"ray-{record.handle['id']}-127.0.0.2.log").read_text()
+
+
+def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events):
+    record = start([0.3] * 30)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 1)
+    assert status(record).state == "running"
+    assert f"Slurm job {number} running" in status(record).detail
+    assert "ends after its running trials" in stop(record)
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"]) == ("COMPLETED", 0), output(record)
+    assert 1 <= rows(record) < 30
+    again = start([0.3] * 30)
+    wait_for(lambda: rows(again) >= 3)
+    assert "is stopped" in stop(again, now=True)
+    assert slurm.wait_ended(again.handle["id"])["state"] == "CANCELLED"
+    assert status(again).state == "ended"
+    assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_the_launchers_failure_is_the_jobs(start, slurm, monkeypatch):
+    monkeypatch.setenv("STAND_IN_EXIT", "1")
+    record = start([0.01])
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], job["exit"]) == ("FAILED", 1)
+
+
+def test_the_same_sweep_is_not_submitted_twice(start, slurm):
+    record = start([0.2] * 10)
+    with pytest.raises(SubmitError, match=f"job {record.name} is in the queue already, as {record.handle['id']}"):
+        start([0.2] * 10)
+    assert slurm.wait_ended(record.handle["id"])["state"] == "COMPLETED"
+    assert len(list(slurm.state.glob("job-*.json"))) == 1
+
+
+def test_without_slurm_nothing_is_left_behind(tmp_path, monkeypatch, profile_of, job_of):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    profile = profile_of("slurm", results=str(tmp_path / "results"))
+    with pytest.raises(SubmitError, match="squeue: not found; run this on a login node of the Slurm cluster"):
+        submit(profile, job_of(profile))
+    assert not (tmp_path / "results").exists()
