@@ -12,7 +12,7 @@ from scipy.special import fdtri
 
 from analysis.load import DESIGN_POINT, Dataset, Measure, Sweep, among
 from analysis.means import configuration, seed_noise
-from sweeper.schema import FINISHED, SPLITS
+from sweeper.store.schema import FINISHED, SPLITS
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -51,7 +51,7 @@ class Result(NamedTuple):
 def write_trials(path: Path, trials: int) -> int:
     """Write a made-up sweep of about that many trials; returns how many it holds."""
     from analysis.synthetic import Design, write_sweep
-    from sweeper.store import ResultsStore
+    from sweeper.store.store import ResultsStore
 
     one_seed = 211  # configurations of this grid that have at least two neurons
     evaluations = 20 if trials <= 20_000 else 6

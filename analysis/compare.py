@@ -14,7 +14,7 @@ from analysis.means import configuration
 from analysis.panels import Cell, Choice, Panel, Tab, none
 from analysis.theme import PLAIN_SYMBOL, SYMBOL_OF, SYMBOLS, axis, layout
 from analysis.view import View
-from sweeper.schema import SCHEMAS
+from sweeper.store.schema import SCHEMAS
 
 
 class Line(NamedTuple):

@@ -20,7 +20,7 @@ from analysis.next_steps import chosen_runs
 from analysis.theory_fit import LawFit, design_of
 from analysis.view import View
 from analysis.weights import weigh
-from sweeper.schema import SPLITS
+from sweeper.store.schema import SPLITS
 from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.fit import fit_given, refit

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.figures import Figure, FloatArray, scatter
 from analysis.theme import SYMBOL_OF, axis, layout, short
-from sweeper.schema import FINISHED, STATUSES
+from sweeper.store.schema import FINISHED, STATUSES
 
 STATUS_COLOUR = {
     "finished": "@accent",

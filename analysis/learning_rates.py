@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from sweeper.schema import DIVERGED
+from sweeper.store.schema import DIVERGED
 
 RULE = "learning rate"
 """Name of the rule in the ledger of rows left out."""

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from analysis.errors import AnalysisError
 from analysis.learning_rates import RULE, choose_rates
 from sweeper.errors import unknown_name
-from sweeper.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
-from sweeper.store import ResultsStore
-from sweeper.where import matching_rows
+from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
+from sweeper.store.store import ResultsStore
+from sweeper.store.where import matching_rows
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
 """The task's metric at the end (default), at the step of the best validation metric, or the loss at the end in nats."""
@@ -183,7 +183,7 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
     Args:
         sweep: the rows.
         measure: the column to analyse.
-        where: condition that rows must fulfil (see `sweeper.where`).
+        where: condition that rows must fulfil (see `sweeper.store.where`).
 
     Returns:
         Largest group first; empty when no row fulfils the condition. A group may be without rows that enter.

@@ -7,7 +7,7 @@ import numpy as np
 from analysis.axes import VIF_LIMIT
 from analysis.means import configuration, seed_noise
 from analysis.view import View
-from sweeper.schema import DIVERGED, FINISHED
+from sweeper.store.schema import DIVERGED, FINISHED
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.next_runs.gradients import next_points

@@ -20,7 +20,7 @@ from analysis.panels import Panel, Tab
 from analysis.tabs import runs_tab
 from analysis.theme import CONFIG, axis, layout, theme
 from analysis.view import View
-from sweeper.schema import FINISHED, STATUSES
+from sweeper.store.schema import FINISHED, STATUSES
 
 SHOWN = 2000
 """Most single trials a panel draws; above it means are drawn (SVG draws 2,000 points in a fraction of a second)."""

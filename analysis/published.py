@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.load import Dataset, Sweep
 from sweeper.errors import unknown_name
-from sweeper.schema import FINISHED, SCHEMAS, SPLITS
+from sweeper.store.schema import FINISHED, SCHEMAS, SPLITS
 from theory.data.published import PublishedTable, load_published
 
 

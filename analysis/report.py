@@ -19,7 +19,7 @@ from analysis.next_steps import next_steps
 from analysis.theory_fit import LawFit
 from analysis.view import View
 from analysis.weights import as_json as weights_json
-from sweeper.schema import SCHEMA_VERSION
+from sweeper.store.schema import SCHEMA_VERSION
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from analysis.panels import Panel, rows_of
 from sweeper.errors import SweeperError
-from sweeper.grid import parse_grid
-from sweeper.journal import LiveLaunch, live_launches
-from sweeper.plan import Plan, expand
-from sweeper.store import ResultsStore
+from sweeper.plan.expand import Plan, expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.journal import LiveLaunch, live_launches
+from sweeper.store.store import ResultsStore
 
 PANEL = "running"
 """Id of the panel."""

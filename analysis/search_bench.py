@@ -22,10 +22,11 @@ import numpy as np
 from analysis.errors import AnalysisError
 from analysis.search_worlds import World, worlds
 from sweeper.errors import unknown_name
-from sweeper.search import GridSearcher, Observation, Point, RandomSearcher, Searcher, Sizes
-from sweeper.search_optuna import OptunaSearcher
-from sweeper.search_settings import SearchSettings
-from sweeper.search_theory import TheorySearcher
+from sweeper.plan.search_section import SearchSettings
+from sweeper.search.optuna import OptunaSearcher
+from sweeper.search.plain import GridSearcher, RandomSearcher
+from sweeper.search.space import Observation, Point, Searcher, Sizes
+from sweeper.search.theory import TheorySearcher
 from theory.errors import TheoryError
 
 CLOSE = 0.01

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 import numpy as np
 import numpy.typing as npt
 
-from sweeper.search import Dimension, Point, Sizes, Space
+from sweeper.search.space import Dimension, Point, Sizes, Space
 from theory.data.cost import Cost, elm_cost
 from theory.data.design import Design
 from theory.data.published import load_published

@@ -19,7 +19,7 @@ from analysis.errors import AnalysisError
 from analysis.load import Sweep, read_sweep
 from analysis.running import Plans, running_now
 from sweeper.errors import SweeperError
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 POLL_MS = 5000
 """How often the page asks."""

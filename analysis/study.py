@@ -38,8 +38,8 @@ from analysis.study_questions import (
 from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.view import make_view
 from sweeper.errors import run_command
-from sweeper.grid import load_grid
-from sweeper.plan import expand
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import load_grid
 
 CHANGED = ("rho_rec", "tau_m_max", "l_mlp", "d_branch")
 """Settings of the ablations."""

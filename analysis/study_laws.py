@@ -14,7 +14,7 @@ from analysis.load import Dataset
 from analysis.means import pooled_noise
 from analysis.study_questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
 from analysis.theory_fit import TIE, FitSettings, LawFit, design_of, fit_dataset
-from sweeper.plan import Plan
+from sweeper.plan.expand import Plan
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law

@@ -12,13 +12,13 @@ import yaml
 from analysis.errors import AnalysisError
 from analysis.learning_rates import RateRule, power_rule
 from analysis.load import Dataset, Sweep
-from sweeper.grid import parse_grid
-from sweeper.search import Observation, Point, Sizes
-from sweeper.search_frame import REACH
-from sweeper.search_space import GridSpace
-from sweeper.search_theory import Interval, TheorySearcher
+from sweeper.plan.grid import parse_grid
+from sweeper.search.grid_space import GridSpace
+from sweeper.search.space import Observation, Point, Sizes
+from sweeper.search.targets import Target, TargetError, read_target
+from sweeper.search.theory import Interval, TheorySearcher
+from sweeper.search.theory_frame import REACH
 from sweeper.status import store_cost_model
-from sweeper.targets import Target, TargetError, read_target
 from theory.errors import TheoryError
 
 MOST = 96
@@ -78,7 +78,7 @@ def suggest(
     Args:
         sweep: all rows, with their store.
         data: the group of rows to go on from.
-        target: such as ``optimum at P=1e6``; see `sweeper.targets`.
+        target: such as ``optimum at P=1e6``; see `sweeper.search.targets`.
         hours: trial time to spend, on one lane.
         name: of the grid; default: the sweep's with ``-next``.
         seed: of fits and draws.

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.alarms import find_alarms
 from analysis.load import Dataset, Measure, Sweep, datasets
 from analysis.means import configuration, configurations, optima, seed_noise
-from sweeper.schema import FINISHED, STATUSES
+from sweeper.store.schema import FINISHED, STATUSES
 
 WARNINGS = 12
 """Most warnings that are printed; the rest is counted."""

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweeper.schema import DIVERGED, FAILED, FINISHED, SCHEMAS
-from sweeper.store import ResultsStore
+from sweeper.store.schema import DIVERGED, FAILED, FINISHED, SCHEMAS
+from sweeper.store.store import ResultsStore
 
 FloatArray = npt.NDArray[np.float64]
 Columns = dict[str, Any]

@@ -18,7 +18,7 @@ from analysis.published import published_points
 from analysis.running import running_panel
 from analysis.theme import PLAIN_SYMBOL, short
 from analysis.view import View
-from sweeper.schema import FINISHED
+from sweeper.store.schema import FINISHED
 
 OPTIMA_COLUMNS = (
     *("P", "k_c", "N*", "d_m*", "k_e*", "metric", "95 % ±", "runs", "N as good", "d_m as good"),

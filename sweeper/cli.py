@@ -15,8 +15,8 @@ from tasks.cli import data
 
 if TYPE_CHECKING:
     from cluster.profiles.profile import AnyProfile
-    from sweeper.grid import Grid
-    from sweeper.launch import LaunchOptions, LaunchResult
+    from sweeper.launch.options import LaunchOptions, LaunchResult
+    from sweeper.plan.grid import Grid
 
 _RESULTS = click.option(
     "--results",
@@ -140,12 +140,12 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
       sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
       sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
     """
-    from sweeper.cost import CostModel
-    from sweeper.grid import load_grid
-    from sweeper.plan import expand
-    from sweeper.report import plan_json, print_plan
+    from sweeper.plan.cost import CostModel
+    from sweeper.plan.expand import expand
+    from sweeper.plan.grid import load_grid
     from sweeper.status import store_cost_model, sweep_status
-    from sweeper.store import ResultsStore
+    from sweeper.store.store import ResultsStore
+    from sweeper.tables import plan_json, print_plan
 
     loaded = load_grid(grid)
     expanded = expand(loaded)
@@ -156,7 +156,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
     if replay or simulate:
-        from sweeper.simulation import replay_store, simulate_plan
+        from sweeper.launch.simulation import replay_store, simulate_plan
         from sweeper.status import missing_rows
 
         if replay and store is None:
@@ -212,16 +212,16 @@ def launch(
     """
     from rich.console import Console
 
-    from sweeper.grid import load_grid
-    from sweeper.launch import launch
-    from sweeper.report import print_launch_start
+    from sweeper.launch.launch import launch
+    from sweeper.plan.grid import load_grid
+    from sweeper.tables import print_launch_start
 
     target = _target(cluster, running["executor"])
     if dry_run and (target is None or isinstance(target, str)):
         raise click.UsageError("--dry-run prints a job file: it needs --cluster PROFILE.yaml; see also `sweeper plan`")
     loaded = load_grid(grid)
     if until is not None:
-        from sweeper.search_loop import with_until
+        from sweeper.launch.search_loop import with_until
 
         loaded = with_until(loaded, until)
     if target is not None and not isinstance(target, str):
@@ -255,7 +255,7 @@ def retry(results: str, condition: str, cluster: str | None, as_json: bool, **ru
     """
     from rich.console import Console
 
-    from sweeper.maintenance import retry
+    from sweeper.launch.maintenance import retry
 
     target = _target(cluster, running["executor"])
     if target is not None and not isinstance(target, str):
@@ -268,7 +268,7 @@ def retry(results: str, condition: str, cluster: str | None, as_json: bool, **ru
 @click.argument("source", nargs=-1, required=True)
 def merge(target: str, source: tuple[str, ...]) -> None:
     """Copy the rows and grids of each SOURCE results directory into TARGET; nothing is run or counted twice."""
-    from sweeper.maintenance import merge
+    from sweeper.launch.maintenance import merge
 
     for one in source:
         click.echo(f"{one}: {merge(target, one)} trials new in {target}")
@@ -278,7 +278,7 @@ def merge(target: str, source: tuple[str, ...]) -> None:
 @click.argument("results")
 def compact(results: str) -> None:
     """Merge the part files of RESULTS into one file per table. Readers and running launches are unaffected."""
-    from sweeper.store import ResultsStore
+    from sweeper.store.store import ResultsStore
 
     ResultsStore.open(results).compact()
 
@@ -288,9 +288,9 @@ def compact(results: str) -> None:
 @_JSON
 def status(results: str, as_json: bool) -> None:
     """Print what is done, running, failed and missing in RESULTS."""
-    from sweeper.report import print_status, status_json
     from sweeper.status import stored_plans, sweep_status
-    from sweeper.store import ResultsStore
+    from sweeper.store.store import ResultsStore
+    from sweeper.tables import print_status, status_json
 
     store = ResultsStore.open(results)
     statuses = [sweep_status(expanded, store) for expanded in stored_plans(store)]
@@ -313,7 +313,7 @@ def _target(cluster: str | None, executor: str) -> "str | AnyProfile | None":
 
 def _options(results: str, address: str | None, running: dict[str, Any]) -> "LaunchOptions":
     """Options of a run, here or on a running cluster, which must answer before anything is written."""
-    from sweeper.launch import LaunchOptions
+    from sweeper.launch.options import LaunchOptions
 
     if address is not None:
         from cluster.attach.connect import check_reachable
@@ -348,7 +348,7 @@ def _submit(
     from cluster.jobs.submit import dry_run as job_file
     from cluster.jobs.submit import submit
     from cluster.kinds.job import make_job
-    from sweeper.submission import longest_trial_s
+    from sweeper.launch.submission import longest_trial_s
 
     job = make_job(
         profile,
@@ -370,7 +370,7 @@ def _submit(
 
 
 def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:
-    from sweeper.report import launch_json, print_launch
+    from sweeper.tables import launch_json, print_launch
 
     if as_json:
         click.echo(launch_json(result))

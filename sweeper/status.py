@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sweeper.cost import CostModel, calibrate
 from sweeper.errors import GridError
-from sweeper.failures import MAX_BUG_TRIES, kind_of
-from sweeper.grid import parse_grid
-from sweeper.journal import live_launches
-from sweeper.plan import DUPLICATE, EXCLUDED, INFEASIBLE, Plan, PlanRow, expand
-from sweeper.record import code_version
-from sweeper.schema import FAILED, FINISHED, OUT_OF_MEMORY
-from sweeper.store import ResultsStore
+from sweeper.plan.cost import CostModel, calibrate
+from sweeper.plan.expand import DUPLICATE, EXCLUDED, INFEASIBLE, Plan, PlanRow, expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.failures import MAX_BUG_TRIES, kind_of
+from sweeper.queue.journal import live_launches
+from sweeper.store.provenance import code_version
+from sweeper.store.schema import FAILED, FINISHED, OUT_OF_MEMORY
+from sweeper.store.store import ResultsStore
 
 MISSING, NEW, RUNNING = "missing", "new", "running"
 _COLUMNS = ["trial_id", "attempt", "status", "reason", "data_name", "data_sha256", "code_version", "ended_at"]

@@ -10,7 +10,7 @@ from analysis.load import Measure, datasets, read_sweep
 from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.view import make_view
-from sweeper.schema import TrialRecord
+from sweeper.store.schema import TrialRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from analysis.alarms import find_alarms, tail_gains
 from analysis.load import Measure, datasets, read_sweep
 from analysis.means import configurations
-from sweeper.schema import CurveRecord
-from sweeper.store import ResultsStore
+from sweeper.store.schema import CurveRecord
+from sweeper.store.store import ResultsStore
 
 
 def alarms(path, rows, curves=(), **measure):

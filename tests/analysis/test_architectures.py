@@ -11,12 +11,12 @@ from analysis.commands import make_views
 from analysis.compare import comparison, comparison_rows, plot_comparison
 from analysis.load import Measure, read_sweep
 from analysis.theory_fit import FitSettings
-from sweeper.grid import load_grid
-from sweeper.messages import Assignment
-from sweeper.plan import expand
-from sweeper.progress import Evaluation, TrialProgress
-from sweeper.record import Outcome, trial_record
-from sweeper.store import ResultsStore
+from sweeper.lane.record import Outcome, trial_record
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import load_grid
+from sweeper.queue.messages import Assignment
+from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation, TrialProgress
 from tests.analysis.conftest import NOW
 
 GRID = Path(__file__).resolve().parents[2] / "grids" / "architectures.yaml"

@@ -14,7 +14,7 @@ from analysis.sections import group_sections
 from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.view import make_view
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 POINT = list(DESIGN_POINT)
 

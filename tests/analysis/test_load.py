@@ -9,7 +9,7 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.load import Measure, datasets, read_sweep
 from sweeper.errors import StoreError
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 
 def store_of(path, records):

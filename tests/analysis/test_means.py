@@ -6,7 +6,7 @@ from scipy import stats
 
 from analysis.load import Measure, datasets, read_sweep
 from analysis.means import configurations, frontier, optima, seed_noise
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 
 def published(name):

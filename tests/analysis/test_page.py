@@ -13,7 +13,7 @@ from analysis import page
 from analysis.commands import dashboard
 from analysis.load import Measure, read_sweep
 from analysis.theory_fit import FitSettings
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 SETTINGS = FitSettings(law="effective_information:floor=additive")
 

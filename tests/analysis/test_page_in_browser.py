@@ -13,8 +13,8 @@ from analysis.commands import dashboard, dashboard_payload, make_views
 from analysis.load import Measure
 from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings
-from sweeper.schema import TrialRecord
-from sweeper.store import ResultsStore
+from sweeper.store.schema import TrialRecord
+from sweeper.store.store import ResultsStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 

@@ -20,7 +20,7 @@ from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings, fit_dataset
 from analysis.verify import compare_reports, read_report, verify
 from analysis.view import make_view
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 from theory.uncertainty.quantities import best_d_m
 
 QUICK = EvidenceSettings(draws=80, simulations=40)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from analysis.running import NOTHING, Plans, running_now
-from sweeper.grid import parse_grid
-from sweeper.plan import expand
-from sweeper.store import ResultsStore
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.store.store import ResultsStore
 
 GRID = """
 name: tiny

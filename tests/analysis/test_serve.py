@@ -17,7 +17,7 @@ from analysis.load import Measure
 from analysis.synthetic import Design, write_sweep
 from analysis.theory_fit import FitSettings
 from sweeper.errors import StoreError
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from analysis.study_questions import (
 )
 from analysis.synthetic import Design, Truth, elm_sizes, write_sweep
 from analysis.theory_fit import FitSettings, fit_dataset
-from sweeper.grid import parse_grid
-from sweeper.plan import expand
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
 
 BASE = Base(d_tree=4, d_branch=4, n_rec=64, d_m=4)
 BUDGETS, VALUES = (10_000, 30_000, 100_000, 300_000), (1, 2, 3, 4, 6, 9, 14, 22)

@@ -11,13 +11,13 @@ from analysis.cli import cli
 from analysis.errors import AnalysisError
 from analysis.load import Measure, datasets, read_sweep
 from analysis.suggest import suggest
-from sweeper.grid import parse_grid
-from sweeper.messages import Assignment
-from sweeper.plan import expand
-from sweeper.progress import Evaluation, TrialProgress
-from sweeper.record import Outcome, trial_record
-from sweeper.store import ResultsStore
-from sweeper.targets import TargetError
+from sweeper.lane.record import Outcome, trial_record
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.messages import Assignment
+from sweeper.search.targets import TargetError
+from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation, TrialProgress
 from tests.analysis.conftest import NOW
 
 GRID = """
@@ -107,7 +107,7 @@ def swept_law(tmp_path):
     store = ResultsStore.create(tmp_path / "again")
     from dataclasses import replace
 
-    from sweeper.schema import TrialRecord
+    from sweeper.store.schema import TrialRecord
 
     rng = np.random.default_rng(1)
     rows = []

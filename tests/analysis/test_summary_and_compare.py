@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError
 from analysis.load import Measure, read_sweep
 from analysis.summary import as_json, summarise
 from analysis.theory_fit import FitSettings
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 SETTINGS = FitSettings(law="quadratic")
 

@@ -9,7 +9,7 @@ from analysis.means import configurations
 from analysis.overlay import overlay
 from analysis.synthetic import Design, Truth, write_sweep
 from analysis.theory_fit import FitSettings, candidates, design_of, fit_dataset, line_cost, parse_law
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 from theory.optimum.allocation import budget_line
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 ROOT = Path(__file__).parents[2]
 SWEEPER = [sys.executable, "-m", "sweeper.cli"]

@@ -1,6 +1,6 @@
 """A clock that tests set, and time that passes while a broker is asked as often as its launcher asks it."""
 
-from sweeper.broker import Broker
+from sweeper.queue.broker import Broker
 
 _ASK_S = 2.0
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 
-from sweeper.attempt import TrialContext, run_trial
-from sweeper.broker import Broker
-from sweeper.checkpoint import Checkpoints
 from sweeper.errors import SweeperError
-from sweeper.lane import run_lane
-from sweeper.store import ResultsStore
+from sweeper.lane.attempt import run_trial
+from sweeper.lane.lane import run_lane
+from sweeper.lane.trainer import TrialContext
+from sweeper.queue.broker import Broker
+from sweeper.store.store import ResultsStore
+from sweeper.training.checkpoint import Checkpoints
 
 
 class Inline:
@@ -30,7 +31,7 @@ class Inline:
 
     def install(self, monkeypatch) -> "Inline":
         """Let every launch of a test run here."""
-        monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (self, (SweeperError,)))
+        monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (self, (SweeperError,)))
         return self
 
 

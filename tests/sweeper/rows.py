@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sweeper.schema import TrialRecord
+from sweeper.store.schema import TrialRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from sweeper.store import ResultsStore
+from sweeper.store.store import ResultsStore
 
 HIDE = """
 import sys

@@ -12,9 +12,10 @@ from ray import cloudpickle
 from ray._raylet import AuthenticationTokenLoader, Config
 from rich.console import Console
 
-from sweeper.grid import parse_grid
-from sweeper.launch import LaunchOptions, launch
-from sweeper.store import ResultsStore
+from sweeper.launch.launch import launch
+from sweeper.launch.options import LaunchOptions
+from sweeper.plan.grid import parse_grid
+from sweeper.store.store import ResultsStore
 
 GRID = """
 name: elastic
@@ -41,7 +42,7 @@ def _reread_token() -> None:
 
 
 def finish(progress) -> None:
-    from sweeper.progress import Evaluation
+    from sweeper.training.progress import Evaluation
 
     for split in ("train", "valid", "test"):
         progress.final[split] = Evaluation(step=60, split=split, loss=1.0, metric=1.0, learning_rate=None, wall_s=0.0)
@@ -52,7 +53,7 @@ def stay_until_told_to_leave(assignment, progress, context, *, marks: str) -> No
     """Minutes on the first node, unless told to leave; an instant on the next."""
     import ray
 
-    from sweeper.training import Stopped
+    from sweeper.training.outcomes import Stopped
 
     mark = Path(marks) / assignment.trial_id
     if not mark.exists():

@@ -5,14 +5,15 @@ import dataclasses
 import pytest
 from rich.console import Console
 
+from benchmarks.ground_truth import GroundTruth
 from cluster.errors import ConnectError
-from sweeper.broker import Broker
-from sweeper.grid import parse_grid
-from sweeper.ground_truth import GroundTruth
-from sweeper.journal import live_launches
-from sweeper.lane import run_lane
-from sweeper.launch import LaunchOptions, launch
-from sweeper.store import ResultsStore
+from sweeper.lane.lane import run_lane
+from sweeper.launch.launch import launch
+from sweeper.launch.options import LaunchOptions
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.broker import Broker
+from sweeper.queue.journal import live_launches
+from sweeper.store.store import ResultsStore
 
 GRID = "task: {name: text, alphabet: letters}\nbudgets: [4000]\nmodel: {d_m: [1, 2, 4, 8], d_tree: 4, d_branch: 4}\n"
 
@@ -28,7 +29,7 @@ def test_what_is_done_stays_and_the_next_launch_goes_on(tmp_path, monkeypatch):
         with monitor.watching(broker):
             run_lane(broker, f"{config.lane_prefix}-0", dataclasses.replace(config, memory_bytes=None), trainer)
 
-    monkeypatch.setattr("sweeper.rounds.executor_of", lambda options: (goes_after_one_trial, ()))
+    monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (goes_after_one_trial, ()))
     options = LaunchOptions(results=str(tmp_path / "r"), lanes=1)
     with pytest.raises(ConnectError, match="nothing answers there"):
         launch(parse_grid(GRID), options, Console(quiet=True), trainer=GroundTruth())

@@ -1,0 +1,162 @@
+"""Lanes as plain processes of this machine, without Ray: the same broker, lanes and rows as on Ray."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.managers import BaseManager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sweeper.errors import SweeperError
+from sweeper.queue.broker import Broker
+from sweeper.queue.messages import Assignment, Pull, Report
+from sweeper.queue.monitor import Monitor
+
+_EXPOSED = ("pull", "heartbeat", "leave", "fail")
+_MAX_DEATHS = 20
+_POLL_S = 0.1
+
+
+def run_on_processes(
+    assignments: Sequence[Assignment],
+    *,
+    lanes: int | None,
+    config: Any,
+    monitor: Monitor,
+    direction: str,
+    trainer: Any = None,
+) -> None:
+    """Run assignments on lanes that are child processes, until all are done, drained or the lanes keep dying.
+
+    Args:
+        assignments: what to run, in order.
+        lanes: number of processes; one per CPU core when None.
+        config: a `sweeper.lane.lane.LaneConfig`.
+        monitor: shows progress and passes on Ctrl-C.
+        direction: `min` or `max`, for the best trial of the progress line.
+        trainer: what a lane does with an assignment; the real training when None.
+
+    Raises:
+        SweeperError: the lanes died again and again.
+    """
+    broker = _Locked(Broker(assignments, direction=direction))
+    authkey = os.urandom(32)
+    server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
+    threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
+    context = multiprocessing.get_context("spawn")
+
+    def start(index: int) -> BaseProcess:
+        name = f"{config.lane_prefix}-{index}"
+        arguments = (server.address, authkey, name, config, trainer)
+        process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
+        process.start()
+        return process
+
+    with monitor.watching(broker):
+        processes = {
+            index: start(index) for index in range(min(lanes or len(os.sched_getaffinity(0)), len(assignments)))
+        }
+        try:
+            _supervise(broker, processes, start)
+        finally:
+            for process in processes.values():
+                process.kill()
+            for process in processes.values():
+                process.join()
+            server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
+
+
+def _serve(server: Any) -> None:
+    with suppress(SystemExit):  # how serve_forever ends
+        server.serve_forever()
+
+
+def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[int], BaseProcess]) -> None:
+    """Restart lanes that die while there is work; return when every lane has ended by itself."""
+    deaths = 0
+    while processes:
+        time.sleep(_POLL_S)
+        for index, process in list(processes.items()):
+            if process.is_alive():
+                continue
+            del processes[index]
+            if process.exitcode == 0:
+                if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
+                    processes[index] = start(index)
+                continue
+            broker.lane_died(process.name)
+            deaths += 1
+            if deaths > _MAX_DEATHS:
+                raise SweeperError(f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up")
+            if not broker.is_done():
+                processes[index] = start(index)
+
+
+def _lane_main(address: tuple[str, int], authkey: bytes, name: str, config: Any, trainer: Any) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends Ctrl-C to us too; the launcher decides what it means
+    from sweeper.lane.lane import run_lane
+    from sweeper.lane.trainer import train_assignment
+
+    manager = _BrokerManager(address, authkey)
+    manager.connect()
+    run_lane(_Client(manager.broker()), name, config, trainer or train_assignment)
+
+
+class _Client:
+    """The broker behind a socket."""
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call("pull", lane, incarnation, host, reports)
+        return pulled
+
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        return bool(self._call("heartbeat", lane, incarnation, host, trial_id, progress))
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        self._call("leave", lane, incarnation, reports)
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call("fail", lane, incarnation, reason)
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        from sweeper.lane.lane import BrokerGoneError
+
+        try:
+            return self._proxy._callmethod(method, arguments)
+        except (EOFError, ConnectionError) as error:
+            raise BrokerGoneError(str(error)) from error
+
+
+class _BrokerManager(BaseManager):
+    """Serves one broker, or connects to one."""
+
+    broker: Callable[[], Any]  # made by `register`
+
+    def __init__(self, address: tuple[str, int], authkey: bytes, broker: Any = None) -> None:
+        super().__init__(address=address, authkey=authkey)
+        self.register("broker", callable=lambda: broker, exposed=_EXPOSED)
+
+
+class _Locked:
+    """A broker that many threads may call."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker, self._lock = broker, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._broker, name)
+
+        def call(*arguments: Any) -> Any:
+            with self._lock:
+                return method(*arguments)
+
+        return call

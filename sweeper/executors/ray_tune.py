@@ -1,0 +1,218 @@
+"""Lanes as long-lived Ray Tune trials, fed by a broker actor: Ray places, restarts and survives; we count trials.
+
+One Tune trial is one lane, not one of our trials: Tune costs seconds per trial of its own, a pull costs milliseconds.
+Tune's state is thrown away; the results store is the only ledger.
+"""
+
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+os.environ.update(  # read when ray is imported
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+    TUNE_DISABLE_SIGINT_HANDLER="1",
+    TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
+    TUNE_MAX_PENDING_TRIALS_PG="256",
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_USAGE_STATS_ENABLED="0",
+)
+
+import ray
+from ray import tune
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.attach.connect import connected, draining_nodes
+from cluster.attach.room import Room
+from sweeper.executors.ray_nodes import is_lost
+from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
+from sweeper.lane.lane import BrokerGoneError, LaneConfig, run_lane
+from sweeper.lane.trainer import Trainer, train_assignment
+from sweeper.queue.broker import Broker
+from sweeper.queue.messages import Assignment, Event, Need, Pull, Report, Snapshot
+from sweeper.queue.monitor import Monitor
+
+NAMESPACE = "elm-sweeper"
+_MAX_LANE_RESTARTS = 20
+_MEMORY_SHARE = 0.9
+"""Share of a node's memory that its lanes may use together."""
+_DRAIN_LOOK_S = 5.0
+_MAX_LANES_LOST = 4
+"""Lanes that died more often than that before none is started any more."""
+
+
+def run_on_ray(
+    assignments: Sequence[Assignment],
+    *,
+    lanes: int | None,
+    config: LaneConfig,
+    monitor: Monitor,
+    direction: str,
+    trainer: Trainer = train_assignment,
+    address: str = "local",
+    trials_per_gpu: int | None = 1,
+) -> None:
+    """Run assignments on lanes under Ray Tune until all are done, drained or lanes give up.
+
+    Args:
+        assignments: what to run, in order.
+        lanes: number of lanes; None means as many as there is room for, also on nodes that join later.
+        config: shared by all lanes.
+        monitor: shows progress and passes on Ctrl-C.
+        direction: `min` or `max`, for the best trial of the progress line.
+        trainer: what a lane does with an assignment.
+        address: `local` starts Ray on this machine for the time of the call; else the running cluster to attach to.
+        trials_per_gpu: lanes that share a GPU; None means as many as fit its memory.
+
+    Raises:
+        ClusterError: no connection, other versions there, no GPU, or results that not every node can write.
+        RayError, RuntimeError, tune.TuneError: Ray or Tune itself failed; what is stored is safe.
+    """
+    attach = None if address == "local" else address
+    with connected(
+        attach,
+        namespace=NAMESPACE,
+        local_cpus=None if lanes is None else min(lanes, len(assignments)),
+        results=config.store_uri if attach else None,
+    ):
+        room = Room(config.device, trials_per_gpu=trials_per_gpu, trial_bytes=config.trial_bytes, lanes=lanes)
+        room()  # no GPU where one is asked for is an error here and now
+        name = f"broker-{uuid.uuid4().hex[:8]}"
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}  # it lives and dies with the launcher
+        actor = (
+            ray.remote(Broker)
+            .options(**options)
+            .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=is_lost)
+        )
+        ray.get(actor.need.remote())  # one that cannot start is an error here, and later would look like the end
+        trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
+        need = _Asking(name)
+        with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):
+            tune.Tuner(
+                tune.with_resources(trainable, lambda setting: setting["resources"]),
+                tune_config=tune.TuneConfig(
+                    search_alg=LaneSupply(need, room, {"broker": name}, most_lost=_MAX_LANES_LOST),
+                    num_samples=-1,  # the supply says when there are enough
+                    trial_dirname_creator=_lane_folder,
+                ),
+                run_config=tune.RunConfig(
+                    name="lanes",
+                    storage_path=scratch,
+                    stop=SweepEnd(need),
+                    failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
+                    verbose=0,
+                ),
+            ).fit()
+
+
+def check_cluster(address: str, *, device: str, lanes: int | None, results: str) -> None:
+    """Attach once, and leave nothing behind.
+
+    Args:
+        address: the running cluster.
+        device: torch device of the trials.
+        lanes: number of lanes asked for, which may wait for nodes to come.
+        results: absolute path or URI that every node is to write.
+
+    Raises:
+        ClusterError: as `run_on_ray`.
+    """
+    with connected(address, namespace=NAMESPACE, results=results):
+        Room(device, lanes=lanes)()
+
+
+ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tune.TuneError)
+"""What `run_on_ray` raises when Ray or Tune fails as a whole."""
+
+
+def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
+    client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
+    name = f"{lane_config.lane_prefix}-{config['lane']}"
+    host = ray.get_runtime_context().get_node_id()
+    return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer, host=host)}
+
+
+def _with_own_memory(config: LaneConfig) -> LaneConfig:
+    """Fill in the memory of the lane's own node, where nodes may differ; container limits are in Ray's number."""
+    if config.memory_bytes is not None or config.device != "cpu":
+        return config
+    here = ray.get_runtime_context().get_node_id()
+    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    lanes = max(1, int(resources.get("CPU", 1)))
+    return replace(config, memory_bytes=int(_MEMORY_SHARE * resources["memory"]), lanes=lanes)
+
+
+def _lane_folder(trial: Any) -> str:
+    return f"lane-{trial.config['lane']}"
+
+
+class _Asking:
+    """Asks the broker by its name, from wherever Tune's loop runs (over ray:// that is the head node)."""
+
+    def __init__(self, broker: str) -> None:
+        self._broker = broker
+
+    def __call__(self) -> Need:
+        try:
+            need: Need = ray.get(ray.get_actor(self._broker, namespace=NAMESPACE).need.remote())
+        except (ValueError, ray.exceptions.RayActorError):  # no such actor any more: the launcher has gone
+            return Need(lanes=0, closed=True, over=True)
+        return need
+
+
+def _own_node_drains() -> bool:
+    return ray.get_runtime_context().get_node_id() in draining_nodes()
+
+
+class _Client:
+    """The broker actor as a lane sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self._leaving = Cached(_own_node_drains, _DRAIN_LOOK_S)
+
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        pulled: Pull = self._call(self._actor.pull, lane, incarnation, host, reports)
+        return pulled
+
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        going_on = bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
+        return going_on and not self._leaving()
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        self._call(self._actor.leave, lane, incarnation, reports)
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call(self._actor.fail, lane, incarnation, reason)
+
+    @staticmethod
+    def _call(method: Any, *arguments: Any) -> Any:
+        try:
+            return ray.get(method.remote(*arguments))
+        except ray.exceptions.RayActorError as error:
+            raise BrokerGoneError(str(error)) from error
+
+
+class _Handle:
+    """The broker actor as the launcher sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def snapshot(self) -> Snapshot:
+        snapshot: Snapshot = ray.get(self._actor.snapshot.remote())
+        return snapshot
+
+    def drain(self) -> None:
+        ray.get(self._actor.drain.remote())
+
+    def stop(self) -> None:
+        ray.get(self._actor.stop.remote())
+
+    def take_events(self) -> list[Event]:
+        events: list[Event] = ray.get(self._actor.take_events.remote())
+        return events

@@ -1,0 +1,217 @@
+"""A lane: a long-lived process that pulls trials, trains them and writes their rows. Knows no executor.
+
+Rows are written before a trial is reported to the broker, so what the broker counts as done is on disk.
+"""
+
+import resource
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+import torch
+
+from sweeper.errors import StoreError
+from sweeper.lane.attempt import run_group, run_trial
+from sweeper.lane.gpu import GpuMemory
+from sweeper.lane.trainer import JointTrainer, Trainer, TrialContext, train_assignment
+from sweeper.lane.wear import MOST_TRIALS, Wear
+from sweeper.lane.writer import RowWriter
+from sweeper.queue.messages import Assignment, Pull, Report
+from sweeper.store.store import ResultsStore
+from sweeper.training.checkpoint import Checkpoints
+from sweeper.training.outcomes import Stopped, TimedOut
+
+HEARTBEAT_S = 2.0
+WAIT_S = 0.5
+
+
+class BrokerGoneError(Exception):
+    """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
+
+
+class BrokerClient(Protocol):
+    """The broker as a lane sees it."""
+
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        """See `Broker.pull`. Raises `BrokerGoneError`."""
+
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        """See `Broker.heartbeat`. Raises `BrokerGoneError`."""
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """See `Broker.leave`. Raises `BrokerGoneError`."""
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        """See `Broker.fail`. Raises `BrokerGoneError`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneConfig:
+    """What every lane of a launch needs to know."""
+
+    store_uri: str
+    """Where rows go; absolute."""
+    lane_prefix: str
+    """Lanes are named `<prefix>-0`, `<prefix>-1`, ...; unique per launch, so that two launches never write one file."""
+    code_version: str
+    """Recorded in every row."""
+    device: str = "cpu"
+    """torch device of the trials."""
+    threads: int = 1
+    """torch threads of one trial."""
+    checkpoint_s: float = 300.0
+    """Seconds between two checkpoints of a trial; shorter trials have none."""
+    trial_limit_s: float | None = None
+    """Wall time after which a trial is ended as `timed_out`."""
+    memory_bytes: int | None = None
+    """Memory that all lanes of a host may use together; each lane gets its share, a trial that runs alone the whole."""
+    lanes: int = 1
+    """Lanes of a host, which share its memory."""
+    trial_bytes: int = 0
+    """Memory that the largest trial is expected to need; lanes are packed on GPUs by it."""
+    recycle_trials: int = MOST_TRIALS
+    """Trials after which a lane's process is replaced by a fresh one."""
+
+
+def run_lane(
+    broker: BrokerClient,
+    name: str,
+    config: LaneConfig,
+    trainer: Trainer = train_assignment,
+    *,
+    host: str | None = None,
+) -> int:
+    """Pull and run trials until the broker has no more.
+
+    Where rows cannot be written, the broker is told and stops the sweep; what was written stays.
+
+    Args:
+        broker: where trials come from.
+        name: this lane.
+        config: shared by all lanes.
+        trainer: what to do with an assignment.
+        host: what tells this machine from the others; its name when None.
+
+    Returns:
+        Number of trials run, 0 where the storage failed.
+    """
+    torch.set_num_threads(config.threads)
+    identity = (name, uuid.uuid4().hex, host or socket.gethostname())
+    try:
+        return _pull_and_run(broker, identity, config, trainer)
+    except StoreError as error:
+        with suppress(BrokerGoneError):
+            broker.fail(*identity[:2], str(error))
+        return 0
+
+
+def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:
+    name, store = identity[0], ResultsStore.create(config.store_uri)
+    ran, memory, wear = 0, GpuMemory(config.device), Wear(most_trials=config.recycle_trials)
+    with RowWriter(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
+        try:
+            while True:
+                if not memory.is_back() or wear.is_out(ran):
+                    writer.flush()
+                    broker.leave(*identity[:2], writer.take_reports())
+                    return ran  # whoever started this process replaces it
+                pulled = broker.pull(*identity, writer.take_reports())
+                if not pulled.assignments:
+                    writer.flush()  # its reports may be all that the broker waits for
+                    reports = writer.take_reports()
+                    pulled = broker.pull(*identity, reports) if reports else pulled
+                if not pulled.assignments and not pulled.wait:
+                    return ran
+                if not pulled.assignments:
+                    time.sleep(WAIT_S)
+                for group in _groups(pulled.assignments, trainer):
+                    pulse.begin(group)
+                    contexts = [
+                        TrialContext(
+                            on_step=pulse.on_step,
+                            device=config.device,
+                            checkpoints=Checkpoints(store, assignment.trial_id, config.checkpoint_s),
+                        )
+                        for assignment in group
+                    ]
+                    limit_memory(config, alone=group[0].alone)
+                    if isinstance(trainer, JointTrainer) and len(group) > 1:
+                        run_group(group, name, config.code_version, contexts, trainer, writer)
+                    else:
+                        writer.add(run_trial(group[0], name, config.code_version, contexts[0], trainer))
+                    ran += len(group)
+        except Stopped:
+            writer.flush()
+            with suppress(BrokerGoneError):
+                broker.leave(*identity[:2], writer.take_reports())
+            return ran
+        except BrokerGoneError:
+            writer.flush()
+            return ran
+
+
+def _groups(assignments: Sequence[Assignment], trainer: Trainer) -> list[list[Assignment]]:
+    """Assignments that are run in one go, in order."""
+    if not isinstance(trainer, JointTrainer):
+        return [[assignment] for assignment in assignments]
+    return [list(group) for _, group in groupby(assignments, key=lambda a: a.joint or a.trial_id)]
+
+
+def limit_memory(config: LaneConfig, *, alone: bool) -> None:
+    """Cap this process's data segment, so that a trial that wants too much gets a MemoryError.
+
+    Without it the kernel or Ray's memory monitor would kill a process, and the latter takes the whole Tune run along.
+    """
+    if config.memory_bytes is None:
+        return
+    share = config.memory_bytes if alone else config.memory_bytes // config.lanes
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+class _Pulse:
+    """Sends heartbeats from a thread of its own, so that a long step is not taken for a dead lane."""
+
+    def __init__(self, broker: BrokerClient, identity: tuple[str, str, str], limit_s: float | None) -> None:
+        self._broker, self._identity, self._limit_s = broker, identity, limit_s
+        self._began = time.monotonic()
+        self._group: Sequence[Assignment] = ()
+        self._step = 0
+        self._leave = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "_Pulse":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def begin(self, group: Sequence[Assignment]) -> None:
+        self._group, self._step, self._began = group, 0, time.monotonic()
+
+    def on_step(self, step: int) -> bool:
+        self._step = step
+        if self._limit_s is not None and time.monotonic() - self._began > self._limit_s * len(self._group):
+            raise TimedOut(f"over its time limit of {self._limit_s:g} s after {step} steps")
+        return not self._leave
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            if self._group:
+                first = self._group[0]
+                share = min(1.0, self._step / first.spec.training.steps)
+                try:
+                    self._leave = not self._broker.heartbeat(*self._identity, first.trial_id, share)
+                except BrokerGoneError:
+                    self._leave = True
+                    return

@@ -1,0 +1,81 @@
+"""Work on a results directory that already holds rows: run some again, or take in another directory's."""
+
+from typing import Any
+
+from rich.console import Console
+
+from sweeper.errors import SweeperError
+from sweeper.launch.options import LaunchOptions, LaunchResult
+from sweeper.launch.run import run_trials
+from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
+from sweeper.plan.trial import spec_from_canonical
+from sweeper.status import stored_plans
+from sweeper.store.schema import SCHEMAS
+from sweeper.store.store import ResultsStore
+from sweeper.store.where import matching_rows
+
+
+def retry(condition: str, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+    """Run stored trials again.
+
+    Args:
+        condition: which, as a condition on the columns of the trials table (see `sweeper.store.where`).
+        options: how to run; `results` is the directory.
+        console: where progress goes.
+        trainer: what a lane does with an assignment; the real training when None.
+
+    Raises:
+        SweeperError: the condition is not understood or no trial meets it.
+    """
+    store = ResultsStore.open(options.results)
+    rows = [_plan_row(row) for row in _select(store, condition)]
+    trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
+    trials |= {row.trial_id: row for row in rows}
+    plan = Plan(name="retry", rows=tuple(rows), trials=trials)
+    return run_trials(plan, rows, store, options, console, trainer=trainer)
+
+
+def merge(target: str, source: str) -> int:
+    """Copy rows and grids of one results directory into another.
+
+    Where both hold a trial, the higher attempt counts. A grid of the same name but another text is kept as
+    ``<name>-merged``.
+
+    Returns:
+        Number of trials that are new in `target`.
+
+    Raises:
+        SweeperError: one of them is no results directory, or of another schema version.
+    """
+    theirs, ours = ResultsStore.open(source), ResultsStore.create(target)
+    before = len(ours.statuses())
+    for table in SCHEMAS:
+        ours.adopt(table, theirs.read(table))
+    known = ours.grids()
+    for name, text in theirs.grids().items():
+        ours.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
+    return len(ours.statuses()) - before
+
+
+def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:
+    frame = store.read("trials").to_pandas()
+    chosen = frame[matching_rows(frame, condition)]
+    if chosen.empty:
+        raise SweeperError(f"--where {condition!r}: none of {len(frame)} stored trials meets it")
+    rows: list[dict[str, Any]] = chosen[["spec", "budget"]].to_dict("records")
+    return rows
+
+
+def _plan_row(row: dict[str, Any]) -> PlanRow:
+    budget = None if row["budget"] != row["budget"] else int(row["budget"])  # pandas holds a null as NaN
+    spec = spec_from_canonical(row["spec"])
+    return PlanRow(
+        state=RUNNABLE,
+        reason=None,
+        budget=budget,
+        settings={},
+        seed=spec.seed,
+        spec=spec,
+        trial_id=spec.trial_id,
+        counts=None,
+    )

@@ -1,0 +1,52 @@
+"""Looks at disk, inodes and memory before the first trial starts, where the numbers can be had."""
+
+import os
+from collections.abc import Sequence
+
+import psutil
+from rich.console import Console
+
+from sweeper.errors import SweeperError
+from sweeper.store.store import ResultsStore
+
+BYTES_PER_TRIAL = 6_000
+"""Rows of one trial with 40 evaluations, compressed, while they still lie in part files (measured)."""
+FILES_PER_TRIAL = 3
+"""Part files of one trial before compaction; very short trials share them."""
+LEAST_FREE_BYTES = 50 * 1024**2
+"""Below this nothing is started."""
+
+
+def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, console: Console) -> None:
+    """Refuse what cannot work and warn of what may not.
+
+    Raises:
+        SweeperError: the disk lacks space or inodes for the rows of these trials.
+    """
+    path = store.local_path()
+    if path is not None:
+        _check_disk(path, len(trial_bytes))
+    largest = max(trial_bytes, default=0)
+    available = psutil.virtual_memory().available
+    if lanes * largest > available:
+        console.print(
+            f"Warning: {lanes} lanes of up to {largest / 1e9:.1f} GB each, {available / 1e9:.1f} GB available. "
+            "A trial that runs out of memory is tried again alone; fewer --lanes avoid it.",
+            soft_wrap=True,
+        )
+    cores = len(os.sched_getaffinity(0))
+    if lanes > cores:
+        console.print(f"Warning: {lanes} lanes share {cores} CPU cores.", soft_wrap=True)
+
+
+def _check_disk(path: str, trials: int) -> None:
+    numbers = os.statvfs(path)
+    free, needed = numbers.f_bavail * numbers.f_frsize, LEAST_FREE_BYTES + BYTES_PER_TRIAL * trials
+    if free < needed:
+        raise SweeperError(
+            f"{path}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed for the rows of {trials} trials"
+        )
+    if numbers.f_files > 0 and numbers.f_favail < FILES_PER_TRIAL * trials:
+        raise SweeperError(
+            f"{path}: {numbers.f_favail} inodes free, about {FILES_PER_TRIAL * trials} needed for {trials} trials"
+        )

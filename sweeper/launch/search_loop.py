@@ -1,0 +1,308 @@
+"""The closed loop of a launch: propose, run, look, again, until a rule, the trials or the time end it.
+
+Everything is worked out anew from the store at each turn, so a launch that was killed goes on where it was.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from rich.console import Console
+
+from sweeper.errors import SweeperError
+from sweeper.launch.early_stop import StoppingTrainer, check_steps, stop_limits
+from sweeper.launch.options import LaunchOptions, LaunchResult
+from sweeper.launch.run import run_trials
+from sweeper.plan.expand import Plan, expand
+from sweeper.plan.grid import Grid, parse_grid
+from sweeper.plan.search_section import SearchSettings
+from sweeper.search.choose import make_searcher
+from sweeper.search.grid_space import SUFFIX, GridSpace
+from sweeper.search.space import Observation, Point, Proposal, Searcher
+from sweeper.search.targets import Limit, Target, TargetError, read_rule, read_target
+from sweeper.search.theory import TheorySearcher
+from sweeper.status import missing_rows, store_cost_model, sweep_status
+from sweeper.store.store import ResultsStore
+from tasks.spec import task_spec
+
+_TIMES = ["trial_id", "wall_s"]
+
+
+def search_launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+    """Run a grid's search to its end.
+
+    Args:
+        grid: a grid with a `search:` section of an adaptive kind.
+        options: how to run; `max_hours` holds for the whole search.
+        console: where progress goes.
+        trainer: see `sweeper.launch.launch.launch`.
+
+    Raises:
+        SweeperError: the search cannot be carried out as asked, or the executor fails.
+    """
+    store = ResultsStore.create(options.results)
+    search = RunningSearch(grid=grid, store=store)
+    search.check()
+    if (
+        parse_grid(grid.text, default_name=grid.name).search is not None
+    ):  # else a plain grid, whose product is not asked for
+        store.save_grid(grid.name, grid.text)
+    store.compact()
+    results: list[LaunchResult] = []
+    ended: str | None = None
+    while ended is None:
+        plan = search.chosen_plan()
+        rows = missing_rows(plan, sweep_status(plan, store))
+        if not rows:
+            ended = search.why_end()
+            if ended is None:
+                said = search.next_batch()
+                for line in said:
+                    console.print(line, highlight=False, soft_wrap=True)
+                ended = None if said else "nothing is left to try in this space"
+            continue
+        left = _left(options, sum(result.busy_s for result in results))
+        result = run_trials(
+            plan, rows, store, replace(options, max_hours=left), console, trainer=search.trainer(trainer)
+        )
+        results.append(result)
+        if result.interrupted or result.stopped_because:
+            return _whole(results, search, store, None)
+    return _whole(results, search, store, ended)
+
+
+def with_until(grid: Grid, rule: str) -> Grid:
+    """A grid whose search ends by a rule; one without a search is searched by the theory, within its own points.
+
+    Raises:
+        TargetError: the rule cannot be read.
+    """
+    read_rule(rule)
+    if grid.search is not None and grid.search.adaptive:
+        return replace(grid, search=replace(grid.search, until=rule))
+    most = len(expand(grid).trials)
+    return replace(grid, search=SearchSettings(kind="theory", trials=most, until=rule))
+
+
+def _left(options: LaunchOptions, busy_s: float) -> float | None:
+    """Hours that are left of --max-hours; lanes are busy side by side."""
+    return None if options.max_hours is None else max(1e-6, options.max_hours - busy_s / options.lane_count / 3600)
+
+
+def _whole(
+    results: Sequence[LaunchResult], search: "RunningSearch", store: ResultsStore, ended: str | None
+) -> LaunchResult:
+    """All batches as one result."""
+    plan = search.chosen_plan()
+    status = sweep_status(plan, store)
+    if not results:
+        return LaunchResult(
+            plan=plan,
+            status=status,
+            ran=0,
+            interrupted=False,
+            stopped_because=None,
+            forecast=store_cost_model(store).forecast([]),
+            busy_s=0.0,
+            ended_because=ended,
+        )
+    forecasts = [result.forecast for result in results]
+    forecast = replace(
+        forecasts[-1],
+        seconds=sum(one.seconds for one in forecasts),
+        low=sum(one.low for one in forecasts),
+        high=sum(one.high for one in forecasts),
+        longest=max(one.longest for one in forecasts),
+    )
+    return replace(
+        results[-1],
+        forecast=forecast,
+        plan=plan,
+        status=status,
+        ran=sum(result.ran for result in results),
+        busy_s=sum(result.busy_s for result in results),
+        ended_because=ended,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSearch:
+    """A search as the store knows it."""
+
+    grid: Grid
+    """The searched grid."""
+    store: ResultsStore
+    """Where the rows are."""
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The grid's search."""
+        if self.grid.search is None or not self.grid.search.adaptive:
+            raise SweeperError(f"{self.grid.name}: no search of kind random, optuna or theory in this grid")
+        return self.grid.search
+
+    @cached_property
+    def space(self) -> GridSpace:
+        """The grid's space, with costs as the store knew them at the start."""
+        return GridSpace(grid=self.grid, costs=store_cost_model(self.store))
+
+    @cached_property
+    def limits(self) -> tuple[Limit, ...]:
+        """Conditions that end the search early."""
+        return () if self.settings.until is None else read_rule(self.settings.until)
+
+    @cached_property
+    def searcher(self) -> Searcher:
+        """What proposes; the intervals of the stop rule are among the targets of a theory search."""
+        settings = self.settings
+        if settings.kind == "theory":
+            extra = tuple(str(target) for target in self._asked())
+            if settings.target == ("optimum",) and extra:
+                settings = replace(settings, target=extra)
+            else:
+                settings = replace(settings, target=tuple(dict.fromkeys((*settings.target, *extra))))
+        return make_searcher(settings, self.space.space)
+
+    @cached_property
+    def judge(self) -> TheorySearcher | None:
+        """What knows intervals; None where no rule asks for one."""
+        if not self._asked():
+            return None
+        if isinstance(self.searcher, TheorySearcher):
+            return self.searcher
+        texts = tuple(str(target) for target in self._asked())
+        found = make_searcher(SearchSettings(kind="theory", target=texts), self.space.space)
+        assert isinstance(found, TheorySearcher), "kind theory makes a TheorySearcher"
+        return found
+
+    def _asked(self) -> list[Target]:
+        return [limit.target for limit in self.limits if limit.target is not None]
+
+    def check(self) -> None:
+        """Refuse at the start what would fail at the end.
+
+        Raises:
+            SweeperError: space, targets, rule or pruning cannot work.
+        """
+        settings = self.settings
+        for text in settings.target:
+            read_target(text)
+        too_late = [limit for limit in self.limits if limit.kind == "trials" and limit.bound > settings.trials]
+        if too_late:
+            raise TargetError(
+                f"until: trials >= {too_late[0].bound:g} is never reached: search.trials is {settings.trials}; raise it"
+            )
+        check_steps(
+            settings, self.space.block.training.get("steps", (math.inf,)) if settings.pruning != "none" else (1,)
+        )
+        searcher = self.searcher
+        if self.judge is not None or isinstance(searcher, TheorySearcher):
+            (self.judge or searcher).propose([], 1)
+        if not searcher.propose([], 1).points:
+            raise SweeperError(f"{self.grid.name}: no point of the search space can be run")
+
+    def history(self) -> list[Observation]:
+        """Everything in the store that is a point of the space."""
+        return self.space.history(self.store)
+
+    def chosen_plan(self) -> Plan:
+        """All trials chosen so far as a plan."""
+        text = self.store.grids().get(self.grid.name + SUFFIX)
+        if text is None:
+            return Plan(name=self.grid.name + SUFFIX, rows=(), trials={})
+        return expand(parse_grid(text, default_name=self.grid.name + SUFFIX))
+
+    def next_batch(self) -> tuple[str, ...]:
+        """Choose the next batch and write it down; what to tell people, or nothing where nothing is left."""
+        plan = self.chosen_plan()
+        number = 1 + (self._text().count("\n# batch "))
+        n = min(self.settings.batch, self.settings.trials - len(plan.trials))
+        proposal: Proposal = self.searcher.propose(self.history(), n)
+        if not proposal.points:
+            return ()
+        said = proposal.said or (f"{len(proposal.points)} trials by {self.settings.kind}",)
+        self._write(number, proposal.points, said)
+        return tuple(f"batch {number}: {line}" for line in said)
+
+    def _text(self) -> str:
+        return self.store.grids().get(self.grid.name + SUFFIX, "")
+
+    def _write(self, number: int, points: Sequence[Point], said: Sequence[str]) -> None:
+        """Append a batch; every earlier line stays as it is."""
+        before = self._text() or self.space.header()
+        notes = "".join(f"# batch {number}: {line}\n" if i == 0 else f"#   {line}\n" for i, line in enumerate(said))
+        self.store.save_grid(self.grid.name + SUFFIX, before + notes + self.space.blocks_text(points))
+
+    def trainer(self, trainer: Any) -> Any:
+        """The trainer, with early stopping where the search asks for it."""
+        if self.settings.pruning == "none":
+            return trainer
+        from sweeper.lane.trainer import train_assignment
+
+        direction = task_spec(self.space.block.task, self.space.block.task_options).direction
+        limits = stop_limits(self.store, self.settings, direction)
+        return StoppingTrainer(trainer=trainer or train_assignment, limits=limits)
+
+    def why_end(self) -> str | None:
+        """The condition that ends the search now; None while it goes on."""
+        plan = self.chosen_plan()
+        for limit in self.limits:
+            said = self._met(limit, plan)
+            if said is not None:
+                return said
+        if len(plan.trials) >= self.settings.trials:
+            missed = "; ".join(self._state(limit) for limit in self.limits if limit.kind == "ci")
+            return f"its {self.settings.trials} trials are done" + (f" ({missed})" if missed else "")
+        return None
+
+    def _met(self, limit: Limit, plan: Plan) -> str | None:
+        if limit.kind == "trials":
+            return f"trials >= {limit.bound:g}" if len(plan.trials) >= limit.bound else None
+        if limit.kind == "hours":
+            spent = self._hours(plan)
+            return f"hours >= {limit.bound:g}: {spent:.3g} h of trial time are spent" if spent >= limit.bound else None
+        if limit.kind == "plateau":
+            idle = self._idle_batches()
+            return f"plateau: no budget's best metric improved in {idle} batches" if idle >= limit.bound else None
+        return self._state(limit) if self._width(limit) < limit.bound else None
+
+    def _width(self, limit: Limit) -> float:
+        assert self.judge is not None, "a rule on an interval has a judge"
+        assert limit.target is not None, "an interval is of something"
+        history = self.history()
+        if sum(o.loss is not None for o in history) < self.judge.least:
+            return math.inf
+        return self.judge.interval(history, limit.target).half_width
+
+    def _state(self, limit: Limit) -> str:
+        assert self.judge is not None, "a rule on an interval has a judge"
+        assert limit.target is not None, "an interval is of something"
+        found = self.judge.interval(self.history(), limit.target)
+        if found.reason is not None:
+            return f"ci({limit.target}) is not known: {found.reason}"
+        return (
+            f"ci({limit.target}) is {100 * found.half_width:.2g} %, asked for {100 * limit.bound:g} %: "
+            f"{found.estimate:.4g}, 95 % from {found.low:.4g} to {found.high:.4g}"
+        )
+
+    def _hours(self, plan: Plan) -> float:
+        """Lane time of the chosen trials."""
+        rows = self.store.read("trials", _TIMES).to_pylist()
+        return float(sum(row["wall_s"] for row in rows if row["trial_id"] in plan.trials)) / 3600
+
+    def _idle_batches(self) -> int:
+        """Batches at the end of the list in which no budget's best metric improved."""
+        text = self._text()
+        losses = {o.point: o.loss for o in self.history()}
+        best: dict[int | None, float] = {}
+        idle = 0
+        for batch in self.space.batches(text):
+            better = False
+            for point in batch:
+                loss = losses.get(point)
+                if loss is not None and loss < best.get(point.budget, math.inf):
+                    best[point.budget], better = loss, True
+            idle = 0 if better else idle + 1
+        return idle

@@ -1,0 +1,27 @@
+"""What is checked of a grid before it is submitted as a job."""
+
+from collections.abc import Sequence
+
+from sweeper.errors import SweeperError
+from sweeper.plan.cost import CostModel
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import Grid
+
+
+def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
+    """Expected seconds of a grid's longest trial; None on a GPU, whose speed nobody has told us.
+
+    Args:
+        grid: the grid.
+        arguments: arguments of the launch.
+
+    Raises:
+        SweeperError: none of the grid's points can be run.
+    """
+    specs = [row.spec for row in expand(grid).trials.values() if row.spec is not None]
+    if not specs:
+        raise SweeperError(f"{grid.name}: none of its points can be run; see `sweeper plan`")
+    if any(argument.startswith("cuda") for argument in arguments):
+        return None
+    costs = CostModel()
+    return max(costs.seconds(spec) for spec in specs)

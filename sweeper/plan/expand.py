@@ -1,0 +1,259 @@
+"""From a grid to the list of its trials: sizes solved from the budget, duplicates and infeasible points named.
+
+Knows counts and task facts only; neither data nor torch nor ray is touched.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from typing import Any
+
+from model.budget import Counts
+from model.config import MODEL_CONFIGS, ModelConfig
+from sweeper.errors import GridError
+from sweeper.plan.cost import relative_work
+from sweeper.plan.grid import Block, Grid
+from sweeper.plan.rate_rule import RateRule
+from sweeper.plan.search_section import Range
+from sweeper.plan.sizes import build, counts_of, size_to_solve
+from sweeper.plan.trial import TrainingConfig, TrialSpec
+from tasks.base import TaskSpec
+from tasks.errors import TaskError
+from tasks.spec import canonical_options, task_spec
+
+RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
+
+_CORNERS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanRow:
+    """One point of the grid and what became of it."""
+
+    state: str
+    """`runnable`, `duplicate`, `infeasible` or `excluded`."""
+    reason: str | None
+    """Why the point is not run."""
+    budget: int | None
+    """Parameter budget that was asked for."""
+    settings: Mapping[str, Any]
+    """The point's values as the grid gave them; replicates share them."""
+    seed: int
+    """Replicate."""
+    spec: TrialSpec | None
+    """The trial; None where the sizes have no solution."""
+    trial_id: str = ""
+    """Id of the trial; empty where the sizes have no solution."""
+    counts: Counts | None
+    """Achieved parameter counts; None where the sizes have no solution."""
+    tier: tuple[int, int] = (0, 0)
+    """Replicate, then refinement level: trials of a lower tier run first, so that an interrupted sweep is balanced."""
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """The point's values, the seed among them."""
+        return {**self.settings, "seed": self.seed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A grid's expansion."""
+
+    name: str
+    """Name of the sweep."""
+    rows: tuple[PlanRow, ...]
+    """Every point, in the order of the grid."""
+    trials: Mapping[str, PlanRow]
+    """The runnable rows by trial_id, in the order of execution."""
+    text: str = ""
+    """The grid file it was made from."""
+
+
+def expand(grid: Grid) -> Plan:
+    """Expand a grid into its plan; of a range that a search chooses from, the ends and the middle.
+
+    Raises:
+        GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
+    """
+    rows: list[PlanRow] = []
+    found: dict[str, PlanRow] = {}
+    for index, block in enumerate(grid.blocks):
+        place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
+        for row in _block_rows(block, place):
+            if row.state == RUNNABLE:
+                trial_id = row.trial_id
+                first = found.setdefault(trial_id, row)
+                if first is not row:
+                    row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
+            rows.append(row)
+    order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
+    trials = {trial_id: found[trial_id] for trial_id in order}
+    return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
+
+
+def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Axes with the ends and the middle of each range that a search chooses from."""
+    return {
+        name: tuple(v for value in values for v in (value.levels(_CORNERS) if isinstance(value, Range) else (value,)))
+        for name, values in axes.items()
+    }
+
+
+def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    block = replace(block, model=_corners(block.model), training=_corners(block.training))
+    task, options = _task(block, place)
+    solved = size_to_solve(block, place)
+    points = list(_product({**block.model, **block.training}, block.zipped))
+    length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
+    sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
+    budgets = block.budgets or (None,)
+    configs = {budget: [build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
+    firsts = [
+        _first_row(block, point, built, budget=budget, options=options, length=length)
+        for budget in budgets
+        for point, built in zip(points, configs[budget], strict=True)
+    ]
+    for replicate, seed in enumerate(block.seeds):
+        for first in firsts:
+            yield _replicate(first, replicate, seed)
+
+
+def _first_row(
+    block: Block,
+    place: tuple[dict[str, Any], int],
+    built: ModelConfig | str,
+    *,
+    budget: int | None,
+    options: dict[str, Any],
+    length: dict[str, Any],
+) -> PlanRow:
+    """The row of a point's first replicate; the others share its parts."""
+    point, level = place
+    seed, tier = block.seeds[0], (0, level)
+    settings = {name: "by rule" if isinstance(v, RateRule) else v for name, v in point.items()}
+    if isinstance(built, str):
+        return PlanRow(
+            state=INFEASIBLE,
+            reason=built,
+            budget=budget,
+            settings=settings,
+            seed=seed,
+            spec=None,
+            counts=None,
+            tier=tier,
+        )
+    trained = {name: _resolved(point[name], built) for name in block.training}
+    spec = TrialSpec(
+        task=block.task,
+        task_options=options,
+        architecture=block.architecture,
+        model=built,
+        training=_training(tuple({**length, **trained}.items())),
+        seed=seed,
+    )
+    total = counts_of(built)
+    reason = _outside(block.limits, built, total)
+    return PlanRow(
+        state=EXCLUDED if reason else RUNNABLE,
+        reason=reason,
+        budget=budget,
+        settings=settings | trained,
+        seed=seed,
+        spec=spec,
+        counts=total,
+        tier=tier,
+    )
+
+
+def _replicate(first: PlanRow, replicate: int, seed: int) -> PlanRow:
+    """The row of another seed."""
+    if first.spec is None:
+        return replace(first, seed=seed)
+    spec = replace(first.spec, seed=seed)
+    return replace(first, seed=seed, spec=spec, trial_id=spec.trial_id, tier=_tier(replicate, first.tier[1]))
+
+
+@cache
+def _tier(replicate: int, level: int) -> tuple[int, int]:
+    return replicate, level  # one for all trials of a tier
+
+
+def _resolved(value: Any, config: ModelConfig) -> Any:
+    """A training setting of one point: a rule turns into the learning rate of its sizes."""
+    return value.rate(config) if isinstance(value, RateRule) else value
+
+
+@lru_cache(maxsize=10_000)
+def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
+    return TrainingConfig(**dict(settings))
+
+
+def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+    try:
+        where = f"{place}task"
+        task = task_spec(block.task, block.task_options, where=where)
+        options = canonical_options(block.task, block.task_options, where=where)
+    except TaskError as error:
+        raise GridError(str(error)) from error
+    if block.architecture == "elm_neuron" and task.input_kind == "ids":
+        others = ", ".join(name for name in MODEL_CONFIGS if name != "elm_neuron")
+        raise GridError(
+            f"{place}architecture: 'elm_neuron' reads spikes or values, and task {task.name!r} gives symbols. "
+            f"Valid: {others}"
+        )
+    return task, options
+
+
+def _product(
+    axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """All combinations of the axes with their refinement level; zipped groups advance together."""
+    groups = [group for group in zipped if group[0] in axes]
+    joined = {name for group in groups for name in group}
+    factors: list[list[dict[str, Any]]] = [
+        [dict(zip(group, values, strict=True)) for values in zip(*(axes[n] for n in group), strict=True)]
+        for group in groups
+    ]
+    factors += [[{name: value} for value in values] for name, values in axes.items() if name not in joined]
+    levels = [refinement_levels(len(factor)) for factor in factors]
+    for choice in itertools.product(*(range(len(factor)) for factor in factors)):
+        parts = [factor[i] for factor, i in zip(factors, choice, strict=True)]
+        level = max((ls[i] for ls, i in zip(levels, choice, strict=True)), default=0)
+        yield {name: value for part in parts for name, value in part.items()}, level
+
+
+def refinement_levels(count: int) -> list[int]:
+    """Level of each of `count` values of an axis: the ends and the middle first, then the middles of the gaps.
+
+    Example:
+        >>> refinement_levels(7)
+        [0, 1, 2, 0, 1, 2, 0]
+    """
+    levels = [0] * count
+    gaps, level = [(0, count - 1)], 0
+    while gaps:
+        halves = []
+        for low, high in gaps:
+            if high - low > 1:
+                middle = (low + high) // 2
+                levels[middle] = level
+                halves += [(low, middle), (middle, high)]
+        gaps, level = halves, level + 1
+    return levels
+
+
+def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts) -> str | None:
+    for name, (low, high) in limits.items():
+        value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
+        if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
+            return f"{name} = {value} is outside limits.{name} = [{low}, {high}]"
+    return None
+
+
+def _work(row: PlanRow) -> float:
+    return relative_work(row.spec) if row.spec is not None else 0.0
+
+
+def _asked(row: PlanRow) -> str:
+    return "" if row.budget is None else f"the one of budget {row.budget:,}: "

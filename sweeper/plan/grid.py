@@ -1,0 +1,315 @@
+"""grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
+
+A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
+Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
+rate may also be a rule (`sweeper.plan.rate_rule`).
+"""
+
+import os
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.config import MODEL_CONFIGS
+from sweeper.errors import GridError, unknown_name
+from sweeper.plan.rate_rule import read_rule
+from sweeper.plan.search_section import Range, SearchSettings, read_search
+from sweeper.plan.trial import TrainingConfig, field_names, typed_value
+
+GRID_KEYS = (
+    "name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "search", "blocks",
+)  # fmt: skip
+TARGETS = ("k_e", "k_c")
+"""Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
+_TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
+"""Those an architecture has; the synapses of a single neuron follow from its input channels."""
+SOLVED_SIZES = ("n_in", "n_out")
+"""Fields the task decides."""
+RANGE_KEYS = ("from", "to", "count", "spacing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """One full product of axes."""
+
+    task: str
+    """Task name."""
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    """The task's options."""
+    architecture: str = "elm"
+    """Key of `model.config.MODEL_CONFIGS`."""
+    budgets: tuple[int, ...] = ()
+    """Parameter budgets P; empty where every size is given."""
+    model: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Values per model setting, `k_e` and `k_c` included."""
+    training: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Values per training setting."""
+    seeds: tuple[int, ...] = (0,)
+    """Replicates."""
+    zipped: tuple[tuple[str, ...], ...] = ()
+    """Groups of settings that advance together instead of forming a product."""
+    limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    """Lowest and highest allowed value per size; points outside are listed as excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A whole grid file."""
+
+    name: str
+    """Name of the sweep; the file's stem unless `name` is given."""
+    blocks: tuple[Block, ...]
+    """Parts of the design, in order."""
+    text: str
+    """The file as it was read, kept with the results."""
+    search: SearchSettings | None = None
+    """How trials are chosen; None runs the product."""
+
+
+def load_grid(path: str | os.PathLike[str]) -> Grid:
+    """Read and check a grid file.
+
+    Raises:
+        GridError: the file is missing, not YAML, or holds a key or value that is not understood; the message names the
+            key's path in the file, the value and the valid choices.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise GridError(f"{file}: no such grid file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise GridError(f"{file}: cannot be read: {error}") from error
+    try:
+        return parse_grid(text, default_name=file.stem)
+    except GridError as error:
+        raise GridError(f"{file}: {error}") from error
+
+
+def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
+    """Check the text of a grid file; see `load_grid`."""
+    try:
+        content = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise GridError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise GridError(f"expected a mapping of settings with at least `task`, got {type(content).__name__}")
+    _check_keys("", content, GRID_KEYS)
+    name = str(content.get("name", default_name))
+    if not name or any(c in name for c in "/\\\0") or name.startswith("."):
+        raise GridError(f"name: {name!r} cannot be a file name")
+    shared = {key: value for key, value in content.items() if key not in ("name", "blocks", "search")}
+    parts = content.get("blocks", [{}])
+    if not isinstance(parts, list) or not parts:
+        raise GridError("blocks: expected a list with at least one block of settings")
+    blocks = tuple(_block(part, shared, f"blocks[{i}]." if "blocks" in content else "") for i, part in enumerate(parts))
+    search = read_search(content["search"]) if "search" in content else None
+    if search is None or not search.adaptive:
+        _refuse_open_ranges(blocks)
+    return Grid(name=name, blocks=blocks, text=text, search=search)
+
+
+def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
+    for block in blocks:
+        for section, axes in (("model", block.model), ("training", block.training)):
+            for name, values in axes.items():
+                if any(isinstance(value, Range) for value in values):
+                    raise GridError(
+                        f"{section}.{name}.count: a range needs the number `count`; without it only a search of kind "
+                        "random, optuna or theory can choose"
+                    )
+
+
+def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
+    if not isinstance(part, dict):
+        raise GridError(f"{place[:-1]}: expected a mapping of settings, got {part!r}")
+    valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
+    _check_keys(place, part, valid)
+    merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
+    task, options = _task(merged.get("task"), f"{place}task")
+    architecture = str(merged.get("architecture", "elm"))
+    if architecture not in MODEL_CONFIGS:
+        raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
+    model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
+    training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
+    return Block(
+        task=task,
+        task_options=options,
+        architecture=architecture,
+        budgets=_budgets(merged.get("budgets", []), f"{place}budgets"),
+        model=_distinct(model, zipped),
+        training=_distinct(training, zipped),
+        seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
+        zipped=zipped,
+        limits=_limits(merged.get("limits", {}), f"{place}limits"),
+    )
+
+
+def _merge(shared: object, own: object) -> object:
+    """A block's mapping extends the shared one key by key; anything else replaces it."""
+    return {**shared, **own} if isinstance(shared, dict) and isinstance(own, dict) else own
+
+
+def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
+    if isinstance(value, str):
+        return value, {}
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return value["name"], {str(key): option for key, option in value.items() if key != "name"}
+    raise GridError(f"{place}: expected a task name, or a mapping with `name` and the task's options, got {value!r}")
+
+
+def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
+    config = MODEL_CONFIGS[architecture]
+    own = [name for name in field_names(config) if name not in SOLVED_SIZES]
+    own += _TARGETS_OF.get(architecture, ())
+    others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+    for name in _mapping(value, place):
+        if name in others.difference(own):
+            why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
+    return _axes(config, value, place, own)
+
+
+def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
+    settings = _mapping(value, place)
+    _check_keys(f"{place}.", settings, valid)
+    axes: dict[str, tuple[Any, ...]] = {}
+    for name, entry in settings.items():
+        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
+            axes[name] = (read_rule(entry, f"{place}.{name}"),)
+            continue
+        whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
+        if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
+            axes[name] = (_open_range(config, name, entry, f"{place}.{name}", whole),)
+            continue
+        entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
+        entries = entries if isinstance(entries, list) else [entries]
+        if not entries:
+            raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
+        axes[name] = tuple(_value(config, name, v, f"{place}.{name}") for v in entries)
+    return axes
+
+
+def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
+    """Drop repeated values, except where settings advance together: there every place counts."""
+    joined = {name for group in zipped for name in group}
+    return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
+
+
+def _value(config: type, name: str, value: object, place: str) -> Any:
+    if name in TARGETS:
+        return _whole(value, place, least=1)
+    return typed_value(config, name, value, place)
+
+
+def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
+    _check_keys(f"{place}.", entry, RANGE_KEYS)
+    numbers = {}
+    for key in ("from", "to", "count"):
+        try:  # YAML reads 1e-4 as text
+            numbers[key] = float(entry[key])
+        except (KeyError, TypeError, ValueError):
+            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}") from None
+        if isinstance(entry[key], bool) or numbers[key] - numbers[key] != 0:
+            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry[key]!r}")
+    low, high, count = numbers["from"], numbers["to"], int(numbers["count"])
+    spacing = entry.get("spacing", "log")
+    if spacing not in ("log", "linear"):
+        raise GridError(unknown_name(f"{place}.spacing", spacing, ("log", "linear")))
+    if count < 2 or low >= high or (spacing == "log" and low <= 0):
+        raise GridError(f"{place}: a range needs 2 or more values and 0 < from < to, got {dict(entry)}")
+    shares = [i / (count - 1) for i in range(count)]
+    values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
+    return [float(round(v)) for v in values] if whole else values
+
+
+def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
+    """A range without a count: a search chooses the values."""
+    values = _range({**entry, "count": 2}, place, whole)
+    ends = [_value(config, name, value, place) for value in values]
+    return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)
+
+
+def _budgets(value: object, place: str) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(_whole(v, f"{place}[{i}]", least=1) for i, v in enumerate(values)))
+
+
+def _seeds(value: object, place: str) -> tuple[int, ...]:
+    """A number of replicates, or the seeds themselves."""
+    if isinstance(value, list) and value:
+        return tuple(dict.fromkeys(_whole(v, f"{place}[{i}]", least=0) for i, v in enumerate(value)))
+    return tuple(range(_whole(value, place, least=1)))
+
+
+def _whole(value: object, place: str, *, least: int) -> int:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not number.is_integer() or number < least:
+        raise GridError(f"{place}: expected a whole number of at least {least}, got {value!r}")
+    return int(number)
+
+
+def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
+    groups = value if isinstance(value, list) else [value]
+    result = []
+    for i, group in enumerate(groups):
+        if not isinstance(group, list) or len(group) < 2:
+            raise GridError(
+                f"{place}[{i}]: expected a list of two or more settings that advance together, got {group!r}"
+            )
+        for name in group:
+            if name not in axes:
+                raise GridError(unknown_name(f"{place}[{i}]", name, axes))
+        lengths = {name: len(axes[name]) for name in group}
+        if len(set(lengths.values())) > 1:
+            raise GridError(f"{place}[{i}]: settings that advance together need equally many values, got {lengths}")
+        result.append(tuple(group))
+    return tuple(result)
+
+
+def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | None]]:
+    valid = ("n_rec", "d_m", "d_branch", "d_tree", "k_e", "k_c", "trainable_params", "recurrent_params")
+    settings = _mapping(value, place)
+    _check_keys(f"{place}.", settings, valid)
+    limits = {}
+    for name, pair in settings.items():
+        if (
+            not isinstance(pair, list)
+            or len(pair) != 2
+            or not all(p is None or isinstance(p, int | float) for p in pair)
+        ):
+            raise GridError(f"{place}.{name}: expected [lowest, highest] with null for no limit, got {pair!r}")
+        limits[name] = (pair[0], pair[1])
+    return limits
+
+
+def _mapping(value: object, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise GridError(f"{place}: expected a mapping of settings, got {value!r}")
+    return value
+
+
+def _check_keys(place: str, mapping: Mapping[Any, Any], valid: tuple[str, ...] | list[str]) -> None:
+    for key in mapping:
+        if key not in valid:
+            raise GridError(unknown_name(f"{place}{key}", key, valid))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice instead of keeping the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,337 @@
+"""The queue that feeds lanes. Plain Python: the same broker serves Ray lanes and local processes.
+
+A lane pulls assignments, trains them, writes their rows to the store and only then reports them, so a trial that the
+broker counts as done is on disk. What a dead lane held goes back to the queue; `sweeper.queue.failures` says how often.
+"""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from sweeper.queue.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
+from sweeper.queue.messages import Assignment, Event, Need, Pull, Report, Snapshot
+from sweeper.queue.tally import Tally
+from sweeper.store.schema import FAILED, LOST, PREEMPTED, QUARANTINED
+
+PULL_SECONDS = 3.0
+"""Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
+PULL_LIMIT = 256
+IDLE_S = 60.0
+"""Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
+LEFT_S = 10.0
+"""Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
+LANE_SILENCE_S = 60.0
+"""A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
+STALL_S = 10.0
+"""Lanes and launcher ask every few seconds; after a pause this long it was the broker that did not run."""
+
+
+@dataclass
+class _Lane:
+    incarnation: str
+    host: str
+    seen: float
+    held: dict[str, Assignment] = field(default_factory=dict)
+    running: str | None = None
+    progress: float = 0.0
+    idle_since: float | None = None
+
+    @property
+    def running_ids(self) -> list[str]:
+        """The trial it runs, and those that it trains in one go with it."""
+        if self.running is None or self.running not in self.held:
+            return []
+        return [trial_id for trial_id in self.held[self.running].joint or (self.running,) if trial_id in self.held]
+
+
+class Broker:
+    """Hands out assignments, each to one lane at a time, until all have ended or were given up."""
+
+    def __init__(
+        self,
+        assignments: Sequence[Assignment],
+        *,
+        direction: str = "min",
+        idle_leave: bool = False,
+        policy: FailurePolicy | None = None,
+        host_is_lost: Callable[[str], bool] = lambda host: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = deque(assignments)
+        self._policy = policy or FailurePolicy()
+        self._tally = Tally(assignments, direction)
+        self._idle_leave = idle_leave
+        self._host_is_lost = host_is_lost
+        self._clock = clock
+        self._last_asked = clock()
+        self._lanes: dict[str, _Lane] = {}
+        self._events: list[Event] = []
+        self._never_joint: set[int | None] = set()
+        self._draining = self._stopping = False
+        self._stopped_because: str | None = None
+
+    def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
+        """Take a lane's reports and hand it new trials.
+
+        Args:
+            lane: name of the lane.
+            incarnation: changes when the lane's process is started anew; what its predecessor held is queued again.
+            host: machine the lane runs on.
+            reports: attempts that ended and whose rows are stored.
+        """
+        state = self._seen(lane, incarnation, host)
+        for report in reports:
+            assignment = state.held.pop(report.trial_id, None)
+            self._ended(report, assignment, lane)
+        state.running, state.progress = None, 0.0
+        self._reap()
+        if self._draining:
+            return Pull(assignments=(), wait=False)
+        taken = self._take(state)
+        state.held.update({a.trial_id: a for a in taken})
+        others_hold = any(other.held for name, other in self._lanes.items() if name != lane)
+        wait = not taken and (others_hold or bool(self._queue))
+        return Pull(assignments=taken, wait=wait and not self._superfluous(state, bool(taken)))
+
+    def _superfluous(self, state: _Lane, busy: bool) -> bool:
+        """Whether a lane has had nothing to do for so long that its node should be free to go."""
+        if busy or self._queue:
+            state.idle_since = None
+            return False
+        if state.idle_since is None:
+            state.idle_since = self._clock()
+        return self._idle_leave and self._clock() - state.idle_since > IDLE_S
+
+    def leave(self, lane: str, incarnation: str, reports: Sequence[Report] = ()) -> None:
+        """Take a lane's last reports and put back, blaming nothing, what it held and will not run.
+
+        Args:
+            lane: name of the lane.
+            incarnation: its process.
+            reports: attempts that ended and whose rows are stored.
+        """
+        state = self._lanes.get(lane)
+        held: dict[str, Assignment] = {}
+        if state is not None and state.incarnation == incarnation:
+            held = self._lanes.pop(lane).held
+        for report in reports:  # what is stored is stored, also by a lane that was given up
+            self._ended(report, held.pop(report.trial_id, None), lane)
+        left = [replace(a, joint=()) for a in held.values() if not self._tally.has_ended(a.trial_id)]
+        self._queue.extendleft(reversed(left))
+
+    def fail(self, lane: str, incarnation: str, reason: str) -> None:
+        """Stop the sweep for a reason that no other lane would escape, such as a full disk; blames no trial."""
+        self.leave(lane, incarnation)
+        self._stopped_because = self._stopped_because or f"{reason} The same command goes on once that is mended."
+        self._draining = True
+
+    def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        """Note that a lane lives.
+
+        Args:
+            lane: name of the lane.
+            incarnation: its process.
+            host: machine the lane runs on.
+            trial_id: the trial it is running, or the first of those that it trains in one go.
+            progress: done share of that trial, 0 to 1.
+
+        Returns:
+            Whether to go on with the present trial; if not, it is to be saved and left.
+        """
+        state = self._seen(lane, incarnation, host)
+        state.running, state.progress = trial_id, progress
+        return not self._stopping
+
+    def lane_died(self, lane: str) -> None:
+        """Queue again what a lane held whose process is known to be dead."""
+        if lane in self._lanes:
+            self._requeue(lane, self._lanes.pop(lane))
+
+    def drain(self) -> None:
+        """Hand out nothing more; lanes end after their present trial."""
+        self._draining = True
+
+    def stop(self) -> None:
+        """Hand out nothing more and let lanes save and leave their present trials."""
+        self._draining = self._stopping = True
+
+    def take_events(self) -> list[Event]:
+        """Events since the last call, for the launcher to write down."""
+        events, self._events = self._events, []
+        return events
+
+    def is_done(self) -> bool:
+        """Whether every trial has ended or was given up."""
+        return self._tally.all_ended
+
+    def need(self) -> Need:
+        """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
+        self._reap()
+        recent = self._now() - LEFT_S
+        holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
+        closed = self._draining or self.is_done()
+        lanes = holding if closed else holding + len(self._queue)
+        return Need(lanes=lanes, closed=closed, over=closed and holding == 0)
+
+    def snapshot(self) -> Snapshot:
+        """The queue at this moment."""
+        self._reap()
+        tally = self._tally
+        running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
+        return Snapshot(
+            total=tally.total,
+            statuses=dict(tally.statuses),
+            running=tuple(assignment.trial_id for assignment, _ in running),
+            queued=len(self._queue),
+            work_total=tally.work_total,
+            work_left=max(0.0, tally.work_total - tally.work_done - sum(a.work * share for a, share in running)),
+            busy_s=tally.busy_s,
+            best=tally.best,
+            reasons=dict(tally.reasons),
+            lanes=len(self._lanes),
+            stopped_because=self._stopped_because,
+        )
+
+    def _now(self) -> float:
+        """The time; a pause in which nobody could be heard, such as Ctrl-Z, makes no lane silent."""
+        now = self._clock()
+        pause, self._last_asked = now - self._last_asked, now
+        if pause > STALL_S:
+            for state in self._lanes.values():
+                state.seen += pause
+        return now
+
+    def _seen(self, lane: str, incarnation: str, host: str) -> _Lane:
+        now = self._now()
+        state = self._lanes.get(lane)
+        if state is None or state.incarnation != incarnation:
+            if state is not None:
+                self._requeue(lane, state)
+            state = self._lanes[lane] = _Lane(incarnation=incarnation, host=host, seen=now)
+        state.seen = now
+        return state
+
+    def _take(self, state: _Lane) -> tuple[Assignment, ...]:
+        """The next trials for a lane; one that is to run alone waits for the host's other lanes, and they for it."""
+        neighbours = [
+            a for s in self._lanes.values() if s is not state and s.host == state.host for a in s.held.values()
+        ]
+        if not self._queue or any(a.alone for a in neighbours):
+            return ()
+        if self._queue[0].alone:
+            return () if neighbours else (self._queue.popleft(),)
+        if self._queue[0].single:  # what the lane ran before is to be reported first, or it would share the blame
+            return () if state.held else (self._queue.popleft(),)
+        taken: list[Assignment] = []
+        size = self._pull_size()
+        while self._queue and len(taken) < size and not (self._queue[0].alone or self._queue[0].single):
+            taken += self._take_group()
+        return tuple(taken)
+
+    def _take_group(self) -> list[Assignment]:
+        """The next trial with the neighbours that it is trained in one go with; no more than a lane's fair share."""
+        group = [self._queue.popleft()]
+        key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
+        if key is None or key in self._never_joint:
+            return group
+        while self._queue and len(group) < min(group[0].joint_most, fair):
+            following = self._queue[0]
+            if following.joint_key != key or following.alone or following.single:
+                break
+            group.append(self._queue.popleft())
+        joint = tuple(a.trial_id for a in group) if len(group) > 1 else ()
+        return [replace(a, joint=joint) for a in group]
+
+    def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
+        if self._tally.has_ended(report.trial_id):  # a lane thought dead came back; its rows are the same
+            return
+        if assignment is None:  # the same, while the trial is queued or held elsewhere
+            assignment = next((a for a in self._queue if a.trial_id == report.trial_id), None)
+            if assignment is None:
+                return
+            self._queue.remove(assignment)
+        self._tally.take(report)
+        self._follow(assignment, report.status, report.reason or "", lane)
+
+    def _follow(self, assignment: Assignment, status: str, reason: str, lane: str) -> None:
+        """Do what the policy says after an attempt."""
+        verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
+        if verdict in (AGAIN, AGAIN_ALONE):
+            alone = assignment.alone or verdict == AGAIN_ALONE
+            self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=alone, joint=()))
+        elif verdict == AGAIN_SINGLE:
+            self._never_joint.add(assignment.joint_key)
+            self._queue.appendleft(replace(assignment, single=True, joint=()))
+        elif verdict == GIVE_UP:
+            self._tally.end(assignment, FAILED)
+            self._events.append(
+                Event(
+                    assignment=assignment,
+                    lane=lane,
+                    attempt_status=None,
+                    final_status=FAILED,
+                    reason=f"{reason} {MAX_LOSSES} times",
+                )
+            )
+        elif verdict == END:
+            self._tally.end(assignment, status)
+        if self._policy.is_quarantined(assignment.configuration):
+            self._quarantine(assignment.configuration, lane)
+        poison = self._policy.poisoned()
+        if poison is not None:
+            self._stopped_because = self._stopped_because or f"{poison}. `sweeper retry` runs them again."
+            self._draining = True
+
+    def _quarantine(self, configuration: str, lane: str) -> None:
+        """End the queued replicates of a configuration that fails again and again."""
+        for assignment in [a for a in self._queue if a.configuration == configuration]:
+            self._queue.remove(assignment)
+            self._tally.end(assignment, QUARANTINED)
+            self._events.append(
+                Event(
+                    assignment=assignment,
+                    lane=lane,
+                    attempt_status=None,
+                    final_status=QUARANTINED,
+                    reason="not run: other replicates of this configuration failed",
+                )
+            )
+
+    def _pull_size(self) -> int:
+        if self._tally.mean_s is None:
+            return 1
+        mean_s = max(self._tally.mean_s, 1e-4)
+        fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
+        return max(1, min(PULL_LIMIT, fair, int(PULL_SECONDS / mean_s)))
+
+    def _reap(self) -> None:
+        """Give up lanes that fell silent; when a whole host did, it was lost and its trials are not to blame."""
+        now = self._now()
+        silent = {name: s for name, s in self._lanes.items() if now - s.seen > LANE_SILENCE_S}
+        alive_hosts = {s.host for name, s in self._lanes.items() if name not in silent}
+        sizes = Counter(s.host for s in silent.values())
+        for name, state in silent.items():
+            del self._lanes[name]
+            host_lost = state.host not in alive_hosts and sizes[state.host] > 1
+            self._requeue(name, state, host_lost=host_lost)
+
+    def _requeue(self, lane: str, state: _Lane, *, host_lost: bool = False) -> None:
+        """Queue again what a dead lane held.
+
+        With several trials in hand it cannot be told which of them ran last, so none is blamed: each is handed out by
+        itself from now on, and one that kills its lane again is known.
+        """
+        held = [a for a in state.held.values() if not self._tally.has_ended(a.trial_id)]
+        if len(held) > 1:
+            self._never_joint.update(a.joint_key for a in held if a.joint)
+            self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
+            return
+        for assignment in held:
+            host_lost = host_lost or self._host_is_lost(state.host)
+            status, reason = (PREEMPTED, "its host was lost") if host_lost else (LOST, "its lane died")
+            self._tally.attempt(status, reason)
+            self._events.append(
+                Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=reason)
+            )
+            self._follow(assignment, status, reason, lane)

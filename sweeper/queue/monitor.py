@@ -1,0 +1,180 @@
+"""What a person sees of a running launch: one live line, and what Ctrl-C does."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sweeper.errors import StoreError
+from sweeper.queue.messages import Event, Snapshot
+from sweeper.store.schema import FINISHED
+
+POLL_S = 0.5
+_QUANTILE_90 = 1.645
+"""Normal quantile of a 90 % range."""
+PLAIN_LINE_S = 15.0
+"""Seconds between progress lines where the output is not a terminal."""
+
+
+_ON_INTERRUPT = {
+    1: "Stopping: the running trials are finished and stored. Ctrl-C again saves and leaves them; both can be resumed.",
+    2: "Leaving: long trials save a checkpoint first. Ctrl-C again kills; that can be resumed too.",
+}
+
+
+class BrokerHandle(Protocol):
+    """The broker as the launcher sees it."""
+
+    def snapshot(self) -> Snapshot:
+        """See `Broker.snapshot`."""
+
+    def drain(self) -> None:
+        """See `Broker.drain`."""
+
+    def stop(self) -> None:
+        """See `Broker.stop`."""
+
+    def take_events(self) -> list[Event]:
+        """See `Broker.take_events`."""
+
+
+class Monitor:
+    """Polls the broker from a thread while the executor runs; draws the line, records events, passes on Ctrl-C.
+
+    Args:
+        console: where the line goes.
+        on_event: writes down what no lane can.
+        on_snapshot: called every few seconds with the state of the queue.
+        limit_s: time after which nothing more is handed out.
+        log_spread: standard deviation of the logarithm of true over expected work of one trial.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        on_event: Callable[[Event], None],
+        on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
+        limit_s: float | None = None,
+        log_spread: float = 0.0,
+    ) -> None:
+        self._console = console
+        self._on_event, self._on_snapshot, self._limit_s = on_event, on_snapshot, limit_s
+        self._log_spread = log_spread
+        self._interrupts = 0
+        self._ended = threading.Event()
+        self._began = time.monotonic()
+        self.last: Snapshot | None = None
+        self.error: StoreError | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user asked to stop."""
+        return self._interrupts > 0
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether the launch has used up the time it was given."""
+        return self._limit_s is not None and time.monotonic() - self._began > self._limit_s
+
+    @contextmanager
+    def watching(self, handle: BrokerHandle) -> Iterator[None]:
+        """Watch one broker; the first Ctrl-C drains it, the second stops it, the third raises KeyboardInterrupt."""
+        self._ended.clear()
+        thread = threading.Thread(target=self._watch, args=(handle,), name="monitor", daemon=True)
+        in_main = threading.current_thread() is threading.main_thread()
+        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts = max(2, self._interrupts + 1) if number == signal.SIGTERM else self._interrupts + 1
+        if self._interrupts > 2:
+            raise KeyboardInterrupt
+        self._console.print(_ON_INTERRUPT[self._interrupts], soft_wrap=True)
+
+    def _write_down(self, handle: BrokerHandle) -> None:
+        """Hand on events and state; when the storage fails nothing more is run, and the launcher raises the error."""
+        if self.error is not None:
+            handle.drain()
+            return
+        try:
+            for event in handle.take_events():
+                self._on_event(event)
+            if self.last is not None:
+                self._on_snapshot(self.last)
+        except StoreError as error:
+            self.error = error
+
+    def _watch(self, handle: BrokerHandle) -> None:
+        printed = time.monotonic()
+        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+            while True:
+                ended = self._ended.wait(POLL_S)
+                if self._interrupts > 1:
+                    handle.stop()
+                elif self.interrupted or self.out_of_time:
+                    handle.drain()
+                self.last = handle.snapshot()
+                self._write_down(handle)
+                line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
+                if self._console.is_terminal:
+                    live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+                elif ended or time.monotonic() - printed > PLAIN_LINE_S:
+                    self._console.print(line, highlight=False, soft_wrap=True)
+                    printed = time.monotonic()
+                if ended:
+                    return
+
+
+def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
+    """One line: done, running, failures by kind, rate, time left and the best trial so far."""
+    done = sum(snapshot.statuses.values())
+    parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
+    parts += [f"{count} {status}" for status, count in sorted(snapshot.statuses.items()) if status != FINISHED]
+    if done and elapsed_s > 0:
+        parts.append(f"{60 * done / elapsed_s:.1f}/min")
+    parts.append(f"ETA {eta(snapshot, elapsed_s, log_spread)}")
+    if snapshot.best is not None:
+        parts.append(f"best {snapshot.best[1]:.4g} ({snapshot.best[0][:8]})")
+    return " · ".join(parts)
+
+
+def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
+    """Time left at the pace so far, as a 90 % range; `...` until there is a pace.
+
+    The pace takes out what all trials have in common, such as a slow machine; what is left are the errors of single
+    trials, averaged over those done and over those left.
+    """
+    work_done = snapshot.work_total - snapshot.work_left
+    if snapshot.work_left <= 0:
+        return "now"
+    if work_done <= 0.002 * snapshot.work_total:
+        return "..."
+    done = sum(snapshot.statuses.values())
+    left = snapshot.total - done
+    expected_s = elapsed_s * snapshot.work_left / work_done
+    factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))
+    low, high = duration(expected_s / factor), duration(expected_s * factor)
+    return low if low == high else f"{low} to {high}"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people, such as `2 h 05 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

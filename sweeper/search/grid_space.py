@@ -1,0 +1,220 @@
+"""Between a grid and a search: the space that a grid describes, the history in a store, and chosen trials as a grid.
+
+What a search chose is written as a grid of its own, `NAME-chosen`: blocks of settings that advance together. So status,
+resuming and the analysis know nothing of searches, and a launch that was killed runs the rest of its last batch first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from sweeper.errors import GridError
+from sweeper.plan.cost import CostModel
+from sweeper.plan.expand import RUNNABLE, PlanRow, expand
+from sweeper.plan.grid import TARGETS, Block, Grid, parse_grid
+from sweeper.plan.search_section import Range
+from sweeper.plan.trial import TrialSpec, spec_from_canonical
+from sweeper.search.space import Dimension, Observation, Point, Sizes, Space
+from sweeper.store.schema import FINISHED
+from sweeper.store.store import ResultsStore
+
+SUFFIX = "-chosen"
+"""What the grid of chosen trials is called beyond the name of the searched one."""
+
+_COLUMNS = ["trial_id", "status", "task", "architecture", "budget", "direction", "final_valid_metric", "spec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSpace:
+    """The space of a searched grid; rows of points are expanded by the same code as any grid's."""
+
+    grid: Grid
+    """The grid."""
+    costs: CostModel = field(default_factory=CostModel)
+    """What a trial is expected to take."""
+
+    @property
+    def block(self) -> Block:
+        """The grid's one block."""
+        if len(self.grid.blocks) != 1:
+            raise GridError(
+                "blocks: a search of kind random, optuna or theory takes one block; put the others in other files"
+            )
+        return self.grid.blocks[0]
+
+    @cached_property
+    def space(self) -> Space:
+        """Dimensions, budgets and seeds.
+
+        Raises:
+            GridError: the grid holds something that cannot be searched.
+        """
+        block = self.block
+        if block.zipped:
+            raise GridError("zip: settings that advance together cannot be searched; leave `zip` or `search` out")
+        lossy = [name for name in TARGETS if len(block.model.get(name, ())) > 1 or _is_range(block.model.get(name, ()))]
+        if lossy:
+            raise GridError(
+                f"model.{lossy[0]}: a search varies the size itself; give {'d_m' if lossy[0] == 'k_e' else 'd_branch'}"
+            )
+        return Space(
+            budgets=block.budgets or (None,),
+            dimensions=tuple(
+                dimension for name, values in self._axes.items() if (dimension := _dimension(name, values))
+            ),
+            seeds=block.seeds,
+            measure=self.measure,
+        )
+
+    @cached_property
+    def _axes(self) -> dict[str, tuple[Any, ...]]:
+        return {**self.block.model, **self.block.training}
+
+    @cached_property
+    def _rows(self) -> dict[Point, PlanRow]:
+        return {}
+
+    def row(self, point: Point) -> PlanRow:
+        """The plan row of a point."""
+        if point not in self._rows:
+            values = point.values
+            one = replace(
+                self.block,
+                budgets=() if point.budget is None else (point.budget,),
+                model={name: _only(values, name, old) for name, old in self.block.model.items()},
+                training={name: _only(values, name, old) for name, old in self.block.training.items()},
+                seeds=(point.seed,),
+            )
+            (self._rows[point],) = expand(replace(self.grid, blocks=(one,), search=None)).rows
+        return self._rows[point]
+
+    def measure(self, point: Point) -> Sizes | str:
+        """Sizes and expected seconds of a point, or why it cannot be run."""
+        row = self.row(point)
+        if row.state != RUNNABLE or row.spec is None or row.counts is None:
+            return row.reason or row.state
+        model = row.spec.model
+        d_m = getattr(model, "d_m", None)
+        return Sizes(
+            n_rec=float(model.n_rec) if hasattr(model, "n_rec") else 1.0,
+            k_e=float(row.counts.k_e),
+            k_c=float(row.counts.k_c),
+            d_m=None if d_m is None else float(d_m),
+            trainable_params=float(row.counts.trainable_params),
+            seconds=self.costs.seconds(row.spec),
+        )
+
+    def history(self, store: ResultsStore) -> list[Observation]:
+        """Every final row of the store that is a point of the space, whichever sweep made it, oldest id first."""
+        block, found = self.block, []
+        rows = store.read("trials", _COLUMNS).to_pylist()
+        for row in sorted(rows, key=lambda row: str(row["trial_id"])):
+            if (row["task"], row["architecture"]) != (block.task, block.architecture):
+                continue
+            point = self._point_of(spec_from_canonical(row["spec"]), row["budget"])
+            if point is None or self.row(point).spec is None or self.row(point).trial_id != row["trial_id"]:
+                continue
+            sign = 1.0 if row["direction"] == "min" else -1.0
+            value = row["final_valid_metric"] if row["status"] == FINISHED else None
+            found.append(Observation(point, None if value is None else sign * float(value)))
+        return found
+
+    def _point_of(self, spec: TrialSpec, budget: int | None) -> Point | None:
+        """Where a trial lies in the space; None outside."""
+        if budget not in self.space.budgets or spec.seed not in self.space.seeds:
+            return None
+        values: dict[str, Any] = {}
+        for dimension in self.space.dimensions:
+            holder = spec.training if dimension.name in self.block.training else spec.model
+            values[dimension.name] = getattr(holder, dimension.name)
+            if not dimension.holds(values[dimension.name]):
+                return None
+        return self.space.point(budget, values, spec.seed)
+
+    def header(self, name: str | None = None) -> str:
+        """The text of the grid of chosen trials up to its blocks; `name` replaces the grid's with ``-chosen``."""
+        content = _plain_grid(self.grid, self.block)
+        return _yaml(content if name is None else {**content, "name": name}) + "blocks:\n"
+
+    def blocks_text(self, points: Sequence[Point]) -> str:
+        """The blocks of these very points, to be put behind the header or earlier blocks."""
+        return _yaml([self._block_of(group) for group in _groups(points)])
+
+    def batches(self, text: str) -> Iterator[list[Point]]:
+        """The points of each batch of a chosen grid, in order."""
+        head, *parts = text.split("\n# batch ")
+        for part in parts:
+            _, _, blocks = part.partition("\n")
+            plan = expand(parse_grid(f"{head}\n{blocks}", default_name=self.grid.name))
+            points = (self._point_of(row.spec, row.budget) for row in plan.rows if row.spec is not None)
+            yield [point for point in points if point is not None]
+
+    def _block_of(self, points: Sequence[Point]) -> dict[str, Any]:
+        """Points of one budget and one set of seeds as a block."""
+        unique = list(dict.fromkeys(point.settings for point in points))
+        seeds = sorted({point.seed for point in points})
+        block: dict[str, Any] = {} if points[0].budget is None else {"budgets": [points[0].budget]}
+        block["seeds"] = seeds
+        names = [dimension.name for dimension in self.space.dimensions]
+        columns = {name: [dict(settings)[name] for settings in unique] for name in names}
+        for section, own in (("model", self.block.model), ("training", self.block.training)):
+            part = {name: columns[name] for name in names if name in own}
+            if part:
+                block[section] = part
+        if len(names) > 1:
+            block["zip"] = [names]
+        return block
+
+
+def _yaml(content: object) -> str:
+    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=150)
+
+
+def _groups(points: Sequence[Point]) -> list[list[Point]]:
+    """Points of one budget whose settings have the same seeds, in order of appearance."""
+    seeds: dict[tuple[int | None, tuple[tuple[str, Any], ...]], list[int]] = {}
+    for point in points:
+        seeds.setdefault((point.budget, point.settings), []).append(point.seed)
+    groups: dict[tuple[int | None, tuple[int, ...]], list[Point]] = {}
+    for (budget, settings), own in seeds.items():
+        group = groups.setdefault((budget, tuple(sorted(own))), [])
+        group += [Point(budget, settings, seed) for seed in sorted(own)]
+    return list(groups.values())
+
+
+def _plain_grid(grid: Grid, block: Block) -> dict[str, Any]:
+    """The grid's own keys without what is searched."""
+    content = yaml.safe_load(grid.text)
+    (own,) = content.get("blocks", [{}])
+    merged = {key: value for key, value in content.items() if key != "blocks"}
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
+    for key in ("search", "budgets", "seeds", "zip"):
+        merged.pop(key, None)
+    merged["name"] = grid.name + SUFFIX
+    fixed = {name for name, values in {**block.model, **block.training}.items() if _dimension(name, values) is None}
+    for section in ("model", "training"):
+        if section in merged:
+            merged[section] = {name: value for name, value in merged[section].items() if name in fixed}
+    return merged
+
+
+def _dimension(name: str, values: tuple[Any, ...]) -> Dimension | None:
+    """A dimension where a setting may take several values."""
+    if _is_range(values):
+        return Dimension(name=name, range=values[0])
+    if len(values) > 1:
+        return Dimension(name=name, values=tuple(values))
+    return None
+
+
+def _is_range(values: tuple[Any, ...]) -> bool:
+    return len(values) == 1 and isinstance(values[0], Range)
+
+
+def _only(values: Mapping[str, Any], name: str, old: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (values[name],) if name in values else old

@@ -1,0 +1,169 @@
+"""Optuna's samplers behind the interface of all searches: TPE, NSGA-II and a Gaussian process, by ask and tell.
+
+The study is rebuilt from the store's rows for every batch and lives in memory; the trials of a batch are asked for one
+after the other while the earlier ones count as running, which each sampler has its own way to respect (TPE's constant
+liar, the Gaussian process's pending points). Infeasible suggestions are told as pruned and cost nothing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
+from optuna.trial import TrialState, create_trial
+
+from sweeper.plan.search_section import SearchSettings
+from sweeper.search.plain import TRIES, RandomSearcher, Untried
+from sweeper.search.space import Dimension, Observation, Point, Proposal, Sizes, Space
+
+BUDGET = "budget"
+"""Name of the budget among a study's parameters, where it is one."""
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptunaSearcher:
+    """Suggestions of an Optuna sampler; see the module."""
+
+    space: Space
+    settings: SearchSettings
+
+    def propose(self, history: Sequence[Observation], n: int) -> Proposal:
+        """See `sweeper.search.space.Searcher`."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        untried = Untried(self.space, history)
+        if self.settings.objective == "pareto":
+            return self._batch(history, [(None, n)], untried)
+        shares = _shares(history, self.space.budgets, n)
+        return self._batch(history, [(budget, count) for budget, count in shares.items() if count], untried)
+
+    def _batch(
+        self, history: Sequence[Observation], parts: Sequence[tuple[int | None, int]], untried: Untried
+    ) -> Proposal:
+        points: list[Point] = []
+        missing = 0
+        for budget, count in parts:
+            found = self._ask(history, budget, count, untried)
+            points += found
+            missing += count - len(found)
+        if not missing:
+            return Proposal(tuple(points))
+        known = [*history, *(Observation(point, None) for point in points)]
+        rest = RandomSearcher(space=self.space, seed=self.settings.seed).propose(known, missing).points
+        said = (
+            f"{self.settings.sampler} repeats itself: {len(rest)} of {len(points) + len(rest)} trials are random draws"
+        )
+        return Proposal((*points, *rest), (said,) if rest else ())
+
+    def _ask(self, history: Sequence[Observation], budget: int | None, count: int, untried: Untried) -> list[Point]:
+        """Suggestions for one budget, or over all budgets where the study has them as a parameter."""
+        pareto = self.settings.objective == "pareto"
+        study = optuna.create_study(
+            directions=["minimize"] * (2 if pareto else 1),
+            sampler=self._sampler(f"{self.settings.seed}-{len(history)}-{budget}"),
+        )
+        distributions = _distributions(self.space, with_budget=pareto)
+        own = [o for o in history if pareto or o.point.budget == budget]
+        for place, observation in enumerate(own):
+            study.add_trial(self._told(observation, distributions, place))
+        found: list[Point] = []
+        misses = 0
+        while len(found) < count and misses < TRIES // 10:
+            trial = study.ask(distributions)
+            values = {d.name: _value(d, trial.params[d.name]) for d in self.space.dimensions}
+            where = self.space.budgets[trial.params[BUDGET]] if pareto else budget
+            point = untried.next(where, values)
+            if point is None:
+                study.tell(trial, state=TrialState.PRUNED if not pareto else TrialState.FAIL)
+                misses += 1
+                continue
+            found.append(point)
+        return found
+
+    def _sampler(self, text: str) -> BaseSampler:
+        seed = _hash(text)
+        if self.settings.sampler == "nsga2":
+            return NSGAIISampler(seed=seed, population_size=max(2, self.settings.batch))
+        if self.settings.sampler == "gp":
+            return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
+        return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
+
+    def _told(self, observation: Observation, distributions: dict[str, BaseDistribution], place: int) -> Any:
+        """A finished trial as Optuna keeps it; one without a value counts as failed."""
+        values = observation.point.values
+        params = {d.name: _coordinate(d, values[d.name]) for d in self.space.dimensions}
+        if BUDGET in distributions:
+            params[BUDGET] = self.space.budgets.index(observation.point.budget)
+        sizes = self.space.measure(observation.point)
+        usable = observation.loss is not None and isinstance(sizes, Sizes)
+        found: list[float] | None = None
+        if usable and observation.loss is not None and isinstance(sizes, Sizes):
+            found = (
+                [observation.loss, math.log(sizes.trainable_params)] if BUDGET in distributions else [observation.loss]
+            )
+        generation = place // max(2, self.settings.batch)
+        return create_trial(
+            state=TrialState.COMPLETE if usable else TrialState.FAIL,
+            params=params,
+            distributions=distributions,
+            values=found,
+            system_attrs={NSGAIISampler._get_generation_key(): generation},  # else every trial is of the first one
+        )
+
+
+def _shares(history: Sequence[Observation], budgets: Sequence[int | None], n: int) -> dict[int | None, int]:
+    """How many of n trials each budget gets, so that all budgets come out even."""
+    made = {budget: sum(o.point.budget == budget for o in history) for budget in budgets}
+    shares: dict[int | None, int] = dict.fromkeys(budgets, 0)
+    for _ in range(n):
+        poorest = min(budgets, key=lambda budget: made[budget] + shares[budget])
+        shares[poorest] += 1
+    return shares
+
+
+def _distributions(space: Space, *, with_budget: bool) -> dict[str, BaseDistribution]:
+    found: dict[str, BaseDistribution] = {dimension.name: _distribution(dimension) for dimension in space.dimensions}
+    if with_budget:
+        found[BUDGET] = IntDistribution(0, len(space.budgets) - 1)
+    return found
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    """Ordered values by their place, ranges as they are, anything else without an order."""
+    if dimension.range is not None:
+        low, high, log = dimension.range.low, dimension.range.high, dimension.range.log
+        return (
+            IntDistribution(int(low), int(high), log=log)
+            if dimension.range.whole
+            else FloatDistribution(low, high, log=log)
+        )
+    if _ordered(dimension.values):
+        return IntDistribution(0, len(dimension.values) - 1)
+    return CategoricalDistribution(dimension.values)
+
+
+def _ordered(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _value(dimension: Dimension, coordinate: Any) -> Any:
+    if dimension.range is not None or not _ordered(dimension.values):
+        return coordinate if dimension.range is None or dimension.range.whole else float(f"{coordinate:.6g}")
+    return sorted(dimension.values)[coordinate]
+
+
+def _coordinate(dimension: Dimension, value: Any) -> Any:
+    if dimension.range is not None or not _ordered(dimension.values):
+        return value
+    return sorted(dimension.values).index(value)
+
+
+def _hash(text: str) -> int:
+    """A seed from a text, the same on every machine."""
+    import hashlib
+
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % MAX_SEED

@@ -1,0 +1,355 @@
+"""The results directory: append-only Parquet part files per table, written atomically, read as one table.
+
+Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://bucket/sweep``)::
+
+    store.json               schema version; written once
+    grids/<name>.yaml        the grids launched into this directory
+    trials/*.parquet         final rows, one per trial
+    curves/*.parquet         evaluations during training
+    attempts/*.parquet       every try
+    launches/                logs of launches, and the present state of running ones
+    checkpoints/<id>.pt      last state of long trials that have not ended
+
+Writers only add files; compaction writes one file that names those it replaces and deletes them afterwards, so that a
+process killed at any moment leaves either the old files or both, never half a row and never a row twice.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.fs as pafs
+
+from sweeper.errors import StoreError
+from sweeper.store.parts import RANKING, counting, packed, read_groups, replaced_by, version_message
+from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
+
+_MARKER = "store.json"
+_READ_TRIES = 5
+
+
+class ResultsStore:
+    """Reads and writes one results directory.
+
+    Open it with `ResultsStore.create` (to write) or `ResultsStore.open` (to read); both check the schema version.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str, uri: str) -> None:
+        self._fs = filesystem
+        self._root = root.rstrip("/")
+        self.uri = uri
+
+    @classmethod
+    def create(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
+        """Open a results directory for writing, making it where it is missing.
+
+        Raises:
+            StoreError: no write permission, or the directory holds another schema version.
+        """
+        store = cls(*_resolve(uri))
+        with store._storage_errors("create the results directory"):
+            for table in SCHEMAS:
+                store._fs.create_dir(f"{store._root}/{table}", recursive=True)
+            store._fs.create_dir(f"{store._root}/grids", recursive=True)
+            if store._exists(_MARKER):
+                store._check_marker()
+            else:
+                store._write_bytes(_MARKER, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
+        return store
+
+    @classmethod
+    def open(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
+        """Open an existing results directory for reading.
+
+        Raises:
+            StoreError: there is no results directory, or it holds another schema version.
+        """
+        store = cls(*_resolve(uri))
+        with store._storage_errors("read the results directory"):
+            if not store._exists(_MARKER):
+                raise StoreError(
+                    f"{store.uri}: not a results directory (no {_MARKER}). "
+                    "`sweeper launch grid.yaml --results DIR` makes one."
+                )
+            store._check_marker()
+        return store
+
+    @classmethod
+    def exists(cls, uri: str | os.PathLike[str]) -> bool:
+        """Whether there is a results directory."""
+        store = cls(*_resolve(uri))
+        with store._storage_errors("look for the results directory"):
+            return store._exists(_MARKER)
+
+    def write(self, table: str, records: Sequence[Any], *, writer: str = "w") -> str | None:
+        """Append records as one part file, atomically.
+
+        Args:
+            table: `trials`, `curves` or `attempts`.
+            records: instances of that table's record class.
+            writer: name of the writer, part of the file name.
+
+        Returns:
+            The new file's name, or None when there was nothing to write.
+
+        Raises:
+            StoreError: the storage refused (disk full, no permission); nothing was changed.
+        """
+        if not records:
+            return None
+        rows = [vars(record) for record in records]  # flat dataclasses
+        return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{_unique()}")
+
+    def read(
+        self, table: str, columns: Sequence[str] | None = None, *, trial_ids: pa.ChunkedArray | None = None
+    ) -> pa.Table:
+        """Read a table, each key once (the row of the highest attempt counts).
+
+        Args:
+            table: `trials`, `curves` or `attempts`.
+            columns: names to return; all when None.
+            trial_ids: the trials to return; all when None.
+
+        Raises:
+            StoreError: a part is not readable or has another schema version.
+        """
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *RANKING[table]]))
+        schema = SCHEMAS[table] if wanted is None else pa.schema([SCHEMAS[table].field(c) for c in wanted])
+        rows = pa.concat_tables([schema.remove_metadata().empty_table(), *self._read_parts(table, wanted, trial_ids)])
+        keep = counting(rows, table)
+        rows = rows if keep.all() else rows.filter(pa.array(keep))
+        return rows if columns is None else rows.select(list(columns))
+
+    def _read_parts(
+        self, table: str, columns: Sequence[str] | None, trial_ids: pa.ChunkedArray | None
+    ) -> list[pa.Table]:
+        """Every row of a table, or of some trials; several may be of one trial."""
+        wanted = None if trial_ids is None else trial_ids.combine_chunks()
+        for _ in range(_READ_TRIES):
+            try:
+                listed = self._list_parts(table)
+                groups = [
+                    group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
+                    for path in self._live(listed)
+                    for group in read_groups(self._fs, path, columns)
+                ]
+            except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
+                continue
+            # A listing that was under way while files were merged may show neither the old files nor the new one
+            if not set(filter(_is_merged, self._list_parts(table))).difference(listed):
+                return groups
+        raise StoreError(f"{self.uri}/{table}: others merge its files again and again; try once more.")
+
+    def statuses(self) -> dict[str, str]:
+        """Status of every trial that has a final row, by trial_id."""
+        rows = self.read("trials", ["trial_id", "status"])
+        return dict(zip(rows["trial_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
+
+    def finished_ids(self) -> set[str]:
+        """Ids of the trials that finished."""
+        return {trial_id for trial_id, status in self.statuses().items() if status == FINISHED}
+
+    def attempts_made(self) -> dict[str, int]:
+        """Number of attempts on record, by trial_id."""
+        return self._attempts("trials", "attempts")
+
+    def attempts_ended(self) -> dict[str, int]:
+        """Number of the attempt that made the final row, by trial_id."""
+        return self._attempts("trials")
+
+    def _attempts(self, *tables: str) -> dict[str, int]:
+        """Highest attempt in some tables, by trial_id."""
+        made: dict[str, int] = {}
+        for table in tables:
+            rows = self.read(table, ["trial_id", "attempt"])
+            for trial_id, attempt in zip(rows["trial_id"].to_pylist(), rows["attempt"].to_pylist(), strict=True):
+                made[trial_id] = max(attempt, made.get(trial_id, 0))
+        return made
+
+    def adopt(self, table: str, rows: pa.Table) -> None:
+        """Append rows read from another store."""
+        if rows.num_rows:
+            self._write_part(table, [rows], f"merged-{_unique()}")
+
+    def compact(self) -> None:
+        """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
+        for table in SCHEMAS:
+            listed = self._list_parts(table)
+            if len(listed) > 1:
+                self._merge(table, listed)
+        self.release_memory()
+
+    @staticmethod
+    def release_memory() -> None:
+        """Give back what reading took: a launcher lives on for hours afterwards."""
+        pa.default_memory_pool().release_unused()
+
+    def save_grid(self, name: str, text: str) -> None:
+        """Keep the text of a launched grid; a grid of the same name is replaced."""
+        self.write_text(f"grids/{name}.yaml", text)
+
+    def grids(self) -> dict[str, str]:
+        """Texts of the grids launched into this directory, by name."""
+        return self.texts("grids", ".yaml")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small text file below the root."""
+        with self._storage_errors(f"write {name}"):
+            self._fs.create_dir(f"{self._root}/{name.rpartition('/')[0]}", recursive=True)
+            self._write_bytes(name, text.encode())
+
+    def texts(self, folder: str, ending: str) -> dict[str, str]:
+        """Contents of the text files of a folder below the root, by name without the ending."""
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        found = {}
+        for info in sorted(infos, key=lambda info: str(info.path)):
+            if info.base_name.endswith(ending) and not info.base_name.startswith("."):
+                try:
+                    with self._fs.open_input_stream(info.path) as stream:
+                        found[info.base_name.removesuffix(ending)] = stream.read().decode()
+                except FileNotFoundError:  # its writer removed it after we listed it
+                    continue
+        return found
+
+    def delete_text(self, name: str) -> None:
+        """Remove a text file below the root, where there is one."""
+        if self._exists(name):
+            self._delete(f"{self._root}/{name}")
+
+    def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
+        """Replace the checkpoint of a trial."""
+        with self._storage_errors("write a checkpoint"):
+            self._fs.create_dir(f"{self._root}/checkpoints", recursive=True)
+            self._write_bytes(f"checkpoints/{trial_id}.pt", payload)
+
+    def read_checkpoint(self, trial_id: str) -> bytes | None:
+        """The checkpoint of a trial, or None."""
+        with self._storage_errors("read a checkpoint"):
+            try:
+                with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
+                    payload: bytes = stream.read()
+            except FileNotFoundError:
+                return None
+        return payload
+
+    def delete_checkpoint(self, trial_id: str) -> None:
+        """Remove the checkpoint of a trial, where there is one."""
+        if self._exists(f"checkpoints/{trial_id}.pt"):
+            self._delete(f"{self._root}/checkpoints/{trial_id}.pt")
+
+    def local_path(self) -> str | None:
+        """Absolute path of the root on this machine, or None for object storage."""
+        return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
+
+    def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str, replaces: Iterable[str] = ()) -> str:
+        payload, name = packed(table, groups, replaces), f"{stem}.parquet"
+        with self._storage_errors(f"write {table}"):
+            self._write_bytes(f"{table}/{name}", payload)
+        return name
+
+    def _merge(self, table: str, listed: Sequence[str]) -> None:
+        """Write one file of what the listed ones hold, then remove them."""
+        try:
+            live = self._live(listed)
+            ranking = [group for path in live for group in read_groups(self._fs, path, RANKING[table])]
+            keep = counting(pa.concat_tables(ranking), table)
+            self._write_part(table, self._kept(live, keep), f"compact-{_unique()}", [_base(path) for path in listed])
+        except FileNotFoundError:  # somebody else merges them at this moment
+            return
+        for path in listed:
+            self._delete(path)
+
+    def _kept(self, paths: Sequence[str], keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+        """The rows that count, a row group at a time."""
+        start = 0
+        for path in paths:
+            for group in read_groups(self._fs, path, None):
+                own = keep[start : start + group.num_rows]
+                yield group if own.all() else group.filter(pa.array(own))
+                start += group.num_rows
+
+    def _write_bytes(self, name: str, payload: bytes | pa.Buffer) -> None:
+        """Write a file so that it is seen whole or not at all."""
+        path = f"{self._root}/{name}"
+        if not isinstance(self._fs, pafs.LocalFileSystem):  # object stores show an object only when it is complete
+            with self._fs.open_output_stream(path) as stream:
+                stream.write(payload)
+            return
+        folder, base = path.rsplit("/", 1)
+        temporary = f"{folder}/.{base}.{_unique()}.tmp"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+            raise
+
+    def _list_parts(self, table: str) -> list[str]:
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))
+        return sorted(i.path for i in infos if i.base_name.endswith(".parquet") and not i.base_name.startswith("."))
+
+    def _live(self, listed: Sequence[str]) -> list[str]:
+        """Those of the listed parts that no merged file stands for."""
+        replaced: set[str] = set()
+        for path in filter(_is_merged, listed):
+            replaced |= replaced_by(self._fs, path)
+        return [path for path in listed if _base(path) not in replaced]
+
+    def _delete(self, path: str) -> None:
+        with self._storage_errors(f"remove {_base(path)}"), suppress(FileNotFoundError):  # somebody else was here first
+            self._fs.delete_file(path)
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)
+
+    def _check_marker(self) -> None:
+        with self._fs.open_input_stream(f"{self._root}/{_MARKER}") as stream:
+            text = stream.read().decode(errors="replace")
+        try:
+            version = json.loads(text)["schema_version"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.uri}/{_MARKER}: not readable as JSON with a schema_version.") from error
+        if version != SCHEMA_VERSION:
+            raise StoreError(version_message(self.uri, version))
+
+    @contextmanager
+    def _storage_errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
+
+
+def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
+    text = os.fspath(uri)
+    if "://" in text:
+        try:
+            filesystem, root = pafs.FileSystem.from_uri(text)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
+        return filesystem, root, text
+    return pafs.LocalFileSystem(), os.path.abspath(text), text
+
+
+def _base(path: str) -> str:
+    return path.rsplit("/", 1)[1]
+
+
+def _is_merged(path: str) -> bool:
+    return _base(path).startswith("compact-")
+
+
+def _unique() -> str:
+    return uuid.uuid4().hex[:16]

@@ -1,0 +1,262 @@
+"""Tables and summaries that `plan`, `launch` and `status` print."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from sweeper.plan.cost import CostModel, Forecast
+from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
+from sweeper.plan.grid import Grid
+from sweeper.queue.journal import live_launches
+from sweeper.queue.monitor import duration
+from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
+from sweeper.store.schema import FINISHED
+from sweeper.store.store import ResultsStore
+
+if TYPE_CHECKING:
+    from sweeper.launch.options import LaunchResult
+
+_MOST_REASONS = 5
+_FILE_WIDTH = 200
+_SIZES = ("n_rec", "d_m")
+"""Sizes that always have a column in the table of a plan."""
+
+
+def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
+    """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds.
+
+    Replicates share a line; every setting that varies has a column.
+    """
+    console = _console()
+    varied = _varied(plan)
+    table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
+    for heading in ("P asked", "P", *_SIZES, *varied, "k_e", "k_c", "read-out", "seeds", "forecast"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trial", no_wrap=True)
+    table.add_column("state")
+    for rows in _replicates(plan):
+        table.add_row(*_plan_cells(rows, varied, status, costs))
+    console.print(table)
+    problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
+    console.print(f"{len(plan.trials)} trials to run{problems}.", highlight=False)
+    rows = list(plan.trials.values())
+    if status is not None:
+        rows = missing_rows(plan, status)
+        console.print(_counts_line(status.counts), highlight=False)
+        _print_stale(console, status)
+    console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
+
+
+def _varied(plan: Plan) -> list[str]:
+    """Settings with several values in a plan, beyond those that have columns anyway."""
+    values: dict[str, set[str]] = {}
+    for row in plan.rows:
+        for name, value in row.axes.items():
+            values.setdefault(name, set()).add(str(value))
+    return [name for name, found in values.items() if len(found) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
+
+
+def _replicates(plan: Plan) -> list[list[PlanRow]]:
+    """The points of a plan, those that differ by their seed alone together."""
+    groups: dict[tuple[str, ...], list[PlanRow]] = {}
+    for row in plan.rows:
+        axes = (f"{name}={value}" for name, value in row.axes.items() if name != "seed")
+        architecture = row.spec.architecture if row.spec is not None else ""
+        groups.setdefault((str(row.budget), architecture, *axes), []).append(row)
+    return list(groups.values())
+
+
+def _plan_cells(
+    rows: Sequence[PlanRow], varied: Sequence[str], status: SweepStatus | None, costs: CostModel
+) -> list[str]:
+    """One line of the table of a plan; the forecast is that of all its replicates."""
+    first = rows[0]
+    states: Counter[str] = Counter()
+    for row in rows:
+        state = row.state if row.reason is None else f"{row.state}: {row.reason}"
+        states[status.states[row.trial_id] if status is not None and row.state == RUNNABLE else state] += 1
+    told = next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+    asked = "" if first.budget is None else f"{first.budget:,}"
+    given = [_cell(first.axes.get(name, "")) for name in varied]
+    seeds = _spans([int(row.axes["seed"]) for row in rows])
+    if first.spec is None or first.counts is None:
+        return [asked, "", "", _cell(first.axes.get("d_m", "")), *given, "", "", "", seeds, "", "", told]
+    model, total = first.spec.model, first.counts
+    return [
+        asked,
+        f"{total.trainable_params:,}",
+        str(getattr(model, "n_rec", 1)),
+        str(getattr(model, "d_m", "")),
+        *given,
+        f"{total.k_e:,}",
+        f"{total.k_c:,}",
+        f"{total.readout_params:,}",
+        seeds,
+        duration(sum(costs.seconds(row.spec) for row in rows if row.spec is not None)),
+        first.trial_id[:8] + "…" * (len(rows) > 1),
+        told,
+    ]
+
+
+def _cell(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Whole numbers, runs of them shortened: 0-2, 5."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+def print_launch_start(grid: Grid, results: str) -> None:
+    """Say what is about to happen."""
+    Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
+
+
+def print_launch(result: "LaunchResult", results: str) -> None:
+    """Say what a launch did and what to do next."""
+    console = _console()
+    problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
+    console.print(f"{result.ran} trials run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
+    _print_reasons(console, result.status)
+    if result.ran and result.busy_s > 0:
+        console.print(_forecast_error(result), highlight=False)
+    if result.ended_because:
+        console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
+    if result.stopped_because:
+        console.print(f"Stopped: {result.stopped_because}", highlight=False, soft_wrap=True)
+    elif result.status.counts.get(MISSING):
+        over = "The time given by --max-hours is over. " if result.out_of_time else ""
+        console.print(f"{over}The same command runs what is missing.", highlight=False)
+    elif result.status.counts.get(FINISHED):
+        console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
+
+
+def _forecast_error(result: "LaunchResult") -> str:
+    """What the trials were expected to take beside what they took."""
+    expected, spent = duration(result.forecast.seconds), duration(result.busy_s)
+    if result.interrupted or result.stopped_because or result.forecast.seconds == 0:
+        return f"Lane time: {expected} expected for all, {spent} spent on {result.ran} trials."
+    off = result.busy_s / result.forecast.seconds - 1
+    place = "inside" if result.forecast.low <= result.busy_s <= result.forecast.high else "outside"
+    return f"Lane time: {expected} expected, {spent} spent ({off:+.0%}, {place} the range of the forecast)."
+
+
+def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
+    """Print one line per sweep of a results directory, and what is running."""
+    console = _console()
+    if not statuses:
+        console.print(f"{store.uri}: no grid was launched into this directory", highlight=False)
+    for status in statuses:
+        console.print(f"{status.name}: {len(status.states)} trials. {_counts_line(status.counts)}", highlight=False)
+        _print_reasons(console, status)
+        _print_stale(console, status)
+        if status.unplanned:
+            console.print(f"  {status.unplanned} stored trials belong to no point of this grid", highlight=False)
+
+    for live in live_launches(store):
+        console.print(
+            f"running: {live.sweep} on {live.host} (pid {live.pid}), {live.done} of {live.total} done, "
+            f"{len(live.running)} trials in work",
+            highlight=False,
+        )
+
+
+def forecast_line(forecast: Forecast, lanes: int) -> str:
+    """The forecast as a sentence."""
+    if forecast.seconds == 0:
+        return "Nothing to run."
+    source = f"fitted to {forecast.calibrated_on} finished trials" if forecast.calibrated_on else "built-in constants"
+    return (
+        f"Forecast ({source}): {duration(forecast.seconds)} of lane time "
+        f"({duration(forecast.low)} to {duration(forecast.high)}), about {duration(forecast.wall_seconds(lanes))} "
+        f"on {lanes} lanes."
+    )
+
+
+def _print_stale(console: Console, status: SweepStatus) -> None:
+    for reason, count in Counter(status.stale.values()).items():
+        console.print(f"  {count} stale: {reason}", highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    """A console that does not break table rows when the output goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+
+
+def _counts_line(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+
+def _print_reasons(console: Console, status: SweepStatus) -> None:
+    """Failures by cause, most frequent first, each with one trial as an example."""
+    ordered = sorted(status.reasons.items(), key=lambda item: -item[1])
+    for reason, count in ordered[:_MOST_REASONS]:
+        example = f"trial {status.examples[reason][:8]}"
+        example = example if count == 1 else f"{example} and others like it"
+        console.print(f"  {count} x {reason} ({example})", highlight=False, soft_wrap=True)
+    if len(ordered) > _MOST_REASONS:
+        console.print(f"  and {len(ordered) - _MOST_REASONS} other reasons", highlight=False)
+
+
+def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
+    """A plan for machines: every point with its sizes, state, forecast and, for trials, the id and whole spec."""
+    points = []
+    for row in plan.rows:
+        point: dict[str, object] = {
+            "state": row.state,
+            "reason": row.reason,
+            "budget": row.budget,
+            "axes": dict(row.axes),
+        }
+        if row.spec is not None and row.counts is not None:
+            point |= {"trial_id": row.trial_id, "counts": asdict(row.counts), "spec": row.spec.content}
+            point["forecast_s"] = costs.seconds(row.spec)
+            if status is not None and row.state == RUNNABLE:
+                point["stored"] = status.states[row.trial_id]
+        points.append(point)
+    rows = list(plan.trials.values()) if status is None else missing_rows(plan, status)
+    forecast = asdict(costs.forecast([row.spec for row in rows if row.spec]))
+    return json.dumps({"name": plan.name, "trials": len(plan.trials), "forecast": forecast, "points": points})
+
+
+def status_json(statuses: Sequence[SweepStatus]) -> str:
+    """Statuses for machines."""
+    return json.dumps([_status_dict(status) for status in statuses])
+
+
+def launch_json(result: "LaunchResult") -> str:
+    """What a launch did, for machines."""
+    summary = {
+        "ran": result.ran,
+        "interrupted": result.interrupted,
+        "stopped_because": result.stopped_because,
+        "ended_because": result.ended_because,
+        "forecast": asdict(result.forecast),
+        "busy_s": result.busy_s,
+    }
+    return json.dumps({**summary, "status": _status_dict(result.status)})
+
+
+def _status_dict(status: SweepStatus) -> dict[str, object]:
+    return {
+        "name": status.name,
+        "counts": status.counts,
+        "states": dict(status.states),
+        "stale": dict(status.stale),
+        "reasons": dict(status.reasons),
+        "examples": dict(status.examples),
+        "unplanned": status.unplanned,
+    }

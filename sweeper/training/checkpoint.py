@@ -1,0 +1,74 @@
+"""Checkpoints of long trials: one file per trial, the last one kept, atomic, loaded without running code."""
+
+import io
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation, TrialProgress
+
+FORMAT = 2
+"""Raised whenever the content of a checkpoint changes; another format is not resumed from."""
+
+
+class Checkpoints:
+    """Saves the state of one trial at most every `every_s` seconds, and when it is stopped.
+
+    Args:
+        store: where the files go, below `checkpoints/`.
+        trial_id: the trial.
+        every_s: seconds between two checkpoints; the first is due after that long.
+    """
+
+    def __init__(self, store: ResultsStore, trial_id: str, every_s: float) -> None:
+        self._store, self._trial_id, self._every_s = store, trial_id, every_s
+        self._saved = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the last checkpoint is old enough."""
+        return time.monotonic() - self._saved >= self._every_s
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the trial's checkpoint by `state`: tensors, numbers, text and containers of them."""
+        buffer = io.BytesIO()
+        torch.save({"format": FORMAT, "trial_id": self._trial_id, **_owned(state)}, buffer)
+        self._store.write_checkpoint(self._trial_id, buffer.getvalue())
+        self._saved = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The trial's last state, or None where there is none of this format."""
+        payload = self._store.read_checkpoint(self._trial_id)
+        if payload is None:
+            return None
+        state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+        return state if state["format"] == FORMAT and state["trial_id"] == self._trial_id else None
+
+    def delete(self) -> None:
+        """Remove the checkpoint of a trial that has its final row."""
+        self._store.delete_checkpoint(self._trial_id)
+
+
+def _owned(value: Any) -> Any:
+    """Copy tensors that are views: torch saves the whole of what they are a part of."""
+    if isinstance(value, dict):
+        return {key: _owned(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_owned(part) for part in value]
+    if isinstance(value, torch.Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone()
+    return value
+
+
+def progress_state(progress: TrialProgress) -> dict[str, Any]:
+    """A trial's progress as plain containers."""
+    return asdict(progress)
+
+
+def restore_progress(progress: TrialProgress, state: dict[str, Any]) -> None:
+    """Fill `progress` with what `progress_state` returned."""
+    progress.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+    progress.best = {split: Evaluation(**e) for split, e in state["best"].items()}
+    progress.steps_done, progress.train_s = state["steps_done"], state["train_s"]

@@ -1,0 +1,372 @@
+"""Desired state against stored state: edit, retry, merge, forecast, limits; on ground-truth trials in this process."""
+
+import io
+import os
+import subprocess
+import threading
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from benchmarks.ground_truth import GroundTruth
+from model.flops import flops
+from sweeper.errors import SweeperError
+from sweeper.lane.attempt import run_trial
+from sweeper.lane.lane import LaneConfig, run_lane
+from sweeper.lane.trainer import TrialContext
+from sweeper.launch.launch import launch
+from sweeper.launch.maintenance import merge, retry
+from sweeper.launch.options import LaunchOptions
+from sweeper.launch.rounds import assignments_of
+from sweeper.plan.cost import BYTES_PER_PROCESS, CostModel, calibrate
+from sweeper.plan.expand import expand, refinement_levels
+from sweeper.plan.grid import parse_grid
+from sweeper.plan.seed_batch import Place
+from sweeper.queue.broker import Broker
+from sweeper.queue.journal import Journal, live_launches
+from sweeper.queue.messages import Assignment, Snapshot
+from sweeper.queue.monitor import eta, progress_line
+from sweeper.status import missing_rows, stored_plans, sweep_status
+from sweeper.store.store import ResultsStore
+from sweeper.tables import print_launch, print_status
+from sweeper.training.checkpoint import Checkpoints
+from sweeper.training.progress import TrialProgress
+from tests.sweeper.inline import run_lanes_here
+
+GRID = """
+name: truth
+task: {name: text, alphabet: letters}
+budgets: [4000, 8000]
+model: {d_m: [1, 2, 4, 8], d_tree: 4, d_branch: 4}
+seeds: 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch):
+    """Run lanes in this process."""
+    monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (run_lanes_here, (SweeperError,)))
+
+
+def run(text: str, results, trainer=None, **options):
+    options = LaunchOptions(results=str(results), lanes=2, **options)
+    return launch(parse_grid(text), options, Console(quiet=True), trainer=trainer or GroundTruth())
+
+
+def test_a_grid_may_be_edited_extended_and_reseeded(tmp_path):
+    assert run(GRID, tmp_path / "r").ran == 16
+    assert run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r").ran == 8
+    shrunk = run(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3]"), tmp_path / "r")
+    assert shrunk.ran == 4
+    assert shrunk.status.counts == {"finished": 12}
+    assert shrunk.status.unplanned == 16
+
+
+def test_the_plan_tells_missing_from_new(tmp_path, capsys):
+    print_launch(run(GRID, tmp_path / "r", max_hours=0.0), "r")
+    assert "The time given by --max-hours is over. The same command runs what is missing." in capsys.readouterr().out
+    store = ResultsStore.open(tmp_path / "r")
+    extended = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 4, 8, 16]")))
+    done = len(store.statuses())
+    assert done < 16
+    counts = sweep_status(extended, store).counts
+    assert counts["new"] == 4
+    assert counts["missing"] == 16 - done
+
+
+def test_rows_of_another_version_are_stale_but_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("sweeper.launch.rounds.code_version", lambda: "0.0.1+abc")
+    run(GRID, tmp_path / "r")
+    monkeypatch.undo()
+    store = ResultsStore.open(tmp_path / "r")
+    (plan,) = stored_plans(store)
+    status = sweep_status(plan, store)
+    assert len(status.stale) == 16
+    assert "made by version 0.0.1" in next(iter(status.stale.values()))
+    assert missing_rows(plan, status) == []
+
+
+def test_retry_runs_what_meets_the_condition_again(tmp_path):
+    run(GRID, tmp_path / "r", GroundTruth(crash_rate=0.3))
+    store = ResultsStore.open(tmp_path / "r")
+    failed = [i for i, status in store.statuses().items() if status == "failed"]
+    assert 1 <= len(failed) < 16
+    options = LaunchOptions(results=str(tmp_path / "r"), lanes=1)
+    result = retry("status == 'failed'", options, Console(quiet=True), trainer=GroundTruth())
+    assert result.ran == len(failed)
+    rows = {row["trial_id"]: row for row in store.read("trials").to_pylist()}
+    assert {rows[i]["status"] for i in failed} == {"finished"}
+    assert {rows[i]["attempt"] for i in failed} == {3}  # a bug is tried twice before
+    assert {rows[i]["budget"] for i in failed} <= {4000, 8000}
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("statu == 'failed'", "did you mean 'status'? Valid: architecture"),
+        ("status ==", "--where 'status ==': cannot be read"),
+        ("status == 'lost'", "none of 16 stored trials"),
+    ],
+)
+def test_a_bad_condition_is_explained(tmp_path, condition, message):
+    run(GRID, tmp_path / "r")
+    with pytest.raises(SweeperError) as caught:
+        retry(condition, LaunchOptions(results=str(tmp_path / "r")), Console(quiet=True))
+    assert message in str(caught.value)
+
+
+def test_two_directories_merge_without_running_or_counting_twice(tmp_path):
+    run(GRID, tmp_path / "a")
+    run(GRID.replace("[4000, 8000]", "[8000, 16000]").replace("truth", "other"), tmp_path / "b")
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 8
+    store = ResultsStore.open(tmp_path / "a")
+    assert len(store.statuses()) == 24
+    assert sorted(store.grids()) == ["other", "truth"]
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 0
+    assert run(GRID.replace("[4000, 8000]", "[4000, 8000, 16000]"), tmp_path / "a").ran == 0
+
+
+def test_two_people_may_extend_one_directory_at_once(tmp_path):
+    texts = [
+        GRID.replace("truth", name).replace("[1, 2, 4, 8]", d_m) for name, d_m in (("a", "[1, 2]"), ("b", "[4, 8]"))
+    ]
+    threads = [threading.Thread(target=run, args=(text, tmp_path / "r")) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = ResultsStore.open(tmp_path / "r")
+    assert len(store.statuses()) == 16
+    assert run(GRID, tmp_path / "r").ran == 0
+
+
+def test_an_interrupted_sweep_is_balanced(tmp_path):
+    plan = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 6, 8, 12]").replace("seeds: 2", "seeds: 3")))
+    first = [row.spec for row in list(plan.trials.values())[:6]]
+    assert {spec.seed for spec in first} == {0}
+    assert {spec.model.d_m for spec in first} == {1, 4, 12}  # both ends and the middle, at both budgets
+    assert [row.spec.seed for row in plan.trials.values()] == [0] * 14 + [1] * 14 + [2] * 14
+
+
+def test_refinement_levels_halve_the_gaps():
+    assert [refinement_levels(n) for n in (1, 2, 3, 5)] == [[0], [0, 0], [0, 0, 0], [0, 1, 0, 1, 0]]
+
+
+def test_the_cost_model_learns_from_finished_trials():
+    specs = [row.spec for row in expand(parse_grid(GRID)).trials.values()]
+    truth = CostModel(overhead_s=2e-4, neuron_s=3e-8, arithmetic_s=5e-9)
+    rows = [{"spec": spec.canonical, "wall_s": truth.seconds(spec)} for spec in specs[:8]]
+    learnt = calibrate(rows)
+    assert learnt.calibrated_on == 8
+    for spec in specs[8:]:
+        assert learnt.seconds(spec) == pytest.approx(truth.seconds(spec), rel=0.05)
+    forecast = learnt.forecast(specs)
+    assert forecast.low < sum(truth.seconds(spec) for spec in specs) < forecast.high
+    assert forecast.wall_seconds(2) == pytest.approx(forecast.seconds / 2)
+    assert calibrate(rows[:3]).calibrated_on == 0
+
+
+def test_a_larger_network_costs_more_time_and_memory():
+    from sweeper.plan.cost import memory_bytes
+
+    small, large = (
+        next(iter(expand(parse_grid(GRID.replace("[4000, 8000]", f"[{budget}]"))).trials.values())).spec
+        for budget in (4000, 400_000)
+    )
+    assert CostModel().seconds(large) > CostModel().seconds(small)
+    assert memory_bytes(large) > memory_bytes(small)
+    assert memory_bytes(large, "cuda") > memory_bytes(small, "cuda")
+
+
+def test_memory_that_trials_took_corrects_the_expectation():
+    text = GRID.replace("[4000, 8000]", "[400000]").replace("seeds: 2", "training: {batch_size: 64, length: 200}")
+    specs = [row.spec for row in expand(parse_grid(text)).trials.values()]
+    expected = [CostModel().memory_bytes(spec) for spec in specs]
+    own = [expect - BYTES_PER_PROCESS for expect in expected]
+
+    def row(i: int, factor: float, status: str = "finished", lane: str = "a") -> dict:
+        peak = BYTES_PER_PROCESS + int(factor * own[i])
+        return {"spec": specs[i].canonical, "wall_s": 1.0, "status": status, "peak_memory_bytes": peak, "lane": lane}
+
+    assert calibrate([row(0, 0.7), row(1, 0.8, lane="b")]).memory_factor == 1.0
+    corrected = calibrate([row(0, 1.5), row(1, 0.5, lane="b")])
+    assert corrected.memory_factor == pytest.approx(1.5, rel=1e-3)
+    assert corrected.memory_bytes(specs[2]) == pytest.approx(BYTES_PER_PROCESS + 1.5 * own[2], rel=1e-3)
+    assert calibrate([row(1, 2.0, "out_of_memory")]).memory_factor == pytest.approx(2.0, rel=1e-3)
+    small = min(range(4), key=own.__getitem__)
+    large = max(range(4), key=own.__getitem__)
+    after = {**row(small, 1.0), "peak_memory_bytes": row(large, 1.0)["peak_memory_bytes"]}
+    assert calibrate([row(large, 1.0), after]).memory_factor == 1.0  # the peak is that of the trial before
+
+
+def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):
+    result = run(GRID.replace("seeds: 2", "seeds: 1"), tmp_path / "r", GroundTruth(seconds=5.0), trial_limit_s=0.05)
+    assert result.status.counts == {"timed_out": 8}
+    (reason,) = {reason.split(" after ")[0] for reason in result.status.reasons}
+    assert reason == "timed_out: over its time limit of 0.05 s"
+
+
+def test_a_poisoned_sweep_stops_itself_and_can_be_retried(tmp_path):
+    text = GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]")
+    result = run(text, tmp_path / "r", GroundTruth(crash_rate=1.0))
+    assert "failed alike" in result.stopped_because
+    assert result.ran < 40
+    assert run(text, tmp_path / "r").status.counts["finished"] >= 40 - result.ran
+
+
+def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
+    config = LaneConfig(store_uri=str(tmp_path), lane_prefix="x", code_version="v")
+    row = next(iter(expand(parse_grid(GRID)).trials.values()))
+    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=4000, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    record, _, attempt = run_trial(assignment, "l", config.code_version, context, GroundTruth(memory_rate=1.0))
+    assert (record.status, attempt.status) == ("out_of_memory", "out_of_memory")
+    assert record.final_valid_metric is None
+    assert record.flops_per_token == flops(row.spec.model).training > 0
+    result = run(GRID, tmp_path / "r", GroundTruth(memory_rate=0.4))
+    assert result.status.counts == {"finished": 16}
+    attempts = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
+    assert {a["attempt"] for a in attempts if a["status"] == "out_of_memory"} == {1}
+
+
+def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path, tiny_text):
+    plan = expand(parse_grid(tiny_text))
+    row = next(iter(plan.trials.values()))
+    broker = Broker(assignments_of([Place(row, None, 1)], "s", ResultsStore.create(tmp_path / "r"), CostModel()))
+    config = LaneConfig(store_uri=str(tmp_path / "r"), lane_prefix="x", code_version="v")
+    store = ResultsStore.open(tmp_path / "r")
+
+    def slow(assignment, progress, context):
+        def on_step(step):
+            time.sleep(0.1)
+            return context.on_step(step)
+
+        from sweeper.training.training import train_trial
+
+        train_trial(assignment.spec, progress=progress, on_step=on_step, checkpoints=context.checkpoints)
+
+    pulled = broker.pull
+    broker.pull = lambda *a: (pulled(*a), broker.stop())[0]
+    run_lane(broker, "l", config, slow)
+    assert store.statuses() == {}
+    saved = Checkpoints(store, row.trial_id, 1.0).load()
+    assert 0 < saved["progress"]["steps_done"] < row.spec.training.steps
+    launch(parse_grid(tiny_text), LaunchOptions(results=str(tmp_path / "r"), lanes=1), Console(quiet=True))
+    assert store.statuses()[row.trial_id] == "finished"
+    assert store.read_checkpoint(row.trial_id) is None
+
+
+def test_a_running_launch_is_seen_from_outside(tmp_path):
+    store = ResultsStore.create(tmp_path / "r")
+    plan = expand(parse_grid(GRID))
+    running = next(iter(plan.trials))
+    broker = Broker(assignments_of([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel()))
+    broker.pull("a", "1", "h")
+    broker.heartbeat("a", "1", "h", running, 0.5)
+    journal = Journal(store, "truth", total=16)
+    journal.update(broker.snapshot())
+    (live,) = live_launches(store)
+    assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
+    assert 0 <= (datetime.now(UTC) - live.started).total_seconds() < 60
+    assert sweep_status(plan, store).states[running] == "running"
+    journal.close()
+    assert live_launches(store) == []
+    (log,) = store.texts("launches", ".log").values()
+    assert "launch of truth: 16 trials" in log
+
+
+def leave_state(store: ResultsStore, running: str, what: str, value) -> None:
+    """Leave what a launcher leaves that was killed while it ran a trial."""
+    made = Assignment(trial_id=running, spec=None, sweep="truth", budget=1, attempt=1, configuration="c")  # type: ignore[arg-type]
+    broker = Broker([made])
+    broker.pull("a", "1", "h")
+    broker.heartbeat("a", "1", "h", running, 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(f"sweeper.queue.journal.{what}", lambda: value)
+        patch.setattr("sweeper.queue.journal.psutil.Process", lambda *number: SimpleNamespace(create_time=lambda: 1.0))
+        Journal(store, "truth", total=16).update(broker.snapshot())
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_what_a_killed_launcher_ran_is_run_by_the_next_at_once(tmp_path, reused):
+    running = next(iter(expand(parse_grid(GRID)).trials))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    leave_state(ResultsStore.create(tmp_path / "r"), running, "os.getpid", os.getpid() if reused else gone.pid)
+    result = run(GRID, tmp_path / "r")
+    assert (result.ran, result.status.counts) == (16, {"finished": 16})
+
+
+def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tmp_path, monkeypatch):
+    running = next(iter(expand(parse_grid(GRID)).trials))
+    leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
+    output, options = io.StringIO(), LaunchOptions(results=str(tmp_path / "r"), lanes=1)
+    first = launch(parse_grid(GRID), options, Console(file=output), trainer=GroundTruth())
+    assert first.status.counts == {"finished": 15, "running": 1}, "it may still be at work"
+    assert "truth is being launched into" in output.getvalue()
+
+    def in_the_end(assignment, progress, context):
+        monkeypatch.setattr("sweeper.queue.journal.STALE_S", 0.0)
+        GroundTruth()(assignment, progress, context)
+
+    more = run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r", in_the_end)
+    assert (more.ran, more.status.counts) == (9, {"finished": 24})
+
+
+def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):
+    import os
+
+    numbers = os.statvfs(tmp_path)
+
+    class Full:
+        f_bavail, f_frsize, f_files, f_favail = 10, 4096, numbers.f_files, numbers.f_favail
+
+    monkeypatch.setattr(os, "statvfs", lambda path: Full)
+    with pytest.raises(SweeperError, match="MB free, .* MB needed for the rows of 16 trials"):
+        run(GRID, tmp_path / "r")
+
+
+def test_progress_of_a_ground_truth_trial_is_the_same_every_time():
+    row = next(iter(expand(parse_grid(GRID)).trials.values()))
+    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=1, attempt=1, configuration="c")
+    context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
+    values = []
+    for _ in range(2):
+        progress = TrialProgress()
+        GroundTruth()(assignment, progress, context)
+        values.append(progress.final["valid"].metric)
+    assert values[0] == values[1] == pytest.approx(GroundTruth().metric(row.spec), abs=0.02)
+
+
+def test_failures_are_grouped_by_cause_with_one_example(tmp_path, capsys):
+    run(GRID, tmp_path / "r", GroundTruth(crash_rate=0.4))
+    store = ResultsStore.open(tmp_path / "r")
+    (plan,) = stored_plans(store)
+    status = sweep_status(plan, store)
+    failed = [trial_id for trial_id, state in status.states.items() if state == "failed"]
+    assert len(failed) >= 2
+    ((reason, count),) = [item for item in status.reasons.items() if item[0].startswith("failed")]
+    assert count == len(failed)  # their texts differ in a number
+    assert "RuntimeError: made to fail (draw 0." in reason
+    assert status.examples[reason] in failed
+    print_status([status], store)
+    assert f"{count} x {reason} (trial {status.examples[reason][:8]} and others like it)" in capsys.readouterr().out
+
+
+def test_the_time_left_is_a_range_that_narrows():
+    def snapshot(done: int) -> Snapshot:
+        return Snapshot(
+            total=100, statuses={"finished": done}, running=(), queued=100 - done, work_total=100.0, lanes=1,
+            work_left=100.0 - done, busy_s=0.0, best=("0123456789abcdef", 2.5), reasons={}, stopped_because=None,
+        )  # fmt: skip
+
+    assert eta(snapshot(0), 60.0, 0.3) == "..."
+    assert eta(snapshot(50), 6000.0) == "1 h 40 min"
+    assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
+    assert eta(snapshot(50), 6000.0, 0.3) == "91 min to 1 h 50 min"
+    assert eta(snapshot(100), 6000.0, 0.3) == "now"
+    line = progress_line(snapshot(50), 6000.0, 0.3)
+    assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best 2.5 (01234567)"

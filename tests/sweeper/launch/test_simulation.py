@@ -1,0 +1,93 @@
+"""Simulated plans: sizes from 10^2 to 10^6, the cost model's own error, and the error against a sweep that ran."""
+
+import re
+import time
+
+import pytest
+from rich.console import Console
+
+from cluster.errors import ScenarioError
+from sweeper.errors import SweeperError
+from sweeper.launch.launch import launch
+from sweeper.launch.options import LaunchOptions
+from sweeper.launch.simulation import replay_store, simulate_plan
+from sweeper.plan.cost import CostModel
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.status import store_cost_model
+from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation
+
+GRID = """
+name: real
+task: {name: text, alphabet: letters}
+budgets: [5000, 4500, 4000, 3500, 3000, 2500]
+model: {d_m: [1, 2], d_tree: 4, d_branch: 4}
+training: {steps: 1}
+"""
+
+
+@pytest.fixture
+def specs():
+    return [row.spec for row in expand(parse_grid(GRID)).trials.values()]
+
+
+def makespan_s(text: str) -> float:
+    number, unit = re.search(r"makespan +([\d.,]+) (s|min|h)", text).groups()
+    return float(number.replace(",", "")) * {"s": 1, "min": 60, "h": 3600}[unit]
+
+
+@pytest.mark.parametrize("trials", [100, 10_000, 1_000_000])
+def test_any_number_of_trials(trials, specs):
+    began = time.process_time()
+    text = simulate_plan(specs, CostModel(), f"nodes=64,gpus=8,preempt=0.02/h,price=20,trials={trials},bias=0,error=0")
+    assert f"{trials} trials" in text
+    work = sum(CostModel().seconds(spec) for spec in specs) / len(specs) * trials
+    assert makespan_s(text) >= work / 512
+    assert makespan_s(text) < 1.1 * work / 512 + 120
+    assert "money" in text
+    assert time.process_time() - began < 60
+
+
+def test_what_the_cost_model_does_not_know_widens_the_forecast(specs):
+    sure = simulate_plan(specs, CostModel(log_spread=0.01), "nodes=2,trials=1000")
+    unsure = simulate_plan(specs, CostModel(log_spread=0.7), "nodes=2,trials=1000")
+    spread = [re.search(r"\((\S+) \S+ to (\S+) ", text).groups() for text in (sure, unsure)]
+    low, high = ([float(number.replace(",", "")) for number in pair] for pair in spread)
+    assert low[1] / low[0] < 1.1
+    assert high[1] / high[0] > 2
+    assert "built-in constants of one CPU core" in sure
+
+
+def test_mistakes_are_named(specs):
+    with pytest.raises(ScenarioError, match="'node' is not known; did you mean 'nodes'"):
+        simulate_plan(specs, CostModel(), "node=3")
+    with pytest.raises(SweeperError, match="trials: expected a whole number up to 2000000, got '1e6'"):
+        simulate_plan(specs, CostModel(), "trials=1e6")
+    with pytest.raises(SweeperError, match="nothing left to run"):
+        simulate_plan([], CostModel(), "nodes=2")
+
+
+def sleep_a_while(assignment, progress, context) -> None:
+    """Trials of a quarter to half a second, by their budget."""
+    time.sleep(assignment.budget / 10_000)
+    for split in ("train", "valid", "test"):
+        progress.final[split] = Evaluation(step=1, split=split, loss=1.0, metric=1.0, learning_rate=None, wall_s=0.0)
+    progress.best, progress.steps_done = progress.final, 1
+
+
+def test_the_error_against_a_sweep_that_ran_is_printed(tmp_path):
+    options = LaunchOptions(results=str(tmp_path / "r"), executor="processes", lanes=2)
+    launch(parse_grid(GRID), options, Console(quiet=True), trainer=sleep_a_while)
+    store = ResultsStore.open(tmp_path / "r")
+    said = replay_store(store, store_cost_model(store))
+    error = re.search(r"12 trials on 2 lanes took .*; the simulation says .* \(([+-][\d.]+)%\)", said)
+    assert error, said
+    assert abs(float(error[1])) < 15
+    assert "With the durations that the cost model expects (12 finished trials) it says" in said
+
+
+def test_a_store_without_a_launch_cannot_be_compared_with(tmp_path):
+    store = ResultsStore.create(tmp_path / "r")
+    with pytest.raises(SweeperError, match="holds no launch with two or more trials"):
+        replay_store(store, CostModel())

@@ -1,0 +1,144 @@
+"""Plans: sizes solved from budgets, and every point accounted for."""
+
+import dataclasses
+import json
+import pickle
+import tracemalloc
+
+import pytest
+
+from model.budget import counts
+from sweeper.errors import GridError
+from sweeper.launch.rounds import assignments_of
+from sweeper.plan.cost import CostModel
+from sweeper.plan.expand import DUPLICATE, EXCLUDED, INFEASIBLE, RUNNABLE, expand
+from sweeper.plan.grid import parse_grid
+from sweeper.plan.seed_batch import Place
+from sweeper.plan.trial import TrialSpec, spec_from_canonical
+from sweeper.store.store import ResultsStore
+
+SIZES = "d_tree: 4, d_branch: 4"
+
+
+def plan(text: str):
+    return expand(parse_grid("task: {name: text, alphabet: letters}\n" + text))
+
+
+def test_n_rec_fills_the_budget_and_no_more():
+    for row in plan(f"budgets: [8000, 20000]\nmodel: {{d_m: [1, 3, 9], {SIZES}}}").rows:
+        assert row.counts.trainable_params <= row.budget
+        larger = dataclasses.replace(row.spec.model, n_rec=row.spec.model.n_rec + 1)
+        assert counts(larger).trainable_params > row.budget
+
+
+def test_any_one_size_may_be_left_out():
+    by_d_m = plan("budgets: [20000]\nmodel: {n_rec: 16, d_tree: 4, d_branch: 4}").rows[0]
+    by_branch = plan("budgets: [20000]\nmodel: {n_rec: 16, d_m: 3, d_tree: 4}").rows[0]
+    assert by_d_m.spec.model.n_rec == by_branch.spec.model.n_rec == 16
+    assert counts(dataclasses.replace(by_d_m.spec.model, d_m=by_d_m.spec.model.d_m + 1)).trainable_params > 20000
+    assert by_branch.spec.model.d_branch > 4
+    assert by_branch.counts.trainable_params <= 20000
+
+
+def test_targets_find_the_nearest_size():
+    (row,) = plan("model: {n_rec: 8, k_e: 170, d_tree: 4, k_c: 30}").rows
+    assert row.spec.model.d_branch == 8  # 30 / 4 = 7.5
+    assert row.counts.k_e == 161  # d_m = 5; d_m = 6 would give 217
+    assert row.spec.model.d_m == 5
+
+
+def test_points_that_cannot_run_say_why():
+    rows = plan(f"budgets: [1500, 4000]\nmodel: {{d_m: [1, 40], {SIZES}}}\nlimits: {{n_rec: [2, null]}}").rows
+    assert [row.state for row in rows] == [INFEASIBLE, INFEASIBLE, RUNNABLE, INFEASIBLE]
+    assert "1500 is too small for n_rec = 1; the smallest feasible budget is" in rows[0].reason
+    (row,) = plan(f"budgets: [9100]\nmodel: {{d_m: 39, {SIZES}}}\nlimits: {{n_rec: [2, null]}}").rows
+    assert (row.state, row.reason) == (EXCLUDED, "n_rec = 1 is outside limits.n_rec = [2, None]")
+
+
+def test_equal_trials_are_listed_once_as_trials():
+    result = plan(f"budgets: [8010, 8020]\nmodel: {{d_m: 4, {SIZES}}}")
+    assert [row.state for row in result.rows] == [RUNNABLE, DUPLICATE]
+    assert result.rows[1].reason == f"same trial as the one of budget 8,010: {result.rows[0].trial_id[:8]}"
+    assert len(result.trials) == 1
+
+
+def test_zipped_settings_advance_together_across_sections():
+    rows = plan(
+        f"budgets: [8000]\nmodel: {{d_m: [2, 4], {SIZES}}}\ntraining: {{learning_rate: [0.1, 0.2]}}\n"
+        "zip: [[d_m, learning_rate]]"
+    ).rows
+    assert [(r.spec.model.d_m, r.spec.training.learning_rate) for r in rows] == [(2, 0.1), (4, 0.2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgets: [8000]\nmodel: {d_m: 2, n_rec: 4, d_tree: 4, d_branch: 4}", "left out: none"),
+        ("budgets: [8000]\nmodel: {d_m: 2, d_tree: 4}", "left out: n_rec, k_c"),
+        ("budgets: [8000]\nmodel: {d_m: 2, k_e: 9, d_tree: 4, d_branch: 4}", "d_m and k_e both fix k_e"),
+        ("model: {d_m: 2, d_tree: 4, d_branch: 4}", "n_rec is not given"),
+        ("budgets: [8000]\nmodel: {d_m: 2, d_branch: 4}", "model.d_tree"),
+        ("budgets: [8000]\nmodel: {d_m: 2, d_tree: 4, d_branch: 4, rho_rec: 2}", "model.rho_rec: 2.0 is not valid"),
+        ("budgets: [8000]\nmodel: {d_m: 0, d_tree: 4, d_branch: 4}", "model.d_m: 0 is not valid"),
+    ],
+)
+def test_contradictions_are_refused(text, message):
+    with pytest.raises(GridError) as caught:
+        plan(text)
+    assert message in str(caught.value)
+
+
+def test_unknown_tasks_and_options_list_the_choices():
+    with pytest.raises(GridError, match=r"task\.name: 'txt' is no task; choose one of .*did you mean 'text'"):
+        expand(parse_grid(f"task: txt\nbudgets: [9000]\nmodel: {{d_m: 2, {SIZES}}}"))
+    with pytest.raises(GridError, match=r"task\.alphabet: 'greek'"):
+        expand(parse_grid(f"task: {{name: text, alphabet: greek}}\nbudgets: [9000]\nmodel: {{d_m: 2, {SIZES}}}"))
+
+
+def specs() -> list[TrialSpec]:
+    grid = f"budgets: [8000, 9000]\nmodel: {{d_m: [2, 4], {SIZES}}}\nseeds: 2\ntraining: {{learning_rate: [0.1, 0.2]}}"
+    return [row.spec for row in plan(grid).rows]
+
+
+def test_ids_are_pinned_so_that_no_upgrade_renames_a_trial():
+    assert specs()[0].trial_id == "0547fb45bafe8b07"
+
+
+def test_every_setting_is_in_the_id_and_the_spec_comes_back():
+    every = specs()
+    assert len({spec.trial_id for spec in every}) == len(every) == 16
+    assert [spec_from_canonical(spec.canonical) for spec in every] == every
+
+
+def test_defaults_of_the_task_written_out_give_the_same_trial():
+    text = f"budgets: [8000]\nmodel: {{d_m: 2, {SIZES}}}"
+    short = expand(parse_grid("task: {name: text, alphabet: letters}\n" + text))
+    long = expand(parse_grid("task: {name: text, alphabet: letters, data: embedded}\n" + text))
+    assert list(short.trials) == list(long.trials)
+
+
+@pytest.mark.parametrize("architecture", ["elm", "lstm", "snn"])
+def test_the_canonical_text_is_that_of_the_whole_spec(architecture):
+    model = {"elm": "{n_rec: 5, d_m: 3, d_tree: 4, d_branch: 4}"}.get(architecture, "{n_rec: 5}")
+    text = f"task: {{name: text, alphabet: letters}}\narchitecture: {architecture}\nmodel: {model}\nseeds: [7]\n"
+    (row,) = expand(parse_grid(text)).rows
+    content = {"scheme": 1, **dataclasses.asdict(row.spec), "task_options": dict(row.spec.task_options)}
+    assert row.spec.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
+    assert spec_from_canonical(row.spec.canonical) == row.spec
+
+
+def test_a_planned_trial_takes_little_of_the_launchers_memory(tmp_path):
+    text = f"budgets: [8000, 20000]\nmodel: {{d_m: [1, 3, 9], {SIZES}}}\nseeds: "
+    plan(f"{text} 1")
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        made = plan(f"{text} 200")
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(made.trials) == 1200
+    assert taken / len(made.trials) < 600  # bytes; the canonical JSON of each alone would be 850
+    places = [Place(row, None, 1) for row in made.trials.values()]
+    queue = assignments_of(places, "s", ResultsStore.create(tmp_path / "r"), CostModel())
+    assert len(pickle.dumps(queue)) / len(queue) < 250

@@ -1,0 +1,126 @@
+"""Every shipped grid plans, and every task trains from its grid on embedded data."""
+
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from sweeper.plan.expand import RUNNABLE, expand
+from sweeper.plan.grid import load_grid
+from sweeper.plan.trial import TrialSpec
+from sweeper.training.progress import TrialProgress
+from sweeper.training.training import train_trial
+from tasks.loaders import load_task
+from tasks.spec import task_names, task_spec
+
+GRIDS = sorted((Path(__file__).resolve().parents[3] / "grids").glob("*.yaml"))
+PUBLISHED = {
+    "enwik8_published": [2398, 1500, 1024, 742, 561, 440, 353, 290, 243, 206, 153, 118, 85, 64],
+    "shd_adding_published": [155, 130, 111, 96, 73, 57, 46, 32, 21, 15],
+}
+
+
+class Smoke(NamedTuple):
+    """A trial of a shipped grid, cut to a few seconds, and what it must reach."""
+
+    d_m: int
+    """Which of the grid's trials."""
+    steps: int
+    """Training steps; the shipped grid has more."""
+    test: float
+    """Test metric it must beat: between the trivial baseline and what was measured, well away from both."""
+    task: dict[str, int] = {}  # noqa: RUF012
+    """Task options that tell the grid's blocks apart, or make the data smaller."""
+    architecture: str = "elm"
+    """Architecture, where the grid has several."""
+    seed: int = 0
+    """Seed; some leave a plateau sooner."""
+
+
+FEW = {"train_examples": 50, "valid_examples": 50, "test_examples": 400}
+"""Sizes of a generated task: 1.7 ms an image, 0.1 ms an expression."""
+# shd_adding stays on its plateau for a thousand steps (tasks/README.md); plain shd stands for it.
+SMOKES = {
+    "text": Smoke(d_m=4, steps=400, test=3.4),
+    "shd": Smoke(d_m=5, steps=150, test=0.15),
+    "images": Smoke(d_m=5, steps=150, test=0.3),
+    "images-1024-steps": Smoke(d_m=5, steps=100, test=0.2, task={"upsample": 4}),
+    "listops": Smoke(d_m=8, steps=1000, test=0.15, task={"train_examples": 20_000}),
+    "pathfinder": Smoke(d_m=5, steps=1000, test=0.58, task={**FEW, "train_examples": 4000}, seed=2),
+    "neuronio": Smoke(d_m=10, steps=200, test=0.75, architecture="elm_neuron"),
+}
+
+
+@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+def test_it_plans(path):
+    plan = expand(load_grid(path))
+    assert plan.name == path.stem
+    states = {row.state for row in plan.rows}
+    assert states == {RUNNABLE} or (path.stem.startswith("study_") and RUNNABLE in states)  # a study has its limits
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_grids_have_the_published_sizes(name):
+    (path,) = [path for path in GRIDS if path.stem == name]
+    rows = [row for row in expand(load_grid(path)).rows if row.spec.seed == 0]
+    assert [row.spec.model.n_rec for row in rows] == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("path", [p for p in GRIDS if p.stem not in PUBLISHED], ids=lambda path: path.stem)
+def test_it_trains(path):
+    row = next(iter(expand(load_grid(path)).trials.values()))
+    short = dataclasses.replace(row.spec.training, steps=2, eval_every=1, eval_batches=1, final_eval_batches=1)
+    options = {**row.spec.task_options, **{name: FEW[name] for name in row.spec.task_options if name in FEW}}
+    progress = train_trial(dataclasses.replace(row.spec, training=short, task_options=options))
+    assert progress.final["valid"].loss > 0
+    assert progress.steps_done == 2
+    assert progress.data_name
+    assert len(progress.data_sha256) == 64
+    assert json.loads(row.spec.canonical)["task"] == row.spec.task
+
+
+def smoke_spec(name: str) -> TrialSpec:
+    """The first trial of the grid that fits, with fewer steps and evaluations."""
+    smoke = SMOKES[name]
+    (path,) = [path for path in GRIDS if path.stem == name.split("-")[0]]
+    for row in expand(load_grid(path)).rows:
+        spec = row.spec
+        sizes = (spec.architecture, spec.model.d_m) == (smoke.architecture, smoke.d_m)
+        if sizes and smoke.task.get("upsample", spec.task_options.get("upsample")) == spec.task_options.get("upsample"):
+            training = dataclasses.replace(
+                spec.training, steps=smoke.steps, eval_every=smoke.steps, eval_batches=1, final_eval_batches=30
+            )
+            options = {**spec.task_options, **smoke.task}
+            return dataclasses.replace(spec, training=training, task_options=options, seed=smoke.seed)
+    raise AssertionError(f"no trial of {path} fits {smoke}")
+
+
+@pytest.mark.parametrize("name", SMOKES)
+def test_a_trial_of_seconds_beats_the_trivial_baseline(name):
+    spec, smoke = smoke_spec(name), SMOKES[name]
+    task = task_spec(spec.task, spec.task_options)
+    sign = 1 if task.direction == "max" else -1
+    assert sign * smoke.test > sign * task.baseline
+    assert sign * trained(name).final["test"].metric > sign * smoke.test
+
+
+@functools.cache
+def trained(name: str) -> TrialProgress:
+    return train_trial(smoke_spec(name))
+
+
+def test_the_single_neuron_knows_the_voltage_far_better_than_its_mean():
+    """The loss is half the squared error, in units of 10 mV, and half the spikes' cross entropy, never negative."""
+    batches = load_task("neuronio", {}).eval_batches("test", batch_size=32, length=500, max_batches=None)
+    voltage = torch.cat([batch.y[..., 1][batch.weight > 0] for batch in batches])
+    mean_predictor_mv = 10 * float(voltage.std())
+    assert mean_predictor_mv > 4
+    assert 10 * (2 * trained("neuronio").final["test"].loss) ** 0.5 < mean_predictor_mv / 3
+
+
+def test_every_task_has_a_smoke_trial():
+    assert {name.split("-")[0] for name in SMOKES} == set(task_names()) - {"shd_adding"}
