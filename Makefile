@@ -11,18 +11,18 @@ demo: $(INSTALLED)
 	$(BIN)/analysis fit-theory results/demo
 	$(BIN)/analysis dashboard results/demo
 
-STUDY ?= results/study
+STUDY ?= studies/paper_in_miniature/results
 TASKS := text shd
 PARTS := holdout axes architectures ablations
 
 study: $(INSTALLED)
 	set -e; for task in $(TASKS); do \
-	  $(BIN)/sweeper launch grids/study_$${task}_pilot.yaml --results $(STUDY)/$${task}_pilot; \
+	  $(BIN)/sweeper launch studies/paper_in_miniature/grids/study_$${task}_pilot.yaml --results $(STUDY)/$${task}_pilot; \
 	  $(BIN)/analysis learning-rate $(STUDY)/$${task}_pilot; \
-	  $(BIN)/sweeper launch grids/study_$$task.yaml --results $(STUDY)/$$task; \
+	  $(BIN)/sweeper launch studies/paper_in_miniature/grids/study_$$task.yaml --results $(STUDY)/$$task; \
 	  test -f $(STUDY)/$$task/prediction.json || \
-	    $(BIN)/python -m analysis.study predict $(STUDY)/$$task grids/study_$${task}_holdout.yaml -o $(STUDY)/$$task/prediction.json; \
-	  for part in $(PARTS); do $(BIN)/sweeper launch grids/study_$${task}_$$part.yaml --results $(STUDY)/$$task; done; \
+	    $(BIN)/python -m studies.paper_in_miniature.study predict $(STUDY)/$$task studies/paper_in_miniature/grids/study_$${task}_holdout.yaml -o $(STUDY)/$$task/prediction.json; \
+	  for part in $(PARTS); do $(BIN)/sweeper launch studies/paper_in_miniature/grids/study_$${task}_$$part.yaml --results $(STUDY)/$$task; done; \
 	done
 	$(MAKE) study-report
 
@@ -33,7 +33,7 @@ study-report: $(INSTALLED)
 	  $(BIN)/analysis export $(STUDY)/$$task --where "$$main" --figures $(STUDY)/$$task/figures; \
 	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
 	done
-	$(BIN)/python -m analysis.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
+	$(BIN)/python -m studies.paper_in_miniature.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

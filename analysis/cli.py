@@ -9,8 +9,8 @@ import click
 from sweeper.errors import run_command
 
 if TYPE_CHECKING:
-    from analysis.load import Measure
-    from analysis.theory_fit import FitSettings
+    from analysis.laws.theory_fit import FitSettings
+    from analysis.rows.sweep import Measure
 
 Command = Callable[..., None]
 
@@ -30,7 +30,7 @@ def selection_options(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(*, metric: str, split: str, **rest: Any) -> None:
-        from analysis.load import Measure
+        from analysis.rows.sweep import Measure
 
         command(measure=Measure(kind=metric, split=split), **rest)
 
@@ -52,7 +52,7 @@ def fit_options(command: Command) -> Command:
 
     @wraps(command)
     def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
-        from analysis.theory_fit import FitSettings
+        from analysis.laws.theory_fit import FitSettings
 
         command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed, weights=weights), **rest)
 
@@ -130,7 +130,7 @@ def fit_theory(
 ) -> None:
     """Fit the law and report it: parameters, optimum per budget, rivals, held-out error, what to run next."""
     from analysis import commands
-    from analysis.evidence import EvidenceSettings
+    from analysis.laws.evidence import EvidenceSettings
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
     commands.fit_theory(
@@ -276,7 +276,7 @@ def export(
 ) -> None:
     """Write the tidy rows that enter a fit (the chosen metric as `value`), or all figures as SVG or PNG, or both."""
     from analysis import commands
-    from analysis.static import Format
+    from analysis.dashboard.export import Format
 
     if output is None and figures is None:
         raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")

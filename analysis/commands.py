@@ -10,25 +10,28 @@ from typing import Any
 import pandas as pd
 from rich.markup import escape
 
-from analysis import page, report
-from analysis.compare import COLUMNS, compare_tab, comparison, comparison_rows, merged, with_distinct_ids
-from analysis.console import make_console, print_comparison, print_report, print_suggestion, print_summary
+from analysis.dashboard import page
+from analysis.dashboard.compare_tab import compare_tab
+from analysis.dashboard.export import Format, write_figures
+from analysis.dashboard.panels import Tab
+from analysis.dashboard.serve import make_server
+from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
-from analysis.evidence import EvidenceSettings
-from analysis.learning_rates import fit_rule
-from analysis.load import DESIGN_POINT, Measure, Sweep, among, datasets, rate_trials, read_sweep
-from analysis.panels import Tab
-from analysis.report_html import report_html
-from analysis.serve import make_server
-from analysis.static import Format, write_figures
-from analysis.suggest import suggest as make_suggestion
-from analysis.summary import as_json as summary_json
-from analysis.summary import summarise
-from analysis.tabs_law import group_tabs
-from analysis.theory_fit import FitSettings, fit_dataset
-from analysis.verify import LISTED, OtherFormat, read_report
-from analysis.verify import verify as verify_report
-from analysis.view import View, make_view
+from analysis.laws.evidence import EvidenceSettings
+from analysis.laws.suggest import suggest as make_suggestion
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import View, make_view
+from analysis.report import report
+from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
+from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
+from analysis.report.html import report_html
+from analysis.report.verify import LISTED, OtherFormat, read_report
+from analysis.report.verify import verify as verify_report
+from analysis.rows.learning_rates import fit_rule
+from analysis.rows.load import datasets, rate_trials, read_sweep
+from analysis.rows.summary import as_json as summary_json
+from analysis.rows.summary import summarise
+from analysis.rows.sweep import DESIGN_POINT, Measure, Sweep, among
 
 
 def fit_theory(

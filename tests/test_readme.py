@@ -12,8 +12,8 @@ def test_what_the_table_names_exists():
     table = text[text.index("## What is where") : text.index("## Results\n")]
     named = []
     for place, _, first in re.findall(r"^\| (`.*?) \|(.*)\|(.*)\|$", table, re.M):
-        folders = re.findall(r"`([^`]+)`", place)
-        named += folders + [f"{folders[0]}{name}" for name in re.findall(r"`([^`]+)`", first)]
+        (folder,) = re.findall(r"`([^`]+)`", place)
+        named += [folder, *(f"{folder}{name}" for name in re.findall(r"`([^`]+)`", first))]
     assert set(PACKAGES) <= {name.rstrip("/") for name in named}
     assert [name for name in named if not (ROOT / name).exists()] == []
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from analysis.load import Measure, datasets, read_sweep
-from analysis.synthetic import Design, write_sweep
-from analysis.theory_fit import FitSettings, fit_dataset
-from analysis.view import make_view
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import make_view
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Measure
+from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.schema import TrialRecord
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

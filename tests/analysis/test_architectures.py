@@ -8,9 +8,11 @@ from click.testing import CliRunner
 
 from analysis.cli import cli
 from analysis.commands import make_views
-from analysis.compare import comparison, comparison_rows, plot_comparison
-from analysis.load import Measure, read_sweep
-from analysis.theory_fit import FitSettings
+from analysis.dashboard.compare_tab import plot_comparison
+from analysis.laws.theory_fit import FitSettings
+from analysis.report.compare import comparison, comparison_rows
+from analysis.rows.load import read_sweep
+from analysis.rows.sweep import Measure
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid

@@ -1,0 +1,213 @@
+"""Figures as SVG or PNG files, for papers, slides and READMEs: the page's own figures, drawn by an installed Chromium.
+
+Plotly's usual exporter is Kaleido, which drives the same Chromium; a page of ours needs no further dependency, gives
+the same bytes for the same rows, and asks the network for nothing.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from html import unescape
+from pathlib import Path
+from string import Template
+from typing import Any, NamedTuple
+
+from analysis.dashboard.browser import run_page
+from analysis.dashboard.page import SHOWN
+from analysis.dashboard.panels import Choice, Panel
+from analysis.dashboard.tabs_law import group_tabs
+from analysis.errors import AnalysisError
+from analysis.figures.isobudget import Figure, budget_ranks, single_runs, trial_traces
+from analysis.figures.theme import resolve, subscripts, theme
+from analysis.html import asset, to_json
+from analysis.laws.view import View
+
+LEFT_OUT = frozenset({"parameters", "frontier-third"})
+"""Panels whose table says it better than their figure, and the second copy of one that stands on two tabs."""
+
+ONE_K_C = ("isobudget", "scaling", "surface", "path")
+"""Beginnings of the panels whose lines would cover each other if they showed several connectivities."""
+
+FILE_NAME = {"frontier-half": "frontier"} | {f"path-{name}": f"optimum-{name}" for name in ("n_rec", "d_m", "k_e")}
+"""Names of files that are not those of their panels."""
+
+TITLE_LENGTH = 84
+"""Most characters of a title that fit 800 pixels."""
+
+PIXELS = 2
+"""Pixels of a PNG per CSS pixel."""
+
+DRAWN = re.compile(r'<pre data-name="([^"]*)" data-ok="([01])">(.*?)</pre>', re.DOTALL)
+
+
+class Picture(NamedTuple):
+    """One figure with its colours in place."""
+
+    name: str
+    figure: Figure
+
+
+class Format(NamedTuple):
+    """How pictures are drawn."""
+
+    kind: str = "svg"
+    """`svg` or `png`."""
+    mode: str = "light"
+    """`light` or `dark`."""
+    width: int = 800
+    height: int = 450
+
+
+def pictures(views: list[View], mode: str = "light") -> list[Picture]:
+    """All figures of the groups, titled; with several connectivities one for each.
+
+    Args:
+        views: the groups.
+        mode: `light` or `dark`.
+    """
+    found = []
+    for view in views:
+        tokens = theme(mode, view.table["budget"].nunique())
+        prefix = f"{_slug(view.data.label)}-" if len(views) > 1 else ""
+        for name, figure in _figures(view):
+            found.append(Picture(prefix + name, resolve(figure, tokens)))
+    return found
+
+
+def _figures(view: View) -> Iterator[tuple[str, Figure]]:
+    panels = [panel for tab in group_tabs(view) for panel in tab.panels if panel.id not in LEFT_OUT]
+    k_cs = sorted(view.table["k_c"].unique().tolist())
+    for panel in panels:
+        own = FILE_NAME.get(panel.id, panel.id)
+        for number, choice in enumerate(panel.choices):
+            name = own if number == 0 else f"{own.split('-')[0]}-{_slug(choice.label)}"
+            figure = _titled(_with_runs(choice, view), panel, view)
+            if not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
+                yield name, figure
+                continue
+            for k_c in k_cs:
+                yield f"{name}-k_c{k_c:g}", _only(figure, k_c)
+
+
+def _with_runs(choice: Choice, view: View) -> Figure:
+    """The figure with the single runs that the page draws itself."""
+    if not choice.points or choice.x is None or len(view.data.rows) > SHOWN:
+        return choice.figure
+    runs = trial_traces(single_runs(view.data, budget_ranks(view.table["budget"]), choice.x))
+    return choice.figure | {"data": [*runs, *choice.figure["data"]]}
+
+
+def _titled(figure: Figure, panel: Panel, view: View) -> Figure:
+    title = f"{panel.title} · {view.data.label}"
+    title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + "…"
+    return titled(figure, _escape(title), _escape(panel.caption))
+
+
+def titled(figure: Figure, title: str, note: str) -> Figure:
+    """Put a title and a line below it over a figure, on the card's ground; both are Plotly's markup."""
+    head = {
+        "text": title,
+        "subtitle": {"text": note, "font": {"size": 12.5, "color": "@muted"}},
+        "font": {"size": 16},
+        "x": 0.015,
+        "xref": "container",
+        "xanchor": "left",
+        "y": 0.97,
+        "yref": "container",
+        "yanchor": "top",
+    }
+    margin = figure["layout"]["margin"] | {"t": 70}
+    ground = {"paper_bgcolor": "@card", "plot_bgcolor": "@card"}
+    return figure | {"layout": figure["layout"] | ground | {"title": head, "margin": margin}}
+
+
+def _escape(text: str) -> str:
+    return subscripts(text.replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _holds_several(figure: Figure) -> bool:
+    known = {(trace.get("meta") or {}).get("k_c") for trace in figure["data"]}
+    return len(known - {None}) > 1
+
+
+def _only(figure: Figure, k_c: float) -> Figure:
+    """The traces and labels of one connectivity, and those of none."""
+    traces = [t for t in figure["data"] if (t.get("meta") or {}).get("k_c") in (None, k_c)]
+    labels = [n for n in figure["layout"].get("annotations", []) if n.get("name", "").endswith(f"|{k_c!r}")]
+    title = figure["layout"]["title"]
+    told = subscripts(f"k_c = {k_c:g}: ") + title["subtitle"]["text"]
+    subtitle = title["subtitle"] | {"text": told}
+    layout = figure["layout"] | {"annotations": labels, "title": title | {"subtitle": subtitle}}
+    return {"data": traces, "layout": layout}
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
+
+
+def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
+    """Draw pictures in one start of the browser.
+
+    Returns:
+        Contents of the files by name (without suffix).
+
+    Raises:
+        AnalysisError: no browser, or it could not draw one of them.
+    """
+    from plotly.offline import get_plotlyjs
+
+    settings: dict[str, Any] = {"format": how.kind, "width": how.width, "height": how.height}
+    settings |= {"imageDataOnly": True} | ({"scale": PIXELS} if how.kind == "png" else {})
+    content = {"figures": [picture._asdict() for picture in found], "settings": settings}
+    text = run_page(
+        Template(asset("static.html")).substitute(
+            content=to_json(content), plotly=get_plotlyjs(), app=asset("static.js")
+        )
+    )
+    drawn = {}
+    for name, ok, body in DRAWN.findall(text):
+        if ok == "0":
+            raise AnalysisError(f"figure {name}: the browser could not draw it: {unescape(body)}")
+        drawn[name] = base64.b64decode(body) if how.kind == "png" else (unescape(body) + "\n").encode()
+    missing = [picture.name for picture in found if picture.name not in drawn]
+    if missing:
+        raise AnalysisError(f"the browser returned no picture of {', '.join(missing)}")
+    return drawn
+
+
+def write_figures(views: list[View], folder: Path, only: Sequence[str], how: Format) -> list[Path]:
+    """Draw figures of the groups into a folder, which is made where it is missing.
+
+    Args:
+        views: the groups.
+        folder: where the files go.
+        only: names or patterns such as ``isobudget-*``; empty for all figures.
+        how: format, theme and size.
+
+    Returns:
+        Paths of the files.
+
+    Raises:
+        AnalysisError: there is nothing to draw, a pattern fits no figure, or the browser failed.
+    """
+    found = pictures(views, how.mode)
+    if not found:
+        raise AnalysisError("nothing to draw: no finished trial has a value")
+    for pattern in only:
+        if not any(fnmatch(picture.name, pattern) for picture in found):
+            names = ", ".join(picture.name for picture in found)
+            raise AnalysisError(f"--only {pattern}: no such figure. There are: {names}")
+    chosen = [picture for picture in found if not only or any(fnmatch(picture.name, pattern) for pattern in only)]
+    return write_pictures(chosen, folder, how)
+
+
+def write_pictures(found: list[Picture], folder: Path, how: Format | None = None) -> list[Path]:
+    """Draw pictures into a folder, which is made where it is missing; see `draw`."""
+    how = how or Format()
+    drawn = draw(found, how)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{how.kind}" for name in drawn]
+    for path, content in zip(paths, drawn.values(), strict=True):
+        path.write_bytes(content)
+    return paths

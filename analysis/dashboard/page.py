@@ -1,0 +1,218 @@
+"""The dashboard: all numbers as one JSON payload, in one HTML file with Plotly and the page's own script."""
+
+import base64
+import gzip
+from collections.abc import Mapping
+from html import escape
+from itertools import pairwise
+from string import Template
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.dashboard.panels import Panel, Tab
+from analysis.dashboard.tabs import runs_tab
+from analysis.figures.theme import CONFIG, axis, layout, theme
+from analysis.html import asset, content_security_policy, to_json
+from analysis.laws.view import View
+from analysis.rows.sweep import Dataset, Sweep, among
+from sweeper.store.schema import FINISHED, STATUSES
+
+SHOWN = 2000
+"""Most single trials a panel draws; above it means are drawn (SVG draws 2,000 points in a fraction of a second)."""
+
+LISTED = 20_000
+"""Most trials of a group that the file lists; above it a seeded sample."""
+
+CURVE_DIGITS = 6
+"""Significant digits of a stored curve in the file."""
+
+CURVE_POINTS = 60
+"""Most points of a stored curve in the file."""
+
+FloatArray = npt.NDArray[np.float64]
+
+SCRIPTS = ("data.js", "state.js", "panels.js", "runs.js", "main.js", "live.js")
+
+
+def payload(
+    sweep: Sweep,
+    views: list[View],
+    tabs: list[list[Tab]],
+    *,
+    provenance: list[str],
+    warnings: list[str],
+    live: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Collect everything the page shows.
+
+    Args:
+        sweep: all rows.
+        views: groups with at least one row that enters.
+        tabs: tabs of each group.
+        provenance: lines that say how the numbers were made.
+        warnings: sentences shown on top.
+        live: settings of the served page; None for a file.
+    """
+    counts = sweep.trials["status"].value_counts()
+    told = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in STATUSES if status in counts)
+    total, shown = len(sweep.trials), shown_ids(sweep, views)
+    return {
+        "title": sweep.label,
+        "subtitle": f"{total:,} trials: {told}" if total else "no trials yet",
+        "total": total,
+        "limit": SHOWN,
+        "theme": {mode: theme(mode, 1) for mode in ("light", "dark")},
+        "config": CONFIG,
+        "curve_layout": layout(axis("step", type="log", dtick="D2"), axis(""))
+        | {"margin": {"l": 58, "r": 14, "t": 6, "b": 44}},
+        "provenance": provenance,
+        "warnings": warnings,
+        "live": live is not None,
+        **(live or {}),
+        "tabs": [_tab(runs_tab(sweep, live=live is not None))],
+        "runs": _runs(sweep.trials[among(sweep.trials["trial_id"], shown)]),
+        "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
+    }
+
+
+def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
+    data, table = view.data, view.table
+    budgets = sorted(float(b) for b in table["budget"].dropna().unique())
+    counts = data.rows["k_c"].value_counts()
+    rows = listed(data)
+    return {
+        "label": data.label,
+        "metric": data.title,
+        "unit": "loss in nats" if data.measure.is_loss else data.metric,
+        "measure": data.measure.column,
+        "direction": data.direction,
+        "budgets": budgets,
+        "k_cs": sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)),
+        "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
+        "left_out": len(data.rows) - len(rows),
+        "theme": {mode: {"budget": theme(mode, len(budgets))["budget"]} for mode in ("light", "dark")},
+        "trials": {
+            "id": rows["trial_id"].tolist(),
+            "configuration": _positions(rows, table),
+            "value": rows["value"].to_numpy(float),
+            "seed": rows["seed"].to_numpy(np.int32),
+            "wall_s": rows["wall_s"].to_numpy(float),
+        },
+        "configurations": {
+            name: table[name].to_numpy(float)
+            for name in ("budget", "k_c", "n_rec", "d_m", "k_e", "trainable_params", "mean", "half", "n")
+        }
+        | _predictions(view),
+        "tabs": [_tab(tab) for tab in tabs],
+    }
+
+
+def shown_ids(sweep: Sweep, views: list[View]) -> set[str]:
+    """Trials that the file lists: those of the groups, and those that did not finish (each sampled beyond `LISTED`)."""
+    ids = {trial_id for view in views for trial_id in listed(view.data)["trial_id"]}
+    other = sweep.trials.loc[sweep.trials["status"] != FINISHED, "trial_id"]
+    return ids | set(other if len(other) <= LISTED else other.sample(LISTED, random_state=0))
+
+
+def _runs(trials: pd.DataFrame) -> dict[str, Any]:
+    reasons = trials["reason"].astype(object).fillna("")
+    codes, texts = pd.factorize(reasons)
+    return {
+        "id": trials["trial_id"].tolist(),
+        "status": trials["status"].tolist(),
+        "reason": codes.astype(np.int32),
+        "reasons": texts.tolist(),
+        **{name: trials[name].to_numpy(dtype=float) for name in ("budget", "n_rec", "d_m", "k_c", "seed", "wall_s")},
+    }
+
+
+def _predictions(view: View) -> dict[str, FloatArray]:
+    if view.overlay is None:
+        return {}
+    predicted = view.overlay.predicted
+    return {"predicted": predicted, "residual": view.table["mean"].to_numpy(float) - predicted}
+
+
+def listed(data: Dataset) -> pd.DataFrame:
+    """Rows of a group that the file lists: all, or a seeded sample beyond `LISTED`."""
+    if len(data.rows) <= LISTED:
+        return data.rows
+    chosen = np.random.default_rng(0).choice(len(data.rows), LISTED, replace=False)
+    return data.rows.iloc[np.sort(chosen)]
+
+
+def _positions(rows: pd.DataFrame, table: pd.DataFrame) -> npt.NDArray[np.int32]:
+    place = pd.Series(np.arange(len(table), dtype=np.int32), index=table["configuration"])
+    return np.asarray(place.loc[rows["configuration"]], dtype=np.int32)
+
+
+def _tab(tab: Tab) -> dict[str, Any]:
+    return {"id": tab.id, "title": tab.title, "panels": [_panel(panel) for panel in tab.panels]}
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    found = panel._asdict()
+    found["choices"] = [choice._asdict() for choice in panel.choices] or None
+    found["rows"] = panel.rows or None
+    return found
+
+
+def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
+    """Spec, rerun command and training curves of each trial, which the page reads only when one is opened."""
+    ids, specs = trials["trial_id"].tolist(), trials["spec"].tolist()
+    found: dict[str, Any] = {
+        trial_id: {"spec": spec, "rerun": rerun_command(sweep.uri, trial_id), "curves": {}}
+        for trial_id, spec in zip(ids, specs, strict=True)
+    }
+    curves = sweep.curves[among(sweep.curves["trial_id"], ids)]
+    if not len(curves):
+        return found
+    names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)
+    steps, metric = curves["step"].to_numpy(np.int64), significant(curves["metric"].to_numpy(float), CURVE_DIGITS)
+    starts = np.flatnonzero((names[1:] != names[:-1]) | (splits[1:] != splits[:-1])) + 1
+    for low, high in pairwise([0, *starts.tolist(), len(curves)]):
+        points = min(high - low, CURVE_POINTS)
+        keep = low + np.linspace(0, high - low - 1, points).round().astype(int)
+        found[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
+    return found
+
+
+def significant(values: FloatArray, digits: int) -> FloatArray:
+    """Round to significant digits; zero and missing values stay.
+
+    >>> significant(np.array([1.23456, 0.00123456]), 3).tolist()
+    [1.23, 0.00123]
+    """
+    size = np.where(np.isfinite(values) & (values != 0), np.abs(values), 1.0)
+    scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
+    return np.asarray(np.round(values * scale) / scale, dtype=np.float64)
+
+
+def rerun_command(uri: str, trial_id: str) -> str:
+    """The command that runs one trial again."""
+    return f"sweeper retry {uri} --where \"trial_id == '{trial_id}'\""
+
+
+def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
+    """Build the page; the same inputs give the same bytes.
+
+    Args:
+        content: `payload(...)`.
+        lazy: `records(...)`, packed; None for the served page, which asks the server.
+    """
+    from plotly.offline import get_plotlyjs
+
+    plotly = get_plotlyjs()
+    app = "\n".join(asset(name) for name in SCRIPTS)
+    return Template(asset("page.html")).substitute(
+        title=escape(str(content["title"])),
+        csp=content_security_policy(plotly, app, live=bool(content["live"])),
+        css=asset("page.css"),
+        payload=to_json(content),
+        lazy="" if lazy is None else base64.b64encode(gzip.compress(to_json(lazy).encode(), 6, mtime=0)).decode(),
+        plotly=plotly,
+        app=app,
+    )

@@ -1,0 +1,114 @@
+"""What runs just now, for the live page: every launch with its pace, and the trials its lanes are at."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from analysis.dashboard.panels import Panel, rows_of
+from sweeper.errors import SweeperError
+from sweeper.plan.expand import Plan, expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.journal import LiveLaunch, live_launches
+from sweeper.store.store import ResultsStore
+
+PANEL = "running"
+"""Id of the panel."""
+
+COLUMNS = ("launch", "trial", "P", "N", "d_m", "learning rate", "seed")
+
+NOTHING = "Nothing runs now."
+
+
+class Now(NamedTuple):
+    """What the panel shows."""
+
+    trials: int
+    """Trials in work."""
+    summary: str
+    rows: tuple[tuple[Any, ...], ...]
+    """One per trial in work (columns: `COLUMNS`)."""
+
+
+class Plans:
+    """The plans of the grids in a store, expanded once per text."""
+
+    def __init__(self, expand_text: Callable[[str, str], Plan] | None = None) -> None:
+        self._expand = expand_text or (lambda name, text: expand(parse_grid(text, default_name=name)))
+        self._known: dict[tuple[str, str], Plan | None] = {}
+
+    def get(self, name: str, text: str | None) -> Plan | None:
+        """The plan of a grid; None where there is no text, or one that this version cannot read."""
+        if text is None:
+            return None
+        if (name, text) not in self._known:
+            try:
+                self._known[name, text] = self._expand(name, text)
+            except (SweeperError, ValueError):  # a grid of another version: the trials are then shown by id alone
+                self._known[name, text] = None
+        return self._known[name, text]
+
+
+def running_now(store: ResultsStore, plans: Plans, *, now: datetime | None = None) -> Now:
+    """Describe the launches that run.
+
+    Args:
+        store: the results directory.
+        plans: keeps expanded grids between calls.
+        now: the time; default: now.
+    """
+    launches = live_launches(store)
+    if not launches:
+        return Now(0, NOTHING, ())
+    grids, at = store.grids(), now or datetime.now(UTC)
+    rows: list[tuple[Any, ...]] = []
+    for launch in launches:
+        plan = plans.get(launch.sweep, grids.get(launch.sweep))
+        rows += [(launch.sweep, trial_id, *_sizes(plan, trial_id)) for trial_id in launch.running]
+    told = " ".join(_sentence(launch, at) for launch in launches)
+    return Now(len(rows), told, rows_of(rows))
+
+
+def _sizes(plan: Plan | None, trial_id: str) -> tuple[Any, ...]:
+    row = plan.trials.get(trial_id) if plan is not None else None
+    if row is None or row.spec is None:
+        return (None,) * 5
+    spec = row.spec
+    return (row.budget, spec.model.n_rec, getattr(spec.model, "d_m", None), spec.training.learning_rate, spec.seed)
+
+
+def _sentence(launch: LiveLaunch, now: datetime) -> str:
+    elapsed = max((now - launch.started).total_seconds(), 0.0)
+    left = launch.total - launch.done
+    if not left:
+        ending = "the last ones are being written"
+    elif launch.done:
+        ending = f"about {span(elapsed / launch.done * left)} left at this pace"
+    else:
+        ending = "no trial has ended yet, so there is no estimate"
+    return (
+        f"{launch.sweep} on {launch.host} (pid {launch.pid}): {launch.done:,} of {launch.total:,} done in "
+        f"{span(elapsed)}, {len(launch.running):,} in work; {ending}."
+    )
+
+
+def span(seconds: float) -> str:
+    """Write a length of time for reading.
+
+    >>> span(42), span(600), span(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.3g} h"
+
+
+def running_panel() -> Panel:
+    """The panel, which the live page fills."""
+    return Panel(
+        id=PANEL,
+        title="Running now",
+        caption="from the launches' own state, written every few seconds",
+        summary=NOTHING,
+        width="full",
+        columns=COLUMNS,
+    )

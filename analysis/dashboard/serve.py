@@ -1,0 +1,181 @@
+"""The page, live: a small read-only server that follows a results directory while trials finish.
+
+The page asks for ``data.json`` every few seconds and gets 304 when nothing changed, and for ``launches.json``, which
+says what runs. The rows are read through the store, which never locks; they are aggregated at most once per change, and
+never more than a tenth of the time.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from analysis.dashboard import page
+from analysis.dashboard.running import Plans, running_now
+from analysis.errors import AnalysisError
+from analysis.html import to_json
+from analysis.rows.load import read_sweep
+from analysis.rows.sweep import Sweep
+from sweeper.errors import SweeperError
+from sweeper.store.store import ResultsStore
+
+POLL_MS = 5000
+"""How often the page asks."""
+
+IDLE_FACTOR = 9.0
+"""Pause after an aggregation, in units of its duration: at most a tenth of the time is spent aggregating."""
+
+ASKED = 200
+"""Most trials whose curves one request may ask for."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Build = Callable[[Sweep, Mapping[str, Any]], dict[str, Any]]
+"""From all rows and the settings of the live page to its payload."""
+
+
+class Live:
+    """The current payload of a results directory, rebuilt when its rows change."""
+
+    def __init__(self, uri: str, build: Build) -> None:
+        self._uri, self._build = uri, build
+        self._lock = threading.Lock()
+        self._seen = ""
+        self._next = 0.0
+        self._body = b""
+        self._tag = ""
+        self._sweep: Sweep | None = None
+        self._trouble = ""
+        self._plans = Plans()
+
+    def current(self) -> tuple[bytes, str]:
+        """Return the payload as JSON and its tag; rows that cannot be read just now leave the last payload standing."""
+        with self._lock:
+            if time.monotonic() >= self._next:
+                self._refresh()
+            return self._body, self._tag
+
+    def launches(self) -> dict[str, Any]:
+        """What runs just now; asked for at every poll, and cheap: a few small files."""
+        return running_now(ResultsStore.open(self._uri), self._plans)._asdict()
+
+    def records(self, trial_ids: list[str]) -> dict[str, Any]:
+        """Specs and curves of some trials, read when asked for."""
+        with self._lock:
+            sweep = self._sweep
+        if sweep is None:
+            return {}
+        wanted = sweep.trials[sweep.trials["trial_id"].isin(trial_ids[:ASKED])]
+        return page.records(sweep, wanted)
+
+    def _refresh(self) -> None:
+        begin = time.monotonic()
+        try:
+            seen = fingerprint(self._uri)
+            if seen == self._seen and not self._trouble:
+                return
+            sweep = read_sweep(self._uri)
+            live = {"poll_ms": POLL_MS, "running": _told(sweep), "longest_s": _longest(sweep)}
+            body = to_json(self._build(sweep, live)).encode()
+            self._trouble = ""
+        except SweeperError as error:  # a file may be half copied; the page says so and goes on
+            if not self._body:
+                raise
+            self._trouble = str(error)
+            return
+        finally:
+            self._next = time.monotonic() + IDLE_FACTOR * (time.monotonic() - begin)
+        self._seen, self._sweep, self._body = seen, sweep, body
+        self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def fingerprint(uri: str) -> str:
+    """Hash of which attempts have rows: it changes whenever a trial ends."""
+    rows = ResultsStore.open(uri).read("trials", ["trial_id", "attempt"])
+    digest = hashlib.sha256()
+    for pair in sorted(zip(rows["trial_id"].to_pylist(), rows["attempt"].to_pylist(), strict=True)):
+        digest.update(repr(pair).encode())
+    return digest.hexdigest()
+
+
+def _told(sweep: Sweep) -> str:
+    return f"{len(sweep.trials):,} trials ended"
+
+
+def _longest(sweep: Sweep) -> float:
+    """Seconds without news after which something may be wrong: twice the longest trial, at least a minute."""
+    wall = sweep.trials["wall_s"].astype("float64")
+    return max(60.0, 2 * float(wall.max())) if wall.notna().any() else 60.0
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers GET for the page, its data and single trials; everything else is refused."""
+
+    protocol_version = "HTTP/1.1"
+    live: Live
+    hosts: tuple[str, ...]
+
+    def do_GET(self) -> None:
+        """Answer one request."""
+        host = self.headers.get("Host", "")
+        if host.rsplit(":", 1)[0].strip("[]") not in self.hosts:  # another site's page must not read this one
+            return self._send(403, b"This server answers to its own name only.\n", "text/plain")
+        address = urlsplit(self.path)
+        if address.path == "/":
+            body, tag = self.live.current()
+            text = page.html(json.loads(body) | {"tag": tag}, None)
+            return self._send(200, text.encode(), "text/html; charset=utf-8")
+        if address.path == "/data.json":
+            body, tag = self.live.current()
+            if self.headers.get("If-None-Match") == tag:
+                return self._send(304, b"", "application/json", tag)
+            return self._send(200, body, "application/json", tag)
+        if address.path == "/launches.json":
+            return self._send(200, to_json(self.live.launches()).encode(), "application/json")
+        if address.path == "/trials.json":
+            ids = [name for part in parse_qs(address.query).get("ids", []) for name in part.split(",")]
+            return self._send(200, to_json(self.live.records(ids)).encode(), "application/json")
+        return self._send(404, b"Not here.\n", "text/plain")
+
+    def _send(self, status: int, body: bytes, kind: str, tag: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if tag:
+            self.send_header("ETag", tag)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent: the page asks every few seconds."""
+
+
+def make_server(uri: str, build: Build, *, host: str, port: int) -> ThreadingHTTPServer:
+    """Make the server of a results directory; `serve_forever` runs it.
+
+    Args:
+        uri: results directory.
+        build: makes the payload.
+        host: address to listen at.
+        port: port, 0 for any free one.
+
+    Raises:
+        StoreError: the directory cannot be read.
+        AnalysisError: the address cannot be used.
+    """
+    live = Live(uri, build)
+    live.current()
+    hosts = (*LOOPBACK, host)
+    handler = type("BoundHandler", (Handler,), {"live": live, "hosts": hosts})
+    try:
+        server = ThreadingHTTPServer((host, port), handler)
+    except OSError as error:
+        raise AnalysisError(f"--host {host} --port {port}: cannot listen: {error.strerror or error}") from error
+    server.daemon_threads = True
+    return server

@@ -1,0 +1,208 @@
+"""The tabs about the measurement: trade-off, frontier, runs."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.dashboard.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
+from analysis.dashboard.running import running_panel
+from analysis.figures.frontier import FrontierData, frontier_data, plot_frontier, plot_reducible
+from analysis.figures.isobudget import isobudget_data, plot_isobudget
+from analysis.figures.runs import cost_data, pace_data, plot_cost, plot_pace, plot_progress, progress_data
+from analysis.figures.scaling import path_data, plot_path
+from analysis.figures.theme import PLAIN_SYMBOL, short
+from analysis.html import Cell, none
+from analysis.laws.overlay import TheoryOptimum
+from analysis.laws.view import View
+from analysis.rows.means import Optimum, configuration
+from analysis.rows.published import published_points
+from analysis.rows.sweep import Sweep
+from sweeper.store.schema import FINISHED
+
+OPTIMA_COLUMNS = (
+    *("P", "k_c", "N*", "d_m*", "k_e*", "metric", "95 % ±", "runs", "N as good", "d_m as good"),
+    *("theory N*", "theory d_m*", "theory metric", "bracketed"),
+)
+
+REASONS = 12
+"""Most reasons of failure that are listed."""
+
+
+def tradeoff_tab(view: View) -> Tab:
+    """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
+    found = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    panels = (_isobudget(view, "n_rec"), _isobudget(view, "d_m", "k_e"), _frontier(view, found, "third"), _optima(view))
+    return Tab("tradeoff", "Trade-off", panels)
+
+
+def _isobudget(view: View, *axes: str) -> Panel:
+    choices = []
+    for name in axes:
+        data = isobudget_data(view.data, view.table, view.optima, view.overlay, x=name)
+        choices.append(Choice(PLAIN_SYMBOL[name], plot_isobudget(data, trials=False), name))
+    what = {"n_rec": "neurons", "d_m": "complexity"}[axes[0]]
+    dashed = ", dashed = law" if view.overlay else ""
+    return Panel(
+        id=f"isobudget-{axes[0]}",
+        keyed=True,
+        title=f"Metric vs {what}, fixed budget",
+        caption=f"line = mean over seeds{dashed}, ★ = best mean, gold bar = as good within noise",
+        summary=_isobudget_summary(view, axes[0]),
+        choices=tuple(choices),
+        columns=CONFIGURATION_COLUMNS,
+        rows=configuration_rows(view.table),
+    )
+
+
+def _isobudget_summary(view: View, x: str) -> str:
+    if not view.optima:
+        return "No rows have a budget, so nothing can be compared at equal size."
+    parts = []
+    for optimum in view.optima[-3:]:
+        best = configuration(view.table, optimum.best)
+        where = f"N = {best['n_rec']:.0f}" if x == "n_rec" else f"d_m = {best['d_m']:.0f}"
+        if optimum.extend:
+            parts.append(f"P = {short(optimum.budget)}: best at the edge ({where}), extend towards {optimum.extend}")
+        else:
+            parts.append(f"P = {short(optimum.budget)}: best mean {best['mean']:.5g} at {where}")
+    return ("… " if len(view.optima) > 3 else "") + "; ".join(parts) + "."
+
+
+def _frontier(view: View, data: FrontierData, width: str) -> Panel:
+    chances = [None] * len(data.x) if data.membership is None else data.membership.tolist()
+    if len(data.x):
+        summary = f"Best mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
+    else:
+        summary = "No finished trial."
+    choices = [Choice("metric", plot_frontier(data, trials=False), "trainable_params")]
+    if data.power is not None:
+        summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
+        choices.append(Choice("minus floor", plot_reducible(data)))
+    published = published_points(view.data)
+    if published is not None:
+        figure = plot_frontier(data, trials=False, published=published)
+        choices.append(Choice("with published", figure, "trainable_params"))
+        summary += f" {published.sentence}" if width == "half" else ""
+    band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
+    return Panel(
+        id=f"frontier-{width}",
+        title="Frontier: best metric per budget",
+        caption=f"best configuration of each budget that no smaller budget beats{band}",
+        summary=summary,
+        width=width,
+        choices=tuple(choices),
+        columns=("P", "mean", "95 % ±", "chance to be the best of its budget"),
+        rows=rows_of(zip(data.x, data.y, data.half, chances, strict=True)),
+    )
+
+
+def _optima(view: View) -> Panel:
+    theory = {(o.budget, o.k_c): o for o in view.overlay.optima} if view.overlay else {}
+    return Panel(
+        id="optima",
+        keyed=True,
+        title="Optimum per budget",
+        caption="measured: best mean, and which configurations are as good; theory: best allocation of the fitted law",
+        summary="" if not view.optima else f"As good: {view.optima[0].tolerance_kind}.",
+        width="full",
+        columns=OPTIMA_COLUMNS,
+        rows=tuple(_optimum_row(o, view.table, theory.get((o.budget, o.k_c))) for o in view.optima),
+    )
+
+
+def _optimum_row(optimum: Optimum, table: pd.DataFrame, theory: TheoryOptimum | None) -> tuple[Cell, ...]:
+    best, band = configuration(table, optimum.best), table.iloc[list(optimum.band)]
+    measured = [none(v) for v in (optimum.budget, optimum.k_c, best["n_rec"], best["d_m"], best["k_e"], best["mean"])]
+    half = "1 run, no interval" if best["n"] == 1 else none(best["half"])
+    ranges = [f"{band[name].min():.0f}–{band[name].max():.0f}" for name in ("n_rec", "d_m")]
+    predicted: list[Cell] = [None, None, None]
+    if theory is not None:
+        predicted = [none(theory.n_rec), none(theory.d_m), theory.metric]
+    verdict = "yes" if optimum.extend is None else f"no: extend towards {optimum.extend}"
+    return (*measured, half, int(best["n"]), *ranges, *predicted, verdict)
+
+
+def frontier_tab(view: View) -> Tab:
+    """The frontier, and where the optimum goes as the budget grows."""
+    found = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    return Tab(
+        "frontier",
+        "Frontier",
+        (_frontier(view, found, "half"), *(_path(view, name) for name in ("n_rec", "d_m", "k_e"))),
+    )
+
+
+def _path(view: View, name: str) -> Panel:
+    data = path_data(view.table, view.optima, view.overlay, x=name)
+    symbol = PLAIN_SYMBOL[name]
+    slopes = {path.k_c: _slope(path.budget, getattr(path, name)) for path in data.paths}
+    known = {k_c: slope for k_c, slope in slopes.items() if np.isfinite(slope)}
+    told = ", ".join(f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(known) > 1 else "") for k_c, slope in known.items())
+    summary = f"Law: {symbol}* grows as P to the power {told}, on average over this range." if told else ""
+    columns = (data.budget, data.k_c, data.best, data.low, data.high)
+    rows = rows_of((*row, "yes" if ok else "no") for *row, ok in zip(*columns, data.bracketed, strict=True))
+    return Panel(
+        id=f"path-{name}",
+        keyed=True,
+        title=f"Optimal {symbol} vs budget",
+        caption="★ = best mean (open: at the edge of the sampled range), gold bar = as good within noise, dashed = law",
+        summary=summary,
+        width="half",
+        choices=(Choice(symbol, plot_path(data)),),
+        columns=("P", "k_c", f"{symbol}*", "as good from", "to", "bracketed"),
+        rows=rows,
+    )
+
+
+def _slope(budget: Any, value: Any) -> float:
+    """Mean slope in logarithms."""
+    if len(budget) < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(budget), np.log(value), 1)[0])
+
+
+def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
+    """The health of the whole sweep, whatever the group.
+
+    Args:
+        sweep: all rows.
+        live: whether the page follows the sweep, and shows what runs.
+    """
+    trials = sweep.trials
+    pace = pace_data(trials)
+    unfinished = trials[trials["status"] != FINISHED]
+    reasons = zip(unfinished["status"], unfinished["reason"].fillna("no reason given"), strict=True)
+    top = Counter(reasons).most_common(REASONS)
+    panels = (
+        Panel(
+            id="progress",
+            title="Trials by budget",
+            caption="last attempt of every trial that has a row",
+            summary=f"{len(trials):,} trials, {pace.core_hours:.3g} hours of trial time.",
+            choices=(Choice("budget", plot_progress(progress_data(trials))),),
+        ),
+        Panel(
+            id="pace",
+            title="Trials over time",
+            caption="trials that had ended by then",
+            choices=(Choice("time", plot_pace(pace)),),
+        ),
+        Panel(
+            id="cost",
+            title="Time per trial",
+            caption="median wall time of finished trials, bar = middle 90 %",
+            choices=(Choice("size", plot_cost(cost_data(trials))),),
+        ),
+        Panel(
+            id="failures",
+            title="What went wrong",
+            caption="trials that did not finish, by reason",
+            summary="" if len(unfinished) else "Every trial with a row finished.",
+            width="full",
+            columns=("status", "reason", "trials"),
+            rows=tuple((status, reason, count) for (status, reason), count in top),
+        ),
+    )
+    return Tab("runs", "Runs", (running_panel(), *panels) if live else panels)

@@ -1,0 +1,200 @@
+"""The tabs about the law: scaling along each axis, the surface, the fit."""
+
+import numpy as np
+
+from analysis.dashboard.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
+from analysis.dashboard.tabs import frontier_tab, tradeoff_tab
+from analysis.figures.fit import Whisker, agreement_data, plot_agreement, plot_residuals, plot_whiskers, residual_data
+from analysis.figures.scaling import Scaling, SurfaceData, along_k_c, along_k_e, along_n_rec, plot_scaling, plot_surface
+from analysis.figures.theme import PLAIN_SYMBOL
+from analysis.laws.view import View
+
+
+def group_tabs(view: View) -> list[Tab]:
+    """All tabs of one group, in the order of the page."""
+    return [tradeoff_tab(view), scaling_tab(view), surface_tab(view), frontier_tab(view), fit_tab(view)]
+
+
+def scaling_tab(view: View) -> Tab:
+    """The metric along each axis alone."""
+    found = (
+        along_n_rec(view.data, view.table, view.overlay),
+        along_k_e(view.data, view.table, view.overlay),
+        along_k_c(view.data, view.table, view.optima),
+    )
+    panels = [_scaling(data) for data in found]
+    drawn = [panel for panel in panels if panel.choices]
+    if len(drawn) < len(panels):  # a panel that says why it is empty needs no room for a figure
+        width = {1: "full", 2: "half"}.get(len(drawn), "full")
+        empty = [panel._replace(width="full") for panel in panels if not panel.choices]
+        panels = [panel._replace(width=width) for panel in drawn] + empty
+    return Tab("scaling", "Scaling", tuple(panels))
+
+
+def _scaling(data: Scaling) -> Panel:
+    axis, fixed = PLAIN_SYMBOL[data.axis], PLAIN_SYMBOL[data.fixed]
+    how = "open circles: interpolated in ln N between configurations of equal d_m" if data.interpolated else "means"
+    caption = f"one line per {fixed}; {how}; dashed = law"
+    if data.axis == "k_c":
+        caption = "best mean of each budget at each connectivity"
+    summary = (
+        ""
+        if data.lines
+        else f"This design has no three configurations that differ in {axis} alone: vary it with {fixed} fixed."
+    )
+    if data.axis == "k_c" and not data.lines:
+        summary = "One connectivity only: nothing can be said about k_c. Add a second (d_tree, d_branch)."
+    rows = rows_of((line.fixed, x, y) for line in data.lines for x, y in zip(line.x, line.mean, strict=True))
+    return Panel(
+        id=f"scaling-{data.axis}",
+        title=f"Metric vs {axis} at fixed {fixed}" if data.axis != "k_c" else "Metric vs k_c at fixed P",
+        caption=caption,
+        summary=summary,
+        choices=(Choice(axis, plot_scaling(data), data.axis, points=False),) if data.lines else (),
+        columns=(fixed, axis, "metric"),
+        rows=rows,
+    )
+
+
+def surface_tab(view: View) -> Tab:
+    """The metric over both axes."""
+    gap = None if view.overlay is None else view.table["mean"].to_numpy(float) - view.overlay.predicted
+    surfaces = () if view.overlay is None else view.overlay.surfaces
+    data = SurfaceData(view.data.title, view.table, gap, surfaces, tuple(view.optima))
+    choices = [Choice("metric", plot_surface(data), "n_rec", "k_e", points=False)]
+    if gap is not None:
+        choices.append(Choice("minus law", plot_surface(data, difference=True), "n_rec", "k_e", points=False))
+    rows = len(view.table)
+    panel = Panel(
+        id="surface",
+        keyed=True,
+        title="Trade-off surface: metric over neurons and complexity",
+        caption="circles = means, colour = metric, shaded = law, dotted = equal budget, ★ = best mean of a budget",
+        summary=f"{rows} configurations." if rows else "No finished trial.",
+        width="full",
+        choices=tuple(choices) if rows else (),
+        columns=CONFIGURATION_COLUMNS,
+        rows=configuration_rows(view.table),
+    )
+    return Tab("surface", "Surface", (panel,))
+
+
+def fit_tab(view: View) -> Tab:
+    """How good the law is, and which others there are."""
+    panels = [*_diagnostics(view), _parameters(view), _rivals(view), _alarms(view), _axes(view)]
+    return Tab("fit", "Fit", tuple(panels))
+
+
+def _diagnostics(view: View) -> list[Panel]:
+    if view.overlay is None or not len(view.table):
+        why = "; ".join(view.law.refused) or "no law"
+        return [Panel("agreement", "No law was fitted", "the reason", summary=why, width="full")]
+    found = agreement_data(view.data, view.table, view.overlay)
+    r = "undefined" if found.correlation is None else f"{found.correlation:.4f}"
+    off = found.measured - found.predicted
+    axes = [name for name in ("n_rec", "k_e", "d_m", "trainable_params") if view.table[name].notna().all()]
+    residuals = [
+        Choice(PLAIN_SYMBOL[n], plot_residuals(residual_data(found, view.table, x=n)), n, "residual", False)
+        for n in axes
+    ]
+    rows = rows_of(zip(view.table["n_rec"], view.table["d_m"], found.measured, found.predicted, off, strict=True))
+    names = ("N", "d_m", "measured", "law", "difference")
+    agreement = Panel(
+        id="agreement",
+        title="Measured vs law",
+        caption="one point per configuration, dotted = equality",
+        summary=f"r = {r} over configurations: high r alone is no evidence for a law; compare the rivals below.",
+        width="half",
+        choices=(Choice("all", plot_agreement(found), "predicted", "mean", points=False),),
+        columns=names,
+        rows=rows,
+    )
+    residual = Panel(
+        id="residuals",
+        title="Residuals",
+        caption="measured mean minus law; band = noise of one run, bars = 95 % interval of the mean",
+        summary=f"Root mean square {np.sqrt(np.mean(off**2)):.3g}; largest {off[np.argmax(np.abs(off))]:+.3g}.",
+        width="half",
+        choices=tuple(residuals),
+        columns=names,
+        rows=rows,
+    )
+    return [agreement, residual]
+
+
+def _parameters(view: View) -> Panel:
+    fit = view.law.fit
+    if fit is None:
+        return Panel("parameters", "Parameters", "none: no law was fitted", width="half")
+    meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
+    known = view.intervals or {}
+    values = list(fit.values.items()) + [
+        (name if group == "all" else f"{name} ({group})", value)
+        for group, coefficients in fit.coefficients.items()
+        for name, value in coefficients.items()
+    ]
+    rows = [
+        (name, float(value), *known.get(name, (None, None)), meanings.get(_bare(name), "")) for name, value in values
+    ]
+    whiskers = [Whisker(name, value, *known[name]) for name, value in fit.values.items() if name in known]
+    source = "95 % intervals from fit.json" if known else "intervals: run `analysis fit-theory` first"
+    return Panel(
+        id="parameters",
+        title="Parameters",
+        caption=f"{fit.law.label}; {view.law.scale.sentence}; {source}",
+        summary=" ".join(status.sentence for status in fit.statuses if status.level in ("warning", "error")),
+        width="half",
+        choices=(Choice("intervals", plot_whiskers(whiskers)),) if whiskers else (),
+        columns=("parameter", "value", "95 % from", "to", "meaning"),
+        rows=rows_of(rows),
+    )
+
+
+def _bare(name: str) -> str:
+    """A parameter's name without level or group."""
+    return name.split("[")[0].split(" ")[0]
+
+
+def _rivals(view: View) -> Panel:
+    found = view.law.comparison
+    if found is None:
+        return Panel("rivals", "Rival laws", "none could be fitted", width="half")
+    rows = [
+        (f"{'★ ' if view.law.fits[r.name] is view.law.fit else ''}{r.label}", r.p, r.aicc, r.delta, r.pearson_r, r.rmse)
+        for r in found.rows
+    ]
+    return Panel(
+        id="rivals",
+        title="Rival laws",
+        caption="by AICc on the same rows; smaller is better, within 2 is a tie; ★ = drawn",
+        summary=found.verdict,
+        width="half",
+        columns=("law", "parameters", "AICc", "Δ", "r", "RMSE"),
+        rows=rows_of(rows),
+    )
+
+
+def _alarms(view: View) -> Panel:
+    return Panel(
+        id="alarms",
+        title="Confound alarms",
+        caption="design points whose metric may say something else than what the law is about; nothing was removed",
+        summary="" if view.alarms else "No alarm.",
+        width="full",
+        columns=("alarm", "P", "d_m", "N", "why", "trials"),
+        rows=rows_of((a.kind, a.budget, a.d_m, a.n_rec, a.why, len(a.trial_ids)) for a in view.alarms),
+    )
+
+
+def _axes(view: View) -> Panel:
+    found = view.axes
+    rows = [(row.axis, row.levels, "did not vary" if row.vif is None else row.vif) for row in found.inflation]
+    return Panel(
+        id="axes",
+        title="Axes check",
+        caption="can this design tell the axes apart? variance inflation of the logarithms (above 10: no)",
+        summary=" ".join(found.sentences),
+        width="full",
+        columns=("axis", "values", "variance inflation"),
+        rows=rows_of(rows),
+    )

@@ -1,0 +1,366 @@
+"""Scaling along each axis alone, the trade-off surface, and how the optimum moves with the budget."""
+
+from html import escape
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from analysis.figures.isobudget import LABEL_GAP, LABEL_WIDTH, Figure, FloatArray, scatter
+from analysis.figures.theme import AT_X, PLAIN_SYMBOL, SYMBOL_OF, axis, layout, short, subscripts
+from analysis.laws.overlay import Overlay, TheoryPath, TheorySurface
+from analysis.rows.means import Optimum, configuration
+from analysis.rows.sweep import Dataset
+
+LEVELS = 8
+"""Most lines of a scaling panel; more levels of the fixed axis are thinned out evenly."""
+
+Item = TypeVar("Item")
+
+LABEL_ROOM = 0.07
+"""Share of the surface's width that is kept free for the names of the budgets."""
+
+LINE_POINTS = 3
+"""Fewest configurations that make a line."""
+
+
+class Level(NamedTuple):
+    """Metric against one axis while another is fixed."""
+
+    fixed: float
+    """Value of the fixed axis."""
+    k_c: float
+    rank: int
+    """Rank of the fixed value among those shown."""
+    position: FloatArray
+    """Rows of the configuration table; NaN where a value was interpolated."""
+    x: FloatArray
+    mean: FloatArray
+    theory_x: FloatArray
+    theory_y: FloatArray
+
+
+class Scaling(NamedTuple):
+    """Metric against `axis`, one line per value of `fixed`."""
+
+    axis: str
+    fixed: str
+    metric: str
+    interpolated: bool
+    lines: tuple[Level, ...]
+
+
+class PathData(NamedTuple):
+    """The optimum's place against the budget."""
+
+    axis: str
+    budget: FloatArray
+    best: FloatArray
+    low: FloatArray
+    high: FloatArray
+    k_c: FloatArray
+    bracketed: FloatArray
+    """1 where the measured optimum lies inside the sampled range, else 0."""
+    paths: tuple[TheoryPath, ...]
+
+
+class SurfaceData(NamedTuple):
+    """Metric over (n_rec, k_e): measured means and the law's surface."""
+
+    metric: str
+    table: pd.DataFrame
+    residual: FloatArray | None
+    surfaces: tuple[TheorySurface, ...]
+    optima: tuple[Optimum, ...]
+
+
+def along_n_rec(data: Dataset, table: pd.DataFrame, overlay: Overlay | None) -> Scaling:
+    """Metric against n_rec at fixed complexity: configurations of equal d_m from all budgets."""
+    lines = []
+    for k_c, part in _by_k_c(table):
+        groups = [(d_m, group.sort_values("n_rec")) for d_m, group in _levels(part, "d_m")]
+        for rank, (d_m, group) in enumerate(_thin(groups)):
+            x, theory = group["n_rec"].to_numpy(float), (np.empty(0), np.empty(0))
+            if overlay is not None:
+                grid = np.geomspace(x.min(), x.max(), 40)
+                theory = (grid, overlay.predict(grid, float(group["k_e"].iloc[0]), k_c))
+            lines.append(Level(d_m, k_c, rank, group.index.to_numpy(float), x, group["mean"].to_numpy(float), *theory))
+    return Scaling("n_rec", "d_m", data.title, False, tuple(lines))
+
+
+def along_k_e(data: Dataset, table: pd.DataFrame, overlay: Overlay | None) -> Scaling:
+    """Metric against k_e at fixed n_rec: lines of equal n_rec, else interpolated in ln n_rec along each d_m."""
+    lines, interpolated = [], False
+    for k_c, part in _by_k_c(table):
+        found = [
+            (n_rec, group["k_e"].to_numpy(float), group["mean"].to_numpy(float), group.index.to_numpy(float))
+            for n_rec, group in ((n, g.sort_values("k_e")) for n, g in _levels(part, "n_rec"))
+        ]
+        if not found:
+            interpolated = True
+            found = _interpolated(part)
+        for rank, (n_rec, x, mean, position) in enumerate(_thin(found)):
+            theory = (np.empty(0), np.empty(0))
+            if overlay is not None:
+                grid = np.geomspace(x.min(), x.max(), 40)
+                theory = (grid, overlay.predict(n_rec, grid, k_c))
+            lines.append(Level(n_rec, k_c, rank, position, x, mean, *theory))
+    return Scaling("k_e", "n_rec", data.title, interpolated and bool(lines), tuple(lines))
+
+
+def along_k_c(data: Dataset, table: pd.DataFrame, optima: list[Optimum]) -> Scaling:
+    """Metric against k_c: the best mean of each budget at each connectivity."""
+    rows = [(optimum, configuration(table, optimum.best)) for optimum in optima]
+    lines = []
+    for rank, budget in enumerate(sorted({optimum.budget for optimum, _ in rows})):
+        own = sorted(((o.k_c, point["mean"], o.best) for o, point in rows if o.budget == budget))
+        if len(own) > 1:
+            x, mean, position = (np.array(column, dtype=float) for column in zip(*own, strict=True))
+            lines.append(Level(budget, float("nan"), rank, position, x, mean, np.empty(0), np.empty(0)))
+    return Scaling("k_c", "budget", data.title, False, tuple(lines))
+
+
+def _by_k_c(table: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
+    return [(float(k_c), table[table["k_c"] == k_c]) for k_c in sorted(table["k_c"].unique())]
+
+
+def _levels(part: pd.DataFrame, name: str) -> list[tuple[float, pd.DataFrame]]:
+    """Values of one column that enough configurations share."""
+    return [
+        (float(value), part[part[name] == value])
+        for value in sorted(part[name].dropna().unique())
+        if (part[name] == value).sum() >= LINE_POINTS
+    ]
+
+
+def _thin(items: list[Item]) -> list[Item]:
+    if len(items) <= LEVELS:
+        return items
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, LEVELS)]
+
+
+def _interpolated(part: pd.DataFrame) -> list[tuple[float, FloatArray, FloatArray, FloatArray]]:
+    """Metric at common n_rec, linearly in ln n_rec between configurations of equal d_m."""
+    groups = [
+        (float(group["k_e"].iloc[0]), np.log(group["n_rec"].to_numpy(float)), group["mean"].to_numpy(float))
+        for _, group in ((d, g.sort_values("n_rec")) for d, g in part.groupby("d_m"))
+        if len(group) > 1
+    ]
+    if len(groups) < LINE_POINTS:
+        return []
+    low, high = min(g[1][0] for g in groups), max(g[1][-1] for g in groups)
+    found = []
+    for level in np.linspace(low, high, LEVELS + 2)[1:-1]:
+        inside = [(k_e, float(np.interp(level, x, y))) for k_e, x, y in groups if x[0] <= level <= x[-1]]
+        if len(inside) >= LINE_POINTS:
+            k_e, mean = (np.array(column) for column in zip(*sorted(inside), strict=True))
+            found.append((float(np.exp(level)), k_e, mean, np.full(len(k_e), np.nan)))
+    return found
+
+
+def plot_scaling(data: Scaling) -> Figure:
+    """Draw metric against one axis with the other fixed."""
+    traces, labels = [], []
+    count = max((line.rank for line in data.lines), default=0) + 1
+    every = np.concatenate([line.x for line in data.lines]) if data.lines else np.ones(1)
+    name = {"d_m": "d_m", "n_rec": "N", "budget": "P"}[data.fixed]
+    for line in data.lines:
+        colour = f"@level:{round(line.rank * 7 / max(count - 1, 1))}"
+        meta: dict[str, Any] = {"kind": "mean", "k_c": None if np.isnan(line.k_c) else line.k_c}
+        if data.fixed == "budget":
+            meta["budget"] = line.fixed
+        own = subscripts(PLAIN_SYMBOL[data.axis])
+        hover = f"{subscripts(name)} = {short(line.fixed)}, {own} = {AT_X}<br>%{{y:.5g}}<extra></extra>"
+        symbol = "circle-open" if np.isnan(line.position).any() else "circle"
+        marker = {"size": 6, "color": colour, "symbol": symbol}
+        line_style = {"color": colour, "width": 1.8}
+        trace = scatter(
+            "lines+markers", line.x, line.mean, line=line_style, marker=marker, meta=meta, hovertemplate=hover
+        )
+        if not np.isnan(line.position).any():
+            trace["customdata"] = line.position.astype(np.int64)
+        traces.append(trace)
+        if len(line.theory_x):
+            dash = {"color": colour, "width": 1.4, "dash": "6px,4px"}
+            more = {"line": dash, "hoverinfo": "skip", "meta": meta | {"kind": "theory"}}
+            traces.append(scatter("lines", line.theory_x, line.theory_y, **more))
+        labels.append(_label(line, name, colour))
+    x = axis(SYMBOL_OF[data.axis], every)
+    shown = [labels[i] for i in _apart(data.lines)]
+    return {"data": traces, "layout": layout(x, axis(escape(data.metric)), annotations=shown)}
+
+
+def _apart(lines: tuple[Level, ...]) -> list[int]:
+    """Lines whose names do not cover each other: the outer ones of each connectivity first."""
+    if not lines:
+        return []
+    width = float(np.ptp(np.log10(np.concatenate([line.x for line in lines])))) or 1.0
+    height = float(np.ptp(np.concatenate([line.mean for line in lines]))) or 1.0
+    places = [(float(np.log10(line.x[-1])) / width, float(line.mean[-1]) / height, line.k_c) for line in lines]
+    ends = {min(g, key=lambda i: lines[i].rank) for g in _families(lines)}
+    ends |= {max(g, key=lambda i: lines[i].rank) for g in _families(lines)}
+    kept: list[int] = []
+    for i in sorted(range(len(lines)), key=lambda i: (i not in ends, i)):
+        x, y, k_c = places[i]
+        own = [places[j] for j in kept if places[j][2] == k_c or k_c != k_c]
+        if all(abs(x - left) >= LABEL_WIDTH or abs(y - top) >= LABEL_GAP for left, top, _ in own):
+            kept.append(i)
+    return sorted(kept)
+
+
+def _families(lines: tuple[Level, ...]) -> list[list[int]]:
+    """Places of the lines of each connectivity."""
+    names = [f"{line.k_c!r}" for line in lines]
+    return [[i for i, own in enumerate(names) if own == name] for name in dict.fromkeys(names)]
+
+
+def _label(line: Level, name: str, colour: str) -> Figure:
+    return {
+        "x": float(np.log10(line.x[-1])),
+        "y": float(line.mean[-1]),
+        "text": subscripts(f"{name} {short(float(f'{line.fixed:.3g}'))}"),
+        "bgcolor": "@card",
+        "borderpad": 0,
+        "showarrow": False,
+        "xanchor": "left",
+        "xshift": 7,
+        "font": {"color": colour, "size": 12},
+        "name": f"label|{line.fixed if name == 'P' else None!r}|{line.k_c!r}",
+    }
+
+
+def path_data(table: pd.DataFrame, optima: list[Optimum], overlay: Overlay | None, *, x: str) -> PathData:
+    """Collect the optimum's n_rec, d_m or k_e against the budget."""
+    points = [(o, configuration(table, o.best), table[x].to_numpy(float)[list(o.band)]) for o in optima]
+    return PathData(
+        axis=x,
+        budget=np.array([o.budget for o, _, _ in points]),
+        best=np.array([point[x] for _, point, _ in points]),
+        low=np.array([band.min() for _, _, band in points]),
+        high=np.array([band.max() for _, _, band in points]),
+        k_c=np.array([o.k_c for o, _, _ in points]),
+        bracketed=np.array([float(o.extend is None) for o, _, _ in points]),
+        paths=overlay.paths if overlay else (),
+    )
+
+
+def plot_path(data: PathData) -> Figure:
+    """Draw the optimum's place against the budget: stars with the range that is as good, the law dashed."""
+    traces = []
+    for path in data.paths:
+        dash = {"color": "@theory", "width": 1.8, "dash": "6px,4px"}
+        more = {"line": dash, "hoverinfo": "skip", "meta": {"kind": "theory", "k_c": path.k_c}}
+        traces.append(scatter("lines", path.budget, getattr(path, data.axis), **more))
+    for k_c in sorted(set(data.k_c.tolist())):
+        own = data.k_c == k_c
+        best = data.best[own]
+        traces.append(
+            scatter(
+                "markers",
+                data.budget[own],
+                best,
+                meta={"kind": "optimum", "k_c": k_c},
+                error_y={
+                    "type": "data",
+                    "array": data.high[own] - best,
+                    "arrayminus": best - data.low[own],
+                    "color": "@star",
+                    "thickness": 5,
+                    "width": 0,
+                },
+                marker={
+                    "symbol": "star",
+                    "size": 14,
+                    "color": ["@star" if ok else "@card" for ok in data.bracketed[own]],
+                    "line": {"color": "@star_edge", "width": 1.2},
+                },
+                hovertemplate="P = %{x:.4~s}: %{y:.4~s}<extra></extra>",
+            )
+        )
+    values = np.concatenate([data.low, data.high, *(getattr(p, data.axis) for p in data.paths)])
+    x = axis(SYMBOL_OF["budget"], data.budget if len(data.budget) else np.ones(1))
+    return {"data": traces, "layout": layout(x, axis(SYMBOL_OF[data.axis], values))}
+
+
+def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
+    """Draw measured means over the law's surface; or, with `difference`, measured minus law."""
+    table = data.table
+    values = data.residual if difference and data.residual is not None else table["mean"].to_numpy(float)
+    low, high = float(np.min(values)), float(np.max(values))
+    if difference:
+        low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
+    shared = {"colorscale": "@diverging" if difference else "@continuous"}
+    traces: list[Figure] = []
+    for surface in data.surfaces:
+        if not difference:
+            traces.append(_contours(surface, low, high, shared))
+        traces += [_iso_line(surface.k_c, budget, n_rec, k_e) for budget, n_rec, k_e in surface.budgets]
+    for k_c in sorted(table["k_c"].unique()):
+        own = (table["k_c"] == k_c).to_numpy()
+        marker = {
+            "size": 11,
+            "color": values[own],
+            "cmin": low,
+            "cmax": high,
+            "line": {"color": "@card", "width": 1},
+            **shared,
+            "colorbar": {"thickness": 10, "len": 0.85, "outlinewidth": 0, "tickfont": {"size": 12}},
+            "showscale": True,
+        }
+        x, y = table["n_rec"].to_numpy(float)[own], table["k_e"].to_numpy(float)[own]
+        text = [
+            f"P = {short(p)}: {value:.5g}" for p, value in zip(table["trainable_params"][own], values[own], strict=True)
+        ]
+        hover = "N = %{x:.4~s}, k_e = %{y:.4~s}<br>%{text}<extra></extra>"
+        meta = {"kind": "mean", "k_c": float(k_c)}
+        custom = np.flatnonzero(own)
+        traces.append(
+            scatter("markers", x, y, marker=marker, text=text, hovertemplate=hover, customdata=custom, meta=meta)
+        )
+    traces += [_surface_star(table, optimum) for optimum in data.optima]
+    x_axis, y_axis = (axis(SYMBOL_OF[name], table[name].to_numpy(float)) for name in ("n_rec", "k_e"))
+    for own_axis, name in ((x_axis, "n_rec"), (y_axis, "k_e")):
+        sizes = np.log10(table[name].to_numpy(float))
+        room = LABEL_ROOM * float(np.ptp(sizes)) if name == "n_rec" else 0.0
+        if np.ptp(sizes) > 0:
+            own_axis["range"] = [float(sizes.min()) - 0.12, float(sizes.max()) + 0.12 + room]
+    return {"data": traces, "layout": layout(x_axis, y_axis)}
+
+
+def _contours(surface: TheorySurface, low: float, high: float, shared: dict[str, Any]) -> Figure:
+    return {
+        "type": "contour",
+        "x": surface.n_rec,
+        "y": surface.k_e,
+        "z": surface.metric,
+        "contours": {"coloring": "fill", "start": low, "end": high, "size": max((high - low) / 14, 1e-12)},
+        "line": {"width": 0.6, "color": "@card"},
+        "zmin": low,
+        "zmax": high,
+        "opacity": 0.55,
+        "showscale": False,
+        "hoverinfo": "skip",
+        "meta": {"kind": "theory", "k_c": surface.k_c},
+        **shared,
+    }
+
+
+def _iso_line(k_c: float, budget: float, n_rec: FloatArray, k_e: FloatArray) -> Figure:
+    meta = {"kind": "iso", "budget": budget, "k_c": k_c}
+    style = {"color": "@ink", "width": 1, "dash": "dot"}
+    text = [f"  {short(budget)}"] + [""] * (len(n_rec) - 1)
+    more = {
+        "text": text,
+        "textposition": "middle right",
+        "textfont": {"size": 12, "color": "@ink"},
+        "hoverinfo": "skip",
+    }
+    return scatter("lines+text", n_rec, k_e, line=style, meta=meta, **more)
+
+
+def _surface_star(table: pd.DataFrame, optimum: Optimum) -> Figure:
+    point = configuration(table, optimum.best)
+    marker = {"symbol": "star", "size": 15, "color": "@star", "line": {"color": "@star_edge", "width": 1.3}}
+    meta = {"kind": "optimum", "budget": optimum.budget, "k_c": optimum.k_c}
+    hover = f"best at P = {short(optimum.budget)}<extra></extra>"
+    return scatter("markers", [point["n_rec"]], [point["k_e"]], marker=marker, meta=meta, hovertemplate=hover)

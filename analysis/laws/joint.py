@@ -1,0 +1,370 @@
+"""Joint fits over ablations: groups that differ in one setting share the law's parameters, but for those that vary.
+
+As in the paper's fit of seven experiments: one affine map to the metric, reference parameters shared by all rows, one
+value per level for the parameters an ablation moves. Every number comes from `theory`; results are plain JSON values.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import fdtrc
+
+from analysis.errors import AnalysisError
+from analysis.laws.theory_fit import FitSettings, design_of, parse_law, scaled
+from analysis.laws.view import View
+from analysis.rows.sweep import DESIGN_POINT, IDENTITY
+from analysis.rows.weights import Weighting, weigh
+from sweeper.errors import unknown_name
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.fit.fit import fit_law
+from theory.fit.result import Direction, FitResult
+from theory.laws.base import Law
+from theory.uncertainty.intervals import delta
+
+Json = dict[str, Any]
+FloatArray = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+WITHIN = ("k_c", "d_tree", "d_branch")
+"""Settings that may differ within one group; the first that does is compared without being asked for."""
+
+MIN_CONFIGURATIONS = 3
+"""Fewest configurations of a level that can say anything about it. Assumption."""
+
+SURE = 0.01
+"""Chance below which a difference between levels counts as shown (F test, after Holm)."""
+
+SHARED, SHIFTED = "all shared", "a, b per level"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Groups of one task, data, metric and architecture, as one table."""
+
+    label: str
+    """Label of the largest group, whose settings the others are compared with."""
+    rows: pd.DataFrame
+    """Rows of all groups that enter fits, with the settings that differ as text columns."""
+    reference: dict[str, str]
+    """Settings of the largest group that other groups do not share."""
+    law: str | None
+    """Name of the law chosen for the largest group; None where none was fitted."""
+    direction: str
+    """`min` or `max`."""
+    values: FloatArray
+    """Metric of each row on the fitted scale."""
+    scale: str
+    """That scale as a sentence."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Settings by which levels can be told apart."""
+        within = [name for name in WITHIN if self.rows[name].nunique() > 1]
+        return (*self.reference, *within)
+
+
+def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings) -> list[Json]:
+    """Fit every family of groups jointly.
+
+    Args:
+        views: all groups of the report.
+        vary: settings (``tau_m_max``), or parameters with the setting that moves them (``alpha=tau_m_max``), which are
+            then fitted together; empty for every setting that differs.
+        settings: how to fit.
+
+    Returns:
+        One entry per family and setting; empty where nothing differs.
+
+    Raises:
+        AnalysisError: a name in `vary` is unknown.
+    """
+    found = families(views)
+    known = sorted({name for family in found for name in family.settings})
+    pairs = dict(item.split("=", 1) for item in vary if "=" in item)
+    wanted = [item for item in vary if "=" not in item]
+    for name in [*wanted, *pairs.values()]:
+        if not known:
+            raise AnalysisError(f"--vary {name}: no two groups of these rows differ in a setting")
+        if name not in known:
+            raise AnalysisError(unknown_name("--vary", name, known))
+    entries = []
+    for family in found:
+        if pairs and set(pairs.values()) <= set(family.settings):
+            entries.append(_together(family, pairs, settings))
+        automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
+        entries += [_one_setting(family, n, settings) for n in (wanted or automatic) if n in family.settings]
+    return entries
+
+
+def families(views: Sequence[View]) -> list[Family]:
+    """Put groups together that differ in settings alone, largest group first."""
+    by_identity: dict[tuple[str, ...], list[View]] = {}
+    for view in views:
+        if len(view.data.rows):
+            by_identity.setdefault(tuple(view.data.keys[name] for name in IDENTITY), []).append(view)
+    return [_family(group) for group in by_identity.values()]
+
+
+def _family(group: Sequence[View]) -> Family:
+    first = max(group, key=lambda view: len(view.data.rows))
+    apart = {name: value for name, value in first.data.keys.items() if name not in IDENTITY}
+    parts = [
+        view.data.rows.assign(
+            configuration=f"{view.data.label}/" + view.data.rows["configuration"].astype(str),
+            **{name: view.data.keys.get(name, "none") for name in apart},
+        )
+        for view in group
+    ]
+    whole = replace(first.data, rows=pd.concat(parts, ignore_index=True))
+    scale, rows, _ = scaled(whole)
+    fit = first.law.fit
+    names = [name for name, own in first.law.fits.items() if own is fit] if fit is not None else []
+    return Family(
+        label=first.data.label,
+        rows=rows.reset_index(drop=True),
+        reference=apart,
+        law=names[0].replace(",connectivity=true", "") if names else None,
+        direction="max" if scale.name == "logit" else first.data.direction,
+        values=scale.to(rows["value"].to_numpy(float)),
+        scale=scale.sentence,
+    )
+
+
+def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
+    """Compare levels of one setting, all other settings as in the largest group; each parameter varies in turn."""
+    keep = np.ones(len(family.rows), dtype=bool)
+    for other, value in family.reference.items():
+        if other != name:
+            keep &= (family.rows[other] == value).to_numpy()
+    entry, labels, keep = _levels(family, name, keep)
+    design, values = _design(family, keep, {name: labels}), family.values[keep]
+    law = _law(family, design, entry)
+    if law is None:
+        return entry
+    searched = [parameter.name for parameter in law.parameters]
+    models: dict[str, Json] = {SHARED: {}, **{p: {"vary": {p: name}} for p in searched}, SHIFTED: {"groups": name}}
+    weighting = weigh(family.rows[keep], values, settings.weights)
+    fits = _fit_all(law, design, values, models, family.direction, settings, weighting, entry)
+    _tell(entry, fits, {p: p for p in searched} | {SHIFTED: SHIFTED}, name)
+    return entry
+
+
+def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -> Json:
+    """One fit in which all named parameters vary with their settings, and what each of them adds."""
+    keep = np.ones(len(family.rows), dtype=bool)
+    entry: Json = {"family": family.label, "setting": ", ".join(dict.fromkeys(pairs.values())), "scale": family.scale}
+    entry |= {"levels": [], "left_out": [], "law": family.law, "models": [], "parameters": [], "sentences": []}
+    for name in dict.fromkeys(pairs.values()):
+        for level, rows in family.rows.groupby(name):
+            entry["levels"].append(_level(f"{name} {_text(level)}", rows))
+    labels = {name: family.rows[name].map(_text).to_numpy(str) for name in set(pairs.values())}
+    design = _design(family, keep, labels)
+    law = _law(family, design, entry)
+    if law is None:
+        return entry
+    searched = [parameter.name for parameter in law.parameters]
+    for parameter in pairs:
+        if parameter not in searched:
+            raise AnalysisError(unknown_name(f"--vary {parameter}={pairs[parameter]}: parameter", parameter, searched))
+    whole = "all named vary"
+    models: dict[str, Json] = {SHARED: {}, whole: {"vary": dict(pairs)}}
+    if len(pairs) > 1:
+        models |= {f"{p} shared": {"vary": {q: n for q, n in pairs.items() if q != p}} for p in pairs}
+    weighting = weigh(family.rows, family.values, settings.weights)
+    fits = _fit_all(law, design, family.values, models, family.direction, settings, weighting, entry)
+    _tell(entry, fits, {whole: whole}, entry["setting"], whole=whole)
+    return entry
+
+
+def _levels(family: Family, name: str, keep: Mask) -> tuple[Json, npt.NDArray[np.str_], Mask]:
+    """Describe the levels; those with too few configurations are left out and named."""
+    text = family.rows[name].map(_text).to_numpy(str)
+    entry: Json = {"family": family.label, "setting": name, "scale": family.scale, "levels": [], "left_out": []}
+    entry |= {"law": family.law, "models": [], "parameters": [], "sentences": []}
+    for level in sorted(set(text[keep]), key=_order):
+        own = keep & (text == level)
+        row = _level(level, family.rows[own])
+        if row["configurations"] < MIN_CONFIGURATIONS:
+            entry["left_out"].append(row)
+            keep = keep & ~own
+        else:
+            entry["levels"].append(row)
+    return entry, text[keep], keep
+
+
+def _level(name: str, rows: pd.DataFrame) -> Json:
+    return {"level": name, "rows": len(rows), "configurations": len(rows[list(DESIGN_POINT)].drop_duplicates())}
+
+
+def _law(family: Family, design: Design, entry: Json) -> Law | None:
+    """The law to fit, bound to the rows, or None with the reason written into the entry."""
+    law = None
+    if family.law is None:
+        entry["sentences"].append("No joint fit: no law was fitted to the largest group.")
+    elif len(entry["levels"]) < 2:
+        entry["sentences"].append(
+            f"No joint fit: fewer than two levels of {entry['setting']} have {MIN_CONFIGURATIONS} configurations with "
+            "all other settings as in the largest group."
+        )
+    elif not (law := parse_law(family.law).bind(design)).parameters:
+        entry["sentences"].append(f"No joint fit: {law.label} has no searched parameter that could vary.")
+        law = None
+    return law
+
+
+def _design(family: Family, keep: Mask, labels: Mapping[str, npt.NDArray[np.str_]]) -> Design:
+    return replace(design_of(family.rows[keep]), covariates=dict(labels))
+
+
+def _fit_all(
+    law: Law,
+    design: Design,
+    values: FloatArray,
+    models: Mapping[str, Json],
+    direction: str,
+    settings: FitSettings,
+    weighting: Weighting,
+    entry: Json,
+) -> dict[str, FitResult]:
+    """Fit all models by least squares, whose likelihood the tests need; refusals become sentences."""
+    entry["weights"] = weighting.sentence
+    fits: dict[str, FitResult] = {}
+    way: Direction = "max" if direction == "max" else "min"
+    for name, more in models.items():
+        try:
+            fits[name] = fit_law(
+                law,
+                design,
+                values,
+                weights=weighting.values,
+                direction=way,
+                starts=settings.starts,
+                seed=settings.seed,
+                **more,
+            )
+        except TheoryError as error:
+            entry["sentences"].append(f"Not fitted ({name}): {error}")
+    return fits
+
+
+def _tell(
+    entry: Json, fits: Mapping[str, FitResult], tested: Mapping[str, str], setting: str, *, whole: str | None = None
+) -> None:
+    """Write models, parameters per level and the verdict into an entry."""
+    known = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
+    lowest = min(known.values(), default=None)
+    for name, fit in fits.items():
+        other = fits.get(whole) if whole and name != whole else fits.get(SHARED)
+        test = _f_test(fit, other) if other is not None and other is not fit else {}
+        entry["models"].append(
+            {
+                "model": name,
+                "vary": dict(fit.given.vary),
+                "p": fit.p,
+                "n": fit.n,
+                "rmse": fit.rmse,
+                "aicc": fit.aicc,
+                "delta": None if name not in known or lowest is None else known[name] - lowest,
+                "usable": fit.usable,
+                "warnings": [status.code for status in fit.statuses if status.level in ("warning", "error")],
+            }
+            | {"f": None, "df": None, "p_value": None}
+            | test
+        )
+    for name in tested:
+        if name in fits and fits[name].given.vary:
+            entry["parameters"] += _per_level(name, fits[name])
+    _holm(entry, tested)
+    entry["sentences"] += _verdict(entry, tested, setting)
+
+
+def _f_test(fit: FitResult, other: FitResult) -> Json:
+    """F test of two nested fits to the same rows, whichever of them has more parameters."""
+    small, large = sorted((fit, other), key=lambda own: own.p)
+    more, spare = large.p - small.p, large.n - large.p
+    if more <= 0 or spare <= 0 or large.rss <= 0:
+        return {}
+    ratio = max(small.rss - large.rss, 0.0) / more / (large.rss / spare)
+    return {"f": float(ratio), "df": [more, spare], "p_value": float(fdtrc(more, spare, ratio))}
+
+
+def _holm(entry: Json, tested: Mapping[str, str]) -> None:
+    """Adjust the chances for the number of models tested (Holm 1979)."""
+    rows = sorted(
+        (row for row in entry["models"] if row["model"] in tested and row["p_value"] is not None),
+        key=lambda row: row["p_value"],
+    )
+    worst = 0.0
+    for rank, row in enumerate(rows):
+        worst = max(worst, min(1.0, (len(rows) - rank) * row["p_value"]))
+        row["p_holm"] = worst
+    for row in entry["models"]:
+        row.setdefault("p_holm", None)
+
+
+def _per_level(model: str, fit: FitResult) -> list[Json]:
+    """Value of each varying parameter at each level, with its interval by the delta method."""
+    try:
+        known = {row.quantity: row for row in delta(fit)} if fit.usable else {}
+        reason = None if fit.usable else "the fit is not usable"
+    except (TheoryError, np.linalg.LinAlgError) as error:
+        known, reason = {}, str(error)
+    rows = []
+    for label in fit.free:
+        if "[" not in label:
+            continue
+        parameter, _, level = label.rstrip("]").partition("[")
+        own = known.get(label)
+        rows.append(
+            {
+                "model": model,
+                "parameter": parameter,
+                "level": level.partition("=")[2],
+                "setting": level.partition("=")[0],
+                "value": fit.values[label],
+                "low": None if own is None else own.low,
+                "high": None if own is None else own.high,
+                "reason": reason if own is None else own.reason,
+            }
+        )
+    return rows
+
+
+def _verdict(entry: Json, tested: Mapping[str, str], setting: str) -> list[str]:
+    rows = [row for row in entry["models"] if row["model"] in tested and row["p_holm"] is not None and row["usable"]]
+    if not rows:
+        return []
+    shown = [row for row in rows if row["p_holm"] < SURE]
+    if not shown:
+        least = min(rows, key=lambda row: row["p_holm"])
+        return [
+            f"No difference between the levels of {setting} is shown (smallest p = {least['p_holm']:.2g} after Holm, "
+            f"for {least['model']}): one set of parameters describes them all."
+        ]
+    ranked = sorted((row for row in shown if row["aicc"] is not None), key=lambda row: row["aicc"])
+    if not ranked:
+        return []
+    best = ranked[0]
+    ties = [row["model"] for row in ranked[1:] if row["aicc"] - best["aicc"] <= 2]
+    told = f" {', '.join(ties)} describe{'s' * (len(ties) == 1)} it as well (AICc within 2)." if ties else ""
+    return [
+        f"The levels of {setting} differ: best described by {best['model']} (F = {best['f']:.3g} with {best['df'][0]} "
+        f"and {best['df'][1]} degrees of freedom, p = {best['p_holm']:.2g} after Holm).{told}"
+    ]
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, (int, float, np.integer, np.floating)) else str(value)
+
+
+def _order(level: str) -> tuple[float, str]:
+    """Numbers by size, then words."""
+    try:
+        return float(level), level
+    except ValueError:
+        return float("inf"), level

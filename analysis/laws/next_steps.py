@@ -1,0 +1,233 @@
+"""What to run next, and what it would cost: rules for what these rows leave open."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.laws.view import View
+from analysis.rows.axes import VIF_LIMIT
+from analysis.rows.means import configuration, seed_noise
+from sweeper.store.schema import DIVERGED, FINISHED
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.next_runs.gradients import next_points
+from theory.uncertainty.quantities import best_d_m
+
+BUDGETS = 3
+"""Budgets from which exponents can be told."""
+
+SEEDS = 3
+"""Runs per configuration that give a usable seed noise."""
+
+STEP = 1.5
+"""Factor between neighbouring values of d_m of an extension."""
+
+PICKS = 8
+"""Runs that the law chooses at once."""
+
+CANDIDATES = 12
+"""Values of d_m per budget among which it chooses."""
+
+SWEEP = 7
+"""Points of a sweep of n_rec at fixed d_m."""
+
+
+class NextStep(NamedTuple):
+    """One suggestion, most useful first."""
+
+    what: str
+    why: str
+    trials: int
+    hours: float | None
+    """Wall time of all its trials, from the times of finished ones; None where there are none."""
+
+
+class TimeModel(NamedTuple):
+    """Seconds per trial as a power of the trainable parameters."""
+
+    ln_scale: float
+    exponent: float
+
+    def seconds(self, params: float) -> float:
+        """Expected wall time of one trial."""
+        return float(np.exp(self.ln_scale + self.exponent * np.log(params)))
+
+
+def next_steps(view: View) -> list[NextStep]:
+    """List what would answer the questions that these rows leave open.
+
+    Args:
+        view: one group of rows.
+    """
+    if not len(view.table):
+        return [_nothing_finished(view)]
+    model = time_model(view)
+    steps = [
+        *_budgets(view, model),
+        *_edges(view, model),
+        *_seeds(view, model),
+        *_axes(view, model),
+        *_alarms(view, model),
+    ]
+    return steps or [
+        NextStep("nothing urgent", "every question of this report has an answer within its interval", 0, None)
+    ]
+
+
+def _nothing_finished(view: View) -> NextStep:
+    diverged = sum(len(entry.trial_ids) for entry in view.data.excluded if entry.rule == DIVERGED)
+    if diverged:
+        reason = f"{diverged} trials diverged and none finished"
+        return NextStep("the grid with a learning rate ten times smaller", reason, diverged, None)
+    left = sum(len(entry.trial_ids) for entry in view.data.excluded)
+    return NextStep("the grid again, after a look at `sweeper status`", "no finished trial has a value", left, None)
+
+
+def chosen_runs(view: View) -> dict[str, Any]:
+    """Runs that narrow the optimum of the largest budget most, chosen by the fitted law, with their time.
+
+    Args:
+        view: one group of rows with a fitted law.
+    """
+    fit, law = view.law.fit, view.law
+    lines = [a for a in law.allocations if a.k_c == view.table["k_c"].mode().iloc[0]]
+    if fit is None or not fit.free or not lines:
+        return {"reason": "no law that could guide a choice, or no optimum to narrow"}
+    cost, target = law.costs[lines[-1].k_c], lines[-1].budget
+    own = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
+    points = [
+        (int(cost.n_rec(budget, d_m)), d_m, budget)
+        for budget in sorted(own["budget"].unique())
+        for d_m in np.unique(np.geomspace(own["d_m"].min(), own["d_m"].max(), CANDIDATES).round())
+        if cost.n_rec(budget, d_m) >= 1
+    ]
+    n_rec, d_m, budget = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
+    design = Design(
+        n_rec=n_rec,
+        k_e=cost.complexity(d_m),
+        k_c=np.full(len(n_rec), cost.k_c),
+        trainable_params=cost.trainable_params(n_rec, d_m),
+        budget=budget,
+        d_m=d_m,
+    )
+    try:
+        found = next_points(fit, design, best_d_m(target, cost), PICKS)
+    except (TheoryError, np.linalg.LinAlgError) as error:
+        return {"reason": str(error)}
+    model = time_model(view)
+    return {
+        "target": found.targets[0],
+        "sd_now": found.target_sd[0],
+        "law": found.law,
+        "sentences": list(found.sentences),
+        "picks": [
+            {
+                "budget": float(budget[pick.row]),
+                "d_m": float(d_m[pick.row]),
+                "n_rec": pick.n_rec,
+                "trainable_params": pick.trainable_params,
+                "sd_after": pick.target_sd[0],
+                "why": pick.reason,
+                "hours": _hours(model, [pick.trainable_params]),
+            }
+            for pick in found.picks
+        ],
+    }
+
+
+def time_model(view: View) -> TimeModel | None:
+    """Fit wall time of finished trials against trainable parameters; the exponent is 1 where one size was run."""
+    trials = view.sweep.trials
+    done = trials[(trials["status"] == FINISHED) & (trials["wall_s"].astype("float64") > 0)]
+    if not len(done):
+        return None
+    x, y = np.log(done["trainable_params"].to_numpy(float)), np.log(done["wall_s"].to_numpy(float))
+    slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > np.log(2) else 1.0
+    return TimeModel(float(np.mean(y) - slope * np.mean(x)), slope)
+
+
+def _hours(model: TimeModel | None, params: list[float]) -> float | None:
+    return None if model is None else sum(model.seconds(p) for p in params) / 3600
+
+
+def _runs(view: View) -> int:
+    return max(1, int(view.table["n"].median()))
+
+
+def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
+    budgets = sorted(view.table["budget"].dropna().unique())
+    d_m = sorted(view.table["d_m"].dropna().unique())
+    if not d_m:
+        return []
+    if not budgets:
+        what = "launch a grid with 3 `budget` values over a decade and 7 values of d_m"
+        return [NextStep(what, "no trial has a budget, so nothing can be compared at equal size", 3 * 7, None)]
+    if len(budgets) >= BUDGETS:
+        return []
+    top = float(budgets[-1])
+    new = [round(top * factor) for factor in (3.0, 10.0)][: BUDGETS - len(budgets)]
+    count = len(d_m) * _runs(view)
+    what = f"budgets {' and '.join(f'{p:,}' for p in new)} with the same values of d_m"
+    why = f"exponents need {BUDGETS} budgets over a decade or more, these rows have {len(budgets)}"
+    return [NextStep(what, why, count * len(new), _hours(model, [float(p) for p in new for _ in range(count)]))]
+
+
+def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
+    found = []
+    for optimum in view.optima:
+        if optimum.extend not in ("smaller d_m", "larger d_m"):
+            continue
+        edge = configuration(view.table, optimum.best)["d_m"]
+        factor = STEP if optimum.extend == "larger d_m" else 1 / STEP
+        new = sorted({max(1, round(edge * factor**power)) for power in (1, 2)} - {round(edge)})
+        if not new:
+            continue
+        trials = len(new) * _runs(view)
+        what = f"d_m = {', '.join(map(str, new))} at P = {optimum.budget:,.0f}, k_c = {optimum.k_c:g}"
+        why = f"the optimum there is not bracketed: the best d_m is the {'largest' if factor > 1 else 'smallest'}"
+        found.append(NextStep(what, why, trials, _hours(model, [optimum.budget] * trials)))
+    return found
+
+
+def _seeds(view: View, model: TimeModel | None) -> list[NextStep]:
+    noise = seed_noise(view.data)
+    if noise.sd is not None and float(view.table["n"].median()) >= SEEDS:
+        return []
+    missing = (SEEDS - view.table["n"]).clip(lower=0)
+    params = np.repeat(view.table["trainable_params"].to_numpy(float), missing.to_numpy(int)).tolist()
+    why = "one run per configuration gives no interval" if noise.sd is None else "few replicates make wide intervals"
+    what = f"{SEEDS} seeds of every configuration"
+    return [NextStep(what, why, len(params), _hours(model, params))] if params else []
+
+
+def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
+    tangled = [row.axis for row in view.axes.inflation if row.vif is not None and row.vif > VIF_LIMIT]
+    if not tangled or view.table["d_m"].isna().all():
+        return []
+    middle = view.table.iloc[(view.table["d_m"] - view.table["d_m"].median()).abs().argsort().iloc[0]]
+    sizes = np.geomspace(float(middle["n_rec"]) / 10, float(middle["n_rec"]) * 3, SWEEP).round()
+    cost = float(middle["k_e"] + middle["k_c"])
+    params = [float(max(n, 2) * cost + middle["readout_params"]) for n in sizes]
+    told = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
+    what = f"n_rec = {told} at d_m = {middle['d_m']:.0f}"
+    why = f"{' and '.join(tangled)} cannot be told apart in this design"
+    return [NextStep(what, why, SWEEP, _hours(model, params))]
+
+
+def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
+    found = []
+    for kind, what in (
+        ("under-trained", "the flagged configurations with twice the steps"),
+        ("learning rate at its bound", "the flagged configurations with learning rates beyond those tried"),
+        ("seed spread", "2 more seeds of the flagged configurations"),
+        ("collapsed", "2 more seeds of the flagged configurations"),
+    ):
+        own = [alarm for alarm in view.alarms if alarm.kind == kind]
+        ids = {trial_id for alarm in own for trial_id in alarm.trial_ids}
+        if own:
+            params = view.data.rows.loc[view.data.rows["trial_id"].isin(ids), "trainable_params"].to_numpy(float)
+            factor = 2.0 if kind == "under-trained" else 1.0
+            hours = _hours(model, params.tolist())
+            why = f"{len(own)} design points are flagged: {kind}"
+            found.append(NextStep(what, why, len(ids), None if hours is None else factor * hours))
+    return found

@@ -1,0 +1,205 @@
+"""What a fitted law draws onto the measurement: plain arrays, whatever the law was."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.laws.theory_fit import LawFit, design_of
+from analysis.rows.means import budget_lines
+from theory.data.cost import Cost
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.laws.base import Curve
+from theory.optimum.allocation import Allocation
+from theory.optimum.locate import budget_line, locate
+
+FloatArray = npt.NDArray[np.float64]
+
+CURVE_POINTS = 60
+"""Points of a drawn theory curve."""
+
+PATH_POINTS = 24
+"""Budgets at which the optimum's path is evaluated."""
+
+SURFACE_POINTS = 110
+"""Points of the drawn surface along each axis."""
+
+BEYOND = 2.0
+"""Factor by which paths and surfaces reach beyond the smallest and largest budget."""
+
+
+class TheoryLine(NamedTuple):
+    """The law along one budget and connectivity, by growing d_m."""
+
+    budget: float
+    k_c: float
+    d_m: FloatArray
+    n_rec: FloatArray
+    k_e: FloatArray
+    metric: FloatArray
+
+
+class TheoryOptimum(NamedTuple):
+    """The law's best allocation of one budget, where it lies inside the sampled range of d_m."""
+
+    budget: float
+    k_c: float
+    n_rec: float
+    d_m: float
+    k_e: float
+    metric: float
+    band: tuple[float, float]
+    """Smallest and largest d_m that the law calls as good within the tolerance."""
+
+
+class TheoryPath(NamedTuple):
+    """The law's best allocation (real numbers) against the budget, as far as it is bracketed."""
+
+    k_c: float
+    budget: FloatArray
+    n_rec: FloatArray
+    d_m: FloatArray
+    k_e: FloatArray
+    metric: FloatArray
+
+
+class TheorySurface(NamedTuple):
+    """The law over (n_rec, k_e) at one connectivity."""
+
+    k_c: float
+    n_rec: FloatArray
+    k_e: FloatArray
+    metric: FloatArray
+    """[k_e, n_rec]; NaN beyond the range of budgets."""
+    budgets: tuple[tuple[float, FloatArray, FloatArray], ...]
+    """Lines of equal budget: (budget, n_rec, k_e)."""
+
+
+class Overlay(NamedTuple):
+    """One fitted law, ready to be drawn."""
+
+    law: str
+    lines: tuple[TheoryLine, ...]
+    optima: tuple[TheoryOptimum, ...]
+    paths: tuple[TheoryPath, ...]
+    surfaces: tuple[TheorySurface, ...]
+    predicted: FloatArray
+    """Prediction for each row of the configuration table."""
+    predict: Callable[[npt.ArrayLike, npt.ArrayLike, float], FloatArray]
+    """Mean metric of (n_rec, k_e, k_c), in metric units."""
+
+
+def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
+    """What the fitted law draws onto the configurations of a group; None without a law.
+
+    Args:
+        law: the fit.
+        table: `analysis.rows.means.configurations` of its rows.
+    """
+    if law.fit is None:
+        return None
+    lines = [
+        _line(law, budget, law.costs[k_c], part["d_m"])
+        for k_c, budget, part in budget_lines(table)
+        if k_c in law.costs and part["d_m"].nunique() > 1
+    ]
+    per_budget = law.fit.law.coefficients_per == "budget"
+
+    def predict(n_rec: npt.ArrayLike, k_e: npt.ArrayLike, k_c: float) -> FloatArray:
+        n, k = np.broadcast_arrays(np.asarray(n_rec, dtype=float), np.asarray(k_e, dtype=float))
+        if per_budget:  # such a law says nothing between budgets
+            return np.full(n.shape, np.nan)
+        readout = law.costs[k_c].readout_params if k_c in law.costs else 0.0
+        flat_n, flat_k = n.ravel(), k.ravel()
+        params = flat_n * (flat_k + k_c) + readout
+        design = Design(n_rec=flat_n, k_e=flat_k, k_c=np.full(n.size, k_c), trainable_params=params)
+        return law.predict(design).reshape(n.shape)
+
+    surfaces = [] if per_budget else [_surface(k_c, own, lines, predict) for k_c, own in _by_k_c(law, table)]
+    return Overlay(
+        law=law.fit.law.label,
+        lines=tuple(lines),
+        optima=tuple(found for allocation in law.allocations if (found := _optimum(law, allocation)) is not None),
+        paths=tuple(_path(law, k_c, own) for k_c, own in _by_k_c(law, table)),
+        surfaces=tuple(surfaces),
+        predicted=law.predict(design_of(table)),
+        predict=predict,
+    )
+
+
+def _by_k_c(law: LawFit, table: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
+    with_budget = table[table["budget"].notna()]
+    own = [(k_c, with_budget[with_budget["k_c"] == k_c]) for k_c in law.costs]
+    return [(k_c, part) for k_c, part in own if part["d_m"].nunique() > 1]
+
+
+def _line(law: LawFit, budget: float, cost: Cost, sampled: pd.Series) -> TheoryLine:
+    d_m = np.geomspace(sampled.min(), sampled.max(), CURVE_POINTS)
+    design = budget_line(budget, cost, d_m)
+    return TheoryLine(budget, cost.k_c, d_m, design.n_rec, design.k_e, law.predict(design))
+
+
+def _optimum(law: LawFit, best: Allocation) -> TheoryOptimum | None:
+    """The allocation as drawn; None where it is not bracketed and so has no numbers."""
+    if best.d_m is None or best.n_rec is None or best.k_e is None or best.metric is None or best.band is None:
+        return None
+    metric = float(law.scale.back(np.array([best.metric]))[0])
+    band = (float(best.band[0]), float(best.band[1]))
+    return TheoryOptimum(best.budget, best.k_c, float(best.n_rec), float(best.d_m), best.k_e, metric, band)
+
+
+def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
+    cost, span = law.costs[k_c], (float(table["d_m"].min()), float(table["d_m"].max()))
+    low, high = float(table["budget"].min()), float(table["budget"].max())
+    points = []
+    for budget in np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS).tolist():
+        try:
+            found = locate(_curve(law, budget), budget, cost, (span[0], _largest(cost, budget, span[1])))
+        except TheoryError:  # the law cannot go there, or the budget is too small for one neuron
+            continue
+        if found.edge[0] == 0:
+            points.append((budget, float(found.d_m[0])))
+    columns = np.array(points, dtype=np.float64).reshape(-1, 2)
+    budget_column, d_m = columns[:, 0], columns[:, 1]
+    n_rec, k_e = cost.neurons(budget_column, d_m), cost.complexity(d_m)
+    design = Design(
+        n_rec=n_rec,
+        k_e=k_e,
+        k_c=np.full(len(k_e), k_c),
+        trainable_params=n_rec * (k_e + k_c) + cost.readout_params,
+        budget=budget_column,
+    )
+    return TheoryPath(k_c, budget_column, n_rec, d_m, k_e, law.predict(design) if len(k_e) else np.empty(0))
+
+
+def _curve(law: LawFit, budget: float) -> Curve:
+    assert law.fit is not None, "paths are drawn for fitted laws only"
+    return law.fit.curve(budget=budget)
+
+
+def _largest(cost: Cost, budget: float, limit: float) -> float:
+    """The largest d_m that leaves at least one neuron."""
+    room = budget - cost.readout_params - cost.k_c
+    if room <= 0:
+        raise TheoryError(f"budget: {budget:g} does not cover the read-out and one neuron")
+    return min(limit, float(cost.d_m(room)))
+
+
+def _surface(
+    k_c: float,
+    table: pd.DataFrame,
+    lines: list[TheoryLine],
+    predict: Callable[[npt.ArrayLike, npt.ArrayLike, float], FloatArray],
+) -> TheorySurface:
+    n_rec, k_e = (
+        np.geomspace(table[name].min() / 1.3, table[name].max() * 1.3, SURFACE_POINTS) for name in ("n_rec", "k_e")
+    )
+    n, k = np.meshgrid(n_rec, k_e)
+    spent, budgets = n * (k + k_c), table["budget"] - table["readout_params"]
+    outside = (spent < budgets.min() / BEYOND) | (spent > budgets.max() * BEYOND)
+    metric = np.where(outside, np.nan, predict(n, k, k_c))
+    own = tuple((line.budget, line.n_rec, line.k_e) for line in lines if line.k_c == k_c)
+    return TheorySurface(k_c, n_rec, k_e, metric, own)

@@ -1,0 +1,274 @@
+"""The next grid: runs that narrow a target most within some hours, written so that `sweeper launch` takes them."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from analysis.errors import AnalysisError
+from analysis.rows.learning_rates import RateRule, power_rule
+from analysis.rows.sweep import Dataset, Sweep
+from sweeper.plan.grid import parse_grid
+from sweeper.search.grid_space import GridSpace
+from sweeper.search.space import Observation, Point, Sizes
+from sweeper.search.targets import Target, TargetError, read_target
+from sweeper.search.theory import Interval, TheorySearcher
+from sweeper.search.theory_frame import REACH
+from sweeper.status import store_cost_model
+from theory.errors import TheoryError
+
+MOST = 96
+"""Most runs of one suggestion: beyond, look at the first ones before choosing more."""
+
+EXTEND = 2.0
+"""Factor by which the range of d_m grows on a side where the best measured network is the last one."""
+
+SHARE = 0.25
+"""A target's own budget becomes a candidate if one run there takes at most this share of the hours."""
+
+SEEDS = 8
+"""Replicates that a configuration may get in all."""
+
+SUFFIX = "-next"
+
+
+class Run(NamedTuple):
+    """One suggested run."""
+
+    budget: int
+    d_m: int
+    n_rec: float
+    seed: int
+    why: str
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """Runs, what they are expected to bring, and the grid that asks for them."""
+
+    target: str
+    """What they are for."""
+    runs: tuple[Run, ...]
+    """In order of worth; the grid holds all of them."""
+    before: Interval
+    """The target's 95 % interval now, by the law that fits best."""
+    after: Interval
+    """The interval expected afterwards."""
+    sentences: tuple[str, ...]
+    """What the choice rests on, fallbacks included."""
+    grid: str
+    """Text of the grid."""
+
+    @property
+    def hours(self) -> float:
+        """Expected trial time of all runs."""
+        return sum(run.hours for run in self.runs)
+
+
+def suggest(
+    sweep: Sweep, data: Dataset, *, target: str, hours: float, name: str | None = None, seed: int = 0
+) -> Suggestion:
+    """Choose runs for a target.
+
+    Args:
+        sweep: all rows, with their store.
+        data: the group of rows to go on from.
+        target: such as ``optimum at P=1e6``; see `sweeper.search.targets`.
+        hours: trial time to spend, on one lane.
+        name: of the grid; default: the sweep's with ``-next``.
+        seed: of fits and draws.
+
+    Raises:
+        AnalysisError: the rows are no sweep that could be launched again.
+        TargetError: the target cannot be read, or lies outside of what this design reaches.
+    """
+    wanted, said = read_target(target), []
+    if hours <= 0:
+        raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
+    base, notes = _base(sweep, data, wanted, name or sweep.label + SUFFIX)
+    said += notes
+    space = GridSpace(
+        grid=parse_grid(_text(base, "theory")), costs=store_cost_model(sweep.store) if sweep.store else _no_store(sweep)
+    )
+    searcher = TheorySearcher(space=space.space, targets=(wanted,), seed=seed)
+    history = _history(data, space)
+    allowed = _affordable(space, hours, wanted)
+    if allowed != space.space.budgets:
+        space = replace(space, grid=parse_grid(_text({**base, "budgets": list(allowed)}, "theory")))
+        searcher = replace(searcher, space=space.space, cache={})
+    points, reasons, before, after, told = _choose(searcher, space, history, wanted, hours)
+    if not points:
+        raise AnalysisError(
+            f"--hours: {hours:g} h does not pay for a single run; the cheapest takes {_cheapest(space):.3g} h"
+        )
+    runs = tuple(_run(point, why, space) for point, why in zip(points, reasons, strict=True))
+    text = _notes(target, runs, before, after) + space.header(name or sweep.label + SUFFIX) + space.blocks_text(points)
+    return Suggestion(target=target, runs=runs, before=before, after=after, sentences=(*said, *told), grid=text)
+
+
+def _no_store(sweep: Sweep) -> Any:
+    raise AnalysisError(f"{sweep.uri}: nothing can be launched on from here; suggestions need a results directory")
+
+
+def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[str, Any], list[str]]:
+    """The grid that describes the group's family of networks, open in d_m."""
+    if sweep.store is None:
+        _no_store(sweep)
+    rows, said = data.rows, []
+    if not len(rows) or rows["d_m"].isna().any() or rows["budget"].isna().all():
+        raise AnalysisError(
+            f"{data.label}: suggestions need finished trials of ELM Networks with `budgets`, found none"
+        )
+    if rows["k_c"].nunique() > 1:
+        most = float(rows["k_c"].mode().iloc[0])
+        raise AnalysisError(f"{data.label}: several connectivities; choose one, for example --where 'k_c == {most:g}'")
+    specs = Counter(rows["spec"])
+    spec = json.loads(specs.most_common(1)[0][0])
+    if "model" not in spec:
+        raise AnalysisError(f"{data.label}: these rows carry no settings, so that nothing can be launched")
+    model = {k: v for k, v in spec["model"].items() if k not in ("n_in", "n_out", "n_rec", "d_m")}
+    low, high, notes = _range_of_d_m(rows, data.direction)
+    training = dict(spec["training"])
+    if rows["learning_rate"].nunique() > 1:
+        rule = power_rule(rows)
+        training["learning_rate"] = _rule(rule)
+        said.append(f"the learning rate follows a rule through the best rates of these rows ({rule.yaml()})")
+    budgets = sorted({int(budget) for budget in rows["budget"].dropna()})
+    if target.budget is not None and round(target.budget) not in budgets:
+        wanted = target.budget
+        nearest = min(budgets, key=lambda own: abs(np.log(own / wanted)))
+        if max(nearest / wanted, wanted / nearest) > REACH:
+            raise TargetError(
+                f"target: P = {target.budget:g} is more than a factor of {REACH:g} from the nearest budget of these "
+                f"rows, {nearest:g}; run a budget nearer to it first"
+            )
+        budgets = sorted([*budgets, round(target.budget)])
+    content = {
+        "name": name,
+        "task": {"name": spec["task"], **spec["task_options"]},
+        "architecture": spec["architecture"],
+        "budgets": budgets,
+        "model": {"d_m": {"from": low, "to": high}, **model},
+        "training": training,
+        "seeds": SEEDS,
+    }
+    return content, [*said, *notes]
+
+
+def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[str]]:
+    """The sampled range, wider on a side where a budget's best network is the last one."""
+    low, high, said = int(rows["d_m"].min()), int(rows["d_m"].max()), []
+    means = rows.groupby(["budget", "d_m"])["value"].mean().reset_index()
+    places = means.groupby("budget")["value"].agg("idxmin" if direction == "min" else "idxmax")
+    best = means.loc[places, "d_m"]
+    if (best == low).any() and low > 1:
+        low = max(1, int(low / EXTEND))
+        said.append(f"a budget's best d_m is the smallest: the range is extended down to {low}")
+    if (best == high).any():
+        high = int(high * EXTEND)
+        said.append(f"a budget's best d_m is the largest: the range is extended up to {high}")
+    return low, high, said
+
+
+def _rule(rule: RateRule) -> dict[str, Any]:
+    names = ("scale", "n_rec", "d_m", "low", "high")
+    return {"rule": {name: float(f"{getattr(rule, name):.6g}") for name in names}}
+
+
+def _text(content: dict[str, Any], kind: str) -> str:
+    return yaml.safe_dump({**content, "search": {"kind": kind}}, sort_keys=False)
+
+
+def _history(data: Dataset, space: GridSpace) -> list[Observation]:
+    """The rows as points of the space, metric as a loss; the analysis's own choice of rows, split and learning rate."""
+    sign = 1.0 if data.direction == "min" else -1.0
+    rows = data.rows[data.rows["budget"].notna()]
+    found = []
+    for budget, d_m, seed, value in zip(rows["budget"], rows["d_m"], rows["seed"], rows["value"], strict=True):
+        point = space.space.point(int(budget), {"d_m": int(d_m)}, int(seed))
+        if isinstance(space.measure(point), Sizes):
+            found.append(Observation(point, sign * float(value)))
+    return found
+
+
+def _affordable(space: GridSpace, hours: float, target: Target) -> tuple[int | None, ...]:
+    """Budgets to choose from: all that were run, and the target's own where one run does not eat up the hours."""
+    kept = []
+    for budget in space.space.budgets:
+        middle = space.space.dimensions[0].levels(3)[1]
+        sizes = space.measure(Point(budget, (("d_m", middle),), 0))
+        dear = isinstance(sizes, Sizes) and sizes.seconds > SHARE * hours * 3600
+        if not (dear and target.budget is not None and budget == round(target.budget)):
+            kept.append(budget)
+    return tuple(kept) if len(kept) else space.space.budgets
+
+
+def _choose(
+    searcher: TheorySearcher, space: GridSpace, history: list[Observation], target: Target, hours: float
+) -> tuple[list[Point], list[str], Interval, Interval, list[str]]:
+    """Runs within the hours: by the law, or filling the space where no law can be fitted."""
+    unknown = Interval(float("nan"), float("nan"), float("nan"), "no law can be fitted yet")
+    try:
+        found = searcher.affordable(history, MOST, hours * 3600)
+    except TheoryError as error:
+        points = searcher.fill(history, MOST)
+        kept = _within(points, space, hours)
+        fallback = f"no law guides the choice ({error}): these runs fill the space"
+        return kept, ["spread"] * len(kept), unknown, unknown, [fallback]
+    before, after = searcher.expected(history, found, target)
+    said: list[str] = list(found.said)
+    whole = searcher.interval(history, target)
+    if whole.reason is None and (whole.low < before.low or whole.high > before.high):
+        said.append(
+            f"with the other laws that these rows do not rule out the interval is {whole.low:.4g} to {whole.high:.4g}; "
+            "the gain below is within the law that fits best"
+        )
+    return list(found.points), list(found.reasons), before, after, said
+
+
+def _within(points: tuple[Point, ...], space: GridSpace, hours: float) -> list[Point]:
+    left, kept = hours * 3600, []
+    for point in points:
+        sizes = space.measure(point)
+        if isinstance(sizes, Sizes) and sizes.seconds <= left:
+            left -= sizes.seconds
+            kept.append(point)
+    return kept
+
+
+def _cheapest(space: GridSpace) -> float:
+    seconds = [
+        sizes.seconds
+        for budget in space.space.budgets
+        for d_m in space.space.dimensions[0].levels(5)
+        if isinstance(sizes := space.measure(Point(budget, (("d_m", d_m),), 0)), Sizes)
+    ]
+    return min(seconds) / 3600
+
+
+def _run(point: Point, why: str, space: GridSpace) -> Run:
+    sizes = space.measure(point)
+    assert isinstance(sizes, Sizes), "a suggested point can be run"
+    assert point.budget is not None, "a suggested point has a budget"
+    return Run(point.budget, point.values["d_m"], sizes.n_rec, point.seed, why, sizes.seconds / 3600)
+
+
+def _notes(target: str, runs: tuple[Run, ...], before: Interval, after: Interval) -> str:
+    """Comments at the top of the grid."""
+    hours = sum(run.hours for run in runs)
+    lines = [f"{len(runs)} runs for: {target}. Expected: {hours:.3g} h of trial time."]
+    lines += [f"Interval by the best law now: {told(before)}; expected afterwards: {told(after)}."]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def told(interval: Interval) -> str:
+    """An interval in words."""
+    if interval.reason is not None:
+        return f"none ({interval.reason})"
+    half = 100 * interval.half_width
+    return f"{interval.estimate:.4g}, 95 % from {interval.low:.4g} to {interval.high:.4g} (± {half:.2g} %)"

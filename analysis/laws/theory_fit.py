@@ -1,0 +1,301 @@
+"""The one adapter between stored rows and `theory`: rows in, fitted laws, allocations and predictions out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+
+from analysis.errors import AnalysisError
+from analysis.rows.means import budget_lines
+from analysis.rows.sweep import Dataset, Exclusion
+from analysis.rows.weights import CHOICES, Weighting, weigh
+from sweeper.errors import unknown_name
+from theory.data.cost import Cost, elm_cost
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.fit.fit import LOSSES, fit_law
+from theory.fit.result import Direction, FitResult
+from theory.laws.base import Law
+from theory.laws.links import from_logit, to_logit
+from theory.laws.registry import FACTORIES, get_law
+from theory.optimum.allocation import Allocation, optimum
+from theory.uncertainty.selection import Comparison, compare
+
+FloatArray = npt.NDArray[np.float64]
+
+BEST = "best"
+"""Choose the variant of the effective-information law (floor, link, connectivity) with the smallest AICc."""
+
+RIVALS = ("separable_power_law", "quadratic", "power_law", "constant")
+"""Laws that are always fitted beside the chosen one."""
+
+LINK_BUDGETS = 3
+"""Budgets from which a free link (Box-Cox) is tried; one budget cannot tell a link from an exponent."""
+
+TIE = 2.0
+"""Differences of AICc up to this are ties; the variant with fewer parameters is then taken."""
+
+
+class Scale(NamedTuple):
+    """The scale a law is fitted on."""
+
+    name: str
+    """`metric` itself, or `logit` between chance and 1."""
+    chance: float
+    sentence: str
+
+    def to(self, values: FloatArray) -> FloatArray:
+        """Metric to the fitted scale."""
+        return values if self.name == "metric" else to_logit(values, chance=self.chance)
+
+    def back(self, values: FloatArray) -> FloatArray:
+        """Fitted scale to the metric."""
+        return values if self.name == "metric" else from_logit(values, chance=self.chance)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How to fit."""
+
+    law: str = BEST
+    """`best`, a law's name, or a name with options such as ``effective_information:floor=max,link=log``."""
+    loss: str = "least_squares"
+    """`least_squares`, `tukey` or `huber`."""
+    starts: int = 32
+    """Searches of every fit."""
+    seed: int = 0
+    """Seed of the starting points."""
+    weights: str = "auto"
+    """`equal`, `replicates` (1 / seed variance of the budget), or `auto`: replicates where budgets differ in noise."""
+
+    def __post_init__(self) -> None:
+        if self.weights not in CHOICES:
+            raise AnalysisError(unknown_name("--weights", self.weights, CHOICES))
+        if self.loss not in LOSSES:
+            raise AnalysisError(unknown_name("--loss", self.loss, LOSSES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawFit:
+    """A group of rows with its fitted law, or the reason why there is none."""
+
+    data: Dataset
+    """The rows."""
+    settings: FitSettings
+    """How it was fitted."""
+    scale: Scale
+    """The scale of metric, residuals and coefficients of the fit."""
+    fit: FitResult | None
+    """The chosen law; None where no law could be fitted."""
+    comparison: Comparison | None
+    """The chosen law, its variants and its rivals by AICc."""
+    fits: Mapping[str, FitResult]
+    """All fits of the comparison, by name."""
+    refused: tuple[str, ...]
+    """Laws that could not be fitted, each with the reason."""
+    excluded: tuple[Exclusion, ...]
+    """Rows left out by the fit beyond those of the dataset."""
+    costs: Mapping[float, Cost]
+    """Parameter counts by k_c."""
+    allocations: tuple[Allocation, ...]
+    """Best split of each budget and k_c."""
+    weighting: Weighting
+    """Weights of the rows, and why."""
+
+    def predict(self, design: Design) -> FloatArray:
+        """Mean metric of each row of a design, in metric units."""
+        if self.fit is None:
+            raise AnalysisError(f"{self.data.label}: no law was fitted: {'; '.join(self.refused)}")
+        return self.scale.back(self.fit.predict(design))
+
+
+def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
+    """Fit the chosen law and its rivals to one group of rows.
+
+    A law that these rows cannot support is listed with the reason; nothing is raised for poor data.
+
+    Raises:
+        AnalysisError: the law's name or options are unknown.
+    """
+    scale, rows, excluded = scaled(data)
+    chosen = candidates(settings.law, rows)
+    fits: dict[str, FitResult] = {}
+    refused: list[str] = []
+    metric = scale.to(rows["value"].to_numpy(float))
+    weighting = weigh(rows, metric, settings.weights)
+    if len(rows):
+        design = design_of(rows)
+        direction: Direction = "max" if scale.name == "logit" or data.direction == "max" else "min"
+        laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
+        for name, law in laws.items():
+            loss = settings.loss if name in chosen else "least_squares"
+            try:
+                fits[name] = fit_law(
+                    law,
+                    design,
+                    metric,
+                    weights=weighting.values,
+                    direction=direction,
+                    loss=loss,
+                    starts=settings.starts,
+                    seed=settings.seed,
+                )
+            except TheoryError as error:
+                refused.append(f"{name}: {error}")
+    else:
+        refused.append("no finished trial with a value")
+    best = _choose({name: fit for name, fit in fits.items() if name in chosen})
+    costs = {
+        k_c: cost
+        for k_c in rows["k_c"].astype(float).unique()
+        if (cost := line_cost(rows[rows["k_c"] == k_c])) is not None
+    }
+    comparable = {name: fit for name, fit in fits.items() if fit.given.loss == "least_squares"}
+    return LawFit(
+        data=data,
+        settings=settings,
+        scale=scale,
+        fit=best,
+        comparison=compare(comparable) if comparable else None,
+        fits=fits,
+        refused=tuple(refused),
+        excluded=excluded,
+        costs=costs,
+        allocations=_allocations(best, rows, costs, refused) if best is not None else (),
+        weighting=weighting,
+    )
+
+
+def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
+    """Laws named by `--law`: one, or for `best` all variants that these rows may tell apart."""
+    if text != BEST:
+        return {text: parse_law(text)}
+    budgets = rows["budget"].nunique()
+    links = ("affine", "boxcox") if budgets >= LINK_BUDGETS else ("affine",)
+    connected = (False, True) if rows["k_c"].nunique() > 1 else (False,)
+    found: dict[str, Law] = {}
+    for floor in ("additive", "max", "none"):
+        for link in links:
+            for connectivity in connected:
+                name = f"effective_information:floor={floor},link={link}" + (
+                    ",connectivity=true" if connectivity else ""
+                )
+                found[name] = parse_law(name)
+    return found
+
+
+def parse_law(text: str) -> Law:
+    """Read ``name`` or ``name:option=value,...``.
+
+    Raises:
+        AnalysisError: unknown law or option.
+    """
+    name, _, tail = text.partition(":") if not text.partition(":")[0].endswith(".py") else (text, "", "")
+    options: dict[str, Any] = {}
+    for item in filter(None, tail.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
+        options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
+    try:
+        return get_law(name, **options)
+    except TheoryError as error:
+        raise AnalysisError(f"--law {text}: {error}. Laws: {BEST}, {', '.join(FACTORIES)}") from error
+
+
+def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
+    connectivity = rows["k_c"].nunique() > 1
+    return {
+        name: get_law(name, connectivity=True) if name == "separable_power_law" and connectivity else get_law(name)
+        for name in RIVALS
+    }
+
+
+def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
+    """Smallest AICc; within a tie the fewest parameters, then the smaller AICc."""
+    known = {name: fit for name, fit in fits.items() if fit.usable}
+    if not known:
+        return None
+    scored = [(fit.aicc, fit.p, name) for name, fit in known.items() if fit.aicc is not None]
+    if not scored:
+        return next(iter(known.values()))
+    lowest = min(score for score, _, _ in scored)
+    _, _, name = min((p, score, name) for score, p, name in scored if score <= lowest + TIE)
+    return known[name]
+
+
+def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
+    """Choose the scale: accuracies between chance and 1 on the logit, where rows at or below chance have no place."""
+    rows, chance = data.rows, data.chance
+    if data.direction != "max" or chance is None or not 0 <= chance < 1 or not rows["value"].between(0, 1).all():
+        return Scale("metric", 0.0, "fitted in the metric's own units"), rows, ()
+    scale = Scale(
+        "logit", chance, f"fitted as ln((metric - {chance:.4g}) / (1 - metric)), the logit between chance and 1"
+    )
+    outside = ~((rows["value"] > chance) & (rows["value"] < 1))
+    if not outside.any():
+        return scale, rows, ()
+    why = f"at or below chance ({chance:.4g}) or perfect: no place on the logit scale"
+    return scale, rows[~outside], (Exclusion("logit scale", why, tuple(rows.loc[outside, "trial_id"])),)
+
+
+def design_of(rows: pd.DataFrame) -> Design:
+    """Sizes of rows (or configurations) as `theory` wants them."""
+    budget = rows["budget"].to_numpy(dtype=float)
+    d_m = rows["d_m"].to_numpy(dtype=float)
+    return Design(
+        n_rec=rows["n_rec"].to_numpy(float),
+        k_e=rows["k_e"].to_numpy(float),
+        k_c=rows["k_c"].to_numpy(float),
+        trainable_params=rows["trainable_params"].to_numpy(float),
+        budget=budget if np.isfinite(budget).all() else None,
+        d_m=d_m if np.isfinite(d_m).all() else None,
+    )
+
+
+def line_cost(rows: pd.DataFrame) -> Cost | None:
+    """Parameter counts along d_m as these rows realise them; None where d_m means nothing or the read-out varies.
+
+    The ELM Network's own formula where it reproduces every row, a monotone interpolation of the rows elsewhere.
+    """
+    if rows["d_m"].isna().any() or rows["readout_params"].nunique() != 1:
+        return None
+    d_m, k_e = rows["d_m"].to_numpy(float), rows["k_e"].to_numpy(float)
+    readout = float(rows["readout_params"].iloc[0])
+    ratio, layers = rows["mlp_ratio"].unique(), rows["l_mlp"].unique()
+    trees = rows[["d_tree", "d_branch"]].drop_duplicates()
+    known = len(ratio) == len(layers) == len(trees) == 1 and trees.notna().all(axis=None)
+    if known and layers[0] in (0, 1):  # a single neuron without branches has no d_branch
+        cost = elm_cost(
+            d_tree=int(trees["d_tree"].iloc[0]),
+            d_branch=int(trees["d_branch"].iloc[0]),
+            readout_params=readout,
+            mlp_ratio=2.0 if np.isnan(ratio[0]) else float(ratio[0]),
+            l_mlp=int(layers[0]),
+        )
+        if np.array_equal(cost.complexity(d_m), k_e):
+            return cost
+    levels, index = np.unique(d_m, return_index=True)
+    if len(levels) < 2:
+        return None
+    curve = PchipInterpolator(np.log(levels), np.log(k_e[index]), extrapolate=True)
+    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=float(rows["k_c"].iloc[0]), readout_params=readout)
+
+
+def _allocations(
+    fit: FitResult, rows: pd.DataFrame, costs: Mapping[float, Cost], refused: list[str]
+) -> tuple[Allocation, ...]:
+    found = []
+    for k_c, budget, part in budget_lines(rows):
+        span = (float(part["d_m"].min()), float(part["d_m"].max()))
+        if k_c not in costs or not span[0] < span[1]:
+            continue
+        try:
+            found.append(optimum(fit, budget, costs[k_c], d_m_range=span))
+        except TheoryError as error:
+            refused.append(f"optimum at P = {budget:g}: {error}")
+    return tuple(found)

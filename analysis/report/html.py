@@ -1,0 +1,152 @@
+"""The report as one HTML file that opens from disk: sections, figures, and the JSON document inside it."""
+
+import json
+import re
+from collections.abc import Mapping
+from html import escape
+from string import Template
+from typing import Any
+
+from analysis.errors import AnalysisError
+from analysis.figures.fit import agreement_data, plot_agreement, plot_residuals, residual_data
+from analysis.figures.frontier import frontier_data, plot_frontier
+from analysis.figures.isobudget import isobudget_data, plot_isobudget
+from analysis.figures.theme import CONFIG, theme
+from analysis.html import Cell, asset, content_security_policy, to_json
+from analysis.laws.view import View
+from analysis.report.console import number
+from analysis.report.sections import Section, Table, group_sections, joint_section, provenance_section
+
+EMBEDDED = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
+"""Where the JSON document stands in the file."""
+
+
+def report_html(report: Mapping[str, Any], views: list[View]) -> str:
+    """Build the report; the same inputs give the same bytes.
+
+    Args:
+        report: `analysis.report.report.build_report`.
+        views: the groups, in the report's order.
+    """
+    from plotly.offline import get_plotlyjs
+
+    plotly, app = get_plotlyjs(), asset("report.js")
+    figures = {f"{i}-{name}": figure for i, view in enumerate(views) for name, figure in _figures(view).items()}
+    budgets = [len(view.table["budget"].dropna().unique()) for view in views]
+    drawn = {
+        "figures": figures,
+        "config": CONFIG,
+        "themes": [{mode: theme(mode, count) for mode in ("light", "dark")} for count in budgets],
+    }
+    body = "".join(_group(i, group, figures) for i, group in enumerate(report["groups"]))
+    if not report["groups"]:
+        body = "<section class='card full'><p>No rows: nothing can be concluded. Launch a grid first.</p></section>"
+    return Template(asset("report.html")).substitute(
+        title=escape(f"Report: {report['sweep']['label']}"),
+        subtitle=escape(_subtitle(report)),
+        csp=content_security_policy(plotly, app, live=False),
+        css=asset("page.css"),
+        body=body + _joint(report["joint"]) + _section("all", provenance_section(report["provenance"]), ""),
+        report=to_json(report),
+        drawn=to_json(drawn),
+        plotly=plotly,
+        app=app,
+    )
+
+
+def embedded_report(text: str, name: str) -> Any:
+    """Read the JSON document back out of a report.
+
+    Raises:
+        AnalysisError: the file holds none.
+    """
+    found = EMBEDDED.search(text)
+    if found is None:
+        raise AnalysisError(f"{name}: not a report of `analysis fit-theory` (no embedded numbers)")
+    return json.loads(found.group(1))
+
+
+def _subtitle(report: Mapping[str, Any]) -> str:
+    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in report["sweep"]["by_status"].items())
+    return f"{report['sweep']['uri']}: {report['sweep']['trials']} trials ({told or 'none'})"
+
+
+def _figures(view: View) -> dict[str, Any]:
+    """Figures by the section they stand in."""
+    if not len(view.table):
+        return {}
+    found = {
+        f"optima-{x}": plot_isobudget(isobudget_data(view.data, view.table, view.optima, view.overlay, x=x))
+        for x in ("n_rec", "d_m")
+        if view.optima
+    }
+    found["frontier"] = plot_frontier(frontier_data(view.data, view.table, view.frontier, view.overlay))
+    if view.overlay is not None:
+        agreement = agreement_data(view.data, view.table, view.overlay)
+        found["residuals-agreement"] = plot_agreement(agreement)
+        found["residuals-n_rec"] = plot_residuals(residual_data(agreement, view.table, x="n_rec"))
+    return found
+
+
+ALT = {
+    "optima-n_rec": "Metric against neurons at fixed budgets, law dashed, best means starred",
+    "optima-d_m": "Metric against memory units at fixed budgets, law dashed, best means starred",
+    "frontier": "Best metric against trainable parameters",
+    "residuals-agreement": "Measured means against the law",
+    "residuals-n_rec": "Measured minus law against neurons",
+}
+
+
+def _group(index: int, group: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    heading = f"<h2 class='group'>{escape(group['label'])}</h2>"
+    parts = []
+    for section in group_sections(group):
+        names = [name for name in ALT if name.split("-")[0] == section.id and f"{index}-{name}" in figures]
+        drawn = "".join(
+            f"<div class='plot' id='{index}-{name}' data-group='{index}' role='group' aria-label='{ALT[name]}'></div>"
+            for name in names
+        )
+        parts.append(_section(str(index), section, f"<div class='plots'>{drawn}</div>" if drawn else ""))
+    return heading + "".join(parts)
+
+
+def _joint(entries: list[Mapping[str, Any]]) -> str:
+    heading = "<h2 class='group'>Ablations, fitted jointly</h2>" if entries else ""
+    return heading + "".join(_section(f"joint-{i}", joint_section(entry), "") for i, entry in enumerate(entries))
+
+
+def _section(prefix: str, section: Section, figures: str) -> str:
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
+    title = section.title if prefix in ("0", "all") else f"{section.title} ({prefix})"
+    tables = "".join(_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
+    key = f"{prefix}-{section.id}-title"
+    return (
+        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>"
+        f"{said}{figures}{tables}</section>"
+    )
+
+
+def _table(name: str, table: Table) -> str:
+    words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]
+    head = "".join(
+        f"<th scope='col'{' class=text' if wordy else ''}>{escape(name)}</th>"
+        for name, wordy in zip(table.columns, words, strict=True)
+    )
+    body = "".join(
+        "<tr>" + "".join(_cell(cell, wordy) for cell, wordy in zip(row, words, strict=True)) + "</tr>"
+        for row in table.rows
+    )
+    label = escape(name)
+    return (
+        f"<div class='scroll' tabindex='0' role='region' aria-label='{label}'><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _wordy(cell: Cell) -> bool:
+    return isinstance(cell, str) and len(cell) > 12
+
+
+def _cell(cell: Cell, wordy: bool) -> str:
+    text = cell if isinstance(cell, str) else number(cell)
+    return f"<td{' class=text' if wordy else ''}>{escape(text)}</td>"

@@ -1,0 +1,145 @@
+"""Prove a report: compute every number again from the rows and compare it with what the file says."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from analysis.errors import AnalysisError
+from analysis.laws.evidence import EvidenceSettings
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import make_view
+from analysis.report.html import embedded_report
+from analysis.report.report import FORMAT, build_report
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Measure
+
+TOLERANCE = 1e-6
+"""Relative difference up to which two numbers agree: libraries and processors differ in the last digits of a fit."""
+
+NOISY_TOLERANCE = 0.02
+"""The same for numbers that rest on simulated draws, whose refits may end elsewhere in a last digit."""
+
+NOISY = ("calibration", "optimum_intervals", "exponents", "parameters", "identifiability", "draws")
+"""Parts of the evidence that rest on draws or profiles."""
+
+LISTED = 20
+"""Most differences that are listed."""
+
+
+class OtherFormat(AnalysisError):
+    """The file is no report, or one whose layout is another version's."""
+
+
+class Difference(NamedTuple):
+    """One number or text that came out otherwise."""
+
+    place: str
+    said: str
+    found: str
+
+
+class Verdict(NamedTuple):
+    """The outcome."""
+
+    numbers: int
+    """Numbers compared."""
+    differences: tuple[Difference, ...]
+    versions: tuple[str, ...]
+    """Libraries of another version than at the time of the report, as sentences."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything came out as the report says."""
+        return not self.differences
+
+
+def read_report(path: str) -> dict[str, Any]:
+    """Read a report, HTML or JSON.
+
+    Raises:
+        AnalysisError: the file cannot be read or is no report of this format.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnalysisError(f"{path}: cannot be read: {error}") from error
+    try:
+        report = json.loads(text) if path.endswith(".json") else embedded_report(text, path)
+    except json.JSONDecodeError as error:
+        raise AnalysisError(f"{path}: not readable as a report ({error})") from error
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise OtherFormat(f"{path}: not a report of format {FORMAT}; make it anew with `analysis fit-theory`")
+    return report
+
+
+def verify(path: str, results: str | None = None) -> Verdict:
+    """Compute a report again and compare.
+
+    Args:
+        path: the report, HTML or JSON.
+        results: where the rows are now; default: where the report says they were.
+
+    Raises:
+        AnalysisError: the report or the rows cannot be read.
+    """
+    said = read_report(path)
+    origin = said["provenance"]
+    sweep = read_sweep(results or said["sweep"]["uri"])
+    settings = FitSettings(**origin["fit"]) if origin["fit"] else FitSettings()
+    groups = datasets(sweep, Measure(**origin["measure"]), origin["where"]) if origin["measure"] else []
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+    evidence = EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None
+    found = json.loads(
+        json.dumps(
+            build_report(sweep, views, where=origin["where"], evidence=evidence, vary=origin["vary"]), allow_nan=False
+        )
+    )
+    return compare_reports(said, found)
+
+
+def compare_reports(said: Mapping[str, Any], found: Mapping[str, Any]) -> Verdict:
+    """Compare two reports, number by number."""
+    ours, theirs = found["provenance"].pop("versions"), dict(said["provenance"])
+    before = theirs.pop("versions")
+    versions = [f"{k}: {before.get(k)} then, {v} now" for k, v in sorted(ours.items()) if before.get(k) != v]
+    place = {"label", "uri"}
+    left = dict(said) | {"provenance": theirs, "sweep": {k: v for k, v in said["sweep"].items() if k not in place}}
+    right = dict(found) | {"sweep": {k: v for k, v in found["sweep"].items() if k not in place}}
+    pairs = list(_pairs(left, right, "report"))
+    return Verdict(len(pairs), tuple(difference for pair in pairs if (difference := _differs(*pair))), tuple(versions))
+
+
+def _pairs(said: Any, found: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
+    if isinstance(said, Mapping) and isinstance(found, Mapping):
+        for key in sorted(set(said) | set(found)):
+            yield from _pairs(said.get(key, MISSING), found.get(key, MISSING), f"{place}.{key}")
+    elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
+        for index, (one, two) in enumerate(zip(said, found, strict=True)):
+            yield from _pairs(one, two, f"{place}[{index}]")
+    else:
+        yield said, found, place
+
+
+MISSING = "(missing)"
+
+
+def _differs(said: Any, found: Any, place: str) -> Difference | None:
+    noisy = any(f".{name}" in place for name in NOISY) and ".evidence." in place
+    if isinstance(said, (int, float)) and isinstance(found, (int, float)) and not isinstance(said, bool):
+        tolerance = NOISY_TOLERANCE if noisy else TOLERANCE
+        if abs(said - found) <= tolerance * max(abs(said), abs(found)) + 1e-12:
+            return None
+    elif isinstance(said, str) and isinstance(found, str):
+        # sentences quote rounded numbers, which are compared where they stand as numbers
+        if said == found or (" " in said and re.sub(r"[-+\d.e]+", "#", said) == re.sub(r"[-+\d.e]+", "#", found)):
+            return None
+    elif said == found:
+        return None
+    return Difference(place, _short(said), _short(found))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 80 else f"{text[:77]}..."

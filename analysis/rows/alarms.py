@@ -1,0 +1,201 @@
+"""Confound alarms: design points whose metric may say something else than what the law is about.
+
+An alarm removes nothing. The report refits without the flagged rows and shows what moves.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import fdtri
+
+from analysis.rows.means import configuration, seed_noise
+from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
+from sweeper.store.schema import FINISHED, SPLITS
+
+FloatArray = npt.NDArray[np.float64]
+
+TAIL = 0.2
+"""Share of the steps that counts as the end of a curve. Assumption."""
+
+UNTRAINED_SHARE = 0.05
+"""Under-trained: twice the steps would gain more than this share of the metric's range over the sweep. Assumption."""
+
+COLLAPSED_SHARE = 0.15
+"""Collapsed: less than this share of the way from chance to the best run. Assumption; the published SHD-Adding run at
+d_m = 2 made 12 % of it."""
+
+SPREAD_LEVEL = 0.001
+"""Spread outlier: seeds vary more than all others do, F test at this level for each configuration. Assumption."""
+
+GAP_SCORE = 5.0
+"""Split disagreement: robust deviations between a configuration's gap of two splits and the usual gap. Assumption."""
+
+KINDS = ("under-trained", "learning rate at its bound", "collapsed", "seed spread", "splits disagree")
+
+
+class Alarm(NamedTuple):
+    """One finding about one design point."""
+
+    kind: str
+    budget: float | None
+    d_m: float | None
+    n_rec: float
+    k_c: float
+    why: str
+    trial_ids: tuple[str, ...]
+
+
+def find_alarms(sweep: Sweep, data: Dataset, table: pd.DataFrame) -> list[Alarm]:
+    """Look for everything that may confound the rows of one group.
+
+    Args:
+        sweep: all rows and curves.
+        data: the rows that enter.
+        table: `analysis.rows.means.configurations(data)`.
+    """
+    if not len(table):
+        return []
+    flagged = [
+        *_untrained(sweep, data),
+        *rate_bounds(sweep, data),
+        *_collapsed(data),
+        *_spread(data, table),
+        *_splits(data),
+    ]
+    return [_alarm(kind, why, data, table, ids) for kind, why, ids in flagged]
+
+
+Flag = tuple[str, str, list[str]]
+
+
+def _alarm(kind: str, why: str, data: Dataset, table: pd.DataFrame, ids: list[str]) -> Alarm:
+    row = data.rows.loc[data.rows["trial_id"] == ids[0], "configuration"].iloc[0]
+    point = configuration(table, int(np.flatnonzero(table["configuration"] == row)[0]))
+    budget, d_m = (None if np.isnan(point[name]) else point[name] for name in ("budget", "d_m"))
+    return Alarm(kind, budget, d_m, point["n_rec"], point["k_c"], why, tuple(ids))
+
+
+def _untrained(sweep: Sweep, data: Dataset) -> list[Flag]:
+    """Gain expected from twice the steps: the slope of the metric in ln(step) at the end of the curve, times ln 2."""
+    curves = sweep.curves[among(sweep.curves["trial_id"], data.rows["trial_id"])]
+    column = "loss" if data.measure.is_loss else "metric"
+    curves = curves[np.isfinite(curves[column].to_numpy(float)) & (curves["step"] > 0)]
+    split = "valid" if (curves["split"] == "valid").any() else "train"
+    gains = tail_gains(curves[curves["split"] == split], column, data.direction)
+    if gains.empty:
+        return []
+    value = data.rows["value"]
+    threshold = UNTRAINED_SHARE * float(value.max() - value.min())
+    numbers = data.rows.set_index("trial_id")["configuration"].loc[gains.index]
+    found = []
+    for number, part in gains.groupby(numbers):
+        gain, error = float(part["gain"].mean()), float(np.sqrt((part["error"] ** 2).mean() / len(part)))
+        if gain - 2 * error > threshold > 0:
+            why = f"twice the steps would gain about {gain:.2g} (end of the {split} curve); threshold {threshold:.2g}"
+            ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
+            found.append(("under-trained", why, ids))
+    return found
+
+
+def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFrame:
+    """Expected gain of each trial from twice its steps, with its standard error; needs 4 points in the tail.
+
+    Args:
+        curves: rows of one split, ordered by trial and step.
+        column: `metric` or `loss`.
+        direction: `min` or `max`.
+    """
+    tail = curves[curves["step"] >= (1 - TAIL) * curves["step"].groupby(curves["trial_id"]).transform("max")]
+    trial = tail["trial_id"]
+    points = pd.DataFrame(
+        {"x": np.log(tail["step"].to_numpy(float)), "y": tail[column].to_numpy(float)}, index=tail.index
+    )
+    centred = points - points.groupby(trial).transform("mean")
+    x, y = centred["x"], centred["y"]
+    total = pd.DataFrame({"xy": x * y, "xx": x**2, "yy": y**2, "count": 1.0}).groupby(trial).sum()
+    total = total[(total["count"] >= 4) & (total["xx"] > 0)]
+    slope = total["xy"] / total["xx"]
+    rest = (total["yy"] - slope * total["xy"]).clip(lower=0)
+    error = np.sqrt(rest / (total["count"] - 2) / total["xx"])
+    sign = -1.0 if direction == "min" else 1.0
+    return pd.DataFrame({"gain": sign * np.log(2) * slope, "error": np.log(2) * error})
+
+
+def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
+    """Design points whose best learning rate is the smallest or largest of those that were run there."""
+    tried = sweep.trials[sweep.trials["status"] == FINISHED]
+    ids = set(data.rows["trial_id"]).union(
+        *(entry.trial_ids for entry in data.excluded if entry.rule == "learning rate")
+    )
+    tried = tried[among(tried["trial_id"], ids)]
+    size = tried["budget"].astype("float64").where(tried["budget"].notna(), tried["n_rec"])
+    rates = (
+        tried.assign(size=size)
+        .groupby(list(DESIGN_POINT), dropna=False)["learning_rate"]
+        .agg(["min", "max", "nunique"])
+    )
+    joined = data.rows.join(rates, on=list(DESIGN_POINT))
+    edge = joined[(joined["nunique"] > 1) & joined["learning_rate"].isin([*joined["min"], *joined["max"]])]
+    found = []
+    for _, part in edge.groupby("configuration"):
+        rate, low, high = (float(part[name].iloc[0]) for name in ("learning_rate", "min", "max"))
+        if rate in (low, high):
+            side = "smaller" if rate == low else "larger"
+            why = f"best learning rate {rate:g} is the end of those run here ({low:g} to {high:g}): try {side} ones"
+            found.append(("learning rate at its bound", why, part["trial_id"].tolist()))
+    return found
+
+
+def _collapsed(data: Dataset) -> list[Flag]:
+    if data.chance is None:
+        return []
+    value = data.rows["value"].to_numpy(float)
+    best = value.min() if data.direction == "min" else value.max()
+    if best == data.chance:
+        return []
+    share = (value - data.chance) / (best - data.chance)
+    return [
+        ("collapsed", f"{100 * share[i]:.0f} % of the way from chance ({data.chance:.4g}) to the best run", [trial_id])
+        for i, trial_id in enumerate(data.rows["trial_id"])
+        if share[i] < COLLAPSED_SHARE
+    ]
+
+
+def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
+    noise = seed_noise(data)
+    if noise.sd is None:
+        return []
+    found = []
+    for _, row in table[table["n"] > 1].iterrows():
+        own, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
+        others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * own
+        if rest < 3 or others <= 0:
+            continue
+        ratio = float(row["sd"] ** 2 / (others / rest))
+        if ratio > fdtri(own, rest, 1 - SPREAD_LEVEL):
+            ids = data.rows.loc[data.rows["configuration"] == row["configuration"], "trial_id"].tolist()
+            why = f"seeds vary {np.sqrt(ratio):.1f} times as much (sd {row['sd']:.3g}) as those of other configurations"
+            found.append(("seed spread", why, ids))
+    return found
+
+
+def _splits(data: Dataset) -> list[Flag]:
+    """Configurations whose gap between the measured split and another one is far off the usual gap."""
+    columns = {split: Measure(kind=data.measure.kind, split=split).column for split in SPLITS}
+    found: list[Flag] = []
+    for split, column in columns.items():
+        if split == data.measure.split or data.rows[column].isna().any():
+            continue
+        gap = (data.rows["value"] - data.rows[column].astype("float64")).groupby(data.rows["configuration"]).mean()
+        off = gap - gap.median()
+        scale = 1.4826 * float(off.abs().median())
+        for number in off.index[(off.abs() > GAP_SCORE * scale).to_numpy() & (scale > 0)]:
+            ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
+            why = (
+                f"{data.measure.split} minus {split} is {gap[number]:.3g}, usually {gap.median():.3g}: "
+                f"{abs(off[number]) / scale:.0f} robust deviations apart"
+            )
+            found.append(("splits disagree", why, ids))
+    return found

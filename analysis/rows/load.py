@@ -1,0 +1,189 @@
+"""From a results directory to the rows a law is fitted to, with a ledger of every row that was left out and why."""
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.rows.learning_rates import RULE, choose_rates
+from analysis.rows.sweep import (
+    CURVE_COLUMNS,
+    DESIGN_POINT,
+    IDENTITY,
+    MEASURES,
+    SETTINGS,
+    Dataset,
+    Exclusion,
+    Measure,
+    Sweep,
+)
+from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
+from sweeper.store.store import ResultsStore
+from sweeper.store.where import matching_rows
+
+
+def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
+    """Read all trials of a results directory, or one of the built-in tables (``published:enwik8``).
+
+    Raises:
+        StoreError: not a results directory, another schema version, or a part that cannot be read.
+        AnalysisError: unknown published table.
+    """
+    text = os.fspath(uri)
+    if text.startswith("published:"):
+        from analysis.rows.published import published_sweep
+
+        return published_sweep(text.removeprefix("published:"))
+    store = ResultsStore.open(text)
+    label = text.rstrip("/").rsplit("/", 1)[-1] or text
+
+    def read_curves() -> pd.DataFrame:
+        rows = store.read("curves", CURVE_COLUMNS)
+        ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in CURVE_COLUMNS[:3]]).to_pandas()
+        return ordered
+
+    trials = store.read("trials").to_pandas()
+    return Sweep(label=label, uri=text, trials=trials, grids=store.grids(), store=store, read_curves=read_curves)
+
+
+def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[Dataset]:
+    """Split a sweep into groups that may be fitted, and write down what was left out.
+
+    Args:
+        sweep: the rows.
+        measure: the column to analyse.
+        where: condition that rows must fulfil (see `sweeper.store.where`).
+
+    Returns:
+        Largest group first; empty when no row fulfils the condition. A group may be without rows that enter.
+
+    Raises:
+        AnalysisError: the condition cannot be read, or the metric was recorded for no finished trial at all.
+    """
+    trials = sweep.trials.sort_values("trial_id", ignore_index=True)
+    keep = np.ones(len(trials), dtype=bool) if where is None else matching_rows(trials, where)
+    _check_recorded(trials[keep], measure)
+    dropped = tuple(trials.loc[~keep, "trial_id"])
+    ledger = (Exclusion("where", f"does not fulfil {where}", dropped),) if dropped else ()
+    kept = with_design_columns(trials[keep])
+    hidden = spec_settings(kept)
+    groups = [_dataset(keys, rows, measure, ledger) for keys, rows in _groups(kept.join(hidden), list(hidden.columns))]
+    return sorted(groups, key=lambda group: (-len(group.rows), group.label))
+
+
+def _check_recorded(trials: pd.DataFrame, measure: Measure) -> None:
+    finished = trials[trials["status"] == FINISHED]
+    if len(finished) and finished[measure.column].isna().all():
+        recorded = [c for c in _measure_columns() if finished[c].notna().any()]
+        have = ", ".join(recorded) if recorded else "none of the metric columns"
+        raise AnalysisError(
+            f"--metric {measure.kind} --split {measure.split}: column {measure.column} is empty in all "
+            f"{len(finished)} finished trials. Recorded: {have}."
+        )
+
+
+def _measure_columns() -> list[str]:
+    names = [Measure(kind=kind, split=split).column for kind in MEASURES for split in SPLITS]
+    return [name for name in names if name in SCHEMAS["trials"].names]
+
+
+def rate_trials(sweep: Sweep, data: Dataset) -> pd.DataFrame:
+    """Rows of a group with every learning rate that was run: those that enter, those of other rates, diverged ones."""
+    ids = set(data.rows["trial_id"])
+    ids.update(*(entry.trial_ids for entry in data.excluded if entry.rule in (RULE, DIVERGED)))
+    return with_design_columns(sweep.trials[sweep.trials["trial_id"].isin(ids)])
+
+
+def with_design_columns(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add `size` (see `DESIGN_POINT`) and `mlp_ratio`."""
+    size = trials["budget"].astype("float64").where(trials["budget"].notna(), trials["n_rec"])
+    ratio = trials["d_mlp"].astype("float64") / trials["d_m"].astype("float64")
+    return trials.assign(size=size, mlp_ratio=ratio)
+
+
+def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
+    """Settings that only the stored specs tell apart, one text column per setting that varies.
+
+    Specs that differ by their seed alone are read once.
+    """
+    bare = trials["spec"].str.replace(r'"seed":\s*\d+', "", regex=True)
+    codes, _ = pd.factorize(bare)
+    first = trials["spec"].iloc[np.unique(codes, return_index=True)[1]].tolist()
+    table = pd.DataFrame([dict(_leaves(json.loads(text), "")) for text in first])
+    known = set(SCHEMAS["trials"].names) | {"scheme", "mlp_ratio"}
+    varying = [
+        c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] not in known and table[c].nunique(dropna=False) > 1
+    ]
+    return (
+        table[varying].astype("str").take(codes).set_axis(trials.index) if varying else pd.DataFrame(index=trials.index)
+    )
+
+
+def _leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _leaves(value, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, node if isinstance(node, (str, int, float)) or node is None else json.dumps(node)
+
+
+def _groups(trials: pd.DataFrame, hidden: list[str]) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    for identity, rows in trials.groupby(list(IDENTITY), dropna=False, sort=True):
+        common = {k: _text(v) for k, v in zip(IDENTITY, identity, strict=True)}
+        points = rows.groupby(list(DESIGN_POINT), dropna=False)
+        apart = [name for name in [*SETTINGS, *hidden] if (points[name].nunique(dropna=False) > 1).any()]
+        if (rows.groupby("k_c")["d_tree"].nunique() > 1).any():
+            apart.append("d_tree")
+        if not apart:
+            yield common, rows
+            continue
+        for values, part in rows.groupby(apart, dropna=False, sort=True):
+            yield common | {k: _text(v) for k, v in zip(apart, values, strict=True)}, part
+
+
+def _text(value: object) -> str:
+    if value is None or value != value:  # NaN differs from itself
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _dataset(keys: dict[str, str], rows: pd.DataFrame, measure: Measure, ledger: tuple[Exclusion, ...]) -> Dataset:
+    entries = list(ledger)
+    unfinished = rows[rows["status"] != FINISHED]
+    for status, part in unfinished.groupby("status", sort=True):
+        entries.append(Exclusion(str(status), f"the trial's status is {status}", tuple(part["trial_id"])))
+    everything, rows = rows, rows[rows["status"] == FINISHED]
+    value = rows[measure.column].to_numpy(dtype=float)
+    missing = rows.loc[~np.isfinite(value), "trial_id"]
+    if len(missing):
+        entries.append(Exclusion("no value", f"{measure.column} is missing or not finite", tuple(missing)))
+    rows = rows.assign(value=value)[np.isfinite(value)]
+    sign = 1.0 if measure.is_loss or keys["direction"] == "min" else -1.0
+    column = Measure(kind=measure.kind, split="valid").column
+    choice = choose_rates(rows, everything, list(DESIGN_POINT), column, sign)
+    if not choice.keep.all():
+        entries.append(Exclusion(RULE, choice.why, tuple(rows.loc[~choice.keep, "trial_id"])))
+    rows = rows[choice.keep]
+    columns = [*DESIGN_POINT, "n_rec", "k_e", "k_c", "trainable_params", "learning_rate"]
+    rows = rows.assign(configuration=rows.groupby(columns, dropna=False, sort=True).ngroup())
+    chance = rows["chance"].dropna().unique()
+    return Dataset(
+        label=_label(keys),
+        keys=keys,
+        measure=measure,
+        metric="loss" if measure.is_loss else keys["metric"],
+        direction="min" if measure.is_loss else keys["direction"],
+        chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
+        rows=rows.reset_index(drop=True),
+        excluded=tuple(entries),
+    )
+
+
+def _label(keys: dict[str, str]) -> str:
+    settings = [f"{name} {value}" for name, value in keys.items() if name not in IDENTITY]
+    data = [] if keys["data_name"] in ("none", keys["task"]) else [keys["data_name"]]
+    return ", ".join([keys["task"], *data, keys["architecture"], *settings])

@@ -1,0 +1,172 @@
+"""A sweep on one screen: what is done, the best split per budget, what it cost, what to beware of. No law is fitted."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis.rows.alarms import find_alarms
+from analysis.rows.load import datasets
+from analysis.rows.means import configuration, configurations, optima, seed_noise
+from analysis.rows.sweep import Dataset, Measure, Sweep
+from sweeper.store.schema import FINISHED, STATUSES
+
+WARNINGS = 12
+"""Most warnings that are printed; the rest is counted."""
+
+
+class Hours(NamedTuple):
+    """What the sweep cost."""
+
+    trial: float
+    """Wall time of all attempts, hours."""
+    core: float | None
+    """Process CPU time of the rows that recorded it, hours."""
+    gpu: float
+    """Wall time of attempts on a GPU, hours."""
+
+
+class Best(NamedTuple):
+    """The best measured split of one budget."""
+
+    budget: float
+    k_c: float
+    n_rec: float
+    d_m: float
+    metric: float
+    runs: int
+    good_d_m: tuple[float, float]
+    """Range of d_m that is as good within the noise."""
+    extend: str | None
+
+
+class GroupSummary(NamedTuple):
+    """One group of rows."""
+
+    label: str
+    title: str
+    direction: str
+    rows: int
+    configurations: int
+    noise: float | None
+    best: tuple[Best, ...]
+    warnings: tuple[str, ...]
+
+
+class Summary(NamedTuple):
+    """The whole sweep."""
+
+    label: str
+    uri: str
+    trials: int
+    by_status: dict[str, int]
+    by_budget: dict[str, dict[str, int]]
+    """Trials by budget and status."""
+    hours: Hours
+    groups: tuple[GroupSummary, ...]
+    warnings: tuple[str, ...]
+
+
+def summarise(sweep: Sweep, measure: Measure, where: str | None = None) -> Summary:
+    """Collect the summary of a sweep.
+
+    Args:
+        sweep: all rows.
+        measure: the column to judge by.
+        where: condition that rows must fulfil.
+    """
+    trials = sweep.trials
+    counts = {status: int((trials["status"] == status).sum()) for status in STATUSES}
+    groups = tuple(_group(sweep, data) for data in datasets(sweep, measure, where))
+    return Summary(
+        label=sweep.label,
+        uri=sweep.uri,
+        trials=len(trials),
+        by_status={status: count for status, count in counts.items() if count},
+        by_budget=_by_budget(trials),
+        hours=_hours(sweep),
+        groups=groups,
+        warnings=tuple(_warnings(trials)),
+    )
+
+
+def _by_budget(trials: pd.DataFrame) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    budgets = trials["budget"].astype("float64")
+    for budget in [*sorted(budgets.dropna().unique()), None]:
+        own = trials[budgets.isna() if budget is None else budgets == budget]
+        if len(own):
+            counts = {status: int((own["status"] == status).sum()) for status in STATUSES}
+            name = "none" if budget is None else f"{budget:.0f}"
+            found[name] = {status: count for status, count in counts.items() if count}
+    return found
+
+
+def _hours(sweep: Sweep) -> Hours:
+    trials = sweep.trials
+    wall = trials["wall_s"].astype("float64").fillna(0.0)
+    attempts = wall.sum()
+    if sweep.store is not None:
+        tried = sweep.store.read("attempts", ["wall_s"]).to_pandas()["wall_s"].astype("float64").sum()
+        attempts = max(float(tried), float(attempts))
+    on_gpu = trials["device"].astype(object).fillna("").astype(str).str.contains("cuda|gpu", case=False)
+    core = trials["cpu_s"].astype("float64")
+    return Hours(
+        trial=float(attempts) / 3600,
+        core=float(core.sum()) / 3600 if core.notna().any() else None,
+        gpu=float(wall[on_gpu].sum()) / 3600,
+    )
+
+
+def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
+    table, noise = configurations(data), seed_noise(data)
+    found = []
+    for optimum in optima(data, table):
+        point = configuration(table, optimum.best)
+        band = table["d_m"].to_numpy(float)[list(optimum.band)]
+        found.append(
+            Best(
+                budget=optimum.budget,
+                k_c=optimum.k_c,
+                n_rec=point["n_rec"],
+                d_m=point["d_m"],
+                metric=point["mean"],
+                runs=int(point["n"]),
+                good_d_m=(float(np.min(band)), float(np.max(band))),
+                extend=optimum.extend,
+            )
+        )
+    alarms = find_alarms(sweep, data, table)
+    said = [f"{a.kind} at d_m = {a.d_m:g}, P = {a.budget:g}: {a.why}" for a in alarms if a.d_m and a.budget]
+    if noise.sd is None and len(table):
+        said.append("one run per configuration: no interval")
+    title, direction = data.title, data.direction
+    return GroupSummary(data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(found), tuple(said))
+
+
+def _warnings(trials: pd.DataFrame) -> list[str]:
+    if not len(trials):
+        return ["no trials yet: sweeper launch grid.yaml"]
+    found = []
+    lost = trials[trials["status"] != FINISHED]
+    if len(lost):
+        top = lost["reason"].fillna("no reason given").value_counts()
+        found.append(f"{len(lost)} trials did not finish; most often: {top.index[0]} ({top.iloc[0]} times)")
+    if trials["code_version"].nunique() > 1:
+        found.append(
+            f"{trials['code_version'].nunique()} code versions: {', '.join(sorted(trials['code_version'].unique()))}"
+        )
+    hashes = trials.dropna(subset=["data_sha256"]).groupby("data_name")["data_sha256"].nunique()
+    found += [f"data {name} was read in {count} versions" for name, count in hashes.items() if count > 1]
+    return found
+
+
+def as_json(found: Any) -> Any:
+    """The summary as JSON values."""
+    if isinstance(found, tuple) and hasattr(found, "_asdict"):
+        return {name: as_json(value) for name, value in found._asdict().items()}
+    if isinstance(found, (list, tuple)):
+        return [as_json(value) for value in found]
+    if isinstance(found, dict):
+        return {name: as_json(value) for name, value in found.items()}
+    return None if isinstance(found, float) and not np.isfinite(found) else found

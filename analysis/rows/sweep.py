@@ -1,0 +1,152 @@
+"""A sweep's rows as the analysis sees them, and the data sets that may be fitted together."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analysis.errors import AnalysisError
+from sweeper.errors import unknown_name
+from sweeper.store.schema import SPLITS
+from sweeper.store.store import ResultsStore
+
+MEASURES = ("final_metric", "best_metric", "final_loss")
+"""The task's metric at the end (default), at the step of the best validation metric, or the loss at the end in nats."""
+
+
+IDENTITY = ("task", "data_name", "metric", "direction", "architecture")
+"""Rows that differ here are never put into one fit."""
+
+
+SETTINGS = ("l_mlp", "rho_rec", "tau_m_max", "mlp_ratio", "batch_size", "length", "steps")
+"""Rows that differ here at one and the same design point are ablations of each other, and fitted apart."""
+
+
+DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
+"""What makes a point of the grid; size is the budget, or n_rec where no budget was asked for."""
+
+
+CURVE_COLUMNS = ["trial_id", "split", "step", "loss", "metric"]
+
+
+def no_curves() -> pd.DataFrame:
+    """The curves of a sweep that has none."""
+    return pd.DataFrame(columns=CURVE_COLUMNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """All rows of one results directory."""
+
+    label: str
+    """Short name, for titles."""
+    uri: str
+    """Where the rows come from."""
+    trials: pd.DataFrame
+    """The table `trials`, one row per trial."""
+    grids: dict[str, str]
+    """Texts of the grids launched there, by name."""
+    store: ResultsStore | None = None
+    """The open store; None for published tables and for several sweeps put together."""
+    read_curves: Callable[[], pd.DataFrame] = no_curves
+    """Reads all training curves, ordered by trial, split and step."""
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """All training curves, ordered by trial, split and step; read when first asked for."""
+        return self.read_curves()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Which stored column is the metric."""
+
+    kind: str = "final_metric"
+    """One of `MEASURES`."""
+    split: str = "test"
+    """One of `SPLITS`."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in MEASURES:
+            raise AnalysisError(unknown_name("--metric", self.kind, MEASURES))
+        if self.split not in SPLITS:
+            raise AnalysisError(unknown_name("--split", self.split, SPLITS))
+
+    @property
+    def column(self) -> str:
+        """Name of the column, such as ``final_test_metric``."""
+        moment, what = self.kind.split("_")
+        return f"{moment}_{self.split}_{what}"
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the loss is meant, in nats, and not the task's own metric."""
+        return self.kind.endswith("loss")
+
+    def describe(self, metric: str) -> str:
+        """Name for axes, such as ``test bpc (at the end)``."""
+        when = "at the end" if self.kind.startswith("final") else "at the best validation step"
+        return f"{self.split} {'loss in nats' if self.is_loss else metric} ({when})"
+
+
+class Exclusion(NamedTuple):
+    """One entry of the ledger: rows that were left out by one rule."""
+
+    rule: str
+    why: str
+    trial_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The rows of one task, metric and architecture that enter a fit."""
+
+    label: str
+    """What they have in common and other groups have not."""
+    keys: dict[str, str]
+    """Task, metric, architecture, and the settings that set this group apart from others."""
+    measure: Measure
+    """The column that was asked for."""
+    metric: str
+    """Name of the measured quantity: the task's metric, or `loss`."""
+    direction: str
+    """`min` or `max`."""
+    chance: float | None
+    """Metric of a model that knows nothing."""
+    rows: pd.DataFrame
+    """Rows that enter, with columns `value` (the metric) and `configuration` (equal for replicates)."""
+    excluded: tuple[Exclusion, ...]
+    """The ledger: rows that were left out."""
+
+    @property
+    def title(self) -> str:
+        """Axis title of the metric."""
+        return self.measure.describe(self.metric)
+
+    @property
+    def rows_sha256(self) -> str:
+        """Hash of what enters the fit: ids, metric and sizes, whatever the order and the files."""
+        rows = self.rows.sort_values("trial_id")
+        digest = hashlib.sha256("\n".join(rows["trial_id"]).encode())
+        digest.update(f"\n{self.measure.column}\n".encode())
+        for name in ("value", "n_rec", "k_e", "k_c", "trainable_params"):
+            digest.update(rows[name].to_numpy(dtype="<f8").tobytes())
+        return digest.hexdigest()
+
+
+def among(column: pd.Series, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
+    """Whether each text of a column is one of `ids`; pandas' own `isin` takes a second per 100,000 of them.
+
+    >>> among(pd.Series(["a", "b", "a"]), {"a"}).tolist()
+    [True, False, True]
+    """
+    wanted = pa.array(list(ids), pa.large_string())
+    found = pc.is_in(pa.array(column, pa.large_string()), value_set=wanted)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)

@@ -1,0 +1,207 @@
+"""The questions of a replication study that a law answers: a prediction before looking, the noise law, ablations."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.laws.theory_fit import TIE, FitSettings, LawFit, design_of, fit_dataset
+from analysis.rows.means import pooled_noise
+from analysis.rows.sweep import Dataset
+from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
+from sweeper.plan.expand import Plan
+from theory.data.design import Design
+from theory.errors import TheoryError
+from theory.fit.fit import fit_law
+from theory.fit.result import FitResult
+from theory.laws.registry import get_law
+from theory.uncertainty.intervals import prediction
+
+DECAYS, FLOORS = ("power", "exponential", "stretched"), ("additive", "max", "none")
+
+
+def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
+    """Write down what the fitted laws expect of trials that have not been run.
+
+    Args:
+        law: the fit to everything that has been run.
+        plan: the trials to come; replicates count once.
+
+    Returns:
+        JSON values: per size the chosen law's mean and 95 % interval of one new run, and each rival's mean.
+
+    Raises:
+        AnalysisError: no law was fitted, or a trial to come is among the rows.
+    """
+    if law.fit is None:
+        raise AnalysisError(f"{law.data.label}: no law was fitted, so nothing can be predicted")
+    seen = set(law.data.rows["trial_id"]) & set(plan.trials)
+    if seen:
+        raise AnalysisError(f"{plan.name}: {len(seen)} of its trials are among the rows; a prediction must come first")
+    points = {(row.spec.model, row.budget): row for row in plan.trials.values() if row.spec is not None}
+    rows = [row for row in points.values() if row.counts is not None]
+    design = _design(rows)
+    expected = prediction(law.fit, design, kind="new_run")
+    back = law.scale.back
+    ends = np.sort(np.vstack([back(expected.low), back(expected.high)]), axis=0)
+    rivals = {name: told for name, fit in law.fits.items() if (told := _extrapolated(law, fit, design)) is not None}
+    return {
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sweep": plan.name,
+        "fitted_rows": len(law.data.rows),
+        "rows_sha256": law.data.rows_sha256,
+        "law": law.fit.law.label,
+        "points": [
+            {
+                "budget": row.budget,
+                "n_rec": row.spec.model.n_rec,  # type: ignore[union-attr]
+                "d_m": getattr(row.spec.model, "d_m", None),  # type: ignore[union-attr]
+                "mean": float(back(expected.mean)[i]),
+                "low": float(ends[0, i]),
+                "high": float(ends[1, i]),
+            }
+            for i, row in enumerate(rows)
+        ],
+        "rivals": rivals,
+    }
+
+
+def _extrapolated(law: LawFit, fit: FitResult, design: Design) -> list[float] | None:
+    """What a law expects; None where it cannot leave the budgets it was fitted to."""
+    try:
+        return [float(value) for value in law.scale.back(fit.predict(design))]
+    except TheoryError:
+        return None
+
+
+def _design(rows: list[Any]) -> Design:
+    return Design(
+        n_rec=np.array([row.spec.model.n_rec for row in rows], dtype=float),
+        k_e=np.array([row.counts.k_e for row in rows], dtype=float),
+        k_c=np.array([row.counts.k_c for row in rows], dtype=float),
+        trainable_params=np.array([row.counts.trainable_params for row in rows], dtype=float),
+        budget=np.array([row.budget for row in rows], dtype=float),
+        d_m=np.array([row.spec.model.d_m for row in rows], dtype=float),
+    )
+
+
+def held_out(path: Path, rows: pd.DataFrame) -> Answer:
+    """Compare a prediction with what the trials then showed.
+
+    Rule: reproduced if the chosen law's root mean square error over configurations is at most twice the seed noise and
+    it names the best d_m to within one sampled value; not reproduced if it fails both.
+
+    Args:
+        path: file written by `predict`.
+        rows: the rows of that sweep, with `value`.
+    """
+    question = "Does the law fitted to the smaller budgets predict the largest?"
+    if not path.exists():
+        return Answer(question, NOT_DECIDED, "No prediction was made beforehand.", {})
+    told = json.loads(path.read_text(encoding="utf-8"))
+    points = pd.DataFrame(told["points"])
+    means = rows.groupby(["budget", "n_rec", "d_m"])["value"].agg(["mean", "size"]).reset_index()
+    both = points.assign(place=range(len(points))).merge(means, on=["budget", "n_rec", "d_m"], suffixes=("", "_seen"))
+    both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
+    if len(both) < len(points):
+        return Answer(question, NOT_DECIDED, f"{len(points) - len(both)} of {len(points)} points were not run.", {})
+    noise, _ = pooled_noise(rows, ["budget", "n_rec", "d_m"])
+    if noise is None:
+        return Answer(question, NOT_DECIDED, "No point was run twice, so there is no seed noise to measure by.", {})
+    seen = both["mean_seen"].to_numpy(float)
+
+    def error(expected: Any) -> float:
+        return float(np.sqrt(np.mean((np.asarray(expected, dtype=float)[both["place"]] - seen) ** 2)))
+
+    rmse = error(points["mean"])
+    rivals = {name: error(values) / noise for name, values in told["rivals"].items()}
+    runs = rows.merge(points, on=["budget", "n_rec", "d_m"])
+    covered = float(runs["value"].between(runs["low"], runs["high"]).mean())
+    better = np.argmin if rows["direction"].iloc[0] == "min" else np.argmax
+    expected_best, seen_best = int(better(both["mean"])), int(better(seen))
+    near = abs(expected_best - seen_best) <= 1
+    close = rmse <= 2 * noise
+    verdict = REPRODUCED if close and near else NOT_REPRODUCED if not (close or near) else NOT_DECIDED
+    best_rival = min(rivals, key=lambda name: rivals[name])
+    sentence = (
+        f"Error {rmse:.3g}, that is {rmse / noise:.1f} times the seed noise ({noise:.3g}); {covered:.0%} of the new "
+        f"runs inside their 95 % interval; best d_m predicted {both['d_m'].iloc[expected_best]:.0f}, measured "
+        f"{both['d_m'].iloc[seen_best]:.0f}. Best of all laws tried: {best_rival} with {rivals[best_rival]:.1f}."
+    )
+    numbers = {"rmse": rmse, "seed_sd": noise, "in_seed_sds": rmse / noise, "coverage": covered, "rivals": rivals}
+    return Answer(question, verdict, sentence, numbers | {"made_at": told["made_at"], "law": told["law"]})
+
+
+def noise_law(data: Dataset, settings: FitSettings) -> Answer:
+    """Is the noise of a neuron a power law of k_e with a floor?
+
+    Rule: reproduced if a power law with a floor has the smallest AICc and every form of another kind (no floor, or no
+    power) is more than 2 behind; not reproduced if a form of another kind leads by more than 2; otherwise not decided.
+    """
+    question = "Is the noise law a power law with a floor?"
+    law = fit_dataset(data, settings)
+    rows = data.rows[~data.rows["trial_id"].isin([t for e in law.excluded for t in e.trial_ids])]
+    scores: dict[str, float] = {}
+    for decay in DECAYS:
+        for floor in FLOORS:
+            score = _aicc(law, rows, decay=decay, floor=floor)
+            if score is not None:
+                scores[f"{decay}, {floor} floor" if floor != "none" else f"{decay}, no floor"] = score
+    if not scores:
+        return Answer(question, NOT_DECIDED, "No form could be fitted.", {})
+    lowest = min(scores.values())
+    delta = {name: score - lowest for name, score in sorted(scores.items(), key=lambda item: item[1])}
+    ours = [value for name, value in delta.items() if name.startswith("power") and "no floor" not in name]
+    others = [value for name, value in delta.items() if not name.startswith("power") or "no floor" in name]
+    lead = min(others, default=np.inf) - min(ours, default=np.inf)
+    verdict = REPRODUCED if lead > TIE else NOT_REPRODUCED if lead < -TIE else NOT_DECIDED
+    told = ", ".join(f"{name} {value:.1f}" for name, value in list(delta.items())[:4])
+    return Answer(question, verdict, f"AICc behind the best: {told}.", {"delta_aicc": delta})
+
+
+def _aicc(law: LawFit, rows: pd.DataFrame, *, decay: str, floor: str) -> float | None:
+    try:
+        fit = fit_law(
+            get_law("effective_information", decay=decay, floor=floor),
+            design_of(rows),
+            law.scale.to(rows["value"].to_numpy(float)),
+            direction=_direction(law),
+            starts=law.settings.starts,
+            seed=law.settings.seed,
+        )
+    except TheoryError:
+        return None
+    return fit.aicc if fit.usable else None
+
+
+def _direction(law: LawFit) -> Any:
+    return "max" if law.scale.name == "logit" or law.data.direction == "max" else "min"
+
+
+def moved_exponent(joint: Mapping[str, Any], expected: str) -> Answer:
+    """Does a setting move the exponent that the paper says it moves?
+
+    Rule: reproduced if the joint fit in which that exponent differs between the levels has the smallest AICc by more
+    than 2; not reproduced if another one (nothing differs, another parameter, or the metric's map) has.
+
+    Args:
+        joint: entry of `analysis.laws.joint.joint_fits` about the setting.
+        expected: the exponent, `alpha` or `beta`.
+    """
+    question = f"Does {joint['setting']} move {expected} (joint fit)?"
+    scores = {row["model"]: row["aicc"] for row in joint["models"] if row["usable"] and row["aicc"] is not None}
+    if expected not in scores or len(scores) < 2:
+        return Answer(question, NOT_DECIDED, " ".join(joint["sentences"]) or "No joint fit.", {"aicc": scores})
+    lead = min(score for name, score in scores.items() if name != expected) - scores[expected]
+    verdict = REPRODUCED if lead > TIE else NOT_REPRODUCED if lead < -TIE else NOT_DECIDED
+    lowest = min(scores.values())
+    told = ", ".join(f"{name} {scores[name] - lowest:.1f}" for name in sorted(scores, key=lambda name: scores[name]))
+    levels = ", ".join(row["level"] for row in joint["levels"])
+    sentence = f"Levels {levels}. AICc behind the best where what differs is: {told}."
+    values = [row for row in joint["parameters"] if row["parameter"] == expected]
+    return Answer(question, verdict, sentence, {"aicc": scores, "values": values})

@@ -1,0 +1,325 @@
+"""The questions of a replication study that need no law: axes one by one, optima, ablations, architectures.
+
+Rows in, `Answer` out. A verdict follows from a 95 % interval by a fixed rule, never from the look of a figure.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import stdtr, stdtrit
+
+from analysis.laws.theory_fit import line_cost
+from analysis.rows.means import LEVEL, budget_lines, configurations, pooled_noise, seed_noise
+from analysis.rows.sweep import Dataset
+from theory.data.cost import Cost
+
+REPRODUCED, NOT_REPRODUCED, NOT_DECIDED = "reproduced", "not reproduced", "not decided at this scale"
+
+DRAWS = 4000
+"""Draws of the means under seed noise behind each interval of an optimum."""
+
+NEIGHBOURS = 2
+"""Values of d_m on each side of the best that the local parabola goes through."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class Answer(NamedTuple):
+    """One question and what the rows say to it."""
+
+    question: str
+    verdict: str
+    sentence: str
+    numbers: dict[str, Any]
+
+
+class Base(NamedTuple):
+    """The settings that the isobudget sweep of the study was run at."""
+
+    d_tree: int
+    d_branch: int
+    n_rec: int
+    """Neurons where another axis is varied alone."""
+    d_m: int
+    """Memory units where another axis is varied alone."""
+
+
+def gain(rows: pd.DataFrame, direction: str) -> FloatArray:
+    """The metric with its sign such that more is better."""
+    return np.asarray(rows["value"], dtype=np.float64) * (-1.0 if direction == "min" else 1.0)
+
+
+def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
+    """Does the metric get better along one axis while the others stand still?
+
+    Rule: reproduced if the slope of the gain in the logarithm of the axis is positive (95 %) and no step to the next
+    level makes it significantly worse; not reproduced if the slope is negative or a step does (5 %, shared by all).
+
+    Args:
+        data: the rows.
+        axis: `n_rec`, `k_e` or `k_c`.
+        base: where the other axes stand.
+    """
+    question = f"Does the metric improve along {axis} alone?"
+    held = {"n_rec": base.n_rec, "d_m": base.d_m, "d_branch": base.d_branch, "d_tree": base.d_tree}
+    del held[{"n_rec": "n_rec", "k_e": "d_m", "k_c": "d_branch"}[axis]]
+    rows = data.rows
+    for name, value in held.items():
+        rows = rows[rows[name] == value]
+    levels = np.sort(rows[axis].unique()).astype(float)
+    sd, freedom = pooled_noise(rows, [axis])
+    if len(levels) < 3 or sd is None or rows.groupby(axis)["seed"].size().min() < 2:
+        return Answer(question, NOT_DECIDED, f"Only {len(levels)} levels with replicates.", {"levels": levels.tolist()})
+    grouped = rows.assign(gain=gain(rows, data.direction)).groupby(axis)["gain"]
+    means, runs = grouped.mean().to_numpy(float), grouped.size().to_numpy(float)
+    slope, low, high = _slope(np.log(rows[axis].to_numpy(float)), gain(rows, data.direction))
+    steps = np.diff(means) / (sd * np.sqrt(1 / runs[1:] + 1 / runs[:-1]))
+    worse = levels[1:][stdtr(freedom, steps) < (1 - LEVEL) / len(steps)]
+    good = low > 0 and not len(worse)
+    bad = high < 0 or len(worse) > 0
+    verdict = REPRODUCED if good else NOT_REPRODUCED if bad else NOT_DECIDED
+    sign = -1.0 if data.direction == "min" else 1.0
+    sentence = (
+        f"From {axis} = {levels[0]:,.0f} to {levels[-1]:,.0f} the {data.metric} goes from {sign * means[0]:.4g} to "
+        f"{sign * means[-1]:.4g}; gain per e-fold {slope:.3g} ({low:.3g} to {high:.3g})"
+        + (f"; significantly worse at {axis} = {', '.join(f'{w:,.0f}' for w in worse)}." if len(worse) else ".")
+    )
+    numbers = {
+        "axis": axis,
+        "held": held,
+        "levels": levels.tolist(),
+        "means": (sign * means).tolist(),
+        "half": (stdtrit(freedom, (1 + LEVEL) / 2) * sd / np.sqrt(runs)).tolist(),
+        "slope": [slope, low, high],
+        "seed_sd": sd,
+        "worse_at": worse.tolist(),
+    }
+    return Answer(question, verdict, sentence, numbers)
+
+
+def _slope(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    """Least-squares slope with its 95 % interval."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    residual = y - y.mean() - slope * centred
+    half = float(
+        stdtrit(len(x) - 2, (1 + LEVEL) / 2) * np.sqrt(residual @ residual / (len(x) - 2) / (centred @ centred))
+    )
+    return slope, slope - half, slope + half
+
+
+def interior_optimum(data: Dataset) -> Answer:
+    """Is there, at each budget, a best d_m with significantly worse ones on both sides?
+
+    Rule: reproduced if that holds at every budget (one-sided t-tests of both ends against the best, 5 %, pooled seed
+    noise); not reproduced if the best lies at an end of every budget's range; otherwise not decided.
+    """
+    question = "Is there an interior optimum at fixed P?"
+    table, noise = configurations(data), seed_noise(data)
+    sign = -1.0 if data.direction == "min" else 1.0
+    rows: list[dict[str, Any]] = []
+    for _, budget, part in budget_lines(table):
+        if len(part) < 3 or noise.sd is None:
+            continue
+        means, runs, d_m = (part[name].to_numpy(float) for name in ("mean", "n", "d_m"))
+        best = int(np.argmax(sign * means))
+        behind = sign * (means[best] - means[[0, -1]])
+        spread = noise.sd * np.sqrt(1 / runs[[0, -1]] + 1 / runs[best])
+        p = stdtr(noise.freedom, -behind / spread)
+        rows.append(
+            {
+                "budget": budget,
+                "d_m": d_m[best],
+                "n_rec": float(part["n_rec"].iloc[best]),
+                "metric": float(means[best]),
+                "range": [float(d_m[0]), float(d_m[-1])],
+                "behind_at_ends": behind.tolist(),
+                "p_at_ends": p.tolist(),
+                "interior": bool(0 < best < len(means) - 1 and (p < 1 - LEVEL).all()),
+            }
+        )
+    if not rows:
+        return Answer(question, NOT_DECIDED, "No budget has three values of d_m with replicates.", {})
+    interior = [row["budget"] for row in rows if row["interior"]]
+    at_end = all(row["d_m"] in row["range"] for row in rows)
+    verdict = REPRODUCED if len(interior) == len(rows) else NOT_REPRODUCED if at_end else NOT_DECIDED
+    told = ", ".join(f"d_m = {row['d_m']:.0f} (N = {row['n_rec']:.0f}) at P = {row['budget']:,.0f}" for row in rows)
+    sentence = f"Best measured: {told}; both ends significantly worse at {len(interior)} of {len(rows)} budgets."
+    return Answer(question, verdict, sentence, {"budgets": rows, "seed_sd": noise.sd})
+
+
+def local_optima(data: Dataset, seed: int = 0) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw the place of each budget's optimum under seed noise, without a law.
+
+    A parabola in ln d_m goes through the best mean and its neighbours; its vertex, kept within the sampled range, is
+    the optimum. The means are drawn anew from a normal distribution with the pooled seed noise.
+
+    Returns:
+        Budgets [b]; d_m [draws + 1, b] and n_rec likewise, the measured means in row 0.
+    """
+    table, noise, random = configurations(data), seed_noise(data), np.random.default_rng(seed)
+    sign = 1.0 if data.direction == "min" else -1.0
+    budgets, places, sizes = [], [], []
+    for _, budget, part in budget_lines(table):
+        cost = line_cost(data.rows[data.rows["budget"] == budget])
+        if len(part) < 3 or cost is None or noise.sd is None:
+            continue
+        x, loss = np.log(part["d_m"].to_numpy(float)), sign * part["mean"].to_numpy(float)
+        spread = noise.sd / np.sqrt(part["n"].to_numpy(float))
+        drawn = np.vstack([loss, loss + spread * random.standard_normal((DRAWS, len(loss)))])
+        d_m = np.exp([_vertex(x, row) for row in drawn])
+        budgets.append(budget)
+        places.append(d_m)
+        sizes.append(_neurons(cost, budget, d_m))
+    return np.array(budgets), np.array(places).T, np.array(sizes).T
+
+
+def _vertex(x: FloatArray, loss: FloatArray) -> float:
+    best = int(np.argmin(loss))
+    first = min(max(0, best - NEIGHBOURS), max(0, len(x) - 2 * NEIGHBOURS - 1))
+    near = slice(first, first + 2 * NEIGHBOURS + 1)
+    a, b, _ = np.polyfit(x[near], loss[near], 2)
+    return float(np.clip(-b / (2 * a), x[0], x[-1])) if a > 0 else float(x[best])
+
+
+def _neurons(cost: Cost, budget: float, d_m: FloatArray) -> FloatArray:
+    return np.asarray(cost.neurons(budget, d_m), dtype=np.float64)
+
+
+def movement(data: Dataset) -> tuple[Answer, Answer]:
+    """Does a larger P take more neurons and more complex ones, and does d_m* grow like the root of n_rec*?
+
+    Rule: reproduced if both exponents' 95 % intervals lie above 0; not reproduced if one lies below; the square root if
+    the interval of the exponents' ratio holds 1/2 and is narrower than 1/2, not reproduced if it excludes 1/2.
+    """
+    questions = (
+        "Does a larger P move the optimum to more and to more complex neurons?",
+        "Is d_m* ~ sqrt(n_rec*) (ratio of the exponents in P: 1/2)?",
+    )
+    budgets, d_m, n_rec = local_optima(data)
+    if len(budgets) < 3:
+        sentence = f"{len(budgets)} budgets with an optimum: no exponent."
+        return tuple(Answer(question, NOT_DECIDED, sentence, {}) for question in questions)  # type: ignore[return-value]
+    axis = np.log(budgets) - np.log(budgets).mean()
+    exponents = {name: np.log(place) @ axis / (axis @ axis) for name, place in (("n_rec", n_rec), ("d_m", d_m))}
+    told = {name: _interval(draws) for name, draws in exponents.items()}
+    places = {
+        "budgets": budgets.tolist(),
+        "d_m": [_interval(d_m[:, i]) for i in range(len(budgets))],
+        "n_rec": [_interval(n_rec[:, i]) for i in range(len(budgets))],
+    }
+    up = all(low > 0 for _, low, _ in told.values())
+    down = any(high < 0 for _, _, high in told.values())
+    sentence = (
+        f"Law-free optimum from P = {budgets[0]:,.0f} to {budgets[-1]:,.0f}: "
+        f"n_rec* ~ P^{_said(told['n_rec'])}, d_m* ~ P^{_said(told['d_m'])}; d_m* from {places['d_m'][0][0]:.2g} to "
+        f"{places['d_m'][-1][0]:.2g}."
+    )
+    moved = Answer(
+        questions[0],
+        REPRODUCED if up else NOT_REPRODUCED if down else NOT_DECIDED,
+        sentence,
+        {"exponents": told, "optima": places},
+    )
+    ratio = _interval(exponents["d_m"] / exponents["n_rec"])
+    holds, narrow = ratio[1] <= 0.5 <= ratio[2], ratio[2] - ratio[1] < 0.5
+    verdict = NOT_REPRODUCED if not holds else REPRODUCED if narrow else NOT_DECIDED
+    return moved, Answer(questions[1], verdict, f"Ratio of the exponents {_said(ratio)}.", {"ratio": ratio})
+
+
+def _interval(draws: FloatArray) -> tuple[float, float, float]:
+    """The value of the measured means (row 0) with the 95 % range of the draws."""
+    low, high = np.quantile(draws[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(draws[0]), float(low), float(high)
+
+
+def _said(interval: tuple[float, float, float]) -> str:
+    return f"{interval[0]:.2f} ({interval[1]:.2f} to {interval[2]:.2f})"
+
+
+def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: str, value: str) -> dict[str, Any]:
+    """Effect of one changed setting at equal P: gain over the base, paired by budget, d_m and seed.
+
+    Args:
+        base: rows of the study's own settings.
+        other: rows with the changed one.
+        direction: `min` or `max`.
+        setting: its name.
+        value: its value, as text.
+
+    Returns:
+        Mean gain with its 95 % interval over the pairs; of each budget the best d_m and its metric, changed and base.
+    """
+    key = ["budget", "d_m", "seed"]
+    pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
+    sign = -1.0 if direction == "min" else 1.0
+    difference = sign * (pairs["value"] - pairs["value_base"]).to_numpy(float)
+    found: dict[str, Any] = {"setting": setting, "value": value, "pairs": len(pairs), "gain": None}
+    if len(pairs) >= 3:
+        half = stdtrit(len(pairs) - 1, (1 + LEVEL) / 2) * difference.std(ddof=1) / np.sqrt(len(pairs))
+        mean = float(difference.mean())
+        found["gain"] = [mean, mean - float(half), mean + float(half)]
+    means = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget")
+    for name, table in (("best_d_m", means.idxmax().map(lambda place: place[1])), ("best_metric", means.max() * sign)):
+        found[name] = {
+            f"{budget:g}": {"changed": float(row["value"]), "base": float(row["value_base"])}
+            for budget, row in table.iterrows()
+        }
+    return found
+
+
+def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
+    """At each budget the runs of the configuration that is best on the validation split, never on the test split."""
+    column = data.measure.column.replace(data.measure.split, "valid")
+    sign = 1.0 if data.direction == "min" else -1.0
+    for budget, rows in data.rows[data.rows["budget"].notna()].groupby("budget"):
+        score = sign * rows.groupby("configuration")[column].mean()
+        yield float(str(budget)), rows[rows["configuration"] == score.idxmin()]
+
+
+def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collection[str] = ()) -> Answer:
+    """Is the ELM Network better than gated networks of equal P?
+
+    Rule: reproduced if at every shared budget it is significantly better than each of them (two-sided t-test, 5 %,
+    variances of their own); not reproduced if at any it is significantly worse; otherwise not decided.
+
+    Args:
+        elm: the study's own rows.
+        others: rows of the other architectures, each at its best learning rate.
+        rate_at_end: ids of trials whose learning rate, the best, was the smallest or largest tried.
+    """
+    question = "Is the ELM Network better than LSTM, Chrono-LSTM and GRU at equal P?"
+    sign = -1.0 if elm.direction == "min" else 1.0
+    own = dict(best_at_budgets(elm))
+    rows: list[dict[str, Any]] = []
+    for data in others:
+        for budget, runs in best_at_budgets(data):
+            if budget not in own:
+                continue
+            mean, low, high = _welch(sign * own[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float))
+            values = {"elm": float(own[budget]["value"].mean()), "other": float(runs["value"].mean())}
+            name, at_end = data.keys["architecture"], bool(runs["trial_id"].isin(rate_at_end).any())
+            about = {"learning_rate": float(runs["learning_rate"].iloc[0]), "rate_at_end": at_end}
+            rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values | about)
+    if not rows:
+        return Answer(question, NOT_DECIDED, "No other architecture was run at these budgets.", {})
+    ahead, behind = sum(r["lead"][1] > 0 for r in rows), sum(r["lead"][2] < 0 for r in rows)
+    verdict = REPRODUCED if ahead == len(rows) else NOT_REPRODUCED if behind else NOT_DECIDED
+    told = "; ".join(f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows)
+    sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {told}."
+    ends = [f"{r['architecture']} at P = {r['budget']:,.0f}" for r in rows if r["rate_at_end"]]
+    if ends:
+        sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."
+    return Answer(question, verdict, sentence, {"comparisons": rows})
+
+
+def _welch(ours: FloatArray, theirs: FloatArray) -> tuple[float, float, float]:
+    """Difference of means with Welch's 95 % interval."""
+    parts = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(ours) - 1, len(theirs) - 1])).sum()
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(parts.sum()))
+    mean = float(ours.mean() - theirs.mean())
+    return mean, mean - half, mean + half

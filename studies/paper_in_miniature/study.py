@@ -1,0 +1,263 @@
+"""The replication study: a prediction before looking, then verdicts from stored rows.
+
+    python -m studies.paper_in_miniature.study predict RESULTS studies/paper_in_miniature/grids/study_text_holdout.yaml
+    -o RESULTS/prediction.json python -m studies.paper_in_miniature.study verdicts RESULTS ... -o FOLDER
+
+`make study` runs everything anew, `make study-report` only what follows from the stored rows.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+
+from analysis.dashboard.export import write_pictures
+from analysis.errors import AnalysisError
+from analysis.laws.evidence import EvidenceSettings, intervals
+from analysis.laws.joint import joint_fits
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import make_view
+from analysis.rows.alarms import rate_bounds
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.published import published_sweep
+from analysis.rows.sweep import Dataset, Measure, Sweep
+from studies.paper_in_miniature.figures import study_pictures
+from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
+from studies.paper_in_miniature.questions import (
+    NOT_DECIDED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    Answer,
+    Base,
+    ablation,
+    architectures,
+    axis_alone,
+    interior_optimum,
+    movement,
+)
+from sweeper.errors import run_command
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import load_grid
+
+CHANGED = ("rho_rec", "tau_m_max", "l_mlp", "d_branch")
+"""Settings of the ablations."""
+
+MOVES = {"tau_m_max": "alpha", "l_mlp": "alpha", "k_c": "beta"}
+"""What the paper has each setting move; its d_branch is k_c here, since d_tree stands still."""
+
+GATED = ("lstm", "chrono_lstm", "gru")
+"""What the ELM Network is compared with."""
+
+PUBLISHED = {"text": "enwik8", "shd": "shd_adding"}
+"""The published table nearest to each task; its data are others."""
+
+MEASURED = "measured"
+"""Verdict of a question that asks how much, not whether."""
+
+DRAWS = 300
+"""Bootstrap draws behind the intervals of the exponents."""
+
+HELD = 4
+"""d_m where other axes are varied alone."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+def cli(debug: bool) -> None:
+    """Predictions and verdicts of the replication study (studies/paper_in_miniature/grids/study_*.yaml)."""
+
+
+@cli.command("predict")
+@click.argument("results")
+@click.argument("grid", type=click.Path(dir_okay=False))
+@click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON file.")
+def write_prediction(results: str, grid: str, output: Path) -> None:
+    """Fit what RESULTS holds and write down what it expects of GRID, none of whose trials may have been run."""
+    plan = expand(load_grid(grid))
+    if output.exists():
+        raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
+    data = _main(elm_groups(read_sweep(results))[0])
+    told = predict(fit_dataset(data, FitSettings()), plan)
+    output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    for point in told["points"]:
+        place = f"P = {point['budget']:,} d_m = {point['d_m']}"
+        click.echo(f"{place}: {point['mean']:.4f} ({point['low']:.4f} to {point['high']:.4f})")
+    click.echo(f"wrote {output}")
+
+
+@cli.command()
+@click.argument("results", nargs=-1, required=True)
+@click.option("-o", "output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder.")
+@click.option("--figures", is_flag=True, help="Draw figures of the answers into RESULTS/figures (needs Chromium).")
+def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
+    """Answer the study's questions from the rows of each RESULTS; writes verdicts.json and verdicts.md."""
+    output.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for one in results:
+        sweep = read_sweep(one)
+        found[Path(one).name] = told = list(answers(sweep, Path(one) / "prediction.json"))
+        if figures:
+            write_pictures(study_pictures(told, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
+    plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
+    (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    table = markdown(found)
+    (output / "verdicts.md").write_text(table, encoding="utf-8")
+    click.echo(table)
+
+
+def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
+    """All questions about one task, in the order of the study.
+
+    Args:
+        sweep: the rows of all its grids.
+        prediction: file written before the largest budget was run.
+    """
+    settings, groups = FitSettings(), elm_groups(sweep)
+    everything = groups[0]
+    main, own = _main(everything), _at_base(everything)
+    yield from law_free(everything)
+    yield noise_law(own, settings)
+    yield held_out(prediction, own.rows[own.rows["sweep"].str.endswith("_holdout")])
+    yield _beside_published(main, settings)
+    yield from _ablations(groups, main)
+    yield from _exponents(sweep, groups, settings)
+    gated = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] in GATED]
+    bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
+    yield architectures(own, gated, bounds)
+
+
+def law_free(data: Dataset) -> Iterator[Answer]:
+    """The questions about one group of networks that need no law."""
+    base, own = _base(data), _at_base(data)
+    for axis in ("n_rec", "k_e", "k_c"):
+        yield axis_alone(data, axis, base)
+    yield interior_optimum(own)
+    yield from movement(own)
+
+
+def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
+    """The law's exponents on these rows beside those on the published table of the related task."""
+    related = PUBLISHED.get(main.keys["task"])
+    question = "How do the law's exponents compare with those on the published table?"
+    if related is None:
+        return Answer(question, NOT_DECIDED, f"No table was published for {main.keys['task']}.", {})
+    published = datasets(published_sweep(related), Measure())[0]
+    numbers: dict[str, Any] = {}
+    told = []
+    for name, data in (("here", main), (f"published:{related}", published)):
+        law = fit_dataset(data, settings)
+        found = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else {}
+        rows = {row["quantity"]: row for row in found.get("parameters", []) if row["quantity"] in ("alpha", "beta")}
+        numbers[name] = {"law": law.fit.law.label if law.fit is not None else None, "parameters": list(rows.values())}
+        ranges = ", ".join(
+            f"{key} {row['estimate']:.2f}"
+            + (f" ({row['low']:.2f} to {row['high']:.2f})" if row["low"] is not None else " (no interval)")
+            for key, row in rows.items()
+        )
+        told.append(f"{name}: {ranges or 'no interval'} [{numbers[name]['law']}]")
+    return Answer(question, MEASURED, f"{'; '.join(told)}. One published budget determines neither.", numbers)
+
+
+def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
+    rows = pd.concat([data.rows for data in groups], ignore_index=True)
+    base = {name: main.rows[name].mode().iloc[0] for name in CHANGED}
+    for setting in CHANGED:
+        others_at_base = pd.Series(True, index=rows.index)
+        for name in CHANGED:
+            if name != setting:
+                others_at_base &= rows[name] == base[name]
+        part = rows[others_at_base & rows["budget"].isin(_shared_budgets(rows, setting, base))]
+        own = part[part[setting] == base[setting]]
+        changed = sorted(set(part[setting]) - {base[setting]})
+        if not changed:
+            continue
+        told = [ablation(own, part[part[setting] == value], main.direction, setting, f"{value:g}") for value in changed]
+        yield _effect(setting, float(base[setting]), told, main)
+
+
+def _exponents(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> Iterator[Answer]:
+    """Joint fits of the groups that differ in one setting."""
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)]
+    differ = {name for data in groups for name in data.keys}
+    differ |= {"k_c"} if any(data.rows["k_c"].nunique() > 1 for data in groups) else set()
+    for setting in (name for name in MOVES if name in differ):
+        for entry in joint_fits(views, [setting], settings):
+            yield moved_exponent(entry, MOVES[setting])
+
+
+def _effect(setting: str, base: float, told: list[dict[str, Any]], main: Dataset) -> Answer:
+    """What a setting does to the metric; for rho_rec = 0 that is the question of the feed-forward network."""
+    lines = [
+        f"{row['value']}: {row['gain'][0]:+.3f} ({row['gain'][1]:+.3f} to {row['gain'][2]:+.3f})"
+        for row in told
+        if row["gain"] is not None
+    ]
+    sentence = f"Gain in {main.metric} over {setting} = {base:g} at equal P, d_m and seed: {'; '.join(lines)}."
+    if setting != "rho_rec":
+        return Answer(f"What does {setting} do at equal P?", MEASURED, sentence, {"effects": told})
+    zero = next((row["gain"] for row in told if row["value"] == "0"), None)
+    verdict = NOT_DECIDED
+    if zero is not None:
+        verdict = REPRODUCED if zero[2] < 0 else NOT_REPRODUCED if zero[1] > 0 else NOT_DECIDED
+    question = "Does recurrence help: is the feed-forward ELM (rho_rec = 0) worse at equal P?"
+    return Answer(question, verdict, sentence, {"effects": told})
+
+
+def _shared_budgets(rows: pd.DataFrame, setting: str, base: dict[str, Any]) -> list[float]:
+    return sorted(rows.loc[(rows[setting] != base[setting]) & rows["budget"].notna(), "budget"].unique().tolist())
+
+
+def elm_groups(sweep: Sweep) -> list[Dataset]:
+    """The groups of ELM Networks; the first is the largest, with the study's own settings."""
+    groups = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm"]
+    if not groups:
+        raise AnalysisError(f"{sweep.label}: no ELM Network among the rows")
+    return groups
+
+
+def _main(data: Dataset) -> Dataset:
+    """The isobudget sweep and its plain sweep over n_rec, without the largest budget and without other axes."""
+    return _take(data, data.rows[~data.rows["sweep"].str.endswith(("_holdout", "_axes", "_ablations"))])
+
+
+def _at_base(data: Dataset) -> Dataset:
+    """Without the runs of other connectivity."""
+    return _take(data, data.rows[data.rows["d_branch"] == _base(data).d_branch])
+
+
+def _take(data: Dataset, rows: pd.DataFrame) -> Dataset:
+    return Dataset(**{**vars(data), "rows": rows.reset_index(drop=True)})
+
+
+def _base(data: Dataset) -> Base:
+    rows = data.rows
+    alone = rows[rows["budget"].isna() & (rows["d_m"] != HELD)]
+    n_rec = int((alone if len(alone) else rows)["n_rec"].mode().iloc[0])
+    d_tree, d_branch = (int(rows[name].mode().iloc[0]) for name in ("d_tree", "d_branch"))
+    return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=HELD)
+
+
+def markdown(found: dict[str, list[Answer]]) -> str:
+    """All verdicts in one table, then the numbers of each task in one of its own."""
+    parts = [overview(found)]
+    for name, told in found.items():
+        lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
+        lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in told]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def overview(found: Mapping[str, Sequence[Answer]]) -> str:
+    """The verdicts of all tasks beside each other, one question per line."""
+    verdicts = {name: {answer.question: answer.verdict for answer in told} for name, told in found.items()}
+    questions = dict.fromkeys(question for told in verdicts.values() for question in told)
+    lines = [f"| question | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
+    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in found)} |" for q in questions]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(cli)

@@ -1,0 +1,116 @@
+"""Figures as files: what they show is tested without a browser, that they are drawn with one."""
+
+import sys
+from xml.etree import ElementTree
+
+import pytest
+
+from analysis.cli import main
+from analysis.commands import make_views
+from analysis.dashboard import browser
+from analysis.dashboard.export import Format, Picture, draw, pictures
+from analysis.errors import AnalysisError
+from analysis.laws.theory_fit import FitSettings
+from analysis.rows.load import read_sweep
+from analysis.rows.sweep import Measure
+from benchmarks.synthetic import Design, write_sweep
+
+needs_browser = pytest.mark.skipif(browser.find_browser() is None, reason="no chromium: apt-get install chromium")
+
+PANELS = (
+    *("isobudget-n_rec", "isobudget-d_m", "isobudget-k_e", "frontier", "scaling-n_rec", "scaling-k_e", "surface"),
+    *("surface-minus-law", "optimum-n_rec", "optimum-d_m", "optimum-k_e", "agreement", "residuals"),
+)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["analysis", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return stop.value.code
+
+
+def kinds(picture):
+    return {trace["meta"]["kind"] for trace in picture.figure["data"]}
+
+
+def test_every_panel_becomes_a_titled_picture_with_its_runs(view):
+    found = {picture.name: picture for picture in pictures([view])}
+    assert set(PANELS) <= set(found)
+    iso = found["isobudget-n_rec"]
+    assert {"trials", "mean", "theory", "optimum"} <= kinds(iso)
+    runs = [trace for trace in iso.figure["data"] if trace["meta"]["kind"] == "trials"]
+    assert sum(len(trace["x"]) for trace in runs) == len(view.data.rows)
+    assert view.data.label in iso.figure["layout"]["title"]["text"]
+    assert "best mean" in iso.figure["layout"]["title"]["subtitle"]["text"]
+    assert iso.figure["layout"]["paper_bgcolor"] == "#ffffff"
+
+
+def test_connectivities_and_groups_do_not_cover_each_other(tmp_path):
+    design = Design(trees=((20, 5), (20, 20)), tasks=("adding", "text"), d_m=(2, 4, 8, 16), evaluations=0)
+    write_sweep(tmp_path / "two", design)
+    settings = FitSettings(law="quadratic")
+    views = make_views(read_sweep(tmp_path / "two"), measure=Measure(), where=None, settings=settings)
+    found = {picture.name: picture for picture in pictures(views)}
+    for task in ("adding", "text"):
+        for k_c in (100, 400):
+            iso = found[f"{task}-made-up-text-elm-isobudget-n_rec-k_c{k_c}"].figure
+            assert {trace["meta"]["k_c"] for trace in iso["data"]} == {k_c}
+            assert len(iso["layout"]["annotations"]) == 3
+            assert f"k<sub>c</sub> = {k_c}" in iso["layout"]["title"]["subtitle"]["text"]
+        assert f"{task}-made-up-text-elm-frontier" in found  # one frontier over all connectivities
+
+
+@needs_browser
+def test_pictures_are_the_same_bytes_every_time_and_name_their_axes(view):
+    chosen = [picture for picture in pictures([view]) if picture.name in ("isobudget-n_rec", "surface")]
+    first, second = draw(chosen, Format()), draw(chosen, Format())
+    assert first == second
+    root = ElementTree.fromstring(first["isobudget-n_rec"])
+    assert (root.get("width"), root.get("height")) == ("800", "450")
+    text = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
+    for word in ("neurons N", "test bpc (at the end)", "30k", "300k", "Metric vs neurons"):
+        assert word in text
+    stars = [node for node in root.iter() if (node.get("style") or "").find("rgb(255, 196, 0)") >= 0]
+    assert len(stars) >= 3
+
+
+@needs_browser
+def test_the_command_writes_what_was_asked_for(monkeypatch, capsys, own_dir, tmp_path):
+    arguments = ["--law", "quadratic", "--only", "isobudget-*", "--format", "png", "--theme", "dark", "--width", "500"]
+    assert run(monkeypatch, "export", own_dir, "--figures", tmp_path / "new" / "figures", *arguments) == 0
+    files = sorted((tmp_path / "new" / "figures").iterdir())
+    assert [file.name for file in files] == ["isobudget-d_m.png", "isobudget-k_e.png", "isobudget-n_rec.png"]
+    for file in files:
+        head = file.read_bytes()[:24]
+        assert head.startswith(b"\x89PNG")
+        assert int.from_bytes(head[16:20], "big") == 1000
+    assert "isobudget-d_m.png" in capsys.readouterr().out
+
+
+@needs_browser
+def test_a_figure_that_cannot_be_drawn_is_named():
+    with pytest.raises(AnalysisError, match="figure bad: the browser could not draw it"):
+        draw([Picture("bad", {"data": 1, "layout": {"width": "x", "xaxis": None}})], Format(width=-1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--figures", "{tmp}/f", "--only", "isobuget"], "--only isobuget: no such figure. There are: isobudget-n_rec"),
+        (["--figures", "{tmp}/f"], "no browser found (looked for /no/such/browser)"),
+    ],
+)
+def test_errors_are_one_line(monkeypatch, capsys, own_dir, tmp_path, arguments, message):
+    monkeypatch.setenv("BROWSER_PATH", "/no/such/browser")
+    arguments = [a.format(tmp=tmp_path) for a in arguments]
+    assert run(monkeypatch, "export", own_dir, "--law", "quadratic", *arguments) == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "f").exists()
+
+
+def test_something_must_be_asked_for(monkeypatch, capsys, own_dir):
+    assert run(monkeypatch, "export", own_dir) == 2
+    assert "-o FILE for the rows, --figures FOLDER" in capsys.readouterr().err

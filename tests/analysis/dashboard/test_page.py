@@ -1,0 +1,143 @@
+"""The page's payload holds the numbers of the analysis, is safe inside HTML, and is the same for the same rows."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+
+from analysis.commands import dashboard
+from analysis.dashboard import page
+from analysis.laws.theory_fit import FitSettings
+from analysis.rows.load import read_sweep
+from analysis.rows.sweep import Measure
+from sweeper.store.store import ResultsStore
+
+SETTINGS = FitSettings(law="effective_information:floor=additive")
+
+
+def build(uri, path, **measure):
+    return dashboard(str(uri), measure=Measure(**measure), where=None, settings=SETTINGS, output=str(path))
+
+
+def unpack(node):
+    return np.frombuffer(base64.b64decode(node["bdata"]), dtype="<" + node["dtype"])
+
+
+def parts(text):
+    content = json.loads(re.search(r'id="payload">(.*?)</script>', text, re.S).group(1))
+    packed = re.search(r'id="lazy">(.*?)</script>', text, re.S).group(1)
+    return content, json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+@pytest.fixture(scope="module")
+def text(sweep_dir, tmp_path_factory):
+    return build(sweep_dir, tmp_path_factory.mktemp("page") / "page.html").read_text()
+
+
+def test_the_payload_holds_every_row_and_the_means_of_the_analysis(text, view):
+    content, _ = parts(text)
+    (group,) = content["groups"]
+    trials = dict(zip(group["trials"]["id"], unpack(group["trials"]["value"]), strict=True))
+    assert trials == dict(zip(view.data.rows["trial_id"], view.data.rows["value"], strict=True))
+    assert unpack(group["configurations"]["mean"]).tolist() == view.table["mean"].tolist()
+    place = unpack(group["trials"]["configuration"])
+    assert view.table["configuration"].to_numpy()[place].tolist() == view.data.rows["configuration"].tolist()
+    assert content["subtitle"].startswith("48 trials: ")
+
+
+def test_specs_and_curves_wait_packed(text, view):
+    _, lazy = parts(text)
+    assert set(lazy) == set(
+        view.sweep.trials["trial_id"]
+    )  # also those that failed: their spec says how to run them again
+    record = lazy[view.data.rows["trial_id"].iloc[0]]
+    assert "d_m" in json.loads(record["spec"])
+    assert record["curves"]["valid"]["step"][-1] == 2000
+    assert len(record["curves"]["valid"]["metric"]) == len(record["curves"]["valid"]["step"]) <= page.CURVE_POINTS
+    assert "trial_id == " in record["rerun"]
+
+
+def test_the_same_rows_give_the_same_bytes(text, sweep_dir, tmp_path):
+    ResultsStore.open(sweep_dir)
+    assert build(sweep_dir, tmp_path / "again.html").read_text() == text
+
+
+def test_only_these_scripts_may_run_and_nothing_may_be_fetched(text):
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    scripts = re.findall(r"<script>(.*?)</script>\n?", text, re.S)
+    assert len(scripts) == 2
+    for script in scripts:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "connect-src 'none'" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    outside = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert not re.search(r'(src|href)="(https?:)?//', outside)
+    assert '"showSendToCloud":false' in text
+
+
+def test_names_from_people_cannot_break_out(tmp_path, trial):
+    evil = "</script><b onmouseover=alert(1)>&\"'$x<!--"
+    store = ResultsStore.create(tmp_path / "evil")
+    rows = [trial(f"t{d}", task=evil, metric=evil, d_m=d, n_rec=600 // d, spec=json.dumps({"x": evil})) for d in (3, 5)]
+    store.write("trials", [*rows, trial("f", task=evil, status="failed", reason=evil)])
+    written = build(tmp_path / "evil", tmp_path / "page.html").read_text()
+    content, lazy = parts(written)
+    assert content["groups"][0]["label"].startswith(evil)
+    assert json.loads(lazy["t3"]["spec"]) == {"x": evil}
+    assert written.count("</script>") == 4
+    figure = json.dumps(content["groups"][0]["tabs"])
+    assert "<b onmouseover" not in figure.replace(json.dumps(evil)[1:-1], "") or "&lt;b onmouseover" in figure
+
+
+@pytest.mark.parametrize("kind", ["empty", "all_failed", "one", "nan", "no_budget", "higher_is_better"])
+def test_poor_sweeps_still_make_a_page(tmp_path, trial, kind):
+    rows = {
+        "empty": [],
+        "all_failed": [trial("a", status="diverged", reason="loss is nan", final_test_metric=None)],
+        "one": [trial("a")],
+        "nan": [trial("a", final_test_metric=float("nan")), trial("b", seed=1)],
+        "no_budget": [trial("a", budget=None), trial("b", budget=None, d_m=8)],
+        "higher_is_better": [trial("a", direction="max"), trial("b", direction="max", d_m=8, final_test_metric=3.0)],
+    }[kind]
+    ResultsStore.create(tmp_path / kind).write("trials", rows)
+    content, _ = parts(build(tmp_path / kind, tmp_path / "page.html").read_text())
+    shown = sum(len(group["trials"]["id"]) for group in content["groups"])
+    assert shown == {"empty": 0, "all_failed": 0, "one": 1, "nan": 1}.get(kind, 2)
+    assert content["warnings"] == ([] if shown else ["No finished trial with a value yet."])
+
+
+def test_missing_numbers_become_null_and_arrays_are_packed():
+    text = page.to_json(
+        {"a": float("nan"), "b": np.array([1.5, np.nan]), "c": [np.int64(3), "<"], "d": np.float64("inf")}
+    )
+    found = json.loads(text)
+    assert found["a"] is None
+    assert found["d"] is None
+    assert found["c"] == [3, "<"]
+    assert "<" not in text
+    assert unpack(found["b"])[0] == 1.5
+
+
+def test_a_large_group_is_sampled_and_says_so(monkeypatch, sweep_dir, tmp_path, view):
+    monkeypatch.setattr(page, "LISTED", 20)
+    content, lazy = parts(build(sweep_dir, tmp_path / "page.html").read_text())
+    (group,) = content["groups"]
+    assert len(group["trials"]["id"]) == 20
+    assert len(lazy) == len(content["runs"]["id"]) == 20 + 4  # and the four that did not finish
+    assert group["left_out"] == len(view.data.rows) - 20
+    assert unpack(group["configurations"]["mean"]).tolist() == view.table["mean"].tolist()  # means use every trial
+
+
+def test_published_tables_make_a_page(tmp_path):
+    content, _ = parts(build("published:enwik8", tmp_path / "page.html").read_text())
+    panels = {panel["id"]: panel for tab in content["groups"][0]["tabs"] for panel in tab["panels"]}
+    (row,) = panels["optima"]["rows"]
+    named = dict(zip(panels["optima"]["columns"], row, strict=True))
+    assert (named["N*"], named["N as good"], named["95 % ±"]) == (440, "353–742", "1 run, no interval")
+    assert read_sweep("published:enwik8").curves.empty

@@ -1,0 +1,80 @@
+"""What runs now: per launch with its pace, per trial with its sizes, and nothing when nothing runs."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from analysis.dashboard.running import NOTHING, Plans, running_now
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.store.store import ResultsStore
+
+GRID = """
+name: tiny
+task: {name: text, alphabet: letters}
+budgets: [9944]
+model: {d_m: [2, 4], d_tree: 4, d_branch: 4}
+seeds: 2
+training: {steps: 10}
+"""
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = ResultsStore.create(tmp_path / "r")
+    store.save_grid("tiny", GRID)
+    return store
+
+
+def launched(store, *, done, running, sweep="tiny", name="20260101T000000-a", updated=None):
+    state = {"sweep": sweep, "host": "node7", "pid": 42, "running": running, "done": done, "total": 4}
+    store.write_text(f"launches/{name}.json", json.dumps(state | {"updated": updated or time.time()}))
+
+
+def test_a_trial_in_work_is_shown_with_its_sizes_and_the_launch_with_its_pace(store):
+    trial_id, row = next(iter(expand(parse_grid(GRID)).trials.items()))
+    launched(store, done=1, running=[trial_id])
+    found = running_now(store, Plans(), now=START + timedelta(minutes=10))
+    assert found.summary == (
+        "tiny on node7 (pid 42): 1 of 4 done in 10 min, 1 in work; about 30 min left at this pace."
+    )
+    sizes = (9944, row.spec.model.n_rec, row.spec.model.d_m, row.spec.training.learning_rate, row.spec.seed)
+    assert found.rows == (("tiny", trial_id, *sizes),)
+    assert found.trials == 1
+
+
+@pytest.mark.parametrize(("done", "told"), [(0, "no trial has ended yet"), (4, "the last ones are being written")])
+def test_no_estimate_is_made_up(store, done, told):
+    launched(store, done=done, running=[])
+    assert told in running_now(store, Plans(), now=START + timedelta(minutes=1)).summary
+
+
+def test_a_trial_of_an_unknown_grid_is_shown_by_its_id(store):
+    launched(store, done=0, running=["abc"], sweep="other")
+    assert running_now(store, Plans()).rows == (("other", "abc", None, None, None, None, None),)
+    store.save_grid("other", "budgets: nonsense")
+    assert running_now(store, Plans()).rows == (("other", "abc", None, None, None, None, None),)
+
+
+def test_a_launch_that_was_killed_does_not_run(store):
+    assert running_now(store, Plans()) == (0, NOTHING, ())
+    launched(store, done=1, running=["abc"], updated=time.time() - 3600)
+    assert running_now(store, Plans()) == (0, NOTHING, ())
+
+
+def test_a_grid_is_expanded_once(store):
+    asked = []
+
+    def expanded(name, text):
+        asked.append(name)
+        return expand(parse_grid(text))
+
+    plans = Plans(expanded)
+    launched(store, done=1, running=["x", "y"])
+    running_now(store, plans)
+    running_now(store, plans)
+    assert asked == ["tiny"]

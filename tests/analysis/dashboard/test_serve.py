@@ -1,0 +1,156 @@
+"""The live page: fresh when rows arrive, silent when not, closed to others, and gone on Ctrl-C."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from analysis import commands
+from analysis.dashboard import serve
+from analysis.errors import AnalysisError
+from analysis.laws.theory_fit import FitSettings
+from analysis.rows.sweep import Measure
+from benchmarks.synthetic import Design, write_sweep
+from sweeper.errors import StoreError
+from sweeper.store.store import ResultsStore
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A results directory with 12 trials and its server; yields (directory, port)."""
+    monkeypatch.setattr(serve, "IDLE_FACTOR", 0.0)
+    monkeypatch.setattr(serve, "POLL_MS", 200)
+    write_sweep(tmp_path / "live", Design(budgets=(30_000, 90_000), d_m=(3, 6, 12), seeds=2))
+    yield from running(tmp_path / "live")
+
+
+def running(path):
+    def build(sweep, live):
+        settings = FitSettings(law="quadratic")
+        views = commands.make_views(sweep, measure=Measure(), where=None, settings=settings)
+        return commands.dashboard_payload(sweep, views, measure=Measure(), where=None, live=live)
+
+    server = serve.make_server(str(path), build, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield path, server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(port, path, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    return answer.status, dict(answer.getheaders()), body
+
+
+def test_data_come_with_a_tag_and_nothing_new_is_304(served, trial):
+    path, port = served
+    status, headers, body = ask(port, "/data.json")
+    assert status == 200
+    assert json.loads(body)["total"] == 12
+    assert ask(port, "/data.json", **{"If-None-Match": headers["ETag"]})[0] == 304
+    ResultsStore.create(path).write("trials", [trial("new", d_m=6, budget=30_000, n_out=30, task="adding")])
+    status, _, body = ask(port, "/data.json", **{"If-None-Match": headers["ETag"]})
+    assert status == 200
+    assert json.loads(body)["total"] == 13
+
+
+def test_single_trials_are_read_when_asked_for(served):
+    _, port = served
+    _, _, body = ask(port, "/trials.json?ids=t0000001,t0000003,nothing")
+    found = json.loads(body)
+    assert set(found) == {"t0000001", "t0000003"}
+    assert len(found["t0000001"]["curves"]["valid"]["step"]) == 20
+
+
+def test_only_its_own_name_is_answered_and_only_get(served):
+    _, port = served
+    assert ask(port, "/", Host="evil.example")[0] == 403
+    assert ask(port, "/data.json", Host=f"localhost:{port}")[0] == 200
+    assert ask(port, "/../../etc/passwd")[0] == 404
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/data.json", body=b"x")
+    assert connection.getresponse().status == 501
+    connection.close()
+
+
+def test_the_page_may_speak_to_its_own_server_only(served):
+    _, port = served
+    status, headers, body = ask(port, "/")
+    assert status == 200
+    assert headers["Cache-Control"] == "no-store"
+    assert b"connect-src 'self'" in body
+    assert b'"live":true' in body
+
+
+def test_nothing_is_written_into_the_directory(served):
+    path, port = served
+    before = sorted((p, p.stat().st_mtime_ns) for p in path.rglob("*"))
+    for address in ("/", "/data.json", "/trials.json?ids=t0000001"):
+        ask(port, address)
+    assert sorted((p, p.stat().st_mtime_ns) for p in path.rglob("*")) == before
+
+
+def test_a_torn_file_leaves_the_last_state_standing(served):
+    path, port = served
+    before = ask(port, "/data.json")[2]
+    torn = path / "trials" / "copying.parquet"
+    torn.write_bytes(b"PAR1 half")
+    assert ask(port, "/data.json")[2] == before
+    torn.unlink()
+    assert ask(port, "/data.json")[0] == 200
+
+
+def test_an_empty_directory_is_served(tmp_path):
+    ResultsStore.create(tmp_path / "empty")
+    for path, port in running(tmp_path / "empty"):
+        assert path.exists()
+        assert json.loads(ask(port, "/data.json")[2])["warnings"] == ["No finished trial with a value yet."]
+
+
+def test_a_taken_port_and_a_missing_directory_are_one_line(served, tmp_path):
+    _, port = served
+    with pytest.raises(AnalysisError, match=f"--port {port}: cannot listen: Address already in use"):
+        serve.make_server(str(served[0]), lambda sweep, live: {}, host="127.0.0.1", port=port)
+    with pytest.raises(StoreError, match="not a results directory"):
+        serve.make_server(str(tmp_path / "none"), lambda sweep, live: {}, host="127.0.0.1", port=0)
+
+
+def test_aggregation_takes_at_most_a_tenth_of_the_time(tmp_path, monkeypatch):
+    write_sweep(tmp_path / "live", Design(budgets=(30_000,), d_m=(3,), seeds=1))
+    built = []
+
+    def slow(sweep, live):
+        built.append(time.monotonic())
+        time.sleep(0.05)
+        return {"n": len(built)}
+
+    live = serve.Live(str(tmp_path / "live"), slow)
+    monkeypatch.setattr(serve, "fingerprint", lambda uri: str(time.monotonic()))  # something new every time
+    begin = time.monotonic()
+    while time.monotonic() - begin < 1.2:
+        live.current()
+        time.sleep(0.005)
+    assert 1 <= len(built) <= 3
+
+
+def test_ctrl_c_stops_it_within_a_second(sweep_dir):
+    command = [sys.executable, "-m", "analysis.cli", "serve", str(sweep_dir), "--port", "0", "--law", "quadratic"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"})
+    assert "serving" in process.stdout.readline()
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 0
+    assert time.monotonic() - begin < 3  # within a second on an idle machine
+    process.stdout.close()

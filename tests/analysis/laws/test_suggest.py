@@ -1,0 +1,162 @@
+"""A suggestion is a grid that launches, keeps within its hours, narrows its target, and says what it rests on."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from analysis.cli import cli
+from analysis.errors import AnalysisError
+from analysis.laws.suggest import suggest
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Measure
+from sweeper.lane.record import Outcome, trial_record
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.messages import Assignment
+from sweeper.search.targets import TargetError
+from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation, TrialProgress
+from tests.analysis.conftest import NOW
+
+GRID = """
+name: first
+task: {name: text, alphabet: letters}
+budgets: [20_000, 60_000, 200_000]
+model: {d_m: [1, 2, 4, 8, 16, 32], d_tree: 4, d_branch: 4}
+seeds: 2
+training: {steps: 40}
+limits: {n_rec: [4, null]}
+"""
+
+
+def write(path, text=GRID, noise=0.01, exponent=0.6):
+    """A launched sweep whose metric is a power law of n_rec and k_e."""
+    store, rng = ResultsStore.create(path), np.random.default_rng(0)
+    records = []
+    for row in expand(parse_grid(text)).trials.values():
+        loss = 1.2 + 6 * row.spec.model.n_rec**-0.5 + 8 * row.counts.k_e**-exponent + noise * rng.standard_normal()
+        progress = TrialProgress(steps_done=40, train_s=30.0)
+        progress.final = {
+            split: Evaluation(step=40, split=split, loss=loss, metric=loss, learning_rate=None, wall_s=1.0)
+            for split in ("train", "valid", "test")
+        }
+        progress.best = progress.final
+        assignment = Assignment(
+            trial_id=row.trial_id, spec=row.spec, sweep="first", budget=row.budget, attempt=1,
+            configuration=row.spec.configuration, work=1.0,
+        )  # fmt: skip
+        times = {"started_at": NOW, "ended_at": NOW.replace(minute=14)}
+        outcome = Outcome(status="finished", lane="l", code_version="v", **times)
+        records.append(trial_record(assignment, outcome, progress))
+    store.write("trials", records)
+    store.save_grid("first", text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("suggest") / "swept")
+
+
+def suggestion(path, **changes):
+    sweep = read_sweep(path)
+    (data,) = datasets(sweep, Measure())
+    return suggest(sweep, data, **({"target": "optimum at P=6e4", "hours": 2.0} | changes))
+
+
+def test_the_grid_launches_these_very_runs_and_no_old_one(swept):
+    found = suggestion(swept)
+    plan = expand(parse_grid(found.grid))
+    asked = {(run.budget, run.d_m, run.seed) for run in found.runs}
+    assert {(row.budget, row.spec.model.d_m, row.spec.seed) for row in plan.rows} == asked
+    assert len(plan.trials) == len(found.runs) > 0
+    assert not set(plan.trials) & set(ResultsStore.open(swept).statuses())
+    spec = next(iter(plan.trials.values())).spec
+    old = json.loads(ResultsStore.open(swept).read("trials", ["spec"]).to_pylist()[0]["spec"])
+    assert json.loads(spec.canonical)["training"] == old["training"]
+    assert found.hours <= 2.0
+    assert plan.name == "swept-next"
+
+
+def test_it_narrows_its_target_and_more_hours_narrow_it_more(swept):
+    little, much = suggestion(swept, hours=1.0), suggestion(swept, hours=5.0)
+    assert little.before == much.before
+    assert little.before.half_width > little.after.half_width > much.after.half_width > 0
+    assert re.search(r"# Interval by the best law now: [\d.]+, 95 % from .* expected afterwards: ", much.grid)
+
+
+@pytest.mark.parametrize("target", ["optimum", "metric at P=200000", "exponent", "optimum at P=1e6"])
+def test_every_kind_of_target(swept, target):
+    found = suggestion(swept, target=target)
+    assert found.before.reason is None
+    assert found.after.half_width <= found.before.half_width
+
+
+def test_a_parameter_of_the_law(tmp_path):
+    found = suggestion(swept_law(tmp_path), target="alpha", hours=20.0)
+    assert found.after.half_width < found.before.half_width
+
+
+def swept_law(tmp_path):
+    from benchmarks.synthetic import Truth
+
+    truth, text = Truth(), GRID.replace("[1, 2, 4, 8, 16, 32]", "[1, 2, 3, 4, 6, 8, 12, 16, 24, 32]")
+    path = write(tmp_path / "law", text)
+    store = ResultsStore.create(tmp_path / "again")
+    from dataclasses import replace
+
+    from sweeper.store.schema import TrialRecord
+
+    rng = np.random.default_rng(1)
+    rows = []
+    for row in ResultsStore.open(path).read("trials").to_pylist():
+        value = truth.metric(row["n_rec"], row["k_e"]) + 1e-4 * rng.standard_normal()
+        metrics = {name: value for name in row if name.endswith("_metric")}
+        rows.append(replace(TrialRecord(**row), **metrics))
+    store.write("trials", rows)
+    return tmp_path / "again"
+
+
+def test_too_few_trials_fill_the_space_and_say_so(tmp_path):
+    path = write(tmp_path / "few", GRID.replace("[1, 2, 4, 8, 16, 32]", "[1, 8]").replace("seeds: 2", "seeds: 1"))
+    found = suggestion(path)
+    assert "no law guides the choice (6 finished trials, a law needs 9)" in found.sentences[-1]
+    assert found.before.reason == "no law can be fitted yet"
+    assert len(found.runs) > 3
+    assert {run.why for run in found.runs} == {"spread"}
+
+
+def test_an_optimum_at_the_end_extends_the_range(tmp_path):
+    path = write(tmp_path / "edge", GRID.replace("[1, 2, 4, 8, 16, 32]", "[1, 2, 3, 4]"), exponent=0.2)
+    found = suggestion(path, hours=4.0)
+    assert "a budget's best d_m is the largest: the range is extended up to 8" in found.sentences
+    assert max(run.d_m for run in found.runs) > 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"target": "optimum at P=1e8"}, TargetError, "P = 1e+08 is more than a factor of 10 from the nearest budget"),
+        ({"target": "the best"}, TargetError, "target: 'the best' is not understood; write for example"),
+        ({"target": "alpha at P=1e5"}, TargetError, "alpha belongs to the law, not to one budget"),
+        ({"hours": 0}, AnalysisError, "--hours: 0 leaves no time for a run"),
+        ({"hours": 1e-6}, AnalysisError, "does not pay for a single run; the cheapest takes"),
+    ],
+)
+def test_what_cannot_be_met_is_said_in_a_sentence(swept, changes, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        suggestion(swept, **changes)
+
+
+def test_the_command_writes_the_grid(swept, tmp_path):
+    output = tmp_path / "next.yaml"
+    command = ["suggest", str(swept), "--target", "optimum at P=6e4", "--hours", "1", "-o", str(output)]
+    found = CliRunner().invoke(cli, command)
+    assert found.exit_code == 0, found.output
+    assert "expected afterwards: " in found.output
+    assert expand(parse_grid(output.read_text())).trials
+    published = CliRunner().invoke(cli, ["suggest", "published:enwik8", "--hours", "1"])
+    assert "suggestions need a results directory" in str(published.exception)

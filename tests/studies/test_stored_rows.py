@@ -1,0 +1,54 @@
+"""The committed study: its verdicts follow from its rows, and the README tells what they say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Measure
+from studies.paper_in_miniature.questions import Answer
+from studies.paper_in_miniature.study import elm_groups, law_free, overview
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = ROOT / "studies" / "paper_in_miniature" / "results"
+TASKS = ("text", "shd")
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, list[Answer]]:
+    told = json.loads((STUDY / "verdicts.json").read_text())
+    return {name: [Answer(**answer) for answer in answers] for name, answers in told.items()}
+
+
+def test_the_readme_shows_the_verdicts(verdicts):
+    assert tuple(verdicts) == TASKS
+    table = overview(verdicts)
+    assert table in (ROOT / "README.md").read_text()
+    assert table in (STUDY / "verdicts.md").read_text()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_verdicts_follow_from_the_rows(verdicts, task):
+    told = {answer.question: answer for answer in verdicts[task]}
+    for answer in law_free(elm_groups(read_sweep(STUDY / task))[0]):
+        assert told[answer.question].verdict == answer.verdict
+        assert told[answer.question].sentence == answer.sentence
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_stored_law_was_fitted_to_these_rows(task):
+    report = json.loads((STUDY / task / "fit.json").read_text())
+    where = report["provenance"]["where"]
+    data = datasets(read_sweep(STUDY / task), Measure(), where)[0]
+    assert report["provenance"]["rows_sha256"][data.label] == data.rows_sha256
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_prediction_was_made_without_the_largest_budget(task):
+    told = json.loads((STUDY / task / "prediction.json").read_text())
+    trials = read_sweep(STUDY / task).trials
+    began = trials.loc[trials["sweep"] == told["sweep"], "started_at"]
+    assert len(began)
+    assert told["made_at"] < began.min().isoformat()
+    assert {point["budget"] for point in told["points"]} == {300_000}
