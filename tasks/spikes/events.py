@@ -111,6 +111,35 @@ def check_recordings(recordings: Recordings, where: str) -> None:
         raise DataError(f"{where}: label {wrong} is out of range; valid are 0 to {len(classes) - 1}")
 
 
+def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic], where: str) -> None:
+    """Checks the spikes of one recording as they stand in a file.
+
+    Args:
+        times: seconds, [n].
+        units: channel of every spike, [n].
+        where: file and recording, for messages.
+
+    Raises:
+        DataError: uneven lengths, a time that is not finite or negative, or a channel that does not exist.
+    """
+    if len(times) != len(units):
+        raise DataError(f"{where} has {len(times)} times and {len(units)} channels")
+    for values, what in ((times, "time"), (units, "channel")):
+        if values.dtype.kind not in "fiu":
+            raise DataError(f"{where} holds {what}s of type {values.dtype}; expected numbers")
+    seconds = times.astype(np.float64)
+    if not np.isfinite(seconds).all():
+        # float16, the usual type of these files, ends at 65,504: milliseconds fit, microseconds become infinite.
+        raise DataError(f"{where} has the time {seconds[~np.isfinite(seconds)][0]}; times are seconds and finite")
+    if (seconds < 0).any():
+        raise DataError(
+            f"{where} has the time {seconds[seconds < 0][0]:g}; times are seconds from the start, 0 or more"
+        )
+    wrong = (units < 0) | (units >= CHANNELS) | (units != np.floor(units))
+    if wrong.any():
+        raise DataError(f"{where} has a spike in channel {units[wrong][0]}; valid are 0 to {CHANNELS - 1}")
+
+
 def binned(
     times: npt.NDArray[np.floating], units: npt.NDArray[np.integer], *, bin_ms: int, duration_ms: int
 ) -> npt.NDArray[np.int32]:
@@ -120,8 +149,8 @@ def binned(
     float16 time and bins of 1, 2, 4, 5 and 10 ms; in float16 it would not.
 
     Args:
-        times: seconds, [n].
-        units: channel of every spike, [n].
+        times: seconds, 0 or more, [n].
+        units: channel of every spike, 0 to CHANNELS - 1, [n].
         bin_ms: width of a bin.
         duration_ms: spikes from here on are dropped.
 
@@ -129,5 +158,5 @@ def binned(
         Sorted bin * CHANNELS + channel of the kept spikes.
     """
     bins = np.floor(times.astype(np.float64) * 1000 / bin_ms).astype(np.int32)
-    kept = (bins >= 0) & (bins < duration_ms // bin_ms)
+    kept = bins < duration_ms // bin_ms
     return np.sort(bins[kept] * np.int32(CHANNELS) + units[kept].astype(np.int32))

@@ -13,14 +13,22 @@ from tasks.data.cache import build_once, data_directory, noted_sha256, sha256_of
 from tasks.data.fetch import fetch
 from tasks.data.registry import data_set
 from tasks.errors import DataError
-from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_recordings, read_recordings
+from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
 
 EMBEDDED_FILE = Path(__file__).parents[1] / "embedded" / "shd_mini_v1.npz"
 EMBEDDED_SHA256 = "a84d9abe458a7686c1ca37ecb2f85dd50e84b1330723307a7e9d342013f6bcc6"
 CLASSES = 20
 DURATION_MS = 1000
 _H5_FILES = ("shd_train.h5", "shd_test.h5")
-_H5_DATASETS = ("spikes/times", "spikes/units", "labels", "extra/speaker")
+_H5_DATASETS = ("spikes/times", "spikes/units", "labels")
+_H5_SPEAKERS = "extra/speaker"
+"""Wanted by `validation: speakers` alone."""
+_UNKNOWN_SPEAKER = -1
+_MOST_LATE = 0.5
+"""Share of a file's spikes that may lie beyond DURATION_MS: an assumption. Spoken digits end before 1.4 s, so that few
+are late in SHD; nearly all are where the times are milliseconds."""
+_MOST_SILENT = 0.5
+"""Share of recordings without any spike above which a file is refused: an assumption."""
 # Share of the random validation split and its seed, as in the published preprocessing.
 _VALID_SHARE, _VALID_SEED = 0.2, 0
 # Speakers of the training file that are held out with `validation: speakers`: an assumption, nothing is published.
@@ -68,7 +76,8 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
         offsets, label, speaker, split = (held[name] for name in ("offsets", "label", "speaker", "split"))
     if len(cells) != offsets[-1]:
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
-    return Prepared(sha256, cells, offsets, label, _members(speaker, split, validation))
+    _refuse_silence(offsets, f"{where}.data: {data}")
+    return Prepared(sha256, cells, offsets, label, _members(speaker, split, validation, where))
 
 
 def check_embedded_recordings() -> None:
@@ -86,6 +95,16 @@ def _refuse_damaged(found: str) -> None:
     if found != EMBEDDED_SHA256:
         raise DataError(
             f"{EMBEDDED_FILE}: damaged (SHA-256 {found}, expected {EMBEDDED_SHA256}); install the package again"
+        )
+
+
+def _refuse_silence(offsets: npt.NDArray[np.int64], where: str) -> None:
+    """Refuses data in which most recordings hold nothing, since a network would train on silence without a word."""
+    silent = np.diff(offsets) == 0
+    if silent.mean() > _MOST_SILENT:
+        raise DataError(
+            f"{where}: {silent.sum()} of {len(silent)} recordings hold no spike in their first {DURATION_MS} ms; "
+            "are the times in seconds?"
         )
 
 
@@ -136,16 +155,16 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
         bin_ms: width of a time bin.
 
     Raises:
-        DataError: not HDF5, groups missing, or labels and channels out of range.
+        DataError: not HDF5, groups missing, labels, channels or times out of range, or times that are no seconds.
     """
     parts: list[npt.NDArray[np.int32]] = []
     labels, speakers, splits = [], [], []
     for path, split in zip(files, ("train", "test"), strict=True):
         times, units, label, speaker = _h5_columns(path)
         for number, (seconds, channels) in enumerate(zip(times, units, strict=True)):
-            if len(seconds) != len(channels) or (len(channels) and channels.max() >= CHANNELS):
-                raise DataError(f"{path}: recording {number} has a channel above {CHANNELS - 1} or uneven lengths")
+            check_events(seconds, channels, f"{path}: recording {number}")
             parts.append(binned(seconds, channels, bin_ms=bin_ms, duration_ms=DURATION_MS))
+        _refuse_other_units(path, times)
         labels.append(label)
         speakers.append(speaker)
         splits.append(np.full(len(label), SPLITS.index(split)))
@@ -161,6 +180,16 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
     return recordings
 
 
+def _refuse_other_units(path: Path, times: Sequence[npt.NDArray[np.generic]]) -> None:
+    seconds = np.concatenate([np.zeros(0), *(part.astype(np.float64) for part in times)])
+    late = seconds * 1000 >= DURATION_MS
+    if len(seconds) and late.mean() > _MOST_LATE:
+        raise DataError(
+            f"{path}: {late.mean():.0%} of its spikes lie beyond {DURATION_MS} ms (median time "
+            f"{np.median(seconds):g}); times must be in seconds: divide milliseconds by 1e3, microseconds by 1e6"
+        )
+
+
 def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
     import h5py  # slow to import, and only needed once per cache
 
@@ -170,10 +199,13 @@ def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
                 if name not in file:
                     raise DataError(f"{path}: has no dataset {name!r}; expected {', '.join(_H5_DATASETS)}")
             columns = [file[name][:] for name in _H5_DATASETS]
+            known = _H5_SPEAKERS in file
+            columns.append(file[_H5_SPEAKERS][:] if known else np.full(len(columns[-1]), _UNKNOWN_SPEAKER))
     except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file ({error})") from error
     if len({len(column) for column in columns}) > 1:
-        lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(_H5_DATASETS, columns, strict=True))
+        names = (*_H5_DATASETS, _H5_SPEAKERS)
+        lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
         raise DataError(f"{path}: datasets differ in length ({lengths})")
     return columns
 
@@ -204,7 +236,7 @@ def _check_counts(recordings: Recordings) -> None:
 
 
 def _members(
-    speaker: npt.NDArray[np.int64], split: npt.NDArray[np.int64], validation: str
+    speaker: npt.NDArray[np.int64], split: npt.NDArray[np.int64], validation: str, where: str
 ) -> dict[Split, npt.NDArray[np.int64]]:
     """Chooses the validation recordings among those that are not for testing."""
     pool = np.flatnonzero(split != SPLITS.index("test"))
@@ -212,6 +244,8 @@ def _members(
         chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
     elif (split[pool] == SPLITS.index("valid")).any():
         chosen = split[pool] == SPLITS.index("valid")
+    elif (speaker[pool] == _UNKNOWN_SPEAKER).any():
+        raise DataError(f"{where}.validation: 'speakers' needs the dataset {_H5_SPEAKERS!r}; give validation: random")
     else:
         chosen = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
     test = np.flatnonzero(split == SPLITS.index("test"))

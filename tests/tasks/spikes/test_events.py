@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError
-from tasks.spikes.events import Recordings, binned, read_recordings, write_recordings
+from tasks.spikes.events import Recordings, binned, check_events, read_recordings, write_recordings
 
 
 def make(*parts: list[int], labels: list[int] | None = None) -> Recordings:
@@ -37,10 +37,28 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-def test_late_and_negative_times_are_dropped_and_cells_sorted() -> None:
-    times = np.array([0.9996, -0.001, 1.0, 0.0, 0.0021], dtype=np.float32)
-    cells = binned(times, np.array([5, 6, 7, 8, 9], dtype=np.uint16), bin_ms=2, duration_ms=1000)
+def test_late_times_are_dropped_and_cells_sorted() -> None:
+    times = np.array([0.9996, 1.0, 0.0, 0.0021], dtype=np.float32)
+    cells = binned(times, np.array([5, 7, 8, 9], dtype=np.uint16), bin_ms=2, duration_ms=1000)
     assert cells.tolist() == [8, 709, 499 * 700 + 5]
+
+
+@pytest.mark.parametrize(
+    ("times", "units", "message"),
+    [
+        ([0.1, np.nan], [1, 2], "r has the time nan; times are seconds and finite"),
+        ([0.1, np.inf], [1, 2], "r has the time inf"),
+        ([0.1, -0.001], [1, 2], "r has the time -0.001; times are seconds from the start"),
+        ([0.1, 0.2], [-1, 2], "r has a spike in channel -1; valid are 0 to 699"),
+        ([0.1, 0.2], [1, 700], "r has a spike in channel 700"),
+        ([0.1, 0.2], [1, 2.5], "r has a spike in channel 2.5"),
+        ([0.1], [1, 2], "r has 1 times and 2 channels"),
+        (["a"], [1], "r holds times of type <U1; expected numbers"),
+    ],
+)
+def test_events_out_of_range_are_refused(times: list, units: list, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        check_events(np.array(times), np.array(units), "r")
 
 
 def test_bad_recordings_are_refused(tmp_path: Path) -> None:
