@@ -66,8 +66,10 @@ def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
         duration = int(held["Params"]["totalSimDurationInSec"] * 1000)
         simulations = list(held["Results"]["listOfSingleSimulationDicts"])
         missing = {key for simulation in simulations for key in _KEYS if key not in simulation}
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a NeuronIO simulation file (no {error})") from error
+    if not all(isinstance(simulation, Mapping) for simulation in simulations):
+        raise DataError(f"{path}: not a NeuronIO simulation file (a simulation is no dictionary)")
     if missing or not simulations:
         raise DataError(f"{path}: not a NeuronIO simulation file (lacks {', '.join(sorted(missing)) or 'simulations'})")
     return segments, duration, simulations
@@ -81,16 +83,37 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
     """
     channels, times = [], []
     for key, first in (("exInputSpikeTimes", 0), ("inhInputSpikeTimes", segments)):
-        for segment, spike_times in simulation[key].items():
-            if not 0 <= segment < segments:
+        by_segment = simulation[key]
+        if not isinstance(by_segment, Mapping):
+            raise DataError(f"{where}: {key} is a {type(by_segment).__name__}; expected a dictionary by segment")
+        for segment, spike_times in by_segment.items():
+            if not isinstance(segment, int | np.integer) or not 0 <= segment < segments:
                 raise DataError(f"{where}: {key} names segment {segment}; valid are 0 to {segments - 1}")
-            times.append(np.asarray(spike_times, dtype=np.int64))
+            times.append(_spike_times(spike_times, duration=duration, where=f"{where}: an input spike of {key}"))
             channels.append(np.full(len(times[-1]), first + segment))
     time = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
-    if len(time) and not 0 <= time.min() <= time.max() < duration:
-        raise DataError(f"{where}: an input spike at {time.max()} ms; valid are 0 to {duration - 1}")
     channel = np.concatenate([*channels, np.zeros(0, dtype=np.int64)])
     return np.unique(time * (2 * segments) + channel).astype(np.int32)
+
+
+def _spike_times(values: Any, *, duration: int, where: str, shift: float = 0.0) -> npt.NDArray[np.int64]:
+    """Returns the ms int(t + shift) of spike times t, [n].
+
+    Raises:
+        DataError: not a list of numbers, or a time that is not finite or outside the simulation; it is named.
+    """
+    try:
+        times = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: times are {type(values).__name__}; expected a list of numbers") from error
+    if times.ndim != 1:
+        raise DataError(f"{where}: times have {times.ndim} dimensions; expected a list of numbers")
+    # Compared as floating-point numbers: turned into integers first, NaN would be named as the smallest of them.
+    ms = np.trunc(times + shift)
+    inside = (times >= 0) & (ms < duration)
+    if not inside.all():
+        raise DataError(f"{where} at {times[~inside][0]:g} ms; valid are 0 to {duration - 1}")
+    return ms.astype(np.int64)
 
 
 def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> npt.NDArray[np.uint8]:
@@ -99,9 +122,9 @@ def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> 
     The times are stored in float16, so that late in a simulation they are multiples of 2 or 4 ms.
     """
     bits = np.zeros(duration, dtype=np.uint8)
-    times = (np.asarray(simulation["outputSpikeTimes"]).astype(np.float64) - 0.5).astype(np.int64)
-    if len(times) and not 0 <= times.min() <= times.max() < duration:
-        raise DataError(f"{where}: an output spike at {times.max()} ms; valid are 0 to {duration - 1}")
+    times = _spike_times(
+        simulation["outputSpikeTimes"], duration=duration, where=f"{where}: an output spike", shift=-0.5
+    )
     bits[times] = 1
     return bits
 
@@ -117,6 +140,7 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
         DataError: a file is not as expected, files differ in segments or duration, or the disk is full.
     """
     manifest: dict[str, Any] = {"files": []}
+    first_with: dict[str, tuple[Split, Path]] = {}
     for split in _SPLITS:
         if not sources[split]:
             raise DataError(f"{target}: no files named {PATTERN} for the {split} split")
@@ -132,7 +156,12 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
                 shape = _append(path, cells, voltage, spikes, offsets)
                 if manifest.setdefault("shape", shape) != shape:
                     raise DataError(f"{path}: segments and duration are {shape}, not {manifest['shape']} as before")
-                manifest["files"].append([split, path.name, path.stat().st_size, sha256_of(path)])
+                sha256 = sha256_of(path)
+                if (earlier := first_with.setdefault(sha256, (split, path))) != (split, path):
+                    raise DataError(f"{path} ({split}) holds the same bytes as {earlier[1]} ({earlier[0]})")
+                manifest["files"].append([split, path.name, path.stat().st_size, sha256])
+        if offsets[-1] == 0:
+            raise DataError(f"{target}: no simulation of the {split} split has an input spike")
         with write_atomically(target / split / "offsets.npy") as file:
             np.save(file, np.array(offsets, dtype=np.int64))
     with write_atomically(target / MANIFEST) as file:

@@ -22,6 +22,10 @@ def everywhere(paths: list[Path]) -> dict[Split, list[Path]]:
     return {"train": paths, "valid": paths, "test": paths}
 
 
+def apart(folder: Path) -> dict[Split, list[Path]]:
+    return {split: [folder / f"x_sim__{number}.p"] for number, split in enumerate(("train", "valid", "test"))}
+
+
 def made_up(random: np.random.Generator) -> dict[str, Any]:
     """One simulation as NeuronIO stores it: only segments with spikes are listed."""
     times = {int(s): sorted(random.integers(2000, size=4).tolist()) for s in random.permutation(SEGMENTS)[:300]}
@@ -146,8 +150,14 @@ class Bomb:
     ("changes", "message"),
     [
         ({"exInputSpikeTimes": {639: [1]}}, "exInputSpikeTimes names segment 639; valid are 0 to 638"),
-        ({"inhInputSpikeTimes": {0: [2000]}}, "an input spike at 2000 ms; valid are 0 to 1999"),
-        ({"outputSpikeTimes": np.array([2002.0])}, "an output spike at 2001 ms; valid are 0 to 1999"),
+        ({"inhInputSpikeTimes": {0: [2000]}}, "an input spike of inhInputSpikeTimes at 2000 ms; valid are 0 to 1999"),
+        ({"outputSpikeTimes": np.array([2002.0])}, "an output spike at 2002 ms; valid are 0 to 1999"),
+        ({"exInputSpikeTimes": {0: [5.0, float("nan")]}}, "an input spike of exInputSpikeTimes at nan ms; valid are 0"),
+        ({"exInputSpikeTimes": {0: [-1]}}, "an input spike of exInputSpikeTimes at -1 ms; valid are 0"),
+        ({"outputSpikeTimes": np.array([np.inf])}, "an output spike at inf ms; valid are 0 to 1999"),
+        ({"exInputSpikeTimes": [[0, 1]]}, "exInputSpikeTimes is a list; expected a dictionary by segment"),
+        ({"exInputSpikeTimes": {0: "soon"}}, "an input spike of exInputSpikeTimes: times are str; expected a list"),
+        ({"exInputSpikeTimes": {"a": [1]}}, "exInputSpikeTimes names segment a; valid are 0 to 638"),
         ({"somaVoltageLowRes": np.zeros(7)}, r"somaVoltageLowRes has shape \(7,\) or is not finite"),
         ({"somaVoltageLowRes": np.full(2000, np.nan)}, "somaVoltageLowRes has shape .* or is not finite"),
         ({"extra": Bomb()}, r"refused: the pickle asks for posix\.mkdir"),
@@ -169,6 +179,29 @@ def test_other_pickles_and_empty_folders_are_refused(tmp_path: Path) -> None:
         neuronio_files.convert(sources, tmp_path / "out")
     with pytest.raises(DataError, match=r"no files named \*sim__\* for the train split"):
         neuronio_files.convert(everywhere([]), tmp_path / "out")
+
+
+def test_a_file_in_two_splits_is_refused(tmp_path: Path) -> None:
+    """A network tested on what it was trained on reaches anything."""
+    write_pickle(tmp_path / "x_sim__0.p", 0)
+    sources = everywhere([tmp_path / "x_sim__0.p"])
+    with pytest.raises(DataError, match=r"x_sim__0\.p \(valid\) holds the same bytes as .*x_sim__0\.p \(train\)"):
+        neuronio_files.convert(sources, tmp_path / "out")
+
+
+def test_simulations_without_any_input_spike_are_refused(tmp_path: Path) -> None:
+    for number in range(3):
+        write_pickle(tmp_path / f"x_sim__{number}.p", number, exInputSpikeTimes={}, inhInputSpikeTimes={})
+    with pytest.raises(DataError, match="no simulation of the train split has an input spike"):
+        neuronio_files.convert(apart(tmp_path), tmp_path / "out")
+
+
+def test_a_simulation_that_is_no_dictionary_is_refused(tmp_path: Path) -> None:
+    params = {"allSegmentsType": ["basal"] * SEGMENTS, "totalSimDurationInSec": SECONDS}
+    held = {"Params": params, "Results": {"listOfSingleSimulationDicts": [["exInputSpikeTimes"]]}}
+    (tmp_path / "x_sim__0.p").write_bytes(pickle.dumps(held, protocol=2))
+    with pytest.raises(DataError, match="a simulation is no dictionary"):
+        neuronio_files.convert(everywhere([tmp_path / "x_sim__0.p"]), tmp_path / "out")
 
 
 def test_folders_that_are_missing_damaged_or_real_are_refused(
@@ -220,8 +253,10 @@ def test_simulations_survive_the_original_layout(tmp_path: Path, monkeypatch: py
     simulation = simulate(*draw_inputs(np.random.default_rng(0), 2))
     simulation = Simulation(*simulation[:2], [np.array([3.5, 700.0]), np.array([])], simulation.voltage)
     write_simulations(tmp_path / "x_sim__0.p", simulation)
-    sources = everywhere([tmp_path / "x_sim__0.p"])
-    neuronio_files.convert(sources, tmp_path / "out")
+    for number in (1, 2):  # the other splits hold something else
+        draw = draw_inputs(np.random.default_rng(number), 1)
+        write_simulations(tmp_path / f"x_sim__{number}.p", simulate(*draw))
+    neuronio_files.convert(apart(tmp_path), tmp_path / "out")
     split = open_converted(tmp_path / "out", "task").splits["train"]
     for number in range(2):
         cells = split.cells[split.offsets[number] : split.offsets[number + 1]]
