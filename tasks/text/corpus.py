@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import itertools
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,22 @@ _MEMBER = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302
 _PACKED_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
 _PLAIN_SHA256 = "34c1c63050c87cc8477b9ae36b1cb0edf372612c92938b742e579a7109c20fa4"
 _BLOCK = 1 << 24
+_NOT_TEXT = (
+    # Archives and compressed files by their first bytes (the formats' own specifications), and what unpacks each.
+    (b"PK\x03\x04", "a ZIP archive", "unzip"),
+    (b"PK\x05\x06", "an empty ZIP archive", "unzip"),
+    (b"\x1f\x8b", "a gzip file", "gunzip"),
+    (b"BZh", "a bzip2 file", "bunzip2"),
+    (b"\xfd7zXZ\x00", "an xz file", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", "unzstd"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
+    (b"Rar!", "a RAR archive", "unrar x"),
+    (b"PAR1", "a Parquet file", None),
+    (b"%PDF-", "a PDF file", "pdftotext"),
+)
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TAR_MAGIC = slice(257, 262)
+"""where a tar archive says `ustar`"""
 
 
 class TextFile(NamedTuple):
@@ -77,11 +94,34 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     stat = path.stat()
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
+    _refuse_other_formats(path, where)
     identity = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
     note = directory / "text" / "scans" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
     build_once(note, lambda: _write_scan(path, stat.st_size, note, where))
     held = json.loads(note.read_text())
     return TextFile(name, path.absolute(), held["sha256"], stat.st_size, tuple(held["symbols"]), tuple(held["unseen"]))
+
+
+def _refuse_other_formats(path: Path, where: str) -> None:
+    """Refuses what is not the text itself: a network would learn the bytes of the packing instead."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
+    for magic, what, unpack in _NOT_TEXT:
+        if head.startswith(magic):
+            remedy = f"unpack it first ({unpack} {shlex.quote(str(path))})" if unpack else "give the text itself"
+            raise DataError(f"{where}: {path} is {what}, not text; {remedy}")
+    if head[_TAR_MAGIC] == b"ustar":
+        raise DataError(
+            f"{where}: {path} is a tar archive, not text; unpack it first (tar -xf {shlex.quote(str(path))})"
+        )
+    if head.startswith(_UTF16):
+        raise DataError(
+            f"{where}: {path} is UTF-16, in which every other byte of plain text is 0; convert it first "
+            f"(iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))})"
+        )
 
 
 def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:

@@ -1,6 +1,8 @@
 import bz2
+import gzip
 import importlib.machinery
 import importlib.util
+import lzma
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +65,22 @@ def test_bytes_that_train_lacks_are_reported(tmp_path: Path) -> None:
     text = open_text(str(path), cache_dir=tmp_path)
     assert text.symbols == tuple(b"abcd")
     assert text.unseen == tuple(b"cd")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"PK\x03\x04" + b"x" * 600, r"is a ZIP archive, not text; unpack it first \(unzip '.*my text'\)"),
+        (gzip.compress(b"abc" * 400), "is a gzip file, not text"),
+        (bz2.compress(b"abc" * 400), "is a bzip2 file, not text"),
+        (lzma.compress(b"abc" * 400), "is an xz file, not text"),
+        (b"\0" * 257 + b"ustar" + b"\0" * 300, "is a tar archive, not text"),
+        ("plain words".encode("utf-16"), "is UTF-16, in which every other byte of plain text is 0; convert it first"),
+    ],
+)
+def test_what_is_packed_or_encoded_otherwise_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "my text"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        open_text(str(path), cache_dir=tmp_path)
+    assert str(caught.value).startswith("task.data: ")
