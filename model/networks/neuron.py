@@ -118,7 +118,7 @@ class ElmNeuron(nn.Module):
         drive_TBH = (x_BTI @ drive_IH + (1 - kappa_b) * bias_H).transpose(0, 1)
         trace_BH = state.branch_BR @ branch_HR.T + bias_H
         memory_TBD: Tensor = MemoryScan.apply(  # type: ignore[no-untyped-call]  # untyped in torch
-            drive_TBH, trace_BH, state.memory_BD, kappa_b, keep_D, gain_D, recurrent_HD, *rest
+            drive_TBH, trace_BH, state.memory_BD, kappa_b, keep_D, gain_D, recurrent_HD, torch.is_grad_enabled(), *rest
         )
         decay_T = kappa_b ** torch.arange(steps - 1, -1, -1, dtype=x_BTI.dtype, device=x_BTI.device)
         summed_BC = torch.einsum("t,bti->bi", decay_T, x_BTI)[:, self.channel] * synapse_C

@@ -30,9 +30,25 @@ class MemoryScan(torch.autograd.Function):
         keep_D: Tensor,
         gain_D: Tensor,
         recurrent_HD: Tensor,
+        grad_enabled: bool,
         *rest: Tensor,
     ) -> Tensor:
-        """Run over time; `rest` holds weight and bias of the MLP's other layers."""
+        """Run over time.
+
+        Args:
+            ctx: torch's context.
+            drive_TBH: what synapses and biases add to the traces in every step.
+            trace_BH: traces before the first step.
+            memory_BD: memory before the first step.
+            kappa_b: share of a trace that stays.
+            keep_D: share of the memory that stays.
+            gain_D: the height of the update times the share of it that is taken in.
+            recurrent_HD: the first layer's weights on the memory.
+            grad_enabled: `torch.is_grad_enabled()` where the scan is called; off, nothing is kept for differentiation.
+                Within this method the mode itself is always off.
+            rest: weight and bias of the MLP's other layers.
+        """
+        trains = grad_enabled and any(ctx.needs_input_grad)
         layers = [(weight.T, bias) for weight, bias in zip(rest[::2], rest[1::2], strict=True)]
         recurrent_DH = recurrent_HD.T
         kepts, squashed, memories = [], [], []
@@ -43,16 +59,19 @@ class MemoryScan(torch.autograd.Function):
             signal = torch.addmm(trace_BH, kept_BD, recurrent_DH)
             for (weight, bias), seen in zip(layers, hidden, strict=True):
                 signal = torch.relu_(signal)
-                seen.append(signal)
+                if trains:
+                    seen.append(signal)
                 signal = torch.addmm(bias, signal, weight)
             bounded_BD = torch.tanh_(signal.mul_(TANH_SLOPE))
             memory_BD = torch.addcmul(kept_BD, gain_D, bounded_BD)
-            kepts.append(kept_BD)
-            squashed.append(bounded_BD)
             memories.append(memory_BD)
-        ctx.kappa_b, ctx.layers = kappa_b, len(layers)
-        stacked = [torch.stack(values) for values in (kepts, squashed, *hidden)]
-        ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *stacked)
+            if trains:
+                kepts.append(kept_BD)
+                squashed.append(bounded_BD)
+        if trains:
+            ctx.kappa_b, ctx.layers = kappa_b, len(layers)
+            stacked = [torch.stack(values) for values in (kepts, squashed, *hidden)]
+            ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *stacked)
         return torch.stack(memories)
 
     @staticmethod
@@ -83,4 +102,4 @@ class MemoryScan(torch.autograd.Function):
             out = torch.stack(layer_grads[layer][::-1]).flatten(0, 1)
             rest += [out.T @ hidden[layer].flatten(0, 1), out.sum(0)]
         recurrent = sums_TBH.flatten(0, 1).T @ kept_TBD.flatten(0, 1)
-        return drive_TBH, ctx.kappa_b * drive_TBH[0], memory_grad, None, None, None, recurrent, *rest
+        return drive_TBH, ctx.kappa_b * drive_TBH[0], memory_grad, None, None, None, recurrent, None, *rest

@@ -1,9 +1,14 @@
 """Activations kept for the backward pass: measured by torch's hooks, compared with formula and reference."""
 
+import mmap
+from typing import Any
+
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from model.config import ElmConfig
+from model.backends import scratch
+from model.config import ElmConfig, ElmNeuronConfig
 from model.memory import saved_bytes
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
@@ -12,6 +17,16 @@ TEXT = ElmConfig(n_in=27, n_out=27, n_rec=64, d_m=5, d_tree=8, d_branch=8)
 SPEECH = ElmConfig(n_in=700, n_out=19, n_rec=48, d_m=5, d_tree=30, d_branch=10, rho_rec=0.25)
 ENWIK8 = ElmConfig(n_in=204, n_out=204, n_rec=128, d_m=15, d_tree=50, d_branch=15)
 TRACED = ElmConfig(n_in=20, n_out=9, n_rec=50, d_m=4, d_tree=12, d_branch=4, tau_b=3.0, l_mlp=2)
+
+
+class Stacks(TorchDispatchMode):
+    """Counts calls of torch.stack."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten.stack.default
+        return func(*args, **(kwargs or {}))
 
 
 def measured_bytes(network: ElmNetwork, steps: int, batch: int = 16) -> int:
@@ -56,3 +71,40 @@ def test_segments_bound_what_long_sequences_keep() -> None:
     assert saved_bytes(SPEECH, backend="native", batch=8, steps=1000, segment=50) < 0.1 * whole
     with pytest.raises(ValueError, match="^backend: 'x' is not valid"):
         saved_bytes(SPEECH, backend="x", batch=8, steps=1000)
+
+
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_evaluation_allocates_no_trace(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights want gradients while a network is evaluated; under no_grad, room for their traces must not be made."""
+    network = build_network(TEXT, seed=0, backend=backend)
+    x = torch.randint(0, TEXT.n_in, (16, 60), generator=torch.Generator().manual_seed(0))
+    taken: list[int] = []
+    take = scratch._Pool.take
+
+    def counted_take(pool: scratch._Pool, size: int) -> mmap.mmap:
+        taken.append(size)
+        return take(pool, size)
+
+    monkeypatch.setattr(scratch._Pool, "take", counted_take)
+    network(x)
+    training = sum(taken)
+    taken.clear()
+    with torch.no_grad():
+        network(x)
+    # what is left of the torch path's is the table of inputs, activities and memories of all steps, which its loop reads
+    assert sum(taken) < (0.6 if backend == "torch" else 0.1) * training
+
+
+def test_evaluation_of_a_single_neuron_keeps_nothing_of_a_step() -> None:
+    config = ElmNeuronConfig(n_in=6, n_out=2, d_m=4, l_mlp=2)
+    network = build_network(config, seed=0)
+    x = torch.rand(3, 10, 6, generator=torch.Generator().manual_seed(0))
+
+    def stacks() -> int:
+        with Stacks() as counted:
+            network(x)
+        return counted.count
+
+    assert stacks() == 5  # memories; of every step also what is kept, the bounded update and both hidden layers
+    with torch.no_grad():
+        assert stacks() == 1

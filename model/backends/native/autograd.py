@@ -63,7 +63,12 @@ class NativeNetwork(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, plans: Sequence[NetworkPlan], masks: DropoutMasks | None, keep_mlp_out: bool, *tensors: Tensor
+        ctx: Any,
+        plans: Sequence[NetworkPlan],
+        masks: DropoutMasks | None,
+        keep_mlp_out: bool,
+        grad_enabled: bool,
+        *tensors: Tensor,
     ) -> tuple[Tensor | None, ...]:
         """Run the networks.
 
@@ -72,6 +77,8 @@ class NativeNetwork(torch.autograd.Function):
             plans: configuration and wiring of every network.
             masks: dropout masks, or None.
             keep_mlp_out: whether to return the activity and the MLPs' outputs of every step.
+            grad_enabled: `torch.is_grad_enabled()` where the networks are called. `ctx.needs_input_grad` says that
+                weights are trained even under `no_grad`, and within this method the mode is always off.
             tensors: the fields of `Given`, spread out.
 
         Returns:
@@ -89,7 +96,7 @@ class NativeNetwork(torch.autograd.Function):
         magnitude_NB = new_empty(*lead, n, batch)
         mlp_out = new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None
         final = [torch.empty_like(tensor) for tensor in given.state]
-        trains = any(ctx.needs_input_grad)
+        trains = grad_enabled and any(ctx.needs_input_grad)
         layers = [_layers(plans, k, given, masks, trains) for k in range(networks)]
         hidden_size, readout_size = map(plans[0].hidden.kernel.trace_size, layers[0])
         kept = Kept(
@@ -121,7 +128,7 @@ class NativeNetwork(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Differentiate the networks; gradients come in the order of forward's arguments."""
-        saved, needs = ctx.saved_tensors, ctx.needs_input_grad[3:]
+        saved, needs = ctx.saved_tensors, ctx.needs_input_grad[4:]
         kept, given = Kept(*saved[:4]), Given.of(saved[4:])
         plans, networks = ctx.plans, len(ctx.plans)
         d_y, d_output = _output_grads(networks, given, kept, grads[0])
@@ -149,7 +156,7 @@ class NativeNetwork(torch.autograd.Function):
                          d_branch_T=d_final[3], d_magnitude=d_magnitude, d_activity_0=d_state[0],
                          d_memory_0=d_state[1], d_average_0=d_state[2], d_branch_0=d_state[3])  # fmt: skip
             plans[k].hidden.kernel.backward(hidden)
-        return None, None, None, None, *d_state, *d_hidden, *d_readout, *d_output
+        return None, None, None, None, None, *d_state, *d_hidden, *d_readout, *d_output
 
 
 run_native_network: Callable[..., tuple[Any, ...]] = NativeNetwork.apply

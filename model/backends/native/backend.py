@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from model.backends.native.abi import Kernel
@@ -35,6 +36,7 @@ class NativeBackend:
             self._current_plans(network),
             masks,
             keep_activity,
+            torch.is_grad_enabled(),
             x,
             *state,
             *layer_tensors(network.hidden),

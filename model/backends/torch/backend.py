@@ -114,6 +114,7 @@ def _run(
         _filled_table(plan.recurrence, network, x, None if masks is None else masks.input_BI),
         drop_NB,
         keep_activity,
+        torch.is_grad_enabled(),
         *(_batch_last(tensor) for tensor in state[:4]),
         hidden.synapse_NC,
         hidden.keep_ND,

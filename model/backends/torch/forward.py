@@ -40,6 +40,7 @@ class Recurrence(torch.autograd.Function):
         table_TXB: Tensor,
         drop_NB: Tensor | None,
         keep_mlp_out: bool,
+        grad_enabled: bool,
         *tensors: Tensor,
     ) -> tuple[Tensor | None, ...]:
         """Run the layer.
@@ -50,6 +51,8 @@ class Recurrence(torch.autograd.Function):
             table_TXB: T + 1 tables with their ones and input rows; taken over, everything else is filled in here.
             drop_NB: dropout mask on the layer's own previous activity, or None.
             keep_mlp_out: whether to return the MLPs' outputs of every step.
+            grad_enabled: `torch.is_grad_enabled()` where the layer is called. `ctx.needs_input_grad` says that weights
+                are trained even under `no_grad`, and within this method the mode is always off.
             tensors: the fields of `Carried` before the first step, then those of `Weights` with `mlp` spread out.
 
         Returns:
@@ -57,7 +60,7 @@ class Recurrence(torch.autograd.Function):
             abs(o) [N, B]; o [T, N, D, B] or None.
         """
         weights = Weights.of(tensors[4:])
-        trains = any(ctx.needs_input_grad)
+        trains = grad_enabled and any(ctx.needs_input_grad)
         trace = _allocate(plan, table_TXB, drop_NB, weights, trains)
         loop = _ForwardLoop(plan, trace, Carried(*tensors[:4]), weights, keep_mlp_out)
         final = loop.run()
@@ -78,8 +81,9 @@ class Recurrence(torch.autograd.Function):
         layers = (len(saved) - 12) // 3
         trace = Trace(saved[0], saved[1], saved[2], saved[3], saved[4], tuple(saved[5 : 5 + layers]))
         weights = Weights.of(saved[5 + layers :])
-        needs_rates = any(ctx.needs_input_grad[9:11])
-        return None, None, None, None, *differentiate(ctx.plan, trace, weights, OutputGrads(*grads[:5]), needs_rates)
+        needs_rates = any(ctx.needs_input_grad[10:12])
+        no_grads = (None,) * 5  # of plan, table, dropout mask and both switches
+        return *no_grads, *differentiate(ctx.plan, trace, weights, OutputGrads(*grads[:5]), needs_rates)
 
 
 run_recurrence: Callable[..., tuple[Any, ...]] = Recurrence.apply
