@@ -135,7 +135,8 @@ def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic],
         raise DataError(
             f"{where} has the time {seconds[seconds < 0][0]:g}; times are seconds from the start, 0 or more"
         )
-    wrong = (units < 0) | (units >= CHANNELS) | (units != np.floor(units))
+    channels = units.astype(np.float64)
+    wrong = (channels < 0) | (channels >= CHANNELS) | (channels != np.floor(channels))
     if wrong.any():
         raise DataError(f"{where} has a spike in channel {units[wrong][0]}; valid are 0 to {CHANNELS - 1}")
 

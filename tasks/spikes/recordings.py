@@ -1,7 +1,7 @@
 """Recordings for the tasks shd and shd_adding: found, binned once, and memory-mapped from the cache directory."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -180,7 +180,7 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
     return recordings
 
 
-def _refuse_other_units(path: Path, times: Sequence[npt.NDArray[np.generic]]) -> None:
+def _refuse_other_units(path: Path, times: Iterable[npt.NDArray[np.generic]]) -> None:
     seconds = np.concatenate([np.zeros(0), *(part.astype(np.float64) for part in times)])
     late = seconds * 1000 >= DURATION_MS
     if len(seconds) and late.mean() > _MOST_LATE:
