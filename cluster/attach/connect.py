@@ -1,4 +1,4 @@
-"""Connections to Ray clusters: the one file of this package that imports Ray.
+"""Connections to Ray clusters. This file and `ray_internals` are the ones of this package that import Ray.
 
 `connected` starts a private Ray on this machine or attaches to a running cluster, ships our six packages to its
 workers, and turns what can go wrong into one sentence each. Nothing is started on a cluster that fails its checks.
@@ -19,13 +19,12 @@ os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # read when ray is imported
 
 import ray
 from ray import cloudpickle
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._private.state import state
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its stub file lacks it
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RpcError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.attach import probe
+from cluster.attach import probe, ray_internals
+from cluster.attach.ray_internals import MODE
+from cluster.attach.shared import shared_problems
 from cluster.attach.versions import version_problems
 from cluster.errors import ClusterError, ConnectError, joined
 from cluster.profiles.target import resolve_address
@@ -34,8 +33,6 @@ PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 """What is shipped to every worker."""
 _OBJECT_STORE_BYTES = 100 * 1024**2
 """Nothing large travels through Ray: specs and reports only."""
-MODE = "RAY_AUTH_MODE"
-"""Environment variable in which Ray reads whether to use tokens."""
 _REACH_S = 5.0
 _PROBE_S = 120.0
 _TOKEN_HELP = (
@@ -190,7 +187,7 @@ def _speaks_http2(connection: socket.socket) -> bool:
         return False
 
 
-def _gcs(address: str) -> GcsClient:
+def _gcs(address: str) -> Any:
     """A client of the head's control service, without attaching."""
     try:
         return _alive(address)
@@ -201,12 +198,10 @@ def _gcs(address: str) -> GcsClient:
         raise ConnectError(f"--cluster {address}: what answers there is no Ray head ({joined(error)[:200]})") from error
 
 
-def _alive(address: str) -> GcsClient:
+def _alive(address: str) -> Any:
     """A client that the head's control service has answered; its errors are Ray's."""
     with _muted_stderr():
-        client = GcsClient(address=address)
-        client.check_alive([], timeout=_REACH_S)
-        return client
+        return ray_internals.head_client(address, _REACH_S)
 
 
 def use_token() -> bool:
@@ -216,7 +211,7 @@ def use_token() -> bool:
         Whether there is one.
     """
     quieten()
-    return bool(maybe_enable_token_auth_if_token_available(warn_if_disabled=False))
+    return ray_internals.use_token()
 
 
 @contextmanager
@@ -300,7 +295,7 @@ def draining_nodes() -> frozenset[str]:
     """Ids of the nodes that will go soon and take no new work; over ray:// it cannot be asked and none is named."""
     if ray.util.client.ray.is_connected():
         return frozenset()
-    return frozenset(state.get_draining_nodes())
+    return ray_internals.draining()
 
 
 def _node(entry: Mapping[str, Any]) -> Node:
@@ -372,8 +367,6 @@ def check_shared(nodes: Sequence[Node], results: str) -> None:
     Raises:
         ClusterError: naming the nodes that do not, and why.
     """
-    from cluster.attach.shared import shared_problems
-
     problems = shared_problems(nodes, results, on_every_node)
     if problems:
         listed = "; ".join(f"{host}: {why}" for host, why in list(problems.items())[:3])
@@ -389,10 +382,7 @@ def nodes_up(address: str) -> tuple[int, float, float]:
     Raises:
         ConnectError: the head does not answer, or refuses our token.
     """
-    from ray.core.generated.gcs_pb2 import GcsNodeInfo
-
     check_reachable(address)
     with _muted_stderr():
-        nodes = _gcs(address).get_all_node_info(timeout=_REACH_S).values()
-    alive = [node.resources_total for node in nodes if node.state == GcsNodeInfo.GcsNodeState.ALIVE]
+        alive = ray_internals.resources_of_live_nodes(_gcs(address), _REACH_S)
     return len(alive), sum(r.get("CPU", 0.0) for r in alive), sum(r.get("GPU", 0.0) for r in alive)

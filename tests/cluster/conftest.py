@@ -215,7 +215,6 @@ def ray_nodes():
         for nodes in made:
             nodes.close()
     if "ray" in sys.modules:  # this process may have learnt the token
-        from ray._raylet import AuthenticationTokenLoader, Config
+        from cluster.attach.ray_internals import forget_token
 
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        forget_token()

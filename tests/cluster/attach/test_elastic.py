@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from ray import cloudpickle
-from ray._raylet import AuthenticationTokenLoader, Config
 from rich.console import Console
 
+from cluster.attach.ray_internals import forget_token
 from sweeper.launch.launch import launch
 from sweeper.launch.options import LaunchOptions
 from sweeper.plan.grid import parse_grid
@@ -31,14 +31,9 @@ def trainers_travel(ray_nodes):
     """Nodes cannot import this file; and this process learns the token of the test's cluster, and forgets it."""
     module = sys.modules[__name__]
     cloudpickle.register_pickle_by_value(module)
-    _reread_token()
+    forget_token()
     yield
     cloudpickle.unregister_pickle_by_value(module)
-
-
-def _reread_token() -> None:
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
 
 
 def finish(progress) -> None:
