@@ -5,6 +5,7 @@ after the other while the earlier ones count as running, which each sampler has 
 liar, the Gaussian process's pending points). Infeasible suggestions are told as pruned and cost nothing.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.plan.search_section import SearchSettings
 from sweeper.search.plain import TRIES, RandomSearcher, Untried
@@ -22,7 +23,32 @@ from sweeper.search.space import Dimension, Observation, Point, Proposal, Sizes,
 BUDGET = "budget"
 """Name of the budget among a study's parameters, where it is one."""
 
+GENERATION = "generation"
+"""Name of a stored trial's generation among its attributes."""
+
 MAX_SEED = 2**32 - 1
+
+
+class _RebuiltGenerations(NSGAIISampler):  # type: ignore[misc]  # mypy does not follow Optuna
+    """NSGA-II in a study that was not grown by it: each stored trial brings its generation along.
+
+    By itself the sampler numbers the trials it has asked for, in an attribute of its own. A study that is rebuilt from
+    rows has none of those, so that all of its trials would be of the first generation and no parents would be found.
+    """
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        """The generation a trial is of; one that is asked for now continues the last one until that is full."""
+        if GENERATION in trial.user_attrs:
+            return int(trial.user_attrs[GENERATION])
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        generations = [int(other.user_attrs[GENERATION]) for other in complete]
+        last = max(generations, default=0)
+        return last + (generations.count(last) >= (self.population_size or 1))
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The finished trials of a generation."""
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return [trial for trial in complete if trial.user_attrs[GENERATION] == generation]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +113,7 @@ class OptunaSearcher:
     def _sampler(self, text: str) -> BaseSampler:
         seed = _hash(text)
         if self.settings.sampler == "nsga2":
-            return NSGAIISampler(seed=seed, population_size=max(2, self.settings.batch))
+            return _RebuiltGenerations(seed=seed, population_size=max(2, self.settings.batch))
         if self.settings.sampler == "gp":
             return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
         return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
@@ -111,7 +137,7 @@ class OptunaSearcher:
             params=params,
             distributions=distributions,
             values=found,
-            system_attrs={NSGAIISampler._get_generation_key(): generation},  # else every trial is of the first one
+            user_attrs={GENERATION: generation},
         )
 
 
@@ -164,6 +190,4 @@ def _coordinate(dimension: Dimension, value: Any) -> Any:
 
 def _hash(text: str) -> int:
     """A seed from a text, the same on every machine."""
-    import hashlib
-
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % MAX_SEED
