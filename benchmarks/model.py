@@ -191,7 +191,7 @@ PRECISION_CASES = {
 
 
 def print_precision(rounds: int) -> None:
-    """Print how far single precision drifts from double, and what bfloat16 products do."""
+    """Print how far single precision drifts from double."""
     for name, case in PRECISION_CASES.items():
         exact = _loss_and_grads(case, build_network(case.config, seed=0, dtype=torch.float64, backend="reference"))()
         print(f"{name}: relative errors against the reference in float64\n")
@@ -207,35 +207,29 @@ def print_precision(rounds: int) -> None:
 
 
 def _precisions(case: Case) -> dict[str, Callable[[], list[Tensor]]]:
-    """The ways to compute in single precision or less, by name."""
+    """The ways to compute in single precision, by name."""
     networks = {name: build_network(case.config, seed=0, backend=name) for name in BACKENDS[1:]}
-    mixed = build_network(case.config, seed=0, backend="torch", autocast=True)
-    return {
-        **{name: _loss_and_grads(case, network) for name, network in networks.items()},
-        "torch, autocast=True": _loss_and_grads(case, mixed),
-        "reference, all under autocast": _loss_and_grads(case, networks["reference"], everything=True),
-    }
+    return {name: _loss_and_grads(case, network) for name, network in networks.items()}
 
 
-def _loss_and_grads(case: Case, network: ElmNetwork, *, everything: bool = False) -> Callable[[], list[Tensor]]:
-    """The action of computing loss and gradients; under bfloat16 autocast as a whole where `everything` says so."""
+def _loss_and_grads(case: Case, network: ElmNetwork) -> Callable[[], list[Tensor]]:
+    """The action of computing loss and gradients."""
     x, y = example_batch(case)
 
     def action() -> list[Tensor]:
         network.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=everything):
-            loss = loss_of(network, x, y)
+        loss = loss_of(network, x, y)
         torch.autograd.backward(loss)
         return [loss.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
 
     return action
 
 
-def _errors(found: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
+def _errors(measured: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
     """Relative error of the loss, and relative L2 error of all gradients."""
-    squares = sum(float((new.double() - old).square().sum()) for new, old in zip(found[1:], exact[1:], strict=True))
+    squares = sum(float((new.double() - old).square().sum()) for new, old in zip(measured[1:], exact[1:], strict=True))
     grad_error = (squares / sum(float(old.square().sum()) for old in exact[1:])) ** 0.5
-    return abs(float(found[0] - exact[0])) / abs(float(exact[0])), grad_error
+    return abs(float(measured[0] - exact[0])) / abs(float(exact[0])), grad_error
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ __all__ = ["ElmNetwork", "Output", "build_network"]
 
 @overload
 def build_network(
-    config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto", autocast: bool = False
+    config: ElmConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
 ) -> ElmNetwork: ...
 
 
@@ -27,7 +27,6 @@ def build_network(
     seed: int,
     dtype: torch.dtype = torch.float32,
     backend: str = "auto",
-    autocast: bool = False,
 ) -> Any: ...
 
 
@@ -37,7 +36,6 @@ def build_network(
     seed: int,
     dtype: torch.dtype = torch.float32,
     backend: str = "auto",
-    autocast: bool = False,
 ) -> Any:
     """Build the network that `config` describes; `seed` alone fixes its wiring and its weights.
 
@@ -52,9 +50,6 @@ def build_network(
             `model.networks.neuron.NEURON_BACKENDS`; "auto" takes the fastest there is. Other architectures know "auto"
             alone.
 
-        autocast: whether the torch back end takes the large products outside an ELM Network's recurrence (read-out
-            synapses, linear map, weight gradients) in bfloat16; everything else stays in float32.
-
     Raises:
         ConfigError: an argument has none of these values.
     """
@@ -64,9 +59,7 @@ def build_network(
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
     generator = Generator().manual_seed(seed)
     if isinstance(config, ElmConfig):
-        return ElmNetwork(config, generator, dtype, backend, autocast)
-    if autocast:
-        raise ConfigError(f"autocast: True is not valid for {type(config).__name__}; an ElmConfig alone knows it")
+        return ElmNetwork(config, generator, dtype, backend)
     if isinstance(config, ElmNeuronConfig):
         return ElmNeuron(config, generator, dtype, backend)
     if backend != "auto":

@@ -46,43 +46,35 @@ class Backend(Protocol):
         """
 
 
-def choose_backend(
-    name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device, autocast: bool = False
-) -> Backend:
+def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Backend:
     """Make the back end called `name`.
 
     "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); on CUDA
-    it is torch with its passes recorded as CUDA graphs, anywhere else torch. `autocast` is torch's alone.
+    it is torch with its passes recorded as CUDA graphs, anywhere else torch.
 
     Raises:
         ConfigError: there is none of that name, or it cannot run this network here.
     """
     if name not in BACKENDS:
         raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
-    if autocast and dtype != torch.float32:
-        raise ConfigError(f"autocast: True is not valid with {dtype}; give torch.float32")
     if name == "reference":
-        if autocast:
-            raise ConfigError("autocast: True is not valid with backend 'reference'; give auto or torch")
         return ReferenceBackend()
     if name == "auto" and device.type == "cuda":
-        return CudaGraphBackend(autocast=autocast)
+        return CudaGraphBackend()
     if name == "torch" or (name == "auto" and device.type != "cpu"):
-        return TorchBackend(autocast)
+        return TorchBackend()
     try:
-        return NativeBackend(_kernel(config, dtype, device, autocast))
+        return NativeBackend(_kernel(config, dtype, device))
     except NativeUnavailable as error:
         if name == "native":
             raise ConfigError(
                 f"backend: 'native' is not valid here ({error}); give auto, torch or reference"
             ) from error
         _announce(str(error))
-        return TorchBackend(autocast)
+        return TorchBackend()
 
 
-def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device, autocast: bool) -> Kernel:
-    if autocast:
-        raise NativeUnavailable("it has no bfloat16 products")
+def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kernel:
     if device.type != "cpu":
         raise NativeUnavailable(f"it runs on the processor, not on {device}")
     if dtype not in (torch.float32, torch.float64):

@@ -25,14 +25,12 @@ class ElmNetwork(nn.Module):
             None keeps the activations of all steps.
     """
 
-    def __init__(
-        self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str, autocast: bool = False
-    ) -> None:
+    def __init__(self, config: ElmConfig, generator: Generator, dtype: torch.dtype, backend: str) -> None:
         super().__init__()
         self.config = config
         self.stacked = False
         self.segment: int | None = None
-        self._backend_wanted, self._autocast = backend, autocast
+        self._backend_wanted = backend
         self.hidden = ElmLayer(config, generator, dtype)
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
@@ -86,7 +84,8 @@ class ElmNetwork(nn.Module):
         device = self.output.weight.device.type
         if self.backend_name == "reference" or not torch.is_autocast_enabled(device):
             return self.backend.run(self, x, state, masks, keep_activity)
-        with torch.autocast(device, enabled=False):  # the fast back ends choose their precision themselves
+        # autocast would reach some of a fast back end's operations and not its compiled or hand-differentiated ones
+        with torch.autocast(device, enabled=False):
             return self.backend.run(self, x, state, masks, keep_activity)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -97,7 +96,7 @@ class ElmNetwork(nn.Module):
 
     def _choose_backend(self) -> None:
         like = self.output.weight
-        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device, self._autocast)
+        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the back end, which may point into a library, when the network is copied or saved."""

@@ -17,7 +17,7 @@ HASH_SCHEME = 1
 
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "constant")
-DTYPES = ("float32", "float64", "bfloat16_products")
+DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,7 @@ class TrainingConfig:
     eval_batch_size: int = 32
     """Sequences per evaluation batch; its own number because the streams of a carried state depend on it."""
     dtype: str = "float32"
-    """Floating-point type of weights and activity; `bfloat16_products` is float32 with the large products outside the
-    recurrence of an `elm` under torch.autocast."""
+    """Floating-point type of weights and activity."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "eval_every", "eval_batch_size", "reset_steps"):
@@ -97,13 +96,6 @@ class TrialSpec:
     """How it is trained."""
     seed: int
     """Seeds wiring, weights and data order."""
-
-    def __post_init__(self) -> None:
-        if self.training.dtype == "bfloat16_products" and self.architecture != "elm":
-            raise GridError(
-                f"training.dtype: 'bfloat16_products' is for architecture 'elm', not {self.architecture!r}. "
-                f"Valid: {', '.join(DTYPES[:2])}"
-            )
 
     @property
     def content(self) -> dict[str, Any]:

@@ -97,9 +97,8 @@ class TrialRun:
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device, self.checkpoints = torch.device(device), checkpoints
         self.task: Task = load_task(spec.task, spec.task_options)
-        autocast = self.training.dtype == "bfloat16_products"
-        dtype = torch.float32 if autocast else getattr(torch, self.training.dtype)
-        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend, autocast=autocast)
+        dtype = getattr(torch, self.training.dtype)
+        self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)

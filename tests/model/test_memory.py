@@ -91,7 +91,7 @@ def test_evaluation_allocates_no_trace(backend: str, monkeypatch: pytest.MonkeyP
     taken.clear()
     with torch.no_grad():
         network(x)
-    # what is left of the torch path's is the table of inputs, activities and memories of all steps, which its loop reads
+    # the torch path's loop reads its steps from one table of inputs, activities and memories, which remains
     assert sum(taken) < (0.6 if backend == "torch" else 0.1) * training
 
 

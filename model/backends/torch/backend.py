@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.backends.scratch import empty_like_kept
 from model.backends.torch.forward import run_recurrence
-from model.backends.torch.large_product import large_product
 from model.backends.torch.plan import RecurrencePlan, recurrence_plan
 from model.backends.torch.readout_scan import memory_map, run_readout_scan
 from model.backends.torch.sparse_map import SparseMap
@@ -33,8 +32,6 @@ class TorchPlan:
     """place of every read-out synapse in a dense matrix [K * O, R, N], flattened"""
     readout_memory: SparseMap
     """structure of the read-out neurons' linear map on their memory"""
-    autocast: bool
-    """whether the large products outside the recurrence are taken in bfloat16"""
 
 
 class TorchBackend:
@@ -42,8 +39,7 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, autocast: bool = False) -> None:
-        self._autocast = autocast
+    def __init__(self) -> None:
         self._plan: TorchPlan | None = None
         self._key: tuple[Any, ...] = ()
 
@@ -52,7 +48,7 @@ class TorchBackend:
         wirings = (network.hidden.connectome, network.readout.connectome)
         key = tuple((wiring.data_ptr(), wiring._version, wiring.device) for wiring in wirings)
         if self._plan is None or key != self._key:
-            self._plan, self._key = _torch_plan(network, self._autocast), key
+            self._plan, self._key = _torch_plan(network), key
         return self._plan
 
     def run(
@@ -67,7 +63,7 @@ class TorchBackend:
         return _run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
 
 
-def _torch_plan(network: NetworkParts, autocast: bool) -> TorchPlan:
+def _torch_plan(network: NetworkParts) -> TorchPlan:
     hidden, readout = network.hidden, network.readout
     config, readout_config = hidden.config, readout.config
     hidden_KNC = hidden.connectome if network.stacked else hidden.connectome.unsqueeze(0)
@@ -75,10 +71,9 @@ def _torch_plan(network: NetworkParts, autocast: bool) -> TorchPlan:
     branch_X1 = torch.arange(neurons * config.d_tree, device=hidden_KNC.device).unsqueeze(1)
     place_XS = branch_X1 * readout_config.n_in + readout.connectome.reshape(-1, config.d_branch)
     return TorchPlan(
-        recurrence=recurrence_plan(hidden_KNC, config, autocast),
+        recurrence=recurrence_plan(hidden_KNC, config),
         readout_place=place_XS.flatten(),
         readout_memory=memory_map(neurons, readout_config.d_m, hidden_KNC.device),
-        autocast=autocast,
     )
 
 
@@ -128,7 +123,7 @@ def _run(
     y_KLO = y_TOB.view(steps, k, -1, batch).permute(1, 3, 0, 2).reshape(k, batch * steps, -1)
     weight, bias = network.output.weight, network.output.bias
     weight_KOO = weight.view(k, *weight.shape[-2:])
-    logits_KLO = large_product(bias.view(k, 1, -1), y_KLO, weight_KOO.transpose(1, 2), plan.autocast)
+    logits_KLO = torch.baddbmm(bias.view(k, 1, -1), y_KLO, weight_KOO.transpose(1, 2))
     final = (activity_TNB[-1], memory_NDB, average_NB, branch_NRB, readout_memory_ODB, readout_branch_ORB)
     mean_NB = magnitude_NB / (steps * hidden.config.d_m)
     mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
@@ -183,7 +178,7 @@ def _run_readout(
     if kappa_b is not None:
         seen_TNB = _traced(seen_TNB, kappa_b)
     seen_KNL = seen_TNB.view(steps, k, -1, batch).permute(1, 2, 0, 3).reshape(k, config.n_in, -1)
-    drive_KXL = large_product(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL, plan.autocast)
+    drive_KXL = torch.baddbmm(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL)
     drive_ODTB = drive_KXL.view(neurons, -1, steps, batch)
     branch_ORB = seen_TNB.new_empty(neurons, 0, batch)
     if kappa_b is not None:

@@ -189,8 +189,8 @@ class CudaGraphBackend:
         name: recorded with a trial's results; "torch" once a recording has failed.
     """
 
-    def __init__(self, recorder: Callable[[torch.device], Recorder] = CudaRecorder, autocast: bool = False) -> None:
-        self._recorder, self._plain = recorder, TorchBackend(autocast)
+    def __init__(self, recorder: Callable[[torch.device], Recorder] = CudaRecorder) -> None:
+        self._recorder, self._plain = recorder, TorchBackend()
         self._recordings: OrderedDict[tuple[Any, ...], Recording | None] = OrderedDict()
         self._weights: tuple[Any, ...] = ()
         self.name = "cuda_graph"

@@ -36,8 +36,6 @@ class RecurrencePlan:
     drive: SparseMap
     """what the MLPs read, [b_t ; kappa_m m_(t-1) - g ; one] of every neuron; from gradients without the one, those for
     [a ; m]"""
-    autocast: bool
-    """whether weight gradients are products in bfloat16"""
     emit: SparseMap
     """from the tables of two consecutive steps, outputs z_t and averages r_t; gradients for [m_t ; r_(t-1)]"""
 
@@ -62,13 +60,12 @@ class RecurrencePlan:
         return self.memory_row + self.n * self.d_m
 
 
-def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig, autocast: bool = False) -> RecurrencePlan:
+def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan:
     """Lay out the tables of K stacked layers of one shape.
 
     Args:
         connectome_KNC: what every synapse reads: a channel below n_in, a neuron of the same network from there on.
         config: the layers' common configuration.
-        autocast: whether weight gradients are products in bfloat16.
     """
     networks, neurons, _ = connectome_KNC.shape
     n, channels = networks * neurons, networks * config.n_in
@@ -86,7 +83,6 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig, autocast: bool = 
         channels=channels,
         kappa_r=None if config.tau_r is None else math.exp(-1.0 / config.tau_r),
         kappa_b=None if config.tau_b is None else math.exp(-1.0 / config.tau_b),
-        autocast=autocast,
         synapse_source=source_NC.reshape(n * config.d_tree, -1),
         drive=_drive_map(source_NC, channels, config.d_m, config.d_tree, config.tau_r is not None),
         emit=_emit_map(n, channels, config.d_m, config.tau_r is not None, connectome_KNC.device),

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from model.backends.scratch import empty_like_kept
-from model.backends.torch.large_product import large_product
 from model.backends.torch.plan import RecurrencePlan
 from model.cell.layer import TANH_SCALE
 
@@ -111,7 +110,7 @@ class WeightGrads:
 
     def add(self, first: int, last: int) -> None:
         """Add what the block of steps from `first` to before `last` contributes."""
-        plan, trace, steps, autocast = self.plan, self.trace, last - first, self.plan.autocast
+        plan, trace, steps = self.plan, self.trace, last - first
         table_TXB = trace.table_TXB[first : last + 1, plan.memory_row :]
         memory_TNDB = table_TXB.view(-1, plan.n, plan.d_m, table_TXB.shape[-1])
         memory_NDSB = _to_columns(memory_TNDB, self.memory_NDSB)
@@ -121,14 +120,12 @@ class WeightGrads:
         for bias_NH, grad_NHL in zip(self.biases, grads_NHL, strict=True):
             bias_NH += grad_NHL.sum(-1)
         branch_NRL = self._add_synapses(first, last)
-        self.branch_NRH = large_product(self.branch_NRH, branch_NRL, grads_NHL[0].mT, autocast)
-        self.kept_NDH = large_product(self.kept_NDH, before_NDL, grads_NHL[0].mT, autocast)
+        self.branch_NRH = torch.baddbmm(self.branch_NRH, branch_NRL, grads_NHL[0].mT)
+        self.kept_NDH = torch.baddbmm(self.kept_NDH, before_NDL, grads_NHL[0].mT)
         for layer, hidden_TNHB in enumerate(trace.hidden_TNHB):
             hidden_NHTB = hidden_TNHB[first:last].permute(1, 2, 0, 3)
             square_NHTB = torch.mul(hidden_NHTB, hidden_NHTB, out=self.squares_NHSB[layer][:, :, :steps])
-            self.later[layer] = large_product(
-                self.later[layer], grads_NHL[layer + 1], square_NHTB.flatten(2).mT, autocast
-            )
+            self.later[layer] = torch.baddbmm(self.later[layer], grads_NHL[layer + 1], square_NHTB.flatten(2).mT)
         y_N1L = self.block.y_SN1B[:steps].permute(1, 2, 0, 3).flatten(2)
         # a product with a vector takes torch.bmm six times as long; the memory's columns are not read any more
         self.readout_ND += after_NDL.mul_(y_N1L).sum(-1)

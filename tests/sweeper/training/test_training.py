@@ -11,7 +11,6 @@ import weakref
 import pytest
 import torch
 
-from sweeper.errors import GridError
 from sweeper.lane.attempt import run_trial
 from sweeper.lane.trainer import TrialContext
 from sweeper.plan.expand import expand
@@ -40,23 +39,6 @@ def test_the_same_spec_gives_the_same_bits_and_another_seed_does_not(tiny_text):
     first, second = numbers(train_trial(one)), numbers(train_trial(one))
     assert first == second
     assert numbers(train_trial(dataclasses.replace(one, seed=1))) != first
-
-
-def test_bfloat16_products_run_on_torch_and_change_the_numbers_a_little(tiny_text):
-    one, plain = spec(tiny_text, dtype="bfloat16_products"), spec(tiny_text)
-    progress, expected = train_trial(one), train_trial(plain)
-    assert (progress.backend, one.trial_id == plain.trial_id) == ("torch", False)
-    assert '"dtype":"bfloat16_products"' in one.canonical
-    assert progress.final["valid"].loss != expected.final["valid"].loss
-    assert progress.final["valid"].loss == pytest.approx(expected.final["valid"].loss, rel=0.02)
-
-
-def test_bfloat16_products_are_refused_for_other_architectures(tiny_text):
-    one = spec(tiny_text)
-    with pytest.raises(GridError, match=r"training\.dtype: 'bfloat16_products' is for architecture 'elm', not 'lstm'"):
-        dataclasses.replace(
-            one, architecture="lstm", training=dataclasses.replace(one.training, dtype="bfloat16_products")
-        )
 
 
 def test_it_learns(tiny_text):
