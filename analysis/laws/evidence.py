@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import fdtr
 
 from analysis.laws.next_steps import chosen_runs
 from analysis.laws.theory_fit import LawFit, design_of
@@ -29,6 +28,7 @@ from theory.optimum.allocation import EXPONENT_STEP
 from theory.optimum.frontier import power_law
 from theory.optimum.locate import budget_line
 from theory.uncertainty.calibration import calibrate
+from theory.uncertainty.f_tests import lack_of_fit
 from theory.uncertainty.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, delta, envelope
@@ -279,16 +279,15 @@ def residual_section(view: View) -> Json:
         "seed_noise": noise.sd,
         "lack_of_fit": None,
     }
-    spare = len(gap) - fit.p
-    if noise.sd and noise.freedom and spare > 0:
-        runs = view.table["n"].to_numpy(float)
-        ratio = float(np.sum(runs * gap**2) / spare / noise.sd**2)
-        chance = float(1 - fdtr(spare, noise.freedom, ratio))
-        verdict = "the law misses more than seed noise explains" if chance < 0.01 else "seed noise explains the misses"
+    runs = view.table["n"].to_numpy(float)
+    test = lack_of_fit(float(np.sum(runs * gap**2)), len(gap) - fit.p, noise)
+    if test is not None:
+        sure = test.p_value < 0.01
+        verdict = "the law misses more than seed noise explains" if sure else "seed noise explains the misses"
         found["lack_of_fit"] = {
-            "ratio": ratio,
-            "p": chance,
-            "sentence": f"F = {ratio:.3g}, p = {chance:.2g}: {verdict}.",
+            "ratio": test.f,
+            "p": test.p_value,
+            "sentence": f"F = {test.f:.3g}, p = {test.p_value:.2g}: {verdict}.",
         }
     return found
 

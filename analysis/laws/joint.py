@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import fdtrc
 
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, design_of, parse_law, scaled
@@ -24,6 +23,7 @@ from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.fit.result import Direction, FitResult
 from theory.laws.base import Law
+from theory.uncertainty.f_tests import holm, nested
 from theory.uncertainty.intervals import delta
 
 Json = dict[str, Any]
@@ -260,7 +260,7 @@ def _tell(
     lowest = min(known.values(), default=None)
     for name, fit in fits.items():
         other = fits.get(whole) if whole and name != whole else fits.get(SHARED)
-        test = _f_test(fit, other) if other is not None and other is not fit else {}
+        test = nested(fit, other) if other is not None and other is not fit else None
         entry["models"].append(
             {
                 "model": name,
@@ -273,38 +273,23 @@ def _tell(
                 "usable": fit.usable,
                 "warnings": [status.code for status in fit.statuses if status.level in ("warning", "error")],
             }
-            | {"f": None, "df": None, "p_value": None}
-            | test
+            | ({"f": None, "df": None, "p_value": None} if test is None else test._asdict() | {"df": list(test.df)})
         )
     for name in tested:
         if name in fits and fits[name].given.vary:
             entry["parameters"] += _per_level(name, fits[name])
-    _holm(entry, tested)
+    _adjust(entry, tested)
     entry["sentences"] += _verdict(entry, tested, setting)
 
 
-def _f_test(fit: FitResult, other: FitResult) -> Json:
-    """F test of two nested fits to the same rows, whichever of them has more parameters."""
-    small, large = sorted((fit, other), key=lambda own: own.p)
-    more, spare = large.p - small.p, large.n - large.p
-    if more <= 0 or spare <= 0 or large.rss <= 0:
-        return {}
-    ratio = max(small.rss - large.rss, 0.0) / more / (large.rss / spare)
-    return {"f": float(ratio), "df": [more, spare], "p_value": float(fdtrc(more, spare, ratio))}
-
-
-def _holm(entry: Json, tested: Mapping[str, str]) -> None:
-    """Adjust the chances for the number of models tested (Holm 1979)."""
-    rows = sorted(
-        (row for row in entry["models"] if row["model"] in tested and row["p_value"] is not None),
-        key=lambda row: row["p_value"],
-    )
-    worst = 0.0
-    for rank, row in enumerate(rows):
-        worst = max(worst, min(1.0, (len(rows) - rank) * row["p_value"]))
-        row["p_holm"] = worst
+def _adjust(entry: Json, tested: Mapping[str, str]) -> None:
+    """Adjust the chances for the number of models tested."""
+    rows = [row for row in entry["models"] if row["model"] in tested and row["p_value"] is not None]
+    adjusted = holm([row["p_value"] for row in rows])
     for row in entry["models"]:
-        row.setdefault("p_holm", None)
+        row["p_holm"] = None
+    for row, chance in zip(rows, adjusted, strict=True):
+        row["p_holm"] = chance
 
 
 def _per_level(model: str, fit: FitResult) -> list[Json]:

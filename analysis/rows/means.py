@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.rows.sweep import Dataset
+from theory.data.replicates import Noise, pure_error
 from theory.fit.result import Direction
 from theory.optimum.frontier import pareto
 
@@ -34,13 +35,6 @@ CONFIGURATION = [
     "readout_params",
     "learning_rate",
 ]
-
-
-class Noise(NamedTuple):
-    """Pooled standard deviation between seeds; None where no configuration has two runs."""
-
-    sd: float | None
-    freedom: int
 
 
 class Optimum(NamedTuple):
@@ -111,12 +105,8 @@ def seed_noise(data: Dataset) -> Noise:
 
 def pooled_noise(rows: pd.DataFrame, by: list[str]) -> Noise:
     """Pool the variance of `value` within the groups that share the values of some columns."""
-    grouped = rows.groupby(by, dropna=False)["value"]
-    freedom = int((grouped.size() - 1).sum())
-    if freedom == 0:
-        return Noise(None, 0)
-    deviations = rows["value"] - grouped.transform("mean")
-    return Noise(float(np.sqrt((deviations**2).sum() / freedom)), freedom)
+    numbers = rows.groupby(by, dropna=False).ngroup().to_numpy().astype(np.int64)
+    return pure_error(rows["value"].to_numpy(float), numbers)
 
 
 def optima(data: Dataset, table: pd.DataFrame) -> list[Optimum]:

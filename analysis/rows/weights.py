@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import chdtrc
 
-from theory.data.design import pure_error, replicate_weights
+from theory.data.replicates import Noise, bartlett, pure_error, replicate_weights
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,7 +52,7 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     """
     size, codes = rows["size"].to_numpy(float), pd.factorize(rows["configuration"])[0].astype(np.int64)
     levels = tuple(_level(budget, values[size == budget], codes[size == budget]) for budget in np.unique(size))
-    chance = bartlett(levels)
+    chance = bartlett([Noise(level.sd, level.freedom) for level in levels])
     if not any(level.freedom for level in levels):
         asked = " although --weights replicates was asked for" if choice == "replicates" else ""
         return Weighting("equal", None, None, levels, f"Equal weights{asked}: no configuration has two runs.")
@@ -77,23 +76,6 @@ def _level(budget: float, values: FloatArray, codes: npt.NDArray[np.int64]) -> L
 
 def _sd(level: Level) -> float:
     return level.sd or 0.0
-
-
-def bartlett(levels: tuple[Level, ...]) -> float | None:
-    """Chance of variances this different if they were the same (Bartlett 1937, with his correction).
-
-    >>> bartlett((Level(1e4, 0.01, 10), Level(1e5, 0.01, 10)))
-    1.0
-    """
-    known = [(level.sd, level.freedom) for level in levels if level.sd and level.freedom > 1]
-    if len(known) < 2:
-        return None
-    sd, freedom = (np.array(column, dtype=float) for column in zip(*known, strict=True))
-    total, count = freedom.sum(), len(known)
-    pooled = float((freedom * sd**2).sum() / total)
-    statistic = total * np.log(pooled) - float((freedom * np.log(sd**2)).sum())
-    correction = 1 + (float((1 / freedom).sum()) - 1 / total) / (3 * (count - 1))
-    return float(chdtrc(count - 1, max(float(statistic) / correction, 0.0)))
 
 
 def as_json(found: Weighting) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from theory.data.design import Design, check_metric, pure_error
+from theory.data.design import Design, check_metric
+from theory.data.replicates import pure_error
 from theory.errors import TheoryError, unknown
 from theory.fit.compile import Compiled, compile_fit
 from theory.fit.problem import Problem

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from theory.data.design import BUDGET_TOLERANCE, Design, IntArray, check_metric, infer_budgets, pure_error
+from theory.data.design import BUDGET_TOLERANCE, Design, IntArray, check_metric, infer_budgets
+from theory.data.replicates import pure_error
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.fit.result import Direction, FitResult

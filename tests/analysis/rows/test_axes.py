@@ -35,16 +35,6 @@ def test_one_budget_cannot_tell_its_axes_apart():
     assert "7 values of n_rec at one d_m" in found.sentences[0]
 
 
-def test_variance_inflation_is_that_of_the_auxiliary_regression():
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=40)
-    b = 0.8 * a + 0.6 * rng.normal(size=40)
-    found = check_axes(table(np.exp(a), np.exp(b)))
-    r = np.corrcoef(a, b)[0, 1]
-    assert found.inflation[0].vif == pytest.approx(1 / (1 - r**2))
-    assert found.inflation[1].vif == pytest.approx(1 / (1 - r**2))
-
-
 @pytest.mark.parametrize(("strength", "verdict"), [(0.5, "supported"), (0.0, None)])
 def test_an_interaction_is_found_where_there_is_one(strength, verdict):
     n_rec, k_e = grid()

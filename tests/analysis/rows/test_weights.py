@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from analysis.errors import AnalysisError
 from analysis.laws.evidence import sensitivity
@@ -14,7 +13,7 @@ from analysis.report.report import group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
-from analysis.rows.weights import Level, bartlett, weigh
+from analysis.rows.weights import weigh
 from benchmarks.synthetic import Design, write_sweep
 
 LAW = FitSettings(law="effective_information:floor=none", starts=8)
@@ -28,14 +27,6 @@ def uneven(tmp_path_factory):
     (data,) = datasets(read_sweep(path), Measure())
     noise = np.where(data.rows["budget"] == 30_000, 0.01, 0.001) * np.random.default_rng(1).normal(size=len(data.rows))
     return replace(data, rows=data.rows.assign(value=data.rows["value"] + noise))
-
-
-def test_bartlett_agrees_with_scipy():
-    rng = np.random.default_rng(0)
-    samples = [rng.normal(0, sd, n) for sd, n in ((1.0, 12), (2.0, 9), (1.5, 20))]
-    levels = tuple(Level(float(i), float(x.std(ddof=1)), len(x) - 1) for i, x in enumerate(samples))
-    assert bartlett(levels) == pytest.approx(stats.bartlett(*samples).pvalue, rel=1e-10)
-    assert bartlett(levels[:1]) is None
 
 
 def test_budgets_that_differ_in_noise_are_weighted_by_it(uneven):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from theory.data.design import Design, infer_budgets, pure_error, replicate_weights
+from theory.data.design import Design, infer_budgets
 from theory.errors import TheoryError
 
 
@@ -41,18 +41,3 @@ def test_configurations_ignore_nothing_but_the_seed():
     design = Design(n_rec=[5, 5, 5], k_e=[7, 7, 7], covariates={"tau": np.array(["a", "a", "b"])})
     codes = design.configurations()
     assert codes[0] == codes[1] != codes[2]
-
-
-def test_pure_error_without_replicates_is_unknown():
-    assert pure_error(np.array([1.0, 2.0]), np.array([0, 1])) == (None, 0)
-
-
-def test_replicate_weights_follow_the_noise():
-    rng = np.random.default_rng(0)
-    group = np.repeat([1, 2], 300)
-    configuration = np.repeat(np.arange(200), 3)
-    weights = replicate_weights(rng.standard_normal(600) * np.where(group == 1, 0.01, 0.03), configuration, group)
-    assert weights[0] / weights[-1] == pytest.approx(9, rel=0.35)
-    assert weights.mean() == pytest.approx(1)
-    with pytest.raises(TheoryError, match="none has two seeds"):
-        replicate_weights([1.0, 2.0], [0, 1], [0, 0])

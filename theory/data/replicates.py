@@ -1,0 +1,99 @@
+"""What replicates say: the noise between seeds of one configuration, and whether budgets differ in it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import chdtrc
+
+from theory.data.design import IntArray, check_metric, check_weights
+from theory.errors import TheoryError
+from theory.types import FloatArray
+
+
+class Noise(NamedTuple):
+    """Pooled standard deviation between seeds."""
+
+    sd: float | None
+    """None where no configuration has two runs."""
+    freedom: int
+    """Its degrees of freedom: runs minus configurations."""
+
+
+def pure_error(metric: FloatArray, configurations: IntArray, weights: FloatArray | None = None) -> Noise:
+    """Pool the variance between replicates (seeds of one configuration) over all configurations.
+
+    Args:
+        metric: [rows].
+        configurations: Number of each row's configuration, from 0, [rows].
+        weights: 1 / variance of each row up to a factor, [rows]; None: equal.
+
+    >>> noise = pure_error(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1]))
+    >>> round(noise.sd, 6), noise.freedom
+    (1.414214, 1)
+    """
+    weight = np.ones_like(metric) if weights is None else weights
+    total = np.bincount(configurations, weights=weight)
+    # a number that no row has leaves a gap with total 0, whose mean nobody asks for
+    mean = np.bincount(configurations, weights=weight * metric) / np.where(total > 0, total, 1)
+    freedom = metric.size - int(np.count_nonzero(total))
+    if freedom == 0:
+        return Noise(None, 0)
+    return Noise(float(np.sqrt(np.sum(weight * (metric - mean[configurations]) ** 2) / freedom)), freedom)
+
+
+def replicate_weights(
+    metric: npt.ArrayLike, configurations: npt.ArrayLike, by: npt.ArrayLike, *, prior_df: float = 4.0
+) -> FloatArray:
+    """Weights 1 / variance from replicates, one variance for each group of rows, shrunk towards the pooled one.
+
+    Args:
+        metric: [rows].
+        configurations: Label of each row's configuration, [rows]; its spread is seed noise.
+        by: Groups that may differ in noise, such as the budget, [rows].
+        prior_df: Degrees of freedom that the pooled variance counts for (assumption).
+
+    Raises:
+        TheoryError: no configuration has two seeds.
+
+    >>> replicate_weights([0.0, 2.0, 0.0, 0.2], [0, 0, 1, 1], [1, 1, 2, 2]).round(2).tolist()
+    [0.8, 0.8, 1.2, 1.2]
+    """
+    groups = np.asarray(by)
+    values = check_metric(metric, groups.size)
+    codes = np.unique(np.asarray(configurations), return_inverse=True)[1].ravel().astype(np.int64)
+    pooled, _ = pure_error(values, codes)
+    if pooled is None:
+        raise TheoryError("configurations: none has two seeds, so the noise is unknown; use equal weights or add seeds")
+    variance = np.empty(groups.size)
+    for group in np.unique(groups):
+        rows = groups == group
+        sd, freedom = pure_error(values[rows], np.unique(codes[rows], return_inverse=True)[1].ravel())
+        variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
+    return check_weights(1 / variance, groups.size)
+
+
+def bartlett(noises: Sequence[Noise]) -> float | None:
+    """Chance of variances this different if they were the same (Bartlett 1937, with his correction).
+
+    Args:
+        noises: Pooled noise of each group. Those without noise or with a single degree of freedom are left out, since
+            the approximation needs more.
+
+    Returns:
+        The chance; None where fewer than two groups are left to compare.
+
+    >>> bartlett([Noise(0.01, 10), Noise(0.01, 10)])
+    1.0
+    """
+    known = [(noise.sd, noise.freedom) for noise in noises if noise.sd and noise.freedom > 1]
+    if len(known) < 2:
+        return None
+    sd, freedom = (np.array(column, dtype=float) for column in zip(*known, strict=True))
+    total, count = freedom.sum(), len(known)
+    pooled = float((freedom * sd**2).sum() / total)
+    statistic = total * np.log(pooled) - float((freedom * np.log(sd**2)).sum())
+    # without the correction the statistic of small groups is too large for its chi-squared distribution
+    correction = 1 + (float((1 / freedom).sum()) - 1 / total) / (3 * (count - 1))
+    return float(chdtrc(count - 1, max(float(statistic) / correction, 0.0)))
