@@ -38,8 +38,3 @@ def zero_rows(state: AnyState, rows_B: Tensor) -> AnyState:
         rows_B: booleans [B], True where the row starts afresh.
     """
     return type(state)(*(tensor.masked_fill(rows_B.view(-1, *[1] * (tensor.dim() - 1)), 0.0) for tensor in state))
-
-
-def select_rows(state: AnyState, rows: Tensor) -> AnyState:
-    """Take the batch rows listed in `rows` (integer indices or booleans [B]), in that order."""
-    return type(state)(*(tensor[rows] for tensor in state))

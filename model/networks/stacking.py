@@ -44,30 +44,9 @@ def stack_networks(networks: Sequence[ElmNetwork]) -> ElmNetwork:
     return stack
 
 
-def unstack_networks(stack: ElmNetwork) -> list[ElmNetwork]:
-    """Take a stack apart into networks of their own.
-
-    Raises:
-        ConfigError: the network is no stack.
-    """
-    if not stack.stacked:
-        raise ConfigError("stack: is a single network; give one made by stack_networks")
-    networks = []
-    for k in range(stack.output.weight.shape[0]):
-        network = copy.deepcopy(stack)
-        network.stacked = False
-        for module in network.modules():
-            for key, parameter in dict(module.named_parameters(recurse=False)).items():
-                setattr(module, key, nn.Parameter(parameter.detach()[k].clone()))
-            for key, buffer in dict(module.named_buffers(recurse=False)).items():
-                setattr(module, key, buffer[k].clone())
-        networks.append(network)
-    return networks
-
-
 def _check_same(first: ElmNetwork, other: ElmNetwork) -> None:
     if other.stacked:
-        raise ConfigError("networks: one is a stack already; take it apart with unstack_networks first")
+        raise ConfigError("networks: one is a stack already; give single networks")
     if other.output.weight.dtype != first.output.weight.dtype:
         raise ConfigError(
             f"networks: {other.output.weight.dtype} beside {first.output.weight.dtype}; give one precision"

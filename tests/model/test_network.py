@@ -10,7 +10,7 @@ from torch import Tensor
 from model.budget import counts
 from model.cell.interface import DropoutMasks, InputError
 from model.cell.layer import draw_connectome, log_spaced
-from model.cell.state import detach_state, select_rows, zero_rows
+from model.cell.state import detach_state, zero_rows
 from model.config import ConfigError, ElmConfig
 from model.network import build_network
 
@@ -123,15 +123,13 @@ def test_two_segments_with_carried_state_equal_one(tau_b: float | None) -> None:
     assert torch.equal(whole.state.activity_BN, whole.activity[:, -1])
 
 
-def test_states_can_be_reset_and_selected_by_row() -> None:
+def test_states_can_be_reset_by_row() -> None:
     network = build_network(CONFIG, seed=0)
     state = network(ids(batch=3)).state
     reset = zero_rows(state, torch.tensor([False, True, False]))
-    chosen = select_rows(state, torch.tensor([2, 0]))
-    for before, after, picked in zip(state, reset, chosen, strict=True):
+    for before, after in zip(state, reset, strict=True):
         assert torch.equal(after[[0, 2]], before[[0, 2]])
         assert not after[1].any()
-        assert torch.equal(picked, before[[2, 0]])
     assert all(tensor.grad_fn is None for tensor in detach_state(state))
 
 

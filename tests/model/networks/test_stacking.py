@@ -8,7 +8,7 @@ from torch import Tensor
 from model.config import ConfigError, ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
-from model.networks.stacking import stack_networks, unstack_networks
+from model.networks.stacking import stack_networks
 
 CONFIG = ElmConfig(n_in=5, n_out=3, n_rec=6, d_m=3, d_tree=3, d_branch=2)
 
@@ -52,14 +52,11 @@ def test_a_stack_equals_its_networks(backend: str, text: bool, options: dict[str
 
 
 @pytest.mark.parametrize("backend", ["torch", "native"])
-def test_state_is_carried_and_a_stack_comes_apart(backend: str) -> None:
-    singles = networks(backend)
-    stack = stack_networks(singles)
+def test_state_is_carried_by_a_stack(backend: str) -> None:
+    stack = stack_networks(networks(backend))
     x = torch.randint(0, 5, (3, 2, 8), generator=torch.Generator().manual_seed(0))
     second = stack(x[:, :, 4:], stack(x[:, :, :4]).state)
     assert torch.allclose(second.logits, stack(x).logits[:, :, 4:], atol=1e-12)
-    for k, network in enumerate(unstack_networks(stack)):
-        assert torch.equal(network(x[k]).logits, singles[k](x[k]).logits)
 
 
 def test_unlike_networks_are_refused() -> None:
@@ -72,5 +69,3 @@ def test_unlike_networks_are_refused() -> None:
         stack_networks([])
     with pytest.raises(ConfigError, match="a stack already"):
         stack_networks([stack_networks([single])])
-    with pytest.raises(ConfigError, match="a single network"):
-        unstack_networks(single)
