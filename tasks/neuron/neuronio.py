@@ -1,5 +1,6 @@
 """The task `neuronio`: predict the spikes and the soma voltage of a detailed neuron from its synaptic input."""
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
 from tasks.data.cache import build_once, data_directory, explained
+from tasks.data.leaks import Leak, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.registry import data_set
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
@@ -44,6 +46,10 @@ class NeuronioTask:
             raise DataError(f"{where}.data: {folder} has {self._data.channels} input channels, expected {spec.n_in}")
         self.spec, self.data_name, self.data_sha256 = spec, spec.data_name, self._data.sha256
         self._burn_in = int(options["burn_in"])
+        leaks = noted_leaks(
+            f"{self._data.sha256[:24]}-simulations", data_directory(cache_dir), lambda: _leaks(self._data)
+        )
+        warn_of_leaks(spec.data_name, leaks, above=0.0)
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
         """Returns windows that start at random times of random simulations."""
@@ -107,6 +113,17 @@ class NeuronioTask:
         cells = simulations.cells[simulations.offsets[number] : simulations.offsets[number + 1]]
         low, high = np.searchsorted(cells, np.array([start, start + length]) * self._data.channels)
         return cells[low:high].astype(np.int64) - start * self._data.channels
+
+
+def _leaks(data: Converted) -> list[Leak]:
+    """Compares the input spikes of whole simulations: equal input means an equal simulation."""
+    hashes = {
+        split: sequence_hashes(
+            simulations.cells[start:end] for start, end in itertools.pairwise(simulations.offsets.tolist())
+        )
+        for split, simulations in data.splits.items()
+    }
+    return sequence_leaks(hashes, "simulations")
 
 
 def _mini_folder(directory: Path) -> Path:

@@ -15,6 +15,7 @@ from tasks.base import TaskSpec
 from tasks.batch import Split
 from tasks.data.cache import build_once, data_directory, noted_sha256, write_atomically
 from tasks.data.fetch import fetch
+from tasks.data.leaks import Hashes, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.pickles import restricted_load
 from tasks.data.registry import data_set
 from tasks.errors import DataError
@@ -41,6 +42,10 @@ class Images:
         """Returns brightness from 0 to 1, float32 [B, pixels, 1]."""
         return torch.from_numpy(self._pixels[numbers].astype(np.float32) / self._white)[..., None]
 
+    def hashes(self, numbers: Numbers) -> Hashes:
+        """Returns a hash of every numbered image, uint64 [n]."""
+        return sequence_hashes(self._pixels[number] for number in numbers)
+
     def targets(self, numbers: Numbers) -> Numbers:
         """Returns the classes 0..9, [B]."""
         classes: Numbers = self._labels[numbers]
@@ -51,10 +56,17 @@ def load_images(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
     """Loads the task `images`."""
+    directory = data_directory(cache_dir)
     if options["data"] == "embedded":
         images, sha256, splits = _digits(int(options["upsample"]))
     else:
-        images, sha256, splits = _cifar(str(options["data"]), data_directory(cache_dir), where)
+        images, sha256, splits = _cifar(str(options["data"]), directory, where)
+    leaks = noted_leaks(
+        f"{sha256[:24]}-images",
+        directory,
+        lambda: sequence_leaks({split: images.hashes(order) for split, order in splits.items()}, "images"),
+    )
+    warn_of_leaks(spec.data_name, leaks, above=0.0)
     return SequenceTask(spec, sha256, {split: SplitData(images, order) for split, order in splits.items()}, where=where)
 
 

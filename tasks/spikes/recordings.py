@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tasks.batch import Split
 from tasks.data.cache import build_once, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.data.fetch import fetch
+from tasks.data.leaks import noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.registry import data_set
 from tasks.errors import DataError
 from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
@@ -77,7 +78,20 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     if len(cells) != offsets[-1]:
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     _refuse_silence(offsets, f"{where}.data: {data}")
-    return Prepared(sha256, cells, offsets, label, _members(speaker, split, validation, where))
+    members = _members(speaker, split, validation, where)
+    leaks = noted_leaks(
+        f"{sha256[:24]}-{bin_ms}ms-{validation}",
+        directory,
+        lambda: sequence_leaks(
+            {
+                name: sequence_hashes(cells[offsets[n] : offsets[n + 1]] for n in numbers)
+                for name, numbers in members.items()
+            },
+            "recordings",
+        ),
+    )
+    warn_of_leaks(data if data in ("embedded", "real") else Path(data).name, leaks, above=0.0)
+    return Prepared(sha256, cells, offsets, label, members)
 
 
 def check_embedded_recordings() -> None:

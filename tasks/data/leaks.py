@@ -1,0 +1,155 @@
+"""What a network is trained on and then tested on: looked for once per data set, and kept with its hash.
+
+A test score says little where the test repeats the training data. Labelled sequences are compared whole; of a text,
+which is one long sequence, blocks of 64 characters are looked for at every position of the training split.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.data.cache import build_once, write_atomically
+from tasks.errors import DataError
+
+Hashes = npt.NDArray[np.uint64]
+
+LEAST_TEXT_SHARE = 0.05
+"""Share of a text's blocks below which nothing is said: an assumption. Encyclopaedia articles share one block in a
+hundred, their markup and stock phrases."""
+BLOCK = 64
+"""Characters of a text that count as copied when they stand in the training split as well. An assumption: long enough
+that English prose does not repeat them by chance, short enough to find quotations and boilerplate."""
+_CHUNK = 1 << 22
+"""Positions of the training text that are hashed at a time: 32 MiB of hashes."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+"""Odd, so that no power of it vanishes modulo 2^64; 2^64 divided by the golden ratio, as Fibonacci hashing takes it."""
+_TABLE_BITS = 22
+_TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
+_log = logging.getLogger(__name__)
+_announced: set[str] = set()
+
+
+class Leak(NamedTuple):
+    """How much of one split stands in the training split."""
+
+    split: str
+    """`valid` or `test`."""
+    repeated: int
+    """Of them, those that the training split holds too."""
+    total: int
+    """Sequences, or blocks of text, that the split has."""
+    unit: str
+    """What was compared, in the plural."""
+
+    @property
+    def share(self) -> float:
+        """Repeated part, 0 to 1."""
+        return self.repeated / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.repeated:,} of {self.total:,} {self.unit} of {self.split} ({self.share:.1%}) also stand in train"
+
+
+def sequence_hashes(sequences: Iterable[npt.NDArray[np.generic]]) -> Hashes:
+    """Hash whole sequences.
+
+    Args:
+        sequences: arrays of any shape; equal content of equal type gives equal hashes.
+
+    Returns:
+        Hashes, uint64 [n].
+    """
+    digests = [hashlib.blake2b(np.ascontiguousarray(part).tobytes(), digest_size=8).digest() for part in sequences]
+    return np.frombuffer(b"".join(digests), dtype=np.uint64)
+
+
+def sequence_leaks(hashes: Mapping[str, Hashes], unit: str) -> list[Leak]:
+    """Compare the splits of a set of sequences with its training split.
+
+    Args:
+        hashes: of every split, `train` among them.
+        unit: what a sequence is called, in the plural.
+    """
+    train = np.unique(hashes["train"])
+    return [
+        Leak(split, int(np.isin(found, train).sum()), len(found), unit)
+        for split, found in hashes.items()
+        if split != "train"
+    ]
+
+
+def text_leaks(characters: Mapping[str, npt.NDArray[np.uint8]]) -> list[Leak]:
+    """Look for the blocks of validation and test at every position of the training text.
+
+    Args:
+        characters: byte values of every split, `train` among them, uint8 [n]; may be memory-mapped.
+    """
+    blocks = {split: _window_hashes(text)[::BLOCK] for split, text in characters.items() if split != "train"}
+    seen = {split: np.zeros(len(hashes), dtype=bool) for split, hashes in blocks.items()}
+    # A table of the hashes' leading bits tells most positions of the training text apart from all blocks at once, so
+    # that only the few left have to be sorted: a second instead of a quarter of a minute for 5 MB.
+    wanted = np.zeros(1 << _TABLE_BITS, dtype=bool)
+    for hashes in blocks.values():
+        wanted[hashes >> _TABLE_SHIFT] = True
+    train = characters["train"]
+    for start in range(0, max(len(train) - BLOCK + 1, 0), _CHUNK):
+        windows = _window_hashes(train[start : start + _CHUNK + BLOCK - 1])
+        windows = windows[wanted[windows >> _TABLE_SHIFT]]
+        for split, hashes in blocks.items():
+            seen[split] |= np.isin(hashes, windows)
+    return [Leak(split, int(mask.sum()), len(mask), f"blocks of {BLOCK} characters") for split, mask in seen.items()]
+
+
+def _window_hashes(text: npt.NDArray[np.uint8]) -> Hashes:
+    """Hash the BLOCK characters from every position on, uint64 [n - BLOCK + 1].
+
+    The hash is a polynomial modulo 2^64. Windows of twice the length are made of two of half the length, so that it
+    takes log2(BLOCK) passes over the text instead of BLOCK.
+    """
+    if len(text) < BLOCK:
+        return np.zeros(0, dtype=np.uint64)
+    hashes = text.astype(np.uint64) + np.uint64(1)  # a run of zero bytes must depend on its length too
+    factor, length = _MULTIPLIER, 1
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is what is wanted
+        while length < BLOCK:
+            hashes = hashes[:-length] * factor + hashes[length:]
+            factor, length = factor * factor, 2 * length
+    return hashes
+
+
+def noted_leaks(name: str, directory: Path, find: Callable[[], list[Leak]]) -> list[Leak]:
+    """Look for leaks once per data set; a note in the data directory spares every later trial the search.
+
+    Args:
+        name: of the note; must change with the data and with how they are split.
+        directory: data directory.
+        find: looks for them.
+    """
+    note = directory / "leaks" / f"{name}.json"
+    leaks: list[Leak] = []
+
+    def build() -> None:
+        leaks.extend(find())
+        with write_atomically(note) as file:
+            file.write(json.dumps([leak._asdict() for leak in leaks]).encode())
+
+    try:
+        build_once(note, build)
+    except DataError:  # a data directory that others own may be read-only; the search then costs its time again
+        return leaks or find()
+    return leaks or [Leak(**leak) for leak in json.loads(note.read_text())]
+
+
+def warn_of_leaks(data_name: str, leaks: Iterable[Leak], *, above: float) -> None:
+    """Say once per process that a split repeats more of the training data than a share `above`, 0 to 1."""
+    for leak in leaks:
+        line = f"{data_name}: {leak}"
+        if leak.share > above and line not in _announced:
+            _announced.add(line)
+            _log.warning("%s; scores on it tell less about new data than they seem to", line)
