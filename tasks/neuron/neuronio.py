@@ -12,7 +12,7 @@ import torch
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
 from tasks.data.cache import build_once, data_directory, explained
-from tasks.data.leaks import Leak, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
+from tasks.data.leaks import Hashes, Leak, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.registry import data_set
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
@@ -117,7 +117,7 @@ class NeuronioTask:
 
 def _leaks(data: Converted) -> list[Leak]:
     """Compares the input spikes of whole simulations: equal input means an equal simulation."""
-    hashes = {
+    hashes: dict[str, Hashes] = {
         split: sequence_hashes(
             simulations.cells[start:end] for start, end in itertools.pairwise(simulations.offsets.tolist())
         )
