@@ -1,4 +1,8 @@
-"""What a task declares of itself: its specification, and the entry by which it is found."""
+"""What a room of tasks declares of itself: specifications, data sets, and where its code is.
+
+Standard library alone: planning a sweep must not wait for torch. Code is therefore named ("module:name") where it is
+declared, and imported by whoever needs it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +46,50 @@ class TaskSpec:
     """Whether consecutive batches continue each other, so that the state is carried."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """One file to download, and what is left of it after unpacking."""
+
+    name: str
+    """File name of the download."""
+    urls: tuple[str, ...]
+    """Mirrors, tried in this order."""
+    size: int | None
+    """Bytes of the download; None where no source states them."""
+    digest: str
+    """"sha256:..." or "md5:..." of the download."""
+    packing: Literal["none", "zip", "gzip"]
+    """How the download is packed; a zip holds one member."""
+    unpacked: str
+    """File name that the loaders read."""
+    unpacked_digest: str
+    """"sha256:..." or "md5:..." of that file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """One data set and how to get it."""
+
+    name: str
+    """Name in results, before any "/variant"."""
+    summary: str
+    """What it is, in one line."""
+    tasks: tuple[str, ...]
+    """Tasks that use it."""
+    kind: Literal["embedded", "generated", "download", "manual"]
+    """embedded: installed with the software; generated: made on first use; manual: cannot be fetched by a program."""
+    licence: str
+    """Licence of the data."""
+    citation: str
+    """What to cite."""
+    files: tuple[RemoteFile, ...] = ()
+    """Downloads."""
+    steps: str = ""
+    """What a person has to do, for manual data sets."""
+    check: str = ""
+    """For embedded ones: "module:name" of the function that hashes them anew and raises a DataError."""
+
+
 class Place(NamedTuple):
     """Where a specification is asked for."""
 
@@ -52,9 +100,20 @@ class Place(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A task as `tasks.spec` finds it by name."""
+    """A task as `tasks.spec` and `tasks.loaders` find it by name."""
 
     options: tuple[Option, ...]
     """what a grid may set, with defaults"""
     build: Callable[[Options, Place], TaskSpec]
     """makes the specification from checked options"""
+    loader: str
+    """"module:name" of what loads the task's data, a `tasks.loaders.Loader`"""
+
+
+class Room(NamedTuple):
+    """The tasks of one folder, and the data sets that they read."""
+
+    tasks: Mapping[str, Entry]
+    """by name, in the order in which they are listed"""
+    data_sets: tuple[DataSet, ...]
+    """in the order in which they are listed"""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from tasks.data.registry import DATA_SETS, DataSet, data_set
+from tasks.base import DataSet
+from tasks.data_sets import DATA_SETS, data_set
 from tasks.errors import DataError
 
 _DIRECTORY = click.option(

@@ -1,37 +1,25 @@
 """From a task's name and options to its batches."""
 
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split, Task
-from tasks.neuron.neuronio import NeuronioTask
 from tasks.options import OptionValue
-from tasks.sequences.images import load_images
-from tasks.sequences.listops import load_listops
-from tasks.sequences.pathfinder import load_pathfinder
-from tasks.spec import canonical_options, task_spec
-from tasks.spikes.shd import load_shd, load_shd_adding
-from tasks.text.text import TextTask
+from tasks.spec import canonical_options, task_entry, task_spec
+
+__all__ = ["Batch", "Split", "Task", "load_task"]
 
 
-class _Loader(Protocol):
+class Loader(Protocol):
+    """What an `Entry` names as its loader."""
+
     def __call__(
         self, spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
-    ) -> Task: ...
-
-
-_LOADERS: dict[str, _Loader] = {
-    "text": TextTask,
-    "shd": load_shd,
-    "shd_adding": load_shd_adding,
-    "images": load_images,
-    "listops": load_listops,
-    "pathfinder": load_pathfinder,
-    "neuronio": NeuronioTask,
-}
-__all__ = ["Batch", "Split", "Task", "load_task"]
+    ) -> Task:
+        """Loads the task that `spec` describes from checked options; arguments as for `load_task`."""
 
 
 def load_task(
@@ -50,4 +38,5 @@ def load_task(
         DataError: missing or damaged data.
     """
     spec = task_spec(name, options, where=where, cache_dir=cache_dir)
-    return _LOADERS[name](spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)
+    load: Loader = pkgutil.resolve_name(task_entry(name).loader)
+    return load(spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)

@@ -3,21 +3,33 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import tasks.neuron.spec
+import tasks.sequences.spec
+import tasks.spikes.spec
+import tasks.text.spec
 from tasks.base import Entry, Place, TaskSpec
 from tasks.errors import TaskError, choices_hint
-from tasks.neuron.spec import NEURON_TASKS
 from tasks.options import Option, OptionValue, resolve_options
-from tasks.sequences.spec import SEQUENCE_TASKS
-from tasks.spikes.spec import SPIKE_TASKS
-from tasks.text.spec import TEXT_TASKS
 
-_TASKS: dict[str, Entry] = {**TEXT_TASKS, **SPIKE_TASKS, **SEQUENCE_TASKS, **NEURON_TASKS}
-"""all tasks, in the order in which they are listed"""
+ROOMS = (tasks.text.spec.ROOM, tasks.spikes.spec.ROOM, tasks.sequences.spec.ROOM, tasks.neuron.spec.ROOM)
+"""Every room of tasks, in the order in which they are listed; the one place that a new room is added to."""
+_TASKS: dict[str, Entry] = {name: entry for room in ROOMS for name, entry in room.tasks.items()}
 
 
 def task_names() -> tuple[str, ...]:
     """Returns the names of all tasks."""
     return tuple(_TASKS)
+
+
+def task_entry(name: str, *, where: str = "task") -> Entry:
+    """Returns what a task declares.
+
+    Raises:
+        TaskError: no such task.
+    """
+    if name not in _TASKS:
+        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, _TASKS)}")
+    return _TASKS[name]
 
 
 def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
@@ -26,9 +38,7 @@ def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
     Raises:
         TaskError: no such task.
     """
-    if name not in _TASKS:
-        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, _TASKS)}")
-    return _TASKS[name].options
+    return task_entry(name, where=where).options
 
 
 def canonical_options(name: str, options: Mapping[str, object], *, where: str = "task") -> dict[str, OptionValue]:

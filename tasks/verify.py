@@ -1,27 +1,18 @@
 """Hashes data sets anew, installed and downloaded ones."""
 
-from collections.abc import Callable
+import pkgutil
 from pathlib import Path
 
+from tasks.base import DataSet, RemoteFile
 from tasks.data.fetch import digest_of, folder_of, note_of
-from tasks.data.registry import DataSet, RemoteFile
 from tasks.errors import DataError
-from tasks.sequences.images import read_digits
-from tasks.spikes.recordings import check_embedded_recordings
-from tasks.text.corpus import check_packed_corpus
-
-_EMBEDDED_CHECKS: dict[str, Callable[[], object]] = {
-    "enwiki-mini": check_packed_corpus,
-    "shd-mini": check_embedded_recordings,
-    "sdigits": read_digits,
-}
 
 
 def problems(data_set: DataSet, cache_dir: str | Path | None = None) -> list[str]:
     """Returns one line for every file that is missing or wrong; empty when all is well."""
     if data_set.kind == "embedded":
         try:
-            _EMBEDDED_CHECKS[data_set.name]()
+            pkgutil.resolve_name(data_set.check)()
         except DataError as error:
             return [str(error)]
         return []

@@ -1,4 +1,4 @@
-"""Where data sets come from: the registry, downloads, the cache, and safe reading of pickles.
+"""How data sets get here: downloads, the cache, and safe reading of pickles.
 
-Read first: registry.py.
+Read first: fetch.py.
 """

@@ -17,8 +17,8 @@ from typing import BinaryIO
 
 from filelock import FileLock
 
+from tasks.base import DataSet, RemoteFile
 from tasks.data.cache import data_directory, explained, write_atomically
-from tasks.data.registry import DataSet, RemoteFile
 from tasks.errors import DataError
 
 Progress = Callable[[str, int, int | None], None]
@@ -49,7 +49,7 @@ def fetch(data_set: DataSet, *, cache_dir: str | Path | None = None, progress: P
     Files that a person put into the folder, packed or unpacked, are checked and used instead of a download.
 
     Args:
-        data_set: one of the registry with files to download.
+        data_set: one with files to download.
         cache_dir: data directory; None for the default one.
         progress: told about every block.
 
@@ -171,7 +171,7 @@ def _receive_all(url: str, part: Path, file: RemoteFile, progress: Progress | No
 
 
 def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) -> None:
-    """Appends to the partial file until the server's or the registry's size is reached."""
+    """Appends to the partial file until the server's or the declared size is reached."""
     have = part.stat().st_size if part.exists() else 0
     if file.size is not None and have >= file.size:
         have = 0

@@ -13,9 +13,9 @@ from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
 from tasks.data.cache import build_once, data_directory, explained
 from tasks.data.leaks import Hashes, Leak, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
-from tasks.data.registry import data_set
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
+from tasks.neuron.data_sets import NEURONIO
 from tasks.neuron.neuronio_files import MANIFEST, Converted, Simulations, convert, open_converted
 from tasks.options import OptionValue
 
@@ -39,7 +39,7 @@ class NeuronioTask:
     ) -> None:
         data = str(options["data"])
         if data == "real":
-            raise DataError(f"{where}.data: NeuronIO cannot be fetched by a program; {data_set('neuronio').steps}")
+            raise DataError(f"{where}.data: NeuronIO cannot be fetched by a program; {NEURONIO.steps}")
         folder = _mini_folder(data_directory(cache_dir)) if data == "embedded" else Path(data)
         self._data: Converted = open_converted(folder, where)
         if self._data.channels != spec.n_in:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.base import Entry, Options, Place, Room, TaskSpec
+from tasks.neuron.data_sets import NEURONIO, NEURONIO_MINI
 from tasks.options import Option
 
 _NEURONIO_OPTIONS = (
@@ -35,4 +36,7 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
     )
 
 
-NEURON_TASKS = {"neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec)}
+ROOM = Room(
+    tasks={"neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec, "tasks.neuron.neuronio:NeuronioTask")},
+    data_sets=(NEURONIO_MINI, NEURONIO),
+)

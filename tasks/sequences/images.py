@@ -17,9 +17,9 @@ from tasks.data.cache import build_once, data_directory, noted_sha256, write_ato
 from tasks.data.fetch import fetch
 from tasks.data.leaks import Hashes, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.pickles import restricted_load
-from tasks.data.registry import data_set
 from tasks.errors import DataError
 from tasks.options import OptionValue
+from tasks.sequences.data_sets import CIFAR10
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData
 
 DIGITS_SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
@@ -98,7 +98,7 @@ def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:
 def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Split, Numbers]]:
     archive = Path(data)
     if data == "real":
-        archive = fetch(data_set("cifar10"), cache_dir=directory) / "cifar-10-python.tar.gz"
+        archive = fetch(CIFAR10, cache_dir=directory) / "cifar-10-python.tar.gz"
     elif not archive.is_file():
         raise DataError(
             f"{where}.data: no such file: {archive} (valid: 'embedded', 'real' or the path of cifar-10-python.tar.gz)"

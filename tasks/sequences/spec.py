@@ -1,8 +1,9 @@
 """Specifications of images, nested lists and paths, known without generating any."""
 
-from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.base import Entry, Options, Place, Room, TaskSpec
 from tasks.errors import TaskError
 from tasks.options import Option
+from tasks.sequences.data_sets import CIFAR10, LISTOPS_GEN, PATHFINDER_GEN, SDIGITS
 
 _IMAGES_OPTIONS = (
     Option(
@@ -124,8 +125,11 @@ def _pathfinder_spec(options: Options, place: Place) -> TaskSpec:
     )
 
 
-SEQUENCE_TASKS = {
-    "images": Entry(_IMAGES_OPTIONS, _images_spec),
-    "listops": Entry(_LISTOPS_OPTIONS, _listops_spec),
-    "pathfinder": Entry(_PATHFINDER_OPTIONS, _pathfinder_spec),
-}
+ROOM = Room(
+    tasks={
+        "images": Entry(_IMAGES_OPTIONS, _images_spec, "tasks.sequences.images:load_images"),
+        "listops": Entry(_LISTOPS_OPTIONS, _listops_spec, "tasks.sequences.listops:load_listops"),
+        "pathfinder": Entry(_PATHFINDER_OPTIONS, _pathfinder_spec, "tasks.sequences.pathfinder:load_pathfinder"),
+    },
+    data_sets=(SDIGITS, CIFAR10, LISTOPS_GEN, PATHFINDER_GEN),
+)

@@ -12,8 +12,8 @@ from tasks.batch import Split
 from tasks.data.cache import build_once, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.data.fetch import fetch
 from tasks.data.leaks import noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
-from tasks.data.registry import data_set
 from tasks.errors import DataError
+from tasks.spikes.data_sets import SHD
 from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
 
 EMBEDDED_FILE = Path(__file__).parents[1] / "embedded" / "shd_mini_v1.npz"
@@ -130,7 +130,7 @@ def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[
     """Returns the files behind `data` and what reads and bins them."""
     if data == "embedded":
         return [EMBEDDED_FILE], lambda: _coarser(read_recordings(EMBEDDED_FILE), bin_ms, where)
-    place = fetch(data_set("shd"), cache_dir=directory) if data == "real" else Path(data)
+    place = fetch(SHD, cache_dir=directory) if data == "real" else Path(data)
     if place.is_dir():
         files = [place / name for name in _H5_FILES]
         for file in files:

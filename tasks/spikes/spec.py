@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.base import Entry, Options, Place, Room, TaskSpec
 from tasks.options import Option
+from tasks.spikes.data_sets import SHD, SHD_MINI
 
 _SHD_OPTIONS = (
     Option(
@@ -66,4 +67,10 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
     )
 
 
-SPIKE_TASKS = {"shd": Entry(_SHD_OPTIONS, _shd_spec), "shd_adding": Entry(_SHD_ADDING_OPTIONS, _shd_adding_spec)}
+ROOM = Room(
+    tasks={
+        "shd": Entry(_SHD_OPTIONS, _shd_spec, "tasks.spikes.shd:load_shd"),
+        "shd_adding": Entry(_SHD_ADDING_OPTIONS, _shd_adding_spec, "tasks.spikes.shd:load_shd_adding"),
+    },
+    data_sets=(SHD_MINI, SHD),
+)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.data.cache import build_once, data_directory, sha256_of, write_atomically
-from tasks.data.registry import data_set
 from tasks.errors import DataError
+from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
 
-EMBEDDED_NAME = "enwiki-mini"
 # A genuine MediaWiki export of May 2016 that the gensim wheel ships as test data, byte-identical from 3.8.3 to 4.4.0.
 _MEMBER = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 _PACKED_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea2d"
@@ -75,12 +74,12 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     if data == "real":
         from tasks.data.fetch import fetch  # only real data need the network modules
 
-        return _scanned("enwik8", fetch(data_set("enwik8"), cache_dir=cache_dir) / "enwik8", directory, where)
+        return _scanned(ENWIK8.name, fetch(ENWIK8, cache_dir=cache_dir) / "enwik8", directory, where)
     if data != "embedded":
         return _scanned(Path(data).name, Path(data), directory, where)
-    plain = directory / "text" / f"{EMBEDDED_NAME}.xml"
+    plain = directory / "text" / f"{ENWIKI_MINI.name}.xml"
     build_once(plain, lambda: _unpack_embedded(plain))
-    text = _scanned(EMBEDDED_NAME, plain, directory, where)
+    text = _scanned(ENWIKI_MINI.name, plain, directory, where)
     if text.sha256 != _PLAIN_SHA256:
         raise DataError(
             f"{plain}: damaged (SHA-256 {text.sha256}, expected {_PLAIN_SHA256}); delete it and start again"
@@ -192,4 +191,4 @@ def packed_corpus() -> Path:
         if packed.is_file():
             return packed
     state = "this gensim ships no test data" if spec else "gensim is not installed"
-    raise DataError(f"{EMBEDDED_NAME}: {state}; install gensim>=4.3,<5 or give data: the path of any text file")
+    raise DataError(f"{ENWIKI_MINI.name}: {state}; install gensim>=4.3,<5 or give data: the path of any text file")

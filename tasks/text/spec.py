@@ -2,9 +2,10 @@
 
 import math
 
-from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.base import Entry, Options, Place, Room, TaskSpec
 from tasks.errors import TaskError
 from tasks.options import Option
+from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
 
 _TEXT_OPTIONS = (
     Option(
@@ -81,4 +82,7 @@ def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple
     return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
 
 
-TEXT_TASKS = {"text": Entry(_TEXT_OPTIONS, _text_spec)}
+ROOM = Room(
+    tasks={"text": Entry(_TEXT_OPTIONS, _text_spec, "tasks.text.text:TextTask")},
+    data_sets=(ENWIKI_MINI, ENWIK8),
+)

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tasks.base import DataSet
 from tasks.cli import data
-from tasks.data.registry import DATA_SETS
+from tasks.data_sets import DATA_SETS
 from tasks.errors import DataError
+from tasks.spec import task_names
 
 
 def run(*arguments: str) -> str:
@@ -44,16 +46,13 @@ def test_verify_reports_what_is_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
-def test_the_registry_is_complete(entry: object) -> None:
-    from tasks.data.registry import DataSet
-    from tasks.spec import task_names
-
-    assert isinstance(entry, DataSet)
+def test_every_data_set_is_described(entry: DataSet) -> None:
     assert entry.licence
     assert entry.citation
     assert set(entry.tasks) <= set(task_names())
     assert bool(entry.files) == (entry.kind == "download")
     assert bool(entry.steps) == (entry.kind == "manual")
+    assert bool(entry.check) == (entry.kind == "embedded")
     for file in entry.files:
         for digest in (file.digest, file.unpacked_digest):
             algorithm, _, value = digest.partition(":")

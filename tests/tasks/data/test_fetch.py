@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tasks.base import DataSet, RemoteFile
 from tasks.data import fetch as fetching
 from tasks.data.fetch import fetch, folder_of, is_present
-from tasks.data.registry import DataSet, RemoteFile
 from tasks.errors import DataError
 from tasks.verify import problems
 

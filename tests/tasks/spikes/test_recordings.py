@@ -184,13 +184,12 @@ def test_other_paths_are_refused(tmp_path: Path) -> None:
 
 def test_real_means_shd_from_the_data_directory(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks.data.fetch import digest_of
-    from tasks.data.registry import DATA_SETS
 
     files = tuple(
         dataclasses.replace(file, unpacked_digest=digest_of(folder / file.unpacked, "md5:"))
-        for file in DATA_SETS["shd"].files
+        for file in under_test.SHD.files
     )
-    monkeypatch.setitem(DATA_SETS, "shd", dataclasses.replace(DATA_SETS["shd"], files=files))
+    monkeypatch.setattr(under_test, "SHD", dataclasses.replace(under_test.SHD, files=files))
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "shd").mkdir()
     broken(tmp_path / "real" / "shd", folder)

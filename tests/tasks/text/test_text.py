@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.data.registry import DATA_SETS
 from tasks.errors import DataError
 from tasks.loaders import Batch, load_task
 from tasks.text import corpus
@@ -155,9 +154,9 @@ def test_a_torn_stream_in_the_cache_is_noticed(tmp_path: Path) -> None:
 
 def test_real_means_enwik8_from_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     content = b"one two\nthree " * 300
-    entry = DATA_SETS["enwik8"]
+    entry = corpus.ENWIK8
     file = dataclasses.replace(entry.files[0], unpacked_digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
-    monkeypatch.setitem(DATA_SETS, "enwik8", dataclasses.replace(entry, files=(file,)))
+    monkeypatch.setattr(corpus, "ENWIK8", dataclasses.replace(entry, files=(file,)))
     (tmp_path / "real" / "enwik8").mkdir(parents=True)
     (tmp_path / "real" / "enwik8" / "enwik8").write_bytes(content)
     task = load_task("text", {"data": "real", "newline": "drop"}, cache_dir=tmp_path)
