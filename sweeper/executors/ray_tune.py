@@ -32,7 +32,7 @@ from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
 from sweeper.lane.lane import BrokerGoneError, LaneConfig, run_lane
 from sweeper.lane.trainer import Trainer, train_assignment
 from sweeper.queue.broker import Broker
-from sweeper.queue.messages import Assignment, Event, Need, Pull, Report, Snapshot
+from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
 from sweeper.queue.monitor import Monitor
 
 NAMESPACE = "elm-sweeper"
@@ -213,6 +213,6 @@ class _Handle:
     def stop(self) -> None:
         ray.get(self._actor.stop.remote())
 
-    def take_events(self) -> list[Event]:
-        events: list[Event] = ray.get(self._actor.take_events.remote())
+    def take_events(self) -> list[Event | LateFinish]:
+        events: list[Event | LateFinish] = ray.get(self._actor.take_events.remote())
         return events

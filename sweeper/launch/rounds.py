@@ -14,7 +14,7 @@ from sweeper.lane.record import Outcome, attempt_record, trial_record
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, PlanRow
 from sweeper.plan.seed_batch import SHORT_S, Place, arrange
-from sweeper.queue.messages import Assignment, Event
+from sweeper.queue.messages import Assignment, Event, LateFinish
 from sweeper.queue.monitor import Monitor
 from sweeper.store.provenance import code_version
 from sweeper.store.store import ResultsStore
@@ -150,8 +150,11 @@ def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, cos
     ]
 
 
-def record_event(store: ResultsStore, event: Event) -> None:
+def record_event(store: ResultsStore, event: Event | LateFinish) -> None:
     """Keep an attempt that no lane could write, and give the trial a final row once it is given up."""
+    if isinstance(event, LateFinish):
+        store.let_finished_count(event.trial_id)
+        return
     now = datetime.now(UTC)
 
     def outcome(status: str) -> Outcome:

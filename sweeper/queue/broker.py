@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sweeper.queue.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
-from sweeper.queue.messages import Assignment, Event, Need, Pull, Report, Snapshot
+from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
 from sweeper.queue.tally import Tally
-from sweeper.store.schema import FAILED, LOST, PREEMPTED, QUARANTINED
+from sweeper.store.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 
 PULL_SECONDS = 3.0
 """Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
@@ -66,7 +66,7 @@ class Broker:
         self._clock = clock
         self._last_asked = clock()
         self._lanes: dict[str, _Lane] = {}
-        self._events: list[Event] = []
+        self._events: list[Event | LateFinish] = []
         self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
@@ -156,7 +156,7 @@ class Broker:
         """Hand out nothing more and let lanes save and leave their present trials."""
         self._draining = self._stopping = True
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[Event | LateFinish]:
         """Events since the last call, for the launcher to write down."""
         events, self._events = self._events, []
         return events
@@ -244,15 +244,34 @@ class Broker:
         return [replace(a, joint=joint) for a in group]
 
     def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
-        if self._tally.has_ended(report.trial_id):  # a lane thought dead came back; its rows are the same
+        """Count an attempt that ended; one by a lane that was given up is known by having no assignment any more."""
+        finished = report.status == FINISHED
+        if self._tally.has_ended(report.trial_id):  # two lanes ran it, since one of them was thought dead
+            if finished != self._tally.has_finished(report.trial_id):
+                self._events.append(LateFinish(trial_id=report.trial_id))
             return
-        if assignment is None:  # the same, while the trial is queued or held elsewhere
-            assignment = next((a for a in self._queue if a.trial_id == report.trial_id), None)
-            if assignment is None:
+        if assignment is None:
+            assignment = self._take_back(report.trial_id, also_held=finished)
+            if assignment is None:  # another lane holds it and may still finish it: that attempt is the later one
                 return
-            self._queue.remove(assignment)
+            if finished:  # attempts after this one may have failed before it was heard of
+                self._events.append(LateFinish(trial_id=report.trial_id))
         self._tally.take(report)
         self._follow(assignment, report.status, report.reason or "", lane)
+
+    def _take_back(self, trial_id: str, *, also_held: bool) -> Assignment | None:
+        """The assignment of a trial that a lane given up has ended: out of the queue, or as another lane holds it.
+
+        The other lane keeps it and ends it in vain: to stop it there would cost its process, and its numbers are the
+        same.
+        """
+        queued = next((a for a in self._queue if a.trial_id == trial_id), None)
+        if queued is not None:
+            self._queue.remove(queued)
+            return queued
+        if not also_held:
+            return None
+        return next((lane.held[trial_id] for lane in self._lanes.values() if trial_id in lane.held), None)
 
     def _follow(self, assignment: Assignment, status: str, reason: str, lane: str) -> None:
         """Do what the policy says after an attempt."""

@@ -78,6 +78,14 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LateFinish:
+    """Two lanes ran one trial, since one was thought dead, and one of them finished it: that row is to count."""
+
+    trial_id: str
+    """The trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """State of the queue at one moment."""
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from sweeper.errors import StoreError
-from sweeper.queue.messages import Event, Snapshot
+from sweeper.queue.messages import Event, LateFinish, Snapshot
 from sweeper.store.schema import FINISHED
 
 POLL_S = 0.5
@@ -42,7 +42,7 @@ class BrokerHandle(Protocol):
     def stop(self) -> None:
         """See `Broker.stop`."""
 
-    def take_events(self) -> list[Event]:
+    def take_events(self) -> list[Event | LateFinish]:
         """See `Broker.take_events`."""
 
 
@@ -60,7 +60,7 @@ class Monitor:
     def __init__(
         self,
         console: Console,
-        on_event: Callable[[Event], None],
+        on_event: Callable[[Event | LateFinish], None],
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         limit_s: float | None = None,
         log_spread: float = 0.0,

@@ -8,7 +8,7 @@ from sweeper.store.schema import FINISHED
 
 
 class Tally:
-    """Counts trials that ended; of each only its id is kept.
+    """Counts trials that ended; of each only its id is kept, and whether it finished.
 
     Args:
         assignments: all trials of the launch.
@@ -23,11 +23,15 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self._direction = direction
-        self._ended: set[str] = set()
+        self._ended: dict[str, bool] = {}
 
     def has_ended(self, trial_id: str) -> bool:
         """Whether a trial has ended or was given up."""
         return trial_id in self._ended
+
+    def has_finished(self, trial_id: str) -> bool:
+        """Whether a trial has ended well."""
+        return self._ended.get(trial_id, False)
 
     @property
     def all_ended(self) -> bool:
@@ -53,7 +57,7 @@ class Tally:
 
     def end(self, assignment: Assignment, status: str) -> None:
         """Count a trial that will not be tried again."""
-        self._ended.add(assignment.trial_id)
+        self._ended[assignment.trial_id] = status == FINISHED
         self.statuses[status] += 1
         self.work_done += assignment.work
 

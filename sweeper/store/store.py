@@ -178,6 +178,25 @@ class ResultsStore:
         if rows.num_rows:
             self._write_part(table, [rows], f"merged-{_unique()}")
 
+    def let_finished_count(self, trial_id: str) -> None:
+        """Write the finished row and curve of a trial once more where an unfinished row of a later attempt hides them.
+
+        They are given the number of that later attempt: of two rows of one attempt the finished one counts, and a
+        retry, which makes a higher one, still replaces it.
+        """
+        ids = pa.chunked_array([[trial_id]])
+        rows = [row for part in self._read_parts("trials", None, ids) for row in part.to_pylist()]
+        finished = max((row for row in rows if row["status"] == FINISHED), key=_attempt, default=None)
+        latest = max(map(_attempt, rows), default=0)
+        if finished is None or finished["attempt"] == latest:
+            return
+        curve = [row for part in self._read_parts("curves", None, ids) for row in part.to_pylist()]
+        curve = [row for row in curve if row["attempt"] == finished["attempt"]]
+        for table, again in (("curves", curve), ("trials", [finished])):  # the final row last, as lanes write it
+            renumbered = [{**row, "attempt": latest} for row in again]
+            parts = [pa.Table.from_pylist(renumbered, schema=SCHEMAS[table])]
+            self._write_part(table, parts, f"launcher-{_unique()}")
+
     def compact(self) -> None:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
         for table in SCHEMAS:
@@ -341,6 +360,10 @@ def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
             raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
         return filesystem, root, text
     return pafs.LocalFileSystem(), os.path.abspath(text), text
+
+
+def _attempt(row: dict[str, Any]) -> int:
+    return int(row["attempt"])
 
 
 def _base(path: str) -> str:

@@ -1,8 +1,10 @@
 """The broker: every trial to one lane at a time, none lost, none for ever."""
 
+import pytest
+
 from sweeper.queue.broker import LANE_SILENCE_S, Broker
 from sweeper.queue.failures import MAX_LOSSES, POISON_LEAST
-from sweeper.queue.messages import Assignment, Report
+from sweeper.queue.messages import Assignment, LateFinish, Report
 from tests.sweeper.clock import Clock
 
 HOST = "host"
@@ -235,6 +237,49 @@ def test_what_a_lane_stored_counts_also_when_it_was_given_up_before_it_leaves():
     broker.leave("a", "1", [report("t0")])
     assert broker.snapshot().statuses == {"finished": 1}
     assert ids(broker.pull("b", "1", HOST)) == ["t1"]
+
+
+def given_up_lane(trials: int = 1) -> Broker:
+    """A broker whose lane a was given up while it ran t0, which lane b has been handed since."""
+    clock = Clock()
+    broker = Broker(assignments(trials), clock=clock)
+    broker.pull("a", "1", HOST)
+    clock.run(broker, LANE_SILENCE_S + 1)
+    (again,) = broker.pull("b", "1", HOST).assignments
+    assert (again.trial_id, again.attempt) == ("t0", 2)
+    broker.take_events()
+    return broker
+
+
+def test_a_lane_given_up_that_finished_its_trial_counts_though_another_holds_it():
+    broker = given_up_lane()
+    broker.pull("a", "1", HOST, [report("t0")])
+    assert broker.snapshot().statuses == {"finished": 1}
+    assert broker.is_done()
+    assert broker.snapshot().lanes == 2, "the other is not interrupted"
+    broker.pull("b", "1", HOST, [report("t0")])
+    assert broker.snapshot().statuses == {"finished": 1}
+    assert broker.take_events() == [LateFinish(trial_id="t0")]
+
+
+def test_a_lane_given_up_that_failed_leaves_the_trial_to_the_one_that_holds_it():
+    broker = given_up_lane()
+    broker.pull("a", "1", HOST, [failed("t0")])
+    assert not broker.is_done()
+    broker.pull("b", "1", HOST, [report("t0")])
+    assert broker.snapshot().statuses == {"finished": 1}
+    assert broker.take_events() == []
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_of_two_lanes_that_ran_one_trial_the_one_that_finished_counts(first):
+    """Whichever is heard of first: the row of the later attempt, which failed, must not hide the finished one."""
+    broker = given_up_lane()
+    reports = {"a": [report("t0")], "b": [report("t0", status="timed_out")]}
+    for lane in (first, "b" if first == "a" else "a"):
+        broker.pull(lane, "1", HOST, reports[lane])
+    assert broker.is_done()
+    assert broker.take_events()[-1] == LateFinish(trial_id="t0")
 
 
 def test_a_sweep_in_which_most_trials_fail_alike_is_stopped():

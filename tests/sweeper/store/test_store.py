@@ -144,6 +144,24 @@ def test_of_one_attempt_made_twice_the_one_that_finished_counts(store, order):
     assert store.statuses() == {"a": "failed"}
 
 
+def test_a_finished_row_can_be_made_to_count_over_a_later_attempt(store):
+    store.write("curves", [curve("a", step) for step in (5, 10)])
+    store.write("trials", [trial("a", final_valid_metric=1.5)])
+    store.write("curves", [replace(curve("a", 5), attempt=2, metric=9.0)])
+    store.write("trials", [trial("a", status="timed_out", attempt=2), trial("b", status="failed")])
+    for trial_id in ("a", "a", "b", "none"):
+        store.let_finished_count(trial_id)
+    columns = ["trial_id", "attempt", "status", "final_valid_metric"]
+    for _ in range(2):
+        first, second = store.read("trials", columns).sort_by("trial_id").to_pylist()
+        assert tuple(first.values()) == ("a", 2, "finished", 1.5)
+        assert tuple(second.values()) == ("b", 1, "failed", None)
+        assert sorted(store.read("curves", ["step"])["step"].to_pylist()) == [5, 10]
+        store.compact()
+    store.write("trials", [trial("a", status="failed", attempt=3)])
+    assert store.statuses() == {"a": "failed", "b": "failed"}, "a retry replaces it still"
+
+
 def test_a_trial_tried_again_has_one_curve_that_of_the_last_attempt(store):
     store.write("curves", [curve("a", step) for step in (5, 10, 15)] + [curve("b", 5)])
     store.write("curves", [replace(curve("a", step), attempt=2, metric=3.0) for step in (5, 10)])
