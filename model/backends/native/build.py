@@ -5,7 +5,9 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -22,6 +24,8 @@ _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math
 _REALS = {torch.float32: "float", torch.float64: "double"}
 _BUILD_SECONDS = 600
 """longest wait for the compiler, or for another process that is compiling"""
+_OWNERS = (0,)
+"""users besides oneself whose files are run: root could change anything anyway"""
 _log = logging.getLogger(__name__)
 
 
@@ -39,8 +43,10 @@ def kernel(dtype: torch.dtype) -> Kernel:
     compiler = _compiler()
     path = cache_directory() / f"elm_layer-{_key(compiler, dtype)}.so"
     try:
-        if not path.exists():
+        _keep_others_out(path.parent)
+        if not _intact(path):
             _build(compiler, dtype, path)
+        _keep_others_out(path)
         return Kernel(path)
     except Timeout as error:
         raise NativeUnavailable(f"another process has held {error.lock_file} for {_BUILD_SECONDS} s") from error
@@ -49,26 +55,62 @@ def kernel(dtype: torch.dtype) -> Kernel:
 
 
 def cache_directory() -> Path:
-    """Directory of compiled kernels: ELM_SWEEPER_CACHE where it is set, else the user's cache directory."""
+    """Directory of compiled kernels, one per user: below ELM_SWEEPER_CACHE where it is set, else the user's cache.
+
+    Several people may share ELM_SWEEPER_CACHE; nobody should run a library that another one has put there.
+    """
     chosen = os.environ.get("ELM_SWEEPER_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("elm-sweeper")) / "kernels"
+    return (Path(chosen) if chosen else user_cache_path("elm-sweeper")) / f"kernels-{os.getuid()}"
 
 
-def _compiler() -> str:
-    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
-    found = [path for path in map(shutil.which, names) if path]
-    if not found:
-        raise NativeUnavailable(f"no C++ compiler found (looked for {', '.join(names)})")
-    return found[0]
+def _keep_others_out(path: Path) -> None:
+    """Refuse a file or folder that somebody else could have put there, and take back rights to write that we gave.
+
+    Raises:
+        NativeUnavailable: it belongs to another user.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.name.startswith("kernels-"):
+        path.mkdir(mode=0o700, exist_ok=True)
+    found = path.stat()
+    if found.st_uid not in (os.getuid(), *_OWNERS):
+        raise NativeUnavailable(f"{path} belongs to user {found.st_uid}; what others compiled is not run")
+    if found.st_mode & 0o022 and found.st_uid == os.getuid():
+        # A umask of 002 is usual where every user has a group of their own, so that this is no reason to refuse.
+        path.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
+    elif found.st_mode & 0o022:
+        raise NativeUnavailable(f"{path} may be written by other users; what others compiled is not run")
 
 
-def _key(compiler: str, dtype: torch.dtype) -> str:
+def _intact(path: Path) -> bool:
+    """Whether a library is the one that was compiled: a file cut short by a full disk would crash whoever loads it."""
+    note = path.with_suffix(".sha256")
+    try:
+        return note.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return False
+
+
+def _compiler() -> list[str]:
+    """The compiler as a command: CXX may hold a launcher or options, as in `ccache g++`."""
+    chosen = os.environ.get("CXX")
+    try:
+        commands = [shlex.split(chosen)] if chosen else [["c++"], ["g++"], ["clang++"]]
+    except ValueError as error:
+        raise NativeUnavailable(f"CXX: {chosen!r} is not a command ({error})") from error
+    for command in commands:
+        if command and (program := shutil.which(command[0])):
+            return [program, *command[1:]]
+    raise NativeUnavailable(f"no C++ compiler found (looked for {', '.join(shlex.join(part) for part in commands)})")
+
+
+def _key(compiler: list[str], dtype: torch.dtype) -> str:
     """Hash everything the binary depends on: source, compiler, flags, precision and the processor's abilities."""
     digest = hashlib.sha256()
     for source in sorted(_SOURCES.iterdir()):
         digest.update(source.name.encode() + source.read_bytes())
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    digest.update("\0".join([compiler, version, *_FLAGS, _REALS[dtype], _processor()]).encode())
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    digest.update("\0".join([*compiler, version, *_FLAGS, _REALS[dtype], _processor()]).encode())
     return digest.hexdigest()[:20]
 
 
@@ -81,17 +123,27 @@ def _processor() -> str:
     return platform.machine() + "".join(line for line in lines if line.startswith(wanted))
 
 
-def _build(compiler: str, dtype: torch.dtype, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _build(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
     with FileLock(path.with_suffix(".lock"), timeout=_BUILD_SECONDS):
-        if path.exists():
+        if _intact(path):  # another process compiled it while this one waited
             return
-        _log.info("compiling the native kernel into %s, once per machine", path)
-        with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        damaged = path.exists()
+        _log.log(
+            logging.WARNING if damaged else logging.INFO,
+            "%s %s",
+            "compiling the native kernel anew, the file is damaged:" if damaged else "compiling the native kernel into",
+            path,
+        )
+        for left in path.parent.glob(f"{path.stem}-building-*"):  # by a process that was killed; we hold the lock
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-building-") as directory:
             made = Path(directory) / path.name
-            command = [compiler, *_FLAGS, f"-DREAL={_REALS[dtype]}", str(_SOURCES / "elm_layer.cpp"), "-o", str(made)]
+            command = [*compiler, *_FLAGS, f"-DREAL={_REALS[dtype]}", str(_SOURCES / "elm_layer.cpp"), "-o", str(made)]
             _compile(command)
+            note = made.with_suffix(".sha256")
+            note.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
             made.replace(path)
+            note.replace(path.with_suffix(".sha256"))  # last: until it is there, the library does not count as whole
 
 
 def _compile(command: list[str]) -> None:

@@ -1,6 +1,7 @@
 """The compiled kernel: what happens where it cannot be had, and when several processes want it at once."""
 
 import logging
+import os
 import stat
 import subprocess
 import sys
@@ -33,6 +34,15 @@ def script(path: Path, body: str) -> str:
 
 def fake_compiler(tmp_path: Path, body: str) -> str:
     return script(tmp_path / "fake-c++", f'case "$*" in *--version*) echo fake 1.0; exit 0;; esac\n{body}')
+
+
+def copier(tmp_path: Path) -> str:
+    """A compiler that hands out the library compiled already, since compiling takes a third of a minute."""
+    compiler = native_build._compiler()
+    kernel(torch.float32)
+    library = native_build.cache_directory() / f"elm_layer-{native_build._key(compiler, torch.float32)}.so"
+    kernel.cache_clear()
+    return fake_compiler(tmp_path, f'echo built >> {tmp_path}/log; for last; do :; done; cp {library} "$last"')
 
 
 def test_without_a_compiler_auto_says_so_once_and_runs_torch(
@@ -76,7 +86,7 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("CXX", fake_compiler(tmp_path, "exit 1"))
     monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "file"))
-    with pytest.raises(NativeUnavailable, match="file/kernels/elm_layer"):
+    with pytest.raises(NativeUnavailable, match="file/kernels-"):
         kernel(torch.float32)
 
 
@@ -93,6 +103,59 @@ def test_the_name_follows_source_flags_compiler_precision_and_processor(monkeypa
     assert native_build._key(compiler, torch.float32) != key
 
 
+@pytest.mark.usefixtures("native_kernel")
+@pytest.mark.parametrize("kept", [0, 0.5])
+def test_a_damaged_library_is_compiled_anew_once(
+    kept: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A library cut to half crashed every lane that loaded it, and an empty one made every trial slow for ever."""
+    monkeypatch.setenv("CXX", copier(tmp_path))
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "cache"))
+    kernel(torch.float32)
+    (library,) = (tmp_path / "cache").glob("kernels-*/*.so")
+    library.unlink()  # a library that is mapped must not be cut in place
+    library.write_bytes(b"\x7fELF" * int(kept * 1000))
+    kernel.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert build_network(CONFIG, seed=1).backend_name == "native"
+    assert caplog.messages == [f"compiling the native kernel anew, the file is damaged: {library}"]
+    kernel.cache_clear()
+    kernel(torch.float32)
+    assert (tmp_path / "log").read_text() == "built\n" * 2
+
+
+def test_a_compiler_may_have_a_launcher_and_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    launcher = script(tmp_path / "launcher", 'exec "$@"')
+    monkeypatch.setenv("CXX", f"{launcher} sh -c")
+    assert native_build._compiler() == [launcher, "sh", "-c"]
+    monkeypatch.setenv("CXX", "'g++")
+    with pytest.raises(NativeUnavailable, match='CXX: "\'g\\+\\+" is not a command'):
+        native_build._compiler()
+
+
+@pytest.mark.usefixtures("native_kernel")
+def test_what_another_user_put_there_is_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path))
+    uid = os.getuid()
+    monkeypatch.setattr("os.getuid", lambda: uid + 1)  # so that what we make belongs to somebody else
+    monkeypatch.setattr(native_build, "_OWNERS", ())
+    with pytest.raises(NativeUnavailable, match=f"belongs to user {uid}; what others compiled is not run"):
+        kernel(torch.float32)
+
+
+@pytest.mark.usefixtures("native_kernel")
+def test_others_cannot_write_into_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", copier(tmp_path))
+    monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path))
+    before = os.umask(0)
+    try:
+        kernel(torch.float32)
+    finally:
+        os.umask(before)
+    (folder,) = tmp_path.glob("kernels-*")
+    assert [path.name for path in (folder, *folder.glob("*.so")) if path.stat().st_mode & 0o022] == []
+
+
 def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     compiler = fake_compiler(
         tmp_path, f'echo built >> {tmp_path}/log; sleep 0.5; for last; do :; done; echo x > "$last"'
@@ -106,7 +169,7 @@ def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyP
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
     assert (tmp_path / "log").read_text() == "built\n"
-    assert len(list((tmp_path / "cache" / "kernels").glob("*.so"))) == 1
+    assert len(list((tmp_path / "cache").glob("kernels-*/*.so"))) == 1
 
 
 @pytest.mark.usefixtures("native_kernel")
