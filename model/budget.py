@@ -141,9 +141,9 @@ def _largest(config: ModelConfig, name: str, budget: int) -> int:
     """Bisect for the largest value of one field within the budget; the count grows strictly with every such field."""
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"budget: {budget!r} is not valid; give a whole number of trainable parameters")
-    own = {field.name for field in fields(config)}
-    if name not in own:
-        size = "n_rec" if "n_rec" in own else "d_m"
+    field_names = {field.name for field in fields(config)}
+    if name not in field_names:
+        size = "n_rec" if "n_rec" in field_names else "d_m"
         raise BudgetError(f"{name}: {type(config).__name__} has none; leave {size} to be solved from the budget")
 
     def params(value: int) -> int:

@@ -96,9 +96,9 @@ def neuron_differences(arrays: dict[str, np.ndarray], neuron: ElmNeuron) -> dict
     loss = nn.functional.mse_loss(output.logits, torch.from_numpy(_array(arrays, "target")))
     neuron.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
-    found: dict[str, Any] = {"output": output.logits, "memory": output.activity, "loss": loss}
-    found |= {f"grad.{_golden_name(name)}": parameter.grad for name, parameter in neuron.named_parameters()}
-    return {name: _difference(value, _array(arrays, name)) for name, value in found.items()}
+    results: dict[str, Any] = {"output": output.logits, "memory": output.activity, "loss": loss}
+    results |= {f"grad.{_golden_name(name)}": parameter.grad for name, parameter in neuron.named_parameters()}
+    return {name: _difference(value, _array(arrays, name)) for name, value in results.items()}
 
 
 def network_differences(arrays: dict[str, np.ndarray], network: ElmNetwork) -> dict[str, float]:
@@ -118,7 +118,7 @@ def network_differences(arrays: dict[str, np.ndarray], network: ElmNetwork) -> d
     )
     network.zero_grad(set_to_none=True)
     loss.backward()
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "logits": output.logits,
         "activity": output.activity,
         "mlp_out": output.mlp_out,
@@ -129,7 +129,7 @@ def network_differences(arrays: dict[str, np.ndarray], network: ElmNetwork) -> d
         **{name: getattr(output.state, field) for name, field in _STATES.items() if name in arrays},
         **{f"grad.{name}": parameter.grad for name, parameter in network.named_parameters()},
     }
-    return {name: _difference(value, _array(arrays, name)) for name, value in found.items()}
+    return {name: _difference(value, _array(arrays, name)) for name, value in results.items()}
 
 
 def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
@@ -138,8 +138,8 @@ def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     return arrays[name]
 
 
-def _difference(found: Tensor, golden: np.ndarray) -> float:
-    return float((found.detach() - torch.from_numpy(golden)).abs().max())
+def _difference(result: Tensor, golden: np.ndarray) -> float:
+    return float((result.detach() - torch.from_numpy(golden)).abs().max())
 
 
 def check_file(path: Path) -> dict[str, dict[str, float]]:
@@ -173,12 +173,12 @@ def main(arguments: list[str] | None = None) -> int:
     status = 0
     for path in parser.parse_args(arguments).files:
         try:
-            found = check_file(path)
+            by_backend = check_file(path)
         except GoldenError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 1
             continue
-        for backend, differences in found.items():
+        for backend, differences in by_backend.items():
             agrees = _print_differences(f"{path.name} {backend}", differences)
             status = status if agrees else 1
     return status

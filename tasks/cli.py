@@ -94,11 +94,11 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
         for entry in DATA_SETS.values()
         if entry.kind == "embedded" or (entry.files and folder_of(entry, data_dir).exists())
     ]
-    found = {entry.name: problems(entry, data_dir) for entry in chosen}
-    for name, lines in found.items():
+    problems_by_name = {entry.name: problems(entry, data_dir) for entry in chosen}
+    for name, lines in problems_by_name.items():
         click.echo(f"{name}: {'not in order' if lines else 'ok'}")
-    if any(found.values()):
-        raise DataError("; ".join(line for lines in found.values() for line in lines))
+    if any(problems_by_name.values()):
+        raise DataError("; ".join(line for lines in problems_by_name.values() for line in lines))
 
 
 def _state(entry: DataSet, data_dir: str | None) -> str:

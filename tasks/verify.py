@@ -23,8 +23,8 @@ def problems(data_set: DataSet, cache_dir: str | Path | None = None) -> list[str
 def _file_problem(path: Path, file: RemoteFile) -> str | None:
     if not path.is_file():
         return f"{path}: missing"
-    found = digest_of(path, file.unpacked_digest)
-    if found == file.unpacked_digest:
+    digest = digest_of(path, file.unpacked_digest)
+    if digest == file.unpacked_digest:
         return None
     note_of(path).unlink(missing_ok=True)
-    return f"{path}: damaged ({found}, expected {file.unpacked_digest}); delete it and fetch again"
+    return f"{path}: damaged ({digest}, expected {file.unpacked_digest}); delete it and fetch again"

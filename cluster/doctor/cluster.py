@@ -44,17 +44,17 @@ def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Findin
     if not problems:
         yield ok("versions", f"python, ray and torch are the same on {len(nodes)} nodes")
     for node in nodes:
-        found = facts[node.node_id]
-        if not isinstance(found, ClusterError):
-            yield from _hardware(node, found)
-            yield clock(node.host, found["clock"] - (asked + answered) / 2, (answered - asked) / 2)
-            for folder, free in found["free_bytes"].items():
+        facts_of_node = facts[node.node_id]
+        if not isinstance(facts_of_node, ClusterError):
+            yield from _hardware(node, facts_of_node)
+            yield clock(node.host, facts_of_node["clock"] - (asked + answered) / 2, (answered - asked) / 2)
+            for folder, free in facts_of_node["free_bytes"].items():
                 yield disk(f"{node.host}:{folder}", free)
     yield from _results(nodes, results)
 
 
-def _hardware(node: Node, found: Mapping[str, Any]) -> Iterator[Finding]:
-    seen = len(found["gpus"])
+def _hardware(node: Node, facts: Mapping[str, Any]) -> Iterator[Finding]:
+    seen = len(facts["gpus"])
     named = f"{node.host} ({node.address}): {node.cpus:g} CPUs, {node.gpus:g} GPUs for Ray"
     if node.gpus > seen:
         yield error(
@@ -64,8 +64,8 @@ def _hardware(node: Node, found: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning(
             "hardware", f"{named}, {seen} seen by nvidia-smi", "start Ray there with --num-gpus to use them all"
         )
-    elif node.cpus > found["cpus"]:
-        yield warning("hardware", f"{named}, {found['cpus']} cores", "lanes will share cores; lower --num-cpus there")
+    elif node.cpus > facts["cpus"]:
+        yield warning("hardware", f"{named}, {facts['cpus']} cores", "lanes will share cores; lower --num-cpus there")
     else:
         yield ok("hardware", named)
 

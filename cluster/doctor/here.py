@@ -19,8 +19,10 @@ _SHM_BYTES = 256 * 1024**2
 def local_findings() -> Iterator[Finding]:
     """What can be said of this machine alone."""
     versions = {name: installed_version(name) for name in probe.PACKAGES}
-    listed = ", ".join(f"{name} {found}" for name, found in {"python": platform.python_version(), **versions}.items())
-    missing = [name for name, found in versions.items() if found == "missing"]
+    listed = ", ".join(
+        f"{name} {version}" for name, version in {"python": platform.python_version(), **versions}.items()
+    )
+    missing = [name for name, version in versions.items() if version == "missing"]
     if missing:
         yield error("versions", listed, f"pip install {' '.join(missing)}")
     else:

@@ -16,10 +16,10 @@ def jobs() -> None:
     for record in every:
         try:
             state = status(record)
-            said = f"{state.state:<8} {state.detail}"
+            line = f"{state.state:<8} {state.detail}"
         except SubmitError as error:
-            said = f"{'unknown':<8} {error}"
-        click.echo(f"{record.name:<32} {said}\n{'':<32} results {record.results}, files {record.folder}")
+            line = f"{'unknown':<8} {error}"
+        click.echo(f"{record.name:<32} {line}\n{'':<32} results {record.results}, files {record.folder}")
 
 
 @click.command()

@@ -246,8 +246,8 @@ class KubeRayBackend:
 
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""
-        found = self._status(record.handle["kubectl"], record.name, run)
-        return found or JobState(state=ENDED, detail=f"there is no RayJob {record.name} any more")
+        state = self._status(record.handle["kubectl"], record.name, run)
+        return state or JobState(state=ENDED, detail=f"there is no RayJob {record.name} any more")
 
     def stop(self, record: JobRecord, run: Runner, *, now: bool) -> None:
         """See `Backend.stop`. Pods get the grace period of the manifest to save; draining needs a shell in the head."""

@@ -58,13 +58,13 @@ def records() -> list[JobRecord]:
     Raises:
         SubmitError: one cannot be read; names the file.
     """
-    found = []
+    kept = []
     for path in state_folder().glob("*.json"):
         try:
-            found.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
+            kept.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
         except (json.JSONDecodeError, TypeError) as error:
             raise SubmitError(f"{path}: is no job record ({error}); delete it to go on") from error
-    return sorted(found, key=lambda record: record.submitted_at, reverse=True)
+    return sorted(kept, key=lambda record: record.submitted_at, reverse=True)
 
 
 def find(name: str | None) -> JobRecord:

@@ -69,11 +69,11 @@ def run_command(
     except subprocess.TimeoutExpired:
         raise SubmitError(f"{' '.join(command[:3])} ...: no end after {timeout_s:.0f} s") from None
     if done.returncode != 0:
-        raise SubmitError(f"{program} failed with exit code {done.returncode}: {_said(done.stderr, done.stdout)}")
+        raise SubmitError(f"{program} failed with exit code {done.returncode}: {_last_words(done.stderr, done.stdout)}")
     return done.stdout
 
 
-def _said(*outputs: str) -> str:
+def _last_words(*outputs: str) -> str:
     """The end of what a program printed, on one line, without the log lines that kubectl's library adds."""
     printed = next((output for output in outputs if output.strip()), "nothing")
     lines = [line for line in printed.splitlines() if not re.match(r"[EWI]\d{4} ", line)]

@@ -179,8 +179,8 @@ class SshBackend:
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""
         head = record.handle["hosts"][0]
-        said = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status"))
-        lines = [line for line in said.splitlines() if line.strip()]
+        answer = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status"))
+        lines = [line for line in answer.splitlines() if line.strip()]
         running = bool(lines) and " running as process" in lines[0]
         return JobState(state=RUNNING if running else ENDED, detail=f"{head}: {lines[-1] if lines else 'no answer'}")
 

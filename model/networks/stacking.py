@@ -35,7 +35,7 @@ def stack_networks(networks: Sequence[ElmNetwork]) -> ElmNetwork:
     stack.stacked = True
     modules = [dict(network.named_modules()) for network in networks]
     for name, module in stack.named_modules():
-        parts = [found[name] for found in modules]
+        parts = [named[name] for named in modules]
         for key in dict(module.named_parameters(recurse=False)):
             values = torch.stack([part.get_parameter(key).detach() for part in parts])
             setattr(module, key, nn.Parameter(values))

@@ -115,9 +115,9 @@ def _bring(data_set: DataSet, file: RemoteFile, folder: Path, progress: Progress
 
 
 def _check(path: Path, expected: str) -> None:
-    found = digest_of(path, expected)
-    if found != expected:
-        raise DataError(f"{path}: damaged ({found}, expected {expected}); delete it and fetch again")
+    digest = digest_of(path, expected)
+    if digest != expected:
+        raise DataError(f"{path}: damaged ({digest}, expected {expected}); delete it and fetch again")
 
 
 def _unpack(packed: Path, target: Path, file: RemoteFile) -> None:

@@ -95,9 +95,9 @@ def spikes(
     # As in the original chain: the positive half of the spectrum, transformed back at half the rate.
     spectrum = scipy.fft.fft(sound, 2 * bins)[:bins].astype(np.complex64)
     velocity = scipy.fft.ifft(_transfer_matrix(bins, channels) * spectrum, axis=1, overwrite_x=True).real
-    found = [_bushy_cell(velocity[c, :samples].astype(np.float64), seed * channels + c) for c in range(channels)]
-    times = np.concatenate(found) / NEURON_RATE
-    units = np.repeat(np.arange(channels, dtype=np.uint16), [len(part) for part in found])
+    trains = [_bushy_cell(velocity[c, :samples].astype(np.float64), seed * channels + c) for c in range(channels)]
+    times = np.concatenate(trains) / NEURON_RATE
+    units = np.repeat(np.arange(channels, dtype=np.uint16), [len(part) for part in trains])
     order = np.lexsort((units, times))
     return times[order], units[order]
 
@@ -177,18 +177,18 @@ def _bushy_cell(velocity: Any, seed: int) -> Any:
     dt = 1.0 / NEURON_RATE
     membrane_decay, synapse_decay = math.exp(-dt / _TAU_MEMBRANE), math.exp(-dt / _TAU_SYNAPSE)
     refractory = int(_REFRACTORY * NEURON_RATE)
-    found = np.empty(len(counts), dtype=np.int64)
-    spikes_found, potential, current, waiting = 0, 0.0, 0.0, 0
+    spike_samples = np.empty(len(counts), dtype=np.int64)
+    count, potential, current, waiting = 0, 0.0, 0.0, 0
     for step in range(len(counts)):
         if waiting <= 0:
             if potential < 1.0:
                 potential *= membrane_decay
             else:
                 waiting, potential = refractory, 0.0
-                found[spikes_found] = step - 1
-                spikes_found += 1
+                spike_samples[count] = step - 1
+                count += 1
         current = current * synapse_decay + counts[step]
         if waiting <= 0:
             potential = min(potential + current * _WEIGHT / _FIBRES * dt, 1.0)
         waiting -= 1
-    return found[:spikes_found]
+    return spike_samples[:count]

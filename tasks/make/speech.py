@@ -110,17 +110,17 @@ def convert(
     the last two speakers by name are held out, one for each.
     """
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac"})
-    found = [_parsed(path, [pattern] if pattern else _PATTERNS) for path in files]
-    if not found:
+    labels_and_speakers = [_parsed(path, [pattern] if pattern else _PATTERNS) for path in files]
+    if not labels_and_speakers:
         raise click.ClickException(f"{folder}: no wav or flac files")
-    speakers = [speaker for _, speaker in found]
+    speakers = [speaker for _, speaker in labels_and_speakers]
     splits = _splits(speakers, valid_speakers, test_speakers)
     parts = []
     with click.progressbar(files, label="listening") as bar:
         for number, path in enumerate(bar):
             parts.append(sound_to_cells(trimmed(_read_sound(path)), seed=number, bin_ms=bin_ms))
     about: dict[str, object] = {"name": folder.resolve().name, "bin_ms": bin_ms, "source": "recordings"}
-    _write(target, _joined(parts, [label for label, _ in found], speakers, splits, about))
+    _write(target, _joined(parts, [label for label, _ in labels_and_speakers], speakers, splits, about))
 
 
 def _parsed(path: Path, patterns: Iterable[str]) -> tuple[int, str]:

@@ -48,7 +48,7 @@ class Utterance(NamedTuple):
 
 def utterances(random: np.random.Generator) -> list[Utterance]:
     """Lists every utterance of shd-mini; pitch, speed and intonation are drawn from `random`."""
-    found: list[Utterance] = []
+    utterances_made: list[Utterance] = []
     for split in ("train", "valid", "test"):
         for voice in _ESPEAK[split]:
             accent = _ACCENTS[int(random.integers(len(_ACCENTS)))]
@@ -56,12 +56,12 @@ def utterances(random: np.random.Generator) -> list[Utterance]:
                 language = accent if label < 10 else "de"
                 for _ in range(REPETITIONS):
                     command = _espeak(f"{language}+{voice}", word, random)
-                    found.append(Utterance(label, f"espeak-{voice}", split, command))
+                    utterances_made.append(Utterance(label, f"espeak-{voice}", split, command))
         for voice in _FLITE[split]:
             for label, word in enumerate(ENGLISH):
                 for _ in range(REPETITIONS):
-                    found.append(Utterance(label, f"flite-{voice}", split, _flite(voice, word, random)))
-    return found
+                    utterances_made.append(Utterance(label, f"flite-{voice}", split, _flite(voice, word, random)))
+    return utterances_made
 
 
 def _espeak(voice: str, word: str, random: np.random.Generator) -> tuple[str, ...]:

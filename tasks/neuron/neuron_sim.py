@@ -140,7 +140,7 @@ def write_simulations(path: Path, simulation: Simulation) -> None:
 
 def _times_by_segment(spikes: Bits) -> dict[int, list[int]]:
     segments, times = np.nonzero(spikes.T)
-    found: dict[int, list[int]] = {}
+    times_by_segment: dict[int, list[int]] = {}
     for segment, time in zip(segments.tolist(), times.tolist(), strict=True):
-        found.setdefault(segment, []).append(time)
-    return found
+        times_by_segment.setdefault(segment, []).append(time)
+    return times_by_segment

@@ -173,14 +173,14 @@ def _append(path: Path, cells: BinaryIO, voltage: BinaryIO, spikes: BinaryIO, of
     segments, duration, simulations = parse_simulations(path)
     for number, simulation in enumerate(simulations):
         where = f"{path}, simulation {number}"
-        found = input_cells(simulation, segments=segments, duration=duration, where=where)
+        cells_of_one = input_cells(simulation, segments=segments, duration=duration, where=where)
         trace = np.asarray(simulation["somaVoltageLowRes"], dtype=np.float16)
         if trace.shape != (duration,) or not np.isfinite(trace).all():
             raise DataError(f"{where}: somaVoltageLowRes has shape {trace.shape} or is not finite; expected {duration}")
-        cells.write(found.tobytes())
+        cells.write(cells_of_one.tobytes())
         voltage.write(trace.tobytes())
         spikes.write(output_bits(simulation, duration=duration, where=where).tobytes())
-        offsets.append(offsets[-1] + len(found))
+        offsets.append(offsets[-1] + len(cells_of_one))
     return [segments, duration]
 
 
@@ -217,7 +217,7 @@ def open_converted(folder: Path, where: str) -> Converted:
     return Converted(hashlib.sha256(joined.encode()).hexdigest(), 2 * segments, duration, splits)
 
 
-def _found(folders: Iterable[Path]) -> list[Path]:
+def _pickles_in(folders: Iterable[Path]) -> list[Path]:
     return sorted(path for folder in folders for path in folder.glob(PATTERN) if path.is_file())
 
 
@@ -235,7 +235,7 @@ def main(target: Path, train: tuple[Path, ...], valid: tuple[Path, ...], test: t
     As published: train on full_ergodic_train_batch_2 to 10, validate on batch_1, test on Data_test.
     """
     try:
-        convert({"train": _found(train), "valid": _found(valid), "test": _found(test)}, target)
+        convert({"train": _pickles_in(train), "valid": _pickles_in(valid), "test": _pickles_in(test)}, target)
     except DataError as error:
         raise click.ClickException(str(error)) from error
     for split, simulations in open_converted(target, "neuronio").splits.items():

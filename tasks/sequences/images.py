@@ -80,10 +80,10 @@ def read_digits() -> tuple[npt.NDArray[np.uint8], Numbers, str]:
 
     bunch = load_digits()
     pixels, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
-    found = hashlib.sha256(pixels.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
-    if found != DIGITS_SHA256:
-        raise DataError(f"sdigits: the digits of scikit-learn have SHA-256 {found}, expected {DIGITS_SHA256}")
-    return pixels, labels, found
+    sha256 = hashlib.sha256(pixels.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
+    if sha256 != DIGITS_SHA256:
+        raise DataError(f"sdigits: the digits of scikit-learn have SHA-256 {sha256}, expected {DIGITS_SHA256}")
+    return pixels, labels, sha256
 
 
 def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:

@@ -105,10 +105,10 @@ def check_embedded_recordings() -> None:
     _refuse_damaged(sha256_of(EMBEDDED_FILE))
 
 
-def _refuse_damaged(found: str) -> None:
-    if found != EMBEDDED_SHA256:
+def _refuse_damaged(sha256: str) -> None:
+    if sha256 != EMBEDDED_SHA256:
         raise DataError(
-            f"{EMBEDDED_FILE}: damaged (SHA-256 {found}, expected {EMBEDDED_SHA256}); install the package again"
+            f"{EMBEDDED_FILE}: damaged (SHA-256 {sha256}, expected {EMBEDDED_SHA256}); install the package again"
         )
 
 

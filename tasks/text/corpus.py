@@ -148,13 +148,13 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
     except OSError as error:
         raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
     everything = set.union(*seen)
-    found = {
+    scan = {
         "sha256": digest.hexdigest(),
         "symbols": sorted(everything),
         "unseen": sorted(everything - seen[0]),
     }
     with write_atomically(note) as file:
-        file.write(json.dumps(found).encode())
+        file.write(json.dumps(scan).encode())
 
 
 def _unpack_embedded(plain: Path) -> None:
@@ -170,10 +170,10 @@ def check_packed_corpus() -> Path:
         DataError: missing or damaged.
     """
     packed = packed_corpus()
-    found = sha256_of(packed)
-    if found != _PACKED_SHA256:
+    sha256 = sha256_of(packed)
+    if sha256 != _PACKED_SHA256:
         raise DataError(
-            f"{packed}: damaged or another version (SHA-256 {found}, expected {_PACKED_SHA256}); "
+            f"{packed}: damaged or another version (SHA-256 {sha256}, expected {_PACKED_SHA256}); "
             "reinstall gensim>=4.3,<5 or give data: the path of any text file"
         )
     return packed

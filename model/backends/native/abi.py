@@ -87,9 +87,11 @@ class Kernel:
         functions = ("elm_struct_size", "elm_max_matrices", "elm_trace_size", "elm_forward", "elm_backward")
         for name in functions:
             getattr(self._library, name).restype = ctypes.c_int64
-        found = self._library.elm_struct_size(), self._library.elm_max_matrices()
-        if found != (ctypes.sizeof(LayerStruct), _MATRICES):
-            raise AbiError(f"{path}: structure of {found[0]} bytes and {found[1]} matrices is not the one in layer.h")
+        compiled = self._library.elm_struct_size(), self._library.elm_max_matrices()
+        if compiled != (ctypes.sizeof(LayerStruct), _MATRICES):
+            raise AbiError(
+                f"{path}: structure of {compiled[0]} bytes and {compiled[1]} matrices is not the one in layer.h"
+            )
 
     def trace_size(self, layer: LayerStruct) -> int:
         """Count the numbers of the trace that `forward` fills."""

@@ -26,7 +26,7 @@ class NetworkPlan(NamedTuple):
     readout: LayerPlan
 
 
-class Given(NamedTuple):
+class Inputs(NamedTuple):
     """What the function differentiates with respect to, and its input, all contiguous."""
 
     x: Tensor
@@ -41,8 +41,8 @@ class Given(NamedTuple):
     """weight and bias of the dense linear map"""
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor]) -> "Given":
-        """Sort the function's tensors, given in this order."""
+    def of(cls, tensors: Sequence[Tensor]) -> "Inputs":
+        """Sort the tensors that the function takes, in the order of the fields."""
         readout = len(tensors) - 2 - _READOUT_TENSORS
         state, hidden = tuple(tensors[1:7]), tuple(tensors[7:readout])
         return cls(tensors[0], state, hidden, tuple(tensors[readout:-2]), tuple(tensors[-2:]))
@@ -79,7 +79,7 @@ class NativeNetwork(torch.autograd.Function):
             keep_mlp_out: whether to return the activity and the MLPs' outputs of every step.
             grad_enabled: `torch.is_grad_enabled()` where the networks are called. `ctx.needs_input_grad` says that
                 weights are trained even under `no_grad`, and within this method the mode is always off.
-            tensors: the fields of `Given`, spread out.
+            tensors: the fields of `Inputs`, spread out.
 
         Returns:
             Logits [B, T, O]; the fields of `ElmState` after the last step; mean over time and memory of abs(o) [B, N];
@@ -88,16 +88,16 @@ class NativeNetwork(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         tensors = tuple(tensor.contiguous() for tensor in tensors)
         masks = None if masks is None else DropoutMasks(*(mask.contiguous() for mask in masks))
-        given = Given.of(tensors)
-        memory = given.state[1]
+        inputs = Inputs.of(tensors)
+        memory = inputs.state[1]
         lead, (batch, n, d_m) = memory.shape[:-3], memory.shape[-3:]
-        networks, steps, n_out = len(plans), given.x.shape[len(lead) + 1], given.output[1].shape[-1]
+        networks, steps, n_out = len(plans), inputs.x.shape[len(lead) + 1], inputs.output[1].shape[-1]
         new_empty = memory.new_empty
         magnitude_NB = new_empty(*lead, n, batch)
         mlp_out = new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None
-        final = [torch.empty_like(tensor) for tensor in given.state]
+        final = [torch.empty_like(tensor) for tensor in inputs.state]
         trains = grad_enabled and any(ctx.needs_input_grad)
-        layers = [_layers(plans, k, given, masks, trains) for k in range(networks)]
+        layers = [_layers(plans, k, inputs, masks, trains) for k in range(networks)]
         hidden_size, readout_size = map(plans[0].hidden.kernel.trace_size, layers[0])
         kept = Kept(
             scratch(networks * hidden_size, memory.dtype),
@@ -112,7 +112,7 @@ class NativeNetwork(torch.autograd.Function):
             _point_kept(hidden, readout, k, networks, kept)
             plans[k].hidden.kernel.forward(hidden)
             plans[k].readout.kernel.forward(readout)
-        weight, bias = given.output
+        weight, bias = inputs.output
         maps = weight.view(networks, n_out, n_out).transpose(1, 2)
         logits = torch.baddbmm(bias.view(networks, 1, n_out), kept.y_BTO.view(networks, -1, n_out), maps)
         if trains:
@@ -129,19 +129,19 @@ class NativeNetwork(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Differentiate the networks; gradients come in the order of forward's arguments."""
         saved, needs = ctx.saved_tensors, ctx.needs_input_grad[4:]
-        kept, given = Kept(*saved[:4]), Given.of(saved[4:])
+        kept, inputs = Kept(*saved[:4]), Inputs.of(saved[4:])
         plans, networks = ctx.plans, len(ctx.plans)
-        d_y, d_output = _output_grads(networks, given, kept, grads[0])
+        d_y, d_output = _output_grads(networks, inputs, kept, grads[0])
         d_final = [None if grad is None else grad.contiguous() for grad in grads[1:7]]
-        d_magnitude, d_means = _regulariser_grads(given, networks, kept.activity_TNB, grads[7], grads[8])
+        d_magnitude, d_means = _regulariser_grads(inputs, networks, kept.activity_TNB, grads[7], grads[8])
         d_state = [
-            torch.empty_like(start) if need else None for start, need in zip(given.state, needs[1:7], strict=True)
+            torch.empty_like(start) if need else None for start, need in zip(inputs.state, needs[1:7], strict=True)
         ]
-        d_hidden = _empty_grads(given.hidden, any(needs[8:10]))
-        d_readout = _empty_grads(given.readout, any(needs[-_READOUT_TENSORS - 1 : -_READOUT_TENSORS + 1]))
+        d_hidden = _empty_grads(inputs.hidden, any(needs[8:10]))
+        d_readout = _empty_grads(inputs.readout, any(needs[-_READOUT_TENSORS - 1 : -_READOUT_TENSORS + 1]))
         d_seen = torch.empty_like(kept.activity_TNB if networks == 1 else kept.activity_TNB[0])
         for k in range(networks):
-            hidden, readout = _layers(plans, k, given, ctx.masks, True)
+            hidden, readout = _layers(plans, k, inputs, ctx.masks, True)
             _point_kept(hidden, readout, k, networks, kept)
             _point_weight_grads(hidden, k, networks, d_hidden)
             _point_weight_grads(readout, k, networks, d_readout)
@@ -164,12 +164,12 @@ run_native_network: Callable[..., tuple[Any, ...]] = NativeNetwork.apply
 
 
 def _layers(
-    plans: Sequence[NetworkPlan], k: int, given: Given, masks: DropoutMasks | None, stored: bool
+    plans: Sequence[NetworkPlan], k: int, inputs: Inputs, masks: DropoutMasks | None, stored: bool
 ) -> tuple[LayerStruct, LayerStruct]:
     """Describe both layers of network k: weights, input, masks and start state, not yet what they make."""
-    networks, x, state = len(plans), given.x, given.state
-    hidden = plans[k].hidden.describe(k, networks, given.hidden)
-    readout = plans[k].readout.describe(k, networks, given.readout)
+    networks, x, state = len(plans), inputs.x, inputs.state
+    hidden = plans[k].hidden.describe(k, networks, inputs.hidden)
+    readout = plans[k].readout.describe(k, networks, inputs.readout)
     is_ids = not x.is_floating_point()
     batch, steps = x.shape[-2:] if is_ids else x.shape[-3:-1]
     for layer in (hidden, readout):
@@ -203,10 +203,10 @@ def _empty_grads(tensors: Sequence[Tensor], rates: bool) -> list[Tensor | None]:
 
 
 def _output_grads(
-    networks: int, given: Given, kept: Kept, d_logits: Tensor | None
+    networks: int, inputs: Inputs, kept: Kept, d_logits: Tensor | None
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
     """Gradients of what the dense linear map reads, and of its weight and bias."""
-    weight, bias = given.output
+    weight, bias = inputs.output
     if d_logits is None:
         return None, (None, None)
     n_out = bias.shape[-1]
@@ -217,13 +217,13 @@ def _output_grads(
 
 
 def _regulariser_grads(
-    given: Given, networks: int, activity_TNB: Tensor, d_mlp_out_BN: Tensor | None, d_mean: Tensor | None
+    inputs: Inputs, networks: int, activity_TNB: Tensor, d_mlp_out_BN: Tensor | None, d_mean: Tensor | None
 ) -> tuple[Tensor | None, list[float]]:
     """Gradients of the sum of abs(o) [N, B], and of every single activity, a number for each network."""
     steps, n, batch = activity_TNB.shape[-3:]
     d_magnitude = None
     if d_mlp_out_BN is not None:
-        d_magnitude = (d_mlp_out_BN.mT / (steps * given.state[1].shape[-1])).contiguous()
+        d_magnitude = (d_mlp_out_BN.mT / (steps * inputs.state[1].shape[-1])).contiguous()
     if d_mean is None:
         return d_magnitude, [0.0] * networks
     return d_magnitude, [value / (steps * n * batch) for value in d_mean.view(networks).tolist()]

@@ -72,13 +72,13 @@ def _keep_others_out(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.name.startswith("kernels-"):
         path.mkdir(mode=0o700, exist_ok=True)
-    found = path.stat()
-    if found.st_uid not in (os.getuid(), *_OWNERS):
-        raise NativeUnavailable(f"{path} belongs to user {found.st_uid}; what others compiled is not run")
-    if found.st_mode & 0o022 and found.st_uid == os.getuid():
+    status = path.stat()
+    if status.st_uid not in (os.getuid(), *_OWNERS):
+        raise NativeUnavailable(f"{path} belongs to user {status.st_uid}; what others compiled is not run")
+    if status.st_mode & 0o022 and status.st_uid == os.getuid():
         # A umask of 002 is usual where every user has a group of their own, so that this is no reason to refuse.
-        path.chmod(stat.S_IMODE(found.st_mode) & ~0o022)
-    elif found.st_mode & 0o022:
+        path.chmod(stat.S_IMODE(status.st_mode) & ~0o022)
+    elif status.st_mode & 0o022:
         raise NativeUnavailable(f"{path} may be written by other users; what others compiled is not run")
 
 

@@ -78,7 +78,7 @@ class _BackwardLoop:
         self.views = _Views(plan, block)
         memory_SNDB = block.memory_SNDB
         self.slope_SNDB = empty_like_kept(memory_SNDB, *memory_SNDB.shape)
-        self.given_out_SNDB = empty_like_kept(memory_SNDB, *memory_SNDB.shape)
+        self.regulariser_SNDB = empty_like_kept(memory_SNDB, *memory_SNDB.shape)
 
     def start_grads(self) -> tuple[Tensor, ...]:
         """Gradients of the state before the first step, once every block has run."""
@@ -92,37 +92,37 @@ class _BackwardLoop:
         trace, grads = self.trace, self.grads
         sigmoid_TNDB, activity_TNB = trace.sigmoid_TNDB[first:last], trace.activity_TNB[first:last]
         passes_TNB = (~(activity_TNB <= 0)).to(activity_TNB.dtype)  # as relu does, also where it is no number
-        given_TNB = torch.zeros_like(passes_TNB)
+        arriving_TNB = torch.zeros_like(passes_TNB)
         if grads.activity_TNB is not None:
-            given_TNB = grads.activity_TNB[first:last] * passes_TNB
+            arriving_TNB = grads.activity_TNB[first:last] * passes_TNB
         if trace.drop_NB is not None:
             passes_TNB = passes_TNB * trace.drop_NB
         slope_TNDB = self.slope_SNDB[: last - first]
         torch.addcmul(sigmoid_TNDB, sigmoid_TNDB, sigmoid_TNDB, value=-1.0, out=slope_TNDB).mul_(self.update_ND1)
-        given_t, passes_t, slope_t = (
-            given_TNB.unsqueeze(2).unbind(0),
+        arriving_t, passes_t, slope_t = (
+            arriving_TNB.unsqueeze(2).unbind(0),
             passes_TNB.unsqueeze(2).unbind(0),
             slope_TNDB.unbind(0),
         )
-        given_out_t: Sequence[Tensor | None] = [None] * len(slope_t)
+        regulariser_t: Sequence[Tensor | None] = [None] * len(slope_t)
         if grads.magnitude_NB is not None:
-            given_out_TNDB = torch.sub(sigmoid_TNDB, 0.5, out=self.given_out_SNDB[: last - first]).sign_()
-            given_out_t = given_out_TNDB.mul_(grads.magnitude_NB.unsqueeze(1)).unbind(0)
+            regulariser_TNDB = torch.sub(sigmoid_TNDB, 0.5, out=self.regulariser_SNDB[: last - first]).sign_()
+            regulariser_t = regulariser_TNDB.mul_(grads.magnitude_NB.unsqueeze(1)).unbind(0)
         for i in reversed(range(last - first)):
-            torch.addcmul(given_t[i], self.activity_N1B, passes_t[i], out=self.views.emitted[i])
-            self._step(first, i, slope_t[i], given_out_t[i])
+            torch.addcmul(arriving_t[i], self.activity_N1B, passes_t[i], out=self.views.emitted[i])
+            self._step(first, i, slope_t[i], regulariser_t[i])
 
-    def _step(self, first: int, i: int, slope_NDB: Tensor, given_out_NDB: Tensor | None) -> None:
+    def _step(self, first: int, i: int, slope_NDB: Tensor, regulariser_NDB: Tensor | None) -> None:
         plan, n, views = self.plan, self.plan.n, self.views
         y_N1B = views.emitted[i]
         if plan.kappa_r is not None:  # of y, then of the average before: see `emit_weights`
             y_N1B = torch.lerp(self.average_N1B, y_N1B, plan.kappa_r, out=views.y[i])
             self.average_N1B = self.average_N1B - y_N1B
         memory_NDB = torch.addcmul(self.memory_NDB, self.readout_ND1, y_N1B, out=views.memory[i])
-        if given_out_NDB is None:
+        if regulariser_NDB is None:
             grad_NHB = torch.mul(memory_NDB, slope_NDB, out=views.grads[-1][i])
         else:
-            grad_NHB = torch.addcmul(given_out_NDB, memory_NDB, slope_NDB, out=views.grads[-1][i])
+            grad_NHB = torch.addcmul(regulariser_NDB, memory_NDB, slope_NDB, out=views.grads[-1][i])
         for layer in reversed(range(len(self.hidden_t))):
             squared_NHB = torch.bmm(self.later_transposed[layer], grad_NHB)
             grad_NHB = torch.mul(squared_NHB, self.hidden_t[layer][first + i], out=views.grads[layer][i])

@@ -75,7 +75,7 @@ class Recording:
         self,
         recorder: Recorder,
         function: Callable[..., tuple[Tensor, ...]],
-        given: Sequence[Tensor],
+        arguments: Sequence[Tensor],
         parameters: Sequence[Tensor],
     ) -> None:
         """Record the passes and check them.
@@ -90,23 +90,23 @@ class Recording:
             RecordingFailed: a replay gives other numbers.
         """
         self._function, self._passes = function, 0
-        self._given = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in given]
-        self._wanted = [tensor for tensor in (*self._given, *parameters) if tensor.requires_grad]
-        self._places = [place for place, t in enumerate((*given, *parameters)) if t.requires_grad]
-        self._count = len(given) + len(parameters)
+        self._arguments = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in arguments]
+        self._wanted = [tensor for tensor in (*self._arguments, *parameters) if tensor.requires_grad]
+        self._places = [place for place, t in enumerate((*arguments, *parameters)) if t.requires_grad]
+        self._count = len(arguments) + len(parameters)
         self._grads: list[Tensor] = []
         self.trains = torch.is_grad_enabled() and bool(self._wanted)
         for _ in range(_WARM_UP_RUNS):
             expected = recorder.warm_up(self._both)
-        self._made, self._replay_forward = recorder.record(lambda: function(*self._given))
+        self._made, self._replay_forward = recorder.record(lambda: function(*self._arguments))
         if self.trains:
             self._flat, self._replay_backward = recorder.record(lambda: self._backward(self._made))
         self._made = tuple(tensor.detach() for tensor in self._made)
         self._check(expected)
 
-    def forward(self, given: Sequence[Tensor]) -> tuple[int, tuple[Tensor, ...]]:
+    def forward(self, arguments: Sequence[Tensor]) -> tuple[int, tuple[Tensor, ...]]:
         """Run the function on other arguments; return the number of this pass, and what the function made."""
-        for kept, tensor in zip(self._given, given, strict=True):
+        for kept, tensor in zip(self._arguments, arguments, strict=True):
             kept.detach().copy_(tensor.detach())
         self._replay_forward()
         self._passes += 1
@@ -123,19 +123,19 @@ class Recording:
                 "a recorded pass was differentiated after the next one had begun; differentiate each pass "
                 "before the next, or build the network with backend='torch'"
             )
-        given = [grad for grad, place in zip(grads, self.differentiable, strict=True) if place]
-        for kept, grad in zip(self._grads, given, strict=True):
+        arriving = [grad for grad, place in zip(grads, self.differentiable, strict=True) if place]
+        for kept, grad in zip(self._grads, arriving, strict=True):
             kept.zero_() if grad is None else kept.copy_(grad)
         self._replay_backward()
-        found: list[Tensor | None] = [None] * self._count
+        input_grads: list[Tensor | None] = [None] * self._count
         parts = torch.split(self._flat[0].clone(), [tensor.numel() for tensor in self._wanted])
         for place, tensor, part in zip(self._places, self._wanted, parts, strict=True):
-            found[place] = part.view_as(tensor)
-        return found
+            input_grads[place] = part.view_as(tensor)
+        return input_grads
 
     def _both(self) -> tuple[Tensor, ...]:
         """Run forward and backward pass; what the function made, then all gradients in one tensor."""
-        made = self._function(*self._given)
+        made = self._function(*self._arguments)
         self.differentiable = [tensor.requires_grad for tensor in made]
         if not self.trains:
             return made
@@ -154,8 +154,8 @@ class Recording:
         self._replay_forward()
         if self.trains:
             self._replay_backward()
-        found = (*self._made, *self._flat) if self.trains else self._made
-        for place, (new, old) in enumerate(zip(found, expected, strict=True)):
+        replayed = (*self._made, *self._flat) if self.trains else self._made
+        for place, (new, old) in enumerate(zip(replayed, expected, strict=True)):
             bound = _TOLERANCE * float(old.abs().max()) if old.numel() else 0.0
             if old.numel() and not bool(torch.isclose(new, old, rtol=0.0, atol=bound, equal_nan=True).all()):
                 raise RecordingFailed(f"a replay differs from its original at result {place}")
@@ -205,25 +205,25 @@ class CudaGraphBackend:
         recomputes = network.segment is not None and torch.is_grad_enabled()
         if self.name == TorchBackend.name or keep_activity or recomputes:
             return self._plain.run(network, x, state, masks, keep_activity)
-        given, parameters = [x, *state, *(masks or ())], list(network.parameters())
-        recording = self._recording(network, given, parameters)
+        arguments, parameters = [x, *state, *(masks or ())], list(network.parameters())
+        recording = self._recording(network, arguments, parameters)
         if recording is None:
             return self._plain.run(network, x, state, masks, keep_activity)
         if recording.trains:
-            made = _Replay.apply(recording, len(given), *given, *parameters)  # type: ignore[no-untyped-call]
+            made = _Replay.apply(recording, len(arguments), *arguments, *parameters)  # type: ignore[no-untyped-call]
         else:
-            _, made = recording.forward(given)
+            _, made = recording.forward(arguments)
         return RunResult(made[0], ElmState(*made[1:7]), made[7], made[8], None, None)
 
     def _recording(
-        self, network: NetworkParts, given: Sequence[Tensor], parameters: Sequence[Tensor]
+        self, network: NetworkParts, arguments: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> Recording | None:
         """Find or make the recording for these shapes; None the first time they come, and where none can be made."""
         weights = _where_weights_lie(network)
         if weights != self._weights:
             self._weights = weights
             self._recordings.clear()
-        shapes = ((tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for tensor in given)
+        shapes = ((tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for tensor in arguments)
         key = (torch.is_grad_enabled(), *shapes)
         if key not in self._recordings:
             self._recordings[key] = None
@@ -233,17 +233,19 @@ class CudaGraphBackend:
         self._recordings.move_to_end(key)
         recording = self._recordings[key]
         if recording is None:
-            recording = self._recordings[key] = self._record(network, given, parameters)
+            recording = self._recordings[key] = self._record(network, arguments, parameters)
         return recording
 
-    def _record(self, network: NetworkParts, given: Sequence[Tensor], parameters: Sequence[Tensor]) -> Recording | None:
+    def _record(
+        self, network: NetworkParts, arguments: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> Recording | None:
         def function(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
             masks = DropoutMasks(*tensors[6:]) if len(tensors) > 6 else None
             result = self._plain.run(network, x, ElmState(*tensors[:6]), masks, False)
             return result.logits, *result.state, result.mlp_out_BN, result.activity
 
         try:
-            return Recording(self._recorder(given[0].device), function, given, parameters)
+            return Recording(self._recorder(arguments[0].device), function, arguments, parameters)
         except RuntimeError as error:  # what torch raises for every refusal of CUDA
             self.name = TorchBackend.name
             self._recordings.clear()

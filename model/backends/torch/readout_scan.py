@@ -62,8 +62,8 @@ class ReadoutScan(torch.autograd.Function):
         memory_t, tanh_t = memory_TODB.unbind(0), tanh_TODB.unbind(0)
         table_t = memory_TODB.view(steps + 1, -1, batch).unbind(0)
         for t, tanh_ODB in enumerate(tanh_t):
-            own_ODB = structure.forward.apply(table_t[t], weights).view_as(tanh_ODB)
-            sigmoid_ODB = torch.add(own_ODB, tanh_ODB, alpha=slope, out=own_ODB).sigmoid_()
+            recurrent_ODB = structure.forward.apply(table_t[t], weights).view_as(tanh_ODB)
+            sigmoid_ODB = torch.add(recurrent_ODB, tanh_ODB, alpha=slope, out=recurrent_ODB).sigmoid_()
             torch.lerp(low, high, sigmoid_ODB, out=tanh_ODB)
             torch.addcmul(tanh_ODB, keep_OD1, memory_t[t], out=memory_t[t + 1])
         ctx.structure = structure
@@ -88,8 +88,8 @@ class ReadoutScan(torch.autograd.Function):
         for t in reversed(range(steps)):
             total_ODB = torch.addcmul(carry_ODB, readout_OD1, grad_t[t], out=total_t[t])
             slope_t[t].mul_(total_ODB)
-            own_XB = ctx.structure.transposed.apply(drive_t[t], weights)
-            carry_ODB = torch.addcmul(own_XB.view_as(total_ODB), keep_OD1, total_ODB)
+            recurrent_XB = ctx.structure.transposed.apply(drive_t[t], weights)
+            carry_ODB = torch.addcmul(recurrent_XB.view_as(total_ODB), keep_OD1, total_ODB)
         keep_grad = (total_TODB * memory_TODB[:-1]).sum((0, 3)) if ctx.needs_input_grad[4] else None
         drive_ODTB = drive_TODB.permute(1, 2, 0, 3).contiguous()
         memory_ODTB = memory_TODB.permute(1, 2, 0, 3).contiguous()

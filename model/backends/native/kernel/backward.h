@@ -26,7 +26,7 @@ public:
           graded_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0),
           keep_(groups * l.d_m * NP), slope_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
           readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
-          branch_(l.traced ? groups * l.d_tree * LB : 0), given_out_(l.d_magnitude ? groups * LB : 0),
+          branch_(l.traced ? groups * l.d_tree * LB : 0), regulariser_grad_(l.d_magnitude ? groups * LB : 0),
           memory_0_(l.rate_grads ? groups * l.d_m * LB : 0), sums_(groups * sum_rows() * LB),
           branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0),
           wide_(sources * chunk_ * COLS), reader_weight_(graded_ ? l.first_reader[graded_] : 0) {
@@ -50,7 +50,7 @@ private:
     Buffer<F> keep_, slope_, gain_, readout_;  // packed weights; slope is gain times tanh_slope
     std::vector<std::unique_ptr<Buffer<F>>> weight_;
     Buffer<F> memory_, average_, branch_;  // gradients of the state, carried back
-    Buffer<F> given_out_, memory_0_;
+    Buffer<F> regulariser_grad_, memory_0_;
     Buffer<F> sums_;          // rows of every group summed over time: bias, D read-out, D keep, D gain
     Buffer<F> branch_grads_;  // [N, R, COLS]: of what the branches add up, in this step
     Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
@@ -90,10 +90,10 @@ private:
         for (int64_t k = 0; graded_ && k < l.first_reader[graded_]; k++)
             reader_weight_.get()[k] = static_cast<const F *>(l.synapse)[l.reader_synapse[k]];
         if (!l.d_magnitude) return;
-        const F *given = static_cast<const F *>(l.d_magnitude);
+        const F *magnitude = static_cast<const F *>(l.d_magnitude);
         for (int64_t n = 0; n < l.n; n++)
             for (int64_t b = 0; b < cols; b++)
-                given_out_.get()[n / NP * LB + b * NP + n % NP] = given[n * l.batch + b0 + b];
+                regulariser_grad_.get()[n / NP * LB + b * NP + n % NP] = magnitude[n * l.batch + b0 + b];
     }
 
     void finish() {
@@ -187,7 +187,7 @@ private:
                 V dm = L::load(memory + at) + L::spread(readout_.get() + packed) * y[i];
                 L::store(memory + at, dm);
                 V out = dm * L::spread(slope_.get() + packed) * (L::all(1) - th * th);
-                if (l.d_magnitude) out += L::sign(th) * L::load(given_out_.get() + g * LB + i * W);
+                if (l.d_magnitude) out += L::sign(th) * L::load(regulariser_grad_.get() + g * LB + i * W);
                 L::store(grads + out_ * LB + at, out);
                 if (l.rate_grads) {
                     F *gain = sums + (1 + 2 * l.d_m) * LB + at;
@@ -204,7 +204,7 @@ private:
         C parts[NP][CV] = {};
         for (int p = 0; p < NP && this->real(g * NP + p); p++) {
             const int64_t n = g * NP + p;
-            given_grad(n, t, parts[p]);
+            arriving_grad(n, t, parts[p]);
             if (!l.rectified) continue;
             C active[CV]{};
             this->load_part(static_cast<const F *>(l.activity) + (t * l.n + n) * l.batch, active);
@@ -224,20 +224,20 @@ private:
     }
 
     // gradient of a neuron's activity: of the steps after this one, and what was handed over
-    void given_grad(int64_t n, int64_t t, C (&grad)[CV]) const {
+    void arriving_grad(int64_t n, int64_t t, C (&grad)[CV]) const {
         constexpr int width = sizeof(C) / sizeof(F);
         if (l.recurrent && t + 1 < l.steps) {
             for (int i = 0; i < CV; i++) grad[i] = L::load_columns(source_grads_.get() + n * COLS + i * width);
             if (l.recurrent_mask)
                 for (int64_t b = 0; b < cols; b++) grad[b / width][b % width] *= this->mask_at(b, n);
         }
-        const F *given = static_cast<const F *>(l.d_activity), *last = static_cast<const F *>(l.d_activity_T);
-        if (given && l.batch_first) {
+        const F *arriving = static_cast<const F *>(l.d_activity), *last = static_cast<const F *>(l.d_activity_T);
+        if (arriving && l.batch_first) {
             for (int64_t b = 0; b < cols; b++)
-                grad[b / width][b % width] += given[((b0 + b) * l.steps + t) * l.n + n];
-        } else if (given) {
+                grad[b / width][b % width] += arriving[((b0 + b) * l.steps + t) * l.n + n];
+        } else if (arriving) {
             C columns[CV]{};
-            this->load_part(given + (t * l.n + n) * l.batch, columns);
+            this->load_part(arriving + (t * l.n + n) * l.batch, columns);
             for (int i = 0; i < CV; i++) grad[i] += columns[i];
         }
         if (last && t + 1 == l.steps)
