@@ -1,39 +1,30 @@
-// The layer backward in time: a loop over steps for what flows between them, then weight gradients of many steps at once.
+// The layer backward in time: a loop over steps for what flows between them. What does not flow between them, the weight
+// gradients, is summed for a chunk of steps at once, in weight_grads.h.
 #pragma once
-#include <algorithm>
 #include <memory>
 
-#include "pass.h"
+#include "weight_grads.h"
 
 template <class L>
-class Backward : Pass<L> {
-    using Base = Pass<L>;
+class Backward : WeightGrads<L> {
+    using Base = WeightGrads<L>;
     using typename Base::C;
     using typename Base::F;
     using typename Base::V;
     using Base::l, Base::b0, Base::cols, Base::groups, Base::threads, Base::sources, Base::cell, Base::meeting;
     using Base::NP, Base::NB, Base::LB, Base::W, Base::COLS, Base::CV;
-    // Steps whose weight gradients are summed at once: many, for a sum over lanes ends each, but not so many that what the
-    // synapses read in them outgrows the second cache.
-    static int64_t chunk_steps(int64_t sources) {
-        constexpr int64_t most_lanes = 512, most_bytes = 3 << 18;
-        return std::clamp<int64_t>(most_bytes / (sources * COLS * int64_t(sizeof(F))), 8, most_lanes / LB);
-    }
+    using Base::chunk_, Base::hidden_, Base::out_, Base::rows_, Base::grads_at;
 
 public:
     Backward(const Layer &layer, int64_t first, int64_t columns, F *trace)
-        : Base(layer, first, columns, trace), chunk_(chunk_steps(sources)),
+        : Base(layer, first, columns, trace),
           graded_(l.recurrent ? l.n : l.input_grad ? l.n_in : 0),
           keep_(groups * l.d_m * NP), slope_(groups * l.d_m * NP), gain_(groups * l.d_m * NP),
           readout_(groups * l.d_m * NP), memory_(groups * l.d_m * LB), average_(groups * LB),
           branch_(l.traced ? groups * l.d_tree * LB : 0), regulariser_grad_(l.d_magnitude ? groups * LB : 0),
           memory_0_(l.rate_grads ? groups * l.d_m * LB : 0), sums_(groups * sum_rows() * LB),
           branch_grads_(graded_ ? l.n * l.d_tree * COLS : 0), source_grads_(l.recurrent ? l.n * COLS : 0),
-          wide_(sources * chunk_ * COLS), reader_weight_(graded_ ? l.first_reader[graded_] : 0) {
-        hidden_ = l.d_tree;
-        out_ = hidden_ + (cell.tanh - cell.hidden);
-        rows_ = out_ + l.d_m;
-        grads_.reset(new Buffer<F>(std::min(chunk_, l.steps) * grads_stride()));
+          reader_weight_(graded_ ? l.first_reader[graded_] : 0) {
         for (int i = 0; i < l.matrices; i++)
             weight_.emplace_back(new Buffer<F>(groups * l.dims[i] * l.dims[i + 1] * NP));
     }
@@ -45,24 +36,19 @@ public:
     }
 
 private:
-    const int64_t chunk_;           // steps of a chunk
-    const int64_t graded_;          // sources that get a gradient: the layer's own activity, or its input
+    const int64_t graded_;  // sources that get a gradient: the layer's own activity, or its input
     Buffer<F> keep_, slope_, gain_, readout_;  // packed weights; slope is gain times tanh_slope
     std::vector<std::unique_ptr<Buffer<F>>> weight_;
     Buffer<F> memory_, average_, branch_;  // gradients of the state, carried back
-    Buffer<F> regulariser_grad_, memory_0_;
-    Buffer<F> sums_;          // rows of every group summed over time: bias, D read-out, D keep, D gain
+    Buffer<F> regulariser_grad_, memory_0_;  // of the sum of abs(o), the same in every step; the start state
+    Buffer<F> sums_;  // rows of every group summed over time, lanes apart until `finish`: bias, D read-out, D keep, D gain
     Buffer<F> branch_grads_;  // [N, R, COLS]: of what the branches add up, in this step
     Buffer<F> source_grads_;  // [N, COLS]: of the activity that the step after this one reads
-    Buffer<F> wide_;          // [sources, steps of the chunk, COLS]: what synapses read
     Buffer<F> reader_weight_;  // weights of the synapses of `readers`
-    int64_t hidden_, out_, rows_;  // rows of a cell of grads_: R branch sums, hidden units, D MLP outputs
-    std::unique_ptr<Buffer<F>> grads_;  // [steps of the chunk, step_rows, LB], a step's rows being [G, rows_]
 
     int64_t sum_rows() const { return 1 + (l.rate_grads ? 3 : 1) * l.d_m; }
-    int64_t grads_stride() const { return Base::step_rows(groups, rows_) * LB; }
-    F *grads_at(int64_t g, int64_t i) const { return grads_->get() + i * grads_stride() + g * rows_ * LB; }
 
+    // blocks of batch columns add to the same weight gradients one after the other; the first one clears them
     void zero_weight_grads() const {
         const auto zero = [&](void *to, int64_t count) { std::memset(to, 0, l.n * count * sizeof(F)); };
         zero(l.d_synapse, l.d_tree * l.d_branch);
@@ -116,6 +102,7 @@ private:
                 to[(b0 + b) * l.n + n] = source_grads_.get()[n * COLS + b] * this->mask_at(b, n);
     }
 
+    // columns that pad the batch hold zeros in every row, so a sum over all lanes needs no mask
     void add_sum(int64_t n, int64_t row, F *to, F factor = 1) const {
         F sums[NP] = {};
         for (int i = 0; i < LB; i += W) {
@@ -127,28 +114,30 @@ private:
     }
 
     void run_thread(int thread) {
+        // chunks begin at multiples of their length, so that only the latest can be shorter
         const int64_t first_group = this->share(groups, thread), last_group = this->share(groups, thread + 1);
         for (int64_t last = l.steps; last > 0; last = (last - 1) / chunk_ * chunk_) {
             const int64_t first = (last - 1) / chunk_ * chunk_;
             for (int64_t t = last - 1; t >= first; t--) {
                 for (int64_t g = first_group; g < last_group; g++) step(g, t, first);
-                meeting.wait();
+                meeting.wait();  // branch gradients of all groups are there
                 for (int64_t i = this->share(graded_, thread); i < this->share(graded_, thread + 1); i++)
                     sum_readers(t, i);
-                meeting.wait();
+                meeting.wait();  // and now what the step before gets from this one
             }
-            widen(first, last, thread);
+            this->widen(first, last, thread);
             meeting.wait();
-            for (int64_t g = first_group; g < last_group; g++) sum_weights(g, first, last);
+            for (int64_t g = first_group; g < last_group; g++) this->sum_weights(g, first, last);
         }
     }
 
-    // gradient of one source, from the branches that read it
+    // gradient of one source, gathered from the branches that read it: branches that added to their sources would write
+    // to the same places from several threads, and the order of the sums would depend on the threads
     void sum_readers(int64_t t, int64_t i) const {
         constexpr int width = sizeof(C) / sizeof(F);
         const F *weights = reader_weight_.get(), *from = branch_grads_.get();
         const int64_t last = l.first_reader[i + 1];
-        C even[CV] = {}, odd[CV] = {};
+        C even[CV] = {}, odd[CV] = {};  // two sums, so that an addition need not wait for the one before
         int64_t k = l.first_reader[i];
         for (; k + 2 <= last; k += 2)
             for (int v = 0; v < CV; v++) {
@@ -182,6 +171,7 @@ private:
             for (int i = 0; i < NB; i++) {
                 const int64_t at = d * LB + i * W, packed = (g * l.d_m + d) * NP;
                 V th = L::load(tanh + at);
+                // the memory is made again from what the trace holds; storing it would cost as much as the tanh does
                 V m = L::load(signal + l.d_tree * LB + at) + L::spread(gain_.get() + packed) * th;
                 L::store(sums + LB + at, L::load(sums + LB + at) + y[i] * m);
                 V dm = L::load(memory + at) + L::spread(readout_.get() + packed) * y[i];
@@ -208,6 +198,7 @@ private:
             if (!l.rectified) continue;
             C active[CV]{};
             this->load_part(static_cast<const F *>(l.activity) + (t * l.n + n) * l.batch, active);
+            // an activity that is no number compares false and lets its gradient through, as torch's relu does
             for (int i = 0; i < CV; i++) parts[p][i] = active[i] <= C{} ? C{} : parts[p][i];
         }
         L::join(parts, row);
@@ -216,6 +207,7 @@ private:
             L::store(sums + i * W, L::load(sums + i * W) + z);
             y[i] = z;
             if (!l.filtered) continue;
+            // z = kappa (y - r) and r' = r + (1 - kappa) (y - r), see forward.h; `carried` is the gradient of r'
             F *average = average_.get() + g * LB + i * W;
             V carried = L::load(average);
             y[i] = F(l.kappa_r) * z + F(1.0 - l.kappa_r) * carried;
@@ -243,6 +235,7 @@ private:
         if (last && t + 1 == l.steps)
             for (int64_t b = 0; b < cols; b++) grad[b / width][b % width] += last[(b0 + b) * l.n + n];
         if (l.d_any_activity == 0) return;
+        // padding columns must stay zero: sums over lanes take them along
         for (int i = 0; i < CV && cols == COLS; i++) grad[i] += F(l.d_any_activity);
         for (int64_t b = 0; b < cols && cols < COLS; b++) grad[b / width][b % width] += F(l.d_any_activity);
     }
@@ -258,6 +251,7 @@ private:
             row -= M;
             const F *hidden = signal + (cell.hidden + row) * LB;
             F *to = grads + (hidden_ + row) * LB;
+            // the derivative of relu(h)^2 is 2 relu(h), which is what the trace holds
             product<L>(weight_[layer]->get() + g * K * M * NP, in, K, M, zero, [&](int m, V(&acc)[NB]) {
                 for (int i = 0; i < NB; i++)
                     L::store(to + m * LB + i * W, F(2) * acc[i] * L::load(hidden + m * LB + i * W));
@@ -273,7 +267,7 @@ private:
             const int64_t d = m - l.d_tree;
             for (int i = 0; i < NB; i++) {
                 const int64_t at = d * LB + i * W;
-                V kept = acc[i] + L::load(memory + at);
+                V kept = acc[i] + L::load(memory + at);  // through the MLP, and past it into the new memory
                 L::store(memory + at, L::spread(keep_.get() + (g * l.d_m + d) * NP) * kept);
                 if (l.rate_grads) {
                     F *keep = sums + (1 + l.d_m) * LB + at;
@@ -311,97 +305,6 @@ private:
                 L::part(grads + r * LB, p, part);
                 for (int i = 0; i < CV; i++) L::store_columns(to + r * COLS + i * width, F(l.input_scale) * part[i]);
             }
-        }
-    }
-
-    // what synapses read, with the steps of a chunk side by side
-    void widen(int64_t first, int64_t last, int thread) const {
-        constexpr int64_t kBlock = 64;  // sources in turn, so that both sides are read and written in runs
-        const auto share = [&](int64_t count, int64_t row, auto read) {
-            const int64_t end = this->share(count, thread + 1);
-            for (int64_t from = this->share(count, thread); from < end; from += kBlock)
-                for (int64_t t = first; t < last; t++)
-                    read(t, from, std::min(from + kBlock, end), wide_.get() + (row * chunk_ + t - first) * COLS);
-        };
-        const int64_t stride = chunk_ * COLS;
-        share(l.n_in, 0, [&](int64_t t, int64_t i, int64_t end, F *to) { this->read_input(t, i, end, to, stride); });
-        if (l.recurrent)
-            share(l.n, l.n_in, [&](int64_t t, int64_t n, int64_t end, F *to) {
-                this->read_activity(t, n, end, to, stride);
-            });
-    }
-
-    void sum_weights(int64_t g, int64_t first, int64_t last) const {
-        const int steps = int(last - first);
-        const Rows<F> signal{this->cell_at(g, first), this->cell_stride()};
-        const Rows<F> grads{grads_at(g, 0), grads_stride()};
-        int64_t row = hidden_;
-        for (int i = 0; i < l.matrices; i++) {
-            const int M = int(l.dims[i + 1]), K = int(l.dims[i]);
-            const Rows<F> a{grads.data + (i + 1 == l.matrices ? out_ : row) * LB, grads.stride};
-            F *weight[NP], *bias[NP];
-            for (int p = 0; p < NP; p++) {
-                const int64_t n = g * NP + p;
-                weight[p] = this->real(n) ? static_cast<F *>(l.d_weight[i]) + n * M * K : nullptr;
-                bias[p] = this->real(n) ? static_cast<F *>(l.d_bias[i]) + n * M : nullptr;
-            }
-            if (i == 0) {
-                outer<L, false>(a, signal, steps, M, K, weight);
-            } else {
-                const Rows<F> hidden{signal.data + (cell.hidden + row - hidden_ - K) * LB, signal.stride};
-                outer<L, true>(a, hidden, steps, M, K, weight);
-            }
-            sum_rows_of(a, steps, M, bias);
-            row += M;
-        }
-        sum_synapses(g, grads, steps);
-    }
-
-    void sum_rows_of(Rows<F> a, int steps, int M, F *const (&out)[NP]) const {
-        for (int m = 0; m < M; m++) {
-            V sum{};
-            for (int t = 0; t < steps; t++)
-                for (int i = 0; i < NB; i++) sum += L::load(a.data + t * a.stride + m * LB + i * W);
-            F sums[NP];
-            L::sum_columns(sum, sums);
-            for (int p = 0; p < NP; p++)
-                if (out[p]) out[p][m] += sums[p];
-        }
-    }
-
-    void sum_synapses(int64_t g, Rows<F> grads, int steps) const {
-        const int length = steps * COLS, padded = (length + W - 1) / W * W;
-        Buffer<F> branch(padded);  // zero beyond length, where wide_ holds what an earlier chunk left
-        for (int64_t r = 0; r < l.d_tree; r++)
-            for (int p = 0; p < NP && this->real(g * NP + p); p++) {
-                for (int t = 0; t < steps; t++) {
-                    C part[CV];
-                    L::part(grads.data + t * grads.stride + r * LB, p, part);
-                    std::memcpy(branch.get() + t * COLS, part, sizeof part);
-                }
-                const int64_t first = ((g * NP + p) * l.d_tree + r) * l.d_branch;
-                F *to = static_cast<F *>(l.d_synapse) + first;
-                int64_t s = 0;
-                for (; s + 4 <= l.d_branch; s += 4) sampled<4>(branch.get(), padded, l.source + first + s, to + s);
-                for (; s < l.d_branch; s++) sampled<1>(branch.get(), padded, l.source + first + s, to + s);
-            }
-    }
-
-    // gradients of N synapses: inner products of their branch's gradient with what they read
-    template <int N>
-    void sampled(const F *branch, int padded, const int32_t *source, F *to) const {
-        using Full = Lanes<F, 1, 1>;
-        const F *from[N];
-        for (int s = 0; s < N; s++) from[s] = wide_.get() + int64_t(source[s]) * chunk_ * COLS;
-        V acc[N] = {};
-        for (int at = 0; at < padded; at += W) {
-            V grad = L::load(branch + at);
-            for (int s = 0; s < N; s++) acc[s] += grad * L::load(from[s] + at);
-        }
-        for (int s = 0; s < N; s++) {
-            F sum[1];
-            Full::sum_columns(acc[s], sum);
-            to[s] += F(l.input_scale) * sum[0];
         }
     }
 };

@@ -17,6 +17,8 @@ void for_blocks(const Layer &l, Work work) {
             trace += Pass<decltype(lanes)>::trace_size(l);
             first += columns;
         };
+        // Few columns would leave half of a vector empty, so two neurons share it; many take two vectors, which read every
+        // weight once for both. In between, up to one and a half vectors, a full one and a small rest waste less.
         if (W == 16 && rest <= 8) {
             if constexpr (W == 16) block(Lanes<REAL, 2, 1>{}, rest);
         } else if (rest <= W + W / 2) {
@@ -30,6 +32,7 @@ void for_blocks(const Layer &l, Work work) {
 }  // namespace
 
 extern "C" {
+// What Python compares with its own description of the structure: a stale library must not be called.
 int64_t elm_struct_size() { return sizeof(Layer); }
 
 int64_t elm_max_matrices() { return kMaxMatrices; }
@@ -49,7 +52,7 @@ int64_t elm_forward(const Layer *l) {
         for_blocks(*l, [&](auto lanes, int64_t first, int64_t columns, int64_t trace) {
             Forward<decltype(lanes)>(*l, first, columns, static_cast<REAL *>(l->trace) + trace).run();
         });
-    } catch (const std::bad_alloc &) {
+    } catch (const std::bad_alloc &) {  // no exception may cross the C interface
         return 1;
     }
     return 0;

@@ -1,4 +1,5 @@
-// The layer forward in time.
+// The layer forward in time. Rows of a group are contiguous and every step writes one cell of the trace, so that memory is
+// passed through once and in order.
 #pragma once
 #include <memory>
 
@@ -35,7 +36,9 @@ private:
     Buffer<F> keep_, gain_, readout_, out_bias_;  // packed weights
     std::vector<std::unique_ptr<Buffer<F>>> weight_, bias_;
     Buffer<F> memory_, average_, branch_, magnitude_;  // state and sums, rows of every group
-    Buffer<F> u_;  // [2, sources, COLS]: what synapses read in this step and the next
+    // [2, sources, COLS]: what synapses read in this step and the next. Two in turn, because a group writes its activity of
+    // the next step while other threads still gather from this one; so one meeting a step is enough.
+    Buffer<F> u_;
     int64_t widest_ = 1;
 
     void prepare() {
@@ -67,11 +70,12 @@ private:
         const int64_t first = this->share(l.n_in, thread), last = this->share(l.n_in, thread + 1);
         this->read_input(0, first, last, u_at(0), COLS);
         if (thread == 0 && l.recurrent) this->read_activity(0, 0, l.n, u_at(0) + l.n_in * COLS, COLS);
-        Buffer<F> scratch(2 * widest_ * LB);
+        Buffer<F> scratch(2 * widest_ * LB);  // each thread its own: what one layer of an MLP makes, and what the next reads
         meeting.wait();
         for (int64_t t = 0; t < l.steps; t++) {
             for (int64_t g = this->share(groups, thread); g < this->share(groups, thread + 1); g++)
                 step(g, t, scratch.get(), scratch.get() + widest_ * LB);
+            // before the meeting, which then says that activity and input of the next step are both there
             if (t + 1 < l.steps) this->read_input(t + 1, first, last, u_at(t + 1), COLS);
             meeting.wait();
         }
@@ -83,6 +87,7 @@ private:
         F *signal = this->cell_at(g, t);
         if (l.stored && g + 1 < groups) prefetch<true>(this->cell_at(g + 1, t), cell.count * LB);
         gather(g, t, signal);
+        // beside the branch sums: the first product then reads one run of rows, and so does the backward pass
         F *memory = memory_.get() + g * l.d_m * LB;
         for (int d = 0; d < l.d_m; d++)
             for (int i = 0; i < LB; i += W)
@@ -96,7 +101,7 @@ private:
             product<L>(weight_[layer]->get() + g * K * M * NP, in, K, M, bias_of(layer, g, M),
                        [&](int m, V(&acc)[NB]) {
                            for (int i = 0; i < NB; i++) {
-                               V h = L::positive(acc[i]);
+                               V h = L::positive(acc[i]);  // kept unsquared: the derivative of h^2 wants h
                                L::store(hidden + m * LB + i * W, h);
                                L::store(squared + m * LB + i * W, h * h);
                            }
@@ -140,7 +145,7 @@ private:
     void gather_branches(int64_t g, int64_t r, const F *from, F *signal) const {
         constexpr int width = sizeof(C) / sizeof(F);
         const int64_t S = l.d_branch;
-        C sums[RT][NP][CV] = {};
+        C sums[RT][NP][CV] = {};  // neurons apart: those of a pair read different sources
         for (int p = 0; p < NP && this->real(g * NP + p); p++) {
             const int64_t first = ((g * NP + p) * l.d_tree + r) * S;
             const F *weights = static_cast<const F *>(l.synapse) + first;
@@ -152,6 +157,7 @@ private:
                     for (int i = 0; i < CV; i++) acc[j][i] += weights[j * S + s] * L::load_columns(row + i * width);
                 }
             for (int j = 0; j < RT; j++)
+                // one product a branch instead of one a synapse
                 for (int i = 0; i < CV; i++) sums[j][p][i] = F(l.input_scale) * acc[j][i];
         }
         for (int j = 0; j < RT; j++) L::join(sums[j], signal + (r + j) * LB);
@@ -164,7 +170,7 @@ private:
             for (int i = 0; i < NB; i++) {
                 const int64_t at = d * LB + i * W, packed = (g * l.d_m + d) * NP;
                 V o = L::load(out + at), *sum = reinterpret_cast<V *>(magnitude_.get() + g * LB + i * W);
-                *sum += L::magnitude(o);
+                *sum += L::magnitude(o);  // for the regulariser, here: nothing else needs o again
                 V tanh = L::tanh(F(l.tanh_slope) * o);
                 L::store(signal + cell.tanh * LB + at, tanh);
                 V m = L::load(signal + l.d_tree * LB + at) + L::spread(gain_.get() + packed) * tanh;
@@ -176,6 +182,7 @@ private:
         for (int i = 0; i < NB; i++) {
             V z = y[i];
             if (l.filtered) {
+                // r' = kappa r + (1 - kappa) y gives y - r' = kappa (y - r): no difference of two rounded averages
                 V *average = reinterpret_cast<V *>(average_.get() + g * LB + i * W);
                 V gap = y[i] - *average;
                 *average += F(1.0 - l.kappa_r) * gap;
@@ -201,6 +208,7 @@ private:
             if (l.activity_T && t + 1 == l.steps)
                 for (int64_t b = 0; b < cols; b++) static_cast<F *>(l.activity_T)[(b0 + b) * l.n + n] = row[b * NP + p];
             if (!l.recurrent) continue;
+            // the activity that is returned is the one without mask; only the neuron's readers see the mask
             F *next = u_at(t + 1) + (l.n_in + n) * COLS;
             constexpr int width = sizeof(C) / sizeof(F);
             for (int i = 0; i < CV; i++) L::store_columns(next + i * width, columns[i]);

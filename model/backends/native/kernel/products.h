@@ -10,7 +10,7 @@ static inline __attribute__((always_inline)) void product_tile(const typename L:
     for (int m = 0; m < MT; m++) start(m0 + m, acc[m]);
     w += int64_t(m0) * L::NP;
     for (int k = 0; k < K; k++, w += int64_t(M) * L::NP, in += L::LB) {
-        typename L::V x[L::NB];
+        typename L::V x[L::NB];  // read once for all rows of the tile
         for (int i = 0; i < L::NB; i++) x[i] = L::load(in + i * L::W);
         for (int m = 0; m < MT; m++) {
             typename L::V weight = L::spread(w + m * L::NP);
@@ -20,11 +20,13 @@ static inline __attribute__((always_inline)) void product_tile(const typename L:
     for (int m = 0; m < MT; m++) done(m0 + m, acc[m]);
 }
 
-// Splits the rows of the result evenly into tiles; `start(m, vectors)` sets what the sums begin with.
+// Splits the rows of the result evenly into tiles; `start(m, vectors)` sets what the sums begin with. Evenly, because the
+// sums of a tile of one or two rows would wait for each other. The number of rows is a template argument, or the compiler
+// would keep the sums in memory; hence the switch.
 template <class L, class Start, class Done>
 static inline __attribute__((always_inline)) void product(const typename L::F *w, const typename L::F *in, int K, int M,
                                                           Start start, Done done) {
-    constexpr int kMost = L::NB == 1 ? 16 : 8;
+    constexpr int kMost = L::NB == 1 ? 16 : 8;  // 16 sums, and what they read, fit the 32 registers
     int tiles = (M + kMost - 1) / kMost, m = 0;
     for (int tile = 0; tile < tiles; tile++) {
         int rows = (M - m + tiles - tile - 1) / (tiles - tile);
@@ -51,7 +53,7 @@ constexpr int kOuterMost = 5;  // rows and columns of a tile of outer products: 
 template <class L, int MT, int KT, bool SQUARED>
 static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int steps, typename L::F *const (&out)[L::NP],
                               int64_t ld) {
-    typename L::V acc[MT][KT] = {};
+    typename L::V acc[MT][KT] = {};  // lanes stay apart until the last step: a sum over them costs four shuffles
     for (int t = 0; t < steps; t++) {
         const typename L::F *pa = a.data + t * a.stride, *pb = b.data + t * b.stride;
         for (int i = 0; i < L::NB; i++) {
