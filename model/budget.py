@@ -67,6 +67,7 @@ def _elm_counts(config: ElmConfig) -> Counts:
     k_e = _elm_k_e(config.d_m, config.mlp_width, config.l_mlp, config)
     readout_k_e = _elm_k_e(READOUT_D_M, 0, READOUT_L_MLP, config)
     readout_params = config.n_out * (readout_k_e + config.k_c) + config.n_out * config.n_out + config.n_out
+    # one index for each synapse, of the recurrent and of the read-out neurons
     wiring = (config.n_rec + config.n_out) * config.k_c
     fixed_tau = 0 if config.learn_tau_m else config.n_rec * config.d_m + config.n_out * READOUT_D_M
     return _from_units(config.n_rec, k_e, config.k_c, readout_params, fixed=wiring + fixed_tau)
@@ -152,7 +153,7 @@ def _largest(config: ModelConfig, name: str, budget: int) -> int:
 
     if params(1) > budget:
         raise BudgetError(f"budget: {budget} is too small for {name} = 1; the smallest feasible budget is {params(1)}")
-    low, high = 1, 2
+    low, high = 1, 2  # low fits, high is doubled until it does not; then halve the gap
     while params(high) <= budget:
         low, high = high, 2 * high
     while high - low > 1:

@@ -153,6 +153,7 @@ def check_file(path: Path) -> dict[str, dict[str, float]]:
     """
     arrays = load_golden(path)
     try:
+        # a single neuron has no layer, and files of both kinds are told apart by that alone
         if "config.n_rec" not in arrays:
             return {"reference": neuron_differences(arrays, golden_neuron(arrays))}
         return {name: network_differences(arrays, golden_network(arrays, name)) for name in _available_backends()}

@@ -26,6 +26,7 @@ def saved_bytes(
         fixed = (config.n_rec + config.n_out) * config.k_c + config.n_out * config.d_tree * config.n_rec
     if segment is None or segment >= steps:
         return itemsize * (batch * steps * numbers + fixed)
+    # activity, average and memory of the recurrent neurons, memory of the read-out neurons
     state = config.n_rec * (config.d_m + 2) + config.n_out * READOUT_D_M
     if config.tau_b is not None:
         state += (config.n_rec + config.n_out) * config.d_tree

@@ -63,6 +63,7 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
         return CudaGraphBackend()
     if name == "torch" or (name == "auto" and device.type != "cpu"):
         return TorchBackend()
+    # under "auto" a machine without a compiler is no error: the sweep runs, slower, and the rows say on what
     try:
         return NativeBackend(_kernel(config, dtype, device))
     except NativeUnavailable as error:

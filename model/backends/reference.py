@@ -36,7 +36,12 @@ def run_reference(
         activity_BN = torch.relu(hidden.output_BN)
         seen_BN = activity_BN if masks is None else activity_BN * masks.readout_BN
         readout = network.readout.step(
-            seen_BN, state.readout_memory_BOD, state.activity_BN[:, :0], state.readout_branch_BOR, readout_rates
+            # an empty average: read-out neurons have no high-pass filter
+            seen_BN,
+            state.readout_memory_BOD,
+            state.activity_BN[:, :0],
+            state.readout_branch_BOR,
+            readout_rates,
         )
         logits.append(network.output(readout.output_BN))
         activities.append(activity_BN)

@@ -18,6 +18,7 @@ class FlatParameters:
     def __init__(self, network: nn.Module) -> None:
         self._parameters = list(network.parameters())
         self.values = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in self._parameters]))
+        # views of the same memory: an optimiser that changes `values` changes the network
         parts = torch.split(self.values.detach(), [parameter.numel() for parameter in self._parameters])
         for parameter, part in zip(self._parameters, parts, strict=True):
             parameter.data = part.view_as(parameter)

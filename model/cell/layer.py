@@ -81,6 +81,7 @@ class ElmLayer(nn.Module):
         """Turn the timescales into the factors of one time step; kept while the timescales are not trained."""
         if self.config.learn_tau_m:
             return self._rates()
+        # the version counts writes in place, such as load_state_dict; the pointer changes with the device
         key = (self.tau_m.data_ptr(), self.tau_m._version, self.tau_m.dtype)
         if self._kept_rates is None or self._kept_rates[0] != key:
             self._kept_rates = key, self._rates()
@@ -108,7 +109,7 @@ class ElmLayer(nn.Module):
         sums_BNR = config.input_scale * synapse_BNC.view(-1, config.n_rec, config.d_tree, config.d_branch).sum(-1)
         if config.tau_b is not None:
             branch_BNR = sums_BNR = math.exp(-1.0 / config.tau_b) * branch_BNR + sums_BNR
-        kept_BND = rates.keep_ND * memory_BND
+        kept_BND = rates.keep_ND * memory_BND  # the MLP reads what is left of the memory, not the memory before decay
         hidden_BNH = torch.cat([sums_BNR, kept_BND], dim=-1)
         for linear in self.mlp[:-1]:
             hidden_BNH = torch.relu(linear(hidden_BNH)).square()
@@ -168,6 +169,7 @@ def draw_connectome(config: ElmConfig, generator: Generator) -> Tensor:
     Returns:
         Indices [N, C], int64: below n_in an input channel, from n_in on a recurrent neuron (with probability rho_rec).
     """
+    # all three are drawn for every synapse, so that rho_rec changes which draw counts and not the draws after it
     shape = (config.n_rec, config.k_c)
     reads_neuron = torch.rand(shape, generator=generator, dtype=torch.float64) < config.rho_rec
     channel = torch.randint(0, config.n_in, shape, generator=generator)
@@ -178,11 +180,12 @@ def draw_connectome(config: ElmConfig, generator: Generator) -> Tensor:
 def log_spaced(low: float, high: float, count: int) -> Tensor:
     """Space `count` timescales evenly on the logarithmic scale from `low` to `high`, float64."""
     tau = torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64)
-    return tau.clamp(low, high)
+    return tau.clamp(low, high)  # 10 ** log10(low) may be below low by a rounding
 
 
 def absorbed_share(tau: Tensor, lambda_: float, lambda_as_ratio: bool) -> Tensor:
     """Share of the memory's update that is taken in, for each timescale; see `ElmConfig.lambda_as_ratio`."""
+    # expm1: for timescales of many steps 1 - exp(-1 / tau) would lose its leading digits
     if lambda_as_ratio:
         return -torch.expm1(-lambda_ / tau)
     return -lambda_ * torch.expm1(-1.0 / tau)

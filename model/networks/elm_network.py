@@ -57,6 +57,7 @@ class ElmNetwork(nn.Module):
                 gradient that the back end does not give.
         """
         x = check_input(x, self.config.n_in, self.output.weight.dtype, stacked=self.stacked)
+        # the fast back ends would leave this gradient out without a word
         if x.requires_grad and self.backend_name != "reference":
             raise InputError("x: gradients with respect to the input need the network built with backend='reference'")
         time_axis = 2 if self.stacked else 1
@@ -67,6 +68,7 @@ class ElmNetwork(nn.Module):
         def run(x: Tensor, state: ElmState) -> RunResult:
             return self._run(x, state, masks, keep_activity)
 
+        # without gradients nothing is kept, so there is nothing to compute again
         if self.segment is None or self.segment >= steps or not torch.is_grad_enabled():
             result = run(x, state)
         else:

@@ -71,6 +71,7 @@ class GatedNetwork(nn.Module):
         x_BTI = dense_input(x, config.n_in, config.embedding_scale, self.output.weight.dtype)
         if masks is not None:
             x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
+        # torch's modules want states with a leading axis of layers, of which there is one
         before = tuple(tensor.unsqueeze(0).contiguous() for tensor in state)
         after: Any
         hidden_BTN, after = self.recurrent(x_BTI, before[0] if self.is_gru else before)

@@ -113,8 +113,10 @@ class ElmNeuron(nn.Module):
         first_HK, bias_H, *rest = layers  # of every layer weight, then bias
         branch_HR, recurrent_HD = first_HK[:, : self.branches], first_HK[:, self.branches :]
         per_branch = len(synapse_C) // self.branches
+        # synapses, branches and first layer are linear and follow each other: one matrix from channels to hidden units
         spread_CH = synapse_C[:, None] * branch_HR.T.repeat_interleave(per_branch, 0)
         drive_IH = x_BTI.new_zeros(x_BTI.shape[2], len(branch_HR)).index_add(0, self.channel, spread_CH)
+        # trace' = kappa trace + drive should hold the bias once, so every step adds what the decay takes of it
         drive_TBH = (x_BTI @ drive_IH + (1 - kappa_b) * bias_H).transpose(0, 1)
         trace_BH = state.branch_BR @ branch_HR.T + bias_H
         memory_TBD: Tensor = MemoryScan.apply(  # type: ignore[no-untyped-call]  # untyped in torch

@@ -54,6 +54,7 @@ class MemoryScan(torch.autograd.Function):
         kepts, squashed, memories = [], [], []
         hidden: list[list[Tensor]] = [[] for _ in layers]
         for drive_BH in drive_TBH.unbind(0):
+            # traces of hidden units instead of branches: there are fewer of them, and both are linear in the input
             trace_BH = torch.add(drive_BH, trace_BH, alpha=kappa_b)
             kept_BD = keep_D * memory_BD
             signal = torch.addmm(trace_BH, kept_BD, recurrent_DH)
@@ -82,6 +83,7 @@ class MemoryScan(torch.autograd.Function):
         keep_D, gain_D, recurrent_HD, *saved = ctx.saved_tensors
         weights, (kept_TBD, squashed_TBD, *hidden) = saved[: 2 * count : 2], saved[2 * count :]
         slope_TBD = gain_D * TANH_SLOPE * (1 - squashed_TBD**2)
+        # units that were open, for all steps at once: the derivative of relu needs nothing from the way back
         open_units = [(seen > 0).to(seen.dtype) for seen in hidden]
         layer_grads: list[list[Tensor]] = [[] for _ in range(count)]
         drive_grads = []
@@ -95,6 +97,7 @@ class MemoryScan(torch.autograd.Function):
             trace_grad = signal if trace_grad is None else torch.add(signal, trace_grad, alpha=ctx.kappa_b)
             drive_grads.append((signal, trace_grad))
             memory_grad = torch.addmm(memory_grad, signal, recurrent_HD).mul_(keep_D)
+        # collected on the way back, hence reversed; weights are then one product over all steps
         drive_TBH = torch.stack([trace for _, trace in reversed(drive_grads)])
         sums_TBH = torch.stack([signal for signal, _ in reversed(drive_grads)])
         rest = []

@@ -29,9 +29,11 @@ def run_in_segments(
     results: list[RunResult] = []
     segments = torch.split(x, length, axis)
     for segment in segments:
+        # masks are drawn before and kept, so no generator needs to be wound back for the second run
         result = checkpoint(run, segment, state, use_reentrant=False, preserve_rng_state=False)
         results.append(result)
         state = result.state
+    # means over time become means of means, weighted by length: the last segment may be shorter
     shares = [segment.shape[axis] / x.shape[axis] for segment in segments]
     return RunResult(
         logits=torch.cat([result.logits for result in results], axis),

@@ -31,7 +31,7 @@ def stack_networks(networks: Sequence[ElmNetwork]) -> ElmNetwork:
     first = networks[0]
     for network in networks:
         _check_same(first, network)
-    stack = copy.deepcopy(first)
+    stack = copy.deepcopy(first)  # keeps back end, modes and segment; every tensor in it is replaced below
     stack.stacked = True
     modules = [dict(network.named_modules()) for network in networks]
     for name, module in stack.named_modules():

@@ -86,7 +86,7 @@ class Kernel:
         self._library = ctypes.CDLL(str(path))
         functions = ("elm_struct_size", "elm_max_matrices", "elm_trace_size", "elm_forward", "elm_backward")
         for name in functions:
-            getattr(self._library, name).restype = ctypes.c_int64
+            getattr(self._library, name).restype = ctypes.c_int64  # ctypes takes int, which would cut sizes off
         compiled = self._library.elm_struct_size(), self._library.elm_max_matrices()
         if compiled != (ctypes.sizeof(LayerStruct), _MATRICES):
             raise AbiError(
@@ -104,7 +104,7 @@ class Kernel:
         Raises:
             MemoryError: the kernel's work space does not fit.
         """
-        layer.threads = torch.get_num_threads()
+        layer.threads = torch.get_num_threads()  # asked every time: lanes and tests change it while networks live
         if self._library.elm_forward(ctypes.byref(layer)):
             raise MemoryError(
                 "the layer's work space does not fit into memory; use a smaller batch or shorter segments"

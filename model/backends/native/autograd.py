@@ -97,6 +97,7 @@ class NativeNetwork(torch.autograd.Function):
         mlp_out = new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None
         final = [torch.empty_like(tensor) for tensor in inputs.state]
         trains = grad_enabled and any(ctx.needs_input_grad)
+        # traces are large and go back to a pool (see scratch.py); what is returned is torch's own memory
         layers = [_layers(plans, k, inputs, masks, trains) for k in range(networks)]
         hidden_size, readout_size = map(plans[0].hidden.kernel.trace_size, layers[0])
         kept = Kept(
@@ -110,6 +111,7 @@ class NativeNetwork(torch.autograd.Function):
                          magnitude=magnitude_NB, mlp_out=mlp_out)  # fmt: skip
             readout.point(k, networks, memory_T=final[4], branch_T=final[5])
             _point_kept(hidden, readout, k, networks, kept)
+            # the read-out layer reads the whole activity of the recurrent one, which does not depend on it
             plans[k].hidden.kernel.forward(hidden)
             plans[k].readout.kernel.forward(readout)
         weight, bias = inputs.output
@@ -139,8 +141,10 @@ class NativeNetwork(torch.autograd.Function):
         ]
         d_hidden = _empty_grads(inputs.hidden, any(needs[8:10]))
         d_readout = _empty_grads(inputs.readout, any(needs[-_READOUT_TENSORS - 1 : -_READOUT_TENSORS + 1]))
+        # one room for all networks, which run one after the other
         d_seen = torch.empty_like(kept.activity_TNB if networks == 1 else kept.activity_TNB[0])
         for k in range(networks):
+            # described anew: what the forward pass pointed to beyond `kept` and the inputs may be gone
             hidden, readout = _layers(plans, k, inputs, ctx.masks, True)
             _point_kept(hidden, readout, k, networks, kept)
             _point_weight_grads(hidden, k, networks, d_hidden)
@@ -151,7 +155,7 @@ class NativeNetwork(torch.autograd.Function):
                           d_memory_0=d_state[4], d_branch_0=d_state[5])  # fmt: skip
             plans[k].readout.kernel.backward(readout)
             hidden.point(0, 1, d_activity=d_seen)
-            hidden.d_any_activity = d_means[k]
+            hidden.d_any_activity = d_means[k]  # the same for every activity, so no tensor is filled with it
             hidden.point(k, networks, d_activity_T=d_final[0], d_memory_T=d_final[1], d_average_T=d_final[2],
                          d_branch_T=d_final[3], d_magnitude=d_magnitude, d_activity_0=d_state[0],
                          d_memory_0=d_state[1], d_average_0=d_state[2], d_branch_0=d_state[3])  # fmt: skip
@@ -198,7 +202,7 @@ def _point_weight_grads(layer: LayerStruct, k: int, networks: int, grads: Sequen
 
 
 def _empty_grads(tensors: Sequence[Tensor], rates: bool) -> list[Tensor | None]:
-    """Room for a layer's gradients; those of the shares kept and absorbed only where `rates` are trained."""
+    """Room for a layer's gradients, which the kernel clears; those of both shares only where `rates` are trained."""
     return [torch.empty_like(tensor) if place not in (1, 2) or rates else None for place, tensor in enumerate(tensors)]
 
 

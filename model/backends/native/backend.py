@@ -56,6 +56,7 @@ class NativeBackend:
     def _current_plans(self, network: NetworkParts) -> list[NetworkPlan]:
         """Plans of the layers of every stacked network, made anew when the wiring was changed."""
         layers = (network.hidden, network.readout)
+        # the version counts writes in place, such as load_state_dict
         key = tuple((layer.connectome.data_ptr(), layer.connectome._version) for layer in layers)
         if key != self._key:
             wirings = [layer.connectome if network.stacked else layer.connectome.unsqueeze(0) for layer in layers]

@@ -19,6 +19,8 @@ from platformdirs import user_cache_path
 from model.backends.native.abi import AbiError, Kernel
 
 _SOURCES = Path(__file__).parent / "kernel"
+# Fused multiply-adds are wanted, and comparisons may become selects (no traps, no errno). Not -ffast-math: it assumes
+# that there is no NaN, and a trial that diverges must show it.
 _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
           "-fPIC", "-shared", "-pthread", "-Wno-psabi")  # fmt: skip
 _REALS = {torch.float32: "float", torch.float64: "double"}
@@ -118,6 +120,7 @@ def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return platform.machine() + platform.processor()
+    # -march=native means this very processor; a cache directory may be shared by unlike machines
     wanted = ("flags", "Features", "model name", "CPU part")
     lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
     return platform.machine() + "".join(line for line in lines if line.startswith(wanted))

@@ -33,6 +33,7 @@ class LayerPlan:
             networks: how many there are.
             weights: as `layer_tensors` lists them, contiguous.
         """
+        # a copy for each call: two passes of one network may be under way at once
         layer = LayerStruct.from_buffer_copy(self.description)
         synapse, keep, absorb, readout, out_bias = weights[:5]
         layer.point(network, networks, synapse=synapse, keep=keep, absorb=absorb, readout=readout, out_bias=out_bias)
@@ -53,6 +54,7 @@ def layer_plan(config: ElmConfig, connectome_NC: Tensor, kernel: Kernel, recurre
     first_graded, graded = (config.n_in, config.n_rec) if recurrent else (0, config.n_in)
     source = connectome_NC.flatten() - first_graded
     synapse = torch.nonzero(source >= 0).squeeze(1)
+    # stable, so that gradients are always summed in one order
     synapse = synapse[torch.argsort(source[synapse], stable=True)]
     first_reader = torch.zeros(graded + 1, dtype=torch.int64)
     first_reader[1:] = torch.bincount(source[synapse], minlength=graded).cumsum(0)

@@ -46,6 +46,7 @@ class TorchBackend:
     def plan(self, network: NetworkParts) -> TorchPlan:
         """Return the network's plan, made anew when its wiring was changed or moved to another device."""
         wirings = (network.hidden.connectome, network.readout.connectome)
+        # the version counts writes in place, such as load_state_dict; the pointer changes when a network is moved
         key = tuple((wiring.data_ptr(), wiring._version, wiring.device) for wiring in wirings)
         if self._plan is None or key != self._key:
             self._plan, self._key = _torch_plan(network), key
@@ -149,6 +150,7 @@ def _filled_table(plan: RecurrencePlan, network: NetworkParts, x: Tensor, mask_K
         input_TXB.copy_(masked.permute(2, 0, 3, 1).reshape(steps, -1, batch))
         return table_TXB
     height_KBT = torch.full_like(x, 1, dtype=weight.dtype) if mask_KBI is None else mask_KBI.gather(2, x)
+    # ids become rows of the one table that all stacked networks share
     channel_KBT = x + network.config.n_in * torch.arange(k, device=x.device).view(-1, 1, 1)
     height_TKB = network.config.embedding_scale * height_KBT.permute(2, 0, 1)
     input_TXB.zero_().scatter_(1, channel_KBT.permute(2, 0, 1), height_TKB)
@@ -168,11 +170,13 @@ def _run_readout(
     config = readout.config
     steps, _, batch = seen_TNB.shape
     neurons, d_tree = readout.bias_N.shape[0], config.d_tree
+    # index_add, because synapses of one branch may read the same neuron twice
     dense_ORN = seen_TNB.new_zeros(neurons * d_tree * config.n_in)
     dense_ORN = dense_ORN.index_add(0, plan.readout_place, readout.synapse_NC.flatten())
     dense_ORN = dense_ORN.view(neurons, d_tree, config.n_in)
     weight_ODP, bias_OD = readout.mlp
     branch_weight_ODR, memory_weight_ODD = weight_ODP[..., :d_tree], weight_ODP[..., d_tree:]
+    # branches have no nonlinearity, so branch weights and synapses are multiplied before the sequence is
     matrix_KXN = torch.bmm(branch_weight_ODR, dense_ORN).view(k, -1, config.n_in)
     kappa_b = None if config.tau_b is None else math.exp(-1.0 / config.tau_b)
     if kappa_b is not None:
@@ -184,9 +188,11 @@ def _run_readout(
     if kappa_b is not None:
         start_ORB = _batch_last(state.readout_branch_BOR)
         decay_T = kappa_b ** torch.arange(1, steps + 1, device=seen_TNB.device, dtype=seen_TNB.dtype)
+        # what the traces held before the first step decays on its own, beside what the sequence adds
         drive_ODTB = drive_ODTB + decay_T.view(-1, 1) * torch.bmm(branch_weight_ODR, start_ORB).unsqueeze(2)
         last_KXB = torch.bmm(dense_ORN.view(k, -1, config.n_in), seen_TNB[-1].view(k, -1, batch))
         branch_ORB = kappa_b**steps * start_ORB + last_KXB.view(neurons, d_tree, batch)
+    # the scan's memory is divided by this, so that a step adds the bare tanh (see readout_scan.py)
     gain_OD = TANH_SCALE * readout.absorb_ND
     y_TOB, memory_ODB = run_readout_scan(
         plan.readout_memory,

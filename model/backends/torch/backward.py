@@ -70,6 +70,7 @@ class _BackwardLoop:
         self.update_ND1 = 4.0 * TANH_SCALE * TANH_SLOPE * weights.absorb_ND.unsqueeze(-1)  # 1 - tanh^2 is 4 s (1 - s)
         self.readout_ND1 = weights.readout_ND.unsqueeze(-1)
         new_zeros = trace.activity_TNB.new_zeros
+        # gradients of the state, carried from step to step; those of the last state are where they start
         self.activity_N1B = new_zeros(n, 1, self.batch)
         self.memory_NDB = _or_zeros(grads.memory_NDB, new_zeros(n, plan.d_m, self.batch))
         self.average_N1B = _or_zeros(grads.average_NB, new_zeros(n, self.batch)).view(-1, 1, self.batch)
@@ -97,6 +98,7 @@ class _BackwardLoop:
             arriving_TNB = grads.activity_TNB[first:last] * passes_TNB
         if trace.drop_NB is not None:
             passes_TNB = passes_TNB * trace.drop_NB
+        # what needs no other step is computed for the whole block: a few large operations instead of many small ones
         slope_TNDB = self.slope_SNDB[: last - first]
         torch.addcmul(sigmoid_TNDB, sigmoid_TNDB, sigmoid_TNDB, value=-1.0, out=slope_TNDB).mul_(self.update_ND1)
         arriving_t, passes_t, slope_t = (
@@ -106,6 +108,7 @@ class _BackwardLoop:
         )
         regulariser_t: Sequence[Tensor | None] = [None] * len(slope_t)
         if grads.magnitude_NB is not None:
+            # the gradient of abs(o) is the sign of o, and the sigmoid is above 1/2 where o is positive
             regulariser_TNDB = torch.sub(sigmoid_TNDB, 0.5, out=self.regulariser_SNDB[: last - first]).sign_()
             regulariser_t = regulariser_TNDB.mul_(grads.magnitude_NB.unsqueeze(1)).unbind(0)
         for i in reversed(range(last - first)):
@@ -116,6 +119,8 @@ class _BackwardLoop:
         plan, n, views = self.plan, self.plan.n, self.views
         y_N1B = views.emitted[i]
         if plan.kappa_r is not None:  # of y, then of the average before: see `emit_weights`
+            # z = kappa (y - r) and r' = kappa r + (1 - kappa) y; with gradients written like their variables, that of y
+            # is kappa z + (1 - kappa) r', a lerp, and that of r is kappa (r' - z), which is r' less that of y
             y_N1B = torch.lerp(self.average_N1B, y_N1B, plan.kappa_r, out=views.y[i])
             self.average_N1B = self.average_N1B - y_N1B
         memory_NDB = torch.addcmul(self.memory_NDB, self.readout_ND1, y_N1B, out=views.memory[i])
@@ -130,7 +135,7 @@ class _BackwardLoop:
         if plan.kappa_b is not None:
             views.branch[i].add_(self.branch_NRB)
             self.branch_NRB = plan.kappa_b * views.branch[i]
-        views.kept[i].add_(memory_NDB)
+        views.kept[i].add_(memory_NDB)  # the kept memory reaches the next one through the MLP and directly
         back_YB = plan.drive.transposed.apply(signal_NPB.view(-1, self.batch), self.drive)
         self.activity_N1B = back_YB[:n].unsqueeze(1)
         self.memory_NDB = back_YB[n:].view(n, plan.d_m, self.batch)

@@ -90,6 +90,7 @@ class Recording:
             RecordingFailed: a replay gives other numbers.
         """
         self._function, self._passes = function, 0
+        # a graph replays addresses: arguments are copied to these tensors, parameters are read where they lie
         self._arguments = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in arguments]
         self._wanted = [tensor for tensor in (*self._arguments, *parameters) if tensor.requires_grad]
         self._places = [place for place, t in enumerate((*arguments, *parameters)) if t.requires_grad]
@@ -101,6 +102,7 @@ class Recording:
         self._made, self._replay_forward = recorder.record(lambda: function(*self._arguments))
         if self.trains:
             self._flat, self._replay_backward = recorder.record(lambda: self._backward(self._made))
+        # replays need the memory of these tensors, and not the autograd graph that once led to them
         self._made = tuple(tensor.detach() for tensor in self._made)
         self._check(expected)
 
@@ -110,6 +112,7 @@ class Recording:
             kept.detach().copy_(tensor.detach())
         self._replay_forward()
         self._passes += 1
+        # clones, for the next replay writes over what this one made
         return self._passes, tuple(tensor.clone() for tensor in self._made)
 
     def backward(self, number: int, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
@@ -118,6 +121,7 @@ class Recording:
         Raises:
             RuntimeError: another pass has overwritten what this one left.
         """
+        # what the backward graph reads is what the last forward replay left behind
         if number != self._passes:
             raise RuntimeError(
                 "a recorded pass was differentiated after the next one had begun; differentiate each pass "
@@ -147,6 +151,7 @@ class Recording:
         outputs = [tensor for tensor in made if tensor.requires_grad]
         grads = torch.autograd.grad(outputs, self._wanted, self._grads, allow_unused=True)
         filled = [torch.zeros_like(t) if grad is None else grad for grad, t in zip(grads, self._wanted, strict=True)]
+        # one tensor, so that a replay is followed by one copy and not by one for each parameter
         return (torch.cat([grad.flatten() for grad in filled]),)
 
     def _check(self, expected: Sequence[Tensor]) -> None:
@@ -202,6 +207,7 @@ class CudaGraphBackend:
 
         Activity that is to be kept, and segments that are to be run again, are run operation by operation.
         """
+        # checkpointing runs a segment's forward pass a second time, between another pass and its backward pass
         recomputes = network.segment is not None and torch.is_grad_enabled()
         if self.name == TorchBackend.name or keep_activity or recomputes:
             return self._plain.run(network, x, state, masks, keep_activity)
@@ -225,6 +231,7 @@ class CudaGraphBackend:
             self._recordings.clear()
         shapes = ((tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for tensor in arguments)
         key = (torch.is_grad_enabled(), *shapes)
+        # the first time runs plainly: a last, shorter batch comes once and is not worth a recording
         if key not in self._recordings:
             self._recordings[key] = None
             if len(self._recordings) > _MOST_RECORDINGS:

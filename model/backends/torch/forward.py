@@ -93,11 +93,12 @@ run_recurrence: Callable[..., tuple[Any, ...]] = Recurrence.apply
 def _allocate(plan: RecurrencePlan, table_TXB: Tensor, drop_NB: Tensor | None, weights: Weights, trains: bool) -> Trace:
     """Make room for what the backward pass needs; without one, for a single step."""
     steps, batch = table_TXB.shape[0] - 1, table_TXB.shape[2]
-    stored = steps if trains else 1
+    stored = steps if trains else 1  # every step then writes over the one before, see `slot` in `_step`
     traced = plan.d_tree if plan.kappa_b is not None else 0
     return Trace(
         table_TXB=table_TXB,
         drop_NB=drop_NB,
+        # an output, which the caller may hold for as long as it likes; kept memory should come back soon
         activity_TNB=table_TXB.new_empty(steps, plan.n, batch),
         branch_TNRB=empty_like_kept(table_TXB, stored, plan.n, traced, batch),
         sigmoid_TNDB=empty_like_kept(table_TXB, stored, plan.n, plan.d_m, batch),
@@ -114,6 +115,7 @@ class _ForwardLoop:
         self.plan, self.trace, self.branch_NRB = plan, trace, start.branch_NRB
         self.steps, n, self.batch = trace.activity_TNB.shape
         self.views = _Views(plan, trace)
+        # step t reads table t and writes its activity, average and memory into table t + 1
         self.views.activity[0].copy_(start.activity_NB)
         if trace.drop_NB is not None:
             self.views.activity[0].mul_(trace.drop_NB)
@@ -137,9 +139,10 @@ class _ForwardLoop:
             (weight, hidden_t, square_NHB, square_NHB[:, :-1])
             for weight, hidden_t, square_NHB in zip(layers[:-1], self.views.hidden, squares, strict=True)
         ]
-        # activities are at least 0, averages any number
+        # activities are at least 0, averages any number: one torch.maximum then rectifies the one and copies the other
         self.least_X1 = new_ones(plan.memory_row - plan.activity_row, 1).mul_(-math.inf)
         self.least_X1[:n].zero_()
+        # the MLPs' outputs are wanted for one sum only; summed a block at a time they stay in the cache
         kept = self.steps if keep_mlp_out else min(self.steps, steps_per_block(plan, self.batch, new_ones(()).itemsize))
         self.scaled_out_TNDB = empty_like_kept(trace.table_TXB, kept, n, plan.d_m, self.batch)
         self.scaled_out_t = self.scaled_out_TNDB.unbind(0)
@@ -153,7 +156,7 @@ class _ForwardLoop:
             if t + 1 == self.steps or (t + 1) % kept == 0:
                 block_TNDB = self.scaled_out_TNDB[: t % kept + 1]
                 self.magnitude_NB += block_TNDB.abs().sum((0, 2)) / (2.0 * TANH_SLOPE)
-        if trace.drop_NB is None:
+        if trace.drop_NB is None:  # else `_step` has put it aside before the mask was laid over the table
             trace.activity_TNB.copy_(trace.table_TXB[1:, self.plan.activity_row : self.plan.average_row])
         return Carried(
             trace.activity_TNB[-1], views.memory[-1].clone(), views.average[-1].clone(), self.branch_NRB.clone()
@@ -164,11 +167,14 @@ class _ForwardLoop:
         return self.scaled_out_TNDB / (2.0 * TANH_SLOPE)
 
     def _step(self, t: int) -> None:
+        # in a small network a step is some 20 operations of 1 to 5 microseconds, most of it not arithmetic: hence views
+        # cut beforehand, and results written with out= to where the backward pass reads them
         plan, trace, views, d_tree = self.plan, self.trace, self.views, self.plan.d_tree
         slot = t % len(views.sigmoid)
         signal_NPB = plan.drive.forward.apply(views.table[t], self.drive).view(plan.n, -1, self.batch)
         kept_NDB = signal_NPB[:, d_tree:-1]
         if plan.kappa_b is not None:
+            # a copy, because `signal_NPB` is the gather's own result and gone after this step
             signal_NPB[:, :d_tree].add_(self.branch_NRB, alpha=plan.kappa_b)
             self.branch_NRB = trace.branch_TNRB[slot].copy_(signal_NPB[:, :d_tree])
         for weight, hidden_t, square_and_one, square in self.hidden_layers:
@@ -192,6 +198,8 @@ class _Views:
         table_TXB = trace.table_TXB
         steps, rows, batch = table_TXB.shape
         self.table = table_TXB.unbind(0)
+        # overlapping: a neuron's output depends on the average before the step and the memory after it, which stand in
+        # neighbouring tables; seen as one table of twice the rows they are one gather
         self.pair = table_TXB.as_strided((steps - 1, 2 * rows, batch), (rows * batch, batch, 1)).unbind(0)
         self.activity = table_TXB[:, plan.activity_row : plan.average_row].unbind(0)
         self.average = table_TXB[:, plan.average_row : plan.memory_row].unbind(0)

@@ -94,6 +94,7 @@ def drive_weights(synapse_NC: Tensor, keep_ND: Tensor, absorb_ND: Tensor) -> Ten
 
     The memory is made of kappa_m m_(t-1) - g and 2 g sigmoid(2 x), which is kappa_m m_(t-1) + g tanh(x).
     """
+    # in the order in which `_drive_map` lists the entries
     entries_L = torch.cat([synapse_NC, keep_ND], 1).flatten()
     return torch.cat([entries_L, entries_L.new_ones(keep_ND.shape[0]), -TANH_SCALE * absorb_ND.flatten()])
 
@@ -121,11 +122,13 @@ def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int, filtered
     memory_ND = torch.arange(n * d_m, device=device).view(n, d_m)
     activity_row = 1 + channels
     memory_row = activity_row + (2 * n if filtered else n)
+    # input channels get no gradient: -1; nor do the constants below, so the way back is laid out before they are added
     synapse_grad_NC = torch.where(source_NC >= activity_row, source_NC - activity_row, -1)
     out_row = torch.cat([first_N1 + branch_C, first_N1 + d_tree + memory_D], 1).flatten()
     in_row = torch.cat([source_NC, memory_row + memory_ND], 1).flatten()
     grad_row = torch.cat([synapse_grad_NC, n + memory_ND], 1).flatten()
     transposed = sparse_map(out_row, in_row, grad_row, n * width, n + n * d_m).transposed
+    # forward every neuron has one row more, the one that its first layer's bias is a weight on (see `_ForwardLoop`)
     neuron_N = torch.arange(n, device=device)
     memory_out_ND = (width + 1) * neuron_N.unsqueeze(1) + d_tree + memory_D
     out_row = torch.cat([out_row + out_row // width, (width + 1) * neuron_N + width, memory_out_ND.flatten()])
@@ -144,6 +147,7 @@ def _emit_map(n: int, channels: int, d_m: int, filtered: bool, device: torch.dev
     one_N1, average_N1 = torch.zeros_like(neuron_N1), average_row + neuron_N1
     memory_now_ND = second_table + memory_row + memory_ND
     no_grad_N1, average_grad_N1 = torch.full_like(neuron_N1, -1), n * d_m + neuron_N1
+    # in the order in which `emit_weights` lists the weights
     out_row, in_row, grad_row = [neuron_N1.expand(-1, 1 + d_m)], [one_N1, memory_now_ND], [no_grad_N1, memory_ND]
     if filtered:
         out_row += [neuron_N1, (n + neuron_N1).expand(-1, d_m + 1)]

@@ -52,9 +52,11 @@ class ReadoutScan(torch.autograd.Function):
             Outputs [T, O, B], and the scaled memory [O, D, B].
         """
         ctx.set_materialize_grads(False)
+        # tanh(x) as 2 sigmoid(2 x) - 1, as in forward.py: torch's sigmoid takes an eighth of its tanh's time
         slope = 2.0 * TANH_SLOPE
         weights = structure.forward.ordered(slope * weight_ODD.flatten())
         keep_OD1, low, high = keep_OD.unsqueeze(-1), keep_OD.new_full((), -1.0), keep_OD.new_full((), 1.0)
+        # time first, so that a step is one run of memory; each step's drive is then overwritten by its tanh
         tanh_TODB = drive_ODTB.permute(2, 0, 1, 3).clone(memory_format=torch.contiguous_format)
         steps, batch = tanh_TODB.shape[0], tanh_TODB.shape[3]
         memory_TODB = drive_ODTB.new_empty(steps + 1, *start_ODB.shape)
@@ -68,6 +70,7 @@ class ReadoutScan(torch.autograd.Function):
             torch.addcmul(tanh_ODB, keep_OD1, memory_t[t], out=memory_t[t + 1])
         ctx.structure = structure
         ctx.save_for_backward(memory_TODB, tanh_TODB, weight_ODD, keep_OD, readout_OD)
+        # nothing in the loop needs the outputs, so they are one sum over all steps
         y_TOB = (readout_OD.unsqueeze(-1) * memory_TODB[1:]).sum(2).add_(bias_O.unsqueeze(-1))
         return y_TOB, memory_t[steps].clone()
 
@@ -82,6 +85,7 @@ class ReadoutScan(torch.autograd.Function):
         grad_TOB = tanh_TODB.new_zeros(steps, o, batch) if grad_TOB is None else grad_TOB
         carry_ODB = torch.zeros_like(tanh_TODB[0]) if last_ODB is None else last_ODB
         slope_TODB = torch.mul(tanh_TODB, tanh_TODB).mul_(-TANH_SLOPE).add_(TANH_SLOPE)
+        # the gradient of the drive takes the slope's place, step by step
         drive_TODB, total_TODB = slope_TODB, torch.empty_like(tanh_TODB)
         grad_t, slope_t, total_t = grad_TOB.unsqueeze(2).unbind(0), slope_TODB.unbind(0), total_TODB.unbind(0)
         drive_t = drive_TODB.view(steps, -1, batch).unbind(0)
@@ -95,6 +99,7 @@ class ReadoutScan(torch.autograd.Function):
         memory_ODTB = memory_TODB.permute(1, 2, 0, 3).contiguous()
         before_OLD, after_ODL = memory_ODTB[:, :, :-1].flatten(2).mT, memory_ODTB[:, :, 1:].flatten(2)
         weight_grad = torch.bmm(drive_ODTB.flatten(2), before_OLD)
+        # a product and a sum: torch.bmm takes six times as long for a product with a vector
         readout_grad = (after_ODL * grad_TOB.transpose(0, 1).reshape(o, 1, -1)).sum(-1)
         return None, drive_ODTB, carry_ODB, weight_grad, keep_grad, readout_grad, grad_TOB.sum((0, 2))
 

@@ -116,6 +116,7 @@ class WeightGrads:
         memory_NDSB = _to_columns(memory_TNDB, self.memory_NDSB)
         before_NDL, after_NDL = memory_NDSB[:, :, :-1].flatten(2), memory_NDSB[:, :, 1:].flatten(2)
         self.bias_N += self.block.emitted_SN1B[:steps].sum((0, 2, 3))
+        # the last block may be shorter than the room; columns beyond `steps` hold an earlier block's numbers
         grads_NHL = [grad_NHSB[:, :, :steps].flatten(2) for grad_NHSB in self.block.grads_NHSB]
         for bias_NH, grad_NHL in zip(self.biases, grads_NHL, strict=True):
             bias_NH += grad_NHL.sum(-1)
@@ -124,6 +125,7 @@ class WeightGrads:
         self.kept_NDH = torch.baddbmm(self.kept_NDH, before_NDL, grads_NHL[0].mT)
         for layer, hidden_TNHB in enumerate(trace.hidden_TNHB):
             hidden_NHTB = hidden_TNHB[first:last].permute(1, 2, 0, 3)
+            # squared again: keeping both the unit and its square would double the trace
             square_NHTB = torch.mul(hidden_NHTB, hidden_NHTB, out=self.squares_NHSB[layer][:, :, :steps])
             self.later[layer] = torch.baddbmm(self.later[layer], grads_NHL[layer + 1], square_NHTB.flatten(2).mT)
         y_N1L = self.block.y_SN1B[:steps].permute(1, 2, 0, 3).flatten(2)
@@ -142,11 +144,14 @@ class WeightGrads:
         seen_XSB.copy_(self.trace.table_TXB[first:last, : plan.average_row].transpose(0, 1))
         seen_XL = seen_XSB.flatten(1)
         grad_NRSB = _to_columns(self.block.signal_SNPB[:steps, :, : plan.d_tree], self.branch_grad_NRSB)
+        # torch's kernel for inner products at the wiring's places is reached through autograd only; a dense product
+        # would compute all pairs of branches and sources, of which the wiring has few
         with torch.enable_grad():
             weight_XS = self.weights.synapse_NC.detach().reshape(plan.synapse_source.shape).requires_grad_()
             sums_XL = embedding_bag(plan.synapse_source, seen_XL, mode="sum", per_sample_weights=weight_XS)
             (synapse_XS,) = torch.autograd.grad(sums_XL, weight_XS, grad_NRSB.reshape(n * plan.d_tree, -1))
         self.synapse_NC += synapse_XS.view_as(self.synapse_NC)
+        # without traces the gather's sums are what the MLPs read; with them the trace holds that
         if plan.kappa_b is not None:
             return self.trace.branch_TNRB[first:last].permute(1, 2, 0, 3).flatten(2)
         return sums_XL.detach().view(n, plan.d_tree, -1)

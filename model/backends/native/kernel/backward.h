@@ -171,7 +171,7 @@ private:
             for (int i = 0; i < NB; i++) {
                 const int64_t at = d * LB + i * W, packed = (g * l.d_m + d) * NP;
                 V th = L::load(tanh + at);
-                // the memory is made again from what the trace holds; storing it would cost as much as the tanh does
+                // the memory is made again from what the trace holds, which so needs D rows less
                 V m = L::load(signal + l.d_tree * LB + at) + L::spread(gain_.get() + packed) * th;
                 L::store(sums + LB + at, L::load(sums + LB + at) + y[i] * m);
                 V dm = L::load(memory + at) + L::spread(readout_.get() + packed) * y[i];

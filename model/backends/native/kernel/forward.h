@@ -182,7 +182,7 @@ private:
         for (int i = 0; i < NB; i++) {
             V z = y[i];
             if (l.filtered) {
-                // r' = kappa r + (1 - kappa) y gives y - r' = kappa (y - r): no difference of two rounded averages
+                // r' = kappa r + (1 - kappa) y gives y - r' = kappa (y - r): the old average is enough
                 V *average = reinterpret_cast<V *>(average_.get() + g * LB + i * W);
                 V gap = y[i] - *average;
                 *average += F(1.0 - l.kappa_r) * gap;

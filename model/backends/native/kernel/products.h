@@ -53,7 +53,7 @@ constexpr int kOuterMost = 5;  // rows and columns of a tile of outer products: 
 template <class L, int MT, int KT, bool SQUARED>
 static inline void outer_tile(Rows<typename L::F> a, Rows<typename L::F> b, int steps, typename L::F *const (&out)[L::NP],
                               int64_t ld) {
-    typename L::V acc[MT][KT] = {};  // lanes stay apart until the last step: a sum over them costs four shuffles
+    typename L::V acc[MT][KT] = {};  // lanes stay apart until the last step: a sum over them takes several shuffles
     for (int t = 0; t < steps; t++) {
         const typename L::F *pa = a.data + t * a.stride, *pb = b.data + t * b.stride;
         for (int i = 0; i < L::NB; i++) {
