@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,7 +15,8 @@ from filelock import FileLock
 from tasks.errors import DataError
 
 ENVIRONMENT_VARIABLE = "ELM_DATA_DIR"
-_known_hashes: dict[tuple[str, int, int], str] = {}
+_known_hashes: dict[str, str] = {}
+_log = logging.getLogger(__name__)
 
 
 def data_directory(override: str | Path | None = None) -> Path:
@@ -86,6 +88,46 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
     return target
 
 
+def build_verified(target: Path, build: Callable[[], None]) -> None:
+    """Runs `build` unless `target` stands in the cache whole; a damaged one is made anew, once, with a warning.
+
+    The hash that was noted when the file was made is compared once per process, so that neither a disk that was full
+    nor a flipped bit trains a network on something else than its rows say.
+
+    Args:
+        target: large file that `build` creates atomically, beside any smaller ones.
+        build: creates `target`.
+
+    Raises:
+        DataError: the directory cannot be written, or the file differs from its hash right after it was made.
+    """
+    note = target.with_name(f"{target.name}.sha256")
+
+    def build_and_note() -> None:
+        build()
+        with write_atomically(note) as file:
+            file.write(sha256_of(target).encode())
+
+    for attempt in range(2):
+        build_once(note, build_and_note)
+        if target.is_file() and sha256_of(target) == note.read_text():
+            return
+        if attempt == 0:
+            _log.warning("%s: damaged, making it anew", target)
+            note.unlink(missing_ok=True)
+    raise DataError(f"{target}: damaged right after it was made; is the disk in order?")
+
+
+def identity_of(path: Path) -> str:
+    """Names a file as it is now: another one under the same name, even of equal size and time, has another identity.
+
+    The time of change (ctime) cannot be set by a program, as the time of modification can; the inode tells a file that
+    replaced another within the clock's resolution.
+    """
+    stat = path.stat()
+    return f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
+
+
 def noted_sha256(path: Path, directory: Path) -> str:
     """Returns the SHA-256 of a file; a note under `directory` spares other processes the reading.
 
@@ -93,9 +135,7 @@ def noted_sha256(path: Path, directory: Path) -> str:
         path: the file.
         directory: data directory.
     """
-    stat = path.stat()
-    identity = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
-    note = directory / "hashes" / hashlib.sha256(identity.encode()).hexdigest()[:24]
+    note = directory / "hashes" / hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]
 
     def build() -> None:
         with write_atomically(note) as file:
@@ -105,10 +145,9 @@ def noted_sha256(path: Path, directory: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, computed once per process while its size and time stay the same."""
-    stat = path.stat()
-    key = (str(path), stat.st_size, stat.st_mtime_ns)
-    if key not in _known_hashes:
+    """Returns the SHA-256 of a file, computed once per process while the file stays the same."""
+    identity = identity_of(path)
+    if identity not in _known_hashes:
         with path.open("rb") as file:
-            _known_hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _known_hashes[key]
+            _known_hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _known_hashes[identity]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.base import TaskSpec
 from tasks.batch import Split
-from tasks.data.cache import build_once, data_directory, noted_sha256, write_atomically
+from tasks.data.cache import build_verified, data_directory, noted_sha256, write_atomically
 from tasks.data.fetch import fetch
 from tasks.data.leaks import Hashes, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.pickles import restricted_load
@@ -105,7 +105,7 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
         )
     sha256 = noted_sha256(archive, directory)
     store = directory / "images" / sha256[:24]
-    build_once(store.with_suffix(".npz"), lambda: _write_cifar(archive, store))
+    build_verified(store.with_suffix(".npy"), lambda: _write_cifar(archive, store))
     pixels = np.load(store.with_suffix(".npy"), mmap_mode="r")
     with np.load(store.with_suffix(".npz")) as held:
         labels, trained = held["labels"], int(held["trained"])

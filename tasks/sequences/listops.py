@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tasks.base import TaskSpec
 from tasks.batch import Split
-from tasks.data.cache import build_once, data_directory, write_atomically
+from tasks.data.cache import build_verified, data_directory, write_atomically
 from tasks.errors import DataError
 from tasks.options import OptionValue
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData
@@ -126,7 +126,7 @@ def load_listops(
     sizes = [int(options[f"{split}_examples"]) for split in ("test", "valid", "train")]
     tag = f"{rules}|{sum(sizes)}|{_SEED}"
     store = data_directory(cache_dir) / "listops" / hashlib.sha256(tag.encode()).hexdigest()[:24]
-    build_once(store.with_suffix(".npz"), lambda: _write(store, rules, sum(sizes)))
+    build_verified(store.with_suffix(".npy"), lambda: _write(store, rules, sum(sizes)))
     symbols = np.load(store.with_suffix(".npy"), mmap_mode="r")
     with np.load(store.with_suffix(".npz")) as held:
         offsets, values, sha256 = held["offsets"], held["values"].astype(np.int64), str(held["sha256"])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.batch import Split
-from tasks.data.cache import build_once, data_directory, noted_sha256, sha256_of, write_atomically
+from tasks.data.cache import build_verified, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.data.fetch import fetch
 from tasks.data.leaks import noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.errors import DataError
@@ -71,7 +71,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
         _refuse_damaged(hashes[0])
     sha256 = hashes[0] if len(hashes) == 1 else _hash_of(hashes)
     store = directory / "recordings" / f"{sha256[:24]}-{bin_ms}ms"
-    build_once(store.with_suffix(".npz"), lambda: _write_store(store, read()))
+    build_verified(store.with_suffix(".npy"), lambda: _write_store(store, read()))
     cells = np.load(store.with_suffix(".npy"), mmap_mode="r")
     with np.load(store.with_suffix(".npz")) as held:
         offsets, label, speaker, split = (held[name] for name in ("offsets", "label", "speaker", "split"))

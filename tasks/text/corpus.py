@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.data.cache import build_once, data_directory, sha256_of, write_atomically
+from tasks.data.cache import build_once, build_verified, data_directory, identity_of, sha256_of, write_atomically
 from tasks.errors import DataError
 from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
 
@@ -78,7 +78,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     if data != "embedded":
         return _scanned(Path(data).name, Path(data), directory, where)
     plain = directory / "text" / f"{ENWIKI_MINI.name}.xml"
-    build_once(plain, lambda: _unpack_embedded(plain))
+    build_verified(plain, lambda: _unpack_embedded(plain))
     text = _scanned(ENWIKI_MINI.name, plain, directory, where)
     if text.sha256 != _PLAIN_SHA256:
         raise DataError(
@@ -94,8 +94,7 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
     _refuse_other_formats(path, where)
-    identity = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
-    note = directory / "text" / "scans" / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.json"
+    note = directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
     build_once(note, lambda: _write_scan(path, stat.st_size, note, where))
     held = json.loads(note.read_text())
     return TextFile(name, path.absolute(), held["sha256"], stat.st_size, tuple(held["symbols"]), tuple(held["unseen"]))

@@ -14,7 +14,7 @@ import torch
 
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
-from tasks.data.cache import build_once, data_directory, write_atomically
+from tasks.data.cache import build_verified, data_directory, write_atomically
 from tasks.data.leaks import LEAST_TEXT_SHARE, noted_leaks, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
@@ -48,7 +48,7 @@ class TextTask:
     ) -> None:
         self.spec = spec
         source = open_text(str(options["data"]), cache_dir=cache_dir, where=f"{where}.data")
-        self.data_name, self.data_sha256 = spec.data_name, source.sha256
+        self.data_name, self.data_sha256, self._path = spec.data_name, source.sha256, source.path
         transform = _transform_name(options)
         if transform != "letters" and options["unseen"] == "refuse":
             _refuse_unseen(source, dropped=_DROPPED[transform], where=f"{where}.data")
@@ -66,8 +66,15 @@ class TextTask:
         return self._streams[split]
 
     def ids(self, characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Returns the symbol ids (0..n_in-1, in the order of byte values) of characters, in the same shape."""
-        return self._ids[characters]
+        """Returns the symbol ids (0..n_in-1, in the order of byte values) of characters, in the same shape.
+
+        Raises:
+            DataError: a character that the text did not have when it was read as a whole.
+        """
+        ids = self._ids[characters]
+        if ids.size and ids.min() < 0:
+            raise DataError(f"{self._path}: holds bytes that it did not hold before; it was changed during training")
+        return ids
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
         """Returns segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""
@@ -115,7 +122,7 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
     if transform != "plain":
         path = directory / "text" / f"{source.sha256[:24]}-{transform}.u8"
         note = path.with_suffix(".json")
-        build_once(note, lambda: _write_transformed(source.path, original, transform, path, note))
+        build_verified(path, lambda: _write_transformed(source.path, original, transform, path, note))
         borders = json.loads(note.read_text())["borders"]
     if min(np.diff(borders)) < 2:
         raise DataError(f"{where}: {source.path} is too short; every split (90/5/5) needs at least 2 characters")

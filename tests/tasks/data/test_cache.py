@@ -1,4 +1,7 @@
 import errno
+import hashlib
+import itertools
+import logging
 import multiprocessing
 import os
 import time
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.data import cache
-from tasks.data.cache import build_once, data_directory, sha256_of, write_atomically
+from tasks.data.cache import build_once, build_verified, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.errors import DataError
 
 
@@ -83,3 +86,38 @@ def test_racing_processes_build_once(tmp_path: Path) -> None:
         racer.join()
     assert [racer.exitcode for racer in racers] == [0] * 4
     assert (tmp_path / "builders").read_text() == "x"
+
+
+def test_a_file_replaced_by_one_of_equal_size_and_time_is_another_file(tmp_path: Path) -> None:
+    """The rows of the new file would carry the old one's hash."""
+    path = tmp_path / "text"
+    path.write_text("abc")
+    first, times = noted_sha256(path, tmp_path), path.stat()
+    path.write_text("xyz")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert noted_sha256(path, tmp_path) == hashlib.sha256(b"xyz").hexdigest() != first
+
+
+@pytest.mark.parametrize("damage", [b"", b"other"])
+def test_a_damaged_file_is_made_anew_once(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    target, made = tmp_path / "large", []
+
+    def build() -> None:
+        made.append(1)
+        with write_atomically(target) as file:
+            file.write(b"whole")
+
+    build_verified(target, build)
+    target.write_bytes(damage)
+    with caplog.at_level(logging.WARNING):
+        build_verified(target, build)
+        build_verified(target, build)
+    assert (target.read_bytes(), len(made)) == (b"whole", 2)
+    assert caplog.messages == [f"{target}: damaged, making it anew"]
+
+
+def test_a_disk_that_keeps_nothing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, digests = tmp_path / "large", itertools.count()
+    monkeypatch.setattr(cache, "sha256_of", lambda path: str(next(digests)))  # reads something else every time
+    with pytest.raises(DataError, match="large: damaged right after it was made; is the disk in order"):
+        build_verified(target, lambda: target.write_bytes(b"x") and None)

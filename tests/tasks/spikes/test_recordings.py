@@ -97,12 +97,14 @@ def test_cells_are_binned_once_and_memory_mapped(folder: Path, monkeypatch: pyte
     assert np.array_equal(first.cells, again.cells)
 
 
-def test_a_torn_cache_is_noticed(folder: Path, tmp_path: Path) -> None:
-    prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task")
+def test_a_torn_cache_is_noticed_and_made_anew(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task").cells
     cells = next((tmp_path / "recordings").glob("*.npy"))
-    np.save(cells, np.load(cells)[:-1])
-    with pytest.raises(DataError, match=r"10ms\.npy: damaged; delete it"):
-        prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task")
+    np.save(cells.with_name("torn.npy"), whole[:-1])
+    cells.with_name("torn.npy").replace(cells)  # what is mapped must not be cut in place
+    again = prepare(str(folder), bin_ms=10, validation="random", cache_dir=tmp_path, where="task").cells
+    assert np.array_equal(again, whole)
+    assert caplog.messages == [f"{cells}: damaged, making it anew"]
 
 
 def broken(tmp_path: Path, folder: Path) -> Path:
