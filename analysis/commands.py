@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 from rich.markup import escape
 
@@ -28,10 +29,10 @@ from analysis.report.html import report_html
 from analysis.report.verify import LISTED, OtherFormat, read_report
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
-from analysis.rows.load import datasets, rate_trials, read_sweep
+from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
 from analysis.rows.summary import as_json as summary_json
 from analysis.rows.summary import summarise
-from analysis.rows.sweep import DESIGN_POINT, Measure, Sweep, among
+from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
 
 
 def fit_theory(
@@ -47,7 +48,9 @@ def fit_theory(
 ) -> None:
     """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
-    views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, measure, where)]
+    groups = datasets(sweep, measure, where)
+    tell_groups(groups)
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
     found = report.build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     saved = []
@@ -118,6 +121,8 @@ def compare(
 ) -> Path | None:
     """Print the optima of several sweeps side by side; write a page of all of them with -o."""
     sweeps = with_distinct_ids([read_sweep(uri) for uri in uris])
+    for sweep in sweeps:
+        tell_groups(datasets(sweep, measure, where))
     views = [
         view._replace(
             data=replace(view.data, label=f"{sweep.label}: {view.data.label}") if len(sweeps) > 1 else view.data
@@ -151,7 +156,9 @@ def suggest(
 ) -> None:
     """Choose the next runs for the largest group of a sweep; write or print their grid."""
     sweep, console = read_sweep(uri), make_console()
-    groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
+    every = datasets(sweep, measure, where)
+    tell_groups(every)
+    groups = [data for data in every if len(data.rows)]
     if not groups:
         raise AnalysisError(f"{uri}: no finished trial to go on from; launch a grid first")
     found = make_suggestion(sweep, groups[0], target=target, hours=hours, name=name)
@@ -168,14 +175,30 @@ def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:
     """Print the learning-rate rule of every group that was run with several rates."""
     sweep, console = read_sweep(uri), make_console()
     column = Measure(kind=measure.kind, split="valid").column
-    for data in datasets(sweep, measure, where):
-        rule = fit_rule(rate_trials(sweep, data), column, data.direction, list(DESIGN_POINT))
+    groups, refused = datasets(sweep, measure, where), []
+    tell_groups(groups)
+    for data in groups:
+        try:
+            rule = fit_rule(rate_trials(sweep, data), column, data.direction, list(DESIGN_POINT))
+        except AnalysisError as error:  # one group without a pilot does not cost the others their rule
+            refused.append(f"{data.label}: {error}")
+            continue
         console.print(
             f"# {escape(data.label)}: {rule.points} design points, best rates off the rule by a factor of "
             f"{rule.factor:.2f} (residual sd)",
             soft_wrap=True,
         )
         console.print(escape(rule.yaml()), soft_wrap=True)
+    if len(refused) == len(groups):
+        raise AnalysisError(refused[0] if refused else f"{uri}: no row fulfils {where or 'anything: no trial yet'}")
+    for sentence in refused:
+        console.print(f"# {escape(sentence)}", soft_wrap=True)
+
+
+def tell_groups(groups: Sequence[Dataset]) -> None:
+    """Say before anything else which rows are kept apart, on stderr: what a command prints may be read by a program."""
+    for line in group_lines(groups):
+        click.echo(line, err=True)
 
 
 def serve(
@@ -261,7 +284,7 @@ def dashboard_payload(
         )
         if view.overlay:
             lines.append(f"{view.data.label}: dashed = {view.overlay.law}")
-    warnings = [] if views else ["No finished trial with a value yet."]
+    warnings = group_lines([view.data for view in views]) if views else ["No finished trial with a value yet."]
     tabs = [[*first, *group_tabs(view)] for view in views]
     return page.payload(sweep, views, tabs, provenance=lines, warnings=warnings, live=live)
 

@@ -160,6 +160,8 @@ def print_summary(found: Summary, console: Console) -> None:
     cost += [] if found.hours.core is None else [f"{found.hours.core:.3g} core-hours"]
     cost += [f"{found.hours.gpu:.3g} GPU-hours"] if found.hours.gpu else []
     console.print(f"[bold]{escape(found.label)}[/bold]: {found.trials:,} trials ({told}); {', '.join(cost)}")
+    for sentence in found.apart:
+        console.print(f"[yellow]•[/yellow] {escape(sentence)}")
     budgets = Table(title="trials by budget", title_justify="left", box=SIMPLE_HEAD)
     statuses = list(found.by_status)
     for title in ("P", *(status.replace("_", " ") for status in statuses)):

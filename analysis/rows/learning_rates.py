@@ -22,6 +22,9 @@ SPREAD = 1.5
 RULE_POINTS = 4
 """Design points with a best rate inside the range tried, below which no rule is fitted."""
 
+EXACT = 1e-3
+"""Relative deviation of a rate from a rule that four significant digits and the fit of its powers explain."""
+
 Json = dict[str, Any]
 
 FloatArray = npt.NDArray[np.float64]
@@ -247,6 +250,23 @@ def power_rule(rows: pd.DataFrame) -> RateRule:
     """The rule through the rates of rows that already are the best of their design points."""
     n_rec, d_m, rate = (rows[name].to_numpy(float) for name in ("n_rec", "d_m", "learning_rate"))
     return _power(n_rec, d_m, rate, float(rate.min()), float(rate.max()))
+
+
+def exact_rule(rows: pd.DataFrame) -> bool:
+    """Whether the rates of rows are one power of their sizes to the digits a rule is rounded to, cut off at both ends.
+
+    Args:
+        rows: rows with `n_rec`, `d_m` and `learning_rate`.
+    """
+    rate = rows["learning_rate"].to_numpy(float)
+    # the ends may be cut off by the rule's own range, so that only what lies between can show the power
+    inside = rows[(rate > rate.min()) & (rate < rate.max())]
+    if inside["learning_rate"].nunique() < RULE_POINTS or not (inside["n_rec"] > 0).all():
+        return False
+    rule = power_rule(inside)
+    d_m = rows["d_m"].astype("float64").fillna(1.0).to_numpy(float)
+    asked = rule.scale * rows["n_rec"].to_numpy(float) ** rule.n_rec * d_m**rule.d_m
+    return bool(np.allclose(np.clip(asked, rate.min(), rate.max()), rate, rtol=EXACT))
 
 
 def _power(n_rec: FloatArray, d_m: FloatArray, best: FloatArray, low: float, high: float) -> RateRule:

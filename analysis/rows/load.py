@@ -2,20 +2,21 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.rows.groups import TRAINING_SETTINGS, split_rows
 from analysis.rows.learning_rates import RULE, choose_rates
+from analysis.rows.plans import strays
 from analysis.rows.sweep import (
     CURVE_COLUMNS,
     DESIGN_POINT,
     IDENTITY,
     MEASURES,
-    SETTINGS,
     Dataset,
     Exclusion,
     Measure,
@@ -24,6 +25,9 @@ from analysis.rows.sweep import (
 from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest metric that counts as measured: networks compute in float32, and squares of more are no numbers in a fit."""
 
 
 def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
@@ -65,13 +69,19 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
         AnalysisError: the condition cannot be read, or the metric was recorded for no finished trial at all.
     """
     trials = sweep.trials.sort_values("trial_id", ignore_index=True)
-    keep = np.ones(len(trials), dtype=bool) if where is None else matching_rows(trials, where)
+    stray = strays(trials, sweep.plans).to_numpy(dtype=bool)
+    # `planned` is no stored column: whether a grid still asks for a row changes whenever somebody edits the grid
+    keep = np.ones(len(trials), dtype=bool)
+    if where is not None:
+        keep = matching_rows(trials.assign(planned=(~stray).astype(int)), where)
     _check_recorded(trials[keep], measure)
     dropped = tuple(trials.loc[~keep, "trial_id"])
     ledger = (Exclusion("where", f"does not fulfil {where}", dropped),) if dropped else ()
     kept = with_design_columns(trials[keep])
     hidden = spec_settings(kept)
-    groups = [_dataset(keys, rows, measure, ledger) for keys, rows in _groups(kept.join(hidden), list(hidden.columns))]
+    parts = split_rows(kept.join(hidden), list(hidden.columns), sweep.plans)
+    lost = frozenset(trials.loc[stray, "trial_id"])
+    groups = [_dataset(keys, rows, measure, ledger, lost) for keys, rows in parts]
     return sorted(groups, key=lambda group: (-len(group.rows), group.label))
 
 
@@ -131,37 +141,15 @@ def _leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
         yield place, node if isinstance(node, (str, int, float)) or node is None else json.dumps(node)
 
 
-def _groups(trials: pd.DataFrame, hidden: list[str]) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    for identity, rows in trials.groupby(list(IDENTITY), dropna=False, sort=True):
-        common = {k: _text(v) for k, v in zip(IDENTITY, identity, strict=True)}
-        points = rows.groupby(list(DESIGN_POINT), dropna=False)
-        apart = [name for name in [*SETTINGS, *hidden] if (points[name].nunique(dropna=False) > 1).any()]
-        if (rows.groupby("k_c")["d_tree"].nunique() > 1).any():
-            apart.append("d_tree")
-        if not apart:
-            yield common, rows
-            continue
-        for values, part in rows.groupby(apart, dropna=False, sort=True):
-            yield common | {k: _text(v) for k, v in zip(apart, values, strict=True)}, part
-
-
-def _text(value: object) -> str:
-    if value is None or value != value:  # NaN differs from itself
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _dataset(keys: dict[str, str], rows: pd.DataFrame, measure: Measure, ledger: tuple[Exclusion, ...]) -> Dataset:
-    entries = list(ledger)
-    unfinished = rows[rows["status"] != FINISHED]
-    for status, part in unfinished.groupby("status", sort=True):
-        entries.append(Exclusion(str(status), f"the trial's status is {status}", tuple(part["trial_id"])))
-    everything, rows = rows, rows[rows["status"] == FINISHED]
-    value = rows[measure.column].to_numpy(dtype=float)
-    missing = rows.loc[~np.isfinite(value), "trial_id"]
-    if len(missing):
-        entries.append(Exclusion("no value", f"{measure.column} is missing or not finite", tuple(missing)))
-    rows = rows.assign(value=value)[np.isfinite(value)]
+def _dataset(
+    keys: dict[str, str],
+    rows: pd.DataFrame,
+    measure: Measure,
+    ledger: tuple[Exclusion, ...],
+    stray: frozenset[str],
+) -> Dataset:
+    everything = rows
+    rows, entries = _usable(rows.assign(value=rows[measure.column].to_numpy(dtype=float)), measure)
     sign = 1.0 if measure.is_loss or keys["direction"] == "min" else -1.0
     column = Measure(kind=measure.kind, split="valid").column
     choice = choose_rates(rows, everything, list(DESIGN_POINT), column, sign)
@@ -179,8 +167,83 @@ def _dataset(keys: dict[str, str], rows: pd.DataFrame, measure: Measure, ledger:
         direction="min" if measure.is_loss else keys["direction"],
         chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
         rows=rows.reset_index(drop=True),
-        excluded=tuple(entries),
+        excluded=(*ledger, *entries),
+        notes=(*_followed(rows), *_stray(rows, stray)),
     )
+
+
+def _usable(rows: pd.DataFrame, measure: Measure) -> tuple[pd.DataFrame, list[Exclusion]]:
+    """Rows with a value and sizes, and the ledger of all others."""
+    entries = []
+    for status, part in rows[rows["status"] != FINISHED].groupby("status", sort=True):
+        entries.append(Exclusion(str(status), f"the trial's status is {status}", tuple(part["trial_id"])))
+    rows = rows[rows["status"] == FINISHED]
+    missing = ~(rows["value"].abs() <= LARGEST)
+    if missing.any():
+        why = f"{measure.column} is missing, not finite or beyond {LARGEST:.2g}"
+        entries.append(Exclusion("no value", why, tuple(rows.loc[missing, "trial_id"])))
+    rows = rows[~missing]
+    sizes = rows[["n_rec", "k_e", "trainable_params"]].astype("float64")
+    empty = ~((sizes > 0) & (sizes < np.inf)).all(axis=1)
+    if empty.any():
+        lacking = ", ".join(name for name in sizes.columns if not (sizes[name] > 0).all())
+        why = f"{lacking or 'a size'} is not above 0: no network has such a size"
+        entries.append(Exclusion("no size", why, tuple(rows.loc[empty, "trial_id"])))
+    return rows[~empty], entries
+
+
+def _followed(rows: pd.DataFrame) -> list[str]:
+    """Training settings that differ within a group because its grid ties them to the budget."""
+    told = []
+    for name in TRAINING_SETTINGS:
+        if rows[name].nunique() > 1:
+            ends = rows.loc[[rows["budget"].idxmin(), rows["budget"].idxmax()]]
+            low, high = (
+                f"{value:,} at P = {size:,.0f}" for value, size in zip(ends[name], ends["budget"], strict=True)
+            )
+            told.append(
+                f"{name} follows P in the stored grid ({low}, {high}), so these rows cannot tell apart what P does and "
+                f"what {name} does."
+            )
+    return told
+
+
+def _stray(rows: pd.DataFrame, stray: frozenset[str]) -> list[str]:
+    found = rows[rows["trial_id"].isin(stray)]
+    if not len(found):
+        return []
+    grids = ", ".join(sorted(found["sweep"].unique()))
+    return [
+        f"{len(found)} of {len(rows)} rows are not in the stored grid any more ({grids}); they enter because all their "
+        'settings are those of the others. --where "planned == 1" leaves them out.'
+    ]
+
+
+def group_lines(groups: Sequence[Dataset]) -> list[str]:
+    """What sets the groups of a sweep apart, and what must be known about their rows: the first lines of every command.
+
+    Args:
+        groups: what `datasets` returned.
+
+    Returns:
+        Sentences; empty where one group per task, data set, metric and architecture holds planned rows only.
+    """
+    families: dict[str, list[Dataset]] = {}
+    for group in groups:
+        families.setdefault(_label({name: group.keys[name] for name in IDENTITY}), []).append(group)
+    lines = []
+    for name, members in families.items():
+        if len(members) > 1:
+            # the largest group is named whole, the others by what they have otherwise
+            parts = [_difference(group.keys, members[0].keys if group is not members[0] else {}) for group in members]
+            rows = [f"{len(group.rows):,} row{'s' * (len(group.rows) != 1)}" for group in members]
+            apart = "; ".join(f"{count} with {part}" for count, part in zip(rows, parts, strict=True))
+            lines.append(f"{name}: {len(members)} groups of other settings, never fitted together: {apart}.")
+    return lines + [f"{group.label}: {note}" for group in groups for note in group.notes]
+
+
+def _difference(keys: dict[str, str], other: dict[str, str]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in keys.items() if k not in IDENTITY and other.get(k) != v)
 
 
 def _label(keys: dict[str, str]) -> str:

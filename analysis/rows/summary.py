@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.rows.alarms import find_alarms
-from analysis.rows.load import datasets
+from analysis.rows.load import datasets, group_lines
 from analysis.rows.means import configuration, configurations, optima, seed_noise
 from analysis.rows.sweep import Dataset, Measure, Sweep
 from sweeper.store.schema import FINISHED, STATUSES
@@ -58,6 +58,8 @@ class Summary(NamedTuple):
 
     label: str
     uri: str
+    apart: tuple[str, ...]
+    """What sets the groups apart, and what must be known about their rows."""
     trials: int
     by_status: dict[str, int]
     by_budget: dict[str, dict[str, int]]
@@ -77,10 +79,12 @@ def summarise(sweep: Sweep, measure: Measure, where: str | None = None) -> Summa
     """
     trials = sweep.trials
     counts = {status: int((trials["status"] == status).sum()) for status in STATUSES}
-    groups = tuple(_group(sweep, data) for data in datasets(sweep, measure, where))
+    found = datasets(sweep, measure, where)
+    groups = tuple(_group(sweep, data) for data in found)
     return Summary(
         label=sweep.label,
         uri=sweep.uri,
+        apart=tuple(group_lines(found)),
         trials=len(trials),
         by_status={status: count for status, count in counts.items() if count},
         by_budget=_by_budget(trials),

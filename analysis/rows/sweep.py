@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.errors import AnalysisError
+from analysis.rows.plans import StoredPlans, read_plans
 from sweeper.errors import unknown_name
 from sweeper.store.schema import SPLITS
 from sweeper.store.store import ResultsStore
@@ -23,10 +24,6 @@ MEASURES = ("final_metric", "best_metric", "final_loss")
 
 IDENTITY = ("task", "data_name", "metric", "direction", "architecture")
 """Rows that differ here are never put into one fit."""
-
-
-SETTINGS = ("l_mlp", "rho_rec", "tau_m_max", "mlp_ratio", "batch_size", "length", "steps")
-"""Rows that differ here at one and the same design point are ablations of each other, and fitted apart."""
 
 
 DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
@@ -57,6 +54,11 @@ class Sweep:
     """The open store; None for published tables and for several sweeps put together."""
     read_curves: Callable[[], pd.DataFrame] = no_curves
     """Reads all training curves, ordered by trial, split and step."""
+
+    @cached_property
+    def plans(self) -> StoredPlans:
+        """What the grids stored beside the rows ask for today."""
+        return read_plans(self.grids)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -106,7 +108,7 @@ class Exclusion(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """The rows of one task, metric and architecture that enter a fit."""
+    """The rows that enter a fit: one task, data set, metric and architecture, and one set of all other settings."""
 
     label: str
     """What they have in common and other groups have not."""
@@ -124,6 +126,9 @@ class Dataset:
     """Rows that enter, with columns `value` (the metric) and `configuration` (equal for replicates)."""
     excluded: tuple[Exclusion, ...]
     """The ledger: rows that were left out."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about these rows before any number: rows that no grid asks for any more, settings that
+    follow the budget."""
 
     @property
     def title(self) -> str:

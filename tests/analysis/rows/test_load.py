@@ -1,16 +1,23 @@
 """Rows enter a fit for a stated reason, leave it for a stated reason, and never change groups silently."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.rows.load import datasets, read_sweep
+from analysis.rows.load import datasets, group_lines, read_sweep
 from analysis.rows.sweep import Measure
 from sweeper.errors import StoreError
+from sweeper.lane.record import Outcome, trial_record
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import parse_grid
+from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
+from sweeper.training.progress import Evaluation, TrialProgress
+from tests.analysis.conftest import NOW
 
 
 def store_of(path, records):
@@ -74,12 +81,115 @@ def test_tasks_metrics_architectures_and_data_are_never_mixed(tmp_path, trial, c
     assert [len(group.rows) for group in groups] == [1, 1]
 
 
-def test_settings_split_only_where_they_vary_at_one_design_point(tmp_path, trial):
+def planned(path, text, keep=lambda row: True, **changes):
+    """A store that holds a grid and finished rows of its trials, each with the metric 2 + ln(d_m) / 10."""
+    plan, store = expand(parse_grid(text)), ResultsStore.create(path)
+    records = []
+    for row in filter(keep, plan.trials.values()):
+        at = {"started_at": NOW, "ended_at": NOW}
+        told = Assignment(
+            trial_id=row.trial_id, spec=row.spec, sweep=plan.name, budget=row.budget, attempt=1,
+            configuration=row.spec.configuration, work=1.0,
+        )  # fmt: skip
+        progress = TrialProgress(steps_done=1, train_s=1.0, data_name="enwiki-mini/letters")
+        value = changes.get("value", 2 + math.log(row.spec.model.d_m) / 10)
+        progress.final = {
+            split: Evaluation(step=1, split=split, loss=value, metric=value, learning_rate=None, wall_s=1.0)
+            for split in ("train", "valid", "test")
+        }
+        progress.best = progress.final
+        outcome = Outcome(status="finished", lane="l", code_version="v", **at)
+        records.append(trial_record(told, outcome, progress))
+    store.write("trials", records)
+    store.save_grid(plan.name, text)
+
+
+GRID = """
+name: first
+task: {name: text, data: embedded, alphabet: letters}
+budgets: [10_000, 30_000]
+model: {d_m: [2, 4, 8], d_tree: 4, d_branch: 4}
+training: {steps: 1000, learning_rate: 0.01}
+"""
+
+
+def labels(path, where=None):
+    return [(data.label.partition(", elm")[2], len(data.rows)) for data in datasets(read_sweep(path), Measure(), where)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [
+        ("steps: 1000", "steps: 200", "steps"),
+        ("learning_rate: 0.01", "learning_rate: 0.003", "learning_rate"),
+        ("d_branch: 4}", "d_branch: 4, rho_rec: 0.3}", "rho_rec"),
+        ("steps: 1000", "steps: 1000, warmup_steps: 7", "training.warmup_steps"),
+        ("steps: 1000", "steps: 1000, batch_size: 3", "batch_size"),
+        ("d_branch: 4}", "d_branch: 4, d_mlp: 5}", "mlp_ratio"),
+    ],
+)
+def test_rows_of_other_settings_at_other_sizes_never_enter(tmp_path, old, new, name):
+    """A grid is edited after two of its trials ran, the budgets as well: no design point is shared."""
+    before = GRID.replace(old, new).replace("[10_000, 30_000]", "[100_000]").replace("[2, 4, 8]", "[3]")
+    planned(tmp_path, before)
+    planned(tmp_path, GRID)
+    groups = datasets(read_sweep(tmp_path), Measure())
+    assert [len(data.rows) for data in groups] == [6, 1]
+    assert all(name in data.keys for data in groups)
+    (line,) = [line for line in group_lines(groups) if "never fitted together" in line]
+    assert line.endswith(f"; 1 row with {name} {groups[1].keys[name]}.")
+    assert f"6 rows with {name}" in line
+
+
+def test_rows_that_the_grid_asks_for_no_more_enter_by_name_only(tmp_path):
+    planned(tmp_path, GRID.replace("[2, 4, 8]", "[2, 3, 4, 8]"))
+    planned(tmp_path, GRID)
+    (data,) = datasets(read_sweep(tmp_path), Measure())
+    assert len(data.rows) == 8
+    (line,) = group_lines([data])
+    assert "2 of 8 rows are not in the stored grid any more (first)" in line
+    (data,) = datasets(read_sweep(tmp_path), Measure(), "planned == 1")
+    assert (len(data.rows), group_lines([data])) == (6, [])
+
+
+def test_training_that_follows_the_budget_by_design_is_one_group(tmp_path):
+    blocks = """blocks:
+  - {budgets: [10_000], training: {steps: 1000, learning_rate: 0.01}}
+  - {budgets: [30_000], training: {steps: 3000, learning_rate: 0.01}}
+"""
+    text = GRID.replace("budgets: [10_000, 30_000]\n", "").replace("training: {steps: 1000, learning_rate: 0.01}\n", "")
+    planned(tmp_path, text + blocks)
+    (data,) = datasets(read_sweep(tmp_path), Measure())
+    assert len(data.rows) == 6
+    assert "steps follows P in the stored grid (1,000 at P = 10,000, 3,000 at P = 30,000)" in group_lines([data])[0]
+    planned(tmp_path, text + blocks.replace("1000", "200"))  # the first half is edited: its old rows go elsewhere
+    assert labels(tmp_path) == [(", steps follows P", 6), (", steps 1000", 3)]
+
+
+def test_training_at_one_place_only_is_another_setting_without_a_grid(tmp_path, trial):
     steps_by_budget = [trial("a", steps=100), trial("b", steps=300, budget=90_000, n_rec=150)]
-    assert len(datasets(store_of(tmp_path / "1", steps_by_budget), Measure())) == 1
+    assert len(datasets(store_of(tmp_path / "1", steps_by_budget), Measure())) == 2
     ablation = [trial("a", rho_rec=0.8), trial("b", rho_rec=0.3)]
     groups = datasets(store_of(tmp_path / "2", ablation), Measure())
     assert sorted(group.label for group in groups) == ["text, elm, rho_rec 0.3", "text, elm, rho_rec 0.8"]
+
+
+RULE = "learning_rate: {rule: {scale: 0.05, n_rec: -0.3, d_m: -0.2}}"
+
+
+@pytest.mark.parametrize("rates", [RULE, "learning_rate: [0.003, 0.01]"])
+def test_rates_of_a_list_or_a_rule_are_no_other_settings(tmp_path, rates):
+    text = GRID.replace("learning_rate: 0.01", rates)
+    planned(tmp_path, text)
+    more = text.replace("first", "second").replace("[10_000, 30_000]", "[100_000]")
+    planned(tmp_path, more, lambda row: row.spec.training.learning_rate != 0.01)  # a list may be half done
+    assert labels(tmp_path) == [("", 9)]
+
+
+def test_rates_by_a_rule_are_known_by_their_values_where_no_grid_is_stored(tmp_path):
+    planned(tmp_path, GRID.replace("learning_rate: 0.01", RULE).replace("[2, 4, 8]", "[2, 3, 4, 6, 8]"))
+    (tmp_path / "grids" / "first.yaml").unlink()
+    assert labels(tmp_path) == [("", 10)]
 
 
 def test_settings_that_only_the_spec_holds_split_as_well(tmp_path, trial):
