@@ -10,6 +10,7 @@ from model.config import ConfigError, ElmConfig, ElmNeuronConfig, LstmConfig, Sn
 from model.networks.elm_network import ElmNetwork
 from model.networks.gated import GatedNetwork
 from model.networks.neuron import ElmNeuron
+from model.networks.spiking import SpikingNetwork
 
 __all__ = ["ElmNetwork", "Output", "build_network"]
 
@@ -65,8 +66,6 @@ def build_network(
     if backend != "auto":
         raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
     if isinstance(config, SnnConfig):
-        from model.networks.spiking import SpikingNetwork
-
         return SpikingNetwork(config, generator, dtype)
     if isinstance(config, LstmConfig):
         return GatedNetwork(config, generator, dtype)

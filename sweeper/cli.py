@@ -11,6 +11,7 @@ import click
 from cluster.doctor.doctor import doctor
 from cluster.jobs.jobs import jobs, stop
 from sweeper.errors import run_command
+from sweeper.extras import require
 from tasks.cli import data
 
 if TYPE_CHECKING:
@@ -315,6 +316,7 @@ def _options(results: str, address: str | None, running: dict[str, Any]) -> "Lau
     """Options of a run, here or on a running cluster, which must answer before anything is written."""
     from sweeper.launch.options import LaunchOptions
 
+    require("torch", "snntorch", *(["ray"] if running["executor"] == "ray" else []))
     if address is not None:
         from cluster.attach.connect import check_reachable
         from cluster.profiles.target import resolve_address

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+from sweeper.extras import missing
+
 
 class SweeperError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with code 1."""
@@ -57,9 +59,9 @@ def run_command(command: click.Command) -> NoReturn:
     except Exception as error:  # the border to the person: a fault of ours is one line too, with the way to report it
         if debug:
             raise
-        click.echo(
-            f"Unexpected {type(error).__name__}: {_one_line(error)}. --debug shows where; please report it.", err=True
-        )
+        advice = missing(error)
+        fault = f"Unexpected {type(error).__name__}: {_one_line(error)}. --debug shows where; please report it."
+        click.echo(f"Error: {advice}" if advice else fault, err=True)
         sys.exit(1)
 
 

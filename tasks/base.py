@@ -99,6 +99,10 @@ class Place(NamedTuple):
     """data directory; None for $ELM_DATA_DIR or the user's cache directory"""
 
 
+def _needs_nothing(options: Options, place: Place) -> tuple[str, ...]:
+    return ()
+
+
 class Entry(NamedTuple):
     """A task as `tasks.spec` and `tasks.loaders` find it by name."""
 
@@ -108,6 +112,8 @@ class Entry(NamedTuple):
     """makes the specification from checked options"""
     loader: str
     """"module:name" of what loads the task's data, a `tasks.loaders.Loader`"""
+    packages: Callable[[Options, Place], tuple[str, ...]] = _needs_nothing
+    """import names of what loading its data needs beside the core, numpy and torch"""
 
 
 class Room(NamedTuple):

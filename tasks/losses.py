@@ -10,6 +10,7 @@ from torch.nn import functional
 from tasks.base import TaskSpec
 from tasks.batch import Batch
 from tasks.errors import TaskError
+from tasks.packages import package
 
 MV_PER_UNIT = 10.0
 """Voltage targets are in tens of mV."""
@@ -137,8 +138,7 @@ class SpikeMetrics:
 
     def result(self) -> dict[str, float] | None:
         """Returns the metrics, None without targets."""
-        from sklearn.metrics import roc_auc_score  # slow to import
-
+        roc_auc_score = package("sklearn.metrics", "the metric auc").roc_auc_score  # slow to import
         wanted = torch.cat([*self._wanted, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
         if not len(wanted):
             return None

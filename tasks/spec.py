@@ -55,6 +55,24 @@ def canonical_options(name: str, options: Mapping[str, object], *, where: str = 
     return resolve_options(options, task_options(name, where=where), task=name, where=where)
 
 
+def packages_of(
+    name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
+) -> tuple[str, ...]:
+    """Returns the import names of the packages that loading a task's data on this machine needs, beside torch.
+
+    Args:
+        name: task name.
+        options: options as given in the grid file.
+        where: path of the task in the grid file, for messages.
+        cache_dir: data directory; None for $ELM_DATA_DIR or the user's cache directory.
+
+    Raises:
+        TaskError: unknown task, unknown option or invalid value.
+    """
+    checked = canonical_options(name, options, where=where)
+    return _TASKS[name].packages(checked, Place(where, cache_dir))
+
+
 def task_spec(
     name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
 ) -> TaskSpec:

@@ -7,7 +7,10 @@ import psutil
 from rich.console import Console
 
 from sweeper.errors import SweeperError
+from sweeper.extras import require
+from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
+from tasks.spec import packages_of
 
 BYTES_PER_TRIAL = 6_000
 """Rows of one trial with 40 evaluations, compressed, while they still lie in part files (measured)."""
@@ -37,6 +40,16 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
     cores = len(os.sched_getaffinity(0))
     if lanes > cores:
         console.print(f"Warning: {lanes} lanes share {cores} CPU cores.", soft_wrap=True)
+
+
+def check_packages(specs: Sequence[TrialSpec]) -> None:
+    """Make sure that what the trials' data are read with is installed here, before the first lane fails at it.
+
+    Raises:
+        ModuleNotFoundError: it is not.
+    """
+    for name, options in {(spec.task, tuple(spec.task_options.items())) for spec in specs}:
+        require(*packages_of(name, dict(options)))
 
 
 def _check_disk(path: str, trials: int) -> None:

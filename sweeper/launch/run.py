@@ -8,7 +8,7 @@ from rich.console import Console
 from cluster.errors import ClusterError
 from sweeper.errors import SweeperError
 from sweeper.launch.options import LaunchOptions, LaunchResult
-from sweeper.launch.preflight import preflight
+from sweeper.launch.preflight import check_packages, preflight
 from sweeper.launch.rounds import record_event, run_round
 from sweeper.plan.expand import Plan, PlanRow
 from sweeper.queue.journal import Journal
@@ -34,6 +34,8 @@ def run_trials(
     Raises:
         SweeperError: the executor fails without getting anything done.
     """
+    if options.address == "local":
+        check_packages([row.spec for row in rows if row.spec is not None])
     wanted = {row.trial_id: row for row in rows}
     costs = store_cost_model(store)
     forecast = costs.forecast([row.spec for row in rows if row.spec is not None])

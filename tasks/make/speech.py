@@ -17,6 +17,7 @@ from tasks.data.cache import sha256_of
 from tasks.errors import DataError
 from tasks.make.cochlea import RMS_LEVEL, SAMPLE_RATE, spikes
 from tasks.make.synthesis import CLASSES, at_sample_rate, placed, speak, trimmed, utterances
+from tasks.packages import package
 from tasks.spikes.events import SPLITS, Recordings, binned, write_recordings
 
 DURATION_MS = 1000
@@ -150,8 +151,10 @@ def _read_sound(path: Path) -> npt.NDArray[np.float64]:
     if path.suffix.lower() == ".wav":
         rate, samples = scipy.io.wavfile.read(path)
     else:
-        import soundfile  # wave files do not need it
-
+        try:
+            soundfile = package("soundfile", str(path), extra="speech")  # wave files do not need it
+        except DataError as error:
+            raise click.ClickException(str(error)) from error
         samples, rate = soundfile.read(path)
     samples = samples.astype(np.float64).reshape(len(samples), -1).mean(axis=1)
     if not samples.any():

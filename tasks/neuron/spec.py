@@ -36,7 +36,14 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
     )
 
 
+def _neuronio_packages(options: Options, place: Place) -> tuple[str, ...]:
+    """Returns scikit-learn, which counts the area under the curve."""
+    return ("sklearn",)
+
+
 ROOM = Room(
-    tasks={"neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec, "tasks.neuron.neuronio:NeuronioTask")},
+    tasks={
+        "neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec, "tasks.neuron.neuronio:NeuronioTask", _neuronio_packages)
+    },
     data_sets=(NEURONIO_MINI, NEURONIO),
 )

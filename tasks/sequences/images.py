@@ -19,6 +19,7 @@ from tasks.data.leaks import Hashes, noted_leaks, sequence_hashes, sequence_leak
 from tasks.data.pickles import restricted_load
 from tasks.errors import DataError
 from tasks.options import OptionValue
+from tasks.packages import package
 from tasks.sequences.data_sets import CIFAR10
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData
 
@@ -76,9 +77,7 @@ def read_digits() -> tuple[npt.NDArray[np.uint8], Numbers, str]:
     Raises:
         DataError: the installed data are not the known ones.
     """
-    from sklearn.datasets import load_digits  # slow to import
-
-    bunch = load_digits()
+    bunch = package("sklearn.datasets", "sdigits").load_digits()  # slow to import
     pixels, labels = bunch.images.astype(np.uint8), bunch.target.astype(np.int64)
     sha256 = hashlib.sha256(pixels.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
     if sha256 != DIGITS_SHA256:

@@ -45,6 +45,11 @@ def _images_spec(options: Options, place: Place) -> TaskSpec:
     )
 
 
+def _images_packages(options: Options, place: Place) -> tuple[str, ...]:
+    """Returns scikit-learn, which carries the embedded digits."""
+    return ("sklearn",) if options["data"] == "embedded" else ()
+
+
 _LISTOPS_OPTIONS = (
     Option(
         name="size",
@@ -127,7 +132,7 @@ def _pathfinder_spec(options: Options, place: Place) -> TaskSpec:
 
 ROOM = Room(
     tasks={
-        "images": Entry(_IMAGES_OPTIONS, _images_spec, "tasks.sequences.images:load_images"),
+        "images": Entry(_IMAGES_OPTIONS, _images_spec, "tasks.sequences.images:load_images", _images_packages),
         "listops": Entry(_LISTOPS_OPTIONS, _listops_spec, "tasks.sequences.listops:load_listops"),
         "pathfinder": Entry(_PATHFINDER_OPTIONS, _pathfinder_spec, "tasks.sequences.pathfinder:load_pathfinder"),
     },

@@ -13,6 +13,7 @@ from tasks.data.cache import build_verified, data_directory, noted_sha256, sha25
 from tasks.data.fetch import fetch
 from tasks.data.leaks import noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.errors import DataError
+from tasks.packages import package
 from tasks.spikes.data_sets import SHD
 from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
 
@@ -205,8 +206,7 @@ def _refuse_other_units(path: Path, times: Iterable[npt.NDArray[np.generic]]) ->
 
 
 def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
-    import h5py  # slow to import, and only needed once per cache
-
+    h5py = package("h5py", str(path))  # slow to import, and only needed once per cache
     try:
         with h5py.File(path, "r") as file:
             for name in _H5_DATASETS:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.data.cache import build_once, build_verified, data_directory, identity_of, sha256_of, write_atomically
+from tasks.data.fetch import fetch
 from tasks.errors import DataError
 from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
 
@@ -72,12 +73,10 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     """
     directory = data_directory(cache_dir)
     if data == "real":
-        from tasks.data.fetch import fetch  # only real data need the network modules
-
         return _scanned(ENWIK8.name, fetch(ENWIK8, cache_dir=cache_dir) / "enwik8", directory, where)
     if data != "embedded":
         return _scanned(Path(data).name, Path(data), directory, where)
-    plain = directory / "text" / f"{ENWIKI_MINI.name}.xml"
+    plain = embedded_path(cache_dir)
     build_verified(plain, lambda: _unpack_embedded(plain))
     text = _scanned(ENWIKI_MINI.name, plain, directory, where)
     if text.sha256 != _PLAIN_SHA256:
@@ -85,6 +84,11 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
             f"{plain}: damaged (SHA-256 {text.sha256}, expected {_PLAIN_SHA256}); delete it and start again"
         )
     return text
+
+
+def embedded_path(cache_dir: str | Path | None = None) -> Path:
+    """Returns where the embedded text lies once it has been unpacked."""
+    return data_directory(cache_dir) / "text" / f"{ENWIKI_MINI.name}.xml"
 
 
 def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
@@ -173,7 +177,7 @@ def check_packed_corpus() -> Path:
     if sha256 != _PACKED_SHA256:
         raise DataError(
             f"{packed}: damaged or another version (SHA-256 {sha256}, expected {_PACKED_SHA256}); "
-            "reinstall gensim>=4.3,<5 or give data: the path of any text file"
+            "pip install --force-reinstall 'gensim>=4.3,<5' or give data: the path of any text file"
         )
     return packed
 
@@ -190,4 +194,6 @@ def packed_corpus() -> Path:
         if packed.is_file():
             return packed
     state = "this gensim ships no test data" if spec else "gensim is not installed"
-    raise DataError(f"{ENWIKI_MINI.name}: {state}; install gensim>=4.3,<5 or give data: the path of any text file")
+    raise DataError(
+        f"{ENWIKI_MINI.name}: {state}; pip install 'elm-sweeper[data]' or give data: the path of any text file"
+    )

@@ -36,21 +36,6 @@ def test_help_answers_at_once():
     assert spent < 1.0  # CPU seconds: 0.1 s is usual, pandas alone would take 1 s
 
 
-def test_analysis_runs_with_torch_and_ray_hidden(own_dir):
-    code = (
-        "import sys\n"
-        "class Hide:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] in ('torch', 'ray'): raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Hide())\n"
-        f"sys.argv = ['analysis', 'dashboard', {str(own_dir)!r}, '--law', 'quadratic']\n"
-        "from analysis.cli import main; main()"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert (own_dir / "dashboard.html").exists()
-
-
 def test_fit_theory_prints_a_table_and_saves_unrounded_numbers(monkeypatch, capsys, own_dir):
     assert run(monkeypatch, "fit-theory", own_dir, "--law", "effective_information:floor=additive") == 0
     shown = capsys.readouterr().out

@@ -6,31 +6,10 @@ import sys
 
 import pytest
 
-from sweeper.store.store import ResultsStore
-
-HIDE = """
-import sys
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {hidden}:
-            raise ImportError(f"{{name}} is hidden")
-sys.meta_path.insert(0, Hidden())
-from {module} import main
-sys.argv[0] = "{module}"
-main()
-"""
-
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "sweeper.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
-
-
-def run_without(hidden: set[str], module: str, *arguments) -> subprocess.CompletedProcess:
-    code = HIDE.format(hidden=hidden, module=module)
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False
-    )
 
 
 @pytest.mark.parametrize("module", ["sweeper.cli", "analysis.cli"])
@@ -55,15 +34,6 @@ def test_plan_prints_the_table_and_writes_nothing(tiny_grid, tmp_path):
         0, result.stdout, "soon: no results yet, so everything is to be run.\n"
     )  # fmt: skip
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_plan_and_status_work_without_torch_and_ray(tiny_grid, tmp_path):
-    store = ResultsStore.create(tmp_path / "r")
-    store.save_grid("tiny", tiny_grid.read_text())
-    for arguments, expected in ((("plan", tiny_grid), "6 trials"), (("status", tmp_path / "r"), "6 missing")):
-        result = run_without({"torch", "ray"}, "sweeper.cli", *arguments)
-        assert result.returncode == 0, result.stderr
-        assert expected in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_gensim_is_found_but_not_imported() -> None:
 
 def test_without_gensim_the_error_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"^enwiki-mini: gensim is not installed; install gensim>=4\.3,<5 or"):
+    with pytest.raises(DataError, match=r"^enwiki-mini: gensim is not installed; pip install 'elm-sweeper\[data\]' or"):
         open_text("embedded", cache_dir=tmp_path)
 
 

@@ -1,0 +1,25 @@
+"""Packages that only some data need: imported where they are needed, and one that is missing is one sentence."""
+
+import importlib
+from typing import Any
+
+from tasks.errors import DataError
+
+
+def package(module: str, what: str, *, extra: str = "data") -> Any:
+    """Imports a module of a package that need not be installed.
+
+    Args:
+        module: import name.
+        what: what needs it, which begins the message.
+        extra: the extra of this distribution that installs it.
+
+    Raises:
+        DataError: it is not installed; gives the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{what}: {error.name} is not installed; pip install 'elm-sweeper[{extra}]' brings it"
+        ) from error

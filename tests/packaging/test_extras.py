@@ -1,0 +1,107 @@
+"""The core runs alone, and a command that needs more says so in one line with the command that installs it."""
+
+import re
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from benchmarks.synthetic import Design, write_sweep
+from sweeper.extras import _EXTRAS, missing
+from sweeper.store.store import ResultsStore
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DISTRIBUTION = {"sklearn": "scikit-learn"}
+OUTSIDE_THE_CORE = sorted(_EXTRAS)
+
+TEXT = "task: {name: text, alphabet: letters}"
+GRID = """
+name: light
+TASK
+budgets: [3000, 4000]
+model: {d_m: [1, 2, 4], d_tree: 4, d_branch: 4}
+training: {steps: 5}
+"""
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=!~; ]", line)[0] for line in requirements}
+
+
+def grid_in(folder: Path, *, task: str = TEXT, more: str = "") -> Path:
+    path = folder / "light.yaml"
+    path.write_text(GRID.replace("TASK", task) + more)
+    return path
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """3 budgets x 4 d_m x 2 seeds: enough for a law."""
+    path = tmp_path_factory.mktemp("light") / "results"
+    write_sweep(path, Design(d_m=(2, 5, 12, 40)))
+    return path
+
+
+def test_the_table_of_packages_is_that_of_pyproject():
+    extras = {name: names_of(lines) for name, lines in PROJECT["optional-dependencies"].items()}
+    told = {(package.extra, DISTRIBUTION.get(module, module)) for module, package in _EXTRAS.items()}
+    assert told == {(name, one) for name, ones in extras.items() if name not in ("all", "dev") for one in ones}
+    assert not names_of(PROJECT["dependencies"]) & {name for _, name in told}
+    every = re.search(r"\[(.*)\]", PROJECT["optional-dependencies"]["all"][0])
+    assert set(every[1].split(",")) == set(extras) - {"all", "dev"}
+
+
+def test_every_requirement_has_its_version_pinned():
+    pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().split()}
+    asked = names_of([*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())])
+    assert {name.lower() for name in asked} - pinned == {"elm-sweeper"}
+
+
+@pytest.mark.parametrize("hidden", [("torch", "ray"), OUTSIDE_THE_CORE], ids=["without torch and ray", "core only"])
+def test_the_light_face_runs(without, hidden, results, tmp_path):
+    plan = without(hidden, "sweeper.cli", "plan", grid_in(tmp_path))
+    assert plan.returncode == 0, plan.stderr
+    assert "6 trials to run." in plan.stdout
+    ResultsStore.create(tmp_path / "begun").save_grid("light", grid_in(tmp_path).read_text())
+    status = without(hidden, "sweeper.cli", "status", tmp_path / "begun")
+    assert status.returncode == 0, status.stderr
+    assert "6 missing" in status.stdout
+    report, page = tmp_path / "fit.json", tmp_path / "page.html"
+    fit = without(hidden, "analysis.cli", "fit-theory", results, "--quick", "-o", report)
+    assert fit.returncode == 0, fit.stderr
+    assert report.exists()
+    dashboard = without(hidden, "analysis.cli", "dashboard", results, "-o", page)
+    assert dashboard.returncode == 0, dashboard.stderr
+    assert page.exists()
+
+
+OPTUNA = "search: {kind: optuna, trials: 4}\n"
+DIGITS = "task: {name: images}"
+
+
+@pytest.mark.parametrize(
+    ("hidden", "changes", "options", "line"),
+    [
+        ("torch", {}, (), "torch is not installed; training needs it: pip install 'elm-sweeper[train]'"),
+        ("ray", {}, (), "pip install 'elm-sweeper[cluster]' (on this machine `--executor processes` does without)"),
+        ("ray", {}, ("--cluster", "127.0.0.1:6379"), "running by Ray needs it: pip install 'elm-sweeper[cluster]'"),
+        ("optuna", {"more": OPTUNA}, ("--executor", "processes"), "pip install 'elm-sweeper[search]'"),
+        ("gensim", {}, ("--executor", "processes"), "pip install 'elm-sweeper[data]' (`data:` takes any text file)"),
+        ("sklearn", {"task": DIGITS}, ("--executor", "processes"), "pip install 'elm-sweeper[data]'"),
+    ],
+    ids=["torch", "ray", "cluster", "optuna", "text", "digits"],
+)
+def test_launching_without_a_package_is_one_line(without, hidden, changes, options, line, tmp_path, monkeypatch):
+    monkeypatch.setenv("ELM_DATA_DIR", str(tmp_path / "data"))  # in which nothing is unpacked yet
+    done = without([hidden], "sweeper.cli", "launch", grid_in(tmp_path, **changes), "-r", tmp_path / "r", *options)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"Error: {hidden} is not installed; ")
+    assert line in done.stderr
+
+
+def test_what_belongs_to_no_extra_is_no_advice():
+    assert missing(ModuleNotFoundError("No module named 'nowhere'", name="nowhere")) is None
+    assert missing(ImportError("cannot import name 'x' from 'torch'", name="torch")) is None
