@@ -1,0 +1,89 @@
+"""A wheel holds all rooms with their data, and nothing that stands beside them; it is built and imported here."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
+BESIDE = ("benchmarks", "studies", "tests")
+DATA = ("analysis/assets", "model/backends/native/kernel", "theory/published", "tasks/embedded")
+
+# What would be taken along by a pattern that is too wide, such as "sweeper*".
+STRAY = ("sweeper_old", "model-copy", "tasks2", "results")
+
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+
+# Prints every module that does not come from the folder given; `__main__` modules would run.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+where, *packages = sys.argv[1:]
+for package in map(importlib.import_module, packages):
+    for found in pkgutil.walk_packages(package.__path__, prefix=package.__name__ + "."):
+        module = importlib.import_module(found.name)
+        if not module.__file__.startswith(where):
+            print(found.name, module.__file__)
+        print("imported", found.name, file=sys.stderr)
+"""
+
+
+def files_below(folder: Path, *names: str) -> set[str]:
+    files = (path for name in names for path in (folder / name).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)) for path in files if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A wheel of this tree with stray folders beside its packages, unpacked."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in (*PACKAGES, *BESIDE):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "results", "*.so"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    for name in STRAY:
+        (source / name).mkdir()
+        (source / name / "__init__.py").write_text("")
+    built = subprocess.run(
+        [sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    with zipfile.ZipFile(out / built.stdout.split()[-1]) as wheel:
+        wheel.extractall(out / "unpacked")
+    return out / "unpacked"
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(installed):
+    (about,) = installed.glob("elm_sweeper-*.dist-info")
+    assert {path.name for path in installed.iterdir()} == {*PACKAGES, about.name}
+    assert files_below(installed, *PACKAGES) == {
+        name
+        for name in files_below(ROOT, *PACKAGES)
+        if name.endswith(".py") or any(name.startswith(f"{folder}/") for folder in DATA)
+    }
+    assert (about / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    assert "sweeper = sweeper.cli:main" in (about / "entry_points.txt").read_text()
+
+
+@pytest.mark.parametrize("folder", DATA)
+def test_the_data_of_the_packages_are_there(installed, folder):
+    assert files_below(installed, folder), "the folder is empty, or its name in DATA is old"
+
+
+def test_every_module_of_the_wheel_imports(installed, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, str(installed), *PACKAGES],
+        env={"PYTHONPATH": str(installed), "PATH": "", "HOME": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    modules = [name for name in files_below(installed, *PACKAGES) if name.endswith(".py")]
+    tops = len(PACKAGES)
+    assert done.stderr.count("imported ") == len(modules) - tops
