@@ -14,6 +14,8 @@ from cluster.doctor.finding import Finding, disk, error, ok, warning
 from cluster.kinds.job import installed_version
 
 _SHM_BYTES = 256 * 1024**2
+_EXTRAS = {"ray": "cluster", "torch": "train"}
+"""What installs the packages of `probe.PACKAGES`."""
 
 
 def local_findings() -> Iterator[Finding]:
@@ -24,7 +26,7 @@ def local_findings() -> Iterator[Finding]:
     )
     missing = [name for name, version in versions.items() if version == "missing"]
     if missing:
-        yield error("versions", listed, f"pip install {' '.join(missing)}")
+        yield error("versions", listed, f"pip install 'elm-sweeper[{','.join(_EXTRAS[name] for name in missing)}]'")
     else:
         yield ok("versions", listed)
     gpus = ", ".join(f"{name} ({memory} MiB)" for name, memory in probe.gpus()) or "no GPU"

@@ -56,7 +56,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
             f"{job.folder}/{os.path.basename(profile.wheel)}": os.path.abspath(profile.wheel),
             TOKEN: TOKEN,
         },
-        "setup_commands": [f"pip install {shlex.quote(f'{job.folder}/{os.path.basename(profile.wheel)}')}"],
+        "setup_commands": [f"pip install {shlex.quote(f'{job.folder}/{os.path.basename(profile.wheel)}[all]')}"],
         "head_setup_commands": [f"pip install {CLOUD_PACKAGES[profile.provider]}"],
         "head_start_ray_commands": _start(profile, head=True),
         "worker_start_ray_commands": _start(profile, head=False),
