@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from cluster.attach import probe
+from cluster.attach.machine import machine_share
 from cluster.doctor.finding import Finding, disk, error, ok, warning
 from cluster.kinds.job import installed_version
 
@@ -30,9 +31,8 @@ def local_findings() -> Iterator[Finding]:
     else:
         yield ok("versions", listed)
     gpus = ", ".join(f"{name} ({memory} MiB)" for name, memory in probe.gpus()) or "no GPU"
-    yield ok(
-        "hardware", f"{len(os.sched_getaffinity(0))} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, {gpus}"
-    )
+    share = machine_share()
+    yield ok("hardware", f"{share.cpus:g} cores, {share.total_bytes / 2**30:.3g} GiB, {gpus}")
     yield disk("/tmp", shutil.disk_usage("/tmp").free)
     yield from _shared_memory()
     yield from _other_rays()
