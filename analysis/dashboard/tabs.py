@@ -33,7 +33,9 @@ REASONS = 12
 def tradeoff_tab(view: View) -> Tab:
     """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay)
-    panels = (_isobudget(view, "n_rec"), _isobudget(view, "d_m", "k_e"), _frontier(view, found, "third"), _optima(view))
+    # networks that are sized by n_rec alone have nothing to split, so that a panel against d_m would be empty
+    split = () if view.table["d_m"].isna().all() else (_isobudget(view, "d_m", "k_e"),)
+    panels = (_isobudget(view, "n_rec"), *split, _frontier(view, found, "third"), _optima(view))
     return Tab("tradeoff", "Trade-off", panels)
 
 
@@ -113,24 +115,24 @@ def _optima(view: View) -> Panel:
 
 
 def _optimum_row(optimum: Optimum, table: pd.DataFrame, theory: TheoryOptimum | None) -> tuple[Cell, ...]:
-    best, band = configuration(table, optimum.best), table.iloc[list(optimum.band)]
+    best = configuration(table, optimum.best)
     measured = [none(v) for v in (optimum.budget, optimum.k_c, best["n_rec"], best["d_m"], best["k_e"], best["mean"])]
     half = "1 run, no interval" if best["n"] == 1 else none(best["half"])
-    ranges = [f"{band[name].min():.0f}–{band[name].max():.0f}" for name in ("n_rec", "d_m")]
+    ranges = [optimum.good_text(name) for name in ("n_rec", "d_m")]
     predicted: list[Cell] = [None, None, None]
     if theory is not None:
         predicted = [none(theory.n_rec), none(theory.d_m), theory.metric]
-    verdict = "yes" if optimum.extend is None else f"no: extend towards {optimum.extend}"
-    return (*measured, half, int(best["n"]), *ranges, *predicted, verdict)
+    return (*measured, half, int(best["n"]), *ranges, *predicted, optimum.verdict)
 
 
 def frontier_tab(view: View) -> Tab:
     """The frontier, and where the optimum goes as the budget grows."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    axes = () if view.table["d_m"].isna().all() else ("n_rec", "d_m", "k_e")
     return Tab(
         "frontier",
         "Frontier",
-        (_frontier(view, found, "half"), *(_path(view, name) for name in ("n_rec", "d_m", "k_e"))),
+        (_frontier(view, found, "half"), *(_path(view, name) for name in axes)),
     )
 
 

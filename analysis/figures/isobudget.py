@@ -119,11 +119,12 @@ def single_runs(data: Dataset, rank: dict[float, int], x: str) -> pd.DataFrame:
 
 
 def _star(optimum: Optimum, table: pd.DataFrame, rank: dict[float, int], x: str) -> Star:
-    best, band = configuration(table, optimum.best), table[x].to_numpy(float)[list(optimum.band)]
-    many = f"{len(optimum.band)} configurations are as good ({optimum.tolerance_kind})"
-    note = many if optimum.extend is None else f"not bracketed: extend towards {optimum.extend}"
-    place = (optimum.budget, optimum.k_c, rank[optimum.budget], optimum.best)
-    return Star(*place, best[x], best["mean"], float(band.min()), float(band.max()), note)
+    best = configuration(table, optimum.best)
+    note = f"as good: {PLAIN_SYMBOL[x]} {optimum.good_text(x)} ({optimum.tolerance_kind})"
+    if optimum.bracketed is False:
+        note = f"bracketed: {optimum.verdict}"
+    low, high = (optimum.good or {}).get(x, (best[x], best[x]))
+    return Star(optimum.budget, optimum.k_c, rank[optimum.budget], optimum.best, best[x], best["mean"], low, high, note)
 
 
 def _dashed(overlay: Overlay | None, rank: dict[float, int], x: str) -> tuple[Dashed, ...]:

@@ -231,15 +231,16 @@ def _label(line: Level, name: str, colour: str) -> Figure:
 
 def path_data(table: pd.DataFrame, optima: list[Optimum], overlay: Overlay | None, *, x: str) -> PathData:
     """Collect the optimum's n_rec, d_m or k_e against the budget."""
-    points = [(o, configuration(table, o.best), table[x].to_numpy(float)[list(o.band)]) for o in optima]
+    own = [(o, configuration(table, o.best)[x]) for o in optima if o.bracketed is not None]
+    points = [(o, best, (o.good or {}).get(x, (best, best))) for o, best in own]
     return PathData(
         axis=x,
         budget=np.array([o.budget for o, _, _ in points]),
-        best=np.array([point[x] for _, point, _ in points]),
-        low=np.array([band.min() for _, _, band in points]),
-        high=np.array([band.max() for _, _, band in points]),
+        best=np.array([best for _, best, _ in points]),
+        low=np.array([good[0] for _, _, good in points]),
+        high=np.array([good[1] for _, _, good in points]),
         k_c=np.array([o.k_c for o, _, _ in points]),
-        bracketed=np.array([float(o.extend is None) for o, _, _ in points]),
+        bracketed=np.array([float(o.bracketed or False) for o, _, _ in points]),
         paths=overlay.paths if overlay else (),
     )
 

@@ -63,7 +63,6 @@ def comparison(views: list[View]) -> list[Line]:
 def _line(view: View, k_c: float) -> Line:
     own = [optimum for optimum in view.optima if optimum.k_c == k_c]
     points = [configuration(view.table, optimum.best) for optimum in own]
-    band = [view.table["d_m"].to_numpy(float)[list(optimum.band)] for optimum in own]
     several = view.table["k_c"].nunique() > 1
     return Line(
         name=view.data.label + (f", k_c {k_c:g}" if several else ""),
@@ -72,8 +71,8 @@ def _line(view: View, k_c: float) -> Line:
         k_c=k_c,
         budget=np.array([optimum.budget for optimum in own]),
         **_columns(points),
-        good=tuple((float(values.min()), float(values.max())) for values in band),
-        bracketed=tuple(optimum.extend is None for optimum in own),
+        good=tuple((optimum.good or {}).get("d_m", (np.nan, np.nan)) for optimum in own),
+        bracketed=tuple(optimum.bracketed for optimum in own),
         law=_law(view),
     )
 
@@ -138,7 +137,7 @@ def comparison_rows(lines: list[Line]) -> list[tuple[Cell, ...]]:
             half = "1 run, no interval" if line.runs[i] == 1 else none(line.half[i])
             ratio = float(line.d_m[i] / np.sqrt(line.n_rec[i])) if line.bracketed[i] else None
             sizes = [none(v) for v in (line.n_rec[i], line.d_m[i], line.k_e[i])]
-            good = None if np.isnan(line.good[i][0]) else f"{line.good[i][0]:g}–{line.good[i][1]:g}"
+            good = None if np.isnan(line.good[i][0]) else f"{line.good[i][0]:.2g}–{line.good[i][1]:.2g}"
             verdict = {True: "yes", False: "no", None: None}[line.bracketed[i]]
             value = none(line.value[i])
             rows.append(

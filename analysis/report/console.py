@@ -128,9 +128,9 @@ def optima_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_row(
             *(number(value) for value in (row["budget"], row["k_c"], best["n_rec"], best["d_m"], best["metric"])),
             "1 run" if best["half_width"] is None else number(best["half_width"], 2),
-            f"{number(good[0])}–{number(good[1])}",
+            f"{number(good[0], 2)}–{number(good[1], 2)}" if good else "unknown",
             *predicted,
-            "yes" if row["bracketed"] else f"no: {row['extend']}",
+            row["bracket"],
         )
     return table
 
@@ -187,10 +187,8 @@ def _print_group_summary(group: GroupSummary, console: Console) -> None:
     for title in ("P", "k_c", "N*", "d_m*", "metric", "runs", "d_m as good", "bracketed"):
         table.add_column(title, justify="right")
     for best in group.best:
-        good = f"{number(best.good_d_m[0])}–{number(best.good_d_m[1])}"
-        verdict = "yes" if best.extend is None else f"no: extend towards {best.extend}"
         sizes = (number(value) for value in (best.budget, best.k_c, best.n_rec, best.d_m, best.metric))
-        table.add_row(*sizes, str(best.runs), good, verdict)
+        table.add_row(*sizes, str(best.runs), best.as_good or "–", best.verdict)
     if group.best:
         console.print(table)
     for sentence in group.warnings[:WARNINGS]:

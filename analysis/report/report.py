@@ -178,7 +178,7 @@ def formula(fit: FitResult) -> str:
 
 def optimum_row(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> dict[str, Any]:
     """Measured and predicted optimum of one budget."""
-    best, band = configuration(table, optimum.best), table.iloc[list(optimum.band)]
+    best = configuration(table, optimum.best)
     theory = [a for a in allocations if a.budget == optimum.budget and a.k_c == optimum.k_c]
     names = ("n_rec", "d_m", "k_e", "trainable_params")
     return {
@@ -190,9 +190,10 @@ def optimum_row(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Alloca
             "half_width": None if best["n"] == 1 else best["half"],
             "runs": int(best["n"]),
         },
-        "as_good": {name: [float(band[name].min()), float(band[name].max())] for name in names}
-        | {"configurations": len(band), "tolerance": optimum.tolerance, "rule": optimum.tolerance_kind},
-        "bracketed": optimum.extend is None,
+        "as_good": {name: None if optimum.good is None else optimum.good.get(name) for name in names}
+        | {"configurations": len(optimum.band), "tolerance": optimum.tolerance, "rule": optimum.tolerance_kind},
+        "bracketed": optimum.bracketed,
+        "bracket": optimum.verdict,
         "extend": optimum.extend,
         "theory": asdict(theory[0]) if theory else None,
     }

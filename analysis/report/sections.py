@@ -149,7 +149,7 @@ def _optima(group: Json) -> Section:
                 theory["d_m"] if bracketed else None,
                 _interval(found.get("d_m")) if bracketed else "not bracketed",
                 _range(theory["band"]) if bracketed else f"extend: {theory['extend']}" if theory else None,
-                "yes" if row["bracketed"] else f"no: extend towards {row['extend']}",
+                row["bracket"],
             )
         )
     measured = ("P", "k_c", "N*", "d_m*", "k_e*", "metric", "± 95 %", "d_m as good")

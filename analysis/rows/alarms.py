@@ -46,6 +46,12 @@ class Alarm(NamedTuple):
     why: str
     trial_ids: tuple[str, ...]
 
+    @property
+    def place(self) -> str:
+        """The design point in words: by d_m where the architecture has one, else by its neurons."""
+        size = f"N = {self.n_rec:,.0f}" if self.d_m is None else f"d_m = {self.d_m:g}"
+        return size if self.budget is None else f"{size}, P = {self.budget:,.0f}"
+
 
 def find_alarms(sweep: Sweep, data: Dataset, table: pd.DataFrame) -> list[Alarm]:
     """Look for everything that may confound the rows of one group.

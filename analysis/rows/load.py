@@ -63,10 +63,11 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
         where: condition that rows must fulfil (see `sweeper.store.where`).
 
     Returns:
-        Largest group first; empty when no row fulfils the condition. A group may be without rows that enter.
+        Largest group first; empty when there is no trial. A group may be without rows that enter.
 
     Raises:
-        AnalysisError: the condition cannot be read, or the metric was recorded for no finished trial at all.
+        AnalysisError: the condition cannot be read or leaves no trial, or the metric was recorded for no finished trial
+            at all.
     """
     trials = sweep.trials.sort_values("trial_id", ignore_index=True)
     stray = strays(trials, sweep.plans).to_numpy(dtype=bool)
@@ -74,6 +75,8 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
     keep = np.ones(len(trials), dtype=bool)
     if where is not None:
         keep = matching_rows(trials.assign(planned=(~stray).astype(int)), where)
+    if len(trials) and not keep.any():
+        raise AnalysisError(f"--where {where!r}: none of the {len(trials):,} trials fulfils it")
     _check_recorded(trials[keep], measure)
     dropped = tuple(trials.loc[~keep, "trial_id"])
     ledger = (Exclusion("where", f"does not fulfil {where}", dropped),) if dropped else ()

@@ -3,6 +3,7 @@
 Arrays and frames in, frames out; every number a figure or a table shows about the measurement comes from here.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -20,8 +21,8 @@ FloatArray = npt.NDArray[np.float64]
 LEVEL = 0.95
 """Confidence level of every interval of this package."""
 
-FLAT_SHARE = 0.01
-"""Assumption: where no point was replicated, means within 1 % of the budget's range count as equally good."""
+AXES_OF_BAND = ("n_rec", "d_m", "k_e", "trainable_params")
+"""Sizes for which the range that is as good is given."""
 
 CONFIGURATION = [
     "budget",
@@ -45,13 +46,34 @@ class Optimum(NamedTuple):
     best: int
     """Position in the configuration table."""
     band: tuple[int, ...]
-    """Positions of all configurations that cannot be told from the best one."""
-    tolerance: float
+    """Positions of all configurations that cannot be told from the best one; the best one alone without seed noise."""
+    good: Mapping[str, tuple[float, float]] | None
+    """Range of each size (`AXES_OF_BAND`) that is as good: half-way, on a logarithmic scale, to the nearest
+    configurations that were run and are worse. None where nobody can tell: no seed noise, or nothing to compare."""
+    tolerance: float | None
     """Distance from the best mean up to which a configuration belongs to the band (largest one used)."""
     tolerance_kind: str
     """Where the tolerance comes from, as a phrase."""
     extend: str | None
-    """Side to extend when the best configuration lies at the end of the sampled range; None when bracketed."""
+    """Side to extend when the best configuration lies at the end of the sampled range and there is more beyond it."""
+    bracketed: bool | None
+    """Whether the best configuration has others on both sides; None for architectures that have no d_m to choose."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether the optimum is bracketed, in a few words."""
+        if self.bracketed is None:
+            return "nothing to split"
+        if self.extend is not None:
+            return f"no: extend towards {self.extend}"
+        return "yes" if self.bracketed else "no: d_m = 1 is the smallest there is"
+
+    def good_text(self, name: str) -> str:
+        """The range of a size that is as good, such as ``2.4–4.9``."""
+        if self.good is None or name not in self.good:
+            return "unknown"
+        low, high = self.good[name]
+        return f"{low:,.0f}–{high:,.0f}" if high >= 100 else f"{low:.2g}–{high:.2g}"
 
 
 class Frontier(NamedTuple):
@@ -124,30 +146,54 @@ def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, nois
     loss = part["mean"].to_numpy(float) * (1.0 if direction == "min" else -1.0)
     runs, d_m, position = part["n"].to_numpy(float), part["d_m"].to_numpy(float), part.index.to_numpy()
     best = int(np.argmin(loss))
-    if noise.sd is None or runs[best] == 1:
-        limit = np.full(len(loss), FLAT_SHARE * float(np.ptp(loss)))
-        kind = f"within {FLAT_SHARE:.0%} of the budget's range, for want of replicates"
+    if noise.sd is None or len(part) < 2:
+        near, tolerance, good = np.arange(len(part)) == best, None, None
+        kind = "unknown, for no configuration has two runs" if noise.sd is None else "unknown: nothing to compare"
     else:
         spread = noise.sd * np.sqrt(1 / runs + 1 / runs[best])
         limit = stdtrit(noise.freedom, (1 + LEVEL) / 2) * spread
-        kind = "not worse in a 95 % t-test with the pooled seed noise"
-    band = position[loss - loss[best] <= limit]
+        near, tolerance = loss - loss[best] <= limit, float(limit.max())
+        good = {name: reach(part[name].to_numpy(float), near) for name in AXES_OF_BAND if part[name].notna().all()}
+        kind = "not worse in a 95 % t-test with the pooled seed noise, half-way to the next ones that were run"
+    extend = _side(d_m, float(d_m[best]))
     return Optimum(
         budget=budget,
         k_c=k_c,
         best=int(position[best]),
-        band=tuple(int(i) for i in band),
-        tolerance=float(limit.max()),
+        band=tuple(int(i) for i in position[near]),
+        good=good,
+        tolerance=tolerance,
         tolerance_kind=kind,
-        extend=_side(d_m, float(d_m[best])),
+        extend=extend,
+        bracketed=None if np.isnan(d_m[best]) else bool(extend is None and d_m[best] > d_m.min()),
+    )
+
+
+def reach(sizes: FloatArray, near: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Range of a size that is as good as the best: sampled sizes cannot say more than half-way to the next one.
+
+    Args:
+        sizes: sizes that were run, above 0.
+        near: which of them are as good.
+
+    >>> [round(end, 2) for end in reach(np.array([1.0, 4.0, 16.0]), np.array([False, True, False]))]
+    [2.0, 8.0]
+    """
+    low, high = float(sizes[near].min()), float(sizes[near].max())
+    below, above = sizes[sizes < low], sizes[sizes > high]
+    return (
+        float(np.sqrt(low * below.max())) if len(below) else low,
+        float(np.sqrt(high * above.min())) if len(above) else high,
     )
 
 
 def _side(d_m: FloatArray, best: float) -> str | None:
+    if np.isnan(best):
+        return None
     if len(np.unique(d_m)) < 2:
         return "more values of d_m"
     if best == d_m.min():
-        return "smaller d_m"
+        return "smaller d_m" if best > 1 else None  # no neuron has less than one memory unit
     return "larger d_m" if best == d_m.max() else None
 
 

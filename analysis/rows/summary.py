@@ -27,17 +27,21 @@ class Hours(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best measured split of one budget."""
+    """The best measured network of one budget."""
 
     budget: float
     k_c: float
     n_rec: float
-    d_m: float
+    d_m: float | None
+    """None for architectures that are sized by n_rec alone."""
     metric: float
     runs: int
-    good_d_m: tuple[float, float]
-    """Range of d_m that is as good within the noise."""
-    extend: str | None
+    good_d_m: tuple[float, float] | None
+    """Range of d_m that is as good within the noise; None where it is unknown."""
+    as_good: str
+    """The same in words."""
+    verdict: str
+    """Whether the optimum is bracketed."""
 
 
 class GroupSummary(NamedTuple):
@@ -126,26 +130,35 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
     table, noise = configurations(data), seed_noise(data)
     found = []
     for optimum in optima(data, table):
-        point = configuration(table, optimum.best)
-        band = table["d_m"].to_numpy(float)[list(optimum.band)]
+        point, has_d_m = configuration(table, optimum.best), optimum.bracketed is not None
         found.append(
             Best(
                 budget=optimum.budget,
                 k_c=optimum.k_c,
                 n_rec=point["n_rec"],
-                d_m=point["d_m"],
+                d_m=point["d_m"] if has_d_m else None,
                 metric=point["mean"],
                 runs=int(point["n"]),
-                good_d_m=(float(np.min(band)), float(np.max(band))),
-                extend=optimum.extend,
+                good_d_m=(optimum.good or {}).get("d_m"),
+                as_good=optimum.good_text("d_m") if has_d_m else "",
+                verdict=optimum.verdict,
             )
         )
-    alarms = find_alarms(sweep, data, table)
-    said = [f"{a.kind} at d_m = {a.d_m:g}, P = {a.budget:g}: {a.why}" for a in alarms if a.d_m and a.budget]
+    warnings = [f"{alarm.kind} at {alarm.place}: {alarm.why}" for alarm in find_alarms(sweep, data, table)]
+    if not len(table):
+        warnings.append(nothing_left(data))
     if noise.sd is None and len(table):
-        said.append("one run per configuration: no interval")
+        warnings.append("one run per configuration: no interval")
     title, direction = data.title, data.direction
-    return GroupSummary(data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(found), tuple(said))
+    return GroupSummary(
+        data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(found), tuple(warnings)
+    )
+
+
+def nothing_left(data: Dataset) -> str:
+    """Why no row of a group enters, in one sentence."""
+    lost = [f"{len(entry.trial_ids)} {entry.rule}" for entry in data.excluded if entry.rule != "where"]
+    return f"no row enters: {', '.join(lost) or 'there is none'}; `sweeper status` gives the reasons"
 
 
 def _warnings(trials: pd.DataFrame) -> list[str]:

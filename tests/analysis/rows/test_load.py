@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import make_view
 from analysis.rows.load import datasets, group_lines, read_sweep
+from analysis.rows.summary import summarise
 from analysis.rows.sweep import Measure
 from sweeper.errors import StoreError
 from sweeper.lane.record import Outcome, trial_record
@@ -42,6 +45,27 @@ def test_values_that_are_missing_or_not_finite_are_listed(tmp_path, trial):
     (data,) = datasets(store_of(tmp_path, rows), Measure())
     assert ledger(data) == {"no value": {"b", "c"}}
     assert data.rows["trial_id"].tolist() == ["a"]
+
+
+def test_a_network_without_neurons_and_a_metric_beyond_float32_are_left_out_with_the_reason(tmp_path, trial):
+    rows = [trial(str(d_m), d_m=d_m, n_rec=300 // d_m, final_test_metric=2 + d_m / 10) for d_m in range(2, 10)]
+    rows += [trial("none", n_rec=0, trainable_params=6210), trial("huge", d_m=11, final_test_metric=1e300)]
+    sweep = store_of(tmp_path, rows)
+    (data,) = datasets(sweep, Measure())
+    assert ledger(data) == {"no size": {"none"}, "no value": {"huge"}}
+    assert "n_rec is not above 0" in next(entry.why for entry in data.excluded if entry.rule == "no size")
+    make_view(sweep, fit_dataset(data, FitSettings(starts=2)))
+
+
+def test_a_condition_that_leaves_nothing_is_one_sentence(sweep):
+    with pytest.raises(AnalysisError, match=r"^--where 'd_m > 1000': none of the 48 trials fulfils it$"):
+        datasets(sweep, Measure(), "d_m > 1000")
+
+
+def test_a_group_in_which_everything_failed_says_so(tmp_path, trial):
+    sweep = store_of(tmp_path, [trial("a", status="failed", final_test_metric=None)])
+    (group,) = summarise(sweep, Measure()).groups
+    assert group.warnings == ("no row enters: 1 failed; `sweeper status` gives the reasons",)
 
 
 def test_a_condition_is_part_of_the_ledger(sweep):

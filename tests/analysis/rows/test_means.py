@@ -1,13 +1,21 @@
 """Means, noise, optimum and frontier are those of the rows, and say nothing that one run cannot say."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.rows.alarms import Alarm
+from analysis.rows.axes import check_axes
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations, frontier, optima, seed_noise
+from analysis.rows.summary import as_json, summarise
 from analysis.rows.sweep import Measure
 from sweeper.store.store import ResultsStore
+
+STUDY = Path(__file__).resolve().parents[3] / "studies" / "paper_in_miniature" / "results"
 
 
 def published(name):
@@ -43,13 +51,13 @@ def test_means_and_intervals_are_those_of_the_rows(data):
     assert table.loc[table["n"] == 1, "half"].isna().all()
 
 
-def test_enwik8_has_a_flat_optimum_and_no_interval():
+def test_one_run_each_has_an_optimum_and_no_interval():
     data, table = published("enwik8")
     (best,) = optima(data, table)
-    band = table.loc[list(best.band), "n_rec"]
-    assert (table.loc[best.best, "n_rec"], band.min(), band.max()) == (440, 353, 742)
-    assert best.tolerance == pytest.approx(0.001, rel=0.01)
-    assert best.extend is None
+    assert table.loc[best.best, "n_rec"] == 440
+    assert (best.band, best.good, best.good_text("d_m"), best.tolerance) == ((best.best,), None, "unknown", None)
+    assert "no configuration has two runs" in best.tolerance_kind
+    assert (best.extend, best.bracketed) == (None, True)
     assert table["half"].isna().all()
     assert frontier(data, table).membership is None
 
@@ -75,6 +83,45 @@ def test_the_band_holds_what_the_noise_cannot_tell_apart(tmp_path, trial):
     first, second = optima(data, table)
     assert table.loc[list(first.band), "d_m"].tolist() == [3, 5]
     assert table.loc[list(second.band), "d_m"].tolist() == [3]
+    assert first.good["d_m"] == (3, pytest.approx(np.sqrt(5 * 8)))  # half-way to the next that was run and is worse
+    assert second.good["d_m"] == (3, pytest.approx(np.sqrt(3 * 5)))
+    assert second.good["n_rec"] == (pytest.approx(np.sqrt(300 * 180)), 300)
+
+
+def test_a_band_of_the_study_reaches_between_the_sizes_that_were_run():
+    """Two bands of the study's first screen were a single value, "62-62" and "131-131"."""
+    data = datasets(read_sweep(STUDY / "text"), Measure())[0]
+    table = configurations(data)
+    for best in optima(data, table):
+        own = table[(table["budget"] == best.budget) & (table["k_c"] == best.k_c)]
+        for name, (low, high) in best.good.items():
+            sizes = own[name].to_numpy(float)
+            at = table.loc[best.best, name]
+            assert low < high
+            assert low == pytest.approx(min(low, np.sqrt(at * max(sizes[sizes < at], default=at))))
+            assert high == pytest.approx(max(high, np.sqrt(at * min(sizes[sizes > at], default=at))))
+
+
+def test_the_smallest_d_m_there_is_cannot_be_extended(tmp_path, trial):
+    data = small(tmp_path, trial, [[1], [2], [3], [3], [2], [1]])
+    data.rows["d_m"] = data.rows["d_m"].replace(3, 1)
+    first, second = optima(data, configurations(data))
+    assert (first.extend, first.bracketed) == (None, False)
+    assert first.verdict == "no: d_m = 1 is the smallest there is"
+    assert second.verdict == "no: extend towards larger d_m"
+
+
+def test_networks_without_d_m_have_sentences_of_their_own():
+    sweep = read_sweep(STUDY / "text")
+    for data in datasets(sweep, Measure(), "architecture == 'gru'"):
+        table = configurations(data)
+        assert {best.verdict for best in optima(data, table)} == {"nothing to split"}
+        assert check_axes(table).sentences == (
+            "These networks are sized by n_rec alone: there is no split to choose, and no axis to tell from another.",
+        )
+    told = json.dumps(as_json(summarise(sweep, Measure())), allow_nan=False)
+    assert "nan" not in told.lower()
+    assert Alarm("collapsed", 30_000.0, None, 82.0, 327.0, "", ()).place == "N = 82, P = 30,000"
 
 
 def test_the_frontier_is_monotone_and_its_chances_follow_the_noise(tmp_path, trial):
