@@ -43,6 +43,7 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
     if batch.weight is None:
         return losses.mean()
     weight = batch.weight.to(losses.device)
+    # by the weights there are and not by the size of the batch: padding must not make a loss smaller
     return (losses * weight).sum() / weight.sum()
 
 
@@ -105,6 +106,7 @@ class ClassMetrics:
         losses = _cross_entropy(self._spec, logits, batch, 0.0)
         weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses.device)
         correct = _scores(self._spec, logits).argmax(-1) == batch.y.to(logits.device)
+        # sums in double precision: a split has millions of targets, and batches must not matter
         self._loss += float((losses * weight).sum(dtype=torch.float64))
         self._correct += float((correct * weight).sum(dtype=torch.float64))
         self._weight += float(weight.sum(dtype=torch.float64))
@@ -144,8 +146,9 @@ class SpikeMetrics:
             return None
         predicted = torch.cat(self._predicted).numpy()
         spikes, voltage, guess = wanted[:, 0], wanted[:, 1], predicted[:, 1]
+        # the area is a share of pairs of one spike and one pause; without either there is none
         both = 0 < spikes.sum() < len(spikes)
-        spread = guess.std()
+        spread = guess.std()  # 0 for a network that answers the same always, which cannot be aligned
         aligned = (guess - guess.mean()) / spread * voltage.std() + voltage.mean() if spread > 0 else guess
         return {
             "loss": float(torch.cat(self._losses).mean()),

@@ -50,12 +50,13 @@ def write_atomically(target: Path) -> Iterator[BinaryIO]:
     """
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        # in the same folder, since a rename is atomic within one file system only
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with explained(target), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # or a crash could leave the new name on an empty file
         with explained(target):
             os.replace(temporary, target)
     finally:
@@ -81,7 +82,7 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
             lock = FileLock(target.with_name(f".{target.name}.lock"))
             lock.acquire()
         try:
-            if not target.exists():
+            if not target.exists():  # whoever held the lock may have built it
                 build()
         finally:
             lock.release()

@@ -90,6 +90,7 @@ def note_of(path: Path) -> Path:
 
 
 def _identity(path: Path, file: RemoteFile) -> str:
+    # the expected digest too: a newer version of this software may ask for another file under the same name
     stat = path.stat()
     return json.dumps([stat.st_size, stat.st_mtime_ns, file.unpacked_digest])
 
@@ -146,7 +147,9 @@ def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progr
             _receive_all(url, part, file, progress)
             _check(part, file.digest)
         except (DataError, _Incomplete, urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            if isinstance(error, DataError):
+            if isinstance(
+                error, DataError
+            ):  # wrong bytes are of no use; too few are continued, also by the next mirror
                 part.unlink(missing_ok=True)
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
         else:
@@ -166,17 +169,18 @@ def _receive_all(url: str, part: Path, file: RemoteFile, progress: Progress | No
         except (_Incomplete, TimeoutError, ConnectionError, http.client.HTTPException):
             if attempt == _ATTEMPTS - 1:
                 raise
-            time.sleep(attempt)
+            time.sleep(attempt)  # at once after the first break, then a second later
     return None
 
 
 def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) -> None:
     """Appends to the partial file until the server's or the declared size is reached."""
     have = part.stat().st_size if part.exists() else 0
-    if file.size is not None and have >= file.size:
+    if file.size is not None and have >= file.size:  # whole and yet not accepted: start anew
         have = 0
     headers = {"User-Agent": "elm-sweeper"} | ({"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_SECONDS) as answer:
+        # a server that does not know ranges sends everything from the start
         have = have if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         announced = answer.headers.get("Content-Length")
         total = file.size or (have + int(announced) if announced else None)

@@ -20,7 +20,7 @@ CHANNELS = 700
 SAMPLE_RATE = 48_000
 """Rate of the sound in Hz; the neurons run at half of it, as in the original chain."""
 NEURON_RATE = SAMPLE_RATE // 2
-_SHORTEST_FFT = 1.25
+_SHORTEST_FFT = 1.25  # seconds: sounds of different length then share one transfer matrix
 RMS_LEVEL = 0.3
 
 # Basilar membrane (Cramer 2020, table of parameters; cgs units).
@@ -105,6 +105,7 @@ def spikes(
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _exponential(state: Any) -> float:
     """Draws from the exponential distribution of mean 1 with a splitmix64 generator; advances `state`."""
+    # a generator of our own, because numba's is not promised to stay the same between versions
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -151,6 +152,7 @@ def _fibre_spikes(probability: Any, state: Any) -> Any:
     hazard, next_target, next_release = 0.0, 0.0, len(probability)
     for step in range(len(probability)):
         before = hazard
+        # one running sum for all fibres; nothing to look at until it reaches the next target or a fibre is free again
         hazard += -math.log1p(-probability[step])
         if hazard < next_target and step < next_release:
             continue

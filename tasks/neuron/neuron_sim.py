@@ -96,9 +96,11 @@ def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
         g_nmda += _NMDA * excited
         g_gaba += _GABA * inhibited
         for step in range(_STEPS_PER_MS):
+            # difference of two exponentials, times the share of channels that magnesium leaves open at this voltage
             open_nmda = (g_nmda - g_rise) / (1 + 0.28 * np.exp(-0.062 * branch))
             excite = g_ampa + open_nmda
             total = 1 + excite + g_gaba + _TO_BRANCH
+            # exponential Euler: the conductances held for half a ms, the exact step towards where they would lead
             rest = (_LEAK + excite * _EXCITE + g_gaba * _INHIBIT + _TO_BRANCH * soma[:, None]) / total
             branch = rest + (branch - rest) * np.exp(-dt / _TAU_MEMBRANE * total)
             into = 1 + _TO_SOMA * _BRANCHES + adaptation
@@ -109,7 +111,7 @@ def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
             fired = np.flatnonzero(soma > _THRESHOLD)
             for number in fired:
                 output[number].append(ms + (step + 1) * dt)
-            shown = soma.copy()
+            shown = soma.copy()  # the record shows the peak of a spike, the integration goes on from the reset
             shown[fired] = _PEAK
             soma[fired] = _RESET
             adaptation[fired] += _ADAPT
@@ -134,6 +136,7 @@ def write_simulations(path: Path, simulation: Simulation) -> None:
         "allSegments_DistFromSoma": [0.0] * SEGMENTS,
         "totalSimDurationInSec": DURATION_MS // 1000,
     }
+    # protocol 2, as the original was written by Python 2
     with write_atomically(path) as file:
         pickle.dump({"Params": params, "Results": {"listOfSingleSimulationDicts": results}}, file, protocol=2)
 

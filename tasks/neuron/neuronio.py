@@ -66,6 +66,7 @@ class NeuronioTask:
         """Yields overlapping windows, so that every ms from IGNORED_MS on has weight 1 exactly once."""
         self._check(length)
         simulations = self._data.splits[split]
+        # each window begins with a burn-in that the window before it has evaluated
         first = IGNORED_MS - self._burn_in
         starts = np.arange(first, self._data.duration - self._burn_in, length - self._burn_in)
         windows = np.stack(np.meshgrid(np.arange(len(simulations.voltage)), starts, indexing="ij"), -1).reshape(-1, 2)

@@ -93,6 +93,7 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
             channels.append(np.full(len(times[-1]), first + segment))
     time = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
     channel = np.concatenate([*channels, np.zeros(0, dtype=np.int64)])
+    # unique: inputs are 0 or 1 in every ms
     return np.unique(time * (2 * segments) + channel).astype(np.int32)
 
 

@@ -88,6 +88,7 @@ def read_digits() -> tuple[npt.NDArray[np.uint8], Numbers, str]:
 def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:
     pixels, labels, sha256 = read_digits()
     large = pixels.repeat(upsample, axis=1).repeat(upsample, axis=2).reshape(len(pixels), -1)
+    # shuffled with a fixed seed before the cut, so that all three parts hold the same kinds of digits
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(labels))
     train, valid = len(order) * 70 // 100, len(order) * 85 // 100
     splits: dict[Split, Numbers] = {"train": order[:train], "valid": order[train:valid], "test": order[valid:]}

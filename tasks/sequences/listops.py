@@ -88,7 +88,7 @@ def evaluate(operator: str, values: list[int]) -> int:
 
 def distinct_expressions(rules: Rules, count: int) -> Iterator[tuple[bytes, int]]:
     """Yields `count` different expressions of a length within the rules, always the same ones."""
-    source, seen = random.Random(_SEED), set[bytes]()
+    source, seen = random.Random(_SEED), set[bytes]()  # distinct, or the test set would repeat the training set
     while len(seen) < count:
         symbols, value = expression(source, rules)
         if rules.above < len(symbols) < rules.below and (key := bytes(symbols)) not in seen:
@@ -123,6 +123,7 @@ def load_listops(
 ) -> SequenceTask:
     """Loads the task `listops`; the expressions are drawn once and kept in the cache directory."""
     rules = RULES[str(options["size"])]
+    # test and valid come first in the stream of expressions, so that more training examples leave them as they are
     sizes = [int(options[f"{split}_examples"]) for split in ("test", "valid", "train")]
     tag = f"{rules}|{sum(sizes)}|{_SEED}"
     store = data_directory(cache_dir) / "listops" / hashlib.sha256(tag.encode()).hexdigest()[:24]

@@ -83,6 +83,7 @@ def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined
 
 def _chains(random: np.random.Generator, dashes: int, start: Points | None = None) -> Points:
     """Returns candidates of bounded turning from a place, a random one when None, [candidates, dashes + 1, 2]."""
+    # many candidates in one call of numpy; `_place` takes the first that fits
     turns = random.uniform(-_LARGEST_TURN, _LARGEST_TURN, (_CANDIDATES, dashes))
     turns[:, 0] = random.uniform(0, 2 * np.pi, _CANDIDATES)
     headings = np.cumsum(turns, axis=1)
@@ -98,10 +99,12 @@ def _place(chains: Points, others: list[Points]) -> Points | None:
     """Returns the first candidate that stays inside, keeps clear of itself and of the other paths."""
     inside = ((chains >= _MARGIN - _ROUNDING) & (chains <= _SIDE - _MARGIN + _ROUNDING)).all(axis=(1, 2))
     chains = chains[inside]
+    # pairs of points, by squares: neighbours along the path are near each other and not asked
     near = _square_gaps(chains, chains)[:, *_far_along(chains.shape[1])]
     chains = chains[(near > _CLEARANCE**2).all(axis=1)]
     if not others:
         return chains[0] if len(chains) else None
+    # middles too, or two dashes could cross between their ends
     obstacles = np.concatenate([_dense(path[None])[0] for path in others])
     room = np.concatenate([_room(len(path)) for path in others])
     limit = (_CLEARANCE + _room(chains.shape[1])[:, None] + room) ** 2
@@ -154,7 +157,7 @@ def render(scene: Scene, side: int) -> npt.NDArray[np.uint8]:
     ends = np.concatenate([path[1:] for path in scene.paths])
     rest = (1 - _DASH / _STEP) / 2
     heads, tails = (starts + rest * (ends - starts)) * scale, (ends + rest * (starts - ends)) * scale
-    half = max(_HALF_WIDTH * scale, 0.5)
+    half = max(_HALF_WIDTH * scale, 0.5)  # at least a pixel wide, or dashes of small images would fade
     for head, tail in zip(heads, tails, strict=True):
         _draw(brightness, head, tail, half)
     for marker in scene.markers * scale:

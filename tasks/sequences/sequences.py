@@ -81,6 +81,7 @@ class SequenceTask:
         examples, order = self._splits[split]
         for start in range(0, len(order), batch_size)[:max_batches]:
             numbers = order[start : start + batch_size]
+            # filled up rather than shortened: a batch of another shape would be another recording on a GPU
             missing = batch_size - len(numbers)
             weight = torch.cat([torch.ones(len(numbers)), torch.zeros(missing)]) if missing else None
             yield self._batch(examples, np.pad(numbers, (0, missing), mode="edge"), weight)
@@ -98,12 +99,14 @@ class SequenceTask:
 
 def shuffled(pool: Numbers, step: int, seed: int, batch_size: int) -> Numbers:
     """Returns the numbers of `step` when `pool` is read in a new random order every epoch, batch after batch."""
+    # batches go on across the ends of epochs, so that every one is full and every example is read equally often
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // len(pool)
     orders = {int(epoch): _permutation(len(pool), seed, int(epoch)) for epoch in np.unique(epochs)}
     return pool[[orders[int(epoch)][position % len(pool)] for epoch, position in zip(epochs, positions, strict=True)]]
 
 
+# kept, for all steps of an epoch read one permutation; several, for seeds that train together
 @functools.lru_cache(maxsize=8)
 def _permutation(n: int, seed: int, epoch: int) -> Numbers:
     return np.random.default_rng([seed, epoch]).permutation(n)

@@ -47,6 +47,7 @@ def write_recordings(path: Path, recordings: Recordings) -> None:
         raise DataError(f"{path}: the spikes of a recording must be sorted and less than 2**24 cells apart")
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "counts": np.diff(recordings.offsets).astype(np.uint32),
+        # high bytes are nearly all zero, and zeros beside each other compress better than between other bytes
         "planes": np.stack([steps >> shift & 0xFF for shift in (0, 8, 16)]).astype(np.uint8),
         "label": recordings.label.astype(np.uint8),
         "speaker": recordings.speaker.astype(np.uint16),
@@ -61,6 +62,7 @@ def write_recordings(path: Path, recordings: Recordings) -> None:
 
 
 def _steps(recordings: Recordings) -> npt.NDArray[np.int32]:
+    # differences of sorted cells are small numbers; the first of every recording counts from 0
     steps = np.diff(recordings.cells, prepend=np.int32(0))
     starts = recordings.offsets[:-1][np.diff(recordings.offsets) > 0]
     steps[starts] = recordings.cells[starts]
@@ -84,6 +86,7 @@ def read_recordings(path: Path) -> Recordings:
     steps = planes[0] | planes[1] << 8 | planes[2] << 16
     if offsets[-1] != len(steps):
         raise DataError(f"{path}: damaged; it holds {len(steps)} spikes but counts {offsets[-1]}")
+    # one sum over all recordings, less what stands before each: a loop over recordings would take longer
     totals = np.cumsum(steps, dtype=np.int64)
     before = np.concatenate([[0], totals])[offsets[:-1]]
     cells = (totals - np.repeat(before, held["counts"])).astype(np.int32)

@@ -71,6 +71,7 @@ def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
     starts = np.arange(len(flat), dtype=np.int64) * (bins * CHANNELS)
     positions = np.concatenate(parts) + np.repeat(starts, [len(part) for part in parts])
     counts = np.zeros(len(flat) * bins * CHANNELS, dtype=np.uint8)
+    # add.at, because a channel may spike more than once in a bin
     np.add.at(counts, positions, np.uint8(1))
     return torch.from_numpy(counts).view(len(chosen), chosen.shape[1] * bins, CHANNELS)
 
@@ -98,6 +99,7 @@ def load_shd_adding(
     splits: dict[Split, SplitData] = {}
     for split, members in recordings.members.items():
         pairs = DigitPairs(recordings, members, DURATION_MS // int(options["bin_ms"]))
+        # n^2 pairs are too many to evaluate, so each split has a fixed sample of them
         order = np.random.default_rng(_EVALUATION_SEEDS[split]).integers(max(len(members), 1) ** 2, size=sizes[split])
         splits[split] = SplitData(pairs, order if len(members) else members)
     sampler = functools.partial(with_replacement, len(recordings.members["train"]) ** 2)

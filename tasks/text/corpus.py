@@ -98,6 +98,7 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
     _refuse_other_formats(path, where)
+    # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
     note = directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
     build_once(note, lambda: _write_scan(path, stat.st_size, note, where))
     held = json.loads(note.read_text())
@@ -146,6 +147,7 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
             symbols: set[int] = set()
             for block in read_blocks(path, start, end):
                 digest.update(block)
+                # what is known already is deleted at C speed, so that the set sees few bytes
                 symbols.update(block.translate(None, bytes(symbols)))
             seen.append(symbols)
     except OSError as error:

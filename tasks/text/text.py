@@ -80,6 +80,7 @@ class TextTask:
         """Returns segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""
         text = self._streams["train"]
         n = len(text.characters)
+        # a function of step and seed alone, so that a resumed trial needs no state of an iterator
         shift = int(np.random.default_rng([seed, 0]).integers(n))
         starts = (shift + np.arange(batch_size, dtype=np.int64) * n // batch_size + step * length) % n
         ids = self.ids(text.characters[(starts[:, None] + np.arange(length + 1)) % n])
@@ -89,11 +90,13 @@ class TextTask:
         """Yields consecutive segments of `batch_size` contiguous streams; padding has weight 0."""
         text = self._streams[split]
         targets = len(text.characters) - 1
+        # one contiguous stream a row, because the state is carried along it; the last one may be shorter
         per_stream = math.ceil(targets / batch_size)
         starts = np.arange(batch_size, dtype=np.int64)[:, None] * per_stream
         count = math.ceil(per_stream / length)
         for index in range(count if max_batches is None else min(count, max_batches)):
             offset = index * length + np.arange(length + 1)
+            # a stream's last segment may reach into the next one, and the last stream beyond the text: weight 0 there
             position = starts + offset
             inside = (offset[:-1] < per_stream) & (position[:, :-1] < targets)
             ids = self.ids(text.characters[np.minimum(position, targets)])
@@ -123,6 +126,7 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
         path = directory / "text" / f"{source.sha256[:24]}-{transform}.u8"
         note = path.with_suffix(".json")
         build_verified(path, lambda: _write_transformed(source.path, original, transform, path, note))
+        # the split is by bytes of the source, so that every variant of a text trains on the same part of it
         borders = json.loads(note.read_text())["borders"]
     if min(np.diff(borders)) < 2:
         raise DataError(f"{where}: {source.path} is too short; every split (90/5/5) needs at least 2 characters")
@@ -142,6 +146,7 @@ def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, p
             blocks = read_blocks(plain, start, end)
             written = sum(map(file.write, _letters(blocks) if transform == "letters" else _without_newlines(blocks)))
             borders.append(borders[-1] + written)
+    # the note comes last: where it is, the text is whole
     with write_atomically(note) as file:
         file.write(json.dumps({"borders": borders}).encode())
 
