@@ -15,6 +15,7 @@ from cluster.doctor.finding import Finding, disk, error, ok, warning
 from cluster.kinds.job import installed_version
 
 _SHM_BYTES = 256 * 1024**2
+"""Room in shared memory for Ray's object store of 200 MiB and a little; Docker gives a container 64 MiB."""
 _EXTRAS = {"ray": "cluster", "torch": "train"}
 """What installs the packages of `probe.PACKAGES`."""
 
@@ -78,6 +79,7 @@ def results_findings(results: str | None) -> Iterator[Finding]:
         yield ok("results", f"{results} is object storage; it is tried with --cluster ADDRESS")
         return
     folder = Path(results).absolute()
+    # the folder need not be there yet; the nearest one that is decides whether it can be made
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         yield error("results", f"{existing} is not writable for {getpass.getuser()}", "choose another --results")

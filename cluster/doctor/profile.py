@@ -16,6 +16,7 @@ from cluster.kinds.job import installed_version
 from cluster.kinds.run import Runner, run_command
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
 
+# by metadata, since importing ray and torch on every host would take seconds; torch's build (+cpu, +cu128) may differ
 _VERSIONS = (
     "import platform; from importlib.metadata import version; "
     "print(platform.python_version(), version('ray'), version('torch').split('+')[0], version('elm-sweeper'))"
@@ -59,6 +60,7 @@ def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
 
 def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[Finding]:
     wanted = ["--partition", partition] if partition else []
+    # one line for each kind of node of a partition; Slurm marks its default partition with *
     lines = run(["sinfo", "--noheader", *wanted, "--format=%P|%l|%D|%c|%m|%G"]).split()
     default = [line for line in lines if line.split("|")[0].endswith("*")]
     fitting = lines if partition else default

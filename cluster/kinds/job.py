@@ -100,6 +100,7 @@ def resolve_results(root: str, asked: str) -> str:
             raise _outside(root, asked)
     elif scheme and asked.startswith("/"):
         raise _outside(root, asked)
+    # normalised before it is compared, or `..` would lead out of the root
     relative = not asked.startswith("/") and "://" not in asked
     full = posixpath.normpath(posixpath.join(rest, path) if relative else path)
     top = posixpath.normpath(rest)
@@ -115,6 +116,7 @@ def _outside(root: str, asked: str) -> ClusterError:
 def job_name(profile: AnyProfile, sweep: str, results: str) -> str:
     """Name that the same sweep, profile and results always get, so that a second submission is noticed."""
     identity = "\0".join((kind_of(profile), profile.name, sweep, results))
+    # 24 bits tell the jobs of one person apart
     tag = hashlib.sha256(identity.encode()).hexdigest()[:6]
     readable = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
     return f"elm-{readable[: _LONGEST_NAME - 11].rstrip('-')}-{tag}"
@@ -129,6 +131,7 @@ def check_time_limit(profile: AnyProfile, longest_trial_s: float | None) -> None
     limit = getattr(profile, "time_limit", None)
     if limit is None or longest_trial_s is None:
         return
+    # a trial that begins when the notice comes is saved, not finished, and the first seconds go into starting nodes
     usable = limit - (profile.stop_notice + profile.start_timeout if isinstance(profile, SlurmProfile) else 0)
     if longest_trial_s > usable:
         raise ClusterError(

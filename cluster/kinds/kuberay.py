@@ -18,6 +18,7 @@ _GCS_PORT, _DASHBOARD_PORT = 6379, 8265
 _GRACE_S = 60
 """Time that a pod has to save its trials when Kubernetes takes it away."""
 _OBJECT_STORE = "200000000"
+"""Bytes, as text because rayStartParams are; specs and reports are all that travels through Ray."""
 
 
 def render(profile: KubeRayProfile, job: Job) -> dict[str, str]:
@@ -144,6 +145,7 @@ def _pod(profile: KubeRayProfile, job: Job, *, head: bool) -> dict[str, Any]:
     )
     selector = profile.head_node_selector if head else profile.node_selector
     gpus = {} if head or not profile.gpus_per_node else {profile.gpu_resource: str(profile.gpus_per_node)}
+    # requests equal limits: Kubernetes evicts such pods last, and Ray counts what is really there
     quantities = {"cpu": str(cpus), "memory": f"{memory}Mi", **gpus}
     container: dict[str, Any] = {
         "name": "ray-head" if head else "ray-worker",
@@ -206,6 +208,7 @@ def _volumes(profile: KubeRayProfile, job: Job, *, head: bool) -> tuple[list[dic
     volumes: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
     if head:
+        # a key of a ConfigMap cannot be any file name, so the grid gets its own name where it is mounted
         item = {"key": "grid.yaml", "path": job.grid_file}
         volumes.append({"name": "grid", "configMap": {"name": job.name, "items": [item]}})
         mounts.append({"name": "grid", "mountPath": job.folder, "readOnly": True})
@@ -239,7 +242,7 @@ class KubeRayBackend:
             run([*kubectl, "delete", "rayjob", job.name, "--wait=true"])
         try:
             run([*kubectl, "apply", "-f", "-"], text=manifest)
-        except SubmitError:
+        except SubmitError:  # of three objects some may have been made
             self._delete(kubectl, job.name, run)
             raise
         return handle
@@ -259,6 +262,7 @@ class KubeRayBackend:
         pods = run([*kubectl, "get", "pods", "-l", labels, "-o", "name"]).split()
         if not pods:
             raise SubmitError(f"{record.name}: has no head pod yet; stop it with --now")
+        # the pattern is anchored, or pkill would end the shell that runs it, whose command line holds it too
         drain = "pkill -INT -f '^[^ ]*python[^ ]* -m sweeper.cli launch'"
         run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", "bash", "-c", drain])
 

@@ -94,6 +94,7 @@ def _provider(profile: RayUpProfile) -> dict[str, Any]:
         "region": profile.region,
         **({"availability_zone": profile.zone} if profile.zone else {}),
         **({"project_id": profile.project} if profile.project else {}),
+        # else Ray stops AWS machines instead of terminating them, and their disks are paid for
         **({"cache_stopped_nodes": False} if profile.provider == "aws" else {}),
     }
 
@@ -143,7 +144,7 @@ def _exports(profile: RayUpProfile) -> str:
 
 
 def _start(profile: RayUpProfile, *, head: bool) -> list[str]:
-    first = 20000
+    first = 20000  # one job a machine, so a fixed range will do
     ports = f"--min-worker-port={first} --max-worker-port={first + range_size(profile.cpus_per_node) - 1}"
     where = (
         f"--head --port={_PORT} --num-cpus=0 --num-gpus=0 --include-dashboard=false "
@@ -166,6 +167,7 @@ def _comments(profile: RayUpProfile) -> dict[str, str]:
     }
 
 
+# the ray of this very interpreter: another one on the PATH may be of another version
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
@@ -193,7 +195,7 @@ class RayUpBackend:
         try:
             run([*_RAY, "up", "-y", "--no-config-cache", cluster], timeout_s=_MACHINES_S)
             run([*_RAY, "exec", cluster, launch_line(profile, job), "--tmux", *end], timeout_s=_MACHINES_S)
-        except SubmitError:
+        except SubmitError:  # machines that nobody looks after cost money
             run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
             shutil.rmtree(folder)
             raise

@@ -57,7 +57,7 @@ def run_command(
     try:
         done = subprocess.run(
             list(command),
-            input=text if text is not None else "",
+            input=text if text is not None else "",  # never the terminal: nothing may wait for an answer
             env={**os.environ, **(env or {})},
             capture_output=True,
             text=True,
@@ -77,4 +77,4 @@ def _last_words(*outputs: str) -> str:
     """The end of what a program printed, on one line, without the log lines that kubectl's library adds."""
     printed = next((output for output in outputs if output.strip()), "nothing")
     lines = [line for line in printed.splitlines() if not re.match(r"[EWI]\d{4} ", line)]
-    return " ".join(" ".join(lines).split())[-500:] or "nothing"
+    return " ".join(" ".join(lines).split())[-500:] or "nothing"  # the cause stands at the end

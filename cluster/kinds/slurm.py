@@ -182,11 +182,11 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
         "account": profile.account,
         "qos": profile.qos,
         "output": f"{job.folder}/slurm-%j.out",
-        "open-mode": "append",
+        "open-mode": "append",  # a job that queues itself again goes on in its log
         "requeue": True,
         "no-kill": True,  # the loss of one node does not end the job
-        "signal": f"B:USR1@{profile.stop_notice}",
-        **profile.directives,
+        "signal": f"B:USR1@{profile.stop_notice}",  # B: to the batch shell alone, which tells the launcher
+        **profile.directives,  # last, so that a profile may overrule any of these
     }
     return [
         f"#SBATCH --{key}" if value is True else f"#SBATCH --{key}={shlex.quote(str(value))}"
@@ -198,6 +198,7 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
 def _interpreter(profile: SlurmProfile, job: Job) -> list[str]:
     if profile.container is None:
         return [profile.python]
+    # what a job reads and writes must be seen inside; a URI of results is no path
     seen = [job.folder, *([job.results] if job.results.startswith("/") else []), *profile.container_binds]
     binds = [part for path in dict.fromkeys([*seen, profile.temp_dir]) for part in ("--bind", path)]
     gpu = ["--nv"] if profile.gpus_per_node else []
@@ -245,11 +246,12 @@ class SlurmBackend:
         queue = ["squeue", "--noheader", "--me", "--name", job.name, "--format=%i %T"]
         if waiting := run(queue).split():
             raise SubmitError(f"job {job.name} is in the queue already, as {waiting[0]} ({waiting[1].lower()})")
+        # an earlier submission's folder holds its logs: on failure only a folder made here is removed
         folder, fresh = Path(job.folder), not Path(job.folder).exists()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_files(folder, self.files(profile, job))
-            number = run(submit_command(job)).strip().split(";")[0]
+            number = run(submit_command(job)).strip().split(";")[0]  # on federations sbatch prints number;cluster
         except (OSError, SubmitError) as error:
             if fresh:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -274,4 +276,5 @@ class SlurmBackend:
         """See `Backend.stop`."""
         number = record.handle["id"]
         waiting = self.state(record, run).state == QUEUED
+        # a waiting job has no shell that could take the signal
         run(["scancel", number] if now or waiting else ["scancel", "--batch", "--signal=USR2", number])

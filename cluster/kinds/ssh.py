@@ -160,7 +160,7 @@ class SshBackend:
     def submit(self, profile: SshProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
         files = self.files(profile, job)
-        token = secrets.token_hex(32) + "\n"
+        token = secrets.token_hex(32) + "\n"  # by standard input, so that it is in no command line and no file
         script = shlex.quote(script_path(job.folder))
         try:
             for host in profile.hosts:  # every machine is reached before anything runs on one
@@ -171,6 +171,7 @@ class SshBackend:
                 role = "head" if host == profile.hosts[0] else "worker"
                 run(remote(host, f"bash {script} start {role}"), text=token)
         except SubmitError as error:
+            # a job that runs already is somebody's work; anything else that was started here is ended again
             if "runs here already" not in str(error):
                 self._everywhere(profile.hosts, f"test ! -e {script} || bash {script} stop", run, strict=False)
             raise
@@ -192,7 +193,7 @@ class SshBackend:
 
     @staticmethod
     def _everywhere(hosts: Any, command: str, run: Runner, *, strict: bool) -> None:
-        failed = []
+        failed = []  # every machine gets its turn, also after one that does not answer
         for host in hosts:
             try:
                 run(remote(host, command))

@@ -144,7 +144,7 @@ class _Outages:
         while len(self.down) <= number:
             down, scenario = min(self._next_loss, self._limit), self._scenario
             up = down + scenario.recover
-            self.saved.append(self._limit <= self._next_loss)
+            self.saved.append(self._limit <= self._next_loss)  # a time limit gives notice, a lost node does not
             if self._limit <= up:  # at the limit or, for a node that is down just then, through it
                 up = self._limit + scenario.requeue + scenario.start
                 self._limit += scenario.requeue + scenario.limit
@@ -168,7 +168,7 @@ class _Simulation:
         self._left: list[float] = durations_s.tolist()
         self._queue = deque(range(len(self._left)))
         self._outages = [_Outages(scenario, generator) for _ in range(scenario.nodes)]
-        self._epoch = [0] * scenario.lanes
+        self._epoch = [0] * scenario.lanes  # how often each lane has gone down with its node
         self._lost_times: dict[int, int] = {}
         self._overhead = scenario.lane_start * scenario.lanes
         self._lost = 0.0
@@ -187,6 +187,7 @@ class _Simulation:
             now, kind, index = heapq.heappop(self._events)
             if kind == _TRIAL:
                 self._queue.append(index)
+                # wake one lane that found the queue empty
                 if self._idle:
                     heapq.heappush(self._events, (now, _LANE, self._idle.pop()))
                 continue
@@ -229,6 +230,7 @@ class _Simulation:
     def _lose(self, trial: int, began: float, down: float, *, saved: bool) -> None:
         """Queue a trial again, less what is saved of it."""
         worked = max(0.0, down - began - self._scenario.overhead)
+        # without notice the work since the last whole checkpoint interval is gone
         kept = worked if saved else worked // self._scenario.checkpoint * self._scenario.checkpoint
         kept = min(kept, self._left[trial])
         self._left[trial] -= kept
@@ -252,6 +254,7 @@ class _Simulation:
         scenario = self._scenario
         makespan = max(self._last_end)
         total = makespan * scenario.lanes
+        # a node that is given back is paid for until its last trial; one that is not, until the sweep ends
         paid = sum(self._last_end) if scenario.scale_down else makespan * scenario.nodes
         down = sum(max(0.0, min(back, makespan) - gone) for gone, back in self._down)
         useful, overhead, lost = (part / total for part in (self._work, self._overhead, self._lost + down))
