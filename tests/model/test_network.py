@@ -1,4 +1,6 @@
-import math
+"""LSTM, Chrono-LSTM, GRU and spiking network: the same interface and the same exact counts as the ELM Network."""
+
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,176 +9,144 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.budget import counts
-from model.cell.interface import DropoutMasks, InputError
-from model.cell.layer import draw_connectome, log_spaced
+from model.budget import BudgetError, counts, solve_d_m, solve_n_rec
 from model.cell.state import detach_state, zero_rows
-from model.config import ConfigError, ElmConfig
+from model.config import (
+    MODEL_CONFIGS,
+    ChronoLstmConfig,
+    ConfigError,
+    ElmConfig,
+    GruConfig,
+    LstmConfig,
+    SnnConfig,
+)
 from model.network import build_network
 
-CONFIG = ElmConfig(n_in=6, n_out=4, n_rec=8, d_m=3, d_tree=3, d_branch=2)
-SMALL = st.integers(1, 6)
-OPTIONS = st.fixed_dictionaries(
-    {
-        **dict.fromkeys(("n_in", "n_out", "n_rec", "d_m", "d_tree", "d_branch"), SMALL),
-        "d_mlp": st.none() | SMALL,
-        "l_mlp": st.integers(0, 3),
-        "learn_tau_m": st.booleans(),
-        "tau_r": st.none() | st.floats(0.5, 9),
-        "tau_b": st.none() | st.floats(0.5, 9),
-        "rho_rec": st.floats(0, 1),
-    }
-)
+SIZES = {"n_in": 5, "n_out": 3, "n_rec": 7}
+ELM = ElmConfig(**SIZES, d_m=2, d_tree=3, d_branch=2)
+BASELINES = [kind(**SIZES) for name, kind in MODEL_CONFIGS.items() if not name.startswith("elm")]
+ALL = [ELM, *BASELINES]
 
 
-def ids(batch: int = 2, time: int = 5, n_in: int = 6) -> Tensor:
-    return torch.randint(0, n_in, (batch, time), generator=torch.Generator().manual_seed(3))
+def ids(batch: int = 4, time: int = 9) -> Tensor:
+    return torch.randint(0, 5, (batch, time), generator=torch.Generator().manual_seed(0))
 
 
-@settings(max_examples=60, deadline=None)
-@given(options=OPTIONS)
-def test_counts_equal_the_built_network(options: dict[str, Any]) -> None:
-    config = ElmConfig(**options)
-    network = build_network(config, seed=1)
-    hidden = sum(p.numel() for p in network.hidden.parameters())
-    found = counts(config)
-    assert found.trainable_params == sum(p.numel() for p in network.parameters())
-    assert found.recurrent_params == hidden == config.n_rec * (found.k_e + found.k_c)
-    assert found.total_params == found.trainable_params + sum(b.numel() for b in network.buffers())
+def name_of(config: Any) -> str:
+    return type(config).__name__
 
 
-def test_the_seed_alone_fixes_wiring_and_weights() -> None:
-    torch.manual_seed(1)
-    first = build_network(CONFIG, seed=5).state_dict()
-    torch.manual_seed(2)
-    same, other = build_network(CONFIG, seed=5).state_dict(), build_network(CONFIG, seed=6).state_dict()
-    double = build_network(CONFIG, seed=5, dtype=torch.float64).state_dict()
-    for name, value in first.items():
-        assert torch.equal(value, same[name])
-        assert torch.equal(value, double[name].to(value.dtype))
-    assert not torch.equal(first["hidden.connectome"], other["hidden.connectome"])
-    assert not torch.equal(first["output.weight"], other["output.weight"])
+def test_the_table_names_every_architecture() -> None:
+    assert list(MODEL_CONFIGS) == ["elm", "elm_neuron", "lstm", "chrono_lstm", "gru", "snn"]
 
 
-def test_building_leaves_the_global_generator_alone() -> None:
+@settings(max_examples=40, deadline=None)
+@given(kind=st.sampled_from([LstmConfig, ChronoLstmConfig, GruConfig, SnnConfig]), n_in=st.integers(1, 20),
+       n_out=st.integers(1, 9), n_rec=st.integers(1, 12), learns=st.booleans())  # fmt: skip
+def test_counts_equal_the_built_network(kind: Any, n_in: int, n_out: int, n_rec: int, learns: bool) -> None:
+    config = kind(n_in=n_in, n_out=n_out, n_rec=n_rec)
+    if kind is SnnConfig:
+        config = replace(config, learn_tau_m=learns)
+    found, network = counts(config), build_network(config, seed=1)
+    readout = sum(parameter.numel() for parameter in network.output.parameters())
+    assert found.trainable_params == sum(parameter.numel() for parameter in network.parameters())
+    assert found.readout_params == readout
+    assert found.recurrent_params == n_rec * (found.k_e + found.k_c)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=st.sampled_from(BASELINES), budget=st.integers(1, 300_000))
+def test_n_rec_is_the_largest_that_fits(config: Any, budget: int) -> None:
+    if counts(replace(config, n_rec=1)).trainable_params > budget:
+        with pytest.raises(BudgetError, match="the smallest feasible budget is"):
+            solve_n_rec(config, budget)
+        return
+    n_rec = solve_n_rec(config, budget)
+    assert counts(replace(config, n_rec=n_rec)).trainable_params <= budget
+    assert counts(replace(config, n_rec=n_rec + 1)).trainable_params > budget
+
+
+def test_sizes_that_an_architecture_lacks_cannot_be_solved() -> None:
+    with pytest.raises(BudgetError, match="^d_m: LstmConfig has none; leave n_rec"):
+        solve_d_m(LstmConfig(**SIZES), 10_000)
+
+
+@pytest.mark.parametrize("config", ALL, ids=name_of)
+def test_every_architecture_has_the_same_interface(config: Any) -> None:
+    network = build_network(config, seed=1, dtype=torch.float64)
+    x = ids()
+    output = network(x, keep_activity=True)
+    assert output.logits.shape == (4, 9, 3)
+    assert output.logits.dtype == torch.float64
+    assert output.activity.shape == (4, 9, 7)
+    assert output.mlp_out_magnitude.shape == output.population_activity.shape == ()
+    assert isinstance(network.backend_name, str)
+    assert type(output.state) is type(network.zero_state(4))
+    for tensor, zero in zip(output.state, network.zero_state(4), strict=True):
+        assert tensor.shape == zero.shape
+        assert tensor.shape[0] == 4
+    (output.logits.sum() + output.population_activity + output.mlp_out_magnitude).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+    values = torch.nn.functional.one_hot(x, 5) * config.embedding_scale
+    assert torch.allclose(network(values.double()).logits, output.logits)
+
+
+@pytest.mark.parametrize("config", ALL, ids=name_of)
+def test_carried_state_continues_the_sequence(config: Any) -> None:
+    network = build_network(config, seed=1, dtype=torch.float64)
+    x = ids()
+    first = network(x[:, :4])
+    second = network(x[:, 4:], detach_state(first.state))
+    assert torch.allclose(second.logits, network(x).logits[:, 4:], atol=1e-12)
+    fresh = network(x[:, 4:], zero_rows(first.state, torch.tensor([True, False, True, False])))
+    assert torch.allclose(fresh.logits[[0, 2]], network(x[:, 4:]).logits[[0, 2]], atol=1e-12)
+    assert torch.allclose(fresh.logits[[1, 3]], second.logits[[1, 3]], atol=1e-12)
+
+
+@pytest.mark.parametrize("config", ALL, ids=name_of)
+def test_the_seed_alone_fixes_the_weights(config: Any) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    build_network(CONFIG, seed=5)
+    first, second = build_network(config, seed=4).state_dict(), build_network(config, seed=4).state_dict()
     assert torch.equal(torch.rand(3), expected)
+    other = build_network(config, seed=5).state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not torch.equal(first["output.weight"], other["output.weight"])
 
 
-def test_wiring_follows_rho_rec() -> None:
-    config = ElmConfig(n_in=50, n_out=1, n_rec=200, d_m=1, d_tree=20, d_branch=10, rho_rec=0.3)
-    connectome = draw_connectome(config, torch.Generator().manual_seed(0))
-    reads_neuron = connectome >= 50
-    assert reads_neuron.double().mean().item() == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / 40_000))
-    assert connectome.min() == 0
-    assert connectome.max() == 249
-    counts_per_target = torch.bincount(connectome.flatten(), minlength=250).double()
-    assert counts_per_target[:50].mean().item() == pytest.approx(28_000 / 50, rel=0.05)
-    assert counts_per_target[50:].std().item() == pytest.approx(math.sqrt(60), rel=0.3)
-
-
-def test_weights_are_uniform_within_the_published_bounds() -> None:
-    network = build_network(ElmConfig(n_in=50, n_out=40, n_rec=60, d_m=8, d_tree=10, d_branch=9), seed=0)
-    fan_in = {
-        "hidden.synapse_weight": 9,
-        "hidden.mlp.0.weight": 18,
-        "hidden.mlp.0.bias": 18,
-        "hidden.mlp.1.weight": 16,
-        "hidden.mlp.1.bias": 16,
-        "hidden.readout_weight": 8,
-        "readout.synapse_weight": 9,
-        "readout.mlp.0.weight": 13,
-        "readout.readout_weight": 3,
-        "output.weight": 40,
-        "output.bias": 40,
-    }
-    weights = dict(network.named_parameters())
-    for name, value in fan_in.items():
-        scaled = weights[name].detach() * math.sqrt(value)
-        assert scaled.abs().max() <= 1.0
-        assert scaled.abs().max() > 0.9
-        assert scaled.var().item() == pytest.approx(1 / 3, rel=0.35)
-    assert not weights["hidden.bias"].any()
-    assert not weights["readout.bias"].any()
-
-
-def test_timescales_are_log_spaced_and_learnt_ones_start_there() -> None:
-    assert torch.allclose(log_spaced(0.1, 1000.0, 5), torch.tensor([0.1, 1, 10, 100, 1000], dtype=torch.float64))
-    fixed = build_network(CONFIG, seed=0, dtype=torch.float64).hidden
-    learnt = build_network(ElmConfig(**{**vars(CONFIG), "learn_tau_m": True}), seed=0, dtype=torch.float64).hidden
-    assert torch.allclose(learnt.timescales(), fixed.timescales())
-    assert fixed.timescales()[3].tolist() == pytest.approx([0.1, math.sqrt(10), 100])
-
-
-@pytest.mark.parametrize("tau_b", [None, 4.0])
-def test_two_segments_with_carried_state_equal_one(tau_b: float | None) -> None:
-    network = build_network(ElmConfig(**{**vars(CONFIG), "tau_b": tau_b}), seed=0, dtype=torch.float64)
-    whole = network(ids(time=9), keep_activity=True)
-    first = network(ids(time=9)[:, :4])
-    second = network(ids(time=9)[:, 4:], detach_state(first.state))
-    assert torch.allclose(torch.cat([first.logits, second.logits], 1), whole.logits, atol=1e-13)
-    for found, expected in zip(second.state, whole.state, strict=True):
-        assert torch.allclose(found, expected, atol=1e-13)
-    assert torch.equal(whole.state.activity_BN, whole.activity[:, -1])
-
-
-def test_states_can_be_reset_by_row() -> None:
-    network = build_network(CONFIG, seed=0)
-    state = network(ids(batch=3)).state
-    reset = zero_rows(state, torch.tensor([False, True, False]))
-    for before, after in zip(state, reset, strict=True):
-        assert torch.equal(after[[0, 2]], before[[0, 2]])
-        assert not after[1].any()
-    assert all(tensor.grad_fn is None for tensor in detach_state(state))
-
-
-def test_ids_equal_scaled_one_hot_values() -> None:
-    network = build_network(CONFIG, seed=0)
-    x = ids()
-    values = torch.nn.functional.one_hot(x, 6) * CONFIG.embedding_scale
-    assert torch.equal(network(x).logits, network(values).logits)
-    assert torch.equal(network(x.to(torch.uint8)).logits, network(x).logits)
-
-
-def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating() -> None:
-    config = ElmConfig(**{**vars(CONFIG), "dropout_in": 0.5, "dropout_rec": 0.25})
-    network = build_network(config, seed=0)
-    x = torch.rand(2, 7, 6, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("config", BASELINES, ids=name_of)
+def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating(config: Any) -> None:
+    network = build_network(replace(config, dropout_in=0.5), seed=1)
+    x = torch.rand(4, 9, 5, generator=torch.Generator().manual_seed(0))
     torch.manual_seed(3)
-    masks = network.draw_masks(2)
-    assert masks is not None
-    assert set(masks.input_BI.unique().tolist()) == {0.0, 2.0}
-    assert masks.recurrent_BN.unique().tolist() == pytest.approx([0.0, 4 / 3])
-    assert masks.readout_BN.shape == (2, 8)
+    masks = network.draw_masks(4)
     torch.manual_seed(3)
     assert torch.equal(network(x).logits, network(x, masks=masks).logits)
-    no_recurrence = masks._replace(recurrent_BN=torch.ones(2, 8), readout_BN=torch.ones(2, 8))
-    assert torch.allclose(network(x, masks=no_recurrence).logits,
-                          network.eval()(x * masks.input_BI.unsqueeze(1)).logits)  # fmt: skip
-    assert torch.equal(network(x).logits, network(x, masks=DropoutMasks(*map(torch.ones_like, masks))).logits)
+    assert set(masks.input_BI.unique().tolist()) == {0.0, 2.0}
+    only_input = masks._replace(readout_BN=torch.ones(4, 7))
+    expected = network.eval()(x * masks.input_BI.unsqueeze(1)).logits
+    assert torch.allclose(network(x, masks=only_input).logits, expected, atol=1e-6)
+    assert torch.equal(network(x).logits, build_network(config, seed=1).eval()(x).logits)
 
 
 @pytest.mark.parametrize(
-    ("x", "message"),
+    ("kind", "change", "field"),
     [
-        (torch.tensor([[0, 6]]), "ids from 0 to 6 .* from 0 to 5"),
-        (torch.tensor([[-1, 2]]), "ids from -1 to 2"),
-        (torch.zeros(2, 5), "float32 of shape"),
-        (torch.zeros(2, 5, 7), "values \\[batch, time, 6\\]"),
-        (torch.zeros(2, 5, 6, dtype=torch.bool), "torch.bool"),
-        (torch.full((1, 1, 6), math.nan), "not finite"),
-        (torch.full((1, 1, 6), math.inf), "not finite"),
+        (LstmConfig, {"n_rec": 0}, "n_rec"),
+        (GruConfig, {"dropout_in": 1.0}, "dropout_in"),
+        (ChronoLstmConfig, {"tau_m_min": 1.0}, "tau_m_min"),
+        (ChronoLstmConfig, {"tau_m_max": 1.5}, "tau_m_max"),
+        (SnnConfig, {"surrogate_slope": 0.0}, "surrogate_slope"),
+        (SnnConfig, {"learn_tau_m": 1}, "learn_tau_m"),
     ],
 )
-def test_unreadable_input_is_named(x: Tensor, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build_network(CONFIG, seed=0)(x)
+def test_impossible_values_are_named(kind: Any, change: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{field}: .*give "):
+        kind(**{**SIZES, **change})
 
 
 @pytest.mark.parametrize(("seed", "dtype"), [(-1, torch.float32), (True, torch.float32), (0, torch.bfloat16)])
 def test_seed_and_dtype_are_checked(seed: int, dtype: torch.dtype) -> None:
     with pytest.raises(ConfigError, match=r"^(seed|dtype): "):
-        build_network(CONFIG, seed=seed, dtype=dtype)
+        build_network(ELM, seed=seed, dtype=dtype)

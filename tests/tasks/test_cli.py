@@ -3,11 +3,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tasks.base import DataSet
 from tasks.cli import data
 from tasks.data_sets import DATA_SETS
 from tasks.errors import DataError
-from tasks.spec import task_names
 
 
 def run(*arguments: str) -> str:
@@ -43,17 +41,3 @@ def test_embedded_data_need_no_fetching_and_verify() -> None:
 def test_verify_reports_what_is_absent(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"real/enwik8/enwik8: missing"):
         run("verify", "enwik8", "--data-dir", str(tmp_path))
-
-
-@pytest.mark.parametrize("entry", DATA_SETS.values(), ids=lambda entry: entry.name)
-def test_every_data_set_is_described(entry: DataSet) -> None:
-    assert entry.licence
-    assert entry.citation
-    assert set(entry.tasks) <= set(task_names())
-    assert bool(entry.files) == (entry.kind == "download")
-    assert bool(entry.steps) == (entry.kind == "manual")
-    assert bool(entry.check) == (entry.kind == "embedded")
-    for file in entry.files:
-        for digest in (file.digest, file.unpacked_digest):
-            algorithm, _, value = digest.partition(":")
-            assert len(value) == {"md5": 32, "sha256": 64}[algorithm]

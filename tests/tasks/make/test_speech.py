@@ -1,5 +1,4 @@
 import functools
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +6,8 @@ import pytest
 import scipy.io.wavfile
 from click.testing import CliRunner
 
-from tasks.errors import DataError
 from tasks.loaders import load_task
-from tasks.make import cochlea, speech, synthesis
-from tasks.make.synthesis import utterances
+from tasks.make import cochlea, speech
 from tasks.spikes.events import read_recordings
 
 
@@ -68,37 +65,3 @@ def test_folders_that_cannot_be_understood(tmp_path: Path) -> None:
     assert "the name tells no digit and speaker; give --pattern" in convert(tmp_path / "odd", tmp_path / "x.npz")
     write_digits(tmp_path / "one", ["1_ann_0.wav"])
     assert "only 1 speakers" in convert(tmp_path / "one", tmp_path / "x.npz")
-
-
-def test_shd_mini_speaks_every_digit_with_unheard_voices_held_out() -> None:
-    listed = utterances(np.random.default_rng(1))
-    assert len(listed) == 960
-    voices = {split: {u.speaker for u in listed if u.split == split} for split in ("train", "valid", "test")}
-    assert {split: len(names) for split, names in voices.items()} == {"train": 18, "valid": 4, "test": 4}
-    assert len(set.union(*voices.values())) == 26
-    assert all(u.label < 10 for u in listed if u.speaker.startswith("flite"))
-    counts = np.bincount([u.label for u in listed if u.split == "test"])
-    assert counts.tolist() == [8] * 10 + [6] * 10
-
-
-def test_a_missing_synthesiser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda program: None)
-    with pytest.raises(DataError, match="espeak-ng: not installed; on Debian or Ubuntu run 'apt-get install"):
-        synthesis.speak(("espeak-ng", "x"))
-
-
-def test_a_failing_synthesiser_is_reported() -> None:
-    with pytest.raises(DataError, match="failed with code 3: no voice"):
-        synthesis.speak(("sh", "-c", "echo no voice >&2; exit 3"))
-
-
-def test_waves_from_a_pipe_are_read_and_trimmed(tmp_path: Path) -> None:
-    sound = np.concatenate([np.zeros(1000), np.full(2000, 9000), np.zeros(1000)]).astype(np.int16)
-    scipy.io.wavfile.write(tmp_path / "s.wav", 24_000, sound)
-    content = bytearray((tmp_path / "s.wav").read_bytes())
-    content[4:8] = content[40:44] = b"\xff\xff\xff\x7f"
-    (tmp_path / "s.wav").write_bytes(content)
-    spoken = synthesis.speak(("cat", str(tmp_path / "s.wav")))
-    assert len(spoken) == pytest.approx(4000, abs=100)
-    placed = synthesis.placed(spoken, np.random.default_rng(0))
-    assert 0.05 * 48_000 < len(placed) - len(spoken) < 0.21 * 48_000

@@ -170,34 +170,3 @@ def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyP
     assert [process.wait() for process in processes] == [0, 0]
     assert (tmp_path / "log").read_text() == "built\n"
     assert len(list((tmp_path / "cache").glob("kernels-*/*.so"))) == 1
-
-
-@pytest.mark.usefixtures("native_kernel")
-def test_networks_can_be_copied_moved_and_saved(tmp_path: Path) -> None:
-    network = build_network(CONFIG, seed=1)
-    x = torch.randint(0, 5, (2, 4))
-    torch.save(network, tmp_path / "network.pt")
-    loaded = torch.load(tmp_path / "network.pt", weights_only=False)
-    assert loaded.backend_name == network.backend_name
-    assert torch.equal(loaded(x).logits, network(x).logits)
-    double = network.double()
-    assert double.backend_name == "native"
-    assert double(x).logits.dtype == torch.float64
-
-
-@pytest.mark.usefixtures("native_kernel")
-def test_threads_change_nothing_but_rounding() -> None:
-    network = build_network(ElmConfig(**{**vars(CONFIG), "n_rec": 23}), seed=1, dtype=torch.float64, backend="native")
-    x = torch.randint(0, 5, (5, 30), generator=torch.Generator().manual_seed(0))
-    threads, found = torch.get_num_threads(), []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            network.zero_grad()
-            output = network(x)
-            output.logits.square().sum().backward()
-            found.append([output.logits.detach(), *(parameter.grad.clone() for parameter in network.parameters())])
-    finally:
-        torch.set_num_threads(threads)
-    for one, three in zip(*found, strict=True):
-        assert torch.allclose(one, three, atol=1e-13, rtol=1e-12)

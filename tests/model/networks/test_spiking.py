@@ -1,0 +1,22 @@
+"""Spiking baseline."""
+
+import torch
+
+from model.config import SnnConfig
+from model.network import build_network
+
+
+def test_spiking_neurons_follow_the_leaky_equation() -> None:
+    config = SnnConfig(n_in=2, n_out=1, n_rec=3, tau_m_min=2.0, tau_m_max=8.0)
+    network = build_network(config, seed=1, dtype=torch.float64)
+    x = 3 * torch.randn(1, 30, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    spikes = network(x, keep_activity=True).activity[0]
+    beta = torch.exp(-1 / torch.tensor([2.0, 4.0, 8.0], dtype=torch.float64))
+    membrane, before, expected = torch.zeros(3), torch.zeros(3), []
+    for current in network.input(x)[0]:
+        drive = current + network.recurrent_weight @ before.double()
+        membrane = beta * membrane + drive - (membrane > 1).double()
+        before = (membrane > 1).double()
+        expected.append(before)
+    assert torch.equal(spikes, torch.stack(expected))
+    assert 0 < spikes.sum() < 90
