@@ -41,7 +41,7 @@ class Task(Protocol):
         """SHA-256 of the source data."""
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
-        """Returns the training batch of `step`, the same for the same arguments on every machine."""
+        """Return the training batch of `step`, the same for the same arguments on every machine."""
 
     def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
-        """Yields a split in fixed order; with carried state, consecutive batches continue each other."""
+        """Yield a split in fixed order; with carried state, consecutive batches continue each other."""

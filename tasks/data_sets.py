@@ -8,7 +8,7 @@ DATA_SETS = {data_set.name: data_set for room in ROOMS for data_set in room.data
 
 
 def data_set(name: str) -> DataSet:
-    """Returns a data set by name.
+    """Return a data set by name.
 
     Raises:
         DataError: no such data set.

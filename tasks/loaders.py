@@ -19,13 +19,13 @@ class Loader(Protocol):
     def __call__(
         self, spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
     ) -> Task:
-        """Loads the task that `spec` describes from checked options; arguments as for `load_task`."""
+        """Load the task that `spec` describes from checked options; arguments as for `load_task`."""
 
 
 def load_task(
     name: str, options: Mapping[str, object], *, cache_dir: str | Path | None = None, where: str = "task"
 ) -> Task:
-    """Loads a task. Large data are memory-mapped, so that the trials of one machine share them.
+    """Load a task. Large data are memory-mapped, so that the trials of one machine share them.
 
     Args:
         name: task name.

@@ -17,7 +17,7 @@ MV_PER_UNIT = 10.0
 
 
 def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-    """Returns the weighted mean loss of a batch: cross entropy in nats, or half of spike and voltage loss each.
+    """Return the weighted mean loss of a batch: cross entropy in nats, or half of spike and voltage loss each.
 
     The spike loss is the binary cross entropy of output 0, the voltage loss the squared error of output 1 in the units
     of the target (tens of mV), both with factor 0.5 as published for NeuronIO.
@@ -48,7 +48,7 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
 
 
 def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
-    """Returns the loss of every target, [B, T] or [B]."""
+    """Return the loss of every target, [B, T] or [B]."""
     scores, target = _scores(spec, logits), batch.y.to(logits.device)
     return functional.cross_entropy(
         scores.flatten(0, -2), target.flatten(), reduction="none", label_smoothing=label_smoothing
@@ -56,7 +56,7 @@ def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing
 
 
 def _spike_and_voltage_loss(logits: Tensor, batch: Batch) -> Tensor:
-    """Returns the mean of both losses at every time step, [B, T]."""
+    """Return the mean of both losses at every time step, [B, T]."""
     target = batch.y.to(logits.device, logits.dtype)
     spikes = functional.binary_cross_entropy_with_logits(logits[..., 0], target[..., 0], reduction="none")
     return (spikes + (logits[..., 1] - target[..., 1]) ** 2) / 2
@@ -75,11 +75,11 @@ class MetricAccumulator:
 
     @torch.no_grad()
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Adds one batch; `logits` are [B, T, n_out]."""
+        """Add one batch; `logits` are [B, T, n_out]."""
         self._metrics.update(logits.detach(), batch)
 
     def result(self) -> dict[str, float]:
-        """Returns "loss", the spec's metric and further ones.
+        """Return "loss", the spec's metric and further ones.
 
         Cross entropy: "loss" in nats, "accuracy" and, for text, "bpc" and "bits_per_original_byte". Spikes and voltage:
         "loss" as in training, "auc" (NaN without spikes or without pauses), "mae_mv", "rmse_mv" and "rmse_aligned_mv",
@@ -102,7 +102,7 @@ class ClassMetrics:
         self._loss = self._correct = self._weight = self._original_bytes = 0.0
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Adds one batch; `logits` are [B, T, n_out]."""
+        """Add one batch; `logits` are [B, T, n_out]."""
         losses = _cross_entropy(self._spec, logits, batch, 0.0)
         weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses.device)
         correct = _scores(self._spec, logits).argmax(-1) == batch.y.to(logits.device)
@@ -113,7 +113,7 @@ class ClassMetrics:
         self._original_bytes += batch.original_bytes or 0.0
 
     def result(self) -> dict[str, float] | None:
-        """Returns the metrics, None without targets."""
+        """Return the metrics, None without targets."""
         if self._weight == 0:
             return None
         result = {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
@@ -132,14 +132,14 @@ class SpikeMetrics:
         self._wanted: list[Tensor] = []
 
     def update(self, logits: Tensor, batch: Batch) -> None:
-        """Adds one batch; `logits` are [B, T, 2]."""
+        """Add one batch; `logits` are [B, T, 2]."""
         kept = slice(None) if batch.weight is None else (batch.weight > 0)
         self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[kept].flatten().double())
         self._predicted.append(logits.cpu()[kept].reshape(-1, 2).double())
         self._wanted.append(batch.y[kept].reshape(-1, 2).double())
 
     def result(self) -> dict[str, float] | None:
-        """Returns the metrics, None without targets."""
+        """Return the metrics, None without targets."""
         roc_auc_score = package("sklearn.metrics", "the metric auc").roc_auc_score  # slow to import
         wanted = torch.cat([*self._wanted, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
         if not len(wanted):

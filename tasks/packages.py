@@ -7,7 +7,7 @@ from tasks.errors import DataError
 
 
 def package(module: str, what: str, *, extra: str = "data") -> Any:
-    """Imports a module of a package that need not be installed.
+    """Import a module of a package that need not be installed.
 
     Args:
         module: import name.

@@ -17,12 +17,12 @@ _TASKS: dict[str, Entry] = {name: entry for room in ROOMS for name, entry in roo
 
 
 def task_names() -> tuple[str, ...]:
-    """Returns the names of all tasks."""
+    """Return the names of all tasks."""
     return tuple(_TASKS)
 
 
 def task_entry(name: str, *, where: str = "task") -> Entry:
-    """Returns what a task declares.
+    """Return what a task declares.
 
     Raises:
         TaskError: no such task.
@@ -33,7 +33,7 @@ def task_entry(name: str, *, where: str = "task") -> Entry:
 
 
 def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
-    """Returns the options that a task declares.
+    """Return the options that a task declares.
 
     Raises:
         TaskError: no such task.
@@ -42,7 +42,7 @@ def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
 
 
 def canonical_options(name: str, options: Mapping[str, object], *, where: str = "task") -> dict[str, OptionValue]:
-    """Checks a task's options and fills in the defaults, so that equal tasks compare equal.
+    """Check a task's options and fill in the defaults, so that equal tasks compare equal.
 
     Args:
         name: task name.
@@ -58,7 +58,7 @@ def canonical_options(name: str, options: Mapping[str, object], *, where: str = 
 def packages_of(
     name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
 ) -> tuple[str, ...]:
-    """Returns the import names of the packages that loading a task's data on this machine needs, beside torch.
+    """Return the import names of the packages that loading a task's data on this machine needs, beside torch.
 
     Args:
         name: task name.
@@ -76,7 +76,7 @@ def packages_of(
 def task_spec(
     name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
 ) -> TaskSpec:
-    """Describes a task without loading its data.
+    """Describe a task without loading its data.
 
     Embedded and published data sets are described from constants. A user's own text file with `alphabet: bytes` is
     scanned once for its distinct bytes; the result is kept in the cache directory.

@@ -9,7 +9,7 @@ from tasks.errors import DataError
 
 
 def problems(data_set: DataSet, cache_dir: str | Path | None = None) -> list[str]:
-    """Returns one line for every file that is missing or wrong; empty when all is well."""
+    """Return one line for every file that is missing or wrong; empty when all is well."""
     if data_set.kind == "embedded":
         try:
             pkgutil.resolve_name(data_set.check)()

@@ -20,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 def data_directory(override: str | Path | None = None) -> Path:
-    """Returns the directory for data sets: `override`, else $ELM_DATA_DIR, else the user's cache directory."""
+    """Return the directory for data sets: `override`, else $ELM_DATA_DIR, else the user's cache directory."""
     chosen = override or os.environ.get(ENVIRONMENT_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("elm-sweeper", appauthor=False))
 
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns an OSError inside the block into a DataError that names `path` and the way out.
+    """Turn an OSError inside the block into a DataError that names `path` and the way out.
 
     Raises:
         DataError: no permission, no space or any other failure of the file system.
@@ -43,7 +43,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def write_atomically(target: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file beside `target` that replaces it when the block ends without an exception.
+    """Open a temporary file beside `target` that replaces it when the block ends without an exception.
 
     Raises:
         DataError: the directory or the file cannot be written.
@@ -64,7 +64,7 @@ def write_atomically(target: Path) -> Iterator[BinaryIO]:
 
 
 def build_once(target: Path, build: Callable[[], None]) -> Path:
-    """Runs `build` unless `target` exists; of many processes that ask at once, one builds and the others wait.
+    """Run `build` unless `target` exists; of many processes that ask at once, one builds and the others wait.
 
     Args:
         target: file that `build` creates atomically and last.
@@ -90,7 +90,7 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
 
 
 def build_verified(target: Path, build: Callable[[], None]) -> None:
-    """Runs `build` unless `target` stands in the cache whole; a damaged one is made anew, once, with a warning.
+    """Run `build` unless `target` stands in the cache whole; a damaged one is made anew, once, with a warning.
 
     The hash that was noted when the file was made is compared once per process, so that neither a disk that was full
     nor a flipped bit trains a network on something else than its rows say.
@@ -120,7 +120,7 @@ def build_verified(target: Path, build: Callable[[], None]) -> None:
 
 
 def identity_of(path: Path) -> str:
-    """Names a file as it is now: another one under the same name, even of equal size and time, has another identity.
+    """Name a file as it is now: another one under the same name, even of equal size and time, has another identity.
 
     The time of change (ctime) cannot be set by a program, as the time of modification can; the inode tells a file that
     replaced another within the clock's resolution.
@@ -130,7 +130,7 @@ def identity_of(path: Path) -> str:
 
 
 def noted_sha256(path: Path, directory: Path) -> str:
-    """Returns the SHA-256 of a file; a note under `directory` spares other processes the reading.
+    """Return the SHA-256 of a file; a note under `directory` spares other processes the reading.
 
     Args:
         path: the file.
@@ -146,7 +146,7 @@ def noted_sha256(path: Path, directory: Path) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, computed once per process while the file stays the same."""
+    """Return the SHA-256 of a file, computed once per process while the file stays the same."""
     identity = identity_of(path)
     if identity not in _known_hashes:
         with path.open("rb") as file:

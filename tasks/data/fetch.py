@@ -33,18 +33,18 @@ class _Incomplete(Exception):
 
 
 def folder_of(data_set: DataSet, cache_dir: str | Path | None = None) -> Path:
-    """Returns the folder of a data set's files, which need not exist."""
+    """Return the folder of a data set's files, which need not exist."""
     return data_directory(cache_dir) / "real" / data_set.name
 
 
 def is_present(data_set: DataSet, cache_dir: str | Path | None = None) -> bool:
-    """Tells whether every file is in place and unchanged since its hash was checked."""
+    """Tell whether every file is in place and unchanged since its hash was checked."""
     folder = folder_of(data_set, cache_dir)
     return all(_is_checked(folder / file.unpacked, file) for file in data_set.files)
 
 
 def fetch(data_set: DataSet, *, cache_dir: str | Path | None = None, progress: Progress | None = None) -> Path:
-    """Makes sure that a data set's files are in place; of many processes that ask at once, one downloads.
+    """Make sure that a data set's files are in place; of many processes that ask at once, one downloads.
 
     Files that a person put into the folder, packed or unpacked, are checked and used instead of a download.
 
@@ -78,14 +78,14 @@ def fetch(data_set: DataSet, *, cache_dir: str | Path | None = None, progress: P
 
 
 def digest_of(path: Path, like: str) -> str:
-    """Returns a file's digest in the same form ("sha256:..." or "md5:...") as `like`."""
+    """Return a file's digest in the same form ("sha256:..." or "md5:...") as `like`."""
     algorithm = like.split(":")[0]
     with path.open("rb") as file:
         return f"{algorithm}:{hashlib.file_digest(file, algorithm).hexdigest()}"
 
 
 def note_of(path: Path) -> Path:
-    """Returns the path of the note that says when `path` was last found right."""
+    """Return the path of the note that says when `path` was last found right."""
     return path.with_name(f".{path.name}.checked")
 
 
@@ -101,7 +101,7 @@ def _is_checked(path: Path, file: RemoteFile) -> bool:
 
 
 def _bring(data_set: DataSet, file: RemoteFile, folder: Path, progress: Progress | None) -> None:
-    """Puts one file into place: the unpacked one or the packed one that is already there, else a download."""
+    """Put one file into place: the unpacked one or the packed one that is already there, else a download."""
     target, packed = folder / file.unpacked, folder / file.name
     if not target.exists():
         if not packed.exists():
@@ -140,7 +140,7 @@ def _opened(packed: Path, file: RemoteFile) -> Iterator[BinaryIO]:
 
 
 def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progress | None) -> None:
-    """Downloads one file from the first mirror that gives the right bytes."""
+    """Download one file from the first mirror that gives the right bytes."""
     part, failures = packed.with_name(f"{packed.name}.part"), []
     for url in file.urls:
         try:
@@ -162,7 +162,7 @@ def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progr
 
 
 def _receive_all(url: str, part: Path, file: RemoteFile, progress: Progress | None) -> None:
-    """Receives a file, going on where a broken connection stopped."""
+    """Receive a file, going on where a broken connection stopped."""
     for attempt in range(_ATTEMPTS):
         try:
             return _receive(url, part, file, progress)
@@ -174,7 +174,7 @@ def _receive_all(url: str, part: Path, file: RemoteFile, progress: Progress | No
 
 
 def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) -> None:
-    """Appends to the partial file until the server's or the declared size is reached."""
+    """Append to the partial file until the server's or the declared size is reached."""
     have = part.stat().st_size if part.exists() else 0
     if file.size is not None and have >= file.size:  # whole and yet not accepted: start anew
         have = 0

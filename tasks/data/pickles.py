@@ -30,7 +30,7 @@ class _Restricted(pickle.Unpickler):
 
 
 def restricted_load(content: bytes, where: str) -> Any:
-    """Unpickles containers, numbers, texts and numpy arrays; anything else is refused.
+    """Unpickle containers, numbers, texts and numpy arrays; anything else is refused.
 
     Args:
         content: the pickle, of Python 2 or 3.

@@ -71,7 +71,7 @@ def membrane_velocity(frequency: npt.NDArray[np.float64], position: float) -> Co
 
 @functools.lru_cache(maxsize=2)
 def _transfer_matrix(bins: int, channels: int) -> npt.NDArray[np.complex64]:
-    """Returns the transfer function of every channel on the grid of an FFT of `bins` positive frequencies."""
+    """Return the transfer function of every channel on the grid of an FFT of `bins` positive frequencies."""
     frequency = np.maximum(np.arange(bins) * NEURON_RATE / bins, 1.0)
     positions = np.linspace(0, _LENGTH_CM, channels)
     return np.stack([membrane_velocity(frequency, position).astype(np.complex64) for position in positions])
@@ -80,7 +80,7 @@ def _transfer_matrix(bins: int, channels: int) -> npt.NDArray[np.complex64]:
 def spikes(
     sound: npt.NDArray[np.float64], *, seed: int, channels: int = CHANNELS
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint16]]:
-    """Turns a sound into the spikes of the bushy cells.
+    """Turn a sound into the spikes of the bushy cells.
 
     Args:
         sound: samples at SAMPLE_RATE, [n]; scale them to a root mean square of RMS_LEVEL.
@@ -104,7 +104,7 @@ def spikes(
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _exponential(state: Any) -> float:
-    """Draws from the exponential distribution of mean 1 with a splitmix64 generator; advances `state`."""
+    """Draw from the exponential distribution of mean 1 with a splitmix64 generator; advance `state`."""
     # a generator of our own, because numba's is not promised to stay the same between versions
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
@@ -116,7 +116,7 @@ def _exponential(state: Any) -> float:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _hair_cell(velocity: Any) -> Any:
-    """Returns the firing probability per sample of one auditory nerve fibre (Meddis 1986, transmitter pools)."""
+    """Return the firing probability per sample of one auditory nerve fibre (Meddis 1986, transmitter pools)."""
     dt = 1.0 / NEURON_RATE
     y, g, loss, r, x, a, b, h, m = 5.05, 2000.0, 2500.0, 6580.0, 66.3, 5.0, 300.0, 50000.0, 1.0
     k = g * a / (a + b)
@@ -138,7 +138,7 @@ def _hair_cell(velocity: Any) -> Any:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _fibre_spikes(probability: Any, state: Any) -> Any:
-    """Returns how many of the converging fibres fire in each sample.
+    """Return how many of the converging fibres fire in each sample.
 
     A fibre fires with the given probability per sample unless it fired less than the refractory time ago. It is drawn
     as the first sample at which the summed hazard -log(1 - p) since the end of the refractory time exceeds an
@@ -173,7 +173,7 @@ def _fibre_spikes(probability: Any, state: Any) -> Any:
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _bushy_cell(velocity: Any, seed: int) -> Any:
-    """Returns the samples at which the leaky integrate-and-fire cell of one channel spikes."""
+    """Return the samples at which the leaky integrate-and-fire cell of one channel spikes."""
     state = np.array([seed], dtype=np.uint64)
     counts = _fibre_spikes(_hair_cell(velocity), state)
     dt = 1.0 / NEURON_RATE

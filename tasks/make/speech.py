@@ -30,7 +30,7 @@ _PATTERNS = (
 
 
 def sound_to_cells(sound: npt.NDArray[np.float64], *, seed: int, bin_ms: int) -> npt.NDArray[np.int32]:
-    """Levels a sound, ramps its ends, and returns the binned spikes of the cochlea.
+    """Level a sound, ramp its ends, and return the binned spikes of the cochlea.
 
     Args:
         sound: samples at SAMPLE_RATE, [n].
@@ -147,7 +147,7 @@ def _splits(speakers: Sequence[str], valid: tuple[str, ...], test: tuple[str, ..
 
 
 def _read_sound(path: Path) -> npt.NDArray[np.float64]:
-    """Returns the mean of a file's audio channels at SAMPLE_RATE."""
+    """Return the mean of a file's audio channels at SAMPLE_RATE."""
     if path.suffix.lower() == ".wav":
         rate, samples = scipy.io.wavfile.read(path)
     else:

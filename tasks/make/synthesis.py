@@ -47,7 +47,7 @@ class Utterance(NamedTuple):
 
 
 def utterances(random: np.random.Generator) -> list[Utterance]:
-    """Lists every utterance of shd-mini; pitch, speed and intonation are drawn from `random`."""
+    """List every utterance of shd-mini; pitch, speed and intonation are drawn from `random`."""
     utterances_made: list[Utterance] = []
     for split in ("train", "valid", "test"):
         for voice in _ESPEAK[split]:
@@ -77,7 +77,7 @@ def _flite(voice: str, word: str, random: np.random.Generator) -> tuple[str, ...
 
 
 def speak(command: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """Runs a synthesiser and returns its sound at SAMPLE_RATE, without the silence around it.
+    """Run a synthesiser and return its sound at SAMPLE_RATE, without the silence around it.
 
     Raises:
         DataError: the program is not installed or failed.
@@ -92,7 +92,7 @@ def speak(command: tuple[str, ...]) -> npt.NDArray[np.float64]:
 
 
 def _with_true_sizes(wave: bytes) -> bytes:
-    """Repairs the two length fields of a wave file that was written to a pipe."""
+    """Repair the two length fields of a wave file that was written to a pipe."""
     return (
         wave[:4]
         + (len(wave) - 8).to_bytes(4, "little")
@@ -103,20 +103,20 @@ def _with_true_sizes(wave: bytes) -> bytes:
 
 
 def at_sample_rate(samples: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float64]:
-    """Resamples from `rate` to SAMPLE_RATE."""
+    """Resample from `rate` to SAMPLE_RATE."""
     common = np.gcd(rate, SAMPLE_RATE)
     resampled: npt.NDArray[np.float64] = scipy.signal.resample_poly(samples, SAMPLE_RATE // common, rate // common)
     return resampled
 
 
 def trimmed(sound: npt.NDArray[np.float64], *, threshold: float = 0.01) -> npt.NDArray[np.float64]:
-    """Cuts what is below `threshold` times the peak from both ends."""
+    """Cut what is below `threshold` times the peak from both ends."""
     loud = np.flatnonzero(np.abs(sound) > threshold * np.abs(sound).max())
     return sound[loud[0] : loud[-1] + 1]
 
 
 def placed(sound: npt.NDArray[np.float64], random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Adds silence on both sides (30-130 ms before, 20-80 ms after) and noise 52-72 dB below the speech."""
+    """Add silence on both sides (30-130 ms before, 20-80 ms after) and noise 52-72 dB below the speech."""
     before, after = (int(random.uniform(*span) * SAMPLE_RATE) for span in ((0.03, 0.13), (0.02, 0.08)))
     level = np.sqrt(np.mean(sound**2)) * 10 ** (random.uniform(-72, -52) / 20)
     padded = np.pad(sound, (before, after))

@@ -44,7 +44,7 @@ class Simulation(NamedTuple):
 
 
 def draw_inputs(random: np.random.Generator, count: int) -> tuple[Bits, Bits]:
-    """Draws Poisson spikes whose rates jump at random times, for all synapses together and for every branch.
+    """Draw Poisson spikes whose rates jump at random times, for all synapses together and for every branch.
 
     Args:
         random: source of randomness.
@@ -68,7 +68,7 @@ def draw_inputs(random: np.random.Generator, count: int) -> tuple[Bits, Bits]:
 
 
 def _jumps(random: np.random.Generator, columns: int, low: float, high: float) -> npt.NDArray[np.float64]:
-    """Returns piecewise constant values, uniform between `low` and `high`, [DURATION_MS, columns]."""
+    """Return piecewise constant values, uniform between `low` and `high`, [DURATION_MS, columns]."""
     values = np.empty((DURATION_MS, columns))
     for column in range(columns):
         ends = np.cumsum(random.integers(50, 400, size=DURATION_MS // 50))
@@ -78,7 +78,7 @@ def _jumps(random: np.random.Generator, columns: int, low: float, high: float) -
 
 
 def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
-    """Integrates all simulations at once with exponential Euler steps of 0.5 ms."""
+    """Integrate all simulations at once with exponential Euler steps of 0.5 ms."""
     count = len(excitatory)
     per_branch = np.zeros((SEGMENTS, _BRANCHES), dtype=np.float32)
     per_branch[np.arange(SEGMENTS), np.arange(SEGMENTS) * _BRANCHES // SEGMENTS] = 1
@@ -120,7 +120,7 @@ def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
 
 
 def write_simulations(path: Path, simulation: Simulation) -> None:
-    """Writes simulations as a pickle in the layout of NeuronIO, as far as its readers look at it."""
+    """Write simulations as a pickle in the layout of NeuronIO, as far as its readers look at it."""
     times = [output.astype(np.float16) for output in simulation.output]
     results = [
         {

@@ -52,7 +52,7 @@ class NeuronioTask:
         warn_of_leaks(spec.data_name, leaks, above=0.0)
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
-        """Returns windows that start at random times of random simulations."""
+        """Return windows that start at random times of random simulations."""
         self._check(length)
         simulations = self._data.splits["train"]
         random = np.random.default_rng([seed, step])
@@ -63,7 +63,7 @@ class NeuronioTask:
         return self._batch(simulations, numbers, starts, weight)
 
     def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
-        """Yields overlapping windows, so that every ms from IGNORED_MS on has weight 1 exactly once."""
+        """Yield overlapping windows, so that every ms from IGNORED_MS on has weight 1 exactly once."""
         self._check(length)
         simulations = self._data.splits[split]
         # each window begins with a burn-in that the window before it has evaluated
@@ -110,14 +110,14 @@ class NeuronioTask:
         return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weight), True)
 
     def _window(self, simulations: Simulations, number: int, start: int, length: int) -> npt.NDArray[np.int64]:
-        """Returns (ms - start) * channels + channel of the input spikes of a window."""
+        """Return (ms - start) * channels + channel of the input spikes of a window."""
         cells = simulations.cells[simulations.offsets[number] : simulations.offsets[number + 1]]
         low, high = np.searchsorted(cells, np.array([start, start + length]) * self._data.channels)
         return cells[low:high].astype(np.int64) - start * self._data.channels
 
 
 def _leaks(data: Converted) -> list[Leak]:
-    """Compares the input spikes of whole simulations: equal input means an equal simulation."""
+    """Compare the input spikes of whole simulations: equal input means an equal simulation."""
     hashes: dict[str, Hashes] = {
         split: sequence_hashes(
             simulations.cells[start:end] for start, end in itertools.pairwise(simulations.offsets.tolist())
@@ -128,7 +128,7 @@ def _leaks(data: Converted) -> list[Leak]:
 
 
 def _mini_folder(directory: Path) -> Path:
-    """Simulates neuronio-mini on first use: pickles in the original layout, then the conversion of NeuronIO."""
+    """Simulate neuronio-mini on first use: pickles in the original layout, then the conversion of NeuronIO."""
     folder = directory / "neuronio" / "neuronio-mini-v1"
     build_once(folder / MANIFEST, lambda: _simulate_into(folder))
     return folder

@@ -52,7 +52,7 @@ class Converted(NamedTuple):
 
 
 def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
-    """Reads one pickle.
+    """Read one pickle.
 
     Returns:
         Number of segments, duration in ms and one dictionary per simulation.
@@ -76,7 +76,7 @@ def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
 
 
 def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, where: str) -> npt.NDArray[np.int32]:
-    """Returns the sorted ms * channels + channel of a simulation's input spikes; inhibitory channels come second.
+    """Return the sorted ms * channels + channel of a simulation's input spikes; inhibitory channels come second.
 
     Raises:
         DataError: a segment or a time is out of range.
@@ -98,7 +98,7 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
 
 
 def _spike_times(values: Any, *, duration: int, where: str, shift: float = 0.0) -> npt.NDArray[np.int64]:
-    """Returns the ms int(t + shift) of spike times t, [n].
+    """Return the ms int(t + shift) of spike times t, [n].
 
     Raises:
         DataError: not a list of numbers, or a time that is not finite or outside the simulation; it is named.
@@ -118,7 +118,7 @@ def _spike_times(values: Any, *, duration: int, where: str, shift: float = 0.0) 
 
 
 def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> npt.NDArray[np.uint8]:
-    """Returns 1 for every ms with an output spike; a time t falls into ms int(t - 0.5), as in the reference.
+    """Return 1 for every ms with an output spike; a time t falls into ms int(t - 0.5), as in the reference.
 
     The times are stored in float16, so that late in a simulation they are multiples of 2 or 4 ms.
     """
@@ -131,7 +131,7 @@ def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> 
 
 
 def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
-    """Writes the simulations of all pickles as raw arrays into `target`; the manifest comes last.
+    """Write the simulations of all pickles as raw arrays into `target`; the manifest comes last.
 
     Args:
         sources: pickles of every split.
@@ -170,7 +170,7 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
 
 
 def _append(path: Path, cells: BinaryIO, voltage: BinaryIO, spikes: BinaryIO, offsets: list[int]) -> list[int]:
-    """Appends the simulations of one pickle; returns its segments and duration."""
+    """Append the simulations of one pickle; return its segments and duration."""
     segments, duration, simulations = parse_simulations(path)
     for number, simulation in enumerate(simulations):
         where = f"{path}, simulation {number}"
@@ -186,7 +186,7 @@ def _append(path: Path, cells: BinaryIO, voltage: BinaryIO, spikes: BinaryIO, of
 
 
 def open_converted(folder: Path, where: str) -> Converted:
-    """Memory-maps what `convert` wrote.
+    """Memory-map what `convert` wrote.
 
     Raises:
         DataError: no such folder, or damaged.

@@ -37,7 +37,7 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
 
 
 def _neuronio_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Returns scikit-learn, which counts the area under the curve."""
+    """Return scikit-learn, which counts the area under the curve."""
     return ("sklearn",)
 
 

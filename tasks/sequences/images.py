@@ -40,15 +40,15 @@ class Images:
         self._pixels, self._labels, self._white = pixels, labels, white
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns brightness from 0 to 1, float32 [B, pixels, 1]."""
+        """Return brightness from 0 to 1, float32 [B, pixels, 1]."""
         return torch.from_numpy(self._pixels[numbers].astype(np.float32) / self._white)[..., None]
 
     def hashes(self, numbers: Numbers) -> Hashes:
-        """Returns a hash of every numbered image, uint64 [n]."""
+        """Return a hash of every numbered image, uint64 [n]."""
         return sequence_hashes(self._pixels[number] for number in numbers)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns the classes 0..9, [B]."""
+        """Return the classes 0..9, [B]."""
         classes: Numbers = self._labels[numbers]
         return classes
 
@@ -56,7 +56,7 @@ class Images:
 def load_images(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `images`."""
+    """Load the task `images`."""
     directory = data_directory(cache_dir)
     if options["data"] == "embedded":
         images, sha256, splits = _digits(int(options["upsample"]))
@@ -72,7 +72,7 @@ def load_images(
 
 
 def read_digits() -> tuple[npt.NDArray[np.uint8], Numbers, str]:
-    """Returns scikit-learn's hand-written digits: brightness 0..16 [n, 8, 8], classes [n] and their SHA-256.
+    """Return scikit-learn's hand-written digits: brightness 0..16 [n, 8, 8], classes [n] and their SHA-256.
 
     Raises:
         DataError: the installed data are not the known ones.
@@ -122,7 +122,7 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
 
 
 def _write_cifar(archive: Path, store: Path) -> None:
-    """Turns the colour images of the archive into grey ones, training images first."""
+    """Turn the colour images of the archive into grey ones, training images first."""
     try:
         with tarfile.open(archive, "r:gz") as members:
             batches = [_cifar_batch(members, name, archive) for name in (*_CIFAR_TRAIN, _CIFAR_TEST)]
@@ -137,7 +137,7 @@ def _write_cifar(archive: Path, store: Path) -> None:
 
 
 def _cifar_batch(members: tarfile.TarFile, name: str, archive: Path) -> tuple[npt.NDArray[np.uint8], Numbers]:
-    """Returns the grey images, [n, 1024], and the classes, [n], of one file of the archive."""
+    """Return the grey images, [n, 1024], and the classes, [n], of one file of the archive."""
     try:
         member = members.extractfile(name)
     except KeyError as error:

@@ -44,7 +44,7 @@ RULES = {"small": Rules(20, 100, 6, 5), "lra": Rules(500, 2000, 10, 10)}
 
 
 def expression(source: random.Random, rules: Rules) -> tuple[list[int], int]:
-    """Draws one expression.
+    """Draw one expression.
 
     Only `source.random()` is used, whose sequence Python guarantees for all versions.
 
@@ -73,7 +73,7 @@ def _node(source: random.Random, rules: Rules, depth: int, symbols: list[int]) -
 
 
 def evaluate(operator: str, values: list[int]) -> int:
-    """Applies an operator: the median is cut to a whole number, the sum is taken modulo 10."""
+    """Apply an operator: the median is cut to a whole number, the sum is taken modulo 10."""
     match operator:
         case "MIN":
             return min(values)
@@ -87,7 +87,7 @@ def evaluate(operator: str, values: list[int]) -> int:
 
 
 def distinct_expressions(rules: Rules, count: int) -> Iterator[tuple[bytes, int]]:
-    """Yields `count` different expressions of a length within the rules, always the same ones."""
+    """Yield `count` different expressions of a length within the rules, always the same ones."""
     source, seen = random.Random(_SEED), set[bytes]()  # distinct, or the test set would repeat the training set
     while len(seen) < count:
         symbols, value = expression(source, rules)
@@ -105,7 +105,7 @@ class Expressions:
         self._symbols, self._offsets, self._values, self._length = symbols, offsets, values, length
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns symbol ids, int64 [B, T]; padding comes first, so that the expression ends at the last step."""
+        """Return symbol ids, int64 [B, T]; padding comes first, so that the expression ends at the last step."""
         ids = np.zeros((len(numbers), self._length), dtype=np.int64)
         for row, number in enumerate(numbers):
             symbols = self._symbols[self._offsets[number] : self._offsets[number + 1]]
@@ -113,7 +113,7 @@ class Expressions:
         return torch.from_numpy(ids)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns the values 0..9, [B]."""
+        """Return the values 0..9, [B]."""
         values: Numbers = self._values[numbers]
         return values
 
@@ -121,7 +121,7 @@ class Expressions:
 def load_listops(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `listops`; the expressions are drawn once and kept in the cache directory."""
+    """Load the task `listops`; the expressions are drawn once and kept in the cache directory."""
     rules = RULES[str(options["size"])]
     # test and valid come first in the stream of expressions, so that more training examples leave them as they are
     sizes = [int(options[f"{split}_examples"]) for split in ("test", "valid", "train")]

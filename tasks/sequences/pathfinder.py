@@ -52,7 +52,7 @@ class Scene(NamedTuple):
 
 
 def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
-    """Draws a scene with two paths of `dashes` dashes."""
+    """Draw a scene with two paths of `dashes` dashes."""
     while True:
         path = _place(_chains(random, dashes), [])
         if path is None or np.linalg.norm(path[-1] - path[0]) < _CLEARANCE + 2 * _MARKER_RADIUS:
@@ -65,7 +65,7 @@ def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
 
 
 def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined: bool) -> list[Points] | None:
-    """Adds to the path, or to its ends alone, what the answer asks for, and the distractors; None when it fails."""
+    """Add to the path, or to its ends alone, what the answer asks for, and the distractors; None when it fails."""
     for _ in range(_ATTEMPTS):
         paths = [path] if joined else []
         starts = [None] if joined else [path[0], path[-1]]
@@ -82,7 +82,7 @@ def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined
 
 
 def _chains(random: np.random.Generator, dashes: int, start: Points | None = None) -> Points:
-    """Returns candidates of bounded turning from a place, a random one when None, [candidates, dashes + 1, 2]."""
+    """Return candidates of bounded turning from a place, a random one when None, [candidates, dashes + 1, 2]."""
     # many candidates in one call of numpy; `_place` takes the first that fits
     turns = random.uniform(-_LARGEST_TURN, _LARGEST_TURN, (_CANDIDATES, dashes))
     turns[:, 0] = random.uniform(0, 2 * np.pi, _CANDIDATES)
@@ -96,7 +96,7 @@ def _chains(random: np.random.Generator, dashes: int, start: Points | None = Non
 
 
 def _place(chains: Points, others: list[Points]) -> Points | None:
-    """Returns the first candidate that stays inside, keeps clear of itself and of the other paths."""
+    """Return the first candidate that stays inside, keeps clear of itself and of the other paths."""
     inside = ((chains >= _MARGIN - _ROUNDING) & (chains <= _SIDE - _MARGIN + _ROUNDING)).all(axis=(1, 2))
     chains = chains[inside]
     # pairs of points, by squares: neighbours along the path are near each other and not asked
@@ -116,33 +116,33 @@ def _place(chains: Points, others: list[Points]) -> Points | None:
 
 @functools.cache
 def _far_along(points: int) -> tuple[Numbers, Numbers]:
-    """Returns the pairs of points that are more than two dashes apart along a path."""
+    """Return the pairs of points that are more than two dashes apart along a path."""
     return np.triu_indices(points, k=3)
 
 
 @functools.cache
 def _room(points: int) -> Points:
-    """Returns the extra room of a path's points and the middles of its dashes: that of a marker at the ends, else 0."""
+    """Return the extra room of a path's points and the middles of its dashes: that of a marker at the ends, else 0."""
     room = np.zeros(2 * points - 1)
     room[[0, -1]] = _MARKER_RADIUS
     return room
 
 
 def _square_gaps(ones: Points, others: Points) -> Points:
-    """Returns the squared distances of the points of paths, [paths, points, points]."""
+    """Return the squared distances of the points of paths, [paths, points, points]."""
     x, y = (ones[:, :, None, axis] - others[:, None, :, axis] for axis in (0, 1))
     return np.asarray(x * x + y * y)
 
 
 def _dense(paths: Points) -> Points:
-    """Adds the middles of the dashes, [paths, 2 dashes + 1, 2]."""
+    """Add the middles of the dashes, [paths, 2 dashes + 1, 2]."""
     points = np.empty((len(paths), 2 * paths.shape[1] - 1, 2))
     points[:, ::2], points[:, 1::2] = paths, (paths[:, 1:] + paths[:, :-1]) / 2
     return points
 
 
 def render(scene: Scene, side: int) -> npt.NDArray[np.uint8]:
-    """Draws a scene with soft edges.
+    """Draw a scene with soft edges.
 
     Args:
         scene: what to draw.
@@ -166,7 +166,7 @@ def render(scene: Scene, side: int) -> npt.NDArray[np.uint8]:
 
 
 def _draw(brightness: Points, head: Points, tail: Points, radius: float) -> None:
-    """Draws a thick line (a disc, when it has no length) into its neighbourhood, one pixel soft at the edge."""
+    """Draw a thick line (a disc, when it has no length) into its neighbourhood, one pixel soft at the edge."""
     low = np.maximum(np.floor(np.minimum(head, tail) - radius - 1).astype(int), 0)
     high = np.minimum(np.ceil(np.maximum(head, tail) + radius + 1).astype(int), len(brightness))
     y, x = np.ogrid[low[0] : high[0], low[1] : high[1]]
@@ -181,7 +181,7 @@ def _draw(brightness: Points, head: Points, tail: Points, radius: float) -> None
 
 @functools.lru_cache(maxsize=256)
 def example(split: Split, number: int, side: int, dashes: int) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Returns image and answer of a numbered example; the answer and the geometry do not depend on `side`."""
+    """Return image and answer of a numbered example; the answer and the geometry do not depend on `side`."""
     scene = draw_scene(np.random.default_rng([_SPLIT_SEEDS[split], dashes, number]), dashes)
     return render(scene, side), scene.joined
 
@@ -193,11 +193,11 @@ class Drawn:
         self.draw, self.patch = functools.partial(example, split, side=side, dashes=dashes), patch
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
+        """Return brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
         return as_sequences(np.stack([self.draw(int(number))[0] for number in numbers]), self.patch)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns 1 for joined markers, else 0, [B]."""
+        """Return 1 for joined markers, else 0, [B]."""
         return np.array([self.draw(int(number))[1] for number in numbers], dtype=np.int64)
 
 
@@ -208,11 +208,11 @@ class Kept:
         self._drawn, self._count, self._store = drawn, count, store
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
+        """Return brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
         return as_sequences(self._arrays()[0][numbers], self._drawn.patch)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns 1 for joined markers, else 0, [B]."""
+        """Return 1 for joined markers, else 0, [B]."""
         answers: Numbers = self._arrays()[1][numbers]
         return answers
 
@@ -232,7 +232,7 @@ class Kept:
 
 
 def as_sequences(images: npt.NDArray[np.uint8], patch: int) -> Tensor:
-    """Cuts images into squares that are read in row order, and within a square its pixels in row order.
+    """Cut images into squares that are read in row order, and within a square its pixels in row order.
 
     Args:
         images: brightness 0..255, [B, side, side].
@@ -249,7 +249,7 @@ def as_sequences(images: npt.NDArray[np.uint8], patch: int) -> Tensor:
 def load_pathfinder(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `pathfinder`: many training images are drawn on the fly, few of them and the others once."""
+    """Load the task `pathfinder`: many training images are drawn on the fly, few of them and the others once."""
     side, dashes, patch = (int(options[name]) for name in ("side", "dashes", "patch"))
     first = b"".join(example("test", number, side, dashes)[0].tobytes() for number in range(4))
     sha256 = hashlib.sha256(first).hexdigest()

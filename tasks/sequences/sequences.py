@@ -23,10 +23,10 @@ class Examples(Protocol):
     """A numbered set of sequences."""
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns the input of the numbered examples, [B, T] or [B, T, n_in]."""
+        """Return the input of the numbered examples, [B, T] or [B, T, n_in]."""
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns the classes of the numbered examples, [B]."""
+        """Return the classes of the numbered examples, [B]."""
 
 
 class SplitData(NamedTuple):
@@ -64,19 +64,19 @@ class SequenceTask:
             self.spec = dataclasses.replace(spec, baseline=self.majority("test"))
 
     def majority(self, split: Split) -> float:
-        """Returns the accuracy of always naming the most frequent class of a split."""
+        """Return the accuracy of always naming the most frequent class of a split."""
         data = self._splits[split]
         counts = np.bincount(data.examples.targets(data.order))
         return float(counts.max() / counts.sum())
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
-        """Returns the training batch of `step`: x as the spec's input kind says, y int64 [B]."""
+        """Return the training batch of `step`: x as the spec's input kind says, y int64 [B]."""
         self._check(length)
         numbers = self._sampler(step, seed, batch_size)
         return self._batch(self._splits["train"].examples, numbers, None)
 
     def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
-        """Yields a split in fixed order."""
+        """Yield a split in fixed order."""
         self._check(length)
         examples, order = self._splits[split]
         for start in range(0, len(order), batch_size)[:max_batches]:
@@ -98,7 +98,7 @@ class SequenceTask:
 
 
 def shuffled(pool: Numbers, step: int, seed: int, batch_size: int) -> Numbers:
-    """Returns the numbers of `step` when `pool` is read in a new random order every epoch, batch after batch."""
+    """Return the numbers of `step` when `pool` is read in a new random order every epoch, batch after batch."""
     # batches go on across the ends of epochs, so that every one is full and every example is read equally often
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // len(pool)
@@ -113,5 +113,5 @@ def _permutation(n: int, seed: int, epoch: int) -> Numbers:
 
 
 def with_replacement(n: int, step: int, seed: int, batch_size: int) -> Numbers:
-    """Returns the numbers of `step` when every example is drawn from range(n) anew."""
+    """Return the numbers of `step` when every example is drawn from range(n) anew."""
     return np.random.default_rng([seed, step]).integers(n, size=batch_size)

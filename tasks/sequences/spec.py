@@ -46,7 +46,7 @@ def _images_spec(options: Options, place: Place) -> TaskSpec:
 
 
 def _images_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Returns scikit-learn, which carries the embedded digits."""
+    """Return scikit-learn, which carries the embedded digits."""
     return ("sklearn",) if options["data"] == "embedded" else ()
 
 

@@ -37,7 +37,7 @@ class Recordings(NamedTuple):
 
 
 def write_recordings(path: Path, recordings: Recordings) -> None:
-    """Writes an npz file: differences of the sorted cells in three byte planes, compressed with LZMA.
+    """Write an npz file: differences of the sorted cells in three byte planes, compressed with LZMA.
 
     Raises:
         DataError: the cells are not sorted within a recording.
@@ -70,7 +70,7 @@ def _steps(recordings: Recordings) -> npt.NDArray[np.int32]:
 
 
 def read_recordings(path: Path) -> Recordings:
-    """Reads what `write_recordings` wrote.
+    """Read what `write_recordings` wrote.
 
     Raises:
         DataError: not such a file, damaged, empty or with values out of range.
@@ -97,7 +97,7 @@ def read_recordings(path: Path) -> Recordings:
 
 
 def check_recordings(recordings: Recordings, where: str) -> None:
-    """Checks what the loaders rely on.
+    """Check what the loaders rely on.
 
     Raises:
         DataError: no recordings, uneven lengths or a label that has no class.
@@ -115,7 +115,7 @@ def check_recordings(recordings: Recordings, where: str) -> None:
 
 
 def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic], where: str) -> None:
-    """Checks the spikes of one recording as they stand in a file.
+    """Check the spikes of one recording as they stand in a file.
 
     Args:
         times: seconds, [n].
@@ -147,7 +147,7 @@ def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic],
 def binned(
     times: npt.NDArray[np.floating], units: npt.NDArray[np.integer], *, bin_ms: int, duration_ms: int
 ) -> npt.NDArray[np.int32]:
-    """Bins the spikes of one recording.
+    """Bin the spikes of one recording.
 
     Floor division in float64 equals the reference's `np.digitize` over edges 0, bin, 2 bin ... exactly for every
     float16 time and bins of 1, 2, 4, 5 and 10 ms; in float16 it would not.

@@ -53,7 +53,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | None, where: str) -> Prepared:
-    """Finds the recordings, bins them once per bin size and maps them.
+    """Find the recordings, bin them once per bin size and map them.
 
     Args:
         data: "embedded" (shd-mini), "real" (SHD), a folder with shd_train.h5 and shd_test.h5, or a recordings file.
@@ -96,7 +96,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
 
 
 def check_embedded_recordings() -> None:
-    """Hashes the installed shd-mini anew.
+    """Hash the installed shd-mini anew.
 
     Raises:
         DataError: missing or damaged.
@@ -114,7 +114,7 @@ def _refuse_damaged(sha256: str) -> None:
 
 
 def _refuse_silence(offsets: npt.NDArray[np.int64], where: str) -> None:
-    """Refuses data in which most recordings hold nothing, since a network would train on silence without a word."""
+    """Refuse data in which most recordings hold nothing, since a network would train on silence without a word."""
     silent = np.diff(offsets) == 0
     if silent.mean() > _MOST_SILENT:
         raise DataError(
@@ -128,7 +128,7 @@ def _hash_of(hashes: Sequence[str]) -> str:
 
 
 def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[Path], Callable[[], Recordings]]:
-    """Returns the files behind `data` and what reads and bins them."""
+    """Return the files behind `data` and what reads and bins them."""
     if data == "embedded":
         return [EMBEDDED_FILE], lambda: _coarser(read_recordings(EMBEDDED_FILE), bin_ms, where)
     place = fetch(SHD, cache_dir=directory) if data == "real" else Path(data)
@@ -147,7 +147,7 @@ def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[
 
 
 def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
-    """Joins bins to the wanted width; spikes from DURATION_MS on are dropped."""
+    """Join bins to the wanted width; spikes from DURATION_MS on are dropped."""
     stored = recordings.about["bin_ms"]
     assert isinstance(stored, int)
     if bin_ms % stored:
@@ -163,7 +163,7 @@ def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
 
 
 def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
-    """Reads the train and the test file of the Spiking Heidelberg Digits.
+    """Read the train and the test file of the Spiking Heidelberg Digits.
 
     Args:
         files: paths of shd_train.h5 and shd_test.h5.
@@ -242,7 +242,7 @@ def _write_store(store: Path, recordings: Recordings) -> None:
 
 
 def _check_counts(recordings: Recordings) -> None:
-    """Refuses more than 255 spikes in one cell, which a batch of bytes cannot hold."""
+    """Refuse more than 255 spikes in one cell, which a batch of bytes cannot hold."""
     cells, owner = recordings.cells, np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))
     too_many = (cells[255:] == cells[:-255]) & (owner[255:] == owner[:-255])
     if too_many.any():
@@ -252,7 +252,7 @@ def _check_counts(recordings: Recordings) -> None:
 def _members(
     speaker: npt.NDArray[np.int64], split: npt.NDArray[np.int64], validation: str, where: str
 ) -> dict[Split, npt.NDArray[np.int64]]:
-    """Chooses the validation recordings among those that are not for testing."""
+    """Choose the validation recordings among those that are not for testing."""
     pool = np.flatnonzero(split != SPLITS.index("test"))
     if validation == "random":
         chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)

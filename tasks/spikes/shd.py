@@ -26,11 +26,11 @@ class Digits:
         self._recordings, self._bins = recordings, bins
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns spike counts, uint8 [B, T, CHANNELS]."""
+        """Return spike counts, uint8 [B, T, CHANNELS]."""
         return spike_counts(self._recordings, numbers[:, None], self._bins)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns the classes 0..19, [B]."""
+        """Return the classes 0..19, [B]."""
         classes: Numbers = self._recordings.label[numbers]
         return classes
 
@@ -46,17 +46,17 @@ class DigitPairs:
         return pairs
 
     def inputs(self, numbers: Numbers) -> Tensor:
-        """Returns spike counts, uint8 [B, 2 T, CHANNELS]."""
+        """Return spike counts, uint8 [B, 2 T, CHANNELS]."""
         return spike_counts(self._recordings, self._pairs(numbers), self._bins)
 
     def targets(self, numbers: Numbers) -> Numbers:
-        """Returns the sums 0..18 of the digits, whatever their language, [B]."""
+        """Return the sums 0..18 of the digits, whatever their language, [B]."""
         sums: Numbers = (self._recordings.label[self._pairs(numbers)] % 10).sum(axis=1)
         return sums
 
 
 def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
-    """Scatters the spikes of recordings into a dense batch.
+    """Scatter the spikes of recordings into a dense batch.
 
     Args:
         recordings: binned spikes.
@@ -79,7 +79,7 @@ def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
 def load_shd(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `shd`."""
+    """Load the task `shd`."""
     recordings = _prepared(options, cache_dir, where)
     digits = Digits(recordings, DURATION_MS // int(options["bin_ms"]))
     splits = {split: SplitData(digits, members) for split, members in recordings.members.items()}
@@ -89,7 +89,7 @@ def load_shd(
 def load_shd_adding(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
-    """Loads the task `shd_adding`: pairs are drawn with replacement; evaluation sets are fixed."""
+    """Load the task `shd_adding`: pairs are drawn with replacement; evaluation sets are fixed."""
     recordings = _prepared(options, cache_dir, where)
     sizes = {
         "train": int(options["valid_pairs"]),

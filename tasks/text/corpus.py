@@ -56,12 +56,12 @@ class TextFile(NamedTuple):
 
 
 def split_borders(size: int) -> tuple[int, int, int, int]:
-    """Returns the byte positions that bound train, valid and test: 90, 5 and 5 per cent."""
+    """Return the byte positions that bound train, valid and test: 90, 5 and 5 per cent."""
     return 0, size * 90 // 100, size * 95 // 100, size
 
 
 def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "task.data") -> TextFile:
-    """Finds the text and checks it. A file is read once; later calls, in any process, use the cached note.
+    """Find the text and check it. A file is read once; later calls, in any process, use the cached note.
 
     Args:
         data: "embedded", "real" (enwik8) or a path.
@@ -87,7 +87,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
 
 
 def embedded_path(cache_dir: str | Path | None = None) -> Path:
-    """Returns where the embedded text lies once it has been unpacked."""
+    """Return where the embedded text lies once it has been unpacked."""
     return data_directory(cache_dir) / "text" / f"{ENWIKI_MINI.name}.xml"
 
 
@@ -106,7 +106,7 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
 
 
 def _refuse_other_formats(path: Path, where: str) -> None:
-    """Refuses what is not the text itself: a network would learn the bytes of the packing instead."""
+    """Refuse what is not the text itself: a network would learn the bytes of the packing instead."""
     try:
         with path.open("rb") as file:
             head = file.read(512)
@@ -128,7 +128,7 @@ def _refuse_other_formats(path: Path, where: str) -> None:
 
 
 def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
-    """Yields the bytes from `start` to `end` of a file in blocks of at most 16 MiB."""
+    """Yield the bytes from `start` to `end` of a file in blocks of at most 16 MiB."""
     with path.open("rb") as file:
         file.seek(start)
         while start < end:
@@ -169,7 +169,7 @@ def _unpack_embedded(plain: Path) -> None:
 
 
 def check_packed_corpus() -> Path:
-    """Finds the compressed corpus and checks its hash.
+    """Find the compressed corpus and check its hash.
 
     Raises:
         DataError: missing or damaged.
@@ -185,7 +185,7 @@ def check_packed_corpus() -> Path:
 
 
 def packed_corpus() -> Path:
-    """Finds the compressed corpus inside the installed gensim package without importing gensim.
+    """Find the compressed corpus inside the installed gensim package without importing gensim.
 
     Raises:
         DataError: gensim is not installed or no longer ships the file.

@@ -72,7 +72,7 @@ def _text_spec(options: Options, place: Place) -> TaskSpec:
 
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
-    """Returns the name of the source and its number of symbols."""
+    """Return the name of the source and its number of symbols."""
     if data in _TEXT_SOURCES:
         name = _TEXT_SOURCES[data]
         return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop
@@ -84,7 +84,7 @@ def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple
 
 
 def _text_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Returns gensim, which carries the embedded text, until that has been unpacked."""
+    """Return gensim, which carries the embedded text, until that has been unpacked."""
     from tasks.text.corpus import embedded_path
 
     unpacked = options["data"] != "embedded" or embedded_path(place.cache_dir).exists()

@@ -62,11 +62,11 @@ class TextTask:
         self._ids = _byte_table(_LETTERS if transform == "letters" else source.symbols, dropped=_DROPPED[transform])
 
     def stream(self, split: Split) -> Stream:
-        """Returns the characters of a split."""
+        """Return the characters of a split."""
         return self._streams[split]
 
     def ids(self, characters: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Returns the symbol ids (0..n_in-1, in the order of byte values) of characters, in the same shape.
+        """Return the symbol ids (0..n_in-1, in the order of byte values) of characters, in the same shape.
 
         Raises:
             DataError: a character that the text did not have when it was read as a whole.
@@ -77,7 +77,7 @@ class TextTask:
         return ids
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
-        """Returns segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""
+        """Return segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""
         text = self._streams["train"]
         n = len(text.characters)
         # a function of step and seed alone, so that a resumed trial needs no state of an iterator
@@ -87,7 +87,7 @@ class TextTask:
         return self._batch(ids, None, starts_fresh=step == 0, text=text)
 
     def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
-        """Yields consecutive segments of `batch_size` contiguous streams; padding has weight 0."""
+        """Yield consecutive segments of `batch_size` contiguous streams; padding has weight 0."""
         text = self._streams[split]
         targets = len(text.characters) - 1
         # one contiguous stream a row, because the state is carried along it; the last one may be shorter
@@ -119,7 +119,7 @@ def _transform_name(options: Mapping[str, OptionValue]) -> str:
 
 
 def _streams(source: TextFile, transform: str, directory: Path, where: str) -> dict[Split, Stream]:
-    """Memory-maps the three splits; a transformed text is written to the cache once."""
+    """Memory-map the three splits; a transformed text is written to the cache once."""
     original = split_borders(source.size)
     path, borders = source.path, list(original)
     if transform != "plain":
@@ -146,7 +146,6 @@ def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, p
             blocks = read_blocks(plain, start, end)
             written = sum(map(file.write, _letters(blocks) if transform == "letters" else _without_newlines(blocks)))
             borders.append(borders[-1] + written)
-    # the note comes last: where it is, the text is whole
     with write_atomically(note) as file:
         file.write(json.dumps({"borders": borders}).encode())
 
@@ -156,7 +155,7 @@ def _without_newlines(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _letters(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Keeps a-z without case and turns every run of other bytes, also across blocks, into one space (as text8 does)."""
+    """Keep a-z without case and turn every run of other bytes, also across blocks, into one space (as text8 does)."""
     after_space = False
     for block in blocks:
         spaced = _SPACES.sub(b" ", block.translate(_TO_LETTERS))
@@ -175,7 +174,7 @@ def _refuse_unseen(source: TextFile, *, dropped: bytes, where: str) -> None:
 
 
 def _byte_table(symbols: Iterable[int], *, dropped: bytes) -> npt.NDArray[np.int64]:
-    """Returns the id of each of the 256 byte values; bytes that do not occur have id -1."""
+    """Return the id of each of the 256 byte values; bytes that do not occur have id -1."""
     kept = [value for value in symbols if value not in dropped]
     table = np.full(256, -1, dtype=np.int64)
     table[kept] = np.arange(len(kept))
