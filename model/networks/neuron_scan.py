@@ -42,10 +42,9 @@ class MemoryScan(torch.autograd.Function):
             memory_BD: memory before the first step.
             kappa_b: share of a trace that stays.
             keep_D: share of the memory that stays.
-            gain_D: the height of the update times the share of it that is taken in.
+            gain_D: height of the update times the share of it that is taken in.
             recurrent_HD: the first layer's weights on the memory.
-            grad_enabled: `torch.is_grad_enabled()` where the scan is called; off, nothing is kept for differentiation.
-                Within this method the mode itself is always off.
+            grad_enabled: `torch.is_grad_enabled()` where the scan is called; within this method it is always off.
             rest: weight and bias of the MLP's other layers.
         """
         trains = grad_enabled and any(ctx.needs_input_grad)
@@ -54,7 +53,6 @@ class MemoryScan(torch.autograd.Function):
         kepts, squashed, memories = [], [], []
         hidden: list[list[Tensor]] = [[] for _ in layers]
         for drive_BH in drive_TBH.unbind(0):
-            # traces of hidden units instead of branches: there are fewer of them, and both are linear in the input
             trace_BH = torch.add(drive_BH, trace_BH, alpha=kappa_b)
             kept_BD = keep_D * memory_BD
             signal = torch.addmm(trace_BH, kept_BD, recurrent_DH)
@@ -71,8 +69,7 @@ class MemoryScan(torch.autograd.Function):
                 squashed.append(bounded_BD)
         if trains:
             ctx.kappa_b, ctx.layers = kappa_b, len(layers)
-            stacked = [torch.stack(values) for values in (kepts, squashed, *hidden)]
-            ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *stacked)
+            ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *map(torch.stack, (kepts, squashed, *hidden)))
         return torch.stack(memories)
 
     @staticmethod

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.backends.native.abi import LayerStruct
+from model.backends.native.abi import Kernel, LayerStruct
 from model.backends.native.layer import LayerPlan
 from model.backends.scratch import scratch
 from model.cell.interface import DropoutMasks
@@ -77,8 +77,7 @@ class NativeNetwork(torch.autograd.Function):
             plans: configuration and wiring of every network.
             masks: dropout masks, or None.
             keep_mlp_out: whether to return the activity and the MLPs' outputs of every step.
-            grad_enabled: `torch.is_grad_enabled()` where the networks are called. `ctx.needs_input_grad` says that
-                weights are trained even under `no_grad`, and within this method the mode is always off.
+            grad_enabled: `torch.is_grad_enabled()` where the networks are called; within this method it is always off.
             tensors: the fields of `Inputs`, spread out.
 
         Returns:
@@ -91,21 +90,13 @@ class NativeNetwork(torch.autograd.Function):
         inputs = Inputs.of(tensors)
         memory = inputs.state[1]
         lead, (batch, n, d_m) = memory.shape[:-3], memory.shape[-3:]
-        networks, steps, n_out = len(plans), inputs.x.shape[len(lead) + 1], inputs.output[1].shape[-1]
-        new_empty = memory.new_empty
-        magnitude_NB = new_empty(*lead, n, batch)
-        mlp_out = new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None
+        networks, steps, magnitude_NB = len(plans), inputs.x.shape[len(lead) + 1], memory.new_empty(*lead, n, batch)
+        mlp_out = memory.new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None
         final = [torch.empty_like(tensor) for tensor in inputs.state]
+        # needs_input_grad alone would not do: it says that weights are trained also under no_grad
         trains = grad_enabled and any(ctx.needs_input_grad)
-        # traces are large and go back to a pool (see scratch.py); what is returned is torch's own memory
         layers = [_layers(plans, k, inputs, masks, trains) for k in range(networks)]
-        hidden_size, readout_size = map(plans[0].hidden.kernel.trace_size, layers[0])
-        kept = Kept(
-            scratch(networks * hidden_size, memory.dtype),
-            scratch(networks * readout_size, memory.dtype),
-            new_empty(*lead, steps, n, batch),
-            new_empty(*lead, batch, steps, n_out),
-        )
+        kept = _allocate(plans[0].hidden.kernel, layers[0], inputs, networks, steps)
         for k, (hidden, readout) in enumerate(layers):
             hidden.point(k, networks, activity_T=final[0], memory_T=final[1], average_T=final[2], branch_T=final[3],
                          magnitude=magnitude_NB, mlp_out=mlp_out)  # fmt: skip
@@ -114,17 +105,13 @@ class NativeNetwork(torch.autograd.Function):
             # the read-out layer reads the whole activity of the recurrent one, which does not depend on it
             plans[k].hidden.kernel.forward(hidden)
             plans[k].readout.kernel.forward(readout)
-        weight, bias = inputs.output
-        maps = weight.view(networks, n_out, n_out).transpose(1, 2)
-        logits = torch.baddbmm(bias.view(networks, 1, n_out), kept.y_BTO.view(networks, -1, n_out), maps)
         if trains:
             ctx.plans, ctx.masks = plans, masks
             ctx.save_for_backward(*kept, *tensors)
         activity = kept.activity_TNB if keep_mlp_out else None
         ctx.mark_non_differentiable(*(tensor for tensor in (activity, mlp_out) if tensor is not None))
         mean = kept.activity_TNB.flatten(len(lead)).mean(-1)
-        mlp_out_BN = magnitude_NB.mT / (steps * d_m)
-        return logits.view_as(kept.y_BTO), *final, mlp_out_BN, mean, activity, mlp_out
+        return _logits(inputs, kept, networks), *final, magnitude_NB.mT / (steps * d_m), mean, activity, mlp_out
 
     @staticmethod
     @once_differentiable
@@ -185,6 +172,25 @@ def _layers(
         hidden.point(k, networks, input_mask=masks.input_BI, recurrent_mask=masks.recurrent_BN)
         readout.point(k, networks, input_mask=masks.readout_BN)
     return hidden, readout
+
+
+def _allocate(kernel: Kernel, layers: Sequence[LayerStruct], inputs: Inputs, networks: int, steps: int) -> Kept:
+    """Make room for what the forward pass leaves; `layers` are the two of any of the networks."""
+    *lead, batch, n, _ = inputs.state[1].shape
+    new_empty, dtype = inputs.state[1].new_empty, inputs.state[1].dtype
+    # traces are large and go back to a pool (see scratch.py); what may be returned is torch's own memory
+    hidden_trace, readout_trace = (scratch(networks * kernel.trace_size(layer), dtype) for layer in layers)
+    n_out = inputs.output[1].shape[-1]
+    return Kept(hidden_trace, readout_trace, new_empty(*lead, steps, n, batch), new_empty(*lead, batch, steps, n_out))
+
+
+def _logits(inputs: Inputs, kept: Kept, networks: int) -> Tensor:
+    """Take the dense linear map of every network, for all steps at once."""
+    weight, bias = inputs.output
+    n_out = bias.shape[-1]
+    maps = weight.view(networks, n_out, n_out).transpose(1, 2)
+    logits = torch.baddbmm(bias.view(networks, 1, n_out), kept.y_BTO.view(networks, -1, n_out), maps)
+    return logits.view_as(kept.y_BTO)
 
 
 def _point_kept(hidden: LayerStruct, readout: LayerStruct, k: int, networks: int, kept: Kept) -> None:
