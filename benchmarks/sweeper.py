@@ -112,12 +112,15 @@ def _in_subprocess(side: str, arguments: list[str]) -> dict[str, float]:
 
 
 def _launch(text: str, results: str, lanes: int, trainer: Any, executor: str = "ray") -> Any:
+    from sweeper.executors.processes import ProcessExecutor
+    from sweeper.executors.ray_executor import RayExecutor
+    from sweeper.lane.options import LaneOptions
     from sweeper.launch.launch import launch
-    from sweeper.launch.options import LaunchOptions
     from sweeper.plan.grid import parse_grid
 
-    options = LaunchOptions(results=results, executor=executor, lanes=lanes)
-    return launch(parse_grid(text), options, Console(stderr=True), trainer=trainer)
+    kind = RayExecutor if executor == "ray" else ProcessExecutor
+    runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer)
+    return launch(parse_grid(text), results, runs_on, Console(stderr=True))
 
 
 def _lanes(trials: int, lanes: int) -> dict[str, float]:

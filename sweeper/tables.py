@@ -20,7 +20,7 @@ from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
 
 if TYPE_CHECKING:
-    from sweeper.launch.options import LaunchResult
+    from sweeper.launch.result import LaunchResult
 
 _MOST_REASONS = 5
 _FILE_WIDTH = 200

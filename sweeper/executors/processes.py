@@ -7,67 +7,82 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sweeper.errors import SweeperError
+import psutil
+
+from sweeper.executors.executor import ExecutorError, check_device
+from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_config
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Pull, Report
 from sweeper.queue.monitor import Monitor
+
+if TYPE_CHECKING:
+    from sweeper.lane.trainer import Trainer
 
 _EXPOSED = ("pull", "heartbeat", "leave", "fail")
 _MAX_DEATHS = 20
 _POLL_S = 0.1
 
 
-def run_on_processes(
-    assignments: Sequence[Assignment],
-    *,
-    lanes: int | None,
-    config: Any,
-    monitor: Monitor,
-    direction: str,
-    trainer: Any = None,
-) -> None:
-    """Run assignments on lanes that are child processes, until all are done, drained or the lanes keep dying.
+@dataclass(frozen=True, kw_only=True)
+class ProcessExecutor:
+    """Runs lanes as child processes."""
 
-    Args:
-        assignments: what to run, in order.
-        lanes: number of processes; one per CPU core when None.
-        config: a `sweeper.lane.lane.LaneConfig`.
-        monitor: shows progress and passes on Ctrl-C.
-        direction: `min` or `max`, for the best trial of the progress line.
-        trainer: what a lane does with an assignment; the real training when None.
+    options: LaneOptions = field(default_factory=LaneOptions)
+    """How many lanes it keeps, where they train, and what a trial is allowed."""
+    trainer: "Trainer | None" = None
+    """What a lane does with an assignment; the real training when None."""
+    name: str = "processes"
+    """See `Executor`."""
 
-    Raises:
-        SweeperError: the lanes died again and again.
-    """
-    broker = _Locked(Broker(assignments, direction=direction))
-    authkey = os.urandom(32)
-    server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-    threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
-    context = multiprocessing.get_context("spawn")
+    @property
+    def lanes_here(self) -> int:
+        """See `Executor`."""
+        return self.options.lane_count
 
-    def start(index: int) -> BaseProcess:
-        name = f"{config.lane_prefix}-{index}"
-        arguments = (server.address, authkey, name, config, trainer)
-        process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
-        process.start()
-        return process
+    def with_trainer(self, trainer: "Trainer") -> "ProcessExecutor":
+        """See `Executor`."""
+        return replace(self, trainer=trainer)
 
-    with monitor.watching(broker):
-        processes = {
-            index: start(index) for index in range(min(lanes or len(os.sched_getaffinity(0)), len(assignments)))
-        }
-        try:
-            _supervise(broker, processes, start)
-        finally:
-            for process in processes.values():
-                process.kill()
-            for process in processes.values():
-                process.join()
-            server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
+    def check(self, results: str) -> None:
+        """See `Executor`."""
+        check_device(self.options.device)
+
+    def run(
+        self, assignments: Sequence[Assignment], *, store_uri: str, monitor: Monitor, direction: str, trial_bytes: int
+    ) -> None:
+        """See `Executor`."""
+        lanes = min(self.options.lane_count, len(assignments))
+        on_cpus = self.options.device == "cpu"
+        memory = HostMemory.of(psutil.virtual_memory().available, lanes) if on_cpus else None
+        config = lane_config(assignments[0].sweep, store_uri, self.options, memory)
+        broker = _Locked(Broker(assignments, direction=direction))
+        authkey = os.urandom(32)
+        server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
+        threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
+        context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
+
+        def start(number: int) -> BaseProcess:
+            name = config.lane_name(number)
+            arguments = (server.address, authkey, name, config, self.trainer)
+            process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
+            process.start()
+            return process
+
+        with monitor.watching(broker):
+            processes = {number: start(number) for number in range(lanes)}
+            try:
+                _supervise(broker, processes, start)
+            finally:
+                for process in processes.values():
+                    process.kill()
+                for process in processes.values():
+                    process.join()
+                server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
 
 
 def _serve(server: Any) -> None:
@@ -91,15 +106,17 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
             broker.lane_died(process.name)
             deaths += 1
             if deaths > _MAX_DEATHS:
-                raise SweeperError(f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up")
+                raise ExecutorError(f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up")
             if not broker.is_done():
                 processes[index] = start(index)
 
 
-def _lane_main(address: tuple[str, int], authkey: bytes, name: str, config: Any, trainer: Any) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # a terminal sends Ctrl-C to us too; the launcher decides what it means
+def _lane_main(
+    address: tuple[str, int], authkey: bytes, name: str, config: LaneConfig, trainer: "Trainer | None"
+) -> None:
+    # A terminal sends Ctrl-C to every process of ours; what it means is the launcher's to decide
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not
     from sweeper.lane.lane import run_lane
     from sweeper.lane.trainer import train_assignment
 

@@ -27,18 +27,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.attach.connect import connected, draining_nodes
 from cluster.attach.room import Room
+from sweeper.executors.executor import ExecutorError
 from sweeper.executors.ray_nodes import is_lost
 from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
-from sweeper.lane.lane import BrokerGoneError, LaneConfig, run_lane
-from sweeper.lane.trainer import Trainer, train_assignment
+from sweeper.lane.lane import BrokerGoneError, run_lane
+from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions
+from sweeper.lane.trainer import Trainer
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
 from sweeper.queue.monitor import Monitor
 
 NAMESPACE = "elm-sweeper"
 _MAX_LANE_RESTARTS = 20
-_MEMORY_SHARE = 0.9
-"""Share of a node's memory that its lanes may use together."""
 _DRAIN_LOOK_S = 5.0
 _MAX_LANES_LOST = 4
 """Lanes that died more often than that before none is started any more."""
@@ -51,9 +51,9 @@ def run_on_ray(
     config: LaneConfig,
     monitor: Monitor,
     direction: str,
-    trainer: Trainer = train_assignment,
-    address: str = "local",
-    trials_per_gpu: int | None = 1,
+    trial_bytes: int,
+    trainer: Trainer,
+    address: str | None,
 ) -> None:
     """Run assignments on lanes under Ray Tune until all are done, drained or lanes give up.
 
@@ -63,87 +63,92 @@ def run_on_ray(
         config: shared by all lanes.
         monitor: shows progress and passes on Ctrl-C.
         direction: `min` or `max`, for the best trial of the progress line.
+        trial_bytes: memory that the largest trial is expected to need.
         trainer: what a lane does with an assignment.
-        address: `local` starts Ray on this machine for the time of the call; else the running cluster to attach to.
-        trials_per_gpu: lanes that share a GPU; None means as many as fit its memory.
+        address: the running cluster to attach to; None starts Ray on this machine for the time of the call.
 
     Raises:
         ClusterError: no connection, other versions there, no GPU, or results that not every node can write.
-        RayError, RuntimeError, tune.TuneError: Ray or Tune itself failed; what is stored is safe.
+        ExecutorError: Ray or Tune itself failed; what is stored is safe.
     """
-    attach = None if address == "local" else address
-    with connected(
-        attach,
-        namespace=NAMESPACE,
-        local_cpus=None if lanes is None else min(lanes, len(assignments)),
-        results=config.store_uri if attach else None,
-    ):
-        room = Room(config.device, trials_per_gpu=trials_per_gpu, trial_bytes=config.trial_bytes, lanes=lanes)
-        room()  # no GPU where one is asked for is an error here and now
-        name = f"broker-{uuid.uuid4().hex[:8]}"
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        options = {"name": name, "num_cpus": 0, "scheduling_strategy": here}  # it lives and dies with the launcher
-        actor = (
-            ray.remote(Broker)
-            .options(**options)
-            .remote(assignments, direction=direction, idle_leave=attach is not None, host_is_lost=is_lost)
-        )
-        ray.get(actor.need.remote())  # one that cannot start is an error here, and later would look like the end
-        trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
-        need = _Asking(name)
-        with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch, monitor.watching(_Handle(actor)):
-            tune.Tuner(
-                tune.with_resources(trainable, lambda setting: setting["resources"]),
-                tune_config=tune.TuneConfig(
-                    search_alg=LaneSupply(need, room, {"broker": name}, most_lost=_MAX_LANES_LOST),
-                    num_samples=-1,  # the supply says when there are enough
-                    trial_dirname_creator=_lane_folder,
-                ),
-                run_config=tune.RunConfig(
-                    name="lanes",
-                    storage_path=scratch,
-                    stop=SweepEnd(need),
-                    failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
-                    verbose=0,
-                ),
-            ).fit()
+    options = config.options
+    room = Room(options.device, trials_per_gpu=options.trials_per_gpu, trial_bytes=trial_bytes, lanes=lanes)
+    try:
+        with connected(
+            address, namespace=NAMESPACE, local_cpus=lanes, results=config.store_uri if address is not None else None
+        ):
+            room()  # no GPU where one is asked for is an error here and now
+            broker, actor = _start_broker(assignments, direction, idle_leave=address is not None)
+            with monitor.watching(_Handle(actor)):
+                _run_lanes(broker, room, config, trainer)
+    except (RayError, RuntimeError, tune.TuneError) as error:
+        raise ExecutorError(str(error)) from error
 
 
-def check_cluster(address: str, *, device: str, lanes: int | None, results: str) -> None:
+def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_leave: bool) -> tuple[str, Any]:
+    """Start the broker as an actor beside the launcher, with which it lives and dies; its name, and the actor."""
+    name = f"broker-{uuid.uuid4().hex[:8]}"
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = (
+        ray.remote(Broker)
+        .options(name=name, num_cpus=0, scheduling_strategy=here)
+        .remote(assignments, direction=direction, idle_leave=idle_leave, host_is_lost=is_lost)
+    )
+    ray.get(actor.need.remote())  # one that cannot start is an error here, and later would look like the end
+    return name, actor
+
+
+def _run_lanes(broker: str, room: Room, config: LaneConfig, trainer: Trainer) -> None:
+    """Let Tune keep as many lanes as there is room and work for, until the broker has nothing left."""
+    trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
+    need = _Asking(broker)
+    with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(trainable, lambda setting: setting["resources"]),
+            tune_config=tune.TuneConfig(
+                search_alg=LaneSupply(need, room, {"broker": broker}, most_lost=_MAX_LANES_LOST),
+                num_samples=-1,  # the supply says when there are enough
+                trial_dirname_creator=_lane_folder,
+            ),
+            run_config=tune.RunConfig(
+                name="lanes",
+                storage_path=scratch,
+                stop=SweepEnd(need),
+                failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
+                verbose=0,
+            ),
+        ).fit()
+
+
+def check_cluster(address: str, options: LaneOptions, *, results: str) -> None:
     """Attach once, and leave nothing behind.
 
     Args:
         address: the running cluster.
-        device: torch device of the trials.
-        lanes: number of lanes asked for, which may wait for nodes to come.
+        options: device and number of the lanes asked for, which may wait for nodes to come.
         results: absolute path or URI that every node is to write.
 
     Raises:
         ClusterError: as `run_on_ray`.
     """
     with connected(address, namespace=NAMESPACE, results=results):
-        Room(device, lanes=lanes)()
-
-
-ORCHESTRATION_ERRORS: tuple[type[Exception], ...] = (RayError, RuntimeError, tune.TuneError)
-"""What `run_on_ray` raises when Ray or Tune fails as a whole."""
+        Room(options.device, lanes=options.lanes)()
 
 
 def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
     client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
-    name = f"{lane_config.lane_prefix}-{config['lane']}"
-    host = ray.get_runtime_context().get_node_id()
-    return {"ran": run_lane(client, name, _with_own_memory(lane_config), trainer, host=host)}
+    node = ray.get_runtime_context().get_node_id()
+    name = lane_config.lane_name(config["lane"])
+    return {"ran": run_lane(client, name, _with_memory_of(node, lane_config), trainer, host=node)}
 
 
-def _with_own_memory(config: LaneConfig) -> LaneConfig:
-    """Fill in the memory of the lane's own node, where nodes may differ; container limits are in Ray's number."""
-    if config.memory_bytes is not None or config.device != "cpu":
+def _with_memory_of(node: str, config: LaneConfig) -> LaneConfig:
+    """Fill in the memory of the lane's node, where nodes may differ; container limits are in Ray's number."""
+    if config.memory is not None or config.options.device != "cpu":
         return config
-    here = ray.get_runtime_context().get_node_id()
-    resources = next(node["Resources"] for node in ray.nodes() if node["NodeID"] == here)
+    resources = next(known["Resources"] for known in ray.nodes() if known["NodeID"] == node)
     lanes = max(1, int(resources.get("CPU", 1)))
-    return replace(config, memory_bytes=int(_MEMORY_SHARE * resources["memory"]), lanes=lanes)
+    return replace(config, memory=HostMemory.of(resources["memory"], lanes))
 
 
 def _lane_folder(trial: Any) -> str:

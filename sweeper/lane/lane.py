@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
@@ -19,8 +18,9 @@ import torch
 from sweeper.errors import StoreError
 from sweeper.lane.attempt import run_group, run_trial
 from sweeper.lane.gpu import GpuMemory
+from sweeper.lane.options import HostMemory, LaneConfig
 from sweeper.lane.trainer import JointTrainer, Trainer, TrialContext, train_assignment
-from sweeper.lane.wear import MOST_TRIALS, Wear
+from sweeper.lane.wear import Wear
 from sweeper.lane.writer import RowWriter
 from sweeper.queue.messages import Assignment, Pull, Report
 from sweeper.store.store import ResultsStore
@@ -49,34 +49,6 @@ class BrokerClient(Protocol):
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """See `Broker.fail`. Raises `BrokerGoneError`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LaneConfig:
-    """What every lane of a launch needs to know."""
-
-    store_uri: str
-    """Where rows go; absolute."""
-    lane_prefix: str
-    """Lanes are named `<prefix>-0`, `<prefix>-1`, ...; unique per launch, so that two launches never write one file."""
-    code_version: str
-    """Recorded in every row."""
-    device: str = "cpu"
-    """torch device of the trials."""
-    threads: int = 1
-    """torch threads of one trial."""
-    checkpoint_s: float = 300.0
-    """Seconds between two checkpoints of a trial; shorter trials have none."""
-    trial_limit_s: float | None = None
-    """Wall time after which a trial is ended as `timed_out`."""
-    memory_bytes: int | None = None
-    """Memory that all lanes of a host may use together; each lane gets its share, a trial that runs alone the whole."""
-    lanes: int = 1
-    """Lanes of a host, which share its memory."""
-    trial_bytes: int = 0
-    """Memory that the largest trial is expected to need; lanes are packed on GPUs by it."""
-    recycle_trials: int = MOST_TRIALS
-    """Trials after which a lane's process is replaced by a fresh one."""
 
 
 def run_lane(
@@ -112,9 +84,9 @@ def run_lane(
 
 
 def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:
-    name, store = identity[0], ResultsStore.create(config.store_uri)
-    ran, memory, wear = 0, GpuMemory(config.device), Wear(most_trials=config.recycle_trials)
-    with RowWriter(store, name) as writer, _Pulse(broker, identity, config.trial_limit_s) as pulse:
+    name, options, store = identity[0], config.options, ResultsStore.create(config.store_uri)
+    ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
+    with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
         try:
             while True:
                 if not memory.is_back() or wear.is_out(ran):
@@ -135,12 +107,12 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                     contexts = [
                         TrialContext(
                             on_step=pulse.on_step,
-                            device=config.device,
-                            checkpoints=Checkpoints(store, assignment.trial_id, config.checkpoint_s),
+                            device=options.device,
+                            checkpoints=Checkpoints(store, assignment.trial_id, options.checkpoint_s),
                         )
                         for assignment in group
                     ]
-                    limit_memory(config, alone=group[0].alone)
+                    limit_memory(config.memory, alone=group[0].alone)
                     if isinstance(trainer, JointTrainer) and len(group) > 1:
                         run_group(group, name, config.code_version, contexts, trainer, writer)
                     else:
@@ -163,14 +135,14 @@ def _groups(assignments: Sequence[Assignment], trainer: Trainer) -> list[list[As
     return [list(group) for _, group in groupby(assignments, key=lambda a: a.joint or a.trial_id)]
 
 
-def limit_memory(config: LaneConfig, *, alone: bool) -> None:
+def limit_memory(memory: HostMemory | None, *, alone: bool) -> None:
     """Cap this process's data segment, so that a trial that wants too much gets a MemoryError.
 
     Without it the kernel or Ray's memory monitor would kill a process, and the latter takes the whole Tune run along.
     """
-    if config.memory_bytes is None:
+    if memory is None:
         return
-    share = config.memory_bytes if alone else config.memory_bytes // config.lanes
+    share = memory.whole_bytes if alone else memory.share_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))

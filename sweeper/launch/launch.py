@@ -1,14 +1,11 @@
 """Launch a grid: plan minus store, run by an executor, again and again until nothing is missing."""
 
-import os
-from dataclasses import replace
-from typing import Any
-
 from rich.console import Console
 
 from sweeper.errors import SweeperError
-from sweeper.launch.options import LaunchOptions, LaunchResult
-from sweeper.launch.run import run_trials
+from sweeper.executors.executor import Executor
+from sweeper.launch.result import LaunchResult, joined
+from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import live_launches
@@ -16,50 +13,46 @@ from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, swe
 from sweeper.store.store import ResultsStore
 
 
-def launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+def launch(
+    grid: Grid, results: str, executor: Executor, console: Console, *, max_hours: float | None = None
+) -> LaunchResult:
     """Run what a grid asks for and the store lacks.
 
     Args:
-        grid: the grid.
-        options: how to run.
+        grid: the grid; with a `search:` section of an adaptive kind its trials are chosen as the launch goes on.
+        results: results directory or URI.
+        executor: what runs the trials: `RayExecutor` or `ProcessExecutor`.
         console: where progress goes.
-        trainer: what a lane does with an assignment; the real training when None.
+        max_hours: time from now after which no further trial is started.
 
     Raises:
-        SweeperError: the grid or the store is unusable, or the executor fails without getting anything done.
+        SweeperError: the grid, the search or the store is unusable, or the executor fails without getting anything
+            done.
         ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
-    if grid.search is not None and grid.search.adaptive:
+    searched = grid.search is not None and grid.search.adaptive
+    plan = None if searched else _runnable(expand(grid))
+    executor.check(results)  # before the directory is made: a launch that cannot work leaves nothing behind
+    store = ResultsStore.create(results)
+    store.compact()  # also what an earlier launch left when it was killed
+    runner = Runner(store=store, executor=executor, console=console, ends_at=end_of(max_hours))
+    if plan is None:
+        # Here and not above: the search's statistics take half a second to load, which a plain launch does not need
         from sweeper.launch.search_loop import search_launch
 
-        return search_launch(grid, options, console, trainer=trainer)
-    plan = expand(grid)
-    if not plan.trials:
-        reasons = sorted({row.reason for row in plan.rows if row.reason})
-        raise SweeperError(f"{grid.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
-    _check_place(options)
-    store = ResultsStore.create(options.results)
+        return search_launch(grid, runner)
     store.save_grid(grid.name, grid.text)
-    store.compact()  # also what an earlier launch left when it was killed
     _warn_of_twins(plan, store, console)
     before = sweep_status(plan, store)
-    result = run_trials(plan, missing_rows(plan, before), store, options, console, trainer=trainer)
-    while not result.interrupted and not result.stopped_because and (left := _abandoned(plan, before, result.status)):
-        before = result.status
-        more = run_trials(plan, left, store, options, console, trainer=trainer)
-        result = replace(more, ran=result.ran + more.ran, busy_s=result.busy_s + more.busy_s)
-    return result
-
-
-def _warn_of_twins(plan: Plan, store: ResultsStore, console: Console) -> None:
-    for live in live_launches(store):
-        if live.sweep == plan.name:
-            console.print(
-                f"{plan.name} is being launched into {store.uri} already, by process {live.pid} on {live.host}. Trials "
-                "that both run count once, but the time is spent twice.",
-                highlight=False,
-                soft_wrap=True,
-            )
+    runs = [runner.run(plan, missing_rows(plan, before))]
+    while not (runs[-1].interrupted or runs[-1].stopped_because):
+        after = runs[-1].status
+        abandoned = _abandoned(plan, before, after)
+        if not abandoned:
+            break
+        before = after
+        runs.append(runner.run(plan, abandoned))
+    return joined(runs)
 
 
 def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[PlanRow]:
@@ -71,22 +64,20 @@ def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[Plan
     ]
 
 
-def _check_place(options: LaunchOptions) -> None:
-    """Refuse a machine or cluster that will not do before the results directory is made."""
-    if options.address == "local":
-        _check_device(options.device)
-        return
-    if ResultsStore.exists(options.results):
-        return
-    from sweeper.executors.ray_tune import check_cluster
-
-    results = options.results if "://" in options.results else os.path.abspath(options.results)
-    check_cluster(options.address, device=options.device, lanes=options.lanes, results=results)
+def _runnable(plan: Plan) -> Plan:
+    """The plan, unless it has nothing to run at all."""
+    if not plan.trials:
+        reasons = sorted({row.reason for row in plan.rows if row.reason})
+        raise SweeperError(f"{plan.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
+    return plan
 
 
-def _check_device(device: str) -> None:
-    if device.startswith("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            raise SweeperError(f"--device {device}: torch {torch.__version__} sees no GPU on this machine")
+def _warn_of_twins(plan: Plan, store: ResultsStore, console: Console) -> None:
+    for live in live_launches(store):
+        if live.sweep == plan.name:
+            console.print(
+                f"{plan.name} is being launched into {store.uri} already, by process {live.pid} on {live.host}. Trials "
+                "that both run count once, but the time is spent twice.",
+                highlight=False,
+                soft_wrap=True,
+            )

@@ -5,8 +5,9 @@ from typing import Any
 from rich.console import Console
 
 from sweeper.errors import SweeperError
-from sweeper.launch.options import LaunchOptions, LaunchResult
-from sweeper.launch.run import run_trials
+from sweeper.executors.executor import Executor
+from sweeper.launch.result import LaunchResult
+from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.trial import spec_from_canonical
 from sweeper.status import stored_plans
@@ -15,24 +16,27 @@ from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
 
 
-def retry(condition: str, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+def retry(
+    condition: str, results: str, executor: Executor, console: Console, *, max_hours: float | None = None
+) -> LaunchResult:
     """Run stored trials again.
 
     Args:
         condition: which, as a condition on the columns of the trials table (see `sweeper.store.where`).
-        options: how to run; `results` is the directory.
+        results: results directory or URI.
+        executor: what runs the trials.
         console: where progress goes.
-        trainer: what a lane does with an assignment; the real training when None.
+        max_hours: time from now after which no further trial is started.
 
     Raises:
         SweeperError: the condition is not understood or no trial meets it.
     """
-    store = ResultsStore.open(options.results)
+    store = ResultsStore.open(results)
     rows = [_plan_row(row) for row in _select(store, condition)]
     trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
     trials |= {row.trial_id: row for row in rows}
     plan = Plan(name="retry", rows=tuple(rows), trials=trials)
-    return run_trials(plan, rows, store, options, console, trainer=trainer)
+    return Runner(store=store, executor=executor, console=console, ends_at=end_of(max_hours)).run(plan, rows)
 
 
 def merge(target: str, source: str) -> int:

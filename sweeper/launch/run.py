@@ -1,90 +1,139 @@
 """Run rows of a plan to their end: rounds of an executor until nothing is left."""
 
-from collections.abc import Sequence
-from typing import Any
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from rich.console import Console
 
 from cluster.errors import ClusterError
 from sweeper.errors import SweeperError
-from sweeper.launch.options import LaunchOptions, LaunchResult
+from sweeper.executors.executor import Executor, ExecutorError
+from sweeper.launch.assignments import assignments_of, record_event
 from sweeper.launch.preflight import check_packages, preflight
-from sweeper.launch.rounds import record_event, run_round
+from sweeper.launch.result import LaunchResult
+from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, PlanRow
+from sweeper.plan.seed_batch import SHORT_S, arrange
+from sweeper.plan.trial import TrialSpec
 from sweeper.queue.journal import Journal
 from sweeper.queue.monitor import Monitor
 from sweeper.status import store_cost_model, sweep_status
 from sweeper.store.store import ResultsStore
+from tasks.spec import task_spec
 
 MAX_ROUNDS = 5
 """Times the executor is started anew when it fails as a whole while it still gets trials done."""
 
 
-def run_trials(
-    plan: Plan,
-    rows: Sequence[PlanRow],
-    store: ResultsStore,
-    options: LaunchOptions,
-    console: Console,
-    *,
-    trainer: Any = None,
-) -> LaunchResult:
-    """Run some rows of a plan to their end, whatever the store already holds of them.
+def end_of(max_hours: float | None) -> float:
+    """When time is up that begins now, in monotonic seconds; never where no limit is given."""
+    return math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
 
-    Raises:
-        SweeperError: the executor fails without getting anything done.
-    """
-    if options.address == "local":
-        check_packages([row.spec for row in rows if row.spec is not None])
-    wanted = {row.trial_id: row for row in rows}
-    costs = store_cost_model(store)
-    forecast = costs.forecast([row.spec for row in rows if row.spec is not None])
-    here = options.lane_count if options.address == "local" else 0
-    preflight(store, [costs.memory_bytes(row.spec) for row in rows if row.spec is not None], here, console)
-    journal = Journal(store, plan.name, total=len(rows))
-    monitor = Monitor(
-        console,
-        lambda event: record_event(store, event),
-        journal.update,
-        limit_s=None if options.max_hours is None else 3600 * options.max_hours,
-        log_spread=costs.log_spread,
-    )
-    before = store.attempts_made()
-    left, busy_s, rounds = list(wanted.values()), 0.0, 0
-    stopped_because = None
-    while left and not monitor.interrupted and not monitor.out_of_time and stopped_because is None:
-        rounds += 1
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs rows of plans into one store. A launch that takes several runs keeps one, and so one end of its time."""
+
+    store: ResultsStore
+    """Where rows go."""
+    executor: Executor
+    """What runs them."""
+    console: Console
+    """Where progress goes."""
+    ends_at: float = math.inf
+    """Monotonic seconds after which no further trial is started; see `end_of`."""
+
+    def run(self, plan: Plan, rows: Sequence[PlanRow]) -> LaunchResult:
+        """Run some rows of a plan to their end, whatever the store already holds of them.
+
+        Raises:
+            SweeperError: the disk is too full to begin, or the executor fails without getting anything done.
+            ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
+        """
+        costs = store_cost_model(self.store)
+        specs = _specs(rows)
+        if self.executor.lanes_here:
+            check_packages(specs)
+        preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
+        journal = Journal(self.store, plan.name, total=len(rows))
+        monitor = Monitor(
+            self.console,
+            partial(record_event, self.store),
+            journal.update,
+            ends_at=self.ends_at,
+            log_spread=costs.log_spread,
+        )
+        left = self._rounds(plan.name, {row.trial_id: row for row in rows}, costs, journal, monitor)
+        self.store.compact()
+        journal.close()
+        status = sweep_status(plan, self.store)
+        self.store.release_memory()
+        out_of_time = left > 0 and monitor.out_of_time
+        return LaunchResult(
+            plan=plan,
+            status=status,
+            ran=len(rows) - left,
+            interrupted=monitor.interrupted or out_of_time,
+            stopped_because=monitor.stopped_because,
+            forecast=costs.forecast(specs),
+            busy_s=monitor.busy_s,
+            out_of_time=out_of_time,
+        )
+
+    def _rounds(
+        self, sweep: str, wanted: Mapping[str, PlanRow], costs: CostModel, journal: Journal, monitor: Monitor
+    ) -> int:
+        """Start the executor until every row has ended or somebody stops it; the number of rows that are left."""
+        before = self.store.attempts_made()
+        left, rounds = list(wanted.values()), 0
+        while left and not (monitor.interrupted or monitor.out_of_time or monitor.stopped_because):
+            rounds += 1
+            try:
+                failure = self._round(sweep, left, costs, monitor)
+            except ClusterError as error:  # not there, or not there any more: another round would not help
+                journal.note(str(error))
+                journal.close()
+                raise
+            if monitor.error is not None:
+                raise monitor.error
+            # Only the store says what has ended: an executor that fails may have lost what its broker knew
+            ended = self.store.attempts_ended()
+            previous = len(left)
+            left = [row for trial_id, row in wanted.items() if ended.get(trial_id, 0) <= before.get(trial_id, 0)]
+            stuck = len(left) == previous and not (monitor.interrupted or monitor.out_of_time)
+            if failure is not None:
+                journal.note(f"the {self.executor.name} executor failed: {failure}")
+                if stuck or rounds == MAX_ROUNDS:
+                    raise SweeperError(f"the {self.executor.name} executor failed: {failure}") from failure
+            elif stuck and monitor.stopped_because is None:
+                raise SweeperError(f"the {self.executor.name} executor ended without running any of {previous} trials")
+        return len(left)
+
+    def _round(self, sweep: str, rows: Sequence[PlanRow], costs: CostModel, monitor: Monitor) -> ExecutorError | None:
+        """Run the executor once; what it raised, since the store decides whether to go on."""
+        options, specs = self.executor.options, _specs(rows)
+        expected_s = costs.forecast(specs).wall_seconds(options.lane_count)
+        hurry = self.ends_at < math.inf or expected_s > SHORT_S
+        places = arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
+        assignments = assignments_of(places, sweep, self.store, costs)
+        self.store.release_memory()
         try:
-            failure = run_round(left, plan, store, options, monitor, costs, trainer)
-        except ClusterError as error:  # not there, or not there any more: another round would not help
-            journal.note(str(error))
-            journal.close()
-            raise
-        if monitor.error is not None:
-            raise monitor.error
-        ended = {trial_id for trial_id, attempt in store.attempts_ended().items() if attempt > before.get(trial_id, 0)}
-        previous, left = len(left), [row for trial_id, row in wanted.items() if trial_id not in ended]
-        if monitor.last is not None:
-            busy_s += monitor.last.busy_s
-            stopped_because = monitor.last.stopped_because
-        stuck = len(left) == previous and not monitor.interrupted and not monitor.out_of_time
-        if failure is not None:
-            journal.note(f"the {options.executor} executor failed: {failure}")
-            if stuck or rounds == MAX_ROUNDS:
-                raise SweeperError(f"the {options.executor} executor failed: {failure}") from failure
-        elif stuck and stopped_because is None:
-            raise SweeperError(f"the {options.executor} executor ended without running any of {previous} trials")
-    store.compact()
-    journal.close()
-    status = sweep_status(plan, store)
-    store.release_memory()
-    return LaunchResult(
-        plan=plan,
-        status=status,
-        ran=len(wanted) - len(left),
-        interrupted=monitor.interrupted or (bool(left) and monitor.out_of_time),
-        stopped_because=stopped_because,
-        forecast=forecast,
-        busy_s=busy_s,
-        out_of_time=bool(left) and monitor.out_of_time,
-    )
+            self.executor.run(
+                assignments,
+                store_uri=self.store.local_path() or self.store.uri,
+                monitor=monitor,
+                direction=task_spec(specs[0].task, specs[0].task_options).direction,
+                trial_bytes=max(costs.memory_bytes(spec, options.device) for spec in specs),
+            )
+        except KeyboardInterrupt:  # the third Ctrl-C; the monitor knows of it
+            return None
+        except ExecutorError as error:
+            return error
+        return None
+
+
+def _specs(rows: Sequence[PlanRow]) -> list[TrialSpec]:
+    return [row.spec for row in rows if row.spec is not None]

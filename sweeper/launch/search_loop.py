@@ -7,14 +7,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
-
-from rich.console import Console
 
 from sweeper.errors import SweeperError
+from sweeper.executors.executor import Executor
 from sweeper.launch.early_stop import StoppingTrainer, check_steps, stop_limits
-from sweeper.launch.options import LaunchOptions, LaunchResult
-from sweeper.launch.run import run_trials
+from sweeper.launch.result import LaunchResult, joined
+from sweeper.launch.run import Runner
 from sweeper.plan.expand import Plan, expand
 from sweeper.plan.grid import Grid, parse_grid
 from sweeper.plan.search_section import SearchSettings
@@ -30,47 +28,40 @@ from tasks.spec import task_spec
 _TIMES = ["trial_id", "wall_s"]
 
 
-def search_launch(grid: Grid, options: LaunchOptions, console: Console, *, trainer: Any = None) -> LaunchResult:
+def search_launch(grid: Grid, runner: Runner) -> LaunchResult:
     """Run a grid's search to its end.
 
     Args:
         grid: a grid with a `search:` section of an adaptive kind.
-        options: how to run; `max_hours` holds for the whole search.
-        console: where progress goes.
-        trainer: see `sweeper.launch.launch.launch`.
+        runner: runs the trials that are chosen; its time is that of the whole search.
 
     Raises:
         SweeperError: the search cannot be carried out as asked, or the executor fails.
+        ClusterError: see `sweeper.launch.launch.launch`.
     """
-    store = ResultsStore.create(options.results)
+    store = runner.store
     search = RunningSearch(grid=grid, store=store)
     search.check()
-    if (
-        parse_grid(grid.text, default_name=grid.name).search is not None
-    ):  # else a plain grid, whose product is not asked for
+    written = parse_grid(grid.text, default_name=grid.name).search
+    if written is not None:  # else a plain grid that --until made a search of: its product is not asked for
         store.save_grid(grid.name, grid.text)
-    store.compact()
-    results: list[LaunchResult] = []
+    runs: list[LaunchResult] = []
     ended: str | None = None
     while ended is None:
         plan = search.chosen_plan()
         rows = missing_rows(plan, sweep_status(plan, store))
-        if not rows:
-            ended = search.why_end()
-            if ended is None:
-                said = search.next_batch()
-                for line in said:
-                    console.print(line, highlight=False, soft_wrap=True)
-                ended = None if said else "nothing is left to try in this space"
+        if rows:
+            runs.append(replace(runner, executor=search.stopping_early(runner.executor)).run(plan, rows))
+            if runs[-1].interrupted or runs[-1].stopped_because:
+                break
             continue
-        left = _left(options, sum(result.busy_s for result in results))
-        result = run_trials(
-            plan, rows, store, replace(options, max_hours=left), console, trainer=search.trainer(trainer)
-        )
-        results.append(result)
-        if result.interrupted or result.stopped_because:
-            return _whole(results, search, store, None)
-    return _whole(results, search, store, ended)
+        ended = search.why_end()
+        if ended is None:
+            lines = search.next_batch()
+            for line in lines:
+                runner.console.print(line, highlight=False, soft_wrap=True)
+            ended = None if lines else "nothing is left to try in this space"
+    return _whole(runs, search, ended)
 
 
 def with_until(grid: Grid, rule: str) -> Grid:
@@ -86,43 +77,20 @@ def with_until(grid: Grid, rule: str) -> Grid:
     return replace(grid, search=SearchSettings(kind="theory", trials=most, until=rule))
 
 
-def _left(options: LaunchOptions, busy_s: float) -> float | None:
-    """Hours that are left of --max-hours; lanes are busy side by side."""
-    return None if options.max_hours is None else max(1e-6, options.max_hours - busy_s / options.lane_count / 3600)
-
-
-def _whole(
-    results: Sequence[LaunchResult], search: "RunningSearch", store: ResultsStore, ended: str | None
-) -> LaunchResult:
+def _whole(runs: Sequence[LaunchResult], search: "RunningSearch", ended: str | None) -> LaunchResult:
     """All batches as one result."""
     plan = search.chosen_plan()
-    status = sweep_status(plan, store)
-    if not results:
-        return LaunchResult(
-            plan=plan,
-            status=status,
-            ran=0,
-            interrupted=False,
-            stopped_because=None,
-            forecast=store_cost_model(store).forecast([]),
-            busy_s=0.0,
-            ended_because=ended,
-        )
-    forecasts = [result.forecast for result in results]
-    forecast = replace(
-        forecasts[-1],
-        seconds=sum(one.seconds for one in forecasts),
-        low=sum(one.low for one in forecasts),
-        high=sum(one.high for one in forecasts),
-        longest=max(one.longest for one in forecasts),
-    )
-    return replace(
-        results[-1],
-        forecast=forecast,
+    status = sweep_status(plan, search.store)
+    if runs:
+        return replace(joined(runs), plan=plan, status=status, ended_because=ended)
+    return LaunchResult(
         plan=plan,
         status=status,
-        ran=sum(result.ran for result in results),
-        busy_s=sum(result.busy_s for result in results),
+        ran=0,
+        interrupted=False,
+        stopped_because=None,
+        forecast=store_cost_model(search.store).forecast([]),
+        busy_s=0.0,
         ended_because=ended,
     )
 
@@ -235,15 +203,16 @@ class RunningSearch:
         notes = "".join(f"# batch {number}: {line}\n" if i == 0 else f"#   {line}\n" for i, line in enumerate(said))
         self.store.save_grid(self.grid.name + SUFFIX, before + notes + self.space.blocks_text(points))
 
-    def trainer(self, trainer: Any) -> Any:
-        """The trainer, with early stopping where the search asks for it."""
+    def stopping_early(self, executor: Executor) -> Executor:
+        """The executor with early stopping where the search asks for it; limits are those of the store as it is now."""
         if self.settings.pruning == "none":
-            return trainer
+            return executor
+        # Here and not above: the training loads torch (1.7 s), and a launcher needs it for such searches only
         from sweeper.lane.trainer import train_assignment
 
         direction = task_spec(self.space.block.task, self.space.block.task_options).direction
         limits = stop_limits(self.store, self.settings, direction)
-        return StoppingTrainer(trainer=trainer or train_assignment, limits=limits)
+        return executor.with_trainer(StoppingTrainer(trainer=executor.trainer or train_assignment, limits=limits))
 
     def why_end(self) -> str | None:
         """The condition that ends the search now; None while it goes on."""

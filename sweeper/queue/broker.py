@@ -254,7 +254,7 @@ class Broker:
             assignment = self._take_back(report.trial_id, also_held=finished)
             if assignment is None:  # another lane holds it and may still finish it: that attempt is the later one
                 return
-            if finished:  # attempts after this one may have failed before it was heard of
+            if finished and self._policy.has_failed(report.trial_id):  # in a later attempt, heard of before this one
                 self._events.append(LateFinish(trial_id=report.trial_id))
         self._tally.take(report)
         self._follow(assignment, report.status, report.reason or "", lane)

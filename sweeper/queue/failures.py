@@ -69,6 +69,10 @@ class FailurePolicy:
             self.bugs[configuration] += 1
         return verdict
 
+    def has_failed(self, trial_id: str) -> bool:
+        """Whether an attempt at a trial has left a row that says so."""
+        return trial_id in self.bug_tries or trial_id in self.memory_tries
+
     def is_quarantined(self, configuration: str) -> bool:
         """Whether no further replicate of a configuration is to be run."""
         return self.bugs[configuration] >= QUARANTINE_AFTER

@@ -53,7 +53,7 @@ class Monitor:
         console: where the line goes.
         on_event: writes down what no lane can.
         on_snapshot: called every few seconds with the state of the queue.
-        limit_s: time after which nothing more is handed out.
+        ends_at: monotonic seconds after which nothing more is handed out.
         log_spread: standard deviation of the logarithm of true over expected work of one trial.
     """
 
@@ -62,15 +62,17 @@ class Monitor:
         console: Console,
         on_event: Callable[[Event | LateFinish], None],
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
-        limit_s: float | None = None,
+        *,
+        ends_at: float = math.inf,
         log_spread: float = 0.0,
     ) -> None:
         self._console = console
-        self._on_event, self._on_snapshot, self._limit_s = on_event, on_snapshot, limit_s
+        self._on_event, self._on_snapshot, self._ends_at = on_event, on_snapshot, ends_at
         self._log_spread = log_spread
         self._interrupts = 0
         self._ended = threading.Event()
         self._began = time.monotonic()
+        self.busy_s = 0.0
         self.last: Snapshot | None = None
         self.error: StoreError | None = None
 
@@ -82,7 +84,12 @@ class Monitor:
     @property
     def out_of_time(self) -> bool:
         """Whether the launch has used up the time it was given."""
-        return self._limit_s is not None and time.monotonic() - self._began > self._limit_s
+        return time.monotonic() > self._ends_at
+
+    @property
+    def stopped_because(self) -> str | None:
+        """Why the last broker stopped the sweep by itself."""
+        return None if self.last is None else self.last.stopped_because
 
     @contextmanager
     def watching(self, handle: BrokerHandle) -> Iterator[None]:
@@ -97,6 +104,7 @@ class Monitor:
         finally:
             self._ended.set()
             thread.join()
+            self.busy_s += self.last.busy_s if self.last is not None else 0.0
             for number, handler in previous.items():
                 signal.signal(number, handler)
 

@@ -1,44 +1,60 @@
-"""Executors without processes, for tests of what happens around it."""
+"""Executors without processes, for tests of what happens around them."""
 
-import dataclasses
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sweeper.errors import SweeperError
+from sweeper.executors.executor import ExecutorError
 from sweeper.lane.attempt import run_trial
 from sweeper.lane.lane import run_lane
-from sweeper.lane.trainer import TrialContext
+from sweeper.lane.options import LaneConfig, LaneOptions
+from sweeper.lane.trainer import TrialContext, train_assignment
 from sweeper.queue.broker import Broker
+from sweeper.store.provenance import code_version
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 
 
+@dataclass(frozen=True, kw_only=True)
 class Inline:
     """Runs assignments one after the other in this process; dies after `most` of them."""
 
-    def __init__(self, most: int | None = None, trainer=None) -> None:
-        self.most, self.trainer, self.ran = most, trainer, []
+    trainer: Any = None
+    options: LaneOptions = field(default_factory=lambda: LaneOptions(lanes=1))
+    most: int | None = None
+    ran: list[str] = field(default_factory=list)
+    name: str = "inline"
+    lanes_here: int = 0
 
-    def __call__(self, assignments, *, lanes, config, monitor, direction, trainer) -> None:
-        store = ResultsStore.create(config.store_uri)
+    def with_trainer(self, trainer) -> "Inline":
+        return replace(self, trainer=trainer)
+
+    def check(self, results) -> None:
+        """This process will do."""
+
+    def run(self, assignments, *, store_uri, monitor, direction, trial_bytes) -> None:
+        store = ResultsStore.create(store_uri)
         for assignment in assignments:
             if self.most is not None and len(self.ran) >= self.most:
-                raise SweeperError("killed")
+                raise ExecutorError("killed")
             context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=Checkpoints(store, "none", 1e9))
-            trial, curves, attempt = run_trial(assignment, "lane", "v", context, self.trainer or trainer)
+            trial, curves, attempt = run_trial(assignment, "lane", "v", context, self.trainer or train_assignment)
             store.write("curves", curves)
             store.write("attempts", [attempt])
             store.write("trials", [trial])
             self.ran.append(assignment.trial_id)
 
-    def install(self, monkeypatch) -> "Inline":
-        """Let every launch of a test run here."""
-        monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (self, (SweeperError,)))
-        return self
 
+@dataclass(frozen=True, kw_only=True)
+class LanesHere(Inline):
+    """Runs lanes one after the other in this process: the same broker and lanes, no start-up time."""
 
-def run_lanes_here(assignments, *, lanes, config, monitor, direction, trainer) -> None:
-    """Run lanes one after the other in this process: the same broker and lanes, no start-up time."""
-    broker = Broker(assignments, direction=direction)
-    config = dataclasses.replace(config, memory_bytes=None)
-    with monitor.watching(broker):
-        for lane in range(lanes):
-            run_lane(broker, f"{config.lane_prefix}-{lane}", config, trainer)
+    code_version: str = field(default_factory=code_version)
+
+    def run(self, assignments, *, store_uri, monitor, direction, trial_bytes) -> None:
+        broker = Broker(assignments, direction=direction)
+        config = LaneConfig(
+            store_uri=store_uri, lane_prefix="here", code_version=self.code_version, options=self.options
+        )
+        with monitor.watching(broker):
+            for lane in range(self.options.lane_count):
+                run_lane(broker, config.lane_name(lane), config, self.trainer or train_assignment)

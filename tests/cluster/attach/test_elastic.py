@@ -12,8 +12,9 @@ from ray import cloudpickle
 from rich.console import Console
 
 from cluster.attach.ray_internals import forget_token
+from sweeper.executors.ray_executor import RayExecutor
+from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.plan.grid import parse_grid
 from sweeper.store.store import ResultsStore
 
@@ -81,9 +82,9 @@ def test_a_draining_node_is_left(ray_nodes, tmp_path):
 
     drainer = threading.Thread(target=drain)
     drainer.start()
-    options = LaunchOptions(results=str(tmp_path / "r"), address=cluster.address)
     trainer = functools.partial(stay_until_told_to_leave, marks=str(marks))
-    result = launch(parse_grid(GRID % "[1]"), options, Console(quiet=True), trainer=trainer)
+    executor = RayExecutor(address=cluster.address, trainer=trainer)
+    result = launch(parse_grid(GRID % "[1]"), str(tmp_path / "r"), executor, Console(quiet=True))
     drainer.join()
     assert result.status.counts == {"finished": 1}
     assert (marks / "left").exists()
@@ -110,10 +111,9 @@ def test_two_lanes_share_each_gpu(ray_nodes, tmp_path):
     cluster.add(cpus=4, gpus=2)
     marks = tmp_path / "marks"
     marks.mkdir()
-    options = LaunchOptions(
-        results=str(tmp_path / "r"), address=cluster.address, device="cuda", trials_per_gpu=2, seed_batch="off"
-    )
     trainer = functools.partial(share_a_gpu, marks=str(marks))
-    result = launch(parse_grid(GRID % "[1, 2, 3, 4]"), options, Console(quiet=True), trainer=trainer)
+    options = LaneOptions(device="cuda", trials_per_gpu=2, seed_batch="off")
+    executor = RayExecutor(address=cluster.address, options=options, trainer=trainer)
+    result = launch(parse_grid(GRID % "[1, 2, 3, 4]"), str(tmp_path / "r"), executor, Console(quiet=True))
     assert result.status.counts == {"finished": 4}
     assert sorted(path.name.split()[1] for path in marks.iterdir()) == ["0", "0", "1", "1"]

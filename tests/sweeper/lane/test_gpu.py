@@ -2,7 +2,8 @@
 
 from sweeper.lane import lane as lane_module
 from sweeper.lane.gpu import SLACK_BYTES, GpuMemory
-from sweeper.lane.lane import LaneConfig, run_lane
+from sweeper.lane.lane import run_lane
+from sweeper.lane.options import LaneConfig
 from sweeper.queue.broker import IDLE_S, Broker
 from sweeper.queue.messages import Assignment, Report
 from sweeper.store.schema import FINISHED
@@ -90,7 +91,7 @@ def test_a_lane_with_nothing_to_do_leaves_where_nodes_cost_money():
 
 def test_a_lane_ends_once_its_memory_is_not_clean_and_its_rows_are_reported(tmp_path, monkeypatch):
     from benchmarks.ground_truth import GroundTruth
-    from sweeper.launch.rounds import assignments_of
+    from sweeper.launch.assignments import assignments_of
     from sweeper.plan.cost import CostModel
     from sweeper.plan.expand import expand
     from sweeper.plan.grid import parse_grid

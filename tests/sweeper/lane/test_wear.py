@@ -5,13 +5,13 @@ import os
 import pytest
 from rich.console import Console
 
-import sweeper.lane.lane
 from benchmarks.ground_truth import GroundTruth
-from sweeper.lane.lane import LaneConfig, run_lane
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.lane.lane import run_lane
+from sweeper.lane.options import LaneConfig, LaneOptions
 from sweeper.lane.wear import LEAST_TRIALS, Wear
+from sweeper.launch.assignments import assignments_of
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
-from sweeper.launch.rounds import assignments_of
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
@@ -73,11 +73,11 @@ def tells_its_process(assignment, progress, context) -> None:
     progress.data_name = str(os.getpid())
 
 
-@pytest.mark.parametrize("executor", ["processes"])
+@pytest.mark.parametrize("executor", [ProcessExecutor])
 def test_an_executor_replaces_worn_out_lanes(executor, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeper.lane.lane.LaneConfig, "__init__", _short_lived(sweeper.lane.lane.LaneConfig.__init__))
-    options = LaunchOptions(results=str(tmp_path / "r"), executor=executor, lanes=1)
-    result = launch(parse_grid(GRID), options, Console(quiet=True), trainer=tells_its_process)
+    monkeypatch.setattr(LaneConfig, "__init__", _short_lived(LaneConfig.__init__))
+    runs_on = executor(options=LaneOptions(lanes=1), trainer=tells_its_process)
+    result = launch(parse_grid(GRID), str(tmp_path / "r"), runs_on, Console(quiet=True))
     rows = ResultsStore.open(tmp_path / "r").read("trials", ["data_name", "attempt"]).to_pylist()
     assert result.status.counts == {"finished": 40}
     assert len({row["data_name"] for row in rows}) >= 2

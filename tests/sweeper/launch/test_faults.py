@@ -16,8 +16,10 @@ from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
 from sweeper.errors import StoreError
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.executors.ray_executor import RayExecutor
+from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.plan.grid import parse_grid
 from sweeper.store.store import ResultsStore
 
@@ -31,10 +33,10 @@ seeds: %d
 COLUMNS = ["trial_id", "status", "budget", "n_rec", "k_e", "final_valid_metric"]
 
 
-def run(text: str, results, trainer, **options):
-    return launch(
-        parse_grid(text), LaunchOptions(results=str(results), **options), Console(quiet=True), trainer=trainer
-    )
+def run(text: str, results, trainer, *, executor: str, lanes: int, **place):
+    kind = {"ray": RayExecutor, "processes": ProcessExecutor}[executor]
+    runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer, **place)
+    return launch(parse_grid(text), str(results), runs_on, Console(quiet=True))
 
 
 def rows(results) -> list[dict]:

@@ -12,8 +12,10 @@ import psutil
 import pytest
 from rich.console import Console
 
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.executors.ray_executor import RayExecutor
+from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.plan.grid import parse_grid
 from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
@@ -25,8 +27,9 @@ MEASURED = ["trial_id", "status", "budget", "n_rec", "trainable_params", "final_
 
 
 def run_in_process(text: str, results, executor: str, trainer=None, lanes: int = 2):
-    options = LaunchOptions(results=str(results), executor=executor, lanes=lanes)
-    return launch(parse_grid(text), options, Console(quiet=True), trainer=trainer)
+    kind = {"ray": RayExecutor, "processes": ProcessExecutor}[executor]
+    runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer)
+    return launch(parse_grid(text), str(results), runs_on, Console(quiet=True))
 
 
 def measured(results) -> list[dict]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -15,12 +16,12 @@ from benchmarks.ground_truth import GroundTruth
 from model.flops import flops
 from sweeper.errors import SweeperError
 from sweeper.lane.attempt import run_trial
-from sweeper.lane.lane import LaneConfig, run_lane
-from sweeper.lane.trainer import TrialContext
+from sweeper.lane.lane import run_lane
+from sweeper.lane.options import LaneConfig, LaneOptions
+from sweeper.lane.trainer import TrialContext, train_assignment
+from sweeper.launch.assignments import assignments_of
 from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import merge, retry
-from sweeper.launch.options import LaunchOptions
-from sweeper.launch.rounds import assignments_of
 from sweeper.plan.cost import BYTES_PER_PROCESS, CostModel, calibrate
 from sweeper.plan.expand import expand, refinement_levels
 from sweeper.plan.grid import parse_grid
@@ -34,7 +35,7 @@ from sweeper.store.store import ResultsStore
 from sweeper.tables import print_launch, print_status
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.progress import TrialProgress
-from tests.sweeper.inline import run_lanes_here
+from tests.sweeper.inline import LanesHere
 
 GRID = """
 name: truth
@@ -45,15 +46,14 @@ seeds: 2
 """
 
 
-@pytest.fixture(autouse=True)
-def inline(monkeypatch):
-    """Run lanes in this process."""
-    monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (run_lanes_here, (SweeperError,)))
+def here(trainer=None, **options) -> LanesHere:
+    """Lanes in this process."""
+    return LanesHere(trainer=trainer or GroundTruth(), options=LaneOptions(**{"lanes": 2} | options))
 
 
-def run(text: str, results, trainer=None, **options):
-    options = LaunchOptions(results=str(results), lanes=2, **options)
-    return launch(parse_grid(text), options, Console(quiet=True), trainer=trainer or GroundTruth())
+def run(text: str, results, trainer=None, *, max_hours=None, **options):
+    executor = here(trainer, **options)
+    return launch(parse_grid(text), str(results), executor, Console(quiet=True), max_hours=max_hours)
 
 
 def test_a_grid_may_be_edited_extended_and_reseeded(tmp_path):
@@ -77,10 +77,9 @@ def test_the_plan_tells_missing_from_new(tmp_path, capsys):
     assert counts["missing"] == 16 - done
 
 
-def test_rows_of_another_version_are_stale_but_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.launch.rounds.code_version", lambda: "0.0.1+abc")
-    run(GRID, tmp_path / "r")
-    monkeypatch.undo()
+def test_rows_of_another_version_are_stale_but_kept(tmp_path):
+    older = replace(here(), code_version="0.0.1+abc")
+    launch(parse_grid(GRID), str(tmp_path / "r"), older, Console(quiet=True))
     store = ResultsStore.open(tmp_path / "r")
     (plan,) = stored_plans(store)
     status = sweep_status(plan, store)
@@ -94,8 +93,7 @@ def test_retry_runs_what_meets_the_condition_again(tmp_path):
     store = ResultsStore.open(tmp_path / "r")
     failed = [i for i, status in store.statuses().items() if status == "failed"]
     assert 1 <= len(failed) < 16
-    options = LaunchOptions(results=str(tmp_path / "r"), lanes=1)
-    result = retry("status == 'failed'", options, Console(quiet=True), trainer=GroundTruth())
+    result = retry("status == 'failed'", str(tmp_path / "r"), here(), Console(quiet=True))
     assert result.ran == len(failed)
     rows = {row["trial_id"]: row for row in store.read("trials").to_pylist()}
     assert {rows[i]["status"] for i in failed} == {"finished"}
@@ -114,7 +112,7 @@ def test_retry_runs_what_meets_the_condition_again(tmp_path):
 def test_a_bad_condition_is_explained(tmp_path, condition, message):
     run(GRID, tmp_path / "r")
     with pytest.raises(SweeperError) as caught:
-        retry(condition, LaunchOptions(results=str(tmp_path / "r")), Console(quiet=True))
+        retry(condition, str(tmp_path / "r"), here(), Console(quiet=True))
     assert message in str(caught.value)
 
 
@@ -254,7 +252,7 @@ def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path
     assert store.statuses() == {}
     saved = Checkpoints(store, row.trial_id, 1.0).load()
     assert 0 < saved["progress"]["steps_done"] < row.spec.training.steps
-    launch(parse_grid(tiny_text), LaunchOptions(results=str(tmp_path / "r"), lanes=1), Console(quiet=True))
+    run(tiny_text, tmp_path / "r", train_assignment)
     assert store.statuses()[row.trial_id] == "finished"
     assert store.read_checkpoint(row.trial_id) is None
 
@@ -303,8 +301,8 @@ def test_what_a_killed_launcher_ran_is_run_by_the_next_at_once(tmp_path, reused)
 def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tmp_path, monkeypatch):
     running = next(iter(expand(parse_grid(GRID)).trials))
     leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
-    output, options = io.StringIO(), LaunchOptions(results=str(tmp_path / "r"), lanes=1)
-    first = launch(parse_grid(GRID), options, Console(file=output), trainer=GroundTruth())
+    output = io.StringIO()
+    first = launch(parse_grid(GRID), str(tmp_path / "r"), here(), Console(file=output))
     assert first.status.counts == {"finished": 15, "running": 1}, "it may still be at work"
     assert "truth is being launched into" in output.getvalue()
 
@@ -314,6 +312,21 @@ def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tm
 
     more = run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r", in_the_end)
     assert (more.ran, more.status.counts) == (9, {"finished": 24})
+
+
+def test_the_time_given_is_that_of_the_whole_launch(tmp_path, monkeypatch):
+    """Also when it takes over what another launch left: the clock does not begin anew."""
+    text = GRID.replace("[4000, 8000]", "[4000]").replace("[1, 2, 4, 8]", "[1, 2]").replace("seeds: 2", "seeds: 1")
+    running = next(iter(expand(parse_grid(text)).trials))
+    leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
+
+    def in_the_end(assignment, progress, context):
+        monkeypatch.setattr("sweeper.queue.journal.STALE_S", 0.0)
+        GroundTruth(seconds=1.2)(assignment, progress, context)
+
+    result = run(text, tmp_path / "r", in_the_end, max_hours=1 / 3600)
+    assert (result.ran, result.out_of_time, result.interrupted) == (1, True, True)
+    assert result.status.counts == {"finished": 1, "missing": 1}
 
 
 def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):

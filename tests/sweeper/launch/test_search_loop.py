@@ -12,7 +12,6 @@ from benchmarks.ground_truth import GroundTruth
 from sweeper.cli import cli
 from sweeper.errors import GridError, SweeperError
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.launch.search_loop import RunningSearch
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
@@ -34,23 +33,21 @@ search: SEARCH
 """
 
 
-def run(path, search, *, trainer=None, text=GRID):
+def run(path, search, inline=None, *, trainer=None, text=GRID):
     console = Console(record=True, width=200, file=io.StringIO())
-    options = LaunchOptions(results=str(path), executor="processes", lanes=1)
-    result = launch(
-        parse_grid(text.replace("SEARCH", search)), options, console, trainer=trainer or GroundTruth(noise=0.002)
-    )
+    executor = (inline or Inline()).with_trainer(trainer or GroundTruth(noise=0.002))
+    result = launch(parse_grid(text.replace("SEARCH", search)), str(path), executor, console)
     return result, ResultsStore.open(path), console.export_text()
 
 
 @pytest.fixture
-def inline(monkeypatch):
-    return Inline().install(monkeypatch)
+def inline():
+    return Inline()
 
 
 def test_theory_stops_when_the_optimum_is_certain_enough(tmp_path, inline):
     rule = "{kind: theory, trials: 60, batch: 8, until: 'ci(d_m_opt @ 6e4) < 12%'}"
-    result, store, said = run(tmp_path, rule, trainer=GroundTruth(noise=0.04))
+    result, store, said = run(tmp_path, rule, inline, trainer=GroundTruth(noise=0.04))
     assert result.ended_because is not None
     assert re.match(r"ci\(d_m_opt @ 60000\) is [\d.]+ %, asked for 12 %: [\d.]+, 95 % from", result.ended_because)
     assert 9 < result.ran < 60
@@ -62,23 +59,20 @@ def test_theory_stops_when_the_optimum_is_certain_enough(tmp_path, inline):
 @pytest.mark.parametrize(
     "search", ["{kind: theory, trials: 22, batch: 6, cost_power: 0}", "{kind: optuna, trials: 14, batch: 5}"]
 )
-def test_a_killed_search_goes_on_from_the_store_alone(tmp_path, monkeypatch, search):
-    Inline().install(monkeypatch)
+def test_a_killed_search_goes_on_from_the_store_alone(tmp_path, inline, search):
     run(tmp_path / "whole", search)
-    Inline(most=9).install(monkeypatch)
     with pytest.raises(SweeperError, match="killed"):
-        run(tmp_path / "cut", search)
-    second = Inline().install(monkeypatch)
-    result, store, _ = run(tmp_path / "cut", search)
+        run(tmp_path / "cut", search, Inline(most=9))
+    result, store, _ = run(tmp_path / "cut", search, inline)
     whole = ResultsStore.open(tmp_path / "whole")
     assert store.statuses() == whole.statuses()
-    assert len(store.statuses()) == 9 + len(second.ran)
+    assert len(store.statuses()) == 9 + len(inline.ran)
     assert store.grids()["searched" + SUFFIX] == whole.grids()["searched" + SUFFIX]
     assert result.ended_because == f"its {len(whole.statuses())} trials are done"
 
 
 @pytest.mark.parametrize("kind", ["random", "{kind: optuna, sampler: nsga2, objective: pareto, trials: 12, batch: 6}"])
-def test_chosen_trials_are_a_grid_that_status_and_launch_understand(tmp_path, inline, kind):
+def test_chosen_trials_are_a_grid_that_status_and_launch_understand(tmp_path, kind):
     search = kind if kind.startswith("{") else f"{{kind: {kind}, trials: 12, batch: 6}}"
     _, store, _ = run(tmp_path, search)
     (plan,) = stored_plans(store)
@@ -87,11 +81,11 @@ def test_chosen_trials_are_a_grid_that_status_and_launch_understand(tmp_path, in
     assert len(plan.trials) == 12
     text = store.grids()["searched-chosen"]
     assert text.count("\n# batch ") == 2
-    again = launch(parse_grid(text), LaunchOptions(results=str(tmp_path), executor="processes"), Console(quiet=True))
+    again = launch(parse_grid(text), str(tmp_path), Inline(), Console(quiet=True))
     assert again.ran == 0
 
 
-def test_rows_of_other_sweeps_are_history(tmp_path, inline):
+def test_rows_of_other_sweeps_are_history(tmp_path):
     plain = (
         GRID.replace("search: SEARCH\n", "").replace("{from: 1, to: 40}", "[1, 3, 9, 27]").replace("searched", "first")
     )
@@ -103,27 +97,27 @@ def test_rows_of_other_sweeps_are_history(tmp_path, inline):
     assert "6 trials chosen by" in said
 
 
-def test_the_forecast_is_that_of_all_batches(tmp_path, inline):
+def test_the_forecast_is_that_of_all_batches(tmp_path):
     one, _, _ = run(tmp_path / "one", "{kind: random, trials: 4, batch: 4}")
     two, _, _ = run(tmp_path / "two", "{kind: random, trials: 8, batch: 4}")
     assert two.forecast.seconds > one.forecast.seconds
 
 
-def test_a_plateau_ends_the_search(tmp_path, inline):
+def test_a_plateau_ends_the_search(tmp_path):
     flat = GroundTruth(noise=0.0, amplitude_n=0.0, amplitude_k=0.0)
     result, _, _ = run(tmp_path, "{kind: random, trials: 60, batch: 4, until: plateau >= 2}", trainer=flat)
     assert result.ended_because == "plateau: no budget's best metric improved in 2 batches"
     assert result.ran < 24
 
 
-def test_hours_are_those_of_the_trials(tmp_path, inline):
+def test_hours_are_those_of_the_trials(tmp_path):
     result, store, _ = run(tmp_path, "{kind: random, trials: 60, batch: 4, until: hours >= 1e-9}")
     assert result.ended_because is not None
     assert result.ended_because.startswith("hours >= 1e-09: ")
     assert len(store.statuses()) == 4
 
 
-def test_a_small_space_is_exhausted(tmp_path, inline):
+def test_a_small_space_is_exhausted(tmp_path):
     text = (
         GRID.replace("{from: 1, to: 40}", "[1, 2]")
         .replace("[20_000, 60_000, 200_000]", "[20_000]")
@@ -156,7 +150,7 @@ class Plateau:
 
 
 @pytest.mark.parametrize("rule", ["median", "asha"])
-def test_hopeless_trials_end_but_not_before_the_plateau(tmp_path, inline, rule):
+def test_hopeless_trials_end_but_not_before_the_plateau(tmp_path, rule):
     search = f"{{kind: random, trials: 48, batch: 16, pruning: {rule}, min_steps: 30}}"
     _, store, _ = run(tmp_path, search, trainer=Plateau())
     rows = store.read("trials").to_pylist()
@@ -197,7 +191,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(tmp_path, inline, chan
         assert old in text
         text = text.replace(old, new)
     with pytest.raises(SweeperError, match=re.escape(message)):
-        run(tmp_path, search, text=text)
+        run(tmp_path, search, inline, text=text)
     assert inline.ran == []
 
 
@@ -228,7 +222,7 @@ def test_bad_sections_are_refused(search, message):
 
 
 def test_until_closes_the_loop_around_a_plain_grid(tmp_path, monkeypatch):
-    Inline(trainer=GroundTruth(noise=0.002)).install(monkeypatch)
+    monkeypatch.setattr("sweeper.cli._executor", lambda *options: Inline(trainer=GroundTruth(noise=0.002)))
     grid = tmp_path / "plain.yaml"
     plain = GRID.replace("search: SEARCH\n", "").replace("{from: 1, to: 40}", "{from: 1, to: 40, count: 9}")
     grid.write_text(plain)

@@ -8,8 +8,9 @@ from rich.console import Console
 
 from cluster.errors import ScenarioError
 from sweeper.errors import SweeperError
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.launch.simulation import replay_store, simulate_plan
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
@@ -77,8 +78,8 @@ def sleep_a_while(assignment, progress, context) -> None:
 
 
 def test_the_error_against_a_sweep_that_ran_is_printed(tmp_path):
-    options = LaunchOptions(results=str(tmp_path / "r"), executor="processes", lanes=2)
-    launch(parse_grid(GRID), options, Console(quiet=True), trainer=sleep_a_while)
+    executor = ProcessExecutor(options=LaneOptions(lanes=2), trainer=sleep_a_while)
+    launch(parse_grid(GRID), str(tmp_path / "r"), executor, Console(quiet=True))
     store = ResultsStore.open(tmp_path / "r")
     said = replay_store(store, store_cost_model(store))
     error = re.search(r"12 trials on 2 lanes took .*; the simulation says .* \(([+-][\d.]+)%\)", said)

@@ -9,7 +9,7 @@ import pytest
 
 from model.budget import counts
 from sweeper.errors import GridError
-from sweeper.launch.rounds import assignments_of
+from sweeper.launch.assignments import assignments_of
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import DUPLICATE, EXCLUDED, INFEASIBLE, RUNNABLE, expand
 from sweeper.plan.grid import parse_grid

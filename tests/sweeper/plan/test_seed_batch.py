@@ -7,11 +7,10 @@ import pytest
 from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
-from sweeper.errors import SweeperError
 from sweeper.lane.attempt import TrialRows, run_group
+from sweeper.lane.options import LaneOptions
 from sweeper.lane.trainer import TrialContext
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.plan.cost import JOINT_TRIALS, pays
 from sweeper.plan.expand import PlanRow, expand
 from sweeper.plan.grid import parse_grid
@@ -22,7 +21,7 @@ from sweeper.queue.messages import Assignment, Report
 from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
 from sweeper.training.outcomes import Diverged, TimedOut
-from tests.sweeper.inline import run_lanes_here
+from tests.sweeper.inline import LanesHere
 
 GRID = """
 name: seeds
@@ -206,19 +205,12 @@ def test_shares_of_the_time_add_up():
     assert spent < 1
 
 
-@pytest.fixture
-def inline(monkeypatch):
-    """Run lanes in this process."""
-    monkeypatch.setattr("sweeper.launch.rounds.executor_of", lambda options: (run_lanes_here, (SweeperError,)))
-
-
 def table(results, text: str = GRID, trainer: GroundTruth | None = None, **options) -> dict[str, dict]:
-    quiet = Console(quiet=True)
-    launch(parse_grid(text), LaunchOptions(results=str(results), lanes=1, **options), quiet, trainer=trainer)
+    executor = LanesHere(trainer=trainer, options=LaneOptions(lanes=1, **options))
+    launch(parse_grid(text), str(results), executor, Console(quiet=True))
     return {row["trial_id"]: row for row in ResultsStore.open(results).read("trials").to_pylist()}
 
 
-@pytest.mark.usefixtures("inline")
 def test_a_real_sweep_gets_the_same_rows_with_and_without_groups(tmp_path):
     text = GRID.replace("seeds: 6", "seeds: 2").replace("length: 8", "length: 8, dtype: float64, eval_batches: 1")
     text = text.replace("eval_batches: 1", "eval_batches: 1, final_eval_batches: 1, eval_batch_size: 4")
@@ -232,7 +224,6 @@ def test_a_real_sweep_gets_the_same_rows_with_and_without_groups(tmp_path):
             assert row[name] == pytest.approx(single[trial_id][name], rel=1e-6)
 
 
-@pytest.mark.usefixtures("inline")
 def test_a_misbehaving_sweep_ends_the_same_with_and_without_groups(tmp_path):
     bad = GroundTruth(crash_rate=0.2, diverge_rate=0.3, memory_rate=0.2)
     joint, single = table(tmp_path / "a", trainer=bad), table(tmp_path / "b", trainer=bad, seed_batch="off")

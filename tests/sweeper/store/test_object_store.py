@@ -7,8 +7,9 @@ from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
 from sweeper.errors import StoreError
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.options import LaunchOptions
 from sweeper.plan.grid import parse_grid
 from sweeper.store.store import ResultsStore
 from tests.sweeper.rows import trial
@@ -56,10 +57,10 @@ def test_rows_grids_and_checkpoints_round_trip(bucket):
 
 
 def test_a_whole_launch_and_a_second_that_runs_nothing(bucket):
-    options = LaunchOptions(results=bucket("sweep"), executor="processes", lanes=2)
-    result = launch(parse_grid(GRID), options, Console(quiet=True), trainer=GroundTruth())
+    executor = ProcessExecutor(options=LaneOptions(lanes=2), trainer=GroundTruth())
+    result = launch(parse_grid(GRID), bucket("sweep"), executor, Console(quiet=True))
     assert result.status.counts == {"finished": 6}
-    assert launch(parse_grid(GRID), options, Console(quiet=True), trainer=GroundTruth()).ran == 0
+    assert launch(parse_grid(GRID), bucket("sweep"), executor, Console(quiet=True)).ran == 0
 
 
 def test_a_missing_bucket_is_one_clear_error(bucket):
