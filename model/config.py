@@ -123,6 +123,7 @@ class ElmNeuronConfig:
             whole = self.d_tree == 0 or self.n_in % self.d_tree == 0
             _require(self, "d_branch", whole, f"the synapses per branch, for d_tree does not divide n_in = {self.n_in}")
         else:
+            # windows may overlap, but a channel that none of them covers would be input that cannot be seen
             covers = self.d_tree > 0 and self.d_branch <= self.n_in <= self.d_tree * self.d_branch
             _require(self, "d_branch", covers, f"branches that cover the channels: d_tree * d_branch >= {self.n_in}")
         _check_timescales(self)
@@ -255,8 +256,9 @@ def _normalise(config: Any) -> None:
             _require(config, field.name, isinstance(value, bool), "true or false")
         elif kind.startswith("int"):
             _require(config, field.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
+            # frozen dataclasses are set this way; numpy's integers would not survive JSON, so plain ones are kept
             object.__setattr__(config, field.name, int(value))
-        else:
+        else:  # YAML reads 5 as an integer where 5.0 is meant, and the same network must get the same id
             is_number = isinstance(value, Real) and not isinstance(value, bool)
             _require(config, field.name, is_number and abs(value) < float("inf"), "a finite number")
             object.__setattr__(config, field.name, float(value))

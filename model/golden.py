@@ -19,6 +19,7 @@ from model.networks.neuron import ElmNeuron
 TOLERANCE = 1e-10
 """largest absolute difference allowed in float64"""
 _NOT_CONFIG = ("task", "batch", "time", "reg_mlp", "reg_activity")
+# the files come from the authors' formulation, whose names differ in places
 _NOT_NEURON_CONFIG = ("dt", "per_branch_trace")  # traces of synapses and of their sum are the same
 _NEURON_NAMES = {"tau_s": "tau_b"}
 _ANY_CONFIG = ElmConfig(n_in=1, n_out=1, n_rec=1, d_m=1, d_tree=1, d_branch=1)

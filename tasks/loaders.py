@@ -38,5 +38,6 @@ def load_task(
         DataError: missing or damaged data.
     """
     spec = task_spec(name, options, where=where, cache_dir=cache_dir)
+    # imported now and not above: a trial needs one task, and some bring packages that others do without
     load: Loader = pkgutil.resolve_name(task_entry(name).loader)
     return load(spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)

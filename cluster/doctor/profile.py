@@ -100,6 +100,7 @@ def _kuberay(profile: KubeRayProfile, run: Runner) -> Iterator[Finding]:
 
 def _ray_up(profile: RayUpProfile, run: Runner) -> Iterator[Finding]:
     needed = {"aws": "boto3", "gcp": "googleapiclient"}[profile.provider]
+    # looked for, not imported: both are slow, and only Ray's launcher uses them
     for module, install in ((needed, ray_up.CLOUD_PACKAGES[profile.provider]), ("aiohttp_cors", "'ray[default]'")):
         if importlib.util.find_spec(module) is None:
             yield error("packages", f"{module} is not installed", f"pip install {install}")

@@ -35,7 +35,7 @@ def submit(profile: AnyProfile, job: Job, *, run: Runner = run_command) -> JobRe
         SubmitError: the same job is there already, a program is missing or refuses; nothing half-started is left.
     """
     kind = kind_of(profile)
-    handle = BACKENDS[kind].submit(profile, job, run)
+    handle = BACKENDS[kind].submit(profile, job, run)  # before the record: what failed to start is not remembered
     record = JobRecord(
         kind=kind,
         name=job.name,
@@ -73,6 +73,7 @@ def stop(record: JobRecord, *, now: bool = False, run: Runner = run_command) -> 
         SubmitError: the cluster's program is missing or fails.
     """
     state = BACKENDS[record.kind].state(record, run)
+    # a ray-up job that has ended may leave its machines running, which cost money until they are stopped
     if state.state == ENDED and record.kind != "ray-up":
         forget(record.name)
         return f"{record.name} had ended already: {state.detail}"

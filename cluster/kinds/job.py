@@ -62,6 +62,7 @@ def make_job(
         ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are
             asked for that the profile does not have.
     """
+    # a line break could end a comment or a quoted word of a job file
     for what, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
             raise ClusterError(f"{what}: {value!r} holds a character that cannot stand in a job file")
@@ -168,6 +169,7 @@ def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Number of lanes where the nodes come only once lanes wait for them; elsewhere it follows from what is there."""
+    # an autoscaler starts machines for lanes that wait, so it must be told how many there are to be
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
     packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"

@@ -68,6 +68,7 @@ class Scenario:
         for name in ("checkpoint", "limit"):
             if not getattr(self, name) > 0:
                 raise ScenarioError(f"simulate: {name}: expected more than zero, got {getattr(self, name)}")
+        # every start would end before it did anything, so the simulation would never end
         if self.limit <= self.start + self.lane_start:
             raise ScenarioError(f"simulate: limit: {self.limit} s end before the first lane has started")
 
@@ -97,6 +98,7 @@ def parse_scenario(text: str) -> Scenario:
             raise ScenarioError(unknown_name("simulate", key, known))
         if key in values:
             raise ScenarioError(f"simulate: {key} is given twice")
+        # a switch may stand alone, as on a command line
         if not equals and key != "scale_down":
             raise ScenarioError(f"simulate: {key}: expected {key}=VALUE")
         values[key] = _reader(key)(key, value.strip())

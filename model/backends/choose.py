@@ -59,6 +59,7 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
         raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
     if name == "reference":
         return ReferenceBackend()
+    # recorded graphs are torch's path made faster, so they are no name of their own that a grid could ask for
     if name == "auto" and device.type == "cuda":
         return CudaGraphBackend()
     if name == "torch" or (name == "auto" and device.type != "cpu"):
@@ -85,6 +86,7 @@ def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kern
     return kernel(dtype)
 
 
+# cached by its argument: a sweep builds thousands of networks, and one line is enough
 @functools.cache
 def _announce(reason: str) -> None:
     """Say once per reason that a slower back end runs."""

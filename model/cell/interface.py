@@ -94,6 +94,7 @@ def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = Fal
     """
     is_integer = not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool
     ids_dim, lead = (3, "network, ") if stacked else (2, "")
+    # checked here, once for all networks: a back end would index beyond its tables or train on NaN
     if 0 in x.shape:
         raise InputError(f"x: shape {list(x.shape)} is not valid; give at least one row and one time step")
     if x.dim() == ids_dim and is_integer:

@@ -52,6 +52,7 @@ class ElmLayer(nn.Module):
         self.config = config
         self._kept_rates: tuple[tuple[Any, ...], MemoryRates] | None = None
         n, width = config.n_rec, config.mlp_width
+        # a buffer: it is saved with the weights, without which they would mean nothing, and is not trained
         self.register_buffer("connectome", draw_connectome(config, generator))
         self.synapse_weight = _uniform((n, config.k_c), config.d_branch, generator, dtype)
         sizes = [config.d_tree + config.d_m, *[width] * config.l_mlp, config.d_m]
@@ -110,6 +111,7 @@ class ElmLayer(nn.Module):
         if config.tau_b is not None:
             branch_BNR = sums_BNR = math.exp(-1.0 / config.tau_b) * branch_BNR + sums_BNR
         kept_BND = rates.keep_ND * memory_BND  # the MLP reads what is left of the memory, not the memory before decay
+        # branches and memory feed one MLP, in this order; every back end and the golden files rely on it
         hidden_BNH = torch.cat([sums_BNR, kept_BND], dim=-1)
         for linear in self.mlp[:-1]:
             hidden_BNH = torch.relu(linear(hidden_BNH)).square()

@@ -137,6 +137,7 @@ class ElmNetwork(nn.Module):
     def draw_masks(self, batch_size: int) -> DropoutMasks | None:
         """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
         config, like = self.config, self.output.weight
+        # no draw at all, so that switching dropout off does not shift the global generator for what comes after
         if config.dropout_in == 0.0 and config.dropout_rec == 0.0:
             return None
         ones_BI = like.new_ones(*self._lead, batch_size, config.n_in)

@@ -141,6 +141,7 @@ def synapse_channels(config: ElmNeuronConfig) -> Tensor:
         order = order.view(2, -1).T.flatten()
     if config.d_branch is None:
         return order
+    # the first window begins with the first channel and the last one ends with the last, the rest evenly between
     last = config.n_in - config.d_branch
     starts = [round(branch * last / max(1, config.d_tree - 1)) for branch in range(config.d_tree)]
     return torch.cat([order[start : start + config.d_branch] for start in starts])

@@ -71,6 +71,7 @@ class SpikingNetwork(nn.Module):
         if masks is not None:
             x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
         spikes = []
+        # what depends on the input alone is one product over the sequence; spikes must be taken step by step
         for current_BN in self.input(x_BTI).unbind(1):
             drive_BN = torch.addmm(current_BN, spikes_BN, self.recurrent_weight.T)
             spikes_BN, membrane_BN = self.neurons(drive_BN, membrane_BN)

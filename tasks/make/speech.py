@@ -40,6 +40,7 @@ def sound_to_cells(sound: npt.NDArray[np.float64], *, seed: int, bin_ms: int) ->
     Returns:
         Sorted bin * CHANNELS + channel.
     """
+    # a sound that began at once would click, which excites all channels
     ramp = np.hanning(2 * int(_RAMP_SECONDS * SAMPLE_RATE))[: int(_RAMP_SECONDS * SAMPLE_RATE)]
     level = sound * (RMS_LEVEL / np.sqrt(np.mean(sound**2)))
     level[: len(ramp)] *= ramp

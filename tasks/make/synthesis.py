@@ -93,6 +93,7 @@ def speak(command: tuple[str, ...]) -> npt.NDArray[np.float64]:
 
 def _with_true_sizes(wave: bytes) -> bytes:
     """Repair the two length fields of a wave file that was written to a pipe."""
+    # whoever writes to a pipe cannot go back and fill the lengths in
     return (
         wave[:4]
         + (len(wave) - 8).to_bytes(4, "little")

@@ -106,12 +106,14 @@ class NeuronioTask:
             y[row, : end - start, 0] = simulations.spikes[number, start:end]
             y[row, : end - start, 1] = np.minimum(simulations.voltage[number, start:end], CLIP_MV)
         x = x.reshape(size, length, self._data.channels)
+        # shifted and scaled so that a network's outputs begin near the targets
         y[..., 1] = (y[..., 1] - BIAS_MV) / MV_PER_UNIT
         return Batch(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(weight), True)
 
     def _window(self, simulations: Simulations, number: int, start: int, length: int) -> npt.NDArray[np.int64]:
         """Return (ms - start) * channels + channel of the input spikes of a window."""
         cells = simulations.cells[simulations.offsets[number] : simulations.offsets[number + 1]]
+        # cells are sorted by time, so a window is a run of them
         low, high = np.searchsorted(cells, np.array([start, start + length]) * self._data.channels)
         return cells[low:high].astype(np.int64) - start * self._data.channels
 

@@ -165,6 +165,7 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
             raise DataError(f"{target}: no simulation of the {split} split has an input spike")
         with write_atomically(target / split / "offsets.npy") as file:
             np.save(file, np.array(offsets, dtype=np.int64))
+    # last: a folder without manifest is a conversion that did not end, and is refused
     with write_atomically(target / MANIFEST) as file:
         file.write(json.dumps(manifest, indent=1).encode())
 

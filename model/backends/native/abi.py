@@ -24,6 +24,7 @@ def _pointers(*names: str) -> list[tuple[str, Any]]:
     return [(name, ctypes.c_void_p) for name in names]
 
 
+# A structure instead of arguments: some sixty pointers, most of them null, would each have to stand at its place.
 class LayerStruct(ctypes.Structure):
     """One layer and one segment of a sequence, field by field as in model/backends/native/kernel/layer.h."""
 
@@ -88,6 +89,7 @@ class Kernel:
         for name in functions:
             getattr(self._library, name).restype = ctypes.c_int64  # ctypes takes int, which would cut sizes off
         compiled = self._library.elm_struct_size(), self._library.elm_max_matrices()
+        # a mismatch would read pointers at wrong places, which ends the process instead of raising
         if compiled != (ctypes.sizeof(LayerStruct), _MATRICES):
             raise AbiError(
                 f"{path}: structure of {compiled[0]} bytes and {compiled[1]} matrices is not the one in layer.h"

@@ -85,6 +85,7 @@ class NativeNetwork(torch.autograd.Function):
             mean of the activity; activity [T, N, B] and o [B, T, N, D], or None.
         """
         ctx.set_materialize_grads(False)
+        # the kernel computes addresses from shapes alone
         tensors = tuple(tensor.contiguous() for tensor in tensors)
         masks = None if masks is None else DropoutMasks(*(mask.contiguous() for mask in masks))
         inputs = Inputs.of(tensors)
@@ -137,7 +138,7 @@ class NativeNetwork(torch.autograd.Function):
             _point_weight_grads(hidden, k, networks, d_hidden)
             _point_weight_grads(readout, k, networks, d_readout)
             readout.point(0, 1, d_x=d_seen)
-            readout.input_grad = True
+            readout.input_grad = True  # the recurrent layer's output is what it reads
             readout.point(k, networks, d_activity=d_y, d_memory_T=d_final[4], d_branch_T=d_final[5],
                           d_memory_0=d_state[4], d_branch_0=d_state[5])  # fmt: skip
             plans[k].readout.kernel.backward(readout)
@@ -234,6 +235,7 @@ def _regulariser_grads(
     d_magnitude = None
     if d_mlp_out_BN is not None:
         d_magnitude = (d_mlp_out_BN.mT / (steps * inputs.state[1].shape[-1])).contiguous()
+    # the mean's gradient is the same number for every activity, so the kernel gets a number and no tensor
     if d_mean is None:
         return d_magnitude, [0.0] * networks
     return d_magnitude, [value / (steps * n * batch) for value in d_mean.view(networks).tolist()]

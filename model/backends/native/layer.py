@@ -51,6 +51,8 @@ def layer_plan(config: ElmConfig, connectome_NC: Tensor, kernel: Kernel, recurre
         kernel: the compiled layer.
         recurrent: True for the recurrent layer; the read-out layer reads its input only and is not rectified.
     """
+    # Gradients are gathered source by source, so the kernel needs for every source the synapses that read it. Sources
+    # that get none (the recurrent layer's input channels) are left out.
     first_graded, graded = (config.n_in, config.n_rec) if recurrent else (0, config.n_in)
     source = connectome_NC.flatten() - first_graded
     synapse = torch.nonzero(source >= 0).squeeze(1)
@@ -59,6 +61,7 @@ def layer_plan(config: ElmConfig, connectome_NC: Tensor, kernel: Kernel, recurre
     first_reader = torch.zeros(graded + 1, dtype=torch.int64)
     first_reader[1:] = torch.bincount(source[synapse], minlength=graded).cumsum(0)
     wiring = {
+        # 32 bits are enough for any layer, and halve what the gather reads beside the values
         "source": connectome_NC.int().contiguous(),
         "readers": (synapse // config.d_branch).int(),
         "reader_synapse": synapse.int(),

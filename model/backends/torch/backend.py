@@ -59,6 +59,7 @@ class TorchBackend:
         plan = self.plan(network)
         if network.stacked:
             return _run(network, plan, x, state, masks, keep_activity)
+        # a single network is a stack of one, so that there is one path to test
         state = ElmState(*(tensor.unsqueeze(0) for tensor in state))
         masks = None if masks is None else DropoutMasks(*(mask.unsqueeze(0) for mask in masks))
         return _run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
@@ -126,6 +127,7 @@ def _run(
     weight_KOO = weight.view(k, *weight.shape[-2:])
     logits_KLO = torch.baddbmm(bias.view(k, 1, -1), y_KLO, weight_KOO.transpose(1, 2))
     final = (activity_TNB[-1], memory_NDB, average_NB, branch_NRB, readout_memory_ODB, readout_branch_ORB)
+    # the sum over steps comes from the recurrence, which does not keep the MLPs' outputs unless asked to
     mean_NB = magnitude_NB / (steps * hidden.config.d_m)
     mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
     return RunResult(
@@ -143,7 +145,7 @@ def _filled_table(plan: RecurrencePlan, network: NetworkParts, x: Tensor, mask_K
     k, batch, steps = x.shape[:3]
     weight = network.output.weight
     table_TXB = empty_like_kept(weight, steps + 1, plan.rows, batch)
-    table_TXB[:, 0].fill_(1.0)
+    table_TXB[:, 0].fill_(1.0)  # what biases and constants are weights on
     input_TXB = table_TXB[:steps, 1 : plan.activity_row]
     if x.dim() == 4:
         masked = x if mask_KBI is None else x * mask_KBI.unsqueeze(2)

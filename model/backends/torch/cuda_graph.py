@@ -97,6 +97,7 @@ class Recording:
         self._count = len(arguments) + len(parameters)
         self._grads: list[Tensor] = []
         self.trains = torch.is_grad_enabled() and bool(self._wanted)
+        # lazily made workspaces (cuBLAS and its like) must exist before anything is recorded
         for _ in range(_WARM_UP_RUNS):
             expected = recorder.warm_up(self._both)
         self._made, self._replay_forward = recorder.record(lambda: function(*self._arguments))
@@ -230,10 +231,11 @@ class CudaGraphBackend:
             self._weights = weights
             self._recordings.clear()
         shapes = ((tuple(tensor.shape), tensor.dtype, tensor.requires_grad) for tensor in arguments)
-        key = (torch.is_grad_enabled(), *shapes)
+        key = (torch.is_grad_enabled(), *shapes)  # evaluation keeps no trace, so it is another recording
         # the first time runs plainly: a last, shorter batch comes once and is not worth a recording
         if key not in self._recordings:
             self._recordings[key] = None
+            # the longest unused one goes; each holds the activations of a whole pass
             if len(self._recordings) > _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)
             return None

@@ -70,6 +70,7 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan
     networks, neurons, _ = connectome_KNC.shape
     n, channels = networks * neurons, networks * config.n_in
     network_K11 = torch.arange(networks, device=connectome_KNC.device).view(-1, 1, 1)
+    # from the numbering of one network to rows of the common table, behind its first row of ones
     source_KNC = torch.where(
         connectome_KNC < config.n_in,
         1 + network_K11 * config.n_in + connectome_KNC,
@@ -115,7 +116,7 @@ def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int, filtered
     """Entries of each neuron: its synapses, then its memory units; after all of them, a one for every
     neuron, and what is taken from the memory."""
     n, device = source_NC.shape[0], source_NC.device
-    width = d_tree + d_m
+    width = d_tree + d_m  # rows that one neuron's MLP reads, without the one
     first_N1 = width * torch.arange(n, device=device).unsqueeze(1)
     branch_C = torch.arange(d_tree, device=device).repeat_interleave(source_NC.shape[1] // d_tree)
     memory_D = torch.arange(d_m, device=device)

@@ -90,6 +90,7 @@ class WeightGrads:
         self.absorb_ND = torch.zeros_like(weights.absorb_ND)
         self.readout_ND = torch.zeros_like(weights.readout_ND)
         self.bias_N = torch.zeros_like(weights.bias_N)
+        # transposed: products of what the first layer reads with its gradients come out as [P, H]
         first_NPH = torch.zeros_like(weights.mlp[0].mT)
         self.branch_NRH, self.kept_NDH = first_NPH[:, : plan.d_tree], first_NPH[:, plan.d_tree :]
         self.later = [torch.zeros_like(weight) for weight in weights.mlp[2::2]]
@@ -103,6 +104,7 @@ class WeightGrads:
     def result(self) -> tuple[Tensor | None, ...]:
         """The gradients in the order of `Weights`, with `mlp` spread out."""
         rates = (self.keep_ND, self.absorb_ND) if self.needs_rates else (None, None)
+        # the products were taken with m_(t-1); the MLP reads kappa_m m_(t-1), and kappa_m is the same in every step
         kept_NDH = self.kept_NDH * self.weights.keep_ND.unsqueeze(2)
         matrices = [torch.cat([self.branch_NRH, kept_NDH], 1).mT, *self.later]
         mlp = [tensor for pair in zip(matrices, self.biases, strict=True) for tensor in pair]
