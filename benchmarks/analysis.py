@@ -22,7 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from analysis.dashboard.browser import arguments, need_browser
+from benchmarks.synthetic import Design, write_sweep
 from sweeper.errors import run_command
+from sweeper.store.store import ResultsStore
 
 BUDGETS = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 D_M = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21, 25, 31, 38, 46, 56, 68, 82, 100)
@@ -50,9 +52,6 @@ class Result(NamedTuple):
 
 def write_trials(path: Path, trials: int) -> int:
     """Write a made-up sweep of about that many trials; returns how many it holds."""
-    from benchmarks.synthetic import Design, write_sweep
-    from sweeper.store.store import ResultsStore
-
     one_seed = 211  # configurations of this grid that have at least two neurons
     evaluations = 20 if trials <= 20_000 else 6
     seeds = max(1, round(trials / one_seed))

@@ -20,12 +20,12 @@ class _Package(NamedTuple):
 
 
 _EXTRAS = {
-    "torch": _Package("train", "training"),
+    "torch": _Package("train", "training or reading training data"),
     "snntorch": _Package("train", "spiking networks"),
     "ray": _Package("cluster", "running by Ray", "on this machine `--executor processes` does without"),
     "optuna": _Package("search", "searching by Optuna", "`kind: theory` and `kind: random` do without"),
-    "gensim": _Package("data", "the embedded Wikipedia text, which it carries", "`data:` takes any text file"),
-    "sklearn": _Package("data", "the embedded digits and the metric auc"),
+    "gensim": _Package("data", "the embedded Wikipedia text", "`data:` takes any text file"),
+    "sklearn": _Package("data", "reading the embedded digits or computing auc"),
     "h5py": _Package("data", "reading HDF5 files"),
     "numba": _Package("speech", "turning sound into spikes"),
     "soundfile": _Package("speech", "reading sound files other than wav"),
@@ -61,5 +61,5 @@ def missing(error: Exception) -> str | None:
     if module not in _EXTRAS:
         return None
     package = _EXTRAS[module]
-    line = f"{module} is not installed; {package.use} needs it: pip install 'elm-sweeper[{package.extra}]'"
+    line = f"{package.use} needs {module}, which is not installed: pip install 'elm-sweeper[{package.extra}]'"
     return f"{line} ({package.otherwise})" if package.otherwise else line

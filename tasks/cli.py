@@ -1,4 +1,8 @@
-"""`sweeper data`: list, describe, fetch and verify the data sets."""
+"""`sweeper data`: list, describe, fetch and verify the data sets.
+
+What downloads and reads is imported when it is asked for: this file is read whenever `sweeper` starts, which takes
+70 ms, and the network modules alone would add 70 ms to that (measured), torch behind `verify` two seconds.
+"""
 
 from pathlib import Path
 

@@ -12,6 +12,7 @@ from analysis.errors import AnalysisError
 from analysis.rows.groups import TRAINING_SETTINGS, split_rows
 from analysis.rows.learning_rates import RULE, choose_rates
 from analysis.rows.plans import strays
+from analysis.rows.published import published_sweep
 from analysis.rows.sweep import (
     CURVE_COLUMNS,
     DESIGN_POINT,
@@ -39,8 +40,6 @@ def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
     """
     text = os.fspath(uri)
     if text.startswith("published:"):
-        from analysis.rows.published import published_sweep
-
         return published_sweep(text.removeprefix("published:"))
     store = ResultsStore.open(text)
     label = text.rstrip("/").rsplit("/", 1)[-1] or text

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from cluster.attach.address import run
+from cluster.attach.connect import nodes_up
 from cluster.errors import ClusterError, ConnectError
 
 _POLL_S = 0.5
@@ -20,7 +21,7 @@ def wait_for_nodes(
     at_least: int,
     timeout_s: float,
     alive: Callable[[], bool] = lambda: True,
-    ask: Callable[[str], tuple[int, float, float]] | None = None,
+    ask: Callable[[str], tuple[int, float, float]] = nodes_up,
 ) -> str:
     """Wait until nodes have joined a cluster.
 
@@ -30,7 +31,7 @@ def wait_for_nodes(
         at_least: number that will do once the time is over.
         timeout_s: seconds to wait.
         alive: whether the head's own process still runs.
-        ask: asks the head; see `cluster.attach.connect.nodes_up`, which is used when None.
+        ask: asks the head.
 
     Returns:
         A sentence that says what is there.
@@ -38,10 +39,6 @@ def wait_for_nodes(
     Raises:
         ClusterError: too few nodes, or the head's process has ended; says what the head answered last.
     """
-    if ask is None:
-        from cluster.attach.connect import nodes_up
-
-        ask = nodes_up
     began, last, up = time.monotonic(), "it has not answered yet", (0, 0.0, 0.0)
     while True:
         if not alive():

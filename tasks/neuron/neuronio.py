@@ -16,6 +16,7 @@ from tasks.data.leaks import Hashes, Leak, noted_leaks, sequence_hashes, sequenc
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
 from tasks.neuron.data_sets import NEURONIO
+from tasks.neuron.neuron_sim import draw_inputs, simulate, write_simulations
 from tasks.neuron.neuronio_files import MANIFEST, Converted, Simulations, convert, open_converted
 from tasks.options import OptionValue
 
@@ -137,8 +138,6 @@ def _mini_folder(directory: Path) -> Path:
 
 
 def _simulate_into(folder: Path) -> None:
-    from tasks.neuron.neuron_sim import draw_inputs, simulate, write_simulations
-
     with explained(folder):
         scratch = tempfile.TemporaryDirectory(dir=folder)
     with scratch as name:

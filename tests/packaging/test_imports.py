@@ -1,0 +1,45 @@
+"""Our own packages are imported at the top of a file, unless a start-up time or an extra pays for doing it later."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
+LATER = {
+    # read whenever a command starts, `--help` included; see test_importing_a_command_line_loads_nothing_heavy
+    "sweeper/cli.py",
+    "analysis/cli.py",
+    "cluster/doctor/doctor.py",
+    "cluster/jobs/jobs.py",
+    "tasks/cli.py",
+    # read by `sweeper plan`; see test_describing_loads_neither_torch_nor_numpy
+    "tasks/text/spec.py",
+    # what needs an extra that others do without
+    "sweeper/search/choose.py",
+    "sweeper/launch",
+    "sweeper/executors",
+}
+
+
+def late_imports(file: Path) -> list[int]:
+    """Lines on which a function imports one of our packages."""
+    functions = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+    imports = (node for function in functions for node in ast.walk(function))
+    lines = set()
+    for node in imports:
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if any(name.split(".")[0] in PACKAGES for name in names):
+            lines.add(node.lineno)
+    return sorted(lines)
+
+
+def test_only_these_files_import_later():
+    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    names = {file: str(file.relative_to(ROOT)) for file in files}
+    late = {
+        name: lines
+        for file, name in names.items()
+        if not any(name == one or name.startswith(f"{one}/") for one in LATER) and (lines := late_imports(file))
+    }
+    assert late == {}
