@@ -24,24 +24,18 @@ from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.fit import fit_given, refit
 from theory.fit.result import Direction, FitResult
-from theory.optimum.allocation import EXPONENT_STEP
 from theory.optimum.frontier import power_law
-from theory.optimum.locate import budget_line
 from theory.uncertainty.calibration import calibrate
 from theory.uncertainty.f_tests import lack_of_fit
 from theory.uncertainty.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, delta, envelope
 from theory.uncertainty.neuron import fit_neuron
-from theory.uncertainty.quantities import Draws, Quantity, all_parameters, best_d_m
+from theory.uncertainty.quantities import Draws, all_parameters, best_d_m, optimum_quantities
+from theory.uncertainty.restore import estimate
 
 LAWS_HELD_OUT = 3
 """Laws that are tried without each k_e in turn: the chosen one and the best of other families."""
-
-SIDES = (-EXPONENT_STEP, EXPONENT_STEP)
-"""Steps in ln budget between which exponents are taken."""
-
-FloatArray = npt.NDArray[np.float64]
 
 Json = dict[str, Any]
 
@@ -140,50 +134,6 @@ def _place_intervals(
         ends = law.scale.back(np.array([metric["low"], metric["estimate"], metric["high"]]))
         metric["low"], metric["estimate"], metric["high"] = (float(value) for value in ends)
     return found
-
-
-def optimum_quantities(budget: float, cost: Cost, *, slopes: bool) -> dict[str, Quantity]:
-    """The optimum's sizes, metric and (with `slopes`) exponents in the budget; each set of draws is located once.
-
-    Args:
-        budget: trainable parameters.
-        cost: parameter counts.
-        slopes: whether to add d ln size / d ln P as ``slope n_rec`` and so on.
-    """
-    located: dict[tuple[int, float], tuple[Draws, FloatArray]] = {}
-
-    def place(draws: Draws, side: float = 0.0) -> FloatArray:
-        key = (id(draws), side)
-        if key not in located:  # the draws are kept, so that their id is not used again
-            located[key] = (draws, best_d_m(budget * float(np.exp(side)), cost).evaluate(draws))
-        return located[key][1]
-
-    def metric(draws: Draws) -> FloatArray:
-        return draws.curve(budget=budget).row_by_row(budget_line(budget, cost, place(draws)))
-
-    def slope(axis: str) -> Callable[[Draws], FloatArray]:
-        def evaluate(draws: Draws) -> FloatArray:
-            ends = [np.log(_size(axis, budget * float(np.exp(side)), cost, place(draws, side))) for side in SIDES]
-            return np.asarray((ends[1] - ends[0]) / (SIDES[1] - SIDES[0]), dtype=np.float64)
-
-        return evaluate
-
-    found = {
-        "d_m": Quantity(name=f"d_m at {budget:g}", evaluate=place),
-        "n_rec": Quantity(name=f"n_rec at {budget:g}", evaluate=lambda draws: cost.neurons(budget, place(draws))),
-        "metric": Quantity(name=f"metric at {budget:g}", evaluate=metric, log=False),
-    }
-    if slopes:
-        for axis in ("n_rec", "k_e", "d_m"):
-            name = f"d ln {axis} / d ln P at {budget:g}"
-            found[f"slope {axis}"] = Quantity(name=name, evaluate=slope(axis), log=False)
-    return found
-
-
-def _size(axis: str, budget: float, cost: Cost, d_m: FloatArray) -> FloatArray:
-    if axis == "d_m":
-        return d_m
-    return cost.complexity(d_m) if axis == "k_e" else cost.neurons(budget, d_m)
 
 
 def _plain(row: Interval) -> Json:
@@ -388,22 +338,10 @@ def _moved(choice: str, fit: FitResult, law: LawFit) -> Json:
         span = (float(sampled.min()), float(sampled.max()))
         row: Json = {"budget": budget, "k_c": k_c, "d_m": None, "reason": None}
         try:
-            value = delta_free(fit, best_d_m(budget, law.costs[k_c], d_m_range=span))
+            value = estimate(fit, best_d_m(budget, law.costs[k_c], d_m_range=span))
             inside = span[0] * 1.001 < value < span[1] / 1.001
             row |= {"d_m": value} if inside else {"reason": "not bracketed"}
         except TheoryError as error:
             row["reason"] = str(error)
         found["d_m"].append(row)
     return found
-
-
-def delta_free(fit: FitResult, quantity: Quantity) -> float:
-    """The value of a quantity for the fit itself, without an interval."""
-    x = np.array([_search(fit, label) for label in fit.free], dtype=float)[None, :]
-    coefficients = np.array([[list(values.values()) for values in fit.coefficients.values()]], dtype=float)
-    return float(quantity.evaluate(Draws(fit=fit, x=x, coefficients=coefficients))[0])
-
-
-def _search(fit: FitResult, label: str) -> float:
-    described = {parameter.name: parameter for parameter in fit.law.parameters}[label.split("[")[0]]
-    return described.to_search(fit.values[label])

@@ -300,21 +300,20 @@ def _per_level(model: str, fit: FitResult) -> list[Json]:
     except (TheoryError, np.linalg.LinAlgError) as error:
         known, reason = {}, str(error)
     rows = []
-    for label in fit.free:
-        if "[" not in label:
+    for label, number in fit.searched.items():
+        if number.column is None:
             continue
-        parameter, _, level = label.rstrip("]").partition("[")
-        own = known.get(label)
+        interval = known.get(label)
         rows.append(
             {
                 "model": model,
-                "parameter": parameter,
-                "level": level.partition("=")[2],
-                "setting": level.partition("=")[0],
+                "parameter": number.parameter.name,
+                "level": str(number.level),
+                "setting": number.column,
                 "value": fit.values[label],
-                "low": None if own is None else own.low,
-                "high": None if own is None else own.high,
-                "reason": reason if own is None else own.reason,
+                "low": None if interval is None else interval.low,
+                "high": None if interval is None else interval.high,
+                "reason": reason if interval is None else interval.reason,
             }
         )
     return rows

@@ -149,11 +149,6 @@ def exclusion_row(entry: Exclusion) -> dict[str, Any]:
 def law_section(fit: FitResult) -> dict[str, Any]:
     """The fitted law with its numbers and what they do not mean; the rows themselves stay in the store."""
     found = fit.to_dict()
-    given = found.pop("given")
-    found.pop("robust_weights")
-    found["settings"] = {
-        name: given[name] for name in ("direction", "loss", "starts", "seed", "fixed", "priors", "vary")
-    }
     found["formula"] = formula(fit)
     found["meanings"] = {p.name: p.meaning for p in fit.law.parameters} | {
         c.name: c.meaning for c in fit.law.coefficients

@@ -8,8 +8,9 @@ import numpy as np
 
 from theory.data.design import Design, IntArray, LabelArray, check_metric, check_weights, number_rows
 from theory.errors import TheoryError, unknown
-from theory.fit.problem import Free, Problem
-from theory.fit.result import FitInput, level_label, reference_level
+from theory.fit.levels import Searched, map_levels, searched_numbers
+from theory.fit.problem import Problem
+from theory.fit.result import FitInput
 from theory.laws.base import Law
 from theory.laws.parameters import Parameter
 from theory.types import FloatArray
@@ -61,6 +62,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     metric, weights = check_metric(given.metric, rows), check_weights(given.weights, rows)
     group_codes, group_keys = _groups(law, given)
     free = _free(law, given)
+    levels = map_levels(law.parameters, given.vary, design, _levels_of(given))
     p = len(free) + len(group_keys) * len(law.coefficients)
     _check_size(law, metric, p, given.spare)
     scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
@@ -68,8 +70,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     codes, run_weights = np.arange(rows), weights
     if merged is not None:
         index, codes, weights, metric, within = merged
-        design, group_codes = design.take(index), group_codes[index]
-        free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in free)
+        design, group_codes, levels = design.take(index), group_codes[index], levels.take(index)
     else:
         within = 0.0
     problem = Problem(
@@ -79,6 +80,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
         weights=weights / scale**2,
         groups=group_codes,
         free=free,
+        levels=levels,
         fixed=dict(given.fixed),
         sign=1.0 if given.direction == "min" else -1.0,
     )
@@ -118,8 +120,8 @@ def _groups(law: Law, given: FitInput) -> tuple[IntArray, tuple[str, ...]]:
     return codes, tuple(keys)
 
 
-def _free(law: Law, given: FitInput) -> tuple[Free, ...]:
-    """List the searched numbers, one for each level where a parameter varies."""
+def _free(law: Law, given: FitInput) -> tuple[Searched, ...]:
+    """List the searched numbers with the bounds that were given, one for each level where a parameter varies."""
     names = [parameter.name for parameter in law.parameters]
     for what, chosen in (
         ("vary", given.vary),
@@ -130,25 +132,21 @@ def _free(law: Law, given: FitInput) -> tuple[Free, ...]:
         for name in chosen:
             if name not in names:
                 raise unknown(f"{what}.{name}", name, names)
-    found: list[Free] = []
+    searched: list[Parameter] = []
     for original in law.parameters:
         if original.name in given.fixed:
             _check_fixed(original, given)
             continue
         low, high = given.bounds.get(original.name, (original.lower, original.upper))
         start = None if original.start is None else (max(original.start[0], low), min(original.start[1], high))
-        parameter = replace(original, lower=low, upper=high, start=start if start and start[0] < start[1] else None)
-        if original.name not in given.vary:
-            found.append(Free(label=original.name, parameter=parameter))
-            continue
-        column = given.vary[original.name]
-        levels = given.design.labels(column, f"vary.{original.name}")
-        reference = reference_level(levels)
-        for level in np.unique(levels).tolist():
-            rows = (levels == level).astype(np.float64)
-            label = level_label(original.name, column, level)
-            found.append(Free(label=label, parameter=parameter, rows=rows, reference=level == reference))
-    return tuple(found)
+        start = start if start and start[0] < start[1] else None
+        searched.append(replace(original, lower=low, upper=high, start=start))
+    return tuple(searched_numbers(searched, given.vary, given.design))
+
+
+def _levels_of(given: FitInput) -> dict[str, list[object]]:
+    columns = set(given.vary.values())
+    return {column: given.design.labels(column, "vary").tolist() for column in columns}
 
 
 def _check_fixed(parameter: Parameter, given: FitInput) -> None:

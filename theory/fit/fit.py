@@ -138,7 +138,9 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> Fi
     robust = found.robust_scale is not None
     values = {name: float(value) for name, value in given.fixed.items()}
     values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
-    reference = {free.parameter.name: values[free.label] for free in problem.free if free.reference} | dict(given.fixed)
+    reference = {
+        number.parameter.name: values[number.label] for number in problem.free if problem.levels.is_reference(number)
+    } | dict(given.fixed)
     columns = [coefficient.name for coefficient in law.coefficients]
     coefficients = {
         key: {name: float(value) for name, value in zip(columns, best.coefficients[g], strict=True)}

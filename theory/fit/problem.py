@@ -3,30 +3,17 @@ once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from theory.data.design import Design, IntArray
+from theory.fit.levels import LevelMap, Searched
 from theory.fit.varpro import projected_slope, solve_linear
 from theory.laws.base import REFERENCE, Law
-from theory.laws.parameters import Parameter
 from theory.types import FloatArray
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Free:
-    """One searched number: a parameter, or one level of a parameter that varies."""
-
-    label: str
-    """Name in results, such as "alpha" or "alpha[tau_m_max=10]"."""
-    parameter: Parameter
-    """Its description."""
-    rows: FloatArray | None = None
-    """1 where it applies, 0 elsewhere, [rows]; None: everywhere."""
-    reference: bool = True
-    """Whether definitions shared by all levels use it."""
 
 
 class Evaluation(NamedTuple):
@@ -67,8 +54,12 @@ class Problem:
     """[rows] or [sets, rows]; 0 leaves a row out."""
     groups: IntArray
     """Which set of coefficients each row uses, numbered from 0."""
-    free: tuple[Free, ...]
+    free: tuple[Searched, ...]
+    """Searched numbers, in the order of the search coordinates."""
+    levels: LevelMap
+    """Which of them each row uses."""
     fixed: Mapping[str, float]
+    """Parameters that are not searched."""
     sign: float = 1.0
     """1 for a metric to be minimised, -1 to be maximised."""
     penalties: Sequence[Penalty] = ()
@@ -76,12 +67,12 @@ class Problem:
     @property
     def lower(self) -> FloatArray:
         """Lower bounds in search coordinates, [p]."""
-        return np.array([free.parameter.to_search(free.parameter.lower) for free in self.free])
+        return np.array([number.parameter.to_search(number.parameter.lower) for number in self.free])
 
     @property
     def upper(self) -> FloatArray:
         """Upper bounds in search coordinates, [p]."""
-        return np.array([free.parameter.to_search(free.parameter.upper) for free in self.free])
+        return np.array([number.parameter.to_search(number.parameter.upper) for number in self.free])
 
     @property
     def signs(self) -> FloatArray:
@@ -91,17 +82,9 @@ class Problem:
     def theta(self, x: FloatArray) -> dict[str, FloatArray]:
         """Search coordinates [A, p] to parameters by name, [A, 1] or (varying by row) [A, rows], with reference
         levels."""
-        found: dict[str, FloatArray] = {name: np.full((1, 1), value) for name, value in self.fixed.items()}
-        for j, free in enumerate(self.free):
-            value = free.parameter.to_natural(x[:, j : j + 1])
-            name = free.parameter.name
-            if free.rows is None:
-                found[name] = value
-                continue
-            found[name] = found.get(name, np.zeros((1, 1))) + value * free.rows
-            if free.reference:
-                found[name + REFERENCE] = value
-        return found
+        columns = {number.label: number.parameter.to_natural(x[:, j : j + 1]) for j, number in enumerate(self.free)}
+        columns |= {name: np.full((1, 1), value) for name, value in self.fixed.items()}
+        return self.levels.theta(columns.__getitem__)
 
     def evaluate(self, x: FloatArray, rows: IntArray | None = None, *, jacobian: bool = True) -> Evaluation:
         """Evaluate residuals, Jacobian and coefficients.
@@ -148,19 +131,24 @@ class Problem:
         self, gradient: Mapping[tuple[str, int], FloatArray], shape: tuple[int, int]
     ) -> list[dict[int, FloatArray]]:
         """Derivative of each column with respect to each searched number, in the order of `free`."""
-        found = []
-        for free in self.free:
+        slopes = []
+        for number, mask, reference in self._applies:
             by_column: dict[int, FloatArray] = {}
             for (name, column), slope in gradient.items():
-                if name == free.parameter.name:
-                    part = slope if free.rows is None else slope * free.rows
-                elif name == free.parameter.name + REFERENCE and free.reference:
+                if name == number.parameter.name:
+                    part = slope if mask is None else slope * mask
+                elif name == number.parameter.name + REFERENCE and reference:
                     part = slope
                 else:
                     continue
                 by_column[column] = by_column.get(column, 0.0) + np.broadcast_to(part, shape)
-            found.append(by_column)
-        return found
+            slopes.append(by_column)
+        return slopes
+
+    @cached_property
+    def _applies(self) -> list[tuple[Searched, FloatArray | None, bool]]:
+        """Each searched number with its rows and whether it is a reference: asked for at every step of a search."""
+        return [(number, self.levels.mask(number), self.levels.is_reference(number)) for number in self.free]
 
     def _penalised(self, x: FloatArray, sets: IntArray, plain: Evaluation, jacobian: bool) -> Evaluation:
         if not self.penalties:

@@ -1,18 +1,17 @@
-"""The result of a fit, with what is needed to trust, repeat and store it."""
+"""The result of a fit, with what is needed to trust and repeat it."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from theory.data.design import BUDGET_TOLERANCE, Design, LabelArray
+from theory.data.design import BUDGET_TOLERANCE, Design
 from theory.errors import TheoryError
-from theory.laws.base import REFERENCE, Curve, Law
+from theory.fit.levels import LevelMap, Searched, levels_of, map_levels, one_row, searched_numbers
+from theory.laws.base import Curve, Law
 from theory.laws.parameters import Prior
-from theory.laws.registry import get_law
 from theory.types import FloatArray
 
 Level = Literal["ok", "note", "warning", "error"]
@@ -144,34 +143,22 @@ class FitResult:
         """Whether a status with this code was found."""
         return any(status.code == code for status in self.statuses)
 
-    def theta(self, design: Design) -> dict[str, FloatArray]:
-        """Return the parameters for the rows of a design, levels looked up in its covariates (the reference level where
-        it has none)."""
-        found: dict[str, FloatArray] = {}
-        for parameter in self.law.parameters:
-            name = parameter.name
-            if name not in self.given.vary:
-                found[name] = np.asarray(self.values[name])
-                continue
-            column = self.given.vary[name]
-            reference = self.reference_level(name)
-            found[name + REFERENCE] = np.asarray(self.values[level_label(name, column, reference)])
-            levels = design.covariates.get(column)
-            wanted = [reference] * len(design) if levels is None else levels.tolist()
-            found[name] = np.array([self._level(name, column, level) for level in wanted])
-        return found
+    @cached_property
+    def searched(self) -> dict[str, Searched]:
+        """What each searched number stands for, by its label in `values`, in the order of `free`."""
+        parameters = [parameter for parameter in self.law.parameters if parameter.name not in self.given.fixed]
+        return {number.label: number for number in searched_numbers(parameters, self.given.vary, self.given.design)}
 
-    def _level(self, name: str, column: str, level: object) -> float:
-        label = level_label(name, column, level)
-        if label not in self.values:
-            known = [key for key in self.values if key.startswith(name + "[")]
-            raise TheoryError(f"covariates.{column}: level {level!r} was not in the fit; known: {', '.join(known)}")
-        return self.values[label]
+    def level_map(self, levels: Mapping[str, Sequence[object]]) -> LevelMap:
+        """Return which of the fitted numbers some rows take.
 
-    def reference_level(self, name: str) -> object:
-        """Return the level of a varying parameter that shared definitions use: the most frequent one, ties to the
-        smallest."""
-        return reference_level(self.given.design.covariates[self.given.vary[name]])
+        Args:
+            levels: Level of each row by covariate; the reference level where one is missing.
+        """
+        return map_levels(self.law.parameters, self.given.vary, self.given.design, levels)
+
+    def _value(self, label: str) -> FloatArray:
+        return np.array([self.values[label]])
 
     def group_key(self, group: object = None, budget: float | None = None) -> str:
         """Return the key into `coefficients` of a group (None: the only one) and, for laws fitted per budget, of a
@@ -233,7 +220,8 @@ class FitResult:
             design: Where; needs the covariates of `groups` and `vary` that are to differ from the reference.
             group: Metric group for all rows, where the design has no such covariate.
         """
-        return self.law.predict(self.theta(design), self.coefficients_for(design, group), design)
+        theta = self.level_map(levels_of(design)).theta(self._value)
+        return self.law.predict(theta, self.coefficients_for(design, group), design)
 
     def curve(
         self, *, group: object = None, levels: Mapping[str, object] | None = None, budget: float | None = None
@@ -246,16 +234,7 @@ class FitResult:
             levels: Level by covariate for varying parameters; default: reference levels.
             budget: Needed for laws that are fitted per budget.
         """
-        chosen = dict(levels or {})
-        theta = {}
-        for parameter in self.law.parameters:
-            name = parameter.name
-            if name not in self.given.vary:
-                theta[name] = self.values[name]
-                continue
-            column, reference = self.given.vary[name], self.reference_level(name)
-            theta[name + REFERENCE] = self._level(name, column, reference)
-            theta[name] = self._level(name, column, chosen.get(column, reference))
+        theta = self.level_map(one_row(levels)).theta(self._value)
         coefficients = self.coefficients[self.group_key(group, budget)]
         values = [coefficients[item.name] for item in self.law.coefficients]
         return Curve(law=self.law, theta=theta, coefficients=values, direction=self.direction)
@@ -266,66 +245,24 @@ class FitResult:
         return self.given.metric - self.predict(self.given.design)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values, numbers unrounded."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
+        """Return the fit as JSON values, numbers unrounded; the rows themselves stay where they came from."""
+        given = self.given
         return {
             "format": 1,
             "law": {"name": self.law.name, "options": self.law.options, "label": self.law.label},
-            "given": _given_to_dict(self.given),
-            **plain,
+            **{name: getattr(self, name) for name in _PLAIN},
             "free": list(self.free),
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},
             "starts": vars(self.starts),
             "statuses": [vars(status) for status in self.statuses],
-            "robust_weights": None if self.robust_weights is None else self.robust_weights.tolist(),
             "usable": self.usable,
+            "settings": {
+                **{name: getattr(given, name) for name in ("direction", "loss", "starts", "seed")},
+                "fixed": dict(given.fixed),
+                "priors": {name: vars(prior) for name, prior in given.priors.items()},
+                "vary": dict(given.vary),
+            },
         }
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """Return JSON text that `from_json` turns into an equal result."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "FitResult":
-        """Rebuild a result from `to_dict`; a user's own law must still be where it was."""
-        weights = data["robust_weights"]
-        return cls(
-            law=get_law(data["law"]["name"], **_options(data["law"]["options"])),
-            given=_given_from_dict(data["given"]),
-            **{name: data[name] for name in _PLAIN},
-            free=tuple(data["free"]),
-            bounds={name: (pair[0], pair[1]) for name, pair in data["bounds"].items()},
-            starts=Starts(**data["starts"]),
-            statuses=tuple(Status(**status) for status in data["statuses"]),
-            robust_weights=None if weights is None else np.array(weights, dtype=np.float64),
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> "FitResult":
-        """Rebuild a result from `to_json`."""
-        return cls.from_dict(json.loads(text))
-
-
-def to_plain(value: object) -> Any:
-    """Turn any result of this package into JSON values, unrounded: records to dictionaries, arrays to lists, non-finite
-    numbers to None.
-
-    >>> to_plain({"band": (20, 35), "width": np.array([1.0, np.inf])})
-    {'band': [20, 35], 'width': [1.0, None]}
-    """
-    if isinstance(value, FitResult):
-        return value.to_dict()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: to_plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: to_plain(part) for name, part in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(name): to_plain(part) for name, part in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return to_plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [to_plain(part) for part in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 _PLAIN = (
@@ -343,55 +280,3 @@ _PLAIN = (
     "pure_error_df",
     "condition",
 )
-_COLUMNS = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
-
-
-def level_label(name: str, column: str, level: object) -> str:
-    """Name one level of a varying parameter.
-
-    >>> level_label("alpha", "tau_m_max", 10)
-    'alpha[tau_m_max=10]'
-    """
-    return f"{name}[{column}={level}]"
-
-
-def reference_level(levels: LabelArray) -> object:
-    """Return the most frequent level, ties to the smallest."""
-    values, counts = np.unique(levels, return_counts=True)
-    return values[np.argmax(counts)].item()
-
-
-def _list(values: npt.NDArray[Any] | None) -> list[Any] | None:
-    return None if values is None else values.tolist()
-
-
-def _given_to_dict(given: FitInput) -> dict[str, Any]:
-    return {
-        "design": {name: _list(getattr(given.design, name)) for name in _COLUMNS},
-        "covariates": {name: column.tolist() for name, column in given.design.covariates.items()},
-        "metric": given.metric.tolist(),
-        "weights": _list(given.weights),
-        "vary": dict(given.vary),
-        "fixed": dict(given.fixed),
-        "priors": {name: vars(prior) for name, prior in given.priors.items()},
-        "bounds": {name: list(pair) for name, pair in given.bounds.items()},
-        **{name: getattr(given, name) for name in ("groups", "direction", "loss", "starts", "seed", "spare")},
-    }
-
-
-def _given_from_dict(data: Mapping[str, Any]) -> FitInput:
-    covariates = {name: np.array(column) for name, column in data["covariates"].items()}
-    return FitInput(
-        design=Design(**data["design"], covariates=covariates),
-        metric=np.array(data["metric"], dtype=np.float64),
-        weights=None if data["weights"] is None else np.array(data["weights"], dtype=np.float64),
-        vary=data["vary"],
-        fixed=data["fixed"],
-        priors={name: Prior(**prior) for name, prior in data["priors"].items()},
-        bounds={name: (pair[0], pair[1]) for name, pair in data["bounds"].items()},
-        **{name: data[name] for name in ("groups", "direction", "loss", "starts", "seed", "spare")},
-    )
-
-
-def _options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}

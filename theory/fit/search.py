@@ -203,7 +203,6 @@ def _subsample(problem: Problem, seed: int) -> npt.NDArray[np.int64] | None:
 
 
 def _rows(problem: Problem, index: npt.NDArray[np.int64]) -> Problem:
-    free = tuple(item if item.rows is None else replace(item, rows=item.rows[index]) for item in problem.free)
     groups = np.unique(problem.groups[index], return_inverse=True)[1].ravel().astype(np.int64)
     return replace(
         problem,
@@ -211,5 +210,5 @@ def _rows(problem: Problem, index: npt.NDArray[np.int64]) -> Problem:
         metric=problem.metric[index],
         weights=problem.weights[index],
         groups=groups,
-        free=free,
+        levels=problem.levels.take(index),
     )

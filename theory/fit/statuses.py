@@ -129,7 +129,7 @@ def design_statuses(fit: FitResult) -> list[Status]:
 
 def _budget_statuses(fit: FitResult) -> list[Status]:
     """A law of both axes needs several budgets, or else its parameters trade off."""
-    searched = sorted({name.split("[")[0] for name in fit.free})
+    searched = sorted({number.parameter.name for number in fit.searched.values()})
     if len(searched) < 2 or not {"n_rec", "k_e"} <= set(fit.law.axes):
         return []
     count = np.unique(fit.given.design.budgets).size

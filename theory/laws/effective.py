@@ -21,25 +21,17 @@ import numpy as np
 from theory.data.design import Design
 from theory.errors import TheoryError, unknown
 from theory.laws.base import REFERENCE, Law, Terms, Theta
-from theory.laws.information import METHODS, Information, information
+from theory.laws.information import Information, information
 from theory.laws.links import LINKS, Linked, apply_link
 from theory.laws.noise import DECAYS, FLOORS, Noise, noise
 from theory.laws.parameters import Coefficient, Parameter
-from theory.laws.spectrum import trace
 from theory.types import FloatArray
-
-SPECTRA = ("plain", "unit", "per_neuron")
-"""lambda_i = i^-beta with the first channel's signal fixed, with sum lambda = 1, or with sum lambda = n_rec."""
 
 
 class _State(NamedTuple):
     noise: Noise
     beta: FloatArray
     information: Information
-    snr_slope: FloatArray
-    """d ln snr / d beta through the trace of the spectrum (0 for the plain one)."""
-    d_ln_n: FloatArray
-    """d I / d ln n_rec, including the trace."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +49,6 @@ class EffectiveInformation(Law):
     """Noise floor: none, max (the paper's word) or additive."""
     link: str = "affine"
     """affine, log or boxcox."""
-    method: str = "integral"
-    """integral (the closed form) or sum (over whole channels)."""
-    spectrum: str = "plain"
-    """plain, unit (sum lambda = 1) or per_neuron (sum lambda = n_rec)."""
     connectivity: bool = False
     """Whether beta depends on k_c."""
     k_ref: float | None = None
@@ -79,8 +67,6 @@ class EffectiveInformation(Law):
             ("decay", tuple(DECAYS)),
             ("floor", FLOORS),
             ("link", LINKS),
-            ("method", METHODS),
-            ("spectrum", SPECTRA),
         ):
             if getattr(self, what) not in choices:
                 raise unknown(what, getattr(self, what), choices)
@@ -94,7 +80,6 @@ class EffectiveInformation(Law):
     def label(self) -> str:
         """Implement `Law.label`."""
         parts = [self.decay, f"{self.floor} floor" if self.floor != "none" else "no floor", self.link]
-        parts += [self.method] * (self.method != "integral") + [f"{self.spectrum} trace"] * (self.spectrum != "plain")
         return f"{self.name} ({', '.join(parts + ['beta(k_c)'] * self.connectivity)})"
 
     @property
@@ -214,7 +199,7 @@ class EffectiveInformation(Law):
             kappa: k_e / (k_e + k_c) of each point: -d ln n_rec / d ln k_e at a fixed budget.
         """
         state = self._state(theta, design)
-        return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.d_ln_n
+        return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.information.d_ln_n
 
     def _bound(self, what: str) -> Any:
         value = getattr(self, what)
@@ -236,16 +221,7 @@ class EffectiveInformation(Law):
         if self.connectivity:
             beta = beta * np.exp(-theta["gamma"] * np.log(design.connectivity / self._bound("k_c_ref")))
         ln_snr = np.log(theta["u_ref"]) + beta_ref * ln_n_ref - noisy.ln_nu
-        snr_slope: FloatArray = np.zeros(1)
-        n_slope: FloatArray = np.zeros(1)
-        if self.spectrum != "plain":
-            here, reference = trace(design.n_rec, beta), trace(np.exp(ln_n_ref), beta_ref)
-            ln_snr = ln_snr + reference.ln_z - here.ln_z
-            snr_slope, n_slope = -here.d_beta, -here.d_ln_n
-        if self.spectrum == "per_neuron":
-            ln_snr, n_slope = ln_snr + np.log(design.n_rec) - ln_n_ref, n_slope + 1
-        found = information(design.n_rec, ln_snr, beta, method="sum" if self.method == "sum" else "integral")
-        return _State(noisy, beta, found, snr_slope, found.d_ln_n + n_slope * found.d_ln_snr)
+        return _State(noisy, beta, information(design.n_rec, ln_snr, beta))
 
     def _gradient(
         self, theta: Theta, design: Design, state: _State, linked: Linked
@@ -253,17 +229,16 @@ class EffectiveInformation(Law):
         info = state.information
         per_nat = -linked.d_ln_i / info.bits
         by_snr = per_nat * info.d_ln_snr
-        by_beta = state.beta * (per_nat * info.d_beta + by_snr * state.snr_slope)
+        by_beta = state.beta * (per_nat * info.d_beta)
         beta_ref = theta.get("beta" + REFERENCE, theta["beta"])
         ln_n_ref = np.log(self._bound("n_ref"))
-        reference_slope = ln_n_ref + (trace(np.exp(ln_n_ref), beta_ref).d_beta if self.spectrum != "plain" else 0.0)
-        found = {"u_ref": by_snr, "beta": by_beta, "beta" + REFERENCE: by_snr * beta_ref * reference_slope}
+        slopes = {"u_ref": by_snr, "beta": by_beta, "beta" + REFERENCE: by_snr * beta_ref * ln_n_ref}
         for name, slope in state.noise.d_decay.items():
-            found[name] = -by_snr * slope
+            slopes[name] = -by_snr * slope
         for name, slope in state.noise.d_floor.items():
-            found[name if name == "k_floor" else name + REFERENCE] = -by_snr * slope
+            slopes[name if name == "k_floor" else name + REFERENCE] = -by_snr * slope
         if self.connectivity:
-            found["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))
+            slopes["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))
         if linked.d_lam is not None:
-            found["lam"] = -linked.d_lam
-        return {(name, 1): slope for name, slope in found.items()}
+            slopes["lam"] = -linked.d_lam
+        return {(name, 1): slope for name, slope in slopes.items()}

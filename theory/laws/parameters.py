@@ -77,8 +77,3 @@ class Prior:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mean) and np.isfinite(self.sd) and self.sd > 0):
             raise TheoryError(f"prior: mean {self.mean} and sd {self.sd} must be finite, sd above 0")
-
-
-NEURONIO_PRIOR = {"alpha": Prior(mean=0.95, sd=0.20)}
-"""alpha of single neurons (NeuronIO, additive floor): covers the estimators, error columns and the replication. Use it
-with floor "additive" only."""

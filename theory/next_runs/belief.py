@@ -292,8 +292,7 @@ def _laws(design: Design) -> list[str | Law]:
 
 def _prior_variance(fit: FitResult, gradients: FloatArray, span: float) -> FloatArray:
     """Variances of searched parameters (half their starting range) and of coefficients."""
-    described = {parameter.name: parameter for parameter in fit.law.parameters}
-    ranges = [described[label.split("[")[0]].start_range for label in fit.free]
+    ranges = [number.parameter.start_range for number in fit.searched.values()]
     width = np.array([max(high - low, 1e-6) / 2 for low, high in ranges])
     size = np.sqrt(np.mean(gradients[:, len(width) :] ** 2, axis=0))
     return np.concatenate([width**2, (COEFFICIENT_RANGE * span / np.maximum(size, 1e-300)) ** 2])

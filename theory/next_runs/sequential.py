@@ -236,7 +236,7 @@ def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:
     if name not in belief.fit.free:
         raise TheoryError(f"the law that fits best, {belief.fit.law.label}, has no {name}")
     place = belief.fit.free.index(name)
-    described = {item.name: item for item in belief.fit.law.parameters}[name.split("[")[0]]
+    described = belief.fit.searched[name].parameter
     here, half = described.to_search(belief.fit.values[name]), 1.96 * float(np.sqrt(max(0.0, belief.spread[place])))
     ends = described.to_natural(np.array([here - half, here + half]))
     return belief.fit.values[name], float(ends[0]), float(ends[1])

@@ -5,36 +5,27 @@ so the optimum solves
 
     alpha_loc F(u; beta) = kappa ln(1 + u),        alpha_loc = -d ln nu / d ln k_e,
 
-whatever the link and the affine map. Without floor and connectivity u is the same at every budget (`critical_snr`),
-hence
-n_rec ~ P^(alpha/(alpha + beta)), k_e ~ P^(beta/(alpha + beta)) and d_m ~ n_rec^(beta/(2 alpha))
-(`asymptotic_exponents`).
+whatever the link and the affine map. Without floor and connectivity u is the same at every budget, hence
+ n_rec ~ P^(alpha/(alpha + beta)), k_e ~ P^(beta/(alpha + beta)) and, k_e being quadratic in d_m for large neurons,
+d_m ~ n_rec^(beta/(2 alpha)).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.result import FitResult
 from theory.laws.base import Curve
-from theory.laws.channel import channel_information
 from theory.laws.effective import EffectiveInformation
-from theory.laws.noise import noise
 from theory.optimum.locate import budget_line, locate
-from theory.types import FloatArray
 
 THEORY_RANGE = (0.5, 1e5)
 """d_m range of an allocation from a bare theory, which has no data to stay within (assumption)."""
 
 INTEGERS = 20_000
 """Most integer d_m values that are tried one by one."""
-
-EXPONENT_STEP = 0.02
-"""Step in ln budget for local exponents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,111 +113,6 @@ def optimum(
     if edge:
         return _not_bracketed(budget, cost, delta, low if edge < 0 else high, edge)
     return _bracketed(curve, budget, cost, delta, (low, high), float(located.d_m[0]))
-
-
-class Exponents(NamedTuple):
-    """Local exponents of the optimum at one budget."""
-
-    n_rec: float
-    """d ln n_rec* / d ln P"""
-    k_e: float
-    """d ln k_e* / d ln P"""
-    d_m: float
-    """d ln d_m* / d ln P"""
-
-
-def exponents(
-    fit: FitResult | Curve,
-    budget: float,
-    cost: Cost,
-    *,
-    group: object = None,
-    d_m_range: tuple[float, float] | None = None,
-) -> Exponents | None:
-    """Return the local exponents of the optimum in the budget; None where the optimum is not bracketed.
-
-    >>> from theory.data.design import Design
-    >>> from theory.laws.registry import get_law
-    >>> law = get_law("effective_information", floor="none", k_ref=1.0, n_ref=1.0)
-    >>> law = law.bind(Design(n_rec=[1.0], k_e=[1.0]))
-    >>> curve = Curve(law=law, theta={"u_ref": 10.0, "alpha": 2.0, "beta": 1.0}, coefficients=(0, 1))
-    >>> square = Cost(k_e=lambda d_m: d_m**2, k_c=0.0)
-    >>> round(exponents(curve, 1e9, square, d_m_range=(1, 1e4)).n_rec, 4)  # alpha/(alpha + beta)
-    0.6667
-    """
-    curve = fit.curve(group=group, budget=budget) if isinstance(fit, FitResult) else fit
-    points = []
-    for side in (-EXPONENT_STEP, EXPONENT_STEP):
-        moved = budget * float(np.exp(side))
-        located = locate(curve, moved, cost, _range(fit, moved, cost, d_m_range))
-        if located.edge[0]:
-            return None
-        d_m = located.d_m[0]
-        points.append(np.log([float(cost.neurons(moved, d_m)), float(cost.complexity(d_m)), d_m]))
-    n_rec, k_e, slope = (points[1] - points[0]) / (2 * EXPONENT_STEP)
-    return Exponents(float(n_rec), float(k_e), float(slope))
-
-
-def critical_snr(alpha: npt.ArrayLike, beta: npt.ArrayLike, kappa: npt.ArrayLike = 1.0) -> FloatArray:
-    """Solve alpha F(u; beta) = kappa ln(1 + u): the last channel's snr at the optimum; 0 where the simplest neuron is
-    always best.
-
-    A root exists if alpha > kappa (1 - beta): for kappa = 1, if alpha + beta > 1.
-
-    >>> round(float(critical_snr(1.0, 1.0)), 10), float(critical_snr(0.5, 0.5))
-    (1.0, 0.0)
-    """
-    a, b, k = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (alpha, beta, kappa)))
-    low, high = np.full(a.shape, -200.0), np.full(a.shape, 60.0)
-    for _ in range(80):
-        middle = (low + high) / 2
-        above = a * channel_information(middle, b).f > k * np.logaddexp(0, middle)
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return np.where(a > k * (1 - b) * (1 + 1e-12), np.exp((low + high) / 2), 0.0)
-
-
-def asymptotic_exponents(alpha: float, beta: float) -> Exponents:
-    """Exponents far from floor and connectivity: alpha/(alpha+beta), beta/(alpha+beta), and half of that for d_m (k_e ~
-    d_m^2).
-
-    >>> asymptotic_exponents(1.0, 1.0)
-    Exponents(n_rec=0.5, k_e=0.5, d_m=0.25)
-    """
-    return Exponents(alpha / (alpha + beta), beta / (alpha + beta), beta / (2 * (alpha + beta)))
-
-
-def binding_budget(fit: FitResult | Curve, cost: Cost, *, group: object = None) -> float | None:
-    """Budget above which the max floor freezes k_e at k_floor and all goes to n_rec; None for laws without a max floor.
-
-    N_f = (S_inf / u_f)^(1/beta) neurons with u_f = critical_snr(alpha_loc, beta, kappa_f) at k_floor, P_bind = N_f
-    (k_floor + k_c) + readout_params.
-
-    >>> from theory.data.cost import elm_cost
-    >>> from theory.laws.registry import get_law
-    >>> law = get_law("effective_information", k_ref=2461.0, n_ref=1.0, k_range=(1e2, 1e6))
-    >>> theta = {"u_ref": np.exp(5.9), "alpha": 1.0, "beta": 1.0, "k_floor": 2e4}
-    >>> curve = Curve(law=law, theta=theta, coefficients=(0, 1))
-    >>> f"{binding_budget(curve, elm_cost(d_tree=50, d_branch=15)):.4g}"
-    '5.664e+07'
-    """
-    curve = fit.curve(group=group) if isinstance(fit, FitResult) else fit
-    law = curve.law
-    if (
-        not isinstance(law, EffectiveInformation)
-        or law.floor != "max"
-        or law.spectrum != "plain"
-        or law.k_ref is None
-        or law.n_ref is None
-    ):
-        return None
-    theta = {name: value[0] for name, value in curve.theta.items()}
-    k_floor, beta = float(theta["k_floor"]), float(theta["beta"])
-    at_floor = noise(k_floor, law.k_ref, theta, decay=law.decay)
-    snr = critical_snr(at_floor.local_exponent, beta, k_floor / (k_floor + cost.k_c))
-    if snr == 0:
-        return None
-    ln_n = (np.log(theta["u_ref"]) + beta * np.log(law.n_ref) - at_floor.ln_nu - np.log(snr)) / beta
-    return float(np.exp(ln_n) * (k_floor + cost.k_c) + cost.readout_params)
 
 
 def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float, float] | None) -> tuple[float, float]:

@@ -1,14 +1,11 @@
 """Intervals: the delta method, bootstraps, their envelope, predictions.
 
-Profiles are in `theory.uncertainty.profile` and offered here too.
-
 Measured on 81 runs (3 budgets x 9 d_m x 3 seeds) at nominal 95 %: percentile bootstraps alone cover 81 to 95 %, the
-delta method with t quantiles 91
-to 98 % (67 % in far extrapolation), the wider of the two (`envelope`) 94 to 99 %. `calibration.calibrate` measures it
-on your own design.
+delta method with t quantiles 91 to 98 % (67 % in far extrapolation), the wider of the two (`envelope`) 94 to 99 %.
+`calibration.calibrate` measures it on your own design.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,23 +17,9 @@ from theory.errors import TheoryError, unknown
 from theory.fit.result import FitResult
 from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
-from theory.uncertainty.profile import Profile, profile
 from theory.uncertainty.quantities import Draws, Quantity, all_parameters
 from theory.uncertainty.resample import refit_many, resample
 from theory.uncertainty.restore import as_draws, restore
-
-__all__ = [
-    "Interval",
-    "Profile",
-    "Spread",
-    "analyst_spread",
-    "bootstrap",
-    "delta",
-    "envelope",
-    "percentile",
-    "prediction",
-    "profile",
-]
 
 Kind = Literal["parameter", "mean", "new_run"]
 
@@ -262,38 +245,6 @@ def prediction(
 
 def _row_quantity(row: Design, group: object) -> Quantity:
     return Quantity(name="metric", evaluate=lambda draws: draws.predict(row, group=group)[:, 0], log=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """How a number moves with choices that no single interval knows of."""
-
-    quantity: str
-    """What."""
-    values: dict[str, float]
-    """Value under each choice (law, split, window, loss)."""
-    low: float
-    """Smallest."""
-    high: float
-    """Largest."""
-
-
-def analyst_spread(fits: Mapping[str, FitResult], quantity: Quantity) -> Spread:
-    """Evaluate one quantity under several fits: the analyst's share of the uncertainty, to be shown beside the
-    intervals.
-
-    >>> from theory.fit.fit import fit_law
-    >>> from theory.data.published import load_published
-    >>> from theory.uncertainty.quantities import best_d_m
-    >>> table = load_published("enwik8")
-    >>> splits = ("test_bpc", "valid_bpc", "train_bpc")
-    >>> fits = {name: fit_law("separable_power_law", table.design, table.columns[name]) for name in splits}
-    >>> spread = analyst_spread(fits, best_d_m(3_516_748, table.cost))
-    >>> round(spread.low, 1), round(spread.high, 1)
-    (17.5, 21.3)
-    """
-    values = {name: float(quantity.evaluate(as_draws(fit, restore(fit)))[0]) for name, fit in fits.items()}
-    return Spread(quantity=quantity.name, values=values, low=min(values.values()), high=max(values.values()))
 
 
 def _wanted(fit: FitResult, quantities: Sequence[Quantity] | None) -> list[Quantity]:

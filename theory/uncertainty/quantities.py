@@ -9,14 +9,19 @@ import numpy as np
 from theory.data.cost import Cost
 from theory.data.design import Design
 from theory.errors import unknown
-from theory.fit.result import FitResult, level_label
-from theory.laws.base import REFERENCE, Curve
-from theory.optimum.allocation import EXPONENT_STEP, THEORY_RANGE
+from theory.fit.levels import levels_of, one_row
+from theory.fit.result import FitResult
+from theory.laws.base import Curve
+from theory.optimum.allocation import THEORY_RANGE
 from theory.optimum.locate import budget_line, locate
 from theory.types import FloatArray
 
 MARGIN = 4.0
 """How far beyond the data's range of d_m an optimum may lie in a draw, as a factor, before it is cut off."""
+
+EXPONENT_STEP = 0.02
+"""Step in ln budget on each side for local exponents: the optimum is located to 1e-9, so the difference is exact to
+1e-7, and curvature over 4 % of the budget does not show."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,10 +42,9 @@ class Draws:
 
     def parameter(self, label: str) -> FloatArray:
         """Values of one parameter in natural units, [R]; labels as in `fit.values`."""
-        if label in self.fit.free:
-            j = self.fit.free.index(label)
-            described = {parameter.name: parameter for parameter in self.fit.law.parameters}[label.split("[")[0]]
-            return described.to_natural(self.x[:, j])
+        if label in self.fit.searched:
+            column = list(self.fit.searched).index(label)
+            return self.fit.searched[label].parameter.to_natural(self.x[:, column])
         if label not in self.fit.values:
             raise unknown("parameter", label, self.fit.values)
         return np.full(len(self), self.fit.values[label])
@@ -49,16 +53,8 @@ class Draws:
         self, *, group: object = None, levels: Mapping[str, object] | None = None, budget: float | None = None
     ) -> Curve:
         """Return the law with these R sets of numbers; arguments as in `FitResult.curve`."""
-        fit, chosen = self.fit, dict(levels or {})
-        theta: dict[str, FloatArray] = {}
-        for parameter in fit.law.parameters:
-            name = parameter.name
-            if name not in fit.given.vary:
-                theta[name] = self.parameter(name)
-                continue
-            column, reference = fit.given.vary[name], fit.reference_level(name)
-            theta[name + REFERENCE] = self.parameter(level_label(name, column, reference))
-            theta[name] = self.parameter(level_label(name, column, chosen.get(column, reference)))
+        fit = self.fit
+        theta = {name: value[:, 0] for name, value in fit.level_map(one_row(levels)).theta(self._column).items()}
         g = list(fit.coefficients).index(fit.group_key(group, budget))
         values = [self.coefficients[:, g, k] for k in range(self.coefficients.shape[2])]
         return Curve(law=fit.law, theta=theta, coefficients=values, direction=fit.direction)
@@ -66,21 +62,14 @@ class Draws:
     def predict(self, design: Design, *, group: object = None) -> FloatArray:
         """Metric of every draw on every row: [R, rows]; levels and groups as in `FitResult.predict`."""
         fit, keys = self.fit, list(self.fit.coefficients)
-        theta: dict[str, FloatArray] = {}
-        for parameter in fit.law.parameters:
-            name = parameter.name
-            if name not in fit.given.vary:
-                theta[name] = self.parameter(name)[:, None]
-                continue
-            column, reference = fit.given.vary[name], fit.reference_level(name)
-            theta[name + REFERENCE] = self.parameter(level_label(name, column, reference))[:, None]
-            levels = design.covariates[column].tolist() if column in design.covariates else [reference] * len(design)
-            by_level = {level: self.parameter(level_label(name, column, level)) for level in set(levels)}
-            theta[name] = np.stack([by_level[level] for level in levels], axis=1)
+        theta = fit.level_map(levels_of(design)).theta(self._column)
         index = [keys.index(key) for key in fit.coefficient_keys(design, group)]
         by_row = self.coefficients[:, index]  # [R, rows, q]
         metric = fit.law.predict(theta, [by_row[:, :, k] for k in range(by_row.shape[2])], design)
         return np.broadcast_to(metric, (len(self), len(design)))
+
+    def _column(self, label: str) -> FloatArray:
+        return self.parameter(label)[:, None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,25 +107,7 @@ def all_parameters(fit: FitResult) -> list[Quantity]:
     >>> [quantity.name for quantity in all_parameters(fit)]
     ['a', 'b']
     """
-    logs = {item.name: item.log for item in fit.law.parameters}
-    return [parameter(label, log=logs[label.split("[")[0]]) for label in fit.free]
-
-
-def coefficient(name: str, fit: FitResult, *, group: object = None) -> Quantity:
-    """A linear parameter of one group.
-
-    >>> from theory.fit.fit import fit_law
-    >>> from theory.data.published import load_published
-    >>> table = load_published("enwik8")
-    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
-    >>> coefficient("E", fit).log
-    False
-    """
-    names = [item.name for item in fit.law.coefficients]
-    if name not in names:
-        raise unknown("coefficient", name, names)
-    g, k = list(fit.coefficients).index(fit.group_key(group)), names.index(name)
-    return Quantity(name=name, evaluate=lambda draws: draws.coefficients[:, g, k], log=False)
+    return [parameter(label, log=number.parameter.log) for label, number in fit.searched.items()]
 
 
 def best_d_m(
@@ -166,57 +137,72 @@ def best_d_m(
     return Quantity(name=f"d_m at {budget:g}", evaluate=evaluate)
 
 
-def best_n_rec(
-    budget: float, cost: Cost, *, group: object = None, levels: Mapping[str, object] | None = None
-) -> Quantity:
-    """The continuum optimum's n_rec at a budget; see `best_d_m`.
+def optimum_quantities(
+    budget: float,
+    cost: Cost,
+    *,
+    slopes: bool = False,
+    group: object = None,
+    levels: Mapping[str, object] | None = None,
+) -> dict[str, Quantity]:
+    """The continuum optimum's sizes, its metric, and its local exponents in the budget.
+
+    The quantities share their work: the optimum of a set of draws is located once, whichever of them is asked first.
+
+    Args:
+        budget: Trainable parameters.
+        cost: Counts of the family of networks.
+        slopes: Whether to add d ln size / d ln budget as "slope n_rec", "slope k_e" and "slope d_m".
+        group: Metric group, if the fit has several.
+        levels: Levels of varying parameters, see `FitResult.curve`.
+
+    Returns:
+        "d_m", "n_rec" and "metric", and the slopes if they are asked for.
 
     >>> from theory.data.cost import elm_cost
-    >>> best_n_rec(1e6, elm_cost(d_tree=50, d_branch=15)).name
-    'n_rec at 1e+06'
+    >>> found = optimum_quantities(1e6, elm_cost(d_tree=50, d_branch=15), slopes=True)
+    >>> list(found), found["slope k_e"].name
+    (['d_m', 'n_rec', 'metric', 'slope n_rec', 'slope k_e', 'slope d_m'], 'd ln k_e / d ln P at 1e+06')
     """
-    inner = best_d_m(budget, cost, group=group, levels=levels)
-    return Quantity(name=f"n_rec at {budget:g}", evaluate=lambda draws: cost.neurons(budget, inner.evaluate(draws)))
+    located: dict[tuple[int, float], tuple[Draws, FloatArray]] = {}
 
+    def place(draws: Draws, side: float = 0.0) -> FloatArray:
+        key = (id(draws), side)
+        if key not in located:  # the draws are kept beside the result: else another set could get their id
+            moved = best_d_m(budget * float(np.exp(side)), cost, group=group, levels=levels)
+            located[key] = (draws, moved.evaluate(draws))
+        return located[key][1]
 
-def best_metric(
-    budget: float, cost: Cost, *, group: object = None, levels: Mapping[str, object] | None = None
-) -> Quantity:
-    """The metric at the continuum optimum of a budget: the theory's frontier; see `best_d_m`.
-
-    >>> from theory.data.cost import elm_cost
-    >>> best_metric(1e6, elm_cost(d_tree=50, d_branch=15)).log
-    False
-    """
-
-    def evaluate(draws: Draws) -> FloatArray:
+    def metric(draws: Draws) -> FloatArray:
         curve = draws.curve(group=group, levels=levels, budget=budget)
-        d_m = locate(curve, budget, cost, wide_range(draws.fit, budget, cost)).d_m
-        return curve.row_by_row(budget_line(budget, cost, d_m))
+        return curve.row_by_row(budget_line(budget, cost, place(draws)))
 
-    return Quantity(name=f"metric at {budget:g}", evaluate=evaluate, log=False)
+    def slope(axis: str) -> Callable[[Draws], FloatArray]:
+        def evaluate(draws: Draws) -> FloatArray:
+            ends = [
+                np.log(_size(axis, budget * float(np.exp(side)), cost, place(draws, side)))
+                for side in (-EXPONENT_STEP, EXPONENT_STEP)
+            ]
+            return np.asarray((ends[1] - ends[0]) / (2 * EXPONENT_STEP), dtype=np.float64)
+
+        return evaluate
+
+    quantities = {
+        "d_m": Quantity(name=f"d_m at {budget:g}", evaluate=place),
+        "n_rec": Quantity(name=f"n_rec at {budget:g}", evaluate=lambda draws: cost.neurons(budget, place(draws))),
+        "metric": Quantity(name=f"metric at {budget:g}", evaluate=metric, log=False),
+    }
+    if slopes:
+        for axis in ("n_rec", "k_e", "d_m"):
+            name = f"d ln {axis} / d ln P at {budget:g}"
+            quantities[f"slope {axis}"] = Quantity(name=name, evaluate=slope(axis), log=False)
+    return quantities
 
 
-def budget_exponent(axis: str, budget: float, cost: Cost, *, group: object = None) -> Quantity:
-    """A local exponent of the optimum, d ln axis / d ln P, for axis "n_rec", "k_e" or "d_m"; see `best_d_m`.
-
-    >>> from theory.data.cost import elm_cost
-    >>> budget_exponent("k_e", 1e6, elm_cost(d_tree=50, d_branch=15)).name
-    'd ln k_e / d ln P at 1e+06'
-    """
-    if axis not in ("n_rec", "k_e", "d_m"):
-        raise unknown("axis", axis, ("n_rec", "k_e", "d_m"))
-
-    def evaluate(draws: Draws) -> FloatArray:
-        ends = []
-        for side in (-EXPONENT_STEP, EXPONENT_STEP):
-            moved = budget * float(np.exp(side))
-            d_m = best_d_m(moved, cost, group=group).evaluate(draws)
-            size = {"n_rec": cost.neurons(moved, d_m), "k_e": cost.complexity(d_m), "d_m": d_m}[axis]
-            ends.append(np.log(size))
-        return (ends[1] - ends[0]) / (2 * EXPONENT_STEP)
-
-    return Quantity(name=f"d ln {axis} / d ln P at {budget:g}", evaluate=evaluate, log=False)
+def _size(axis: str, budget: float, cost: Cost, d_m: FloatArray) -> FloatArray:
+    if axis == "d_m":
+        return d_m
+    return cost.complexity(d_m) if axis == "k_e" else cost.neurons(budget, d_m)
 
 
 def wide_range(fit: FitResult, budget: float, cost: Cost) -> tuple[float, float]:

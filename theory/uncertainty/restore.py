@@ -11,7 +11,7 @@ from theory.fit.result import FitResult
 from theory.fit.robust import variance_factor
 from theory.fit.search import prior_penalty
 from theory.types import FloatArray
-from theory.uncertainty.quantities import Draws
+from theory.uncertainty.quantities import Draws, Quantity
 
 
 class Restored(NamedTuple):
@@ -52,3 +52,8 @@ def restore(fit: FitResult) -> Restored:
 def as_draws(fit: FitResult, restored: Restored) -> Draws:
     """Return the fit itself as one draw."""
     return Draws(fit=fit, x=restored.x[None], coefficients=restored.coefficients[None])
+
+
+def estimate(fit: FitResult, quantity: Quantity) -> float:
+    """Return the value of a quantity for the fit itself, without an interval."""
+    return float(quantity.evaluate(as_draws(fit, restore(fit)))[0])

@@ -1,4 +1,4 @@
-"""Which law to believe: AICc on the same rows, with ties called ties, and errors on what was left out."""
+"""Which law to believe: AICc on the same rows, with ties called ties."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,6 @@ import numpy as np
 from theory.errors import TheoryError
 from theory.fit.result import FitResult
 from theory.fit.statuses import TIE
-from theory.uncertainty.heldout import HeldOut, exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
-
-__all__ = [
-    "Comparison",
-    "HeldOut",
-    "Rank",
-    "compare",
-    "exclusion_effects",
-    "leave_budget_out",
-    "leave_one_k_e_out",
-    "regime_check",
-]
 
 
 @dataclass(frozen=True, kw_only=True)

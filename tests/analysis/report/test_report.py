@@ -10,7 +10,7 @@ import pytest
 from analysis.cli import main
 from analysis.commands import make_views
 from analysis.errors import AnalysisError
-from analysis.laws.evidence import EvidenceSettings, delta_free, gather
+from analysis.laws.evidence import EvidenceSettings, gather
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
@@ -23,6 +23,7 @@ from analysis.rows.sweep import Measure
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
 from theory.uncertainty.quantities import best_d_m
+from theory.uncertainty.restore import estimate
 
 QUICK = EvidenceSettings(draws=80, simulations=40)
 ORDER = [
@@ -118,7 +119,7 @@ def test_the_choices_of_the_analyst_are_varied(group):
 
 def test_a_quantity_of_the_fit_itself_is_the_allocation(law):
     allocation = law.allocations[1]
-    value = delta_free(law.fit, best_d_m(allocation.budget, law.costs[allocation.k_c]))
+    value = estimate(law.fit, best_d_m(allocation.budget, law.costs[allocation.k_c]))
     assert value == pytest.approx(allocation.continuum_d_m, rel=1e-6)
 
 

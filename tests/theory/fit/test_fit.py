@@ -7,7 +7,7 @@ from tests.theory.truths import SIGMA, grid_design, log_sizes
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
-from theory.laws.parameters import NEURONIO_PRIOR, Prior
+from theory.laws.parameters import Prior
 from theory.laws.registry import get_law
 from theory.optimum.locate import locate
 
@@ -182,7 +182,7 @@ def test_prior_pulls_and_is_announced(t2):
     one_budget = grid_design([3.5e6], log_sizes(14))
     metric = t2.simulate(one_budget, 0)
     free = fit_law(law_of(t2), one_budget, metric)
-    guided = fit_law(law_of(t2), one_budget, metric, priors=NEURONIO_PRIOR)
+    guided = fit_law(law_of(t2), one_budget, metric, priors={"alpha": Prior(mean=0.95, sd=0.20)})
     pinned = fit_law(law_of(t2), one_budget, metric, priors={"alpha": Prior(mean=0.95, sd=1e-5)})
     assert abs(np.log(guided.values["alpha"] / 0.95)) < abs(np.log(free.values["alpha"] / 0.95))
     assert pinned.values["alpha"] == pytest.approx(0.95, rel=1e-4)
@@ -241,7 +241,7 @@ BAD = np.full(len(SMALL), 1.7) + np.linspace(0, 0.1, len(SMALL))
         ({"weights": np.zeros(len(SMALL))}, "weights: need one finite value above 0"),
         ({"starts": 2}, "starts: 2 is too few"),
         ({"bounds": {"alpha": (2.0, 1.0)}}, "alpha: bounds"),
-        ({"loss": "tukey", "priors": NEURONIO_PRIOR}, "priors: not available with loss"),
+        ({"loss": "tukey", "priors": {"alpha": Prior(mean=0.95, sd=0.20)}}, "priors: not available with loss"),
     ],
 )
 def test_bad_input_is_named(change, message):

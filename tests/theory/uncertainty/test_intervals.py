@@ -10,15 +10,13 @@ from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.laws.registry import get_law
 from theory.uncertainty.calibration import calibrate
-from theory.uncertainty.intervals import analyst_spread, bootstrap, delta, envelope, percentile, prediction
+from theory.uncertainty.intervals import bootstrap, delta, envelope, percentile, prediction
 from theory.uncertainty.profile import profile
 from theory.uncertainty.quantities import (
+    Quantity,
     all_parameters,
     best_d_m,
-    best_metric,
-    best_n_rec,
-    budget_exponent,
-    coefficient,
+    optimum_quantities,
 )
 
 DESIGN = grid_design(np.geomspace(1e6, 1e7, 3), log_sizes(9), seeds=3)
@@ -47,13 +45,14 @@ def test_delta_agrees_with_numerical_covariance(fit):
     for j, interval in enumerate(delta(fit)):
         half = np.log(interval.high / interval.low) / 2
         assert half == pytest.approx(t.ppf(0.975, fit.n - fit.p) * error[j], rel=1e-3)
-    b = delta(fit, [coefficient("b", fit)])[0]
+    slope = Quantity(name="b", evaluate=lambda draws: draws.coefficients[:, 0, 1], log=False)
+    b = delta(fit, [slope])[0]
     assert (b.high - b.low) / 2 == pytest.approx(t.ppf(0.975, fit.n - fit.p) * error[5], rel=1e-3)
 
 
 @pytest.mark.parametrize(("kind", "apart"), [("residual", 0.3), ("cluster", 0.7), ("wild", 0.5), ("parametric", 0.3)])
 def test_bootstraps_agree_with_delta(fit, kind, apart):
-    wanted = [*all_parameters(fit), best_d_m(3.5e6, SIM_COST), best_n_rec(1e7, SIM_COST)]
+    wanted = [*all_parameters(fit), best_d_m(3.5e6, SIM_COST), optimum_quantities(1e7, SIM_COST)["n_rec"]]
     draws = bootstrap(fit, 300, kind=kind, starts=1)
     for one, two in zip(delta(fit, wanted), percentile(draws, wanted), strict=True):
         assert np.log(two.high / two.low) == pytest.approx(np.log(one.high / one.low), rel=apart), one.quantity
@@ -76,7 +75,8 @@ def test_draws_are_seeded_and_joint(fit):
 
 
 def test_envelope_contains_both(fit):
-    wanted = [best_d_m(1e7, SIM_COST), budget_exponent("n_rec", 3.5e6, SIM_COST), best_metric(3.5e6, SIM_COST)]
+    optimum = optimum_quantities(3.5e6, SIM_COST, slopes=True)
+    wanted = [best_d_m(1e7, SIM_COST), optimum["slope n_rec"], optimum["metric"]]
     draws = bootstrap(fit, 200, kind="residual", starts=1)
     for one, two, both in zip(
         delta(fit, wanted), percentile(draws, wanted), envelope(fit, wanted, draws=draws), strict=True
@@ -138,16 +138,6 @@ def test_robust_fit_has_intervals_of_the_right_width(t2):
         profile(robust, "beta")
 
 
-def test_analyst_spread_shows_every_choice(t2):
-    metric = t2.simulate(DESIGN, 0)
-    fits = {
-        floor: fit_law(get_law("effective_information", floor=floor), DESIGN, metric) for floor in ("max", "additive")
-    }
-    spread = analyst_spread(fits, best_d_m(3.5e6, SIM_COST))
-    assert spread.low == min(spread.values.values()) < spread.high
-    assert set(spread.values) == {"max", "additive"}
-
-
 def test_bad_arguments_are_named(fit):
     with pytest.raises(TheoryError, match="kind: unknown value 'block'; choose one of: cluster"):
         bootstrap(fit, 10, kind="block")
@@ -166,7 +156,8 @@ def test_intervals_cover_over_three_decades(name, request):
     truth = request.getfixturevalue(name)
     design = grid_design(np.geomspace(1e5, 1e8, 7), log_sizes(7), seeds=3)
     fit = fit_law(get_law("effective_information", floor=truth.floor), design, truth.simulate(design, 0))
-    wanted = [*all_parameters(fit), best_d_m(3.5e6, SIM_COST), budget_exponent("n_rec", 3.5e6, SIM_COST)]
+    optimum = optimum_quantities(3.5e6, SIM_COST, slopes=True)
+    wanted = [*all_parameters(fit), optimum["d_m"], optimum["slope n_rec"]]
     found = calibrate(fit, wanted, n=400)
     assert found.failed == 0
     for row in found.rows:
