@@ -9,11 +9,14 @@ import functools
 import math
 from typing import Any, TypeAlias
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 from scipy import special
+
+from tasks.packages import package
+
+numba = package("numba", "the cochlea", extra="speech")
 
 Complex: TypeAlias = npt.NDArray[np.complex128]
 CHANNELS = 700

@@ -5,6 +5,7 @@ programs espeak-ng and flite.
 """
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,10 +16,17 @@ import scipy.io.wavfile
 
 from tasks.data.cache import sha256_of
 from tasks.errors import DataError
-from tasks.make.cochlea import RMS_LEVEL, SAMPLE_RATE, spikes
-from tasks.make.synthesis import CLASSES, at_sample_rate, placed, speak, trimmed, utterances
 from tasks.packages import package
 from tasks.spikes.events import SPLITS, Recordings, binned, write_recordings
+
+try:
+    from tasks.make.cochlea import RMS_LEVEL, SAMPLE_RATE, spikes
+    from tasks.make.synthesis import CLASSES, at_sample_rate, placed, speak, trimmed, utterances
+except DataError as error:  # the extra is missing: one line to whoever called this file as a command
+    if __name__ == "__main__":
+        sys.exit(f"Error: {error}")
+    raise
+
 
 DURATION_MS = 1000
 _RAMP_SECONDS = 0.03

@@ -103,6 +103,12 @@ def test_launching_without_a_package_is_one_line(without, hidden, changes, optio
     assert line in done.stderr
 
 
+def test_making_spikes_of_sound_without_numba_is_one_line(without, tmp_path):
+    done = without(["numba"], "tasks.make.speech", "convert", tmp_path, tmp_path / "x.npz")
+    assert done.returncode == 1
+    assert done.stderr == "Error: the cochlea: numba is not installed; pip install 'elm-sweeper[speech]' brings it\n"
+
+
 def test_what_belongs_to_no_extra_is_no_advice():
     assert missing(ModuleNotFoundError("No module named 'nowhere'", name="nowhere")) is None
     assert missing(ImportError("cannot import name 'x' from 'torch'", name="torch")) is None
