@@ -21,7 +21,7 @@ from analysis.errors import AnalysisError
 from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
-from analysis.laws.view import View, make_view
+from analysis.laws.view import View, make_view, with_baselines
 from analysis.report import report
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
@@ -50,7 +50,7 @@ def fit_theory(
     sweep = read_sweep(uri)
     groups = datasets(sweep, measure, where)
     tell_groups(groups)
-    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+    views = with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups])
     found = report.build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     saved = []
@@ -229,7 +229,7 @@ def serve(
 def make_views(sweep: Sweep, *, measure: Measure, where: str | None, settings: FitSettings) -> list[View]:
     """Fit and describe every group of a sweep that has rows."""
     groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
-    return [make_view(sweep, fit_dataset(data, settings)) for data in groups]
+    return with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups])
 
 
 def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | None, float | None]] | None:

@@ -26,7 +26,7 @@ from analysis.laws.view import View
 LEFT_OUT = frozenset({"parameters", "frontier-third"})
 """Panels whose table says it better than their figure, and the second copy of one that stands on two tabs."""
 
-ONE_K_C = ("isobudget", "scaling", "surface", "path")
+ONE_K_C = ("isobudget", "scaling", "surface", "path", "frontier")
 """Beginnings of the panels whose lines would cover each other if they showed several connectivities."""
 
 FILE_NAME = {"frontier-half": "frontier"} | {f"path-{name}": f"optimum-{name}" for name in ("n_rec", "d_m", "k_e")}

@@ -32,7 +32,7 @@ REASONS = 12
 
 def tradeoff_tab(view: View) -> Tab:
     """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
-    found = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
     # networks that are sized by n_rec alone have nothing to split, so that a panel against d_m would be empty
     split = () if view.table["d_m"].isna().all() else (_isobudget(view, "d_m", "k_e"),)
     panels = (_isobudget(view, "n_rec"), *split, _frontier(view, found, "third"), _optima(view))
@@ -62,29 +62,32 @@ def _isobudget_summary(view: View, x: str) -> str:
     if not view.optima:
         return "No rows have a budget, so nothing can be compared at equal size."
     parts = []
-    for optimum in view.optima[-3:]:
+    optima = view.drawn_optima  # the page shows one connectivity at first: the sentence speaks of that one
+    for optimum in optima[-3:]:
         best = configuration(view.table, optimum.best)
         where = f"N = {best['n_rec']:.0f}" if x == "n_rec" else f"d_m = {best['d_m']:.0f}"
         if optimum.extend:
             parts.append(f"P = {short(optimum.budget)}: best at the edge ({where}), extend towards {optimum.extend}")
         else:
             parts.append(f"P = {short(optimum.budget)}: best mean {best['mean']:.5g} at {where}")
-    return ("… " if len(view.optima) > 3 else "") + "; ".join(parts) + "."
+    told = ("… " if len(optima) > 3 else "") + "; ".join(parts) + "."
+    return " ".join(filter(None, [f"{view.drawn}:" if view.drawn else "", told, view.rival_note]))
 
 
 def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     chances = [None] * len(data.x) if data.membership is None else data.membership.tolist()
     if len(data.x):
-        summary = f"Best mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
+        prefix = f"{view.drawn}: best" if view.drawn else "Best"
+        summary = f"{prefix} mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
     else:
         summary = "No finished trial."
-    choices = [Choice("metric", plot_frontier(data, trials=False), "trainable_params")]
+    choices = [Choice("metric", plot_frontier(data, trials=False, connectivities=True), "trainable_params")]
     if data.power is not None:
         summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
         choices.append(Choice("minus floor", plot_reducible(data)))
     published = published_points(view.data)
     if published is not None:
-        figure = plot_frontier(data, trials=False, published=published)
+        figure = plot_frontier(data, trials=False, published=published, connectivities=True)
         choices.append(Choice("with published", figure, "trainable_params"))
         summary += f" {published.sentence}" if width == "half" else ""
     band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
@@ -127,7 +130,7 @@ def _optimum_row(optimum: Optimum, table: pd.DataFrame, theory: TheoryOptimum | 
 
 def frontier_tab(view: View) -> Tab:
     """The frontier, and where the optimum goes as the budget grows."""
-    found = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
     axes = () if view.table["d_m"].isna().all() else ("n_rec", "d_m", "k_e")
     return Tab(
         "frontier",
@@ -140,8 +143,8 @@ def _path(view: View, name: str) -> Panel:
     data = path_data(view.table, view.optima, view.overlay, x=name)
     symbol = PLAIN_SYMBOL[name]
     slopes = {path.k_c: _slope(path.budget, getattr(path, name)) for path in data.paths}
-    known = {k_c: slope for k_c, slope in slopes.items() if np.isfinite(slope)}
-    told = ", ".join(f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(known) > 1 else "") for k_c, slope in known.items())
+    known = {k: slope for k, slope in slopes.items() if np.isfinite(slope) and view.frontier.k_c in (None, k)}
+    told = ", ".join(f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(slopes) > 1 else "") for k_c, slope in known.items())
     summary = f"Law: {symbol}* grows as P to the power {told}, on average over this range." if told else ""
     columns = (data.budget, data.k_c, data.best, data.low, data.high)
     rows = rows_of((*row, "yes" if ok else "no") for *row, ok in zip(*columns, data.bracketed, strict=True))

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.figures.isobudget import Figure, FloatArray, band_trace, budget_ranks, scatter, single_runs, trial_traces
-from analysis.figures.theme import SYMBOL_OF, axis, layout
+from analysis.figures.theme import SYMBOL_OF, SYMBOLS, axis, layout
 from analysis.laws.overlay import Overlay
-from analysis.rows.means import Frontier
+from analysis.rows.means import Baseline, Frontier
 from analysis.rows.published import PublishedPoints
 from analysis.rows.sweep import Dataset
 from theory.data.design import Design
@@ -20,7 +20,7 @@ from theory.optimum.frontier import power_law
 
 
 class FrontierData(NamedTuple):
-    """Best metric per size."""
+    """Best metric per size of one connectivity, and beside it those of others."""
 
     metric: str
     direction: str
@@ -34,6 +34,12 @@ class FrontierData(NamedTuple):
     theory_y: FloatArray
     power: "PowerLawCurve | None"
     """Saturating power law through the frontier; None with fewer than 4 budgets or an untrustworthy fit."""
+    k_c: float | None = None
+    """Connectivity; None where the group has one only."""
+    others: tuple["FrontierData", ...] = ()
+    """The same for the group's other connectivities."""
+    beside: tuple[Baseline, ...] = ()
+    """Other architectures on the same task."""
 
 
 class PowerLawCurve(NamedTuple):
@@ -45,20 +51,25 @@ class PowerLawCurve(NamedTuple):
     y: FloatArray
 
 
-def frontier_data(data: Dataset, table: pd.DataFrame, found: Frontier, overlay: Overlay | None) -> FrontierData:
+def frontier_data(
+    data: Dataset,
+    table: pd.DataFrame,
+    found: Frontier,
+    overlay: Overlay | None,
+    beside: tuple[Baseline, ...] = (),
+) -> FrontierData:
     """Collect the numbers of the best metric against trainable parameters.
 
     Args:
         data: the rows.
         table: `configurations(data)`.
         found: `analysis.rows.means.frontier`.
-        overlay: the fitted law, if there is one; its frontier runs through the law's optima.
+        overlay: the fitted law, if there is one; its frontier runs through the law's optima of the same connectivity.
+        beside: other architectures (`analysis.laws.view.with_baselines`).
     """
     members = table.loc[found.position]
-    best: dict[float, float] = {}
-    for optimum in overlay.optima if overlay else ():
-        pick = min if data.direction == "min" else max
-        best[optimum.budget] = pick(best.get(optimum.budget, optimum.metric), optimum.metric)
+    # one optimum per budget: those of another connectivity were found at other sizes, and would make the line turn
+    best = {o.budget: o.metric for o in (overlay.optima if overlay else ()) if found.k_c in (None, o.k_c)}
     sizes = sorted(best)
     return FrontierData(
         metric=data.title,
@@ -72,6 +83,9 @@ def frontier_data(data: Dataset, table: pd.DataFrame, found: Frontier, overlay: 
         theory_x=np.array(sizes, dtype=float),
         theory_y=np.array([best[size] for size in sizes], dtype=float),
         power=_power_law(data, members),
+        k_c=found.k_c,
+        others=tuple(frontier_data(data, table, other, overlay) for other in found.others),
+        beside=beside,
     )
 
 
@@ -89,42 +103,27 @@ def _power_law(data: Dataset, members: pd.DataFrame) -> PowerLawCurve | None:
     return PowerLawCurve(fit.coefficients["all"]["E"], fit.values["exponent"], x, y)
 
 
-def plot_frontier(data: FrontierData, *, trials: bool = True, published: PublishedPoints | None = None) -> Figure:
+def plot_frontier(
+    data: FrontierData,
+    *,
+    trials: bool = True,
+    published: PublishedPoints | None = None,
+    connectivities: bool = False,
+) -> Figure:
     """Draw the best metric against trainable parameters, with the law's frontier.
 
     Args:
         data: `frontier_data(...)`.
         trials: whether to draw the single runs.
         published: runs of the task's publication to draw beside them.
+        connectivities: whether to draw the other connectivities too, as for a page that shows one at a time.
     """
-    traces = trial_traces(data.trials) if trials else []
-    known = np.isfinite(data.half)
-    if known.sum() > 1:
-        x, low, high = data.x[known], (data.y - data.half)[known], (data.y + data.half)[known]
-        traces.append(band_trace(x, low, high, "95 % interval"))
-    if len(data.theory_x) > 1:
-        line = {"color": "@theory", "dash": "dash", "width": 2}
-        more = {"hoverinfo": "skip", "name": "theory", "showlegend": True, "line": line, "meta": {"kind": "theory"}}
-        traces.append(scatter("lines", data.theory_x, data.theory_y, **more))
-    chance = (
-        [] if data.membership is None else [f"{share:.0%} likely the best of its budget" for share in data.membership]
-    )
-    traces.append(
-        scatter(
-            "lines+markers",
-            data.x,
-            data.y,
-            customdata=data.position,
-            text=chance,
-            line={"color": "@accent", "width": 2.5},
-            marker={"color": "@accent", "size": 8},
-            name="measured frontier",
-            hovertemplate="P = %{x:.4~s}<br>%{y:.5g}<br>%{text}<extra></extra>",
-            showlegend=True,
-            meta={"kind": "frontier"},
-        )
-    )
-    sizes = data.trials["x"].to_numpy(float)
+    own = data.trials if data.k_c is None else data.trials[data.trials["k_c"] == data.k_c]
+    traces = trial_traces(data.trials if connectivities else own) if trials else []
+    for line in (data, *(data.others if connectivities else ())):
+        traces += _line_traces(line)
+    traces += [_baseline_trace(line, rank) for rank, line in enumerate(data.beside)]
+    sizes = np.concatenate([own["x"].to_numpy(float), *(line.x for line in data.beside)])
     if published is not None:
         traces.append(_published_trace(published))
         sizes = np.concatenate([sizes, published.x])
@@ -138,6 +137,58 @@ def plot_frontier(data: FrontierData, *, trials: bool = True, published: Publish
     legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
     x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
     return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
+
+
+def _line_traces(data: FrontierData) -> list[Figure]:
+    """Interval, law and means of one connectivity; `meta` lets a page show one connectivity at a time."""
+    traces, meta = [], {} if data.k_c is None else {"k_c": data.k_c}
+    named = "" if data.k_c is None else f", k<sub>c</sub> = {data.k_c:g}"
+    known = np.isfinite(data.half)
+    if known.sum() > 1:
+        x, low, high = data.x[known], (data.y - data.half)[known], (data.y + data.half)[known]
+        traces.append(band_trace(x, low, high, "95 % interval", meta={"kind": "band", **meta}))
+    if len(data.theory_x) > 1:
+        line = {"color": "@theory", "dash": "dash", "width": 2}
+        more = {"hoverinfo": "skip", "name": "theory", "showlegend": True, "line": line}
+        traces.append(scatter("lines", data.theory_x, data.theory_y, **more, meta={"kind": "theory", **meta}))
+    chance = (
+        [] if data.membership is None else [f"{share:.0%} likely the best of its budget" for share in data.membership]
+    )
+    traces.append(
+        scatter(
+            "lines+markers",
+            data.x,
+            data.y,
+            customdata=data.position,
+            text=chance,
+            line={"color": "@accent", "width": 2.5},
+            marker={"color": "@accent", "size": 8},
+            name=f"measured frontier{named}",
+            hovertemplate=f"P = %{{x:.4~s}}{named}<br>%{{y:.5g}}<br>%{{text}}<extra></extra>",
+            showlegend=True,
+            meta={"kind": "frontier", **meta},
+        )
+    )
+    return traces
+
+
+def _baseline_trace(line: Baseline, rank: int) -> Figure:
+    colour = f"@task:{rank + 1}"  # the first colour of the set is close to the frontier's own
+    return scatter(
+        "lines+markers",
+        line.x,
+        line.y,
+        text=[
+            f"N = {n:.0f}, {runs:.0f} run{'s' if runs != 1 else ''}"
+            for n, runs in zip(line.n_rec, line.runs, strict=True)
+        ],
+        line={"color": colour, "width": 1.2, "dash": "dot"},
+        marker={"symbol": SYMBOLS[1 + rank % (len(SYMBOLS) - 1)], "size": 8, "color": colour},
+        name=escape(line.name),
+        hovertemplate=f"{escape(line.name)}<br>P = %{{x:.4~s}}: %{{y:.5g}}<br>%{{text}}<extra></extra>",
+        showlegend=True,
+        meta={"kind": "baseline"},
+    )
 
 
 def _published_trace(found: PublishedPoints) -> Figure:

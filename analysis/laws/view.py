@@ -1,16 +1,19 @@
 """Everything known about one group of rows, computed once and shown by the page, the report and the summary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.laws.overlay import Overlay, overlay
-from analysis.laws.theory_fit import LawFit
+from analysis.laws.theory_fit import TIE, LawFit
 from analysis.rows.alarms import Alarm, find_alarms
 from analysis.rows.axes import AxesCheck, check_axes
-from analysis.rows.means import Frontier, Optimum, configurations, frontier, optima
-from analysis.rows.sweep import Dataset, Sweep
+from analysis.rows.means import Baseline, Frontier, Optimum, baseline, configurations, frontier, optima
+from analysis.rows.sweep import IDENTITY, Dataset, Sweep
+
+FAR = 10.0
+"""AICc units beyond which a rival is far better (Burnham and Anderson 2002: essentially no support)."""
 
 
 class View(NamedTuple):
@@ -28,6 +31,32 @@ class View(NamedTuple):
     axes: AxesCheck
     intervals: Mapping[str, tuple[float | None, float | None]] | None = None
     """95 % intervals of the parameters from a stored report of these very rows; None without one."""
+    beside: tuple[Baseline, ...] = ()
+    """Other architectures on the same task and metric, for the frontier."""
+
+    @property
+    def drawn_optima(self) -> list[Optimum]:
+        """Optima of the connectivity that pictures show first: sentences under them speak of no other."""
+        k_c = self.frontier.k_c
+        return [optimum for optimum in self.optima if k_c in (None, optimum.k_c)]
+
+    @property
+    def drawn(self) -> str:
+        """That connectivity in words; empty where the group has one only."""
+        return "" if self.frontier.k_c is None else f"k_c = {self.frontier.k_c:g}"
+
+    @property
+    def rival_note(self) -> str | None:
+        """How far the drawn law is behind the best of all laws fitted to the same rows; None within a tie."""
+        comparison, fit = self.law.comparison, self.law.fit
+        if comparison is None or fit is None:
+            return None
+        own = [row for row in comparison.rows if self.law.fits[row.name] is fit and row.delta is not None]
+        if not own or own[0].delta is None or own[0].delta <= TIE:
+            return None
+        better = "far better" if own[0].delta > FAR else "better"
+        rival = comparison.rows[0].label
+        return f"The law drawn is {own[0].delta:,.0f} AICc units behind {rival}, which describes these rows {better}."
 
 
 def make_view(sweep: Sweep, law: LawFit) -> View:
@@ -50,3 +79,29 @@ def make_view(sweep: Sweep, law: LawFit) -> View:
         alarms=find_alarms(sweep, data, table),
         axes=check_axes(table),
     )
+
+
+def with_baselines(views: Sequence[View]) -> list[View]:
+    """Put the other architectures of the same task, data set and metric beside each view of ELM Networks.
+
+    Args:
+        views: all groups of a sweep.
+    """
+    same = [name for name in IDENTITY if name != "architecture"]
+    lines = [
+        (view.data, baseline(view.data))
+        for view in views
+        if len(view.table) and view.table["budget"].notna().any() and view.table["d_m"].isna().all()
+    ]
+    return [
+        view._replace(
+            beside=tuple(
+                line
+                for data, line in lines
+                if data is not view.data and all(data.keys[name] == view.data.keys[name] for name in same)
+            )
+            if view.table["d_m"].notna().any()
+            else ()
+        )
+        for view in views
+    ]

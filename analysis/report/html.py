@@ -80,7 +80,7 @@ def _figures(view: View) -> dict[str, Any]:
         for x in ("n_rec", "d_m")
         if view.optima
     }
-    found["frontier"] = plot_frontier(frontier_data(view.data, view.table, view.frontier, view.overlay))
+    found["frontier"] = plot_frontier(frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside))
     if view.overlay is not None:
         agreement = agreement_data(view.data, view.table, view.overlay)
         found["residuals-agreement"] = plot_agreement(agreement)

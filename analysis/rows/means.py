@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtrit
 
-from analysis.rows.sweep import Dataset
+from analysis.rows.sweep import IDENTITY, Dataset
 from theory.data.replicates import Noise, pure_error
 from theory.fit.result import Direction
 from theory.optimum.frontier import pareto
@@ -83,6 +83,36 @@ class Frontier(NamedTuple):
     """Positions in the configuration table, by growing trainable_params."""
     membership: FloatArray | None
     """Probability of each configuration of the table to lie on the frontier under seed noise."""
+    k_c: float | None = None
+    """Connectivity of all its configurations; None where one frontier stands for the whole group."""
+    others: tuple["Frontier", ...] = ()
+    """Frontiers of the group's other connectivities."""
+
+
+class Baseline(NamedTuple):
+    """The best networks of another architecture, by growing size."""
+
+    name: str
+    """Architecture, with the settings that set it apart from others of its kind."""
+    x: FloatArray
+    """Trainable parameters."""
+    y: FloatArray
+    """Mean metric."""
+    n_rec: FloatArray
+    runs: FloatArray
+
+
+def baseline(data: Dataset) -> Baseline:
+    """The frontier of an architecture, to be drawn beside another one's.
+
+    Args:
+        data: its rows.
+    """
+    table = configurations(data)
+    members = table.loc[frontier(data, table).position].sort_values("trainable_params")
+    settings = [f"{name} {value}" for name, value in data.keys.items() if name not in IDENTITY]
+    columns = (members[name].to_numpy(float) for name in ("trainable_params", "mean", "n_rec", "n"))
+    return Baseline(", ".join([data.keys["architecture"], *settings]), *columns)
 
 
 def configurations(data: Dataset) -> pd.DataFrame:
@@ -197,23 +227,46 @@ def _side(d_m: FloatArray, best: float) -> str | None:
     return "larger d_m" if best == d_m.max() else None
 
 
+def main_k_c(data: Dataset) -> float | None:
+    """The connectivity that most rows of a group have, which every picture shows first; None where there is one only.
+
+    Networks that are sized by n_rec alone have one per size, which is no choice.
+    """
+    rows = data.rows
+    if not len(rows) or rows["k_c"].nunique() < 2 or rows["d_m"].isna().all():
+        return None
+    counts = rows["k_c"].value_counts()
+    return float(counts[counts == counts.max()].index.min())
+
+
 def frontier(data: Dataset, table: pd.DataFrame, *, seed: int = 0) -> Frontier:
     """Find the best configuration of each budget and its chance to be the best under seed noise.
 
-    Configurations of one declared budget compete with each other although their realised sizes differ by less than one
-    neuron; rows without a budget compete at their realised size.
+    Connectivities do not compete with each other: where only one of them was run at some budgets, a frontier through
+    all would turn there for no other reason. Configurations of one declared budget compete with each other although
+    their realised sizes differ by less than one neuron; rows without a budget compete at their realised size.
 
     Args:
         data: the rows.
         table: `configurations(data)`.
         seed: seed of the draws.
     """
-    if not len(table):
+    first = main_k_c(data)
+    if first is None:
+        return _frontier(data.rows, table, data.direction, seed)
+    k_cs = [first, *sorted(set(table["k_c"].astype(float)) - {first})]
+    main, *others = (
+        _frontier(data.rows[data.rows["k_c"] == k_c], table, data.direction, seed)._replace(k_c=k_c) for k_c in k_cs
+    )
+    return main._replace(others=tuple(others))
+
+
+def _frontier(rows: pd.DataFrame, table: pd.DataFrame, way: str, seed: int) -> Frontier:
+    if not len(rows):
         return Frontier(np.empty(0, dtype=np.int64), None)
-    rows = data.rows
     level = rows["budget"].astype("float64").fillna(rows["trainable_params"]).to_numpy(float)
     labels = rows["configuration"].to_numpy()
-    direction: Direction = "min" if data.direction == "min" else "max"
+    direction: Direction = "min" if way == "min" else "max"
     found = pareto(
         level, rows["value"].to_numpy(float), configurations=labels, direction=direction, seed=seed, tolerance=0
     )

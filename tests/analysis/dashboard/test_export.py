@@ -58,7 +58,7 @@ def test_connectivities_and_groups_do_not_cover_each_other(tmp_path):
             assert {trace["meta"]["k_c"] for trace in iso["data"]} == {k_c}
             assert len(iso["layout"]["annotations"]) == 3
             assert f"k<sub>c</sub> = {k_c}" in iso["layout"]["title"]["subtitle"]["text"]
-        assert f"{task}-made-up-text-elm-frontier" in found  # one frontier over all connectivities
+        assert f"{task}-made-up-text-elm-frontier-k_c{k_c}" in found  # connectivities do not compete on one frontier
 
 
 @needs_browser
