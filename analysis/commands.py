@@ -15,6 +15,7 @@ from analysis.dashboard import page
 from analysis.dashboard.compare_tab import compare_tab
 from analysis.dashboard.export import Format, write_figures
 from analysis.dashboard.panels import Tab
+from analysis.dashboard.run_table import safe_frame
 from analysis.dashboard.serve import make_server
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
@@ -291,7 +292,7 @@ def dashboard_payload(
 
 def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any]:
     """Specs and curves of the trials that a page lists."""
-    return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["runs"]["id"])])
+    return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["table"]["columns"][0]["texts"])])
 
 
 def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:
@@ -303,7 +304,10 @@ def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int
     frames = [data.rows.assign(group=data.label) for data in datasets(sweep, measure, where)]
     rows = pd.concat(frames, ignore_index=True) if frames else sweep.trials.iloc[:0]
     with_path(
-        path, lambda: rows.to_csv(path, index=False) if path.suffix == ".csv" else rows.to_parquet(path, index=False)
+        path,
+        lambda: (
+            safe_frame(rows).to_csv(path, index=False) if path.suffix == ".csv" else rows.to_parquet(path, index=False)
+        ),
     )
     return len(rows)
 

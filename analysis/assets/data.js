@@ -13,7 +13,6 @@ function numbers(node) {
 }
 
 function unpack(payload) {
-  for (const name of Object.keys(payload.runs)) payload.runs[name] = numbers(payload.runs[name]);
   for (const group of payload.groups) {
     for (const table of [group.trials, group.configurations]) {
       for (const name of Object.keys(table)) table[name] = numbers(table[name]);
@@ -21,6 +20,7 @@ function unpack(payload) {
     const of = group.trials.configuration;
     group.column = name => name in group.trials ? i => group.trials[name][i] : i => group.configurations[name][of[i]];
     group.count = of.length;
+    group.place = new Map(group.trials.id.map((id, i) => [id, i]));
   }
   return payload;
 }
@@ -42,6 +42,15 @@ function short(value) {
   for (const [limit, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]])
     if (Math.abs(value) >= limit) return Number((value / limit).toPrecision(3)) + unit;
   return String(Number(value.toPrecision(3)));
+}
+
+// Ticks of a logarithmic axis of small numbers: Plotly labels them 5, 0.01, 2, which nobody can read.
+function logTicks(values) {
+  const low = Math.min(...values), high = Math.max(...values), vals = [];
+  const steps = high / low > 300 ? [1] : high / low > 12 ? [1, 3] : [1, 1.5, 2, 3, 5, 7];
+  for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.ceil(Math.log10(high)); power++)
+    for (const step of steps) vals.push(step * 10 ** power);
+  return {tickmode: "array", tickvals: vals, ticktext: vals.map(value => value >= 1e-4 ? short(value) : value.toExponential(0))};
 }
 
 function element(tag, attributes = {}, ...children) {

@@ -39,25 +39,26 @@ function showLaunches() {
 
 function adopt(fresh) {
   const label = group() && group().label, ids = new Set(state.selected ? [...state.selected].map(i => group().trials.id[i]) : []);
-  const open = state.pinned !== null ? group().trials.id[state.pinned] : null;
   page = fresh;
   live.changed = Date.now();
   state.group = Math.max(0, page.groups.findIndex(g => g.label === label));
   state.selected = null;
-  state.pinned = null;
   const g = group();
   if (g) {
     const chosen = new Set();
-    g.trials.id.forEach((id, i) => { if (ids.has(id)) chosen.add(i); if (id === open) state.pinned = i; });
+    g.trials.id.forEach((id, i) => { if (ids.has(id)) chosen.add(i); });
     if (chosen.size) state.selected = chosen;
   }
   defaults();
   showLaunches();
   $("subtitle").textContent = page.subtitle;
-  $("selection").hidden = page.runs.id.length === 0;
-  refill();
+  $("selection").hidden = page.total === 0;
+  keepingFocus(refill);
   controls();
   draw();
+  if (table === null) return;
+  tablePromise = null;  // the old rows stay on screen until the new ones are here
+  loadTable().then(showTrials, () => null);
 }
 
 // Keep the plots (and their zoom) where the tab still has the same panels; only their contents are replaced.

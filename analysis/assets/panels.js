@@ -74,6 +74,7 @@ function draw() {
   state.points = state.trials === null ? passed.length <= page.limit : state.trials;
   const shown = state.points ? sample(passed, page.limit) : passed;
   const tab = tabsNow().find(t => t.id === state.tab);
+  $("printed").textContent = printedFilters(passed);
   if (tab && $("panels").dataset.key !== `${state.group}/${tab.id}`) build(tab);
   for (const [id, entry] of drawn) {
     if (!entry.panel.choices) continue;
@@ -87,19 +88,20 @@ function draw() {
     row.hidden = !visible({budget: Number(row.dataset.budget), k_c: Number(row.dataset.kc)});
   notice(passed, shown);
   fade();
-  showTrials(passed);
+  showTrials();
   writeHash();
   window.__drawn = {ms: performance.now() - began, passed: passed.length, shown: state.points ? shown.length : 0};
 }
 
 function notice(passed, shown) {
   const all = page.total.toLocaleString("en-US"), g = group();
-  $("count").textContent = g ? `${passed.length.toLocaleString("en-US")} of ${all} trials` : `${all} trials`;
+  $("count").textContent = g && state.tab !== "runs" ? `${passed.length.toLocaleString("en-US")} of ${all} trials` : `${all} trials`;
   const parts = [];
   if (g && !state.points) parts.push(`Means of every trial are drawn; single trials are not, because more than ${page.limit.toLocaleString("en-US")} pass the filters.`);
   if (g && state.points && shown.length < passed.length)
     parts.push(`Showing ${shown.length.toLocaleString("en-US")} of ${passed.length.toLocaleString("en-US")} single trials; all means and fits use every trial.`);
   if (g && g.left_out) parts.push(`This file lists ${g.count.toLocaleString("en-US")} of ${(g.count + g.left_out).toLocaleString("en-US")} trials of the group, drawn at random; all means and fits use every trial.`);
+  if (state.view.lostSelection) parts.push("The link's selection was made on other rows and is not shown.");
   for (const text of page.warnings) parts.push(text);
   $("notice").hidden = parts.length === 0;
   $("notice").textContent = parts.join(" ");
@@ -115,7 +117,7 @@ function build(tab) {
 function panelNode(panel) {
   const tools = element("span", {class: "tools"});
   const figure = element("figure", {class: `card ${panel.width}`, role: "group", "aria-labelledby": `${panel.id}-title`});
-  const entry = {panel, choice: 0, node: null, wired: false, points: null, caption: element("p", {class: "caption"}),
+  const entry = {panel, choice: Math.max(0, (panel.choices || []).findIndex(choice => choice.label === state.axis[panel.id])), node: null, wired: false, points: null, caption: element("p", {class: "caption"}),
     summary: element("p", {class: "summary"}), data: element("div")};
   drawn.set(panel.id, entry);
   figure.append(element("header", {}, element("h2", {id: `${panel.id}-title`}, panel.title), tools), entry.caption);
@@ -134,8 +136,8 @@ function panelNode(panel) {
 
 function fill(entry) {
   const panel = entry.panel;
-  entry.caption.textContent = panel.caption;
-  entry.summary.textContent = panel.summary;
+  entry.caption.replaceChildren(...worded(panel.caption));
+  entry.summary.replaceChildren(...worded(panel.summary));
   if (!panel.rows) return entry.data.replaceChildren();
   const table = scrollable(panel, plainTable(panel.columns, panel.rows, panel.keyed)), before = entry.data.querySelector("details");
   entry.data.replaceChildren(panel.choices ? element("details", {class: "data", open: Boolean(before && before.open)}, element("summary", {}, "Show data"), table) : table);
@@ -147,15 +149,19 @@ function scrollable(panel, table) {
 
 function plainTable(columns, rows, keyed) {
   const text = columns.map((_, c) => rows.some(row => typeof row[c] === "string" && /[a-z]{3}.* /i.test(row[c])));
-  const head = element("tr", {}, ...columns.map((name, c) => element("th", {scope: "col", class: text[c] ? "text" : null}, name)));
+  const head = element("tr", {}, ...columns.map((name, c) => element("th", {scope: "col", class: text[c] ? "text" : null}, ...worded(name))));
   const body = rows.map(row => element("tr", keyed ? {"data-budget": row[0], "data-kc": row[1]} : {}, ...row.map((cell, c) =>
-    element("td", {class: text[c] ? "text" : null}, columns[c].includes("±") ? digits(cell, 2) : digits(cell)))));
+    element("td", {class: text[c] ? "text" : null}, ...(typeof cell === "string" ? worded(cell) : [columns[c].includes("±") ? digits(cell, 2) : digits(cell)])))));
   return element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
 }
 
 function chooser(panel, entry) {
-  const select = element("select", {"aria-label": `${panel.title}: axis`, onchange: () => { entry.choice = Number(select.value); draw(); }},
-    ...panel.choices.map((choice, i) => element("option", {value: i}, choice.label)));
+  const select = element("select", {"aria-label": `${panel.title}: axis`, "data-focus": `axis ${panel.id}`, onchange: () => {
+      entry.choice = Number(select.value);
+      state.axis[panel.id] = panel.choices[entry.choice].label;
+      draw();
+    }},
+    ...panel.choices.map((choice, i) => element("option", {value: i, selected: i === entry.choice}, choice.label)));
   return select;
 }
 
@@ -250,9 +256,10 @@ function clicked(entry, point) {
 
 function select(indices) {
   state.selected = indices && indices.size ? indices : null;
-  state.pinned = null;
+  state.opened = null;
+  state.view.lostSelection = false;
   fade();
-  showTrials(passing());
+  showTrials();
   writeHash();
 }
 

@@ -1,7 +1,13 @@
 // What is shown: every choice lives in `state`, and in the address after #, so that a link reproduces the view.
 const state = {
   tab: "tradeoff", group: 0, off: new Set(), kc: undefined, seed: "", colour: "budget", theory: true, trials: null,
-  selected: null, pinned: null, mode: null, view: {},
+  selected: null,  // indices of the group's trials; null for no selection
+  opened: null,    // id of the trial whose record is shown
+  mode: null,
+  axis: {},        // of each panel with several figures the label of the one that is shown
+  table: {},       // search, sort, filters, columns of the table of trials (see table.js)
+  parallel: null,  // axes of the parallel coordinates; null for the usual ones
+  view: {},
 };
 let page = null;
 
@@ -9,6 +15,11 @@ const $ = id => document.getElementById(id);
 const group = () => page.groups[state.group] || null;
 const tabsNow = () => [...(group() ? group().tabs : []), ...page.tabs];
 const tokens = () => ({...page.theme[state.mode], ...(group() ? group().theme[state.mode] : {})});
+const openedIndex = () => state.opened === null || !group() ? null : group().place.get(state.opened) ?? null;
+
+function emptyTable() {
+  return {search: "", sort: null, down: false, filters: {}, columns: null, rows: 200};
+}
 
 function resolve(node, names) {
   if (typeof node === "string" && node[0] === "@") {
@@ -25,6 +36,37 @@ function resolve(node, names) {
   return node;
 }
 
+// A few trials stand in the address by id, which survives new rows. Many would make an address that no mail program
+// keeps whole, so they stand there as bits in the order of the group's trials, behind a check of that order.
+const BY_ID = 50;
+
+function selectionText(g, selected) {
+  if (selected.size <= BY_ID) return [...selected].map(i => g.trials.id[i]).join(",");
+  const bits = new Uint8Array(Math.ceil(g.count / 8));
+  for (const i of selected) bits[i >> 3] |= 1 << (i & 7);
+  return `bits:${orderCheck(g)}:${btoa(String.fromCharCode(...bits))}`;
+}
+
+function selectionOf(g, text) {
+  if (!text.startsWith("bits:")) return new Set(text.split(",").map(id => g.place.get(id)).filter(i => i !== undefined));
+  const [, check, packed] = text.split(":");
+  if (check !== orderCheck(g)) {
+    state.view.lostSelection = true;
+    return new Set();
+  }
+  const bits = bytesOf(packed), chosen = new Set();
+  for (let i = 0; i < g.count; i++) if (bits[i >> 3] >> (i & 7) & 1) chosen.add(i);
+  return chosen;
+}
+
+// FNV-1a over all ids: says whether an address was made for these very rows.
+function orderCheck(g) {
+  let hash = 0x811c9dc5;
+  for (const id of g.trials.id)
+    for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
+  return (hash >>> 0).toString(16);
+}
+
 function readHash() {
   const hash = new URLSearchParams(location.hash.slice(1));
   if (hash.has("tab")) state.tab = hash.get("tab");
@@ -36,16 +78,23 @@ function readHash() {
   state.theory = hash.get("theory") !== "0";
   state.trials = hash.has("trials") ? hash.get("trials") === "1" : null;
   if (hash.has("mode")) state.mode = hash.get("mode") === "dark" ? "dark" : "light";
-  const ids = hash.get("sel");
-  if (ids && group()) {
-    const wanted = new Set(ids.split(",")), found = new Set();
-    group().trials.id.forEach((id, i) => wanted.has(id) && found.add(i));
-    if (found.size) state.selected = found;
+  const table = emptyTable();
+  table.search = hash.get("search") || "";
+  if (hash.has("sort")) Object.assign(table, {sort: hash.get("sort").replace(/^-/, ""), down: hash.get("sort")[0] === "-"});
+  if (hash.has("columns")) table.columns = hash.get("columns").split(",").filter(Boolean);
+  if (hash.has("parallel")) state.parallel = hash.get("parallel").split(",").filter(Boolean);
+  for (const [name, value] of hash) {
+    if (name.startsWith("axis.")) state.axis[name.slice(5)] = value;
+    if (name.startsWith("filter.")) table.filters[name.slice(7)] = value;
   }
+  state.table = table;
+  state.opened = hash.get("open");
+  const chosen = hash.has("sel") && group() ? selectionOf(group(), hash.get("sel")) : new Set();
+  if (chosen.size) state.selected = chosen;
 }
 
 function writeHash() {
-  const hash = new URLSearchParams();
+  const hash = new URLSearchParams(), table = state.table;
   hash.set("tab", state.tab);
   if (page.groups.length > 1 && group()) hash.set("group", group().label);
   if (state.off.size) hash.set("off", [...state.off].join(","));
@@ -54,9 +103,15 @@ function writeHash() {
   if (state.colour !== "budget") hash.set("colour", state.colour);
   if (!state.theory) hash.set("theory", "0");
   if (state.trials !== null) hash.set("trials", state.trials ? "1" : "0");
+  for (const [panel, label] of Object.entries(state.axis)) hash.set(`axis.${panel}`, label);
+  if (table.search) hash.set("search", table.search);
+  if (table.sort) hash.set("sort", (table.down ? "-" : "") + table.sort);
+  for (const [name, text] of Object.entries(table.filters)) if (text) hash.set(`filter.${name}`, text);
+  if (table.columns) hash.set("columns", table.columns.join(","));
+  if (state.parallel) hash.set("parallel", state.parallel.join(","));
   hash.set("mode", state.mode);
-  if (state.selected && state.selected.size <= 200)
-    hash.set("sel", [...state.selected].map(i => group().trials.id[i]).join(","));
+  if (state.selected) hash.set("sel", selectionText(group(), state.selected));
+  if (state.opened !== null) hash.set("open", state.opened);
   history.replaceState(null, "", "#" + hash.toString());
 }
 

@@ -13,18 +13,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.dashboard.panels import Panel, Tab
+from analysis.dashboard.run_table import listed_ids, run_table, sampled_rows
 from analysis.dashboard.tabs import runs_tab
 from analysis.figures.theme import CONFIG, axis, layout, theme
+from analysis.glossary import GLOSSARY
 from analysis.html import asset, content_security_policy, to_json
 from analysis.laws.view import View
-from analysis.rows.sweep import Dataset, Sweep, among
-from sweeper.store.schema import FINISHED, STATUSES
+from analysis.rows.sweep import Sweep, among
+from sweeper.store.schema import STATUSES
 
 SHOWN = 2000
 """Most single trials a panel draws; above it means are drawn (SVG draws 2,000 points in a fraction of a second)."""
-
-LISTED = 20_000
-"""Most trials of a group that the file lists; above it a seeded sample."""
 
 CURVE_DIGITS = 6
 """Significant digits of a stored curve in the file."""
@@ -34,7 +33,10 @@ CURVE_POINTS = 60
 
 FloatArray = npt.NDArray[np.float64]
 
-SCRIPTS = ("data.js", "state.js", "panels.js", "runs.js", "main.js", "live.js")
+SCRIPTS = (
+    *("data.js", "state.js", "panels.js", "runs.js", "table.js", "run_figures.js"),
+    *("controls.js", "main.js", "live.js"),
+)
 
 
 def payload(
@@ -57,13 +59,14 @@ def payload(
         live: settings of the served page; None for a file.
     """
     counts = sweep.trials["status"].value_counts()
-    told = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in STATUSES if status in counts)
-    total, shown = len(sweep.trials), shown_ids(sweep, views)
+    by_status = ", ".join(f"{counts[status]:,} {status.replace('_', ' ')}" for status in STATUSES if status in counts)
+    total = len(sweep.trials)
     return {
         "title": sweep.label,
-        "subtitle": f"{total:,} trials: {told}" if total else "no trials yet",
+        "subtitle": f"{total:,} trials: {by_status}" if total else "no trials yet",
         "total": total,
         "limit": SHOWN,
+        "glossary": GLOSSARY,
         "theme": {mode: theme(mode, 1) for mode in ("light", "dark")},
         "config": CONFIG,
         "curve_layout": layout(axis("step", type="log", dtick="D2"), axis(""))
@@ -73,7 +76,7 @@ def payload(
         "live": live is not None,
         **(live or {}),
         "tabs": [_tab(runs_tab(sweep, live=live is not None))],
-        "runs": _runs(sweep.trials[among(sweep.trials["trial_id"], shown)]),
+        "table": run_table(sweep, views, listed_ids(sweep, views)),
         "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
     }
 
@@ -82,12 +85,13 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
     data, table = view.data, view.table
     budgets = sorted(float(b) for b in table["budget"].dropna().unique())
     counts = data.rows["k_c"].value_counts()
-    rows = listed(data)
+    rows = sampled_rows(data)
     return {
         "label": data.label,
         "metric": data.title,
         "unit": "loss in nats" if data.measure.is_loss else data.metric,
         "measure": data.measure.column,
+        "task_metric": data.keys["metric"],
         "direction": data.direction,
         "budgets": budgets,
         "k_cs": sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)),
@@ -110,38 +114,11 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
     }
 
 
-def shown_ids(sweep: Sweep, views: list[View]) -> set[str]:
-    """Trials that the file lists: those of the groups, and those that did not finish (each sampled beyond `LISTED`)."""
-    ids = {trial_id for view in views for trial_id in listed(view.data)["trial_id"]}
-    other = sweep.trials.loc[sweep.trials["status"] != FINISHED, "trial_id"]
-    return ids | set(other if len(other) <= LISTED else other.sample(LISTED, random_state=0))
-
-
-def _runs(trials: pd.DataFrame) -> dict[str, Any]:
-    reasons = trials["reason"].astype(object).fillna("")
-    codes, texts = pd.factorize(reasons)
-    return {
-        "id": trials["trial_id"].tolist(),
-        "status": trials["status"].tolist(),
-        "reason": codes.astype(np.int32),
-        "reasons": texts.tolist(),
-        **{name: trials[name].to_numpy(dtype=float) for name in ("budget", "n_rec", "d_m", "k_c", "seed", "wall_s")},
-    }
-
-
 def _predictions(view: View) -> dict[str, FloatArray]:
     if view.overlay is None:
         return {}
     predicted = view.overlay.predicted
     return {"predicted": predicted, "residual": view.table["mean"].to_numpy(float) - predicted}
-
-
-def listed(data: Dataset) -> pd.DataFrame:
-    """Rows of a group that the file lists: all, or a seeded sample beyond `LISTED`."""
-    if len(data.rows) <= LISTED:
-        return data.rows
-    chosen = np.random.default_rng(0).choice(len(data.rows), LISTED, replace=False)
-    return data.rows.iloc[np.sort(chosen)]
 
 
 def _positions(rows: pd.DataFrame, table: pd.DataFrame) -> npt.NDArray[np.int32]:
@@ -207,12 +184,20 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
 
     plotly = get_plotlyjs()
     app = "\n".join(asset(name) for name in SCRIPTS)
+    first = {name: value for name, value in content.items() if name != "table"}
+    # What only some readers ask for (specs, curves, the table) is packed: the browser then need not read it to begin.
     return Template(asset("page.html")).substitute(
         title=escape(str(content["title"])),
         csp=content_security_policy(plotly, app, live=bool(content["live"])),
         css=asset("page.css"),
-        payload=to_json(content),
-        lazy="" if lazy is None else base64.b64encode(gzip.compress(to_json(lazy).encode(), 6, mtime=0)).decode(),
+        payload=to_json(first),
+        lazy="" if lazy is None else _packed(lazy),
+        table="" if lazy is None else _packed(content["table"]),
         plotly=plotly,
         app=app,
     )
+
+
+def _packed(value: Mapping[str, Any]) -> str:
+    """JSON, compressed (always to the same bytes), as text."""
+    return base64.b64encode(gzip.compress(to_json(value).encode(), 6, mtime=0)).decode()

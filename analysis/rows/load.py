@@ -125,7 +125,7 @@ def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
     bare = trials["spec"].str.replace(r'"seed":\s*\d+', "", regex=True)
     codes, _ = pd.factorize(bare)
     first = trials["spec"].iloc[np.unique(codes, return_index=True)[1]].tolist()
-    table = pd.DataFrame([dict(_leaves(json.loads(text), "")) for text in first])
+    table = pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first])
     known = set(SCHEMAS["trials"].names) | {"scheme", "mlp_ratio"}
     varying = [
         c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] not in known and table[c].nunique(dropna=False) > 1
@@ -135,10 +135,11 @@ def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
+def spec_leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
+    """Every setting of a spec with its path, such as ``training.steps``; lists as JSON texts."""
     if isinstance(node, dict):
         for key, value in node.items():
-            yield from _leaves(value, f"{place}.{key}" if place else str(key))
+            yield from spec_leaves(value, f"{place}.{key}" if place else str(key))
     else:
         yield place, node if isinstance(node, (str, int, float)) or node is None else json.dumps(node)
 

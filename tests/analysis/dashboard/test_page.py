@@ -7,10 +7,11 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.commands import dashboard
-from analysis.dashboard import page
+from analysis.dashboard import page, run_table
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
 from analysis.rows.sweep import Measure
@@ -31,6 +32,22 @@ def parts(text):
     content = json.loads(re.search(r'id="payload">(.*?)</script>', text, re.S).group(1))
     packed = re.search(r'id="lazy">(.*?)</script>', text, re.S).group(1)
     return content, json.loads(gzip.decompress(base64.b64decode(packed)))
+
+
+def columns(text):
+    """The table of trials as lists by column."""
+    packed = re.search(r'id="table-data">(.*?)</script>', text, re.S).group(1)
+    table = json.loads(gzip.decompress(base64.b64decode(packed)))
+    count = len(table["columns"][0]["texts"])
+
+    def values(column):
+        if "same" in column:
+            return [column["same"]] * count
+        if "values" in column:
+            return unpack(column["values"]).tolist()
+        return column["texts"] if "texts" in column else [column["words"][c] for c in unpack(column["codes"])]
+
+    return {column["name"]: values(column) for column in table["columns"]}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +107,7 @@ def test_names_from_people_cannot_break_out(tmp_path, trial):
     content, lazy = parts(written)
     assert content["groups"][0]["label"].startswith(evil)
     assert json.loads(lazy["t3"]["spec"]) == {"x": evil}
-    assert written.count("</script>") == 4
+    assert written.count("</script>") == 5
     figure = json.dumps(content["groups"][0]["tabs"])
     assert "<b onmouseover" not in figure.replace(json.dumps(evil)[1:-1], "") or "&lt;b onmouseover" in figure
 
@@ -125,11 +142,12 @@ def test_missing_numbers_become_null_and_arrays_are_packed():
 
 
 def test_a_large_group_is_sampled_and_says_so(monkeypatch, sweep_dir, tmp_path, view):
-    monkeypatch.setattr(page, "LISTED", 20)
-    content, lazy = parts(build(sweep_dir, tmp_path / "page.html").read_text())
+    monkeypatch.setattr(run_table, "LISTED", 20)
+    text = build(sweep_dir, tmp_path / "page.html").read_text()
+    content, lazy = parts(text)
     (group,) = content["groups"]
     assert len(group["trials"]["id"]) == 20
-    assert len(lazy) == len(content["runs"]["id"]) == 20 + 4  # and the four that did not finish
+    assert len(lazy) == len(columns(text)["trial_id"]) == 20 + 4  # and the four that did not finish
     assert group["left_out"] == len(view.data.rows) - 20
     assert unpack(group["configurations"]["mean"]).tolist() == view.table["mean"].tolist()  # means use every trial
 
@@ -141,3 +159,31 @@ def test_published_tables_make_a_page(tmp_path):
     named = dict(zip(panels["optima"]["columns"], row, strict=True))
     assert (named["N*"], named["N as good"], named["95 % ±"]) == (440, "unknown", "1 run, no interval")
     assert read_sweep("published:enwik8").curves.empty
+
+
+def test_the_table_holds_every_trial_with_its_status_and_why_it_was_left_out(tmp_path, trial):
+    spec = json.dumps({"training": {"clip_norm": 2.0}})
+    rows = [
+        *(trial(f"a{seed}", seed=seed, learning_rate=0.01, spec=spec) for seed in (0, 1)),
+        *(trial(f"b{seed}", seed=seed, learning_rate=0.03, final_valid_metric=3.0, spec=spec) for seed in (0, 1)),
+        trial("f", d_m=8, status="failed", reason="out of luck", final_test_metric=None, spec=spec),
+        trial("g", d_m=3, spec=json.dumps({"training": {"clip_norm": 1.0}})),
+    ]
+    ResultsStore.create(tmp_path / "mixed").write("trials", rows)
+    found = columns(build(tmp_path / "mixed", tmp_path / "page.html").read_text())
+    of = {name: dict(zip(found["trial_id"], found[name], strict=True)) for name in found}
+    assert set(of["trial_id"]) == {"a0", "a1", "b0", "b1", "f", "g"}
+    assert {of["enters"][name] for name in ("a0", "a1", "g")} == {"yes"}
+    assert {of["enters"][name] for name in ("b0", "b1", "f")} == {"no"}
+    assert "another learning rate is better" in of["reason"]["b0"]
+    assert of["reason"]["f"] == "out of luck"
+    assert of["learning_rate"]["b0"] == 0.03
+    assert (of["training.clip_norm"]["f"], of["training.clip_norm"]["g"]) == (2.0, 1.0)
+    assert np.isnan(of["final_test_metric"]["f"])
+    assert len(of) > 60  # every stored column
+
+
+def test_no_cell_of_a_csv_file_is_a_formula():
+    frame = run_table.safe_frame(pd.DataFrame({"text": ["=1+1", "@x", "-y", "fine", None], "number": [-1, 2, 3, 4, 5]}))
+    assert frame["text"].tolist()[:4] == ["'=1+1", "'@x", "'-y", "fine"]
+    assert frame["number"].tolist() == [-1, 2, 3, 4, 5]

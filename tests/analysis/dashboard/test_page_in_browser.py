@@ -76,7 +76,9 @@ def shared(browser, path):
 
 RESET = """() => {
   Object.assign(state, {tab: 'tradeoff', group: 0, off: new Set(), kc: undefined, seed: '', colour: 'budget',
-    theory: true, trials: null, selected: null, pinned: null, mode: 'light'});
+    theory: true, trials: null, selected: null, opened: null, axis: {}, parallel: null,
+    table: emptyTable(), mode: 'light'});
+  delete document.getElementById('panels').dataset.key;
   defaults(); paint(); controls(); clearSelection(); draw(); scrollTo(0, 0);
 }"""
 
@@ -231,10 +233,11 @@ def test_a_box_selects_in_all_panels_the_table_and_the_curves(page):
     panels = ("isobudget-n_rec", "isobudget-d_m", "frontier-third")
     full = [sum(float(opacity) > 0.5 for opacity in page.evaluate(POINTS, [panel, "trials"])) for panel in panels]
     assert full == [chosen] * 3
+    page.wait_for_selector("#trials tbody tr")
     assert f"({chosen})" in page.locator("#trials-title").text_content()
     assert page.locator("#trials tbody tr").count() == min(chosen, 200)
     page.wait_for_function("() => document.querySelectorAll('#curve .scatterlayer path.js-line').length > 0")
-    assert "sel=" in page.evaluate("() => location.hash") or chosen > 200
+    assert "sel=" in page.evaluate("() => location.hash")
     page.locator("#clear").click()
     assert page.evaluate("() => state.selected") is None
     opacities = [float(o) for kind in ("trials", "mean") for o in page.evaluate(POINTS, [panels[0], kind])]
@@ -244,7 +247,7 @@ def test_a_box_selects_in_all_panels_the_table_and_the_curves(page):
 def test_the_table_opens_a_trial_with_spec_and_command(page):
     drag_box(page, "isobudget-d_m")
     row = page.locator("#trials tbody tr").nth(1)
-    name = row.locator("td").last.text_content()
+    name = row.get_attribute("data-trial")
     row.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#detail pre")
@@ -267,8 +270,9 @@ def test_every_tab_draws(page):
         assert plots, tab
         assert all(plots), tab
         assert page.locator(f"#tab-{tab}[aria-selected='true']").count() == 1
-    assert page.locator("#trials tbody tr").count() == page.evaluate("() => page.runs.id.length") == 120
-    page.locator("#runs-status").select_option("diverged")
+    page.wait_for_selector("#trials tbody tr")
+    assert page.locator("#trials tbody tr").count() == page.evaluate("() => page.total") == 120
+    page.get_by_label("Filter status").fill("diverged")
     assert 0 < page.locator("#trials tbody tr").count() < 50
     page.locator("#trials tbody tr").first.click()
     page.wait_for_selector("#detail pre")
@@ -289,8 +293,7 @@ def test_csv_has_the_shown_trials(page):
     with page.expect_download() as download:
         page.locator("#csv").click()
     lines = download.value.path().read_text().splitlines()
-    assert lines[0].startswith("trial_id,budget,trainable_params")
-    assert "final_test_metric" in lines[0]
+    assert {"trial_id", "learning_rate", "final_test_metric", "host"} <= set(lines[0].split(","))
     assert len(lines) - 1 == page.evaluate("() => passing().length")
 
 

@@ -1,0 +1,42 @@
+"""The words that pages explain when the mouse rests on them: one table for dashboard and report."""
+
+import re
+from html import escape
+
+GLOSSARY = {
+    "AICc": "Akaike's information criterion with the correction for few rows: smaller is better; within 2 is a tie, "
+    "above 10 the larger one is not believable.",
+    "Box-Cox": "A power transformation of the metric, with its exponent fitted, between the law's information and the "
+    "metric.",
+    "snr": "Signal-to-noise ratio of one channel: what a neuron's variable says, over its noise.",
+    "I_rep": "Representable information: nats about the input that the law grants a network of this size.",
+    "k_e": "Effective complexity: trained parameters of one neuron apart from its synapses.",
+    "k_c": "Connectivity: trained synapses of one neuron.",
+    "bpc": "Bits per character: the mean negative log2 probability of the right next character; smaller is better.",
+    "RMSE": "Root of the mean squared difference between measurement and law.",
+    "variance inflation": "How much wider an axis' interval is because the axes were varied together; above 10 they "
+    "cannot be told apart.",
+    "as good": "Configurations that the 95 % test cannot tell from the best of their budget.",
+    "bracketed": "Worse values lie on both sides of the best one, so the optimum is inside the range that was run.",
+}
+"""What the words mean, each in one sentence."""
+
+WORDS = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(GLOSSARY, key=len, reverse=True)))})(?![\w-])")
+
+
+def explained(text: str) -> str:
+    """Escape a text for HTML and mark the words of the glossary, so that their meaning shows on hover.
+
+    >>> explained("k_e < 3")
+    '<abbr title="Effective complexity: trained parameters of one neuron apart from its synapses.">k_e</abbr> &lt; 3'
+    """
+    parts: list[str] = []
+    end, seen = 0, set()
+    for match in WORDS.finditer(text):
+        if match[0] in seen:  # once a sentence is enough: more dotted lines would make it hard to read
+            continue
+        seen.add(match[0])
+        meaning = escape(GLOSSARY[match[0]])
+        parts += [escape(text[end : match.start()]), f'<abbr title="{meaning}">{escape(match[0])}</abbr>']
+        end = match.end()
+    return "".join([*parts, escape(text[end:])])
