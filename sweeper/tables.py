@@ -59,7 +59,7 @@ def _varied(plan: Plan) -> list[str]:
     for row in plan.rows:
         for name, value in row.axes.items():
             values.setdefault(name, set()).add(str(value))
-    return [name for name, found in values.items() if len(found) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
+    return [name for name, levels in values.items() if len(levels) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
 
 
 def _replicates(plan: Plan) -> list[list[PlanRow]]:
@@ -81,26 +81,28 @@ def _plan_cells(
     for row in rows:
         state = row.state if row.reason is None else f"{row.state}: {row.reason}"
         states[status.states[row.trial_id] if status is not None and row.state == RUNNABLE else state] += 1
-    told = next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+    state_text = (
+        next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
+    )
     asked = "" if first.budget is None else f"{first.budget:,}"
-    given = [_cell(first.axes.get(name, "")) for name in varied]
+    settings = [_cell(first.axes.get(name, "")) for name in varied]
     seeds = _spans([int(row.axes["seed"]) for row in rows])
     if first.spec is None or first.counts is None:
-        return [asked, "", "", _cell(first.axes.get("d_m", "")), *given, "", "", "", seeds, "", "", told]
+        return [asked, "", "", _cell(first.axes.get("d_m", "")), *settings, "", "", "", seeds, "", "", state_text]
     model, total = first.spec.model, first.counts
     return [
         asked,
         f"{total.trainable_params:,}",
         str(getattr(model, "n_rec", 1)),
         str(getattr(model, "d_m", "")),
-        *given,
+        *settings,
         f"{total.k_e:,}",
         f"{total.k_c:,}",
         f"{total.readout_params:,}",
         seeds,
         duration(sum(costs.seconds(row.spec) for row in rows if row.spec is not None)),
         first.trial_id[:8] + "…" * (len(rows) > 1),
-        told,
+        state_text,
     ]
 
 

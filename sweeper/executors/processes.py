@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from sweeper.lane.trainer import Trainer
 
 _EXPOSED = ("pull", "heartbeat", "leave", "fail")
+"""What lanes may call; draining and stopping is the launcher's."""
 _MAX_DEATHS = 20
+"""Deaths of lanes before the machine, not a trial, is taken for the cause (a trial is given up after three)."""
 _POLL_S = 0.1
+"""Pause between two looks at the lanes: what a lane that ends may keep its successor waiting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,7 @@ class ProcessExecutor:
         memory = HostMemory.of(psutil.virtual_memory().available, lanes) if on_cpus else None
         config = lane_config(assignments[0].sweep, store_uri, self.options, memory)
         broker = _Locked(Broker(assignments, direction=direction))
-        authkey = os.urandom(32)
+        authkey = os.urandom(32)  # the port is open to every user of this machine, and what comes in is unpickled
         server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
         threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
@@ -78,6 +81,8 @@ class ProcessExecutor:
             try:
                 _supervise(broker, processes, start)
             finally:
+                # Lanes that still live are those of a launch that failed, or that the third Ctrl-C ends. All are killed
+                # before any is waited for: one that takes its time to go must not leave the others at work
                 for process in processes.values():
                     process.kill()
                 for process in processes.values():
@@ -103,7 +108,7 @@ def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[
                 if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
                     processes[index] = start(index)
                 continue
-            broker.lane_died(process.name)
+            broker.lane_died(process.name)  # at once: the silence of a lane would tell it only after a minute
             deaths += 1
             if deaths > _MAX_DEATHS:
                 raise ExecutorError(f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up")
@@ -164,7 +169,7 @@ class _BrokerManager(BaseManager):
 
 
 class _Locked:
-    """A broker that many threads may call."""
+    """A broker that many threads may call: the manager serves each lane from a thread, and the monitor is one more."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker, self._lock = broker, threading.Lock()

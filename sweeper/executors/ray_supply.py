@@ -17,6 +17,7 @@ from cluster.errors import ClusterError
 from sweeper.queue.messages import Need
 
 _ASK_BROKER_S = 0.5
+"""Pause between two questions to the broker; Tune's loop asks for lanes many times a second."""
 _LOOK_S = 3.0
 """Pause between two looks at the cluster's nodes."""
 _GRACE_S = 2.0
@@ -75,6 +76,7 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
             return str(Searcher.FINISHED)
         if len(self._live) >= need.lanes:
             return None
+        # What lives is counted per GPU type, since Tune does not say on which node it has put a lane
         live, shapes = Counter(self._live.values()), self._room()
         if len(self._live) >= sum(shape.count for shape in shapes):  # of a GPU type named only later, too
             return None

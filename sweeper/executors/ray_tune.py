@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-os.environ.update(  # read when ray is imported
+# Read when ray is imported, hence above it. Loggers would write a CSV and a TensorBoard file per lane; Ctrl-C is the
+# monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home
+os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
@@ -39,7 +41,9 @@ from sweeper.queue.monitor import Monitor
 
 NAMESPACE = "elm-sweeper"
 _MAX_LANE_RESTARTS = 20
+"""Times that Tune starts one lane again before it counts as lost."""
 _DRAIN_LOOK_S = 5.0
+"""Pause between two looks whether a lane's node drains: clouds give 30 s and more, and each look is a call to Ray."""
 _MAX_LANES_LOST = 4
 """Lanes that died more often than that before none is started any more."""
 
@@ -185,6 +189,7 @@ class _Client:
         return pulled
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
+        # Leaving a draining node by itself saves the trial; waiting for the node to go would lose it
         going_on = bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
         return going_on and not self._leaving()
 

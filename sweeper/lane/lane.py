@@ -28,7 +28,9 @@ from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped, TimedOut
 
 HEARTBEAT_S = 2.0
+"""Pause between heartbeats; thirty of them fit into the silence after which the broker gives a lane up."""
 WAIT_S = 0.5
+"""Pause before a lane with nothing to do asks again: as long as the launcher's own looks at the broker."""
 
 
 class BrokerGoneError(Exception):
@@ -89,8 +91,9 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
         try:
             while True:
+                # Looked at between trials, while nothing is in hand that a fresh process would have to begin anew
                 if not memory.is_back() or wear.is_out(ran):
-                    writer.flush()
+                    writer.flush()  # before leaving: what is not reported would be run a second time
                     broker.leave(*identity[:2], writer.take_reports())
                     return ran  # whoever started this process replaces it
                 pulled = broker.pull(*identity, writer.take_reports())
@@ -103,7 +106,7 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                 if not pulled.assignments:
                     time.sleep(WAIT_S)
                 for group in _groups(pulled.assignments, trainer):
-                    pulse.begin(group)
+                    pulse.begin(group)  # ahead of loading the data, which counts as the trial's time
                     contexts = [
                         TrialContext(
                             on_step=pulse.on_step,
@@ -118,12 +121,12 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                     else:
                         writer.add(run_trial(group[0], name, config.code_version, contexts[0], trainer))
                     ran += len(group)
-        except Stopped:
+        except Stopped:  # its checkpoint is saved; the rest of what was pulled goes back untouched
             writer.flush()
             with suppress(BrokerGoneError):
                 broker.leave(*identity[:2], writer.take_reports())
             return ran
-        except BrokerGoneError:
+        except BrokerGoneError:  # nobody is left to report to, but rows on disk spare the next launch these trials
             writer.flush()
             return ran
 
@@ -143,7 +146,7 @@ def limit_memory(memory: HostMemory | None, *, alone: bool) -> None:
     if memory is None:
         return
     share = memory.whole_bytes if alone else memory.share_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)  # the hard limit stays, or the share could not grow again
     soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
@@ -171,8 +174,10 @@ class _Pulse:
     def begin(self, group: Sequence[Assignment]) -> None:
         self._group, self._step, self._began = group, 0, time.monotonic()
 
+    # Flags between the two threads need no lock: each is one assignment, and a value that is a beat old does no harm
     def on_step(self, step: int) -> bool:
         self._step = step
+        # A group takes turns on one core, so that each trial is allowed its time as if it ran by itself
         if self._limit_s is not None and time.monotonic() - self._began > self._limit_s * len(self._group):
             raise TimedOut(f"over its time limit of {self._limit_s:g} s after {step} steps")
         return not self._leave

@@ -134,10 +134,10 @@ def stop_limits(store: ResultsStore, settings: SearchSettings, direction: str) -
 
 def _rungs(steps: Mapping[int, float], least: int) -> dict[int, float]:
     """The first step at or after each rung: least, 3 least, 9 least, ..."""
-    found: dict[int, float] = {}
+    rungs: dict[int, float] = {}
     rung = float(least)
     while steps and rung <= max(steps):
         step = min(step for step in steps if step >= rung)
-        found[step] = steps[step]
+        rungs[step] = steps[step]
         rung *= REDUCTION
-    return found
+    return rungs

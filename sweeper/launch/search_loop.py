@@ -141,9 +141,9 @@ class RunningSearch:
         if isinstance(self.searcher, TheorySearcher):
             return self.searcher
         texts = tuple(str(target) for target in self._asked())
-        found = make_searcher(SearchSettings(kind="theory", target=texts), self.space.space)
-        assert isinstance(found, TheorySearcher), "kind theory makes a TheorySearcher"
-        return found
+        judge = make_searcher(SearchSettings(kind="theory", target=texts), self.space.space)
+        assert isinstance(judge, TheorySearcher), "kind theory makes a TheorySearcher"
+        return judge
 
     def _asked(self) -> list[Target]:
         return [limit.target for limit in self.limits if limit.target is not None]
@@ -190,17 +190,17 @@ class RunningSearch:
         proposal: Proposal = self.searcher.propose(self.history(), n)
         if not proposal.points:
             return ()
-        said = proposal.said or (f"{len(proposal.points)} trials by {self.settings.kind}",)
-        self._write(number, proposal.points, said)
-        return tuple(f"batch {number}: {line}" for line in said)
+        reasons = proposal.reasons or (f"{len(proposal.points)} trials by {self.settings.kind}",)
+        self._write(number, proposal.points, reasons)
+        return tuple(f"batch {number}: {line}" for line in reasons)
 
     def _text(self) -> str:
         return self.store.grids().get(self.grid.name + SUFFIX, "")
 
-    def _write(self, number: int, points: Sequence[Point], said: Sequence[str]) -> None:
+    def _write(self, number: int, points: Sequence[Point], reasons: Sequence[str]) -> None:
         """Append a batch; every earlier line stays as it is."""
         before = self._text() or self.space.header()
-        notes = "".join(f"# batch {number}: {line}\n" if i == 0 else f"#   {line}\n" for i, line in enumerate(said))
+        notes = "".join(f"# batch {number}: {line}\n" if i == 0 else f"#   {line}\n" for i, line in enumerate(reasons))
         self.store.save_grid(self.grid.name + SUFFIX, before + notes + self.space.blocks_text(points))
 
     def stopping_early(self, executor: Executor) -> Executor:
@@ -218,9 +218,9 @@ class RunningSearch:
         """The condition that ends the search now; None while it goes on."""
         plan = self.chosen_plan()
         for limit in self.limits:
-            said = self._met(limit, plan)
-            if said is not None:
-                return said
+            reason = self._met(limit, plan)
+            if reason is not None:
+                return reason
         if len(plan.trials) >= self.settings.trials:
             missed = "; ".join(self._state(limit) for limit in self.limits if limit.kind == "ci")
             return f"its {self.settings.trials} trials are done" + (f" ({missed})" if missed else "")
@@ -248,12 +248,12 @@ class RunningSearch:
     def _state(self, limit: Limit) -> str:
         assert self.judge is not None, "a rule on an interval has a judge"
         assert limit.target is not None, "an interval is of something"
-        found = self.judge.interval(self.history(), limit.target)
-        if found.reason is not None:
-            return f"ci({limit.target}) is not known: {found.reason}"
+        interval = self.judge.interval(self.history(), limit.target)
+        if interval.reason is not None:
+            return f"ci({limit.target}) is not known: {interval.reason}"
         return (
-            f"ci({limit.target}) is {100 * found.half_width:.2g} %, asked for {100 * limit.bound:g} %: "
-            f"{found.estimate:.4g}, 95 % from {found.low:.4g} to {found.high:.4g}"
+            f"ci({limit.target}) is {100 * interval.half_width:.2g} %, asked for {100 * limit.bound:g} %: "
+            f"{interval.estimate:.4g}, 95 % from {interval.low:.4g} to {interval.high:.4g}"
         )
 
     def _hours(self, plan: Plan) -> float:

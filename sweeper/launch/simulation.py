@@ -41,20 +41,20 @@ def simulate_plan(specs: Sequence[TrialSpec], costs: CostModel, asked: str) -> s
     asked, count = _take_trials(asked, len(specs))
     spread = costs.log_spread
     common = _COMMON_SHARE if costs.calibrated_on else 1.0
-    own = {"error": math.sqrt(1 - common) * spread, "bias": math.sqrt(common) * spread}
-    given = {part.partition("=")[0].strip() for part in asked.split(",")}
-    filled = ",".join(filter(None, (asked, *(f"{k}={v:.6f}" for k, v in own.items() if k not in given))))
+    errors = {"error": math.sqrt(1 - common) * spread, "bias": math.sqrt(common) * spread}
+    named = {part.partition("=")[0].strip() for part in asked.split(",")}
+    filled = ",".join(filter(None, (asked, *(f"{k}={v:.6f}" for k, v in errors.items() if k not in named))))
     durations = np.resize(np.array([costs.seconds(spec) for spec in specs]), count)
     source = f"{costs.calibrated_on} finished trials" if costs.calibrated_on else "built-in constants of one CPU core"
     return f"{forecast_text(forecast(durations, parse_scenario(filled)))}\ndurations    from {source}"
 
 
-def _take_trials(asked: str, own: int) -> tuple[str, int]:
+def _take_trials(asked: str, planned: int) -> tuple[str, int]:
     """Take `trials=N` out of a scenario; the plan's own number without it."""
     parts = [part.strip() for part in asked.split(",")]
     wanted = [part.partition("=")[2].strip() for part in parts if part.partition("=")[0].strip() == "trials"]
     if not wanted:
-        return asked, own
+        return asked, planned
     if not re.fullmatch(r"\d+", wanted[-1]) or not 1 <= int(wanted[-1]) <= _MOST_TRIALS:
         raise SweeperError(f"--simulate: trials: expected a whole number up to {_MOST_TRIALS}, got {wanted[-1]!r}")
     return ",".join(part for part in parts if part.partition("=")[0].strip() != "trials"), int(wanted[-1])

@@ -77,18 +77,18 @@ def expand(grid: Grid) -> Plan:
         GridError: a block leaves nothing, or too much, to be solved, or a setting is invalid for every point.
     """
     rows: list[PlanRow] = []
-    found: dict[str, PlanRow] = {}
+    firsts: dict[str, PlanRow] = {}
     for index, block in enumerate(grid.blocks):
         place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
         for row in _block_rows(block, place):
             if row.state == RUNNABLE:
                 trial_id = row.trial_id
-                first = found.setdefault(trial_id, row)
+                first = firsts.setdefault(trial_id, row)
                 if first is not row:
                     row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
-    order = sorted(found, key=lambda trial_id: (found[trial_id].tier, -_work(found[trial_id])))
-    trials = {trial_id: found[trial_id] for trial_id in order}
+    order = sorted(firsts, key=lambda trial_id: (firsts[trial_id].tier, -_work(firsts[trial_id])))
+    trials = {trial_id: firsts[trial_id] for trial_id in order}
     return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
 
 

@@ -68,7 +68,7 @@ class SearchSettings:
     cost_power: float = 0.5
     """theory: a trial's worth is its information divided by its expected seconds to this power; 0 ignores cost."""
     until: str | None = None
-    """Rule that ends the search early, such as `ci(d_m_opt @ 1e6) < 20%`; see `sweeper.stop_rule`."""
+    """Rule that ends the search early, such as `ci(d_m_opt @ 1e6) < 20%`; see `sweeper.search.targets`."""
 
     @property
     def adaptive(self) -> bool:

@@ -47,9 +47,9 @@ def size_to_solve(block: Block, place: str) -> Size | None:
     missing = [size for size in sizes if not any(name in block.model for name in size.given_by)]
     choices = "; ".join(f"{size.name} by {' or '.join(size.given_by)}" for size in sizes)
     if block.budgets and len(missing) != 1:
-        found = ", ".join(size.name for size in missing) or "none"
+        names = ", ".join(size.name for size in missing) or "none"
         raise GridError(
-            f"{place}budgets: exactly one size must be left out of `model` to be solved from P, but left out: {found}. "
+            f"{place}budgets: exactly one size must be left out of `model` to be solved from P, but left out: {names}. "
             f"Sizes are given as {choices}"
         )
     if not block.budgets and missing:

@@ -22,7 +22,7 @@ DTYPES = ("float32", "float64")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How one trial is trained. Defaults follow the published Enwik8 recipe (elm-network.md, "Published settings")."""
+    """How one trial is trained. Defaults follow the published Enwik8 recipe (arXiv 2605.12049)."""
 
     steps: int = 1000
     """Optimiser steps."""

@@ -15,27 +15,39 @@ from sweeper.queue.tally import Tally
 from sweeper.store.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 
 PULL_SECONDS = 3.0
-"""Lanes pull about this much work at once, so that very short trials do not wait for the broker."""
+"""Lanes pull about this much work at once, so that very short trials do not wait for the broker (a pull takes
+milliseconds, so that it costs a thousandth); more would be lost with a lane that dies."""
 PULL_LIMIT = 256
+"""Most trials in one pull, however short they are: what a dead lane held is run anew (assumption)."""
 IDLE_S = 60.0
 """Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
 LEFT_S = 10.0
 """Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
 LANE_SILENCE_S = 60.0
-"""A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds."""
+"""A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds, which
+a step that holds Python's lock, or a host that swaps, may delay by tens of seconds."""
 STALL_S = 10.0
 """Lanes and launcher ask every few seconds; after a pause this long it was the broker that did not run."""
 
 
 @dataclass
 class _Lane:
+    """What the broker knows of a lane."""
+
     incarnation: str
+    """Its process: a lane that is started anew keeps its name and holds nothing."""
     host: str
+    """Machine it runs on."""
     seen: float
+    """When it was last heard of."""
     held: dict[str, Assignment] = field(default_factory=dict)
+    """What was handed to it and has not been reported."""
     running: str | None = None
+    """The held trial that it runs now."""
     progress: float = 0.0
+    """Done share of that trial."""
     idle_since: float | None = None
+    """Since when it was asked in vain."""
 
     @property
     def running_ids(self) -> list[str]:
@@ -118,7 +130,7 @@ class Broker:
         for report in reports:  # what is stored is stored, also by a lane that was given up
             self._ended(report, held.pop(report.trial_id, None), lane)
         left = [replace(a, joint=()) for a in held.values() if not self._tally.has_ended(a.trial_id)]
-        self._queue.extendleft(reversed(left))
+        self._queue.extendleft(reversed(left))  # ahead of the rest, in their old order
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """Stop the sweep for a reason that no other lane would escape, such as a full disk; blames no trial."""
@@ -206,7 +218,7 @@ class Broker:
         now = self._now()
         state = self._lanes.get(lane)
         if state is None or state.incarnation != incarnation:
-            if state is not None:
+            if state is not None:  # a name has one process at a time, so the one before is dead
                 self._requeue(lane, state)
             state = self._lanes[lane] = _Lane(incarnation=incarnation, host=host, seen=now)
         state.seen = now
@@ -219,7 +231,7 @@ class Broker:
         ]
         if not self._queue or any(a.alone for a in neighbours):
             return ()
-        if self._queue[0].alone:
+        if self._queue[0].alone:  # nobody overtakes it, or a host that is always busy would never run it
             return () if neighbours else (self._queue.popleft(),)
         if self._queue[0].single:  # what the lane ran before is to be reported first, or it would share the blame
             return () if state.held else (self._queue.popleft(),)
@@ -235,6 +247,7 @@ class Broker:
         key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
         if key is None or key in self._never_joint:
             return group
+        # Only neighbours are looked at, so that a pull takes the same time whatever the length of the queue
         while self._queue and len(group) < min(group[0].joint_most, fair):
             following = self._queue[0]
             if following.joint_key != key or following.alone or following.single:
@@ -277,10 +290,12 @@ class Broker:
         """Do what the policy says after an attempt."""
         verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
         if verdict in (AGAIN, AGAIN_ALONE):
+            # Once alone, always alone: it ran out of memory beside others before its lane died
             alone = assignment.alone or verdict == AGAIN_ALONE
             self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=alone, joint=()))
         elif verdict == AGAIN_SINGLE:
             self._never_joint.add(assignment.joint_key)
+            # First, so that what failed as a group is known trial by trial before more of the shape is handed out
             self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
             self._tally.end(assignment, FAILED)
@@ -321,6 +336,7 @@ class Broker:
         if self._tally.mean_s is None:
             return 1
         mean_s = max(self._tally.mean_s, 1e-4)
+        # Half of an equal share, so that the last trials are spread over all lanes instead of waiting in one's hands
         fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
         return max(1, min(PULL_LIMIT, fair, int(PULL_SECONDS / mean_s)))
 
@@ -332,6 +348,7 @@ class Broker:
         sizes = Counter(s.host for s in silent.values())
         for name, state in silent.items():
             del self._lanes[name]
+            # A single lane's silence may be its trial's doing; that of all of a host's lanes at once is the host's
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
             self._requeue(name, state, host_lost=host_lost)
 

@@ -103,14 +103,14 @@ class Journal:
 
 def live_launches(store: ResultsStore) -> list[LiveLaunch]:
     """Launches that wrote their state within the last `STALE_S` seconds, but for those known to be dead."""
-    found = []
+    live = []
     for name, text in store.texts("launches", ".json").items():
         state: dict[str, Any] = json.loads(text)
         silent_s, began = time.time() - state.pop("updated"), state.pop("began", 0.0)
         if silent_s < STALE_S and not _has_died(state["host"], state["pid"], began):
             started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
-            found.append(LiveLaunch(**{**state, "running": tuple(state["running"])}, started=started))
-    return found
+            live.append(LiveLaunch(**{**state, "running": tuple(state["running"])}, started=started))
+    return live
 
 
 def _has_died(host: str, pid: int, began: float) -> bool:

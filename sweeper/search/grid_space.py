@@ -109,7 +109,7 @@ class GridSpace:
 
     def history(self, store: ResultsStore) -> list[Observation]:
         """Every final row of the store that is a point of the space, whichever sweep made it, oldest id first."""
-        block, found = self.block, []
+        block, observations = self.block, []
         rows = store.read("trials", _COLUMNS).to_pylist()
         for row in sorted(rows, key=lambda row: str(row["trial_id"])):
             if (row["task"], row["architecture"]) != (block.task, block.architecture):
@@ -119,8 +119,8 @@ class GridSpace:
                 continue
             sign = 1.0 if row["direction"] == "min" else -1.0
             value = row["final_valid_metric"] if row["status"] == FINISHED else None
-            found.append(Observation(point, None if value is None else sign * float(value)))
-        return found
+            observations.append(Observation(point, None if value is None else sign * float(value)))
+        return observations
 
     def _point_of(self, spec: TrialSpec, budget: int | None) -> Point | None:
         """Where a trial lies in the space; None outside."""
@@ -179,18 +179,18 @@ def _groups(points: Sequence[Point]) -> list[list[Point]]:
     for point in points:
         seeds.setdefault((point.budget, point.settings), []).append(point.seed)
     groups: dict[tuple[int | None, tuple[int, ...]], list[Point]] = {}
-    for (budget, settings), own in seeds.items():
-        group = groups.setdefault((budget, tuple(sorted(own))), [])
-        group += [Point(budget, settings, seed) for seed in sorted(own)]
+    for (budget, settings), replicates in seeds.items():
+        group = groups.setdefault((budget, tuple(sorted(replicates))), [])
+        group += [Point(budget, settings, seed) for seed in sorted(replicates)]
     return list(groups.values())
 
 
 def _plain_grid(grid: Grid, block: Block) -> dict[str, Any]:
     """The grid's own keys without what is searched."""
     content = yaml.safe_load(grid.text)
-    (own,) = content.get("blocks", [{}])
+    (only_block,) = content.get("blocks", [{}])
     merged = {key: value for key, value in content.items() if key != "blocks"}
-    for key, value in own.items():
+    for key, value in only_block.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value
     for key in ("search", "budgets", "seeds", "zip"):

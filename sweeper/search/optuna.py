@@ -73,17 +73,17 @@ class OptunaSearcher:
         points: list[Point] = []
         missing = 0
         for budget, count in parts:
-            found = self._ask(history, budget, count, untried)
-            points += found
-            missing += count - len(found)
+            asked = self._ask(history, budget, count, untried)
+            points += asked
+            missing += count - len(asked)
         if not missing:
             return Proposal(tuple(points))
         known = [*history, *(Observation(point, None) for point in points)]
         rest = RandomSearcher(space=self.space, seed=self.settings.seed).propose(known, missing).points
-        said = (
+        sentence = (
             f"{self.settings.sampler} repeats itself: {len(rest)} of {len(points) + len(rest)} trials are random draws"
         )
-        return Proposal((*points, *rest), (said,) if rest else ())
+        return Proposal((*points, *rest), (sentence,) if rest else ())
 
     def _ask(self, history: Sequence[Observation], budget: int | None, count: int, untried: Untried) -> list[Point]:
         """Suggestions for one budget, or over all budgets where the study has them as a parameter."""
@@ -93,12 +93,12 @@ class OptunaSearcher:
             sampler=self._sampler(f"{self.settings.seed}-{len(history)}-{budget}"),
         )
         distributions = _distributions(self.space, with_budget=pareto)
-        own = [o for o in history if pareto or o.point.budget == budget]
-        for place, observation in enumerate(own):
-            study.add_trial(self._told(observation, distributions, place))
-        found: list[Point] = []
+        observations = [o for o in history if pareto or o.point.budget == budget]
+        for place, observation in enumerate(observations):
+            study.add_trial(self._as_trial(observation, distributions, place))
+        points: list[Point] = []
         misses = 0
-        while len(found) < count and misses < TRIES // 10:
+        while len(points) < count and misses < TRIES // 10:
             trial = study.ask(distributions)
             values = {d.name: _value(d, trial.params[d.name]) for d in self.space.dimensions}
             where = self.space.budgets[trial.params[BUDGET]] if pareto else budget
@@ -107,8 +107,8 @@ class OptunaSearcher:
                 study.tell(trial, state=TrialState.PRUNED if not pareto else TrialState.FAIL)
                 misses += 1
                 continue
-            found.append(point)
-        return found
+            points.append(point)
+        return points
 
     def _sampler(self, text: str) -> BaseSampler:
         seed = _hash(text)
@@ -118,7 +118,7 @@ class OptunaSearcher:
             return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
         return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
 
-    def _told(self, observation: Observation, distributions: dict[str, BaseDistribution], place: int) -> Any:
+    def _as_trial(self, observation: Observation, distributions: dict[str, BaseDistribution], place: int) -> Any:
         """A finished trial as Optuna keeps it; one without a value counts as failed."""
         values = observation.point.values
         params = {d.name: _coordinate(d, values[d.name]) for d in self.space.dimensions}
@@ -126,9 +126,9 @@ class OptunaSearcher:
             params[BUDGET] = self.space.budgets.index(observation.point.budget)
         sizes = self.space.measure(observation.point)
         usable = observation.loss is not None and isinstance(sizes, Sizes)
-        found: list[float] | None = None
+        objectives: list[float] | None = None
         if usable and observation.loss is not None and isinstance(sizes, Sizes):
-            found = (
+            objectives = (
                 [observation.loss, math.log(sizes.trainable_params)] if BUDGET in distributions else [observation.loss]
             )
         generation = place // max(2, self.settings.batch)
@@ -136,7 +136,7 @@ class OptunaSearcher:
             state=TrialState.COMPLETE if usable else TrialState.FAIL,
             params=params,
             distributions=distributions,
-            values=found,
+            values=objectives,
             user_attrs={GENERATION: generation},
         )
 
@@ -152,10 +152,12 @@ def _shares(history: Sequence[Observation], budgets: Sequence[int | None], n: in
 
 
 def _distributions(space: Space, *, with_budget: bool) -> dict[str, BaseDistribution]:
-    found: dict[str, BaseDistribution] = {dimension.name: _distribution(dimension) for dimension in space.dimensions}
+    distributions: dict[str, BaseDistribution] = {
+        dimension.name: _distribution(dimension) for dimension in space.dimensions
+    }
     if with_budget:
-        found[BUDGET] = IntDistribution(0, len(space.budgets) - 1)
-    return found
+        distributions[BUDGET] = IntDistribution(0, len(space.budgets) - 1)
+    return distributions
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -96,7 +96,7 @@ class Proposal(NamedTuple):
     """The next points; fewer than asked for where the space has no more."""
 
     points: tuple[Point, ...]
-    said: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
     """What the choice rests on, fallbacks included; for people."""
 
 

@@ -58,16 +58,16 @@ def read_target(text: str) -> Target:
     Raises:
         TargetError: it is none of these.
     """
-    found = _TARGET.fullmatch(text.strip())
-    if found is None:
+    match = _TARGET.fullmatch(text.strip())
+    if match is None:
         raise TargetError(
             f"target: {text!r} is not understood; write for example 'optimum at P=1e6', 'exponent' or 'alpha'"
         )
-    name = found["what"].lower()
+    name = match["what"].lower()
     quantity = {"optimum": "d_m_opt", "frontier": "metric", "d_m": "d_m_opt", "n_rec": "n_rec_opt"}.get(name, name)
     if quantity not in QUANTITIES:
         raise TargetError(unknown_name("target", name, ("optimum", *QUANTITIES)))
-    budget = None if found["budget"] is None else _number(found["budget"])
+    budget = None if match["budget"] is None else _number(match["budget"])
     if budget is not None and quantity not in AT_A_BUDGET:
         raise TargetError(f"target: {text!r}: {quantity} belongs to the law, not to one budget; leave the budget out")
     return Target(quantity=quantity, budget=budget)

@@ -74,8 +74,8 @@ class TheorySearcher:
         finished = sum(observation.loss is not None for observation in history)
         if finished < self.least:
             missing = min(n, self.least - finished)
-            said = f"{finished} finished trials: the first {self.least} fill the space, before a law is fitted"
-            return Proposal(self.fill(history, missing), (said,))
+            sentence = f"{finished} finished trials: the first {self.least} fill the space, before a law is fitted"
+            return Proposal(self.fill(history, missing), (sentence,))
         try:
             belief, batch = self.batch(history, n)
         except TheoryError as error:
@@ -189,10 +189,10 @@ class TheorySearcher:
         if target.quantity in ("alpha", "beta"):
             return Interval(*parameter_interval(belief, target.quantity))
         lines = self._lines_of(target)
-        found = [self._at_line(belief, lines[budget], budget, target.quantity) for budget in lines]
+        intervals = [self._at_line(belief, lines[budget], budget, target.quantity) for budget in lines]
         if target.quantity == "exponent":
-            return _slope(list(lines), found)
-        return max(found, key=lambda interval: interval.half_width)
+            return _slope(list(lines), intervals)
+        return max(intervals, key=lambda interval: interval.half_width)
 
     def _at_line(self, belief: Belief, line: IntArray, budget: float, quantity: str) -> Interval:
         located = locate_optimum(belief, line, seed=self.seed)
@@ -214,10 +214,10 @@ class TheorySearcher:
             if target.quantity in ("alpha", "beta"):
                 parameters += [target.quantity] if target.quantity in belief.fit.free else []
                 continue
-            own = self._lines_of(target)
+            target_lines = self._lines_of(target)
             if target.quantity == "metric":
-                tops += [int(line[int(np.argmin(belief.mean[line]))]) for line in own.values()]
-            lines |= own
+                tops += [int(line[int(np.argmin(belief.mean[line]))]) for line in target_lines.values()]
+            lines |= target_lines
         if not lines and not parameters:
             lines = self._lines_of(Target(quantity="d_m_opt"))
         rivals = [  # the best network is named among those that were run: where noise is heavy, they need replicates
@@ -225,7 +225,7 @@ class TheorySearcher:
             for budget in lines
         ]
         return Goal(
-            lines=(*lines.values(), *(own for own in rivals if len(own) > 1)),
+            lines=(*lines.values(), *(line for line in rivals if len(line) > 1)),
             places=np.array(tops, dtype=np.int64) if tops else None,
             parameters=tuple(parameters),
         )
@@ -239,14 +239,14 @@ class TheorySearcher:
                 if target.budget in lines
                 else self._frame.line_near(target.budget)
             )
-        own = {
+        grid_lines = {
             float(budget): lines[float(budget)]
             for budget in self.space.budgets
             if budget is not None and float(budget) in lines
         }
         if target.quantity == "exponent":
-            return {budget: own[budget] for budget in (min(own), max(own))}
-        return own
+            return {budget: grid_lines[budget] for budget in (min(grid_lines), max(grid_lines))}
+        return grid_lines
 
     def fill(self, history: Sequence[Observation], n: int) -> tuple[Point, ...]:
         """Configurations far from each other and from those tried, then replicates, the rarest first: needs no law."""
@@ -254,13 +254,13 @@ class TheorySearcher:
         tried = Counter(o.point._replace(seed=0) for o in history)
         fresh = [place for place, point in enumerate(frame.points) if point not in tried]
         rows = [(sizes, o.point.budget) for o in history if isinstance(sizes := self.space.measure(o.point), Sizes)]
-        found = (
+        spread = (
             [fresh[i] for i in space_filling(frame.places.take(fresh), design_of(rows) if rows else None, n)]
             if fresh
             else []
         )
         again = sorted((point for point in frame.points if point in tried), key=lambda point: tried[point])
-        return self._with_seeds([*(frame.points[place] for place in found), *again], history)[:n]
+        return self._with_seeds([*(frame.points[place] for place in spread), *again], history)[:n]
 
     def _with_seeds(self, places: Sequence[Point], history: Sequence[Observation]) -> tuple[Point, ...]:
         """Give each place its next free seed."""
@@ -277,14 +277,16 @@ class TheorySearcher:
 
     def _sentences(self, belief: Belief, batch: Batch) -> list[str]:
         counts = Counter(pick.reason for pick in batch.picks)
-        told = ", ".join(f"{counts[reason]} {purpose}" for reason, purpose in PURPOSES.items() if counts[reason])
-        said = [f"{len(batch.picks)} trials chosen by {belief.fit.law.label}: {told}; noise {belief.hyper.noise:.3g}"]
+        purposes = ", ".join(f"{counts[reason]} {purpose}" for reason, purpose in PURPOSES.items() if counts[reason])
+        sentences = [
+            f"{len(batch.picks)} trials chosen by {belief.fit.law.label}: {purposes}; noise {belief.hyper.noise:.3g}"
+        ]
         if not belief.trusted:
-            said.append(
+            sentences.append(
                 f"the law is not trusted: the trials depart from it by {belief.hyper.departure:.2g} "
                 f"(ln-likelihood +{belief.hyper.gain:.1f}), so a smooth correction guides the choice and spreads it out"
             )
-        return said
+        return sentences
 
     @cached_property
     def _frame(self) -> Frame:
@@ -292,9 +294,9 @@ class TheorySearcher:
         return make_frame(self.space, budgets)
 
 
-def _slope(budgets: Sequence[float], found: Sequence[Interval]) -> Interval:
+def _slope(budgets: Sequence[float], intervals: Sequence[Interval]) -> Interval:
     """d ln d_m / d ln P between two budgets, errors added in squares."""
-    low, high = found
+    low, high = intervals
     reason = low.reason or high.reason
     if reason is None and budgets[0] == budgets[-1]:
         reason = "an exponent needs two budgets"
@@ -302,7 +304,7 @@ def _slope(budgets: Sequence[float], found: Sequence[Interval]) -> Interval:
         return Interval(float("nan"), float("nan"), float("nan"), reason)
     span = float(np.log(budgets[-1] / budgets[0]))
     slope = float(np.log(high.estimate / low.estimate)) / span
-    half = float(np.hypot(*(np.log(one.high / one.low) / 2 for one in found))) / span
+    half = float(np.hypot(*(np.log(one.high / one.low) / 2 for one in intervals))) / span
     return Interval(slope, slope - half, slope + half)
 
 
@@ -315,10 +317,10 @@ def make_theory_searcher(space: Space, settings: SearchSettings) -> TheorySearch
     """
     names = [dimension.name for dimension in space.dimensions]
     if names != ["d_m"] or None in space.budgets:
-        found = ", ".join(names) or "nothing"
+        varied = ", ".join(names) or "nothing"
         without = " and has no budgets" if None in space.budgets else ""
         raise GridError(
-            f"search: theory chooses d_m along `budgets`, n_rec being solved; this grid varies {found}{without}. "
+            f"search: theory chooses d_m along `budgets`, n_rec being solved; this grid varies {varied}{without}. "
             "Give every other setting one value (a learning rate may be a rule), or use search kind optuna"
         )
     searcher = TheorySearcher(

@@ -66,31 +66,33 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
         GridError: nothing can be run.
     """
     (dimension,) = space.dimensions
-    found: list[tuple[Point, Sizes]] = []
+    configurations: list[tuple[Point, Sizes]] = []
     for budget in space.budgets:
         for value in dimension.levels(LEVELS):
             point = space.point(budget, {dimension.name: value}, 0)
             sizes = space.measure(point._replace(seed=space.seeds[0]))
             if isinstance(sizes, Sizes):
-                found.append((point, sizes))
-    if len({sizes.d_m for _, sizes in found}) < 3:
+                configurations.append((point, sizes))
+    if len({sizes.d_m for _, sizes in configurations}) < 3:
         raise GridError(
-            f"search: theory needs 3 or more values of {dimension.name} that fit the budgets, found {len(found)}"
+            f"search: theory needs 3 or more values of {dimension.name} that fit the budgets, "
+            f"found {len(configurations)}"
         )
-    cost = _cost([sizes for _, sizes in found])
-    designs = [design_of([(sizes, point.budget) for point, sizes in found])]
+    cost = _cost([sizes for _, sizes in configurations])
+    designs = [design_of([(sizes, point.budget) for point, sizes in configurations])]
     lines: dict[float, IntArray] = {}
-    count = len(found)
+    count = len(configurations)
     for place in sorted({float(b) for b in space.budgets if b is not None} | set(targets)):
-        line = _line(place, [sizes for _, sizes in found], cost, [float(b) for b in space.budgets if b is not None])
+        budgets = [float(budget) for budget in space.budgets if budget is not None]
+        line = _line(place, [sizes for _, sizes in configurations], cost, budgets)
         if line is None:
             continue
         designs.append(line)
         lines[place] = np.arange(count, count + len(line))
         count += len(line)
     return Frame(
-        points=tuple(point for point, _ in found),
-        seconds=np.array([sizes.seconds for _, sizes in found]),
+        points=tuple(point for point, _ in configurations),
+        seconds=np.array([sizes.seconds for _, sizes in configurations]),
         places=_joined(designs),
         lines=lines,
         cost=cost,
@@ -98,7 +100,7 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
 
 
 def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[float]) -> Design | None:
-    nearest = min(budgets, key=lambda own: max(own / budget, budget / own))
+    nearest = min(budgets, key=lambda known: max(known / budget, budget / known))
     if max(nearest / budget, budget / nearest) > REACH * (1 + 1e-9):
         raise TargetError(
             f"target: P = {budget:g} is more than a factor of {REACH:g} from the nearest budget of the grid, "

@@ -44,8 +44,8 @@ def counting(ranking: pa.Table, table: str) -> npt.NDArray[np.bool_]:
         keep = rank == best[ids]
     key = ids
     for name in KEYS[table][1:]:
-        own = attempt if name == "attempt" else _codes(ranking[name])
-        key = key * (own.max() + 1) + own
+        codes = attempt if name == "attempt" else _codes(ranking[name])
+        key = key * (codes.max() + 1) + codes
     kept = np.flatnonzero(keep)
     _, first = np.unique(key[kept], return_index=True)
     keep[:] = False
@@ -140,14 +140,14 @@ def _as_now(rows: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
 
 
 def _check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
-    found = (metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise StoreError(version_message(path, found))
+    version = (metadata or {}).get(VERSION_KEY, b"none").decode()
+    if version != str(SCHEMA_VERSION):
+        raise StoreError(version_message(path, version))
 
 
-def version_message(path: str, found: object) -> str:
+def version_message(path: str, version: object) -> str:
     """What is said of files of another schema version."""
     return (
-        f"{path}: written with schema version {found}, this program reads version {SCHEMA_VERSION}. "
+        f"{path}: written with schema version {version}, this program reads version {SCHEMA_VERSION}. "
         "Use another results directory, or the program version that wrote this one."
     )

@@ -33,6 +33,7 @@ from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 _MARKER = "store.json"
 _READ_TRIES = 5
+"""Times that a reader begins anew when files are merged under its hands (assumption: merges are minutes apart)."""
 
 
 class ResultsStore:
@@ -134,7 +135,7 @@ class ResultsStore:
         wanted = None if trial_ids is None else trial_ids.combine_chunks()
         for _ in range(_READ_TRIES):
             try:
-                listed = self._list_parts(table)
+                listed = self._list_parts(table)  # once: which files stand for which must be judged on one listing
                 groups = [
                     group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
                     for path in self._live(listed)
@@ -151,10 +152,6 @@ class ResultsStore:
         """Status of every trial that has a final row, by trial_id."""
         rows = self.read("trials", ["trial_id", "status"])
         return dict(zip(rows["trial_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
-
-    def finished_ids(self) -> set[str]:
-        """Ids of the trials that finished."""
-        return {trial_id for trial_id, status in self.statuses().items() if status == FINISHED}
 
     def attempts_made(self) -> dict[str, int]:
         """Number of attempts on record, by trial_id."""
@@ -227,15 +224,15 @@ class ResultsStore:
     def texts(self, folder: str, ending: str) -> dict[str, str]:
         """Contents of the text files of a folder below the root, by name without the ending."""
         infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
-        found = {}
+        texts = {}
         for info in sorted(infos, key=lambda info: str(info.path)):
             if info.base_name.endswith(ending) and not info.base_name.startswith("."):
                 try:
                     with self._fs.open_input_stream(info.path) as stream:
-                        found[info.base_name.removesuffix(ending)] = stream.read().decode()
+                        texts[info.base_name.removesuffix(ending)] = stream.read().decode()
                 except FileNotFoundError:  # its writer removed it after we listed it
                     continue
-        return found
+        return texts
 
     def delete_text(self, name: str) -> None:
         """Remove a text file below the root, where there is one."""
@@ -282,7 +279,7 @@ class ResultsStore:
             self._write_part(table, self._kept(live, keep), f"compact-{_unique()}", [_base(path) for path in listed])
         except FileNotFoundError:  # somebody else merges them at this moment
             return
-        for path in listed:
+        for path in listed:  # only now: killed in between, both are there, and readers know which to leave out
             self._delete(path)
 
     def _kept(self, paths: Sequence[str], keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
@@ -290,8 +287,8 @@ class ResultsStore:
         start = 0
         for path in paths:
             for group in read_groups(self._fs, path, None):
-                own = keep[start : start + group.num_rows]
-                yield group if own.all() else group.filter(pa.array(own))
+                kept = keep[start : start + group.num_rows]
+                yield group if kept.all() else group.filter(pa.array(kept))
                 start += group.num_rows
 
     def _write_bytes(self, name: str, payload: bytes | pa.Buffer) -> None:
@@ -302,12 +299,13 @@ class ResultsStore:
                 stream.write(payload)
             return
         folder, base = path.rsplit("/", 1)
+        # In the same folder, since a rename is atomic within one file system only; the dot hides it from readers
         temporary = f"{folder}/.{base}.{_unique()}.tmp"
         try:
             with open(temporary, "wb") as file:
                 file.write(payload)
                 file.flush()
-                os.fsync(file.fileno())
+                os.fsync(file.fileno())  # before the rename: after a power cut the name must not stand for no bytes
             os.replace(temporary, path)
         except OSError:
             if os.path.exists(temporary):

@@ -71,8 +71,8 @@ def _mask(node: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
     if isinstance(op, (ast.In, ast.NotIn)):
-        found = _is_in(_value(left, frame, text), _value(right, frame, text), text)
-        return ~found if isinstance(op, ast.NotIn) else found
+        listed = _is_in(_value(left, frame, text), _value(right, frame, text), text)
+        return ~listed if isinstance(op, ast.NotIn) else listed
     if type(op) not in _COMPARISONS:
         raise ConditionError(f"--where {text!r}: `{ast.unparse(left)} ...` uses an unknown comparison. {_GRAMMAR}")
     outcome = _COMPARISONS[type(op)](_value(left, frame, text), _value(right, frame, text))

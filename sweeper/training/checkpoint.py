@@ -46,10 +46,6 @@ class Checkpoints:
         state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
         return state if state["format"] == FORMAT and state["trial_id"] == self._trial_id else None
 
-    def delete(self) -> None:
-        """Remove the checkpoint of a trial that has its final row."""
-        self._store.delete_checkpoint(self._trial_id)
-
 
 def _owned(value: Any) -> Any:
     """Copy tensors that are views: torch saves the whole of what they are a part of."""

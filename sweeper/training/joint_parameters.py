@@ -48,8 +48,8 @@ class JointParameters:
             self.grads_KP.zero_()
             loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             return
-        found = torch.autograd.grad(loss, self._stacked, materialize_grads=True)
-        for view, grad in zip(self._views(self.grads_KP), found, strict=True):
+        grads = torch.autograd.grad(loss, self._stacked, materialize_grads=True)
+        for view, grad in zip(self._views(self.grads_KP), grads, strict=True):
             view.copy_(grad)
 
     def clip(self) -> Tensor:
@@ -69,8 +69,8 @@ class JointParameters:
         for group, block in zip(self._optimizer.param_groups, self._blocks, strict=True):
             state = self._optimizer.state[group["params"][0]]
             for row, run in enumerate(block):
-                own = {key: value.clone() if key == "step" else value[row] for key, value in state.items()}
-                run.optimizer.state[run.flat.values] = own
+                state_of_run = {key: value.clone() if key == "step" else value[row] for key, value in state.items()}
+                run.optimizer.state[run.flat.values] = state_of_run
 
     def _views(self, numbers: Tensor) -> list[Tensor]:
         """Cut numbers [..., P] into tensors [..., *shape] like the parameters of one network; they share memory."""

@@ -31,6 +31,6 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
 
 
 def reset_probability(step: int, training: TrainingConfig) -> float:
-    """Probability that a row's carried state is reset before a segment: half a cosine (elm-network.md, "Enwik8")."""
+    """Probability that a row's carried state is reset before a segment: half a cosine (arXiv 2605.12049, Enwik8)."""
     share = min(1.0, step / training.reset_steps)
     return training.reset_end + (training.reset_start - training.reset_end) * 0.5 * (1 + math.cos(math.pi * share))

@@ -26,7 +26,9 @@ from tasks.loaders import Batch, Split, Task, load_task
 from tasks.losses import MetricAccumulator, training_loss
 
 _MASK_STREAM, _RESET_STREAM = 1, 2
+"""Kinds of random choice of one step; each has a stream of its own, so that neither shifts the other's numbers."""
 _FINAL_SPLITS: tuple[Split, ...] = ("valid", "test", "train")
+"""In this order, since train is cut to the number of batches that valid had: it may be hundreds of times longer."""
 
 
 def train_trial(
@@ -116,6 +118,7 @@ class TrialRun:
             self.train_step(step)
             self.end_step(step, time.perf_counter() - began)
             go_on = self.on_step(step + 1)
+            # After the whole step, evaluation included: a resumed trial must not evaluate a step twice
             if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
                 self.checkpoints.save(self.state_dict())
             if not go_on:
@@ -157,6 +160,7 @@ class TrialRun:
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        # Ahead of the step: a network that a gradient which is no number has reached cannot be evaluated any more
         self.check_finite(step, loss.item(), self.flat.clip_grad(training.clip_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
@@ -226,7 +230,7 @@ class TrialRun:
         """Evaluate all splits with the last weights and with those of the best validation."""
         training, best_step = self.training, self.progress.best["valid"].step
         self.progress.final = self.evaluate_splits(training.steps)
-        if best_step == training.steps:
+        if best_step == training.steps:  # the same weights: evaluating them again would give the same numbers
             self.progress.best = self.progress.final
             return
         assert self.best_weights is not None
@@ -235,12 +239,8 @@ class TrialRun:
 
     def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
         """Evaluate every split with the present weights, which are those after `step` steps."""
-        results = {}
-        for split in (
-            "valid",
-            "test",
-            "train",
-        ):  # train is cut to the size of valid: it may be hundreds of times longer
+        results: dict[str, Evaluation] = {}
+        for split in _FINAL_SPLITS:
             batches = self.training.final_eval_batches
             if split == "train" and batches is None:
                 batches = self.valid_batches

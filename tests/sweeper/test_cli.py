@@ -5,6 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from sweeper.cli import cli
+from sweeper.store.store import ResultsStore
 
 
 def run(*arguments, **options) -> subprocess.CompletedProcess:
@@ -18,6 +22,26 @@ def test_importing_a_command_line_loads_nothing_heavy(module):
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module", ["launch.launch", "launch.maintenance", "executors.ray_executor", "executors.processes"]
+)
+def test_a_launch_that_finds_nothing_to_run_loads_no_torch_and_no_ray(module):
+    code = f"import sys, sweeper.{module}; print([m for m in ('torch', 'ray') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_results_are_named_by_an_option_or_by_themselves(tiny_grid, tmp_path):
+    ResultsStore.create(tmp_path / "r").save_grid("tiny", tiny_grid.read_text())
+    for place in ([tmp_path / "r"], ["-r", tmp_path / "r"], ["--results", tmp_path / "r", tmp_path / "r"]):
+        assert "6 missing" in CliRunner().invoke(cli, ["status", *map(str, place)]).output
+        assert CliRunner().invoke(cli, ["compact", *map(str, place)]).exit_code == 0
+    both = CliRunner().invoke(cli, ["retry", "a", "-r", "b"])
+    assert (both.exit_code, "two results directories are named: a and b" in both.output) == (2, True)
+    nowhere = run("status", cwd=tmp_path)
+    assert nowhere.stderr.startswith("Error: results: not a results directory")
 
 
 def test_help_teaches(tiny_grid):

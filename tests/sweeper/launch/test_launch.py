@@ -172,7 +172,7 @@ def test_ctrl_c_drains_and_says_how_to_go_on(executor, slow_grid, tmp_path):
     assert launcher.returncode == 130, output
     assert "Ctrl-C again saves and leaves them" in output
     assert "The same command runs what is missing." in output
-    assert 1 <= len(ResultsStore.open(results).finished_ids()) < 6
+    assert 1 <= len(ResultsStore.open(results).statuses()) < 6
 
 
 def test_ctrl_c_twice_saves_and_leaves_and_the_next_launch_goes_on(slow_grid, tmp_path, undisturbed):
@@ -186,7 +186,7 @@ def test_ctrl_c_twice_saves_and_leaves_and_the_next_launch_goes_on(slow_grid, tm
         output, _ = launcher.communicate(timeout=100)
     assert launcher.returncode == 130, output
     assert "Leaving: long trials save a checkpoint first." in output
-    done = len(ResultsStore.open(results).finished_ids())
+    done = len(ResultsStore.open(results).statuses())
     assert 1 <= done < 6
     assert len(list((results / "checkpoints").glob("*.pt"))) <= 1  # of the trial it left
     again = subprocess.run(arguments, capture_output=True, text=True, timeout=200, check=False)

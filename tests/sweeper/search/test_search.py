@@ -131,7 +131,7 @@ def test_theory_replicates_where_the_configurations_are_few():
     assert len(set(points)) == len(points) == 12
     assert {point.values["d_m"] for point in points[:4]} == {2, 4, 8, 16}
     assert {point.values["d_m"] for point in points[4:8]} == {2, 4, 8, 16}
-    assert "no law guides the choice" in searcher.propose(history[:7], 3).said[0]
+    assert "no law guides the choice" in searcher.propose(history[:7], 3).reasons[0]
 
 
 def test_the_networks_that_were_run_are_told_apart_beside_the_optimum(monkeypatch):

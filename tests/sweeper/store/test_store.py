@@ -257,7 +257,7 @@ def test_opening_something_else_says_how_to_make_one(tmp_path):
 
 def test_an_empty_store_reads_as_no_rows(store):
     assert store.read("trials", ["trial_id", "status"]).to_pylist() == []
-    assert store.finished_ids() == set()
+    assert store.statuses() == {}
 
 
 def test_records_refuse_wrong_columns():
