@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
@@ -18,9 +18,6 @@ from sweeper.queue.monitor import duration
 from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
 from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
-
-if TYPE_CHECKING:
-    from sweeper.launch.result import LaunchResult
 
 _MOST_REASONS = 5
 _FILE_WIDTH = 200
@@ -126,7 +123,7 @@ def print_launch_start(grid: Grid, results: str) -> None:
     Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
-def print_launch(result: "LaunchResult", results: str) -> None:
+def print_launch(result: LaunchResult, results: str) -> None:
     """Say what a launch did and what to do next."""
     console = _console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
@@ -145,7 +142,7 @@ def print_launch(result: "LaunchResult", results: str) -> None:
         console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
 
 
-def _forecast_error(result: "LaunchResult") -> str:
+def _forecast_error(result: LaunchResult) -> str:
     """What the trials were expected to take beside what they took."""
     expected, spent = duration(result.forecast.seconds), duration(result.busy_s)
     if result.interrupted or result.stopped_because or result.forecast.seconds == 0:
@@ -239,7 +236,7 @@ def status_json(statuses: Sequence[SweepStatus]) -> str:
     return json.dumps([_status_dict(status) for status in statuses])
 
 
-def launch_json(result: "LaunchResult") -> str:
+def launch_json(result: LaunchResult) -> str:
     """What a launch did, for machines."""
     summary = {
         "ran": result.ran,
