@@ -19,7 +19,7 @@ from analysis.dashboard.panels import Choice, Panel
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
 from analysis.figures.isobudget import Figure, budget_ranks, single_runs, trial_traces
-from analysis.figures.theme import resolve, subscripts, theme
+from analysis.figures.theme import resolve, subscripts, theme, titled
 from analysis.html import asset, to_json
 from analysis.laws.view import View
 
@@ -102,24 +102,6 @@ def _titled(figure: Figure, panel: Panel, view: View) -> Figure:
     title = f"{panel.title} · {view.data.label}"
     title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + "…"
     return titled(figure, _escape(title), _escape(panel.caption))
-
-
-def titled(figure: Figure, title: str, note: str) -> Figure:
-    """Put a title and a line below it over a figure, on the card's ground; both are Plotly's markup."""
-    head = {
-        "text": title,
-        "subtitle": {"text": note, "font": {"size": 12.5, "color": "@muted"}},
-        "font": {"size": 16},
-        "x": 0.015,
-        "xref": "container",
-        "xanchor": "left",
-        "y": 0.97,
-        "yref": "container",
-        "yanchor": "top",
-    }
-    margin = figure["layout"]["margin"] | {"t": 70}
-    ground = {"paper_bgcolor": "@card", "plot_bgcolor": "@card"}
-    return figure | {"layout": figure["layout"] | ground | {"title": head, "margin": margin}}
 
 
 def _escape(text: str) -> str:

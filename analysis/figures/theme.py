@@ -5,6 +5,7 @@ Figures name colours by tokens (``@ink``, ``@budget:2``) that `resolve` replaces
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -148,8 +149,22 @@ LOG_STEPS: tuple[tuple[float, tuple[float, ...]], ...] = (
 """Labelled digits of an axis that spans fewer decades than the first number."""
 
 
+FINE_STEPS: tuple[tuple[float, ...], ...] = (
+    tuple(round(1 + 0.05 * i, 2) for i in range(180)),
+    tuple(round(1 + 0.1 * i, 1) for i in range(90)),
+)
+"""Digits, finest first, for an axis on which the ordinary ones leave fewer than two labels."""
+
+NARROW = 250
+"""Pixels of the narrowest axis: a third of the page, or a phone of 390 pixels. Ticks that fit there fit everywhere, and
+zooming in only draws them apart."""
+
+LABEL_CHARACTER, LABEL_SPACE = 7.5, 6.0
+"""Pixels of one character of a tick's label, and between two labels."""
+
+
 def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    """Ticks of a logarithmic axis: labels at 1 (more where there is room), a decade beyond the data on each side.
+    """Ticks of a logarithmic axis whose labels never touch: at 1 (more where there is room), a decade beyond the data.
 
     Plotly's own ticks leave an axis of less than a decade without a label, or label every digit.
 
@@ -157,13 +172,43 @@ def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     ['10', '20', '50', '100', '200', '500']
     """
     low, high = _ends(values)
-    first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
     decades, alone = np.log10(high / low), 2 * ALONE * (low == high)
-    steps = next((own for limit, own in LOG_STEPS if max(decades, alone) < limit), (1,))
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    span = (low / 10**ALONE, high * 10**ALONE) if alone else (low, high)
+    usual = [own for limit, own in LOG_STEPS if max(decades, alone) < limit]
+    plain = [_ticks(span, steps) for steps in (*usual, (1,))]
+    # the finest of the usual steps whose labels fit, else only every second, third ... decade
+    rarer = [_ticks(span, (1,), every) for every in range(2, 40)]
+    ticks = next((own for own in (*plain, *rarer) if _fits(own, span)), rarer[-1])
+    if len(_within(ticks, span)) < 2:
+        ticks = next((own for own in (_ticks(span, steps) for steps in reversed(FINE_STEPS)) if _two(own, span)), ticks)
     found = {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
     centre = float(np.log10(low))
     return found | ({"range": [centre - ALONE, centre + ALONE]} if alone else {})
+
+
+def _ticks(span: tuple[float, float], steps: Sequence[float], every: int = 1) -> list[float]:
+    first, last = int(np.floor(np.log10(span[0]))) - 1, int(np.ceil(np.log10(span[1]))) + 1
+    return [float(step * 10.0**power) for power in range(first, last + 1) if power % every == 0 for step in steps]
+
+
+def _within(ticks: Sequence[float], span: tuple[float, float]) -> list[float]:
+    return [tick for tick in ticks if span[0] * 0.999 <= tick <= span[1] * 1.001]
+
+
+def _two(ticks: Sequence[float], span: tuple[float, float]) -> bool:
+    return len(_within(ticks, span)) > 1 and _fits(ticks, span)
+
+
+def _fits(ticks: Sequence[float], span: tuple[float, float]) -> bool:
+    """Whether the labels between the data's ends, and one beyond each, keep apart on the narrowest axis."""
+    low, high = np.log10(span[0]), np.log10(span[1])
+    room = max(float(high - low), 1e-9) * 1.1  # Plotly leaves a twentieth free on each side
+    inside = [tick for tick in ticks if low - room / 20 <= np.log10(tick) <= high + room / 20]
+    for left, right in pairwise(inside):
+        apart = float(np.log10(right / left)) / room * NARROW
+        if apart < LABEL_CHARACTER * (len(short(left)) + len(short(right))) / 2 + LABEL_SPACE:
+            return False
+    return True
 
 
 def _ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -198,6 +243,28 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
     } | more
 
 
+NOTE_LINE = 16
+"""Height of a further line below a title, pixels."""
+
+
+def titled(figure: dict[str, Any], title: str, note: str) -> dict[str, Any]:
+    """Put a title and a line below it over a figure, on the card's ground; both are Plotly's markup."""
+    head = {
+        "text": title,
+        "subtitle": {"text": note, "font": {"size": 12.5, "color": "@muted"}},
+        "font": {"size": 16},
+        "x": 0.015,
+        "xref": "container",
+        "xanchor": "left",
+        "y": 0.97,
+        "yref": "container",
+        "yanchor": "top",
+    }
+    margin = figure["layout"]["margin"] | {"t": 70 + NOTE_LINE * note.count("<br>")}
+    ground = {"paper_bgcolor": "@card", "plot_bgcolor": "@card"}
+    return figure | {"layout": figure["layout"] | ground | {"title": head, "margin": margin}}
+
+
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True, "doubleClick": "reset"}
 """Plotly's config of every figure: without the upload button."""
 
@@ -208,7 +275,7 @@ def short(value: float) -> str:
     >>> short(3_516_748), short(30_000), short(950)
     ('3.52M', '30k', '950')
     """
-    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
             return f"{value / limit:.3g}{unit}"
     return f"{value:.3g}"
