@@ -10,8 +10,7 @@ from analysis.rows.means import configuration, seed_noise
 from sweeper.store.schema import DIVERGED, FINISHED
 from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.next_runs.gradients import next_points
-from theory.uncertainty.quantities import best_d_m
+from theory.next_runs.points import next_points
 
 BUDGETS = 3
 """Budgets from which exponents can be told."""
@@ -26,7 +25,7 @@ PICKS = 8
 """Runs that the law chooses at once."""
 
 CANDIDATES = 12
-"""Values of d_m per budget among which it chooses."""
+"""Values of d_m per budget among which it chooses, besides those that were run."""
 
 SWEEP = 7
 """Points of a sweep of n_rec at fixed d_m."""
@@ -98,7 +97,7 @@ def chosen_runs(view: View) -> dict[str, Any]:
     points = [
         (int(cost.n_rec(budget, d_m)), d_m, budget)
         for budget in sorted(own["budget"].unique())
-        for d_m in np.unique(np.geomspace(own["d_m"].min(), own["d_m"].max(), CANDIDATES).round())
+        for d_m in np.union1d(np.geomspace(own["d_m"].min(), own["d_m"].max(), CANDIDATES).round(), own["d_m"])
         if cost.n_rec(budget, d_m) >= 1
     ]
     n_rec, d_m, budget = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
@@ -111,7 +110,7 @@ def chosen_runs(view: View) -> dict[str, Any]:
         d_m=d_m,
     )
     try:
-        found = next_points(fit, design, best_d_m(target, cost), PICKS)
+        found = next_points(fit, design, [target], cost, PICKS)
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {"reason": str(error)}
     model = time_model(view)

@@ -11,7 +11,7 @@ from sweeper.errors import GridError
 from sweeper.search.space import Point, Sizes, Space
 from sweeper.search.targets import TargetError
 from theory.data.cost import Cost
-from theory.data.design import Design
+from theory.data.design import Design, join_designs
 from theory.errors import TheoryError
 from theory.optimum.locate import budget_line
 
@@ -93,7 +93,7 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
     return Frame(
         points=tuple(point for point, _ in configurations),
         seconds=np.array([sizes.seconds for _, sizes in configurations]),
-        places=_joined(designs),
+        places=join_designs(designs),
         lines=lines,
         cost=cost,
     )
@@ -141,18 +141,4 @@ def design_of(rows: Sequence[tuple[Sizes, int | None]]) -> Design:
         trainable_params=np.array([size.trainable_params for size in sizes]),
         budget=np.array([float(budget or 0) for _, budget in rows]),
         d_m=np.array([float(size.d_m or 0) for size in sizes]),
-    )
-
-
-def _joined(designs: Sequence[Design]) -> Design:
-    def column(name: str) -> npt.NDArray[np.float64]:
-        return np.concatenate([getattr(design, name) for design in designs])
-
-    return Design(
-        n_rec=column("n_rec"),
-        k_e=column("k_e"),
-        k_c=column("k_c"),
-        trainable_params=column("trainable_params"),
-        budget=column("budget"),
-        d_m=column("d_m"),
     )

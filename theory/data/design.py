@@ -1,6 +1,6 @@
 """The design of a sweep: what was varied, one row per independent run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -115,6 +115,21 @@ _SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
 
 def _take(column: FloatArray | None, chosen: LabelArray) -> FloatArray | None:
     return None if column is None else column[chosen]
+
+
+def join_designs(designs: Sequence[Design]) -> Design:
+    """Put the rows of several designs under each other; columns that one of them lacks, and covariates, are left out.
+
+    >>> one = Design(n_rec=[1.0], k_e=[2.0], k_c=3.0)
+    >>> join_designs([one, one]).k_c.tolist()
+    [3.0, 3.0]
+    """
+    columns: dict[str, Any] = {}
+    for name in _SIZES:
+        parts = [getattr(design, name) for design in designs]
+        if all(part is not None for part in parts):
+            columns[name] = np.concatenate(parts)
+    return Design(**columns)
 
 
 def number_rows(columns: list[LabelArray]) -> IntArray:

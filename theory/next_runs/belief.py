@@ -22,8 +22,9 @@ from theory.fit.fit import fit_law
 from theory.fit.result import FitResult
 from theory.laws.base import Law
 from theory.laws.registry import get_law
-from theory.next_runs.gradients import row_gradients
 from theory.types import FloatArray
+from theory.uncertainty.covariance import STEP
+from theory.uncertainty.quantities import Draws
 from theory.uncertainty.restore import as_draws, restore
 
 IntArray = npt.NDArray[np.int64]
@@ -201,7 +202,7 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     means = np.bincount(of, observed) / counts
     runs = design.take(rows)
     here = as_draws(fit, restore(fit))
-    seen, wanted = row_gradients(here, runs, None), row_gradients(here, places, None)
+    seen, wanted = _row_gradients(here, runs), _row_gradients(here, places)
     free = len(fit.free)
     wanted = np.concatenate([wanted, np.eye(free, seen.shape[1])])
     prior = _prior_variance(fit, seen, float(np.ptp(observed)))
@@ -222,6 +223,19 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
         same=np.concatenate([same, np.zeros((free, len(rows)))]).astype(np.float64),
         own=np.concatenate([rough, np.zeros(free)]).astype(np.float64),
     )
+
+
+def _row_gradients(here: Draws, design: Design) -> FloatArray:
+    """Derivative of each prediction in searched parameters and coefficients, [rows, z], by central differences."""
+    p, shape = here.x.shape[1], here.coefficients.shape
+    flat = here.coefficients.reshape(-1)
+    steps = np.concatenate([np.full(p, STEP), STEP * np.maximum(np.abs(flat), 1e-12)])
+    moves = np.concatenate([np.diag(steps), -np.diag(steps)])
+    draws = Draws(
+        fit=here.fit, x=here.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
+    )
+    values = draws.predict(design)
+    return np.asarray(((values[: steps.size] - values[steps.size :]) / (2 * steps[:, None])).T)
 
 
 def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], float]:

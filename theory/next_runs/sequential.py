@@ -91,7 +91,7 @@ def choose(
         cost_power: Gains are divided by price to this power.
     """
     rng = np.random.default_rng(seed)
-    covariance, loading, spread = belief.covariance.copy(), belief.loading.copy(), belief.spread.copy()
+    after = belief
     free = np.full(len(candidates), n) if seats is None else np.array(seats, dtype=np.int64)
     measured = set() if taken is None else set(taken.tolist())
     worth, noise = price**cost_power, belief.hyper.noise**2
@@ -101,26 +101,41 @@ def choose(
         payable = (free > 0) & (price <= spend)
         if not payable.any():
             break
-        variance = np.maximum(np.diag(covariance)[candidates], 0) + noise
-        lines = [_line_state(belief.mean[line], covariance[np.ix_(line, line)], rng) for line in goal.lines]
+        variance = np.maximum(np.diag(after.covariance)[candidates], 0) + noise
+        lines = [_line_state(belief.mean[line], after.covariance[np.ix_(line, line)], rng) for line in goal.lines]
         gap = _unconfirmed(belief, candidates, measured)
         if lines and gap.max() > max(state.regret for state in lines):
             reason, gain = "confirm", worth * gap
         elif others % SPREAD_EVERY == SPREAD_EVERY - 1:
             reason, gain = "spread", np.log(variance / noise)
         else:
-            reason, gain = "target", _target_gain(belief, lines, covariance, loading, goal, candidates) / variance
+            reason, gain = "target", _target_gain(after, lines, goal, candidates) / variance
         others += reason != "confirm"
         best = int(np.argmax(np.where(payable, gain / worth, -np.inf)))
         chosen = int(candidates[best])
-        spread = spread - loading[:, chosen] ** 2 / variance[best]
-        loading = loading - np.outer(loading[:, chosen], covariance[chosen]) / variance[best]
-        covariance = covariance - np.outer(covariance[:, chosen], covariance[chosen]) / variance[best]
+        after = foresee(after, chosen)
         free[best] -= 1
         spend -= float(price[best])
         measured.add(chosen)
         picks.append(Chosen(chosen, reason))
-    return Batch(picks=tuple(picks), after=replace(belief, covariance=covariance, loading=loading, spread=spread))
+    return Batch(picks=tuple(picks), after=after)
+
+
+def foresee(belief: Belief, place: int) -> Belief:
+    """Return what will be believed after a run if the belief is right: the same means, a smaller covariance.
+
+    Args:
+        belief: Before the run.
+        place: Row of its places.
+    """
+    covariance, loading = belief.covariance, belief.loading
+    variance = max(float(covariance[place, place]), 0.0) + belief.hyper.noise**2
+    return replace(
+        belief,
+        covariance=covariance - np.outer(covariance[:, place], covariance[place]) / variance,
+        loading=loading - np.outer(loading[:, place], covariance[place]) / variance,
+        spread=belief.spread - loading[:, place] ** 2 / variance,
+    )
 
 
 def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> FloatArray:
@@ -151,14 +166,8 @@ def _line_state(mean: FloatArray, covariance: FloatArray, rng: np.random.Generat
     return _LineState(chance, float(np.mean(drawn[:, int(np.argmin(mean))] - drawn.min(axis=1))))
 
 
-def _target_gain(
-    belief: Belief,
-    lines: list[_LineState],
-    covariance: FloatArray,
-    loading: FloatArray,
-    goal: Goal,
-    candidates: IntArray,
-) -> FloatArray:
+def _target_gain(belief: Belief, lines: list[_LineState], goal: Goal, candidates: IntArray) -> FloatArray:
+    covariance, loading = belief.covariance, belief.loading
     total = np.zeros(len(candidates))
     for line, state in zip(goal.lines, lines, strict=True):
         moved = covariance[np.ix_(line, candidates)]
@@ -193,6 +202,11 @@ class Located(NamedTuple):
     def half_width(self) -> float:
         """Half of the 95 % interval, relative to the estimate."""
         return (self.high - self.low) / 2 / self.d_m
+
+    @property
+    def relative_sd(self) -> float:
+        """Standard deviation of ln d_m that an interval of this width would have if it were normal."""
+        return float(np.log(self.high / self.low) / 2 / 1.96)
 
 
 def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -212,7 +213,8 @@ def test_the_law_chooses_runs_that_narrow_the_optimum(group):
     found = group["evidence"]["design"]
     assert found["target"] == "d_m at 300000"
     spread = [found["sd_now"], *(pick["sd_after"] for pick in found["picks"])]
-    assert spread == sorted(spread, reverse=True)
+    assert spread[-1] < spread[0]
+    assert all(after < 1.03 * before for before, after in pairwise(spread))  # from draws, so to within a few percent
     assert {pick["budget"] for pick in found["picks"]} <= {3e4, 1e5, 3e5}
     assert all(pick["hours"] > 0 for pick in found["picks"])
 

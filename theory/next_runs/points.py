@@ -1,0 +1,204 @@
+"""Which of some candidates to run next, to know the best allocation of a budget better: a face of `sequential.choose`.
+
+A fit and a list of sizes go in, runs with what each of them is expected to bring come out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from theory.data.cost import Cost
+from theory.data.design import Design, join_designs
+from theory.errors import TheoryError
+from theory.fit.result import FitResult
+from theory.next_runs.belief import Belief, believe
+from theory.next_runs.sequential import Goal, choose, foresee, locate_optimum
+from theory.optimum.locate import budget_line
+from theory.types import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+LINE = 40
+"""Places along a budget line where its optimum may lie: a step of a tenth in ln d_m over the usual two decades."""
+
+SAME = 0.02
+"""Difference of ln k_e below which a candidate is the configuration that was run: the interpolation between realised
+sizes errs by less, and neighbouring whole values of d_m up to 60 are further apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """One run to do, in order of choice; the same candidate may be picked again (another seed)."""
+
+    row: int
+    """Row of the candidates."""
+    n_rec: float
+    """Its neurons."""
+    trainable_params: float
+    """Its count."""
+    target_sd: tuple[float, ...]
+    """Relative standard deviation of each target after this run and all before it."""
+    reason: str
+    """target, confirm or spread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextPoints:
+    """A batch of runs."""
+
+    picks: tuple[Pick, ...]
+    """In order."""
+    targets: tuple[str, ...]
+    """What they are for."""
+    target_sd: tuple[float, ...]
+    """Relative standard deviation of each target now."""
+    law: str
+    """Law that drove the choice."""
+    sentences: tuple[str, ...]
+    """What the choice rests on."""
+
+
+def next_points(
+    fit: FitResult,
+    candidates: Design,
+    budgets: Sequence[float],
+    cost: Cost,
+    n: int,
+    *,
+    cost_power: float = 0.5,
+    seed: int = 0,
+) -> NextPoints:
+    """Choose the runs that make the optimal d_m of some budgets most certain.
+
+    The choice follows the law that explains the runs best and departs from it where the runs do, see
+    `theory.next_runs.belief`.
+
+    Args:
+        fit: A usable fit of the runs so far; those of another connectivity than the cost's are left out.
+        candidates: Sizes that could be run, with budgets and d_m; those beyond the data's k_e are left out.
+        budgets: Where the optimum is asked for.
+        cost: Counts of the family of networks.
+        n: Runs to choose.
+        cost_power: Gains are divided by trainable_params to this power; 0 ignores cost.
+        seed: Of searches and draws.
+
+    Raises:
+        TheoryError: no candidate lies within the data's range of k_e, the fit is not usable, or no law can be fitted.
+    """
+    if not fit.usable:
+        raise TheoryError("fit: not usable, so it cannot choose runs; read its statuses")
+    if n < 1:
+        raise TheoryError(f"n: {n} is not a number of runs; need at least 1")
+    runs, loss = _runs(fit, cost)
+    allowed = _allowed(runs, candidates)
+    own, taken = _as_run(candidates.take(allowed), runs)
+    # an optimum need not be confirmed at budgets that are not asked for: there all candidates count as known
+    known = taken | ~np.isin(own.budgets, budgets)
+    lines = [_line(budget, cost, runs) for budget in budgets]
+    places = [np.arange(len(own) + LINE * i, len(own) + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
+    belief = believe(runs, loss, join_designs([own, *lines]), smooth=np.concatenate(places), seed=seed)
+    batch = choose(
+        belief,
+        Goal(lines=tuple(places)),
+        np.arange(len(own), dtype=np.int64),
+        own.params,
+        n,
+        taken=np.flatnonzero(known),
+        seed=seed,
+        cost_power=cost_power,
+    )
+    after = replace(belief, plausible=())  # which laws a run will rule out cannot be expected, so one law is asked
+    spreads = [_spreads(after, places, seed)]
+    for chosen in batch.picks:
+        after = foresee(after, chosen.place)
+        spreads.append(_spreads(after, places, seed))
+    picks = [
+        Pick(
+            row=int(allowed[chosen.place]),
+            n_rec=float(own.n_rec[chosen.place]),
+            trainable_params=float(own.params[chosen.place]),
+            target_sd=spread,
+            reason=chosen.reason,
+        )
+        for chosen, spread in zip(batch.picks, spreads[1:], strict=True)
+    ]
+    return NextPoints(
+        picks=tuple(picks),
+        targets=tuple(f"d_m at {budget:g}" for budget in budgets),
+        target_sd=spreads[0],
+        law=belief.fit.law.label,
+        sentences=(_sentence(belief),),
+    )
+
+
+def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
+    """The fitted runs of the cost's connectivity, their metric as a loss."""
+    given = fit.given
+    loss = given.metric if fit.direction == "min" else -given.metric
+    if given.design.k_c is None:
+        return given.design, loss
+    kept = np.isclose(given.design.k_c, cost.k_c)
+    return given.design.take(kept), loss[kept]
+
+
+def _allowed(runs: Design, candidates: Design) -> IntArray:
+    """Candidates between the smallest and the largest k_e that was run: beyond, neither law nor correction is known."""
+    low, high = runs.k_e.min(), runs.k_e.max()
+    allowed = np.flatnonzero((candidates.k_e >= low * (1 - SAME)) & (candidates.k_e <= high * (1 + SAME)))
+    if not allowed.size:
+        raise TheoryError(
+            f"candidates: none lies within the data's k_e from {low:g} to {high:g}; nothing is known beyond"
+        )
+    return allowed
+
+
+def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bool_]]:
+    """Give candidates that were run the sizes that the run realised, so that both count as one configuration.
+
+    Returns:
+        The candidates, and whether each was run, [candidates].
+    """
+    near = np.abs(np.log(candidates.k_e[:, None] / runs.k_e[None])) < SAME
+    near &= candidates.budgets[:, None] == runs.budgets[None]
+    run = np.argmax(near, axis=1)
+    taken: npt.NDArray[np.bool_] = np.asarray(near.any(axis=1))
+
+    def realised(column: FloatArray, of_runs: FloatArray) -> FloatArray:
+        return np.where(taken, of_runs[run], column)
+
+    snapped = Design(
+        n_rec=realised(candidates.n_rec, runs.n_rec),
+        k_e=realised(candidates.k_e, runs.k_e),
+        k_c=candidates.k_c,
+        trainable_params=realised(candidates.params, runs.params),
+        budget=candidates.budgets,
+        d_m=candidates.d_m,
+    )
+    return snapped, taken
+
+
+def _line(budget: float, cost: Cost, runs: Design) -> Design:
+    """Places of a budget line over the sampled k_e, as far as one neuron fits."""
+    room = budget - cost.readout_params - cost.k_c
+    low, high = (float(value) for value in cost.d_m([runs.k_e.min(), min(runs.k_e.max(), max(room, 1e-300))]))
+    if not low < high:
+        raise TheoryError(f"budget: {budget:g} leaves no range of d_m with at least one neuron")
+    return budget_line(budget, cost, np.exp(np.linspace(np.log(low), np.log(high), LINE)))
+
+
+def _spreads(belief: Belief, lines: Sequence[IntArray], seed: int) -> tuple[float, ...]:
+    return tuple(locate_optimum(belief, line, seed=seed).relative_sd for line in lines)
+
+
+def _sentence(belief: Belief) -> str:
+    if belief.trusted:
+        return (
+            f"Chosen by {belief.fit.law.label}, from which the runs do not depart significantly; how far they still "
+            "may is allowed for."
+        )
+    return (
+        f"Chosen by {belief.fit.law.label} with a smooth correction: the runs depart from the law by "
+        f"{belief.hyper.departure:.2g} (ln-likelihood +{belief.hyper.gain:.1f}), so the choice spreads out."
+    )
