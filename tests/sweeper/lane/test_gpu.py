@@ -4,8 +4,7 @@ from sweeper.lane import lane as lane_module
 from sweeper.lane.gpu import SLACK_BYTES, GpuMemory
 from sweeper.lane.lane import run_lane
 from sweeper.lane.options import LaneConfig
-from sweeper.queue.broker import IDLE_S, Broker
-from sweeper.queue.messages import Assignment, Report
+from sweeper.queue.broker import Broker
 from sweeper.store.schema import FINISHED
 
 
@@ -45,48 +44,6 @@ def test_memory_that_stays_is_not():
 
 def test_a_cpu_is_always_clean():
     assert GpuMemory("cpu").is_back()
-
-
-def assignments(count: int) -> list[Assignment]:
-    given = {"spec": None, "sweep": "s", "budget": None, "attempt": 1}
-    return [Assignment(trial_id=f"t{i}", configuration=f"c{i}", **given) for i in range(count)]  # type: ignore[arg-type]
-
-
-def ids(pulled) -> list[str]:
-    return [a.trial_id for a in pulled.assignments]
-
-
-def done(trial_id: str) -> Report:
-    return Report(trial_id=trial_id, status=FINISHED, reason=None, metric=1.0, wall_s=0.01)
-
-
-def test_a_lane_that_leaves_gives_back_what_it_holds_and_nothing_is_blamed():
-    broker = Broker(assignments(12))
-    broker.pull("a", "1", "h")
-    held = ids(broker.pull("a", "1", "h", [done("t0")]))
-    assert len(held) > 2
-    broker.leave("a", "older", [done(held[0])])
-    broker.leave("a", "1", [done(held[0])])
-    broker.leave("a", "1")
-    assert broker.snapshot().statuses == {FINISHED: 2}
-    (again,) = broker.pull("b", "1", "h").assignments[:1]
-    assert (again.trial_id, again.attempt, again.single) == (held[1], 1, False)
-    assert broker.take_events() == []
-    assert broker.snapshot().reasons == {}
-
-
-def test_a_lane_with_nothing_to_do_leaves_where_nodes_cost_money():
-    for leaves in (True, False):
-        now = [0.0]
-        broker = Broker(assignments(1), idle_leave=leaves, clock=lambda: now[0])  # noqa: B023
-        broker.pull("a", "1", "h")
-        assert broker.pull("b", "1", "h").wait
-        now[0] = IDLE_S - 1
-        broker.heartbeat("a", "1", "h", "t0", 0.5)
-        assert broker.pull("b", "1", "h").wait
-        now[0] = IDLE_S + 1
-        broker.heartbeat("a", "1", "h", "t0", 0.6)
-        assert broker.pull("b", "1", "h").wait is not leaves
 
 
 def test_a_lane_ends_once_its_memory_is_not_clean_and_its_rows_are_reported(tmp_path, monkeypatch):

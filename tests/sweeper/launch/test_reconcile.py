@@ -1,4 +1,4 @@
-"""Desired state against stored state: edit, retry, merge, forecast, limits; on ground-truth trials in this process."""
+"""Desired state against stored state: edit, retry, merge, limits; on ground-truth trials in this process."""
 
 import io
 import os
@@ -22,14 +22,13 @@ from sweeper.lane.trainer import TrialContext, train_assignment
 from sweeper.launch.assignments import assignments_of
 from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import merge, retry
-from sweeper.plan.cost import BYTES_PER_PROCESS, CostModel, calibrate
-from sweeper.plan.expand import expand, refinement_levels
+from sweeper.plan.cost import CostModel
+from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.seed_batch import Place
 from sweeper.queue.broker import Broker
 from sweeper.queue.journal import Journal, live_launches
-from sweeper.queue.messages import Assignment, Snapshot
-from sweeper.queue.monitor import eta, progress_line
+from sweeper.queue.messages import Assignment
 from sweeper.status import missing_rows, stored_plans, sweep_status
 from sweeper.store.store import ResultsStore
 from sweeper.tables import print_launch, print_status
@@ -139,65 +138,6 @@ def test_two_people_may_extend_one_directory_at_once(tmp_path):
     store = ResultsStore.open(tmp_path / "r")
     assert len(store.statuses()) == 16
     assert run(GRID, tmp_path / "r").ran == 0
-
-
-def test_an_interrupted_sweep_is_balanced(tmp_path):
-    plan = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 6, 8, 12]").replace("seeds: 2", "seeds: 3")))
-    first = [row.spec for row in list(plan.trials.values())[:6]]
-    assert {spec.seed for spec in first} == {0}
-    assert {spec.model.d_m for spec in first} == {1, 4, 12}  # both ends and the middle, at both budgets
-    assert [row.spec.seed for row in plan.trials.values()] == [0] * 14 + [1] * 14 + [2] * 14
-
-
-def test_refinement_levels_halve_the_gaps():
-    assert [refinement_levels(n) for n in (1, 2, 3, 5)] == [[0], [0, 0], [0, 0, 0], [0, 1, 0, 1, 0]]
-
-
-def test_the_cost_model_learns_from_finished_trials():
-    specs = [row.spec for row in expand(parse_grid(GRID)).trials.values()]
-    truth = CostModel(overhead_s=2e-4, neuron_s=3e-8, arithmetic_s=5e-9)
-    rows = [{"spec": spec.canonical, "wall_s": truth.seconds(spec)} for spec in specs[:8]]
-    learnt = calibrate(rows)
-    assert learnt.calibrated_on == 8
-    for spec in specs[8:]:
-        assert learnt.seconds(spec) == pytest.approx(truth.seconds(spec), rel=0.05)
-    forecast = learnt.forecast(specs)
-    assert forecast.low < sum(truth.seconds(spec) for spec in specs) < forecast.high
-    assert forecast.wall_seconds(2) == pytest.approx(forecast.seconds / 2)
-    assert calibrate(rows[:3]).calibrated_on == 0
-
-
-def test_a_larger_network_costs_more_time_and_memory():
-    from sweeper.plan.cost import memory_bytes
-
-    small, large = (
-        next(iter(expand(parse_grid(GRID.replace("[4000, 8000]", f"[{budget}]"))).trials.values())).spec
-        for budget in (4000, 400_000)
-    )
-    assert CostModel().seconds(large) > CostModel().seconds(small)
-    assert memory_bytes(large) > memory_bytes(small)
-    assert memory_bytes(large, "cuda") > memory_bytes(small, "cuda")
-
-
-def test_memory_that_trials_took_corrects_the_expectation():
-    text = GRID.replace("[4000, 8000]", "[400000]").replace("seeds: 2", "training: {batch_size: 64, length: 200}")
-    specs = [row.spec for row in expand(parse_grid(text)).trials.values()]
-    expected = [CostModel().memory_bytes(spec) for spec in specs]
-    own = [expect - BYTES_PER_PROCESS for expect in expected]
-
-    def row(i: int, factor: float, status: str = "finished", lane: str = "a") -> dict:
-        peak = BYTES_PER_PROCESS + int(factor * own[i])
-        return {"spec": specs[i].canonical, "wall_s": 1.0, "status": status, "peak_memory_bytes": peak, "lane": lane}
-
-    assert calibrate([row(0, 0.7), row(1, 0.8, lane="b")]).memory_factor == 1.0
-    corrected = calibrate([row(0, 1.5), row(1, 0.5, lane="b")])
-    assert corrected.memory_factor == pytest.approx(1.5, rel=1e-3)
-    assert corrected.memory_bytes(specs[2]) == pytest.approx(BYTES_PER_PROCESS + 1.5 * own[2], rel=1e-3)
-    assert calibrate([row(1, 2.0, "out_of_memory")]).memory_factor == pytest.approx(2.0, rel=1e-3)
-    small = min(range(4), key=own.__getitem__)
-    large = max(range(4), key=own.__getitem__)
-    after = {**row(small, 1.0), "peak_memory_bytes": row(large, 1.0)["peak_memory_bytes"]}
-    assert calibrate([row(large, 1.0), after]).memory_factor == 1.0  # the peak is that of the trial before
 
 
 def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):
@@ -367,19 +307,3 @@ def test_failures_are_grouped_by_cause_with_one_example(tmp_path, capsys):
     assert status.examples[reason] in failed
     print_status([status], store)
     assert f"{count} x {reason} (trial {status.examples[reason][:8]} and others like it)" in capsys.readouterr().out
-
-
-def test_the_time_left_is_a_range_that_narrows():
-    def snapshot(done: int) -> Snapshot:
-        return Snapshot(
-            total=100, statuses={"finished": done}, running=(), queued=100 - done, work_total=100.0, lanes=1,
-            work_left=100.0 - done, busy_s=0.0, best=("0123456789abcdef", 2.5), reasons={}, stopped_because=None,
-        )  # fmt: skip
-
-    assert eta(snapshot(0), 60.0, 0.3) == "..."
-    assert eta(snapshot(50), 6000.0) == "1 h 40 min"
-    assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
-    assert eta(snapshot(50), 6000.0, 0.3) == "91 min to 1 h 50 min"
-    assert eta(snapshot(100), 6000.0, 0.3) == "now"
-    line = progress_line(snapshot(50), 6000.0, 0.3)
-    assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best 2.5 (01234567)"

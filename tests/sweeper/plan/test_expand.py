@@ -11,7 +11,7 @@ from model.budget import counts
 from sweeper.errors import GridError
 from sweeper.launch.assignments import assignments_of
 from sweeper.plan.cost import CostModel
-from sweeper.plan.expand import DUPLICATE, EXCLUDED, INFEASIBLE, RUNNABLE, expand
+from sweeper.plan.expand import DUPLICATE, EXCLUDED, INFEASIBLE, RUNNABLE, expand, refinement_levels
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.seed_batch import Place
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
@@ -142,3 +142,15 @@ def test_a_planned_trial_takes_little_of_the_launchers_memory(tmp_path):
     places = [Place(row, None, 1) for row in made.trials.values()]
     queue = assignments_of(places, "s", ResultsStore.create(tmp_path / "r"), CostModel())
     assert len(pickle.dumps(queue)) / len(queue) < 250
+
+
+def test_an_interrupted_sweep_is_balanced():
+    text = "budgets: [4000, 8000]\nmodel: {d_m: [1, 2, 3, 4, 6, 8, 12], d_tree: 4, d_branch: 4}\nseeds: 3\n"
+    specs = [row.spec for row in plan(text).trials.values()]
+    assert {spec.seed for spec in specs[:6]} == {0}
+    assert {spec.model.d_m for spec in specs[:6]} == {1, 4, 12}  # both ends and the middle, at both budgets
+    assert [spec.seed for spec in specs] == [0] * 14 + [1] * 14 + [2] * 14
+
+
+def test_refinement_levels_halve_the_gaps():
+    assert [refinement_levels(n) for n in (1, 2, 3, 5)] == [[0], [0, 0], [0, 0, 0], [0, 1, 0, 1, 0]]

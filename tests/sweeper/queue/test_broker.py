@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeper.queue.broker import LANE_SILENCE_S, Broker
+from sweeper.queue.broker import IDLE_S, LANE_SILENCE_S, Broker
 from sweeper.queue.failures import MAX_LOSSES, POISON_LEAST
 from sweeper.queue.messages import Assignment, LateFinish, Report
 from tests.sweeper.clock import Clock
@@ -306,3 +306,32 @@ def test_stop_tells_lanes_to_leave_their_trial():
     assert broker.heartbeat("a", "1", HOST, "t0", 0.1)
     broker.stop()
     assert not broker.heartbeat("a", "1", HOST, "t0", 0.1)
+
+
+def test_a_lane_that_leaves_gives_back_what_it_holds_and_nothing_is_blamed():
+    broker = Broker(assignments(12))
+    broker.pull("a", "1", "h")
+    held = ids(broker.pull("a", "1", "h", [report("t0", wall_s=0.01)]))
+    assert len(held) > 2
+    broker.leave("a", "older", [report(held[0])])
+    broker.leave("a", "1", [report(held[0])])
+    broker.leave("a", "1")
+    assert broker.snapshot().statuses == {"finished": 2}
+    (again,) = broker.pull("b", "1", "h").assignments[:1]
+    assert (again.trial_id, again.attempt, again.single) == (held[1], 1, False)
+    assert broker.take_events() == []
+    assert broker.snapshot().reasons == {}
+
+
+def test_a_lane_with_nothing_to_do_leaves_where_nodes_cost_money():
+    for leaves in (True, False):
+        now = [0.0]
+        broker = Broker(assignments(1), idle_leave=leaves, clock=lambda: now[0])  # noqa: B023
+        broker.pull("a", "1", "h")
+        assert broker.pull("b", "1", "h").wait
+        now[0] = IDLE_S - 1
+        broker.heartbeat("a", "1", "h", "t0", 0.5)
+        assert broker.pull("b", "1", "h").wait
+        now[0] = IDLE_S + 1
+        broker.heartbeat("a", "1", "h", "t0", 0.6)
+        assert broker.pull("b", "1", "h").wait is not leaves
