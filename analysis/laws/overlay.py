@@ -1,7 +1,7 @@
 """What a fitted law draws onto the measurement: plain arrays, whatever the law was."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,9 @@ from analysis.rows.means import budget_lines
 from theory.data.cost import Cost
 from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.laws.base import Curve
+from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
-from theory.optimum.locate import budget_line, locate
+from theory.optimum.locate import EDGE, GRID, budget_line, locate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,6 +26,9 @@ PATH_POINTS = 24
 
 SURFACE_POINTS = 110
 """Points of the drawn surface along each axis."""
+
+BISECTIONS = 46
+"""Halvings of the bracket around an optimum: two neighbours of the scan shrink to the last bit of ln d_m."""
 
 BEYOND = 2.0
 """Factor by which paths and surfaces reach beyond the smallest and largest budget."""
@@ -154,16 +157,8 @@ def _optimum(law: LawFit, best: Allocation) -> TheoryOptimum | None:
 def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
     cost, span = law.costs[k_c], (float(table["d_m"].min()), float(table["d_m"].max()))
     low, high = float(table["budget"].min()), float(table["budget"].max())
-    points = []
-    for budget in np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS).tolist():
-        try:
-            found = locate(_curve(law, budget), budget, cost, (span[0], _largest(cost, budget, span[1])))
-        except TheoryError:  # the law cannot go there, or the budget is too small for one neuron
-            continue
-        if found.edge[0] == 0:
-            points.append((budget, float(found.d_m[0])))
-    columns = np.array(points, dtype=np.float64).reshape(-1, 2)
-    budget_column, d_m = columns[:, 0], columns[:, 1]
+    budgets = np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS)
+    budget_column, d_m = path_places(law.fit, budgets, cost, span) if law.fit else (np.empty(0), np.empty(0))
     n_rec, k_e = cost.neurons(budget_column, d_m), cost.complexity(d_m)
     design = Design(
         n_rec=n_rec,
@@ -175,9 +170,81 @@ def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
     return TheoryPath(k_c, budget_column, n_rec, d_m, k_e, law.predict(design) if len(k_e) else np.empty(0))
 
 
-def _curve(law: LawFit, budget: float) -> Curve:
-    assert law.fit is not None, "paths are drawn for fitted laws only"
-    return law.fit.curve(budget=budget)
+def path_places(
+    fit: FitResult, budgets: FloatArray, cost: Cost, span: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    """Find the optimum of each budget on the continuum: what `theory.optimum.locate` does for one budget and many
+    parameter sets, here for many budgets and one set, which takes a tenth of the time.
+
+    Args:
+        fit: the law.
+        budgets: trainable parameters.
+        cost: parameter counts.
+        span: range of d_m.
+
+    Returns:
+        Budgets whose optimum is bracketed, and its d_m there.
+    """
+    ends = [(budget, end) for budget in budgets.tolist() if (end := _end(cost, budget, span)) is not None]
+    known = np.array(ends, dtype=np.float64).reshape(-1, 2)
+    low, high = np.log(span[0]), np.log(known[:, 1:])
+    grid = low + (high - low) * np.linspace(0, 1, GRID)
+    if fit.law.coefficients_per == "budget" or not len(known) or _slopes(fit, known[:, 0], cost, grid[:, 1]) is None:
+        return _one_by_one(fit, known, cost, span)
+    curve = fit.curve()
+    metric = curve.sign * np.stack(
+        [
+            curve.on_grid(budget_line(budget, cost, np.exp(row)))[0]
+            for budget, row in zip(known[:, 0], grid, strict=True)
+        ]
+    )
+    best = np.argmin(np.where(np.isfinite(metric), metric, np.inf), axis=1)
+    rows, inner = np.arange(len(known)), np.clip(best, 1, GRID - 2)
+    left, right = grid[rows, inner - 1], grid[rows, inner + 1]
+    first, last = (_slopes(fit, known[:, 0], cost, side) for side in (left, right))
+    for _ in range(BISECTIONS):
+        middle = (left + right) / 2
+        rising = _slopes(fit, known[:, 0], cost, middle) > 0
+        left, right = np.where(rising, middle, left), np.where(rising, right, middle)
+    found = (left + right) / 2
+    inside = np.where(best == 0, first > 0, np.where(best == GRID - 1, last < 0, True))
+    inside &= (found >= grid[:, 0] + EDGE) & (found <= grid[:, -1] - EDGE)
+    return known[inside, 0], np.exp(found[inside])
+
+
+def _slopes(fit: FitResult, budgets: FloatArray, cost: Cost, ln_d_m: FloatArray) -> Any:
+    """Slope of the information along each budget's own line; None for a law that has no closed form of it."""
+    d_m = np.exp(ln_d_m)
+    n_rec, k_e = cost.neurons(budgets, d_m), cost.complexity(d_m)
+    design = Design(n_rec=n_rec, k_e=k_e, k_c=np.full(len(d_m), cost.k_c), budget=budgets, d_m=d_m)
+    with np.errstate(all="ignore"):
+        theta = {name: value[None, :] for name, value in fit.curve().theta.items()}
+        slope = fit.law.stationarity(theta, design, k_e / (k_e + cost.k_c))
+    return None if slope is None else np.broadcast_to(slope.reshape(-1), d_m.shape)
+
+
+def _end(cost: Cost, budget: float, span: tuple[float, float]) -> float | None:
+    """The largest d_m of the range at a budget; None where not even one neuron fits."""
+    try:
+        end = _largest(cost, budget, span[1])
+    except TheoryError:
+        return None
+    return end if end > span[0] else None
+
+
+def _one_by_one(
+    fit: FitResult, known: FloatArray, cost: Cost, span: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    points = []
+    for budget, end in known.tolist():
+        try:
+            found = locate(fit.curve(budget=budget), budget, cost, (span[0], end))
+        except TheoryError:  # the law cannot go there
+            continue
+        if found.edge[0] == 0:
+            points.append((budget, float(found.d_m[0])))
+    columns = np.array(points, dtype=np.float64).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
 
 
 def _largest(cost: Cost, budget: float, limit: float) -> float:
