@@ -4,13 +4,13 @@ What a command needs is imported inside it: this file loads in 0.1 s, the planne
 and Ray with torch in 3 s, which `--help`, `jobs` and `data` must not wait for.
 """
 
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.attach.machine import machine_share
 from cluster.doctor.doctor import doctor
 from cluster.jobs.jobs import jobs, stop
 from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, running_options
@@ -88,7 +88,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
-        print_plan(expanded, status, costs, lanes or len(os.sched_getaffinity(0)))
+        print_plan(expanded, status, costs, lanes or machine_share().workers)
         if loaded.search is not None and loaded.search.adaptive:
             click.echo(
                 f"Shown: lists as they are, ends and middle of each range. Search {loaded.search.kind} runs up "

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
 _NO_LIMIT = 1 << 60
 """Version 1 writes "no limit" as the largest page-aligned number, about 2^63; nothing real comes near 2^60 bytes."""
 
@@ -37,6 +35,8 @@ def machine_share(proc: Path = Path("/proc/self")) -> Share:
     Args:
         proc: folder of the process in the proc file system.
     """
+    import psutil  # 15 ms that the start of a command line need not pay
+
     memory = psutil.virtual_memory()
     cpus, total, available = float(len(os.sched_getaffinity(0))), int(memory.total), int(memory.available)
     for folder in _groups(proc):

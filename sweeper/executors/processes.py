@@ -12,8 +12,7 @@ from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
+from cluster.attach.machine import machine_share
 from sweeper.executors.executor import ExecutorError, check_device
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_config
 from sweeper.queue.broker import Broker
@@ -61,7 +60,7 @@ class ProcessExecutor:
         """See `Executor`."""
         lanes = min(self.options.lane_count, len(assignments))
         on_cpus = self.options.device == "cpu"
-        memory = HostMemory.of(psutil.virtual_memory().available, lanes) if on_cpus else None
+        memory = HostMemory.of(machine_share().available_bytes, lanes) if on_cpus else None
         config = lane_config(assignments[0].sweep, store_uri, self.options, memory)
         broker = _Locked(Broker(assignments, direction=direction))
         authkey = os.urandom(32)  # the port is open to every user of this machine, and what comes in is unpickled

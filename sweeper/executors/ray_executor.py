@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import psutil
-
+from cluster.attach.machine import machine_share
 from sweeper.executors.executor import check_device
 from sweeper.lane.options import HostMemory, LaneOptions, lane_config
 from sweeper.queue.messages import Assignment
@@ -64,7 +63,7 @@ class RayExecutor:
         )  # else Ray knows the room, on each node its own
         wanted = self.options.lane_count if counted else self.options.lanes
         lanes = None if wanted is None else min(wanted, len(assignments))
-        memory = HostMemory.of(psutil.virtual_memory().available, lanes or 1) if counted else None
+        memory = HostMemory.of(machine_share().available_bytes, lanes or 1) if counted else None
         run_on_ray(
             assignments,
             lanes=lanes,

@@ -1,9 +1,9 @@
 """What a launch tells its lanes: what a person chose, and what follows for one launch. Launchers load no torch."""
 
-import os
 import uuid
 from dataclasses import dataclass
 
+from cluster.attach.machine import machine_share
 from sweeper.lane.wear import MOST_TRIALS
 from sweeper.store.provenance import code_version
 
@@ -31,7 +31,7 @@ class LaneOptions:
     @property
     def lane_count(self) -> int:
         """Trials at a time, the default filled in."""
-        return self.lanes or len(os.sched_getaffinity(0))
+        return self.lanes or machine_share().workers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Sequence
 
-import psutil
 from rich.console import Console
 
+from cluster.attach.machine import machine_share
 from sweeper.errors import SweeperError
 from sweeper.extras import require
 from sweeper.plan.trial import TrialSpec
@@ -30,16 +30,16 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
     if path is not None:
         _check_disk(path, len(trial_bytes))
     largest = max(trial_bytes, default=0)
-    available = psutil.virtual_memory().available
+    share = machine_share()
+    available = share.available_bytes
     if lanes * largest > available:
         console.print(
             f"Warning: {lanes} lanes of up to {largest / 1e9:.1f} GB each, {available / 1e9:.1f} GB available. "
             "A trial that runs out of memory is tried again alone; fewer --lanes avoid it.",
             soft_wrap=True,
         )
-    cores = len(os.sched_getaffinity(0))
-    if lanes > cores:
-        console.print(f"Warning: {lanes} lanes share {cores} CPU cores.", soft_wrap=True)
+    if lanes > share.workers:
+        console.print(f"Warning: {lanes} lanes share {share.cpus:g} CPU cores.", soft_wrap=True)
 
 
 def check_packages(specs: Sequence[TrialSpec]) -> None:
