@@ -108,8 +108,8 @@ def fit_law(
 def fit_given(law: Law, given: FitInput) -> FitResult:
     """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
     compiled = compile_fit(law, given, merge=given.loss == "least_squares")
-    found = search(compiled, given)
-    return _assemble(law, given, compiled, found)
+    outcome = search(compiled, given)
+    return _assemble(law, given, compiled, outcome)
 
 
 def refit(fit: FitResult, design: Design, metric: FloatArray, weights: FloatArray | None = None) -> FitResult:
@@ -133,9 +133,9 @@ def _named(
     return replace(design, covariates=covariates), group_name, names
 
 
-def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> FitResult:
-    problem, best, rss = found.problem, found.best, found.rss * compiled.scale**2
-    robust = found.robust_scale is not None
+def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> FitResult:
+    problem, best, rss = outcome.problem, outcome.best, outcome.rss * compiled.scale**2
+    robust = outcome.robust_scale is not None
     values = {name: float(value) for name, value in given.fixed.items()}
     values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
     reference = {
@@ -161,19 +161,19 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, found: Found) -> Fi
         rmse=float(np.sqrt(rss / compiled.n)),
         pearson_r=None,
         aicc=None if robust else aicc(rss, compiled.n, compiled.p, compiled.scale),
-        noise_sd=found.robust_scale * compiled.scale
-        if found.robust_scale is not None
+        noise_sd=outcome.robust_scale * compiled.scale
+        if outcome.robust_scale is not None
         else float(np.sqrt(rss / (compiled.n - compiled.p))),
         pure_error_sd=sd,
         pure_error_df=freedom,
         condition=condition(problem, best.x),
-        starts=found.starts,
+        starts=outcome.starts,
         statuses=(),
-        robust_weights=found.robust_weights,
+        robust_weights=outcome.robust_weights,
     )
     result = replace(result, pearson_r=_pearson(result.predict(given.design), given.metric))
     statuses = [
-        *search_statuses(found.best, found.starts, found.non_finite, problem),
+        *search_statuses(outcome.best, outcome.starts, outcome.non_finite, problem),
         *value_statuses(result, constant_aicc(given)),
         *design_statuses(result),
     ]

@@ -1,11 +1,9 @@
 """Robust losses: iteratively reweighted least squares around the variable projection, for many data sets at once.
 
-Weights multiply the squared residuals, so the coefficients are robust too (a robust outer loss around an ordinary inner
-solve is not). The scale is
-the median absolute residual times 1.4826: outliers do not move it. "tukey" gives weight (1 - (r/c)^2)^2 within c =
-4.685 scales and none beyond;
-"huber" gives 1 within its threshold and threshold/r beyond, the threshold being 1.345 replicate standard deviations
-where there are replicates.
+Weights multiply the squared residuals, so the coefficients are robust too (a robust outer loss around an ordinary
+inner solve is not). The scale is the median absolute residual times 1.4826: outliers do not move it. "tukey" gives
+weight (1 - (r/c)^2)^2 within c = 4.685 scales and none beyond; "huber" gives 1 within its threshold and threshold/r
+beyond, the threshold being 1.345 replicate standard deviations where there are replicates.
 """
 
 from typing import NamedTuple

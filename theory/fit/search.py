@@ -149,15 +149,15 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     order = np.argsort(ends.cost, kind="stable")
     fresh = np.append(True, np.diff(ends.cost[order]) > 1e-4 * ends.cost[order][:-1]) & np.isfinite(ends.cost[order])
     x = ends.x[order[fresh][:ROBUST_ENDS]]
-    found = reweight(problem, x, given.loss, threshold=huber_threshold(compiled, given))
-    chosen = int(np.argmin(found.objective))
-    weights = found.weights[chosen]
+    reweighted = reweight(problem, x, given.loss, threshold=huber_threshold(compiled, given))
+    chosen = int(np.argmin(reweighted.objective))
+    weights = reweighted.weights[chosen]
     weighted = problem.with_data(weights=problem.weights * weights)
-    best = polish(weighted, found.x[chosen])
-    starts = _agreement(found.objective, float(found.objective[chosen]), problem, 1e-4)
+    best = polish(weighted, reweighted.x[chosen])
+    starts = _agreement(reweighted.objective, float(reweighted.objective[chosen]), problem, 1e-4)
     residual = np.sqrt(problem.weights) * (problem.predict(best.x[None], best.coefficients[None])[0] - problem.metric)
     return Found(
-        best, starts, _dropped(ends), weighted, float(residual @ residual), weights, float(found.scale[chosen])
+        best, starts, _dropped(ends), weighted, float(residual @ residual), weights, float(reweighted.scale[chosen])
     )
 
 

@@ -229,7 +229,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
             return np.asarray(at(part).jacobian[0, free].T)
 
         with np.errstate(all="ignore"):
-            found = least_squares(
+            descent = least_squares(
                 residual,
                 x[free],
                 jac=jacobian,
@@ -240,9 +240,9 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
                 gtol=TIGHT,
                 max_nfev=200,
             )
-        evaluations += int(found.nfev)
-        if 2 * found.cost <= start.cost[0]:
-            x[free] = found.x
+        evaluations += int(descent.nfev)
+        if 2 * descent.cost <= start.cost[0]:
+            x[free] = descent.x
     end = problem.evaluate(x[None])
     exact = end.cost[0] <= EXACT * np.sum(problem.weights * problem.metric**2)
     gradient = 0.0 if exact else _cosine(end, inside)

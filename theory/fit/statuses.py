@@ -19,15 +19,15 @@ TIE = 2.0
 
 def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Problem) -> list[Status]:
     """Say whether the search converged and whether the starts agree."""
-    found: list[Status] = []
+    statuses: list[Status] = []
     if best.gradient <= FLAT:
-        found.append(
+        statuses.append(
             _status(
                 "converged", "ok", f"Converged: the scaled gradient is {best.gradient:.1e} after a polish to 1e-12."
             )
         )
     elif (kink := problem.law.scan(1)) is not None:
-        found.append(
+        statuses.append(
             _status(
                 "at_kink",
                 "note",
@@ -36,7 +36,7 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
             )
         )
     else:
-        found.append(
+        statuses.append(
             _status(
                 "max_iterations",
                 "warning",
@@ -45,33 +45,33 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
             )
         )
     if non_finite:
-        found.append(
+        statuses.append(
             _status(
                 "non_finite", "note", f"{non_finite} of {starts.total} starts gave no finite value and were dropped."
             )
         )
     if not problem.free:
-        return found
+        return statuses
     share = f"{starts.agreeing} of {starts.total} starts reached the best sum of squares"
     gap = "" if starts.runner_up is None else f"; the next optimum is {100 * starts.runner_up:.3g} % worse"
     if starts.agreeing < 2:
-        found.append(
+        statuses.append(
             _status(
                 "starts_disagree", "warning", f"Starts disagree: only {share}{gap}; raise starts or simplify the law."
             )
         )
     else:
-        found.append(_status("starts_agree", "ok", f"{share}{gap}."))
-    return found
+        statuses.append(_status("starts_agree", "ok", f"{share}{gap}."))
+    return statuses
 
 
 def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
     """Say what the fitted numbers cannot mean."""
-    found = [_bound_status(fit, name) for name in fit.free if fit.at_bound(name)]
+    statuses = [_bound_status(fit, name) for name in fit.free if fit.at_bound(name)]
     for key, coefficients in fit.coefficients.items():
         for item in fit.law.coefficients:
             if item.sign and coefficients[item.name] == 0:
-                found.append(
+                statuses.append(
                     _status(
                         "no_effect",
                         "warning",
@@ -85,7 +85,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
         and fit.p > len(fit.coefficients)
         and fit.aicc > constant_aicc - TIE
     ):
-        found.append(
+        statuses.append(
             _status(
                 "no_better_than_constant",
                 "warning",
@@ -93,9 +93,9 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
                 "for a plain mean; the data show no dependence on the sizes.",
             )
         )
-    found += _floor_status(fit)
+    statuses += _floor_status(fit)
     for name, prior in fit.given.priors.items():
-        found.append(
+        statuses.append(
             _status(
                 "prior_used",
                 "note",
@@ -103,19 +103,19 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
             )
         )
     for name, value in fit.given.fixed.items():
-        found.append(_status("fixed", "note", f"{name} was fixed at {value:g}, not fitted."))
-    return found
+        statuses.append(_status("fixed", "note", f"{name} was fixed at {value:g}, not fitted."))
+    return statuses
 
 
 def design_statuses(fit: FitResult) -> list[Status]:
     """Say what the design itself cannot tell."""
-    found = [*_budget_statuses(fit), *_level_statuses(fit)]
+    statuses = [*_budget_statuses(fit), *_level_statuses(fit)]
     if fit.pure_error_sd is None:
         sentence = (
             "No configuration has more than one seed: seed noise is unknown and the residuals stand in for it, "
             "so lack of fit cannot be told from noise. Add 2 more seeds."
         )
-        found.append(_status("no_replicates", "note", sentence))
+        statuses.append(_status("no_replicates", "note", sentence))
     codes = number_rows([fit.given.design.configurations(), fit.given.metric])
     repeats = codes.size - int(codes.max()) - 1
     if repeats:
@@ -123,8 +123,8 @@ def design_statuses(fit: FitResult) -> list[Status]:
             f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
             "make intervals too narrow. Drop the copies."
         )
-        found.append(_status("duplicated_rows", "warning", sentence))
-    return found
+        statuses.append(_status("duplicated_rows", "warning", sentence))
+    return statuses
 
 
 def _budget_statuses(fit: FitResult) -> list[Status]:
@@ -148,7 +148,7 @@ def _budget_statuses(fit: FitResult) -> list[Status]:
 
 def _level_statuses(fit: FitResult) -> list[Status]:
     """An exponent needs a few levels of its axis."""
-    design, found = fit.given.design, []
+    design, statuses = fit.given.design, []
     columns = {"n_rec": design.n_rec, "k_e": design.k_e, "k_c": design.k_c, "trainable_params": design.budgets}
     for axis in fit.law.axes if fit.free else ():
         column = columns[axis]
@@ -157,8 +157,8 @@ def _level_statuses(fit: FitResult) -> list[Status]:
             plural = "s" if levels != 1 else ""
             need = f"an exponent needs at least {FEW_LEVELS}: add runs with other {axis}."
             sentence = f"{axis} has {levels} level{plural}; {need}"
-            found.append(_status("few_levels", "warning", sentence))
-    return found
+            statuses.append(_status("few_levels", "warning", sentence))
+    return statuses
 
 
 def _floor_status(fit: FitResult) -> list[Status]:

@@ -55,15 +55,15 @@ def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Line
     for chosen in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
         if all(chosen):
             continue
-        found = _orthogonal(columns, target, np.broadcast_to(np.array(chosen), columns.shape[:2]))
-        feasible = ~(found.coefficients * signs < 0).any(axis=1)
-        rss = np.where(feasible, np.einsum("am,am->a", found.residual, found.residual), np.inf)
+        solution = _orthogonal(columns, target, np.broadcast_to(np.array(chosen), columns.shape[:2]))
+        feasible = ~(solution.coefficients * signs < 0).any(axis=1)
+        rss = np.where(feasible, np.einsum("am,am->a", solution.residual, solution.residual), np.inf)
         if best is None:
-            best, cost = found, rss
+            best, cost = solution, rss
             continue
         better = rss < cost
         cost = np.where(better, rss, cost)
-        for whole, part in zip(best, found, strict=True):
+        for whole, part in zip(best, solution, strict=True):
             whole[better] = part[better]
     assert best is not None, "a wrong sign needs a constrained column"
     return best

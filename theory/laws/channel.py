@@ -5,11 +5,9 @@ A spectrum x^-beta whose last channel has signal-to-noise ratio u carries N H(u;
     H(u; beta) = ln(1 + u) + beta F(u; beta),      F(u; beta) = 2F1(1, 1/beta; 1 + 1/beta; -1/u).
 
 Both are expectations over y ~ Exp(1): H = E softplus(ln u + beta y), F = E sigmoid(ln u + beta y). Expanding softplus
-and sigmoid in powers of
-exp(-abs(ln u + beta y)) gives alternating series, which the weights of Cohen, Rodriguez Villegas and Zagier
-(Experimental Mathematics 9, 2000)
-sum with an error of 5.8^-n. No special function is called, nothing overflows, and beta = 1, 1/2, 1/3, ... are no
-exceptions.
+and sigmoid in powers of exp(-abs(ln u + beta y)) gives alternating series, which the weights of Cohen, Rodriguez
+Villegas and Zagier (Experimental Mathematics 9, 2000) sum with an error of 5.8^-n. No special function is called,
+nothing overflows, and beta = 1, 1/2, 1/3, ... are no exceptions.
 """
 
 from typing import NamedTuple

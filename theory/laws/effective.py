@@ -7,9 +7,8 @@
     metric  = a - b g(I),  b >= 0 for a metric to be minimised         theory.laws.links
 
 u_ref, the last channel's signal-to-noise ratio at (n_ref, k_ref), is searched instead of S = snr_ref: (n_rec = 1,
-k_ref) lies outside every data
-set, and S would follow beta along a ridge. k_ref, n_ref and k_c_ref are fixed by `bind` (medians of the data) and do
-not change the fit.
+k_ref) lies outside every data set, and S would follow beta along a ridge. k_ref, n_ref and k_c_ref are fixed by `bind`
+(medians of the data) and do not change the fit.
 """
 
 from collections.abc import Mapping
@@ -86,33 +85,35 @@ class EffectiveInformation(Law):
     def parameters(self) -> tuple[Parameter, ...]:
         """Implement `Law.parameters`."""
         low, high = self._bound("k_range")
-        found = [
+        searched = [
             Parameter(
                 name="u_ref", lower=1e-9, upper=1e9, start=(1e-3, 1e3), meaning="last channel's snr at (n_ref, k_ref)"
             )
         ]
         if self.decay != "exponential":
-            found.append(
+            searched.append(
                 Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e")
             )
         else:
             start = (low, high)
-            found.append(
+            searched.append(
                 Parameter(
                     name="k_decay", lower=low / 1e2, upper=high * 1e2, start=start, meaning="noise decay, parameters"
                 )
             )
         if self.decay == "stretched":
-            found.append(
+            searched.append(
                 Parameter(name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent")
             )
-        found.append(
+        searched.append(
             Parameter(name="beta", lower=0.05, upper=6.0, start=(0.3, 3.0), meaning="exponent of the signal spectrum")
         )
         if self.floor == "max":
-            found.append(Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the noise floor begins"))
+            searched.append(
+                Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the noise floor begins")
+            )
         elif self.floor == "additive":
-            found.append(
+            searched.append(
                 Parameter(
                     name="k_floor",
                     lower=low / 1e3,
@@ -122,18 +123,18 @@ class EffectiveInformation(Law):
                 )
             )
         if self.connectivity:
-            found.append(
+            searched.append(
                 Parameter(
                     name="gamma", lower=-3.0, upper=3.0, start=(-0.5, 0.5), log=False, meaning="exponent of beta in k_c"
                 )
             )
         if self.link == "boxcox":
-            found.append(
+            searched.append(
                 Parameter(
                     name="lam", lower=-4.0, upper=4.0, start=(-0.5, 1.5), log=False, meaning="exponent of the link"
                 )
             )
-        return tuple(found)
+        return tuple(searched)
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -169,13 +170,13 @@ class EffectiveInformation(Law):
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""
-        found = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
+        derived = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
         if self.floor != "none":
             only_decay = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}
-            found["phi"] = float(
+            derived["phi"] = float(
                 np.exp(noise(theta["k_floor"], self._bound("k_ref"), only_decay, decay=self.decay).ln_nu)
             )
-        return found
+        return derived
 
     def bits(self, theta: Theta, design: Design) -> FloatArray:
         """Return I_rep in bits, broadcast over theta and rows."""

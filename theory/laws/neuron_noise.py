@@ -49,7 +49,7 @@ class NeuronNoise(Law):
     def parameters(self) -> tuple[Parameter, ...]:
         """Implement `Law.parameters`."""
         low, high = self.k_range or (1.0, 1e6)
-        found = {
+        decays = {
             "alpha": Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e"),
             "k_decay": Parameter(
                 name="k_decay", lower=low / 1e4, upper=high * 1e2, start=(low, high), meaning="decay, parameters"
@@ -67,7 +67,7 @@ class NeuronNoise(Law):
             ],
             "none": [],
         }
-        return tuple([found[name] for name in DECAYS[self.decay]] + floors[self.floor])
+        return tuple([decays[name] for name in DECAYS[self.decay]] + floors[self.floor])
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -96,10 +96,10 @@ class NeuronNoise(Law):
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
         shared = {name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]}
-        found = noise(design.k_e, self.k_ref or 1.0, theta, decay=self.decay, floor=self.floor, floor_parameters=shared)
+        nu = noise(design.k_e, self.k_ref or 1.0, theta, decay=self.decay, floor=self.floor, floor_parameters=shared)
         slopes: dict[tuple[str, int], FloatArray] = {}
         if gradient:
-            slopes = {(name, -1): slope for name, slope in found.d_decay.items()}
-            for name, slope in found.d_floor.items():
+            slopes = {(name, -1): slope for name, slope in nu.d_decay.items()}
+            for name, slope in nu.d_floor.items():
                 slopes[name if name == "k_floor" else name + REFERENCE, -1] = slope
-        return Terms((np.ones((1, len(design))),), slopes, np.atleast_2d(found.ln_nu))
+        return Terms((np.ones((1, len(design))),), slopes, np.atleast_2d(nu.ln_nu))

@@ -59,10 +59,10 @@ def get_law(name: str | Law, **options: Any) -> Law:
         raise TheoryError(f"law {name}: unknown, or takes no options, got {sorted(options)}")
     if ".py:" in name:
         return load_user_law(name)
-    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name in found:
-        return _as_law(found[name].load(), name)
-    raise unknown("law", name, [*FACTORIES, *found, "path/to/file.py:name"])
+    offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name in offered:
+        return _as_law(offered[name].load(), name)
+    raise unknown("law", name, [*FACTORIES, *offered, "path/to/file.py:name"])
 
 
 def _as_law(value: object, name: str) -> Law:

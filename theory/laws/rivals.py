@@ -124,8 +124,8 @@ class SeparablePowerLaw(Law):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Implement `Law.parameters`."""
-        found = (_exponent("a", "exponent in n_rec"), _exponent("b", "exponent in k_e"))
-        return (*found, _exponent("c", "exponent in k_c")) if self.connectivity else found
+        exponents = (_exponent("a", "exponent in n_rec"), _exponent("b", "exponent in k_e"))
+        return (*exponents, _exponent("c", "exponent in k_c")) if self.connectivity else exponents
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:

@@ -1,8 +1,8 @@
 """A law of your own: a Python function with named parameters and bounds.
 
 Without coefficients the function returns the metric; with coefficients it returns one column for each, and the metric
-is their linear combination,
-solved exactly. The file below, say `mylaw.py`, is then fitted and ranked like a built-in law as "mylaw.py:saturating":
+is their linear combination, solved exactly. The file below, say `mylaw.py`, is then fitted and ranked like a built-in
+law as "mylaw.py:saturating":
 
     from theory.laws.user_law import user_law
 

@@ -182,9 +182,9 @@ class _Problem(NamedTuple):
     def log_likelihood(self, hyper: Hyper) -> float:
         """Of all single runs."""
         factor, lower = cho_factor(self.covariance(hyper))
-        found = -0.5 * self.residual @ cho_solve((factor, lower), self.residual) - np.log(np.diag(factor)).sum()
+        likelihood = -0.5 * self.residual @ cho_solve((factor, lower), self.residual) - np.log(np.diag(factor)).sum()
         spare = self.counts.sum() - len(self.counts)
-        return float(found - self.within / (2 * hyper.noise**2) - spare * np.log(hyper.noise))
+        return float(likelihood - self.within / (2 * hyper.noise**2) - spare * np.log(hyper.noise))
 
     def condition(self, hyper: Hyper) -> tuple[FloatArray, FloatArray]:
         """Mean and covariance of what is asked, given sizes of noise and departures."""
@@ -240,17 +240,17 @@ def _row_gradients(here: Draws, design: Design) -> FloatArray:
 
 def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], float]:
     """Sizes of noise and departures with their weights, and the log-likelihood that departures gain."""
-    found: list[tuple[Hyper, float, float]] = []
+    sizes: list[tuple[Hyper, float, float]] = []
     for amplitude, prior in _half_cauchy(AMPLITUDES):
         for roughness, rough_prior in _half_cauchy(ROUGHNESSES):
             lengths = LENGTHS if amplitude else LENGTHS[:1]
             for length in lengths:
                 for noise in NOISES:
                     hyper = Hyper(noise * scale, amplitude * scale, roughness * scale, length, 0.0)
-                    found.append((hyper, problem.log_likelihood(hyper), prior * rough_prior / len(lengths)))
-    alone = max(likelihood for hyper, likelihood, _ in found if hyper.departure == 0)
-    best = max(likelihood for _, likelihood, _ in found)
-    weights = [(hyper, prior * float(np.exp(likelihood - best))) for hyper, likelihood, prior in found]
+                    sizes.append((hyper, problem.log_likelihood(hyper), prior * rough_prior / len(lengths)))
+    alone = max(likelihood for hyper, likelihood, _ in sizes if hyper.departure == 0)
+    best = max(likelihood for _, likelihood, _ in sizes)
+    weights = [(hyper, prior * float(np.exp(likelihood - best))) for hyper, likelihood, prior in sizes]
     least = NEGLIGIBLE * max(weight for _, weight in weights)
     kept = [(hyper, weight) for hyper, weight in weights if weight >= least]
     total = sum(weight for _, weight in kept)

@@ -237,8 +237,8 @@ def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
     before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
     curvature = np.maximum(before - 2 * here + after, 1e-300)
     offset = np.clip((before - after) / (2 * curvature), -0.5, 0.5)
-    found = ladder[inner] + offset * (ladder[1] - ladder[0])
-    return np.asarray(np.where(best == inner, found, ladder[best]))
+    vertex = ladder[inner] + offset * (ladder[1] - ladder[0])
+    return np.asarray(np.where(best == inner, vertex, ladder[best]))
 
 
 def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:

@@ -52,18 +52,18 @@ def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, floa
     left, right = grid[inner - 1], grid[inner + 1]
     sides = [_slope(curve, budget, cost, side) for side in (left, right)]
     if sides[0] is not None and sides[1] is not None:
-        found = _bisect(curve, budget, cost, left, right)
+        place = _bisect(curve, budget, cost, left, right)
         edge = np.where((edge < 0) & (sides[0] > 0), 0, np.where((edge > 0) & (sides[1] < 0), 0, edge))
     else:
-        found = _golden(curve, budget, cost, left, right)
+        place = _golden(curve, budget, cost, left, right)
         step = 1e-6 * (grid[1] - grid[0])
         edge = np.where(
-            (edge < 0) & (found > grid[0] + step), 0, np.where((edge > 0) & (found < grid[-1] - step), 0, edge)
+            (edge < 0) & (place > grid[0] + step), 0, np.where((edge > 0) & (place < grid[-1] - step), 0, edge)
         )
     edge = np.where(
-        (edge == 0) & (found < grid[0] + EDGE), -1, np.where((edge == 0) & (found > grid[-1] - EDGE), 1, edge)
+        (edge == 0) & (place < grid[0] + EDGE), -1, np.where((edge == 0) & (place > grid[-1] - EDGE), 1, edge)
     )
-    return Located(np.exp(np.where(edge < 0, grid[0], np.where(edge > 0, grid[-1], found))), edge)
+    return Located(np.exp(np.where(edge < 0, grid[0], np.where(edge > 0, grid[-1], place))), edge)
 
 
 def budget_line(budget: float, cost: Cost, d_m: npt.ArrayLike, *, whole: bool = False) -> Design:

@@ -102,10 +102,10 @@ def calibrate(
     rng = np.random.default_rng(seed)
     metric, _ = resample(fit, n, "parametric", rng=rng)
     assert metric is not None, "parametric draws are metrics"
-    found = refit_many(fit, metric=metric, starts=starts, seed=seed + 1)
-    estimate, low, high = _intervals(fit, wanted, found, method, level)
+    refits = refit_many(fit, metric=metric, starts=starts, seed=seed + 1)
+    estimate, low, high = _intervals(fit, wanted, refits, method, level)
     if method != "delta":
-        low, high = _widen(fit, wanted, found, metric, (low, high), method, level, draws, rng)
+        low, high = _widen(fit, wanted, refits, metric, (low, high), method, level, draws, rng)
     restored = restore(fit)
     truth = _values(wanted, as_draws(fit, restored))[0]
     rows = tuple(_coverage(wanted[k], truth[k], estimate[:, k], low[:, k], high[:, k]) for k in range(len(wanted)))
@@ -113,22 +113,22 @@ def calibrate(
         rows=rows,
         level=level,
         method=method,
-        n=len(found.draws),
-        failed=found.draws.failed,
+        n=len(refits.draws),
+        failed=refits.draws.failed,
         noise_sd=fit.noise_sd,
-        sentence=_sentence(rows, level, method, len(found.draws)),
+        sentence=_sentence(rows, level, method, len(refits.draws)),
     )
 
 
 def _intervals(
-    fit: FitResult, wanted: list[Quantity], found: Refits, method: str, level: float
+    fit: FitResult, wanted: list[Quantity], refits: Refits, method: str, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimates and delta intervals of every simulation, [n, quantities]."""
     if method == "percentile":
-        values = _values(wanted, found.draws)
+        values = _values(wanted, refits.draws)
         return values, np.full(values.shape, np.inf), np.full(values.shape, -np.inf)
     restored = restore(fit)
-    linear = linearise(restored.problem, found.draws, found.variance, wanted)
+    linear = linearise(restored.problem, refits.draws, refits.variance, wanted)
     half = float(stats.t.ppf(0.5 + level / 2, restored.degrees)) * linear.standard_error
     return linear.estimate, linear.estimate - half, linear.estimate + half
 
@@ -136,7 +136,7 @@ def _intervals(
 def _widen(
     fit: FitResult,
     wanted: list[Quantity],
-    found: Refits,
+    refits: Refits,
     metric: FloatArray,
     ends: tuple[FloatArray, FloatArray],
     method: str,
@@ -146,11 +146,11 @@ def _widen(
 ) -> tuple[FloatArray, FloatArray]:
     """Combine with a residual bootstrap inside each simulation."""
     low, high = ends[0].copy(), ends[1].copy()
-    count, sets = len(found.draws), found.kept.astype(np.int64)
+    count, sets = len(refits.draws), refits.kept.astype(np.int64)
     root = np.ones(fit.n) if fit.given.weights is None else np.sqrt(fit.given.weights / fit.given.weights.mean())
     for start in range(0, count, BATCH):
         block = np.arange(start, min(start + BATCH, count))
-        part = Draws(fit=fit, x=found.draws.x[block], coefficients=found.draws.coefficients[block])
+        part = Draws(fit=fit, x=refits.draws.x[block], coefficients=refits.draws.coefficients[block])
         mean = part.predict(fit.given.design)
         residual = root * (metric[sets[block]] - mean) * np.sqrt(fit.n / (fit.n - fit.p))
         residual -= residual.mean(axis=1, keepdims=True)

@@ -155,7 +155,7 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
     >>> found.rows, sorted(found.change)
     (2, ['a', 'b'])
     """
-    found = []
+    effects = []
     given = fit.given
     for reason, spec in exclusions.items():
         mask = np.asarray(spec, dtype=bool)
@@ -167,15 +167,15 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
         try:
             part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
         except TheoryError as error:
-            found.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
+            effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
             continue
         change = {
             name: part.values[name] / fit.values[name] - 1
             for name in fit.free
             if name in part.values and fit.values[name]
         }
-        found.append(Exclusion(reason=reason, rows=int(mask.sum()), values=part.values, change=change, note=None))
-    return found
+        effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=part.values, change=change, note=None))
+    return effects
 
 
 @dataclass(frozen=True, kw_only=True)

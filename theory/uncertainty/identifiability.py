@@ -48,7 +48,7 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
     """
     restored = restore(fit)
     profiles = {label: profile(fit, label, level=level, seed=seed) for label in fit.free}
-    identified = {label: found.closed for label, found in profiles.items()}
+    identified = {label: one.closed for label, one in profiles.items()}
     jacobian = restored.problem.evaluate(restored.x[None]).jacobian[0] / np.sqrt(max(restored.variance, 1e-300))
     singular = np.linalg.svd(jacobian, compute_uv=False) if fit.free else np.empty(0)
     weakest: dict[str, float] = {}
@@ -68,32 +68,32 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
 
 def _levels(fit: FitResult) -> dict[str, int]:
     design = fit.given.design
-    found = {
+    levels = {
         "budget": np.unique(design.budgets).size,
         "n_rec": np.unique(design.n_rec).size,
         "k_e": np.unique(design.k_e).size,
     }
     if design.k_c is not None:
-        found["k_c"] = np.unique(design.k_c).size
-    return found
+        levels["k_c"] = np.unique(design.k_c).size
+    return levels
 
 
 def _sentences(
     fit: FitResult, identified: dict[str, bool], profiles: dict[str, Profile], levels: dict[str, int]
 ) -> tuple[str, ...]:
-    found = [profiles[label].sentence for label in fit.free]
+    sentences = [profiles[label].sentence for label in fit.free]
     open_ones = [label for label, closed in identified.items() if not closed]
     if levels["budget"] == 1 and len(fit.free) > 1:
-        found.append(
+        sentences.append(
             "Parameters not identified by one budget: only the place and curvature of the optimum are. "
             "Cheapest cure: 7 runs over n_rec at one fixed d_m; better: two more budgets over a decade."
         )
     elif open_ones:
-        found.append(
+        sentences.append(
             f"Not identified: {', '.join(open_ones)}. "
             "Add budgets (over a decade or more) and a sweep of n_rec at a fixed d_m."
         )
     few = [f"{name} ({count})" for name, count in levels.items() if count < FEW_LEVELS and name != "k_c"]
     if few:
-        found.append(f"Fewer than {FEW_LEVELS} levels: {', '.join(few)}.")
-    return tuple(found)
+        sentences.append(f"Fewer than {FEW_LEVELS} levels: {', '.join(few)}.")
+    return tuple(sentences)

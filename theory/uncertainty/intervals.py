@@ -65,11 +65,11 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     """
     wanted = _wanted(fit, quantities)
     restored = restore(fit)
-    found = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), wanted)
+    linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), wanted)
     quantile = float(stats.t.ppf(0.5 + level / 2, restored.degrees))
     intervals = []
     for k, quantity in enumerate(wanted):
-        centre, half = float(found.estimate[0, k]), quantile * float(found.standard_error[0, k])
+        centre, half = float(linear.estimate[0, k]), quantile * float(linear.standard_error[0, k])
         if quantity.log and half > OPEN:
             half = np.inf
         reason = _reason(fit, quantity, half)
@@ -161,10 +161,10 @@ def envelope(
     resampled = percentile(
         draws if draws is not None else bootstrap(fit, n, kind="residual", seed=seed), wanted, level=level
     )
-    found = []
+    intervals = []
     for quantity, one, two in zip(wanted, linear, resampled, strict=True):
         if one.low is None or one.high is None or two.low is None or two.high is None:
-            found.append(
+            intervals.append(
                 Interval(
                     quantity=quantity.name,
                     estimate=one.estimate,
@@ -177,7 +177,7 @@ def envelope(
             )
             continue
         low, high = min(one.low, two.low), max(one.high, two.high)
-        found.append(
+        intervals.append(
             Interval(
                 quantity=quantity.name,
                 estimate=one.estimate,
@@ -188,7 +188,7 @@ def envelope(
                 reason=one.reason,
             )
         )
-    return found
+    return intervals
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -236,10 +236,10 @@ def prediction(
         raise unknown("kind", kind, ("mean", "new_run"))
     restored = restore(fit)
     rows = [_row_quantity(design.take([row]), group) for row in range(len(design))]
-    found = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), rows)
-    spread = found.standard_error[0] ** 2 + (fit.noise_sd**2 if kind == "new_run" else 0.0)
+    linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), rows)
+    spread = linear.standard_error[0] ** 2 + (fit.noise_sd**2 if kind == "new_run" else 0.0)
     half = float(stats.t.ppf(0.5 + level / 2, restored.degrees)) * np.sqrt(spread)
-    mean = found.estimate[0]
+    mean = linear.estimate[0]
     return Prediction(mean=mean, low=mean - half, high=mean + half, kind=kind, level=level)
 
 

@@ -3,8 +3,7 @@
     ln error = ln A + ln nu(k_e)        nu: theory.laws.noise, so error = A D(k_e), A max(D, phi), or A (D + phi)
 
 Least squares on ln error; the floor of the error is A phi. Fit the floor, do not seed it: alpha depends on it (fixing
-the floor at 0.90 or 0.995 of
-the last point moves alpha from 0.45 to 0.95).
+the floor at 0.90 or 0.995 of the last point moves alpha from 0.45 to 0.95).
 """
 
 from collections.abc import Sequence

@@ -134,8 +134,8 @@ def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) 
     j = fit.free.index(label)
     low, high, centre = restored.problem.lower[j], restored.problem.upper[j], restored.x[j]
     one = next(item for item in all_parameters(fit) if item.name == label)
-    found = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), [one])
-    width = float(found.standard_error[0, 0])
+    linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), [one])
+    width = float(linear.standard_error[0, 0])
     near = centre + np.linspace(-5, 5, POINTS - 20) * width if 0 < width < np.inf else np.array([centre])
     far = np.linspace(low, high, 2 * POINTS - near.size if near.size == 1 else 20)
     return np.unique(np.clip(np.concatenate([near, far]), low, high))
@@ -173,8 +173,8 @@ class _Pull:
     def value(self, x: FloatArray) -> FloatArray:
         names = list(self.fit.coefficients)
         blank = np.ones((len(x), len(names), len(self.fit.law.coefficients)))
-        found = self.quantity.evaluate(Draws(fit=self.fit, x=x, coefficients=blank * self._coefficients()))
-        return np.log(found) if self.quantity.log else found
+        value = self.quantity.evaluate(Draws(fit=self.fit, x=x, coefficients=blank * self._coefficients()))
+        return np.log(value) if self.quantity.log else value
 
     def _coefficients(self) -> FloatArray:
         return np.array(
@@ -193,12 +193,12 @@ class _Pull:
 def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) -> _Held:
     problem = restored.problem
     here = as_draws(fit, restored)
-    found = linearise(problem, here, np.array([restored.variance]), [quantity])
-    if np.abs(found.gradient[0, 0, restored.x.size :]).max(initial=0.0) * restored.coefficients.size > 1e-6:
+    linear = linearise(problem, here, np.array([restored.variance]), [quantity])
+    if np.abs(linear.gradient[0, 0, restored.x.size :]).max(initial=0.0) * restored.coefficients.size > 1e-6:
         raise TheoryError(
             f"profile: {quantity.name} depends on the coefficients; use delta, bootstrap or envelope for it"
         )
-    centre, width = float(found.estimate[0, 0]), float(found.standard_error[0, 0])
+    centre, width = float(linear.estimate[0, 0]), float(linear.standard_error[0, 0])
     width = width if 0 < width < 0.5 else 0.5
     target = centre + np.linspace(-4, 4, 17) * width
     noise = np.sqrt(restored.variance)
