@@ -23,10 +23,11 @@ from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
-from analysis.report import report
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.report.html import report_html
+from analysis.report.model import report_json
+from analysis.report.report import build_report
 from analysis.report.verify import LISTED, OtherFormat, read_report
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
@@ -52,15 +53,15 @@ def fit_theory(
     groups = datasets(sweep, measure, where)
     tell_groups(groups)
     views = with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups])
-    found = report.build_report(sweep, views, where=where, evidence=evidence, vary=vary)
+    found = build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     saved = []
     if base is not None:
-        write_text(base.with_suffix(".json"), report.report_json(found))
+        write_text(base.with_suffix(".json"), report_json(found.to_dict()))
         write_text(base.with_suffix(".html"), report_html(found, views))
         saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
-        print(report.report_json(found), end="")
+        print(report_json(found.to_dict()), end="")
         return
     console = make_console()
     print_report(found, console)

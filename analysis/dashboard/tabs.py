@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis.dashboard.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
 from analysis.dashboard.running import running_panel
@@ -13,18 +12,13 @@ from analysis.figures.isobudget import isobudget_data, plot_isobudget
 from analysis.figures.runs import cost_data, pace_data, plot_cost, plot_pace, plot_progress, progress_data
 from analysis.figures.scaling import path_data, plot_path
 from analysis.figures.theme import PLAIN_SYMBOL, short
-from analysis.html import Cell, none
-from analysis.laws.overlay import TheoryOptimum
 from analysis.laws.view import View
-from analysis.rows.means import Optimum, configuration
+from analysis.report.report import optimum_parts
+from analysis.report.tables import counted, optimum_table
+from analysis.rows.means import configuration
 from analysis.rows.published import published_points
 from analysis.rows.sweep import Sweep
 from sweeper.store.schema import FINISHED
-
-OPTIMA_COLUMNS = (
-    *("P", "k_c", "N*", "d_m*", "k_e*", "metric", "95 % ±", "runs", "N as good", "d_m as good"),
-    *("theory N*", "theory d_m*", "theory metric", "bracketed"),
-)
 
 REASONS = 12
 """Most reasons of failure that are listed."""
@@ -78,13 +72,15 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     chances = [None] * len(data.x) if data.membership is None else data.membership.tolist()
     if len(data.x):
         prefix = f"{view.drawn}: best" if view.drawn else "Best"
-        summary = f"{prefix} mean: {data.y[-1]:.5g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
+        summary = f"{prefix} mean: {data.y[-1]:.4g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
     else:
         summary = "No finished trial."
     choices = [Choice("metric", plot_frontier(data, trials=False, connectivities=True), "trainable_params")]
     if data.power is not None:
-        summary += f" Power law: floor {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
-        choices.append(Choice("minus floor", plot_reducible(data)))
+        # what no size can beat lies below an error and above an accuracy
+        limit = "floor" if view.data.direction == "min" else "ceiling"
+        summary += f" Power law: {limit} {data.power.floor:.4g}, exponent {data.power.exponent:.3g}."
+        choices.append(Choice(f"minus {limit}", plot_reducible(data)))
     published = published_points(view.data)
     if published is not None:
         figure = plot_frontier(data, trials=False, published=published, connectivities=True)
@@ -104,28 +100,17 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
 
 
 def _optima(view: View) -> Panel:
-    theory = {(o.budget, o.k_c): o for o in view.overlay.optima} if view.overlay else {}
+    table = optimum_table(optimum_parts(view))
     return Panel(
         id="optima",
         keyed=True,
         title="Optimum per budget",
-        caption="measured: best mean, and which configurations are as good; theory: best allocation of the fitted law",
+        caption="measured: best mean, and which configurations are as good; law: best allocation of the fitted law",
         summary="" if not view.optima else f"As good: {view.optima[0].tolerance_kind}.",
         width="full",
-        columns=OPTIMA_COLUMNS,
-        rows=tuple(_optimum_row(o, view.table, theory.get((o.budget, o.k_c))) for o in view.optima),
+        columns=table.columns,
+        rows=rows_of(table.rows),
     )
-
-
-def _optimum_row(optimum: Optimum, table: pd.DataFrame, theory: TheoryOptimum | None) -> tuple[Cell, ...]:
-    best = configuration(table, optimum.best)
-    measured = [none(v) for v in (optimum.budget, optimum.k_c, best["n_rec"], best["d_m"], best["k_e"], best["mean"])]
-    half = "1 run, no interval" if best["n"] == 1 else none(best["half"])
-    ranges = [optimum.good_text(name) for name in ("n_rec", "d_m")]
-    predicted: list[Cell] = [None, None, None]
-    if theory is not None:
-        predicted = [none(theory.n_rec), none(theory.d_m), theory.metric]
-    return (*measured, half, int(best["n"]), *ranges, *predicted, optimum.verdict)
 
 
 def frontier_tab(view: View) -> Tab:
@@ -185,7 +170,7 @@ def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
             id="progress",
             title="Trials by budget",
             caption="last attempt of every trial that has a row",
-            summary=f"{len(trials):,} trials, {pace.core_hours:.3g} hours of trial time.",
+            summary=f"{counted(len(trials), 'trial')}, {pace.core_hours:.3g} hours of trial time.",
             choices=(Choice("budget", plot_progress(progress_data(trials))),),
         ),
         Panel(

@@ -8,6 +8,8 @@ from analysis.figures.fit import Whisker, agreement_data, plot_agreement, plot_r
 from analysis.figures.scaling import Scaling, SurfaceData, along_k_c, along_k_e, along_n_rec, plot_scaling, plot_surface
 from analysis.figures.theme import PLAIN_SYMBOL
 from analysis.laws.view import View
+from analysis.report.report import axes_part, law_part, rivals
+from analysis.report.tables import alarm_table, axes_tables, parameter_table, rival_table
 
 
 def group_tabs(view: View) -> list[Tab]:
@@ -126,75 +128,65 @@ def _parameters(view: View) -> Panel:
     fit = view.law.fit
     if fit is None:
         return Panel("parameters", "Parameters", "none: no law was fitted", width="half")
-    meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
     known = view.intervals or {}
-    values = list(fit.values.items()) + [
-        (name if group == "all" else f"{name} ({group})", value)
-        for group, coefficients in fit.coefficients.items()
-        for name, value in coefficients.items()
-    ]
-    rows = [
-        (name, float(value), *known.get(name, (None, None)), meanings.get(_bare(name), "")) for name, value in values
-    ]
+    table = parameter_table(law_part(fit), known)
     whiskers = [Whisker(name, value, *known[name]) for name, value in fit.values.items() if name in known]
-    source = "95 % intervals from fit.json" if known else "intervals: run `analysis fit-theory` first"
     return Panel(
         id="parameters",
         title="Parameters",
-        caption=f"{fit.law.label}; {view.law.scale.sentence}; {source}",
+        caption=f"{fit.law.label}; {view.law.scale.sentence}; {_interval_source(view)}",
         summary=" ".join(status.sentence for status in fit.statuses if status.level in ("warning", "error")),
         width="half",
         choices=(Choice("intervals", plot_whiskers(whiskers)),) if whiskers else (),
-        columns=("parameter", "value", "95 % from", "to", "meaning"),
-        rows=rows_of(rows),
+        columns=table.columns,
+        rows=rows_of(table.rows),
     )
 
 
-def _bare(name: str) -> str:
-    """A parameter's name without level or group."""
-    return name.split("[")[0].split(" ")[0]
+def _interval_source(view: View) -> str:
+    if view.intervals is None:
+        return "no intervals: no report of these very rows and this law (make one with `analysis fit-theory`)"
+    return "95 % intervals from fit.json" if view.intervals else "no intervals: fit.json is of a quick report"
 
 
 def _rivals(view: View) -> Panel:
     found = view.law.comparison
     if found is None:
         return Panel("rivals", "Rival laws", "none could be fitted", width="half")
-    rows = [
-        (f"{'★ ' if view.law.fits[r.name] is view.law.fit else ''}{r.label}", r.p, r.aicc, r.delta, r.pearson_r, r.rmse)
-        for r in found.rows
-    ]
+    table = rival_table(rivals(view.law))
     return Panel(
         id="rivals",
         title="Rival laws",
         caption="by AICc on the same rows; smaller is better, within 2 is a tie; ★ = drawn",
         summary=found.verdict,
         width="half",
-        columns=("law", "parameters", "AICc", "Δ", "r", "RMSE"),
-        rows=rows_of(rows),
+        columns=table.columns,
+        rows=rows_of(table.rows),
     )
 
 
 def _alarms(view: View) -> Panel:
+    table = alarm_table(view.alarms)
     return Panel(
         id="alarms",
         title="Confound alarms",
         caption="design points whose metric may say something else than what the law is about; nothing was removed",
         summary="" if view.alarms else "No alarm.",
         width="full",
-        columns=("alarm", "P", "d_m", "N", "why", "trials"),
-        rows=rows_of((a.kind, a.budget, a.d_m, a.n_rec, a.why, len(a.trial_ids)) for a in view.alarms),
+        columns=table.columns,
+        rows=rows_of(table.rows),
     )
 
 
 def _axes(view: View) -> Panel:
-    found = view.axes
-    rows = [(row.axis, row.levels, "did not vary" if row.vif is None else row.vif) for row in found.inflation]
+    axes = axes_part(view)
+    table = axes_tables(axes)[0]
     return Panel(
         id="axes",
         title="Axes check",
         caption="can this design tell the axes apart? variance inflation of the logarithms (above 10: no)",
-        summary=" ".join(found.sentences),
+        summary=" ".join(axes.sentences),
         width="full",
-        columns=("axis", "values", "variance inflation"),
-        rows=rows_of(rows),
+        columns=table.columns,
+        rows=rows_of(table.rows),
     )

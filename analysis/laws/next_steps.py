@@ -1,9 +1,10 @@
 """What to run next, and what it would cost: rules for what these rows leave open."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from analysis.laws.findings import ChosenRun, ChosenRuns, Refusal
 from analysis.laws.view import View
 from analysis.rows.axes import VIF_LIMIT
 from analysis.rows.means import configuration, seed_noise
@@ -82,7 +83,7 @@ def _nothing_finished(view: View) -> NextStep:
     return NextStep("the grid again, after a look at `sweeper status`", "no finished trial has a value", left, None)
 
 
-def chosen_runs(view: View) -> dict[str, Any]:
+def chosen_runs(view: View) -> ChosenRuns | Refusal:
     """Runs that narrow the optimum of the largest budget most, chosen by the fitted law, with their time.
 
     Args:
@@ -91,7 +92,7 @@ def chosen_runs(view: View) -> dict[str, Any]:
     fit, law = view.law.fit, view.law
     lines = [a for a in law.allocations if a.k_c == view.table["k_c"].mode().iloc[0]]
     if fit is None or not fit.free or not lines:
-        return {"reason": "no law that could guide a choice, or no optimum to narrow"}
+        return Refusal(reason="no law that could guide a choice, or no optimum to narrow")
     cost, target = law.costs[lines[-1].k_c], lines[-1].budget
     own = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
     points = [
@@ -112,26 +113,27 @@ def chosen_runs(view: View) -> dict[str, Any]:
     try:
         found = next_points(fit, design, [target], cost, PICKS)
     except (TheoryError, np.linalg.LinAlgError) as error:
-        return {"reason": str(error)}
+        return Refusal(reason=str(error))
     model = time_model(view)
-    return {
-        "target": found.targets[0],
-        "sd_now": found.target_sd[0],
-        "law": found.law,
-        "sentences": list(found.sentences),
-        "picks": [
-            {
-                "budget": float(budget[pick.row]),
-                "d_m": float(d_m[pick.row]),
-                "n_rec": pick.n_rec,
-                "trainable_params": pick.trainable_params,
-                "sd_after": pick.target_sd[0],
-                "why": pick.reason,
-                "hours": _hours(model, [pick.trainable_params]),
-            }
-            for pick in found.picks
-        ],
-    }
+    picks = tuple(
+        ChosenRun(
+            budget=float(budget[pick.row]),
+            d_m=float(d_m[pick.row]),
+            n_rec=pick.n_rec,
+            trainable_params=pick.trainable_params,
+            sd_after=pick.target_sd[0],
+            why=pick.reason,
+            hours=_hours(model, [pick.trainable_params]),
+        )
+        for pick in found.picks
+    )
+    return ChosenRuns(
+        target=found.targets[0],
+        sd_now=found.target_sd[0],
+        law=found.law,
+        sentences=tuple(found.sentences),
+        picks=picks,
+    )
 
 
 def time_model(view: View) -> TimeModel | None:

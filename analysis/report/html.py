@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 from typing import Any
@@ -14,18 +14,19 @@ from analysis.figures.isobudget import isobudget_data, plot_isobudget
 from analysis.figures.theme import CONFIG, theme
 from analysis.html import Cell, asset, content_security_policy, to_json
 from analysis.laws.view import View
-from analysis.report.console import number
-from analysis.report.sections import Section, Table, group_sections, joint_section, provenance_section
+from analysis.report.model import Group, Joint, Report
+from analysis.report.sections import group_sections, joint_section, provenance_section
+from analysis.report.tables import Section, Table, counted, number
 
 EMBEDDED = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 """Where the JSON document stands in the file."""
 
 
-def report_html(report: Mapping[str, Any], views: list[View]) -> str:
+def report_html(report: Report, views: list[View]) -> str:
     """Build the report; the same inputs give the same bytes.
 
     Args:
-        report: `analysis.report.report.build_report`.
+        report: made by `analysis.report.report.build_report`.
         views: the groups, in the report's order.
     """
     from plotly.offline import get_plotlyjs
@@ -38,16 +39,16 @@ def report_html(report: Mapping[str, Any], views: list[View]) -> str:
         "config": CONFIG,
         "themes": [{mode: theme(mode, count) for mode in ("light", "dark")} for count in budgets],
     }
-    body = "".join(_group(i, group, figures) for i, group in enumerate(report["groups"]))
-    if not report["groups"]:
+    body = "".join(_group(i, group, figures) for i, group in enumerate(report.groups))
+    if not report.groups:
         body = "<section class='card full'><p>No rows: nothing can be concluded. Launch a grid first.</p></section>"
     return Template(asset("report.html")).substitute(
-        title=escape(f"Report: {report['sweep']['label']}"),
+        title=escape(f"Report: {report.sweep.label}"),
         subtitle=escape(_subtitle(report)),
         csp=content_security_policy(plotly, app, live=False),
         css=asset("page.css"),
-        body=body + _joint(report["joint"]) + _section("all", provenance_section(report["provenance"]), ""),
-        report=to_json(report),
+        body=body + _joint(report.joint) + _folded("all", provenance_section(report.provenance)),
+        report=to_json(report.to_dict()),
         drawn=to_json(drawn),
         plotly=plotly,
         app=app,
@@ -66,9 +67,10 @@ def embedded_report(text: str, name: str) -> Any:
     return json.loads(found.group(1))
 
 
-def _subtitle(report: Mapping[str, Any]) -> str:
-    told = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in report["sweep"]["by_status"].items())
-    return f"{report['sweep']['uri']}: {report['sweep']['trials']} trials ({told or 'none'})"
+def _subtitle(report: Report) -> str:
+    sweep = report.sweep
+    statuses = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep.by_status.items())
+    return f"{sweep.uri}: {counted(sweep.trials, 'trial')} ({statuses or 'none'})"
 
 
 def _figures(view: View) -> dict[str, Any]:
@@ -97,8 +99,8 @@ ALT = {
 }
 
 
-def _group(index: int, group: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
-    heading = f"<h2 class='group'>{escape(group['label'])}</h2>"
+def _group(index: int, group: Group, figures: Mapping[str, Any]) -> str:
+    heading = f"<h2 class='group'>{escape(group.label)}</h2>"
     parts = []
     for section in group_sections(group):
         names = [name for name in ALT if name.split("-")[0] == section.id and f"{index}-{name}" in figures]
@@ -110,7 +112,7 @@ def _group(index: int, group: Mapping[str, Any], figures: Mapping[str, Any]) -> 
     return heading + "".join(parts)
 
 
-def _joint(entries: list[Mapping[str, Any]]) -> str:
+def _joint(entries: Sequence[Joint]) -> str:
     heading = "<h2 class='group'>Ablations, fitted jointly</h2>" if entries else ""
     return heading + "".join(_section(f"joint-{i}", joint_section(entry), "") for i, entry in enumerate(entries))
 
@@ -123,6 +125,17 @@ def _section(prefix: str, section: Section, figures: str) -> str:
     return (
         f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>"
         f"{said}{figures}{tables}</section>"
+    )
+
+
+def _folded(prefix: str, section: Section) -> str:
+    """A section that is opened on demand: long lists of hashes that few readers need."""
+    tables = "".join(_table(f"{section.title}: table {i}", table) for i, table in enumerate(section.tables, 1))
+    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
+    key = f"{prefix}-{section.id}-title"
+    return (
+        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>{said}"
+        f"<details><summary>Show</summary>{tables}</details></section>"
     )
 
 

@@ -1,31 +1,49 @@
-"""The report as one JSON document: every number unrounded, every section in the order in which it is read."""
+"""From groups of rows with their fitted laws to the typed report (`analysis.report.model`)."""
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.laws.evidence import EvidenceSettings, gather
+from analysis.laws.findings import Evidence
 from analysis.laws.joint import joint_fits
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
+from analysis.report.model import (
+    AsGood,
+    AxesPart,
+    DataPart,
+    Group,
+    Joint,
+    JointLevel,
+    JointModel,
+    JointParameter,
+    LawPart,
+    LearningRates,
+    LeftOut,
+    Measured,
+    MetricPart,
+    OptimumPart,
+    OtherRate,
+    Provenance,
+    RateOptimum,
+    RatePoint,
+    Report,
+    Rival,
+    SweepPart,
+    WeightsPart,
+)
 from analysis.rows.learning_rates import rate_section
 from analysis.rows.load import rate_trials
 from analysis.rows.means import Optimum, configuration, seed_noise
-from analysis.rows.sweep import DESIGN_POINT, Dataset, Exclusion, Sweep
-from analysis.rows.weights import as_json as weights_json
+from analysis.rows.sweep import DESIGN_POINT, Dataset, Sweep
 from sweeper.store.schema import SCHEMA_VERSION
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
-
-FORMAT = 2
-"""Version of this document's layout."""
 
 WIDE = 10.0
 """Ratio of an interval's ends beyond which a parameter counts as not identified. Assumption."""
@@ -40,8 +58,8 @@ def build_report(
     where: str | None,
     evidence: EvidenceSettings | None = None,
     vary: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Write down everything that was found.
+) -> Report:
+    """Write down everything that was found out.
 
     Args:
         sweep: all rows.
@@ -51,69 +69,106 @@ def build_report(
         vary: what may vary in joint fits over ablations (see `analysis.laws.joint.joint_fits`); empty for every
             setting that differs, unless `evidence` is left out.
     """
-    joint = joint_fits(views, vary, views[0].law.settings) if views and (vary or evidence is not None) else []
+    groups = [group_report(view, evidence) for view in views]
+    return assemble(sweep, views, groups, where=where, evidence=evidence, vary=vary)
+
+
+def assemble(
+    sweep: Sweep,
+    views: list[View],
+    groups: Sequence[Group],
+    *,
+    where: str | None,
+    evidence: EvidenceSettings | None,
+    vary: Sequence[str],
+    joint: bool = True,
+) -> Report:
+    """Put the groups that are done so far into one report; see `build_report`.
+
+    Args:
+        sweep: all rows.
+        views: one per group.
+        groups: what was found out about them, in the same order.
+        where: the condition that rows had to fulfil.
+        evidence: how much was computed.
+        vary: what may vary in joint fits.
+        joint: whether to fit groups jointly.
+    """
+    wanted = joint and views and (vary or evidence is not None)
+    entries = joint_fits(views, vary, views[0].law.settings) if wanted else []
     counts = sweep.trials["status"].value_counts()
-    return {
-        "format": FORMAT,
-        "sweep": {
-            "label": sweep.label,
-            "uri": sweep.uri,
-            "trials": len(sweep.trials),
-            "by_status": {str(status): int(count) for status, count in sorted(counts.items())},
-        },
-        "groups": [group_report(view, evidence) for view in views],
-        "joint": joint,
-        "provenance": provenance(sweep, views, where=where, evidence=evidence) | {"vary": list(vary)},
-    }
+    return Report(
+        sweep=SweepPart(
+            label=sweep.label,
+            uri=sweep.uri,
+            trials=len(sweep.trials),
+            by_status={str(status): int(count) for status, count in sorted(counts.items())},
+        ),
+        groups=tuple(groups),
+        joint=tuple(_joint(entry) for entry in entries),
+        provenance=provenance(sweep, views, where=where, evidence=evidence, vary=vary),
+    )
 
 
-def group_report(view: View, evidence: EvidenceSettings | None) -> dict[str, Any]:
-    """Everything found about one group of rows, in the order in which it is read."""
+def _joint(entry: dict[str, Any]) -> Joint:
+    typed: dict[str, Any] = {name: tuple(JointLevel(**row) for row in entry[name]) for name in ("levels", "left_out")}
+    typed["models"] = tuple(JointModel(**row) for row in entry["models"])
+    typed["parameters"] = tuple(JointParameter(**row) for row in entry["parameters"])
+    return Joint(**entry | typed)
+
+
+def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
+    """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
-    found = {} if evidence is None else gather(view, evidence)
-    return {
-        "label": data.label,
-        "keys": data.keys,
-        "metric": {
-            "column": data.measure.column,
-            "title": data.title,
-            "direction": data.direction,
-            "chance": data.chance,
-        },
-        "question": question(data),
-        "data": data_section(view),
-        "law": None if law.fit is None else law_section(law.fit),
-        "scale": law.scale.sentence,
-        "weights": weights_json(law.weighting),
-        "optima": [optimum_row(optimum, view.table, law.allocations) for optimum in view.optima],
-        "rivals": rival_rows(law),
-        "verdict": None if law.comparison is None else law.comparison.verdict,
-        "refused": list(law.refused),
-        "evidence": found,
-        "alarms": [alarm._asdict() | {"trial_ids": list(alarm.trial_ids)} for alarm in view.alarms],
-        "axes": {
-            "correlations": [pair._asdict() for pair in view.axes.pairs],
-            "inflation": [_finite(row._asdict()) for row in view.axes.inflation],
-            "interactions": [row._asdict() for row in view.axes.interactions],
-            "sentences": list(view.axes.sentences),
-        },
-        "next": [step._asdict() for step in next_steps(view)],
-        "cannot_conclude": [*cannot_conclude(view), *unidentified(found)],
-        **learning_rates(view),
-    }
+    gathered = None if evidence is None else gather(view, evidence)
+    return Group(
+        label=data.label,
+        keys=data.keys,
+        metric=MetricPart(column=data.measure.column, title=data.title, direction=data.direction, chance=data.chance),
+        question=question(data),
+        data=data_part(view),
+        law=None if law.fit is None else law_part(law.fit),
+        scale=law.scale.sentence,
+        weights=WeightsPart(
+            kind=law.weighting.kind,
+            p_value=law.weighting.p_value,
+            by_budget=law.weighting.levels,
+            sentence=law.weighting.sentence,
+        ),
+        optima=optimum_parts(view),
+        rivals=rivals(law),
+        verdict=None if law.comparison is None else law.comparison.verdict,
+        refused=tuple(law.refused),
+        evidence=gathered,
+        alarms=tuple(view.alarms),
+        axes=axes_part(view),
+        next=tuple(next_steps(view)),
+        cannot_conclude=(*cannot_conclude(view), *unidentified(gathered)),
+        learning_rates=learning_rates(view),
+    )
 
 
-def learning_rates(view: View) -> dict[str, Any]:
-    """What other learning rates would have said; {} where every design point was run with one."""
+def axes_part(view: View) -> AxesPart:
+    """What the design says about its axes."""
+    axes = view.axes
+    return AxesPart(
+        correlations=axes.pairs, inflation=axes.inflation, interactions=axes.interactions, sentences=axes.sentences
+    )
+
+
+def learning_rates(view: View) -> LearningRates | None:
+    """What other learning rates would have said; None where every design point was run with one."""
     data = view.data
-    found = rate_section(
+    section = rate_section(
         rate_trials(view.sweep, data), data.rows, data.measure.column, data.direction, list(DESIGN_POINT)
     )
-    return {"learning_rates": found} if found else {}
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in row.items()}
+    if not section:
+        return None
+    points = tuple(
+        RatePoint(**row | {"others": tuple(OtherRate(**other) for other in row["others"])}) for row in section["points"]
+    )
+    optima = tuple(RateOptimum(**row) for row in section["optima"])
+    return LearningRates(points=points, optima=optima, sentences=tuple(section["sentences"]))
 
 
 def question(data: Dataset) -> str:
@@ -124,36 +179,29 @@ def question(data: Dataset) -> str:
     )
 
 
-def data_section(view: View) -> dict[str, Any]:
+def data_part(view: View) -> DataPart:
     """Rows in, rows out, and why."""
     data, law, table, noise = view.data, view.law, view.table, seed_noise(view.data)
-    out = [*data.excluded, *law.excluded]
-    return {
-        "rows": len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
-        "configurations": len(table),
-        "budgets": sorted(float(b) for b in table["budget"].dropna().unique()),
-        "d_m": sorted(float(d) for d in table["d_m"].dropna().unique()),
-        "k_c": sorted(float(k) for k in table["k_c"].unique()),
-        "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
-        "seed_noise": noise.sd,
-        "seed_noise_freedom": noise.freedom,
-        "excluded": [exclusion_row(entry) for entry in out],
-    }
+    return DataPart(
+        rows=len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
+        configurations=len(table),
+        budgets=tuple(sorted(float(b) for b in table["budget"].dropna().unique())),
+        d_m=tuple(sorted(float(d) for d in table["d_m"].dropna().unique())),
+        k_c=tuple(sorted(float(k) for k in table["k_c"].unique())),
+        seeds=tuple(sorted(int(seed) for seed in data.rows["seed"].unique())),
+        seed_noise=noise.sd,
+        seed_noise_freedom=noise.freedom,
+        excluded=tuple(
+            LeftOut(rule=entry.rule, why=entry.why, rows=len(entry.trial_ids), trial_ids=entry.trial_ids)
+            for entry in (*data.excluded, *law.excluded)
+        ),
+    )
 
 
-def exclusion_row(entry: Exclusion) -> dict[str, Any]:
-    """One entry of the ledger."""
-    return {"rule": entry.rule, "why": entry.why, "rows": len(entry.trial_ids), "trial_ids": list(entry.trial_ids)}
-
-
-def law_section(fit: FitResult) -> dict[str, Any]:
-    """The fitted law with its numbers and what they do not mean; the rows themselves stay in the store."""
-    found = fit.to_dict()
-    found["formula"] = formula(fit)
-    found["meanings"] = {p.name: p.meaning for p in fit.law.parameters} | {
-        c.name: c.meaning for c in fit.law.coefficients
-    }
-    return found
+def law_part(fit: FitResult) -> LawPart:
+    """The fitted law in words and numbers."""
+    meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
+    return LawPart(fit=fit, formula=formula(fit), meanings=meanings)
 
 
 def formula(fit: FitResult) -> str:
@@ -171,34 +219,42 @@ def formula(fit: FitResult) -> str:
     )
 
 
-def optimum_row(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> dict[str, Any]:
-    """Measured and predicted optimum of one budget."""
-    best = configuration(table, optimum.best)
+def optimum_parts(view: View) -> tuple[OptimumPart, ...]:
+    """Measured and predicted optimum of every budget and connectivity."""
+    return tuple(_optimum(optimum, view.table, view.law.allocations) for optimum in view.optima)
+
+
+def _optimum(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> OptimumPart:
+    best, good = configuration(table, optimum.best), optimum.good or {}
     theory = [a for a in allocations if a.budget == optimum.budget and a.k_c == optimum.k_c]
     names = ("n_rec", "d_m", "k_e", "trainable_params")
-    return {
-        "budget": optimum.budget,
-        "k_c": optimum.k_c,
-        "measured": {name: best[name] for name in names}
-        | {
-            "metric": best["mean"],
-            "half_width": None if best["n"] == 1 else best["half"],
-            "runs": int(best["n"]),
-        },
-        "as_good": {name: None if optimum.good is None else optimum.good.get(name) for name in names}
-        | {"configurations": len(optimum.band), "tolerance": optimum.tolerance, "rule": optimum.tolerance_kind},
-        "bracketed": optimum.bracketed,
-        "bracket": optimum.verdict,
-        "extend": optimum.extend,
-        "theory": asdict(theory[0]) if theory else None,
-    }
+    return OptimumPart(
+        budget=optimum.budget,
+        k_c=optimum.k_c,
+        measured=Measured(
+            **{name: best[name] for name in names},
+            metric=best["mean"],
+            half_width=None if best["n"] == 1 else best["half"],
+            runs=int(best["n"]),
+        ),
+        as_good=AsGood(
+            **{name: good.get(name) for name in names},
+            configurations=len(optimum.band),
+            tolerance=optimum.tolerance,
+            rule=optimum.tolerance_kind,
+        ),
+        bracketed=optimum.bracketed,
+        bracket=optimum.verdict,
+        extend=optimum.extend,
+        theory=theory[0] if theory else None,
+    )
 
 
-def rival_rows(law: LawFit) -> list[dict[str, Any]]:
+def rivals(law: LawFit) -> tuple[Rival, ...]:
     """All fitted laws by AICc."""
     if law.comparison is None:
-        return []
-    return [asdict(rank) | {"chosen": law.fits[rank.name] is law.fit} for rank in law.comparison.rows]
+        return ()
+    return tuple(Rival(**vars(rank), chosen=law.fits[rank.name] is law.fit) for rank in law.comparison.rows)
 
 
 def cannot_conclude(view: View) -> list[str]:
@@ -223,12 +279,13 @@ def cannot_conclude(view: View) -> list[str]:
     return found
 
 
-def unidentified(evidence: Mapping[str, Any]) -> list[str]:
+def unidentified(evidence: Evidence | None) -> list[str]:
     """Name the parameters whose interval is too wide to mean anything."""
+    known = () if evidence is None else evidence.parameters or ()
     wide = [
-        row["quantity"]
-        for row in evidence.get("parameters", [])
-        if row["low"] is not None and row["low"] > 0 and row["high"] / row["low"] > WIDE
+        row.quantity
+        for row in known
+        if row.low is not None and row.high is not None and row.low > 0 and row.high / row.low > WIDE
     ]
     if not wide:
         return []
@@ -239,22 +296,21 @@ def unidentified(evidence: Mapping[str, Any]) -> list[str]:
 
 
 def provenance(
-    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None
-) -> dict[str, Any]:
-    """What the numbers were made from and with: enough to make them again."""
-    settings = asdict(views[0].law.settings) if views else {}
-    measure = asdict(views[0].data.measure) if views else {}
-    return {
-        "rows_sha256": {view.data.label: view.data.rows_sha256 for view in views},
-        "grids_sha256": {name: sha256(text) for name, text in sweep.grids.items()},
-        "schema_version": SCHEMA_VERSION,
-        "code_versions": sorted(sweep.trials["code_version"].dropna().unique().tolist()),
-        "measure": measure,
-        "where": where,
-        "fit": settings,
-        "evidence": None if evidence is None else asdict(evidence),
-        "versions": {name: _version(name) for name in DISTRIBUTIONS},
-    }
+    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None, vary: Sequence[str]
+) -> Provenance:
+    """What the numbers were made from and with."""
+    return Provenance(
+        rows_sha256={view.data.label: view.data.rows_sha256 for view in views},
+        grids_sha256={name: sha256(text) for name, text in sweep.grids.items()},
+        schema_version=SCHEMA_VERSION,
+        code_versions=tuple(sorted(sweep.trials["code_version"].dropna().unique().tolist())),
+        measure=views[0].data.measure if views else None,
+        where=where,
+        fit=views[0].law.settings if views else None,
+        evidence=evidence,
+        versions={name: _version(name) for name in DISTRIBUTIONS},
+        vary=tuple(vary),
+    )
 
 
 def sha256(text: str) -> str:
@@ -267,8 +323,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def report_json(report: Mapping[str, Any]) -> str:
-    """The report as JSON text, numbers unrounded."""
-    return json.dumps(report, indent=1, allow_nan=False) + "\n"

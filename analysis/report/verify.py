@@ -11,7 +11,8 @@ from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.html import embedded_report
-from analysis.report.report import FORMAT, build_report
+from analysis.report.model import FORMAT
+from analysis.report.report import build_report
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
 
@@ -91,12 +92,8 @@ def verify(path: str, results: str | None = None) -> Verdict:
     groups = datasets(sweep, Measure(**origin["measure"]), origin["where"]) if origin["measure"] else []
     views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
     evidence = EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None
-    found = json.loads(
-        json.dumps(
-            build_report(sweep, views, where=origin["where"], evidence=evidence, vary=origin["vary"]), allow_nan=False
-        )
-    )
-    return compare_reports(said, found)
+    again = build_report(sweep, views, where=origin["where"], evidence=evidence, vary=origin["vary"])
+    return compare_reports(said, again.to_dict())
 
 
 def compare_reports(said: Mapping[str, Any], found: Mapping[str, Any]) -> Verdict:

@@ -3,7 +3,7 @@
 A run counts once, so a configuration of three seeds counts three times; the weights say how far a run can be trusted.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -76,9 +76,3 @@ def _level(budget: float, values: FloatArray, codes: npt.NDArray[np.int64]) -> L
 
 def _sd(level: Level) -> float:
     return level.sd or 0.0
-
-
-def as_json(found: Weighting) -> dict[str, Any]:
-    """The weighting for a report; the weights of single rows follow from it."""
-    levels = [level._asdict() for level in found.levels]
-    return {"kind": found.kind, "p_value": found.p_value, "by_budget": levels, "sentence": found.sentence}

@@ -17,6 +17,7 @@ import pandas as pd
 from analysis.dashboard.export import write_pictures
 from analysis.errors import AnalysisError
 from analysis.laws.evidence import EvidenceSettings, intervals
+from analysis.laws.findings import LawIntervals, plain
 from analysis.laws.joint import joint_fits
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
@@ -149,8 +150,9 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
     told = []
     for name, data in (("here", main), (f"published:{related}", published)):
         law = fit_dataset(data, settings)
-        found = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else {}
-        rows = {row["quantity"]: row for row in found.get("parameters", []) if row["quantity"] in ("alpha", "beta")}
+        found = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else None
+        known = found.parameters if isinstance(found, LawIntervals) else ()
+        rows = {row.quantity: plain(row) for row in known if row.quantity in ("alpha", "beta")}
         numbers[name] = {"law": law.fit.law.label if law.fit is not None else None, "parameters": list(rows.values())}
         ranges = ", ".join(
             f"{key} {row['estimate']:.2f}"

@@ -47,7 +47,7 @@ def test_fit_theory_prints_a_table_and_saves_unrounded_numbers(monkeypatch, caps
     assert [row["budget"] for row in group["optima"]] == [3e4, 1e5, 3e5]
     assert group["data"]["rows"] + sum(e["rows"] for e in group["data"]["excluded"]) == report["sweep"]["trials"] == 48
     assert len(repr(group["law"]["values"]["alpha"])) > 10
-    assert f"{group['law']['values']['alpha']:.5g}" in shown
+    assert f"{group['law']['values']['alpha']:.4g}" in shown
     assert report["provenance"]["rows_sha256"]
 
 

@@ -138,6 +138,6 @@ def test_the_command_reports_it_and_the_report_proves_itself(monkeypatch, capsys
 
 
 def test_a_quick_report_leaves_it_out_unless_it_is_asked_for(ablated):
-    assert report.build_report(ablated[0].sweep, ablated, where=None)["joint"] == []
+    assert report.build_report(ablated[0].sweep, ablated, where=None).joint == ()
     text = report_html(report.build_report(ablated[0].sweep, ablated, where=None), ablated)
     assert "fitted jointly" not in text

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report import report
 from analysis.report.html import embedded_report, report_html
+from analysis.report.model import report_json
 from analysis.report.sections import group_sections, provenance_section
 from analysis.report.verify import compare_reports, read_report, verify
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
+from theory.uncertainty.intervals import Interval
 from theory.uncertainty.quantities import best_d_m
 from theory.uncertainty.restore import estimate
 
@@ -44,20 +47,25 @@ ORDER += ["alarms", "axes", "sensitivity", "next"]
 
 @pytest.fixture(scope="module")
 def written(sweep, view):
-    return json.loads(report.report_json(report.build_report(sweep, [view], where=None, evidence=QUICK)))
+    return report.build_report(sweep, [view], where=None, evidence=QUICK)
 
 
 @pytest.fixture(scope="module")
-def group(written):
-    return written["groups"][0]
+def document(written):
+    return json.loads(report_json(written.to_dict()))
 
 
-def test_sections_come_in_reading_order(group):
-    assert [section.id for section in group_sections(group)] == ORDER
+@pytest.fixture(scope="module")
+def group(document):
+    return document["groups"][0]
 
 
-def test_every_section_of_a_good_sweep_says_something(group):
-    for section in group_sections(group):
+def test_sections_come_in_reading_order(written):
+    assert [section.id for section in group_sections(written.groups[0])] == ORDER
+
+
+def test_every_section_of_a_good_sweep_says_something(written):
+    for section in group_sections(written.groups[0]):
         assert section.sentences or section.tables, section.id
         assert not any("Not computed" in sentence for sentence in section.sentences), section.id
 
@@ -129,19 +137,19 @@ def test_flagged_rows_show_their_effect(sweep, view):
 
     worst = tuple(view.data.rows.loc[view.data.rows["d_m"] == 40, "trial_id"])
     flagged = view._replace(alarms=[Alarm("collapsed", 3e4, 40.0, 2.0, 100.0, "made up", worst)])
-    (effect,) = gather(flagged, replace(QUICK, draws=0))["flagged"]
-    assert (effect["reason"], effect["rows"]) == ("collapsed", len(worst))
-    assert set(effect["change"]) == set(view.law.fit.free)
+    (effect,) = gather(flagged, replace(QUICK, draws=0)).flagged
+    assert (effect.reason, effect.rows) == ("collapsed", len(worst))
+    assert set(effect.change) == set(view.law.fit.free)
 
 
-def test_the_report_is_one_file_with_its_numbers_inside(written, view):
+def test_the_report_is_one_file_with_its_numbers_inside(written, document, view):
     text = report_html(written, [view])
     assert text == report_html(written, [view])
-    assert embedded_report(text, "x") == written
-    for section in group_sections(written["groups"][0]):
+    assert embedded_report(text, "x") == document
+    for section in group_sections(written.groups[0]):
         assert section.title in text
     assert "connect-src 'none'" in text
-    assert provenance_section(written["provenance"]).tables[0].rows[0][1] == view.data.rows_sha256
+    assert provenance_section(written.provenance).tables[0].rows[0][1] == view.data.rows_sha256
 
 
 def test_names_from_people_are_escaped(tmp_path, trial):
@@ -167,7 +175,7 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
     views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, Measure())]
     found = report.build_report(sweep, views, where=None, evidence=QUICK)
     report_html(found, views)
-    said = " ".join(s for g in found["groups"] for s in g["cannot_conclude"])
+    said = " ".join(s for g in found.groups for s in g.cannot_conclude)
     expected = {
         "empty": "",
         "failed": "No finished trial",
@@ -176,9 +184,9 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
         "one_seed": "One run per configuration",
     }[kind]
     assert expected in said
-    for part in found["groups"]:
-        assert part["next"]
-        assert all(step["what"] for step in part["next"])
+    for part in found.groups:
+        assert part.next
+        assert all(step.what for step in part.next)
 
 
 def test_single_neurons_have_their_noise_laws_ranked():
@@ -186,19 +194,20 @@ def test_single_neurons_have_their_noise_laws_ranked():
         read_sweep("published:neuronio"), measure=Measure(), where=None, settings=FitSettings(law="power_law")
     )
     found = report.group_report(view, replace(QUICK, draws=0))
-    forms = found["evidence"]["neuron"]["forms"]
-    assert forms[0]["form"] == "power + additive floor"
-    assert forms[0]["alpha"] == pytest.approx(1.272, abs=0.05)
-    worse = {row["form"]: row["delta"] for row in forms}
+    forms = found.evidence.neuron.forms
+    assert forms[0].form == "power + additive floor"
+    assert forms[0].alpha == pytest.approx(1.272, abs=0.05)
+    worse = {row.form: row.delta for row in forms}
     assert worse["power + max floor"] == pytest.approx(19.2, abs=1)
     assert "neuron" in [section.id for section in group_sections(found)]
 
 
 def test_parameters_with_meaningless_intervals_are_named():
-    rows = [{"quantity": "alpha", "low": 1e-8, "high": 1e3}, {"quantity": "beta", "low": 1.0, "high": 1.5}]
-    (sentence,) = report.unidentified({"parameters": rows})
+    wide = Interval(quantity="alpha", estimate=1.0, low=1e-8, high=1e3, level=0.95, method="delta")
+    narrow = replace(wide, quantity="beta", low=1.0, high=1.5)
+    (sentence,) = report.unidentified(SimpleNamespace(parameters=(wide, narrow)))
     assert sentence.startswith("alpha: not identified")
-    assert report.unidentified({"parameters": rows[1:]}) == report.unidentified({}) == []
+    assert report.unidentified(SimpleNamespace(parameters=(narrow,))) == report.unidentified(None) == []
 
 
 def test_next_steps_cost_what_such_trials_took(group, sweep):
@@ -223,9 +232,9 @@ def test_an_optimum_at_the_edge_asks_for_the_other_side(tmp_path):
     write_sweep(tmp_path, Design(d_m=(2, 3, 4, 5), seeds=2))
     (view,) = make_views(read_sweep(tmp_path), measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
     found = report.group_report(view, None)
-    wanted = [step for step in found["next"] if "not bracketed" in step["why"]]
-    assert wanted[0]["what"].startswith("d_m = 8, 11 at P = 30,000")
-    assert all(not row["bracketed"] and row["extend"] == "larger d_m" for row in found["optima"])
+    wanted = [step for step in found.next if "not bracketed" in step.why]
+    assert wanted[0].what.startswith("d_m = 8, 11 at P = 30,000")
+    assert all(not row.bracketed and row.extend == "larger d_m" for row in found.optima)
 
 
 def test_verify_confirms_a_true_report_and_names_a_changed_number(own_dir, tmp_path, monkeypatch, capsys):
@@ -246,20 +255,20 @@ def test_verify_confirms_a_true_report_and_names_a_changed_number(own_dir, tmp_p
     assert "law.values.alpha" in capsys.readouterr().out
 
 
-def test_verify_notices_other_rows(written, sweep, view):
-    found = json.loads(json.dumps(written))
+def test_verify_notices_other_rows(document, view):
+    found = json.loads(json.dumps(document))
     found["provenance"]["rows_sha256"] = {view.data.label: "0" * 64}
     found["groups"][0]["data"]["excluded"].pop()
-    verdict = compare_reports(written, found)
+    verdict = compare_reports(document, found)
     places = {difference.place for difference in verdict.differences}
     assert any("rows_sha256" in place for place in places)
     assert any("excluded" in place for place in places)
 
 
-def test_other_library_versions_are_told_but_no_difference(written):
-    found = json.loads(json.dumps(written))
+def test_other_library_versions_are_told_but_no_difference(document):
+    found = json.loads(json.dumps(document))
     found["provenance"]["versions"]["scipy"] = "0.1"
-    verdict = compare_reports(written, found)
+    verdict = compare_reports(document, found)
     assert verdict.holds
     assert any("scipy" in sentence for sentence in verdict.versions)
 
@@ -297,5 +306,5 @@ def test_a_split_with_a_perfect_run_is_a_reason_and_no_end(tmp_path):
     trials = sweep.trials.assign(metric="accuracy", direction="max", chance=0.05, **accuracy)
     data = datasets(replace(sweep, trials=trials), Measure())[0]
     view = make_view(sweep, fit_dataset(data, FitSettings(law="separable_power_law")))
-    (row,) = [row for row in gather(view, replace(QUICK, draws=0))["sensitivity"] if row["choice"] == "train split"]
-    assert "not between chance" in row["reason"]
+    (row,) = [row for row in gather(view, replace(QUICK, draws=0)).sensitivity if row.choice == "train split"]
+    assert "not between chance" in row.reason

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.laws.findings import plain
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.report import build_report
@@ -72,17 +73,17 @@ def test_the_report_shows_that_one_rate_for_all_would_move_the_optimum(tmp_path,
     rows = [run(trial, rate, 0, v, d_m=d, n_rec=600 // d) for (d, rate), v in metric.items()]
     sweep, data = dataset(tmp_path, rows)
     report = build_report(sweep, [make_view(sweep, fit_dataset(data, FitSettings()))], where=None)
-    (found,) = report["groups"][0]["learning_rates"]["optima"]
-    assert found["best_of"] == 12
-    assert found["single"] == {"0.01": 5.0, "0.001": 12.0}
-    (section,) = [s for s in group_sections(report["groups"][0]) if s.id == "learning-rates"]
+    (found,) = report.groups[0].learning_rates.optima
+    assert found.best_of == 12
+    assert found.single == {"0.01": 5.0, "0.001": 12.0}
+    (section,) = [s for s in group_sections(report.groups[0]) if s.id == "learning-rates"]
     assert any("one rate for all would move the optimum" in sentence for sentence in section.sentences)
     assert [row[3] for row in section.tables[0].rows] == [0.01, 0.01, 0.001]
 
 
 def test_without_a_choice_the_report_has_no_such_section(sweep, view):
-    group = build_report(sweep, [view], where=None)["groups"][0]
-    assert "learning_rates" not in group
+    group = build_report(sweep, [view], where=None).groups[0]
+    assert "learning_rates" not in plain(group)
     assert all(section.id != "learning-rates" for section in group_sections(group))
 
 

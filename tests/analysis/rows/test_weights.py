@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.laws.evidence import sensitivity
+from analysis.laws.sensitivity import sensitivity
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.report import group_report
@@ -69,11 +69,11 @@ def test_the_fit_uses_them_and_the_report_shows_what_they_change(uneven, sweep):
     assert weighted.fit.values["alpha"] != pytest.approx(equal.fit.values["alpha"], rel=1e-3)
     view = make_view(sweep, weighted)
     group = group_report(view, None)
-    assert group["weights"]["kind"] == "replicates"
-    assert [row["budget"] for row in group["weights"]["by_budget"]] == [3e4, 1e5, 3e5]
+    assert group.weights.kind == "replicates"
+    assert [row.budget for row in group.weights.by_budget] == [3e4, 1e5, 3e5]
     assert "Weights 1 / variance of each budget" in " ".join(group_sections(group)[0].sentences)
-    choices = {row["choice"]: row for row in sensitivity(view)}
-    assert choices["equal weights"]["parameters"]["alpha"] == pytest.approx(equal.fit.values["alpha"], rel=1e-6)
+    choices = {row.choice: row for row in sensitivity(view)}
+    assert choices["equal weights"].parameters["alpha"] == pytest.approx(equal.fit.values["alpha"], rel=1e-6)
     assert "without the smallest budget" in choices
 
 

@@ -1,0 +1,161 @@
+"""The sections about what the law is worth: frontier, exponents, held-out errors, calibration, residuals, choices."""
+
+from collections.abc import Sequence
+
+from analysis.html import Cell, none
+from analysis.laws.findings import Estimate, HeldOutErrors, NoInterval, Refusal, RefusedVariant, Variant, VariantPlace
+from analysis.report.model import Group
+from analysis.report.tables import Section, Table, interval_text
+from theory.uncertainty.heldout import HeldOut
+
+
+def _not_computed(group: Group) -> str:
+    """Why a section that needs evidence has none."""
+    if group.law is None:
+        return "Not computed: no law."
+    return "Left out of a quick report: run `analysis fit-theory` without --quick."
+
+
+def neuron(group: Group) -> list[Section]:
+    """Noise laws of single neurons; no section where the rows are networks."""
+    found, title = None if group.evidence is None else group.evidence.neuron, "Noise law of single neurons"
+    if found is None:
+        return []
+    if isinstance(found, Refusal):
+        return [Section("neuron", title, [f"Not fitted: {found.reason}."], [])]
+    rows = [(row.form, row.alpha, row.alpha_se, row.floor, row.aicc, row.delta) for row in found.forms]
+    sentences = [f"Error = {found.error}, as a law of k_e, by AICc; every row is one neuron."]
+    return [Section("neuron", title, sentences, [Table(("form", "alpha", "± (se)", "floor", "AICc", "Δ"), rows)])]
+
+
+def frontier(group: Group) -> Section:
+    """The best configuration of each size and the power law through them."""
+    if group.evidence is None:
+        return Section("frontier", "Frontier", [_not_computed(group)], [])
+    found = group.evidence.frontier
+    rows = [(none(size), value) for size, value in zip(found.sizes, found.metric, strict=True)]
+    law = found.power_law
+    if law is None:
+        sentences = [f"No power law through the frontier: {found.power_law_reason}."]
+    else:
+        ends = "" if isinstance(law.interval, Refusal) else f" (95 %: {interval_text(law.interval[0])})"
+        sentences = [f"metric = {law.E:.4g} + {law.A:.3g} (P / {law.p_ref:.4g})^-{law.exponent:.3g}{ends}."]
+        sentences += [status.sentence for status in law.statuses if status.level in ("warning", "error")]
+    sentences.append(found.regime.sentence)
+    return Section("frontier", "Frontier", sentences, [Table(("P", "best metric"), rows)])
+
+
+def exponents(group: Group) -> Section:
+    """How the law's optimum moves with the budget, in numbers."""
+    title = "Scaling exponents"
+    if group.evidence is None or not group.evidence.exponents:
+        reason = group.evidence.intervals_reason if group.evidence is not None else None
+        return Section("exponents", title, [reason or _not_computed(group)], [])
+    rows: list[tuple[Cell, ...]] = []
+    sentences = []
+    for row in group.evidence.exponents:
+        cells: list[Cell] = [none(row.budget), none(row.k_c)]
+        for estimate in (row.n_rec, row.k_e, row.d_m):
+            cells += [estimate.estimate, interval_text(estimate)]
+        rows.append(tuple(cells))
+        sentences.append(
+            f"At P = {row.budget:,.0f} (k_c {row.k_c:g}): N* ~ P^{exponent_text(row.n_rec)}, "
+            f"d_m* ~ P^{exponent_text(row.d_m)}."
+        )
+    sentences.append(
+        "Local exponents d ln size / d ln P of the law's optimum; d_m ~ √N means that the d_m exponent is half of N's."
+    )
+    columns = ("at P", "k_c", "N*", "95 %", "k_e*", "95 %", "d_m*", "95 %")
+    return Section("exponents", title, sentences, [Table(columns, rows, keys=2)])
+
+
+def exponent_text(estimate: Estimate) -> str:
+    """An exponent with its interval."""
+    if isinstance(estimate, NoInterval):
+        return f"(unknown: {estimate.reason})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.estimate:.2f} (no interval)"
+    return f"{estimate.estimate:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def held_out(group: Group) -> Section:
+    """Errors on what the laws have not seen."""
+    title = "Held-out largest budget"
+    if group.evidence is None:
+        return Section("held-out", title, [_not_computed(group)], [])
+    found: HeldOutErrors = group.evidence.held_out
+    sentences, tables = [], []
+    if found.budget and found.budget[0].rmse is not None:
+        best = found.budget[0]
+        sds = "" if best.seed_sds is None else f" ({best.seed_sds:.2g} times the seed noise)"
+        sentences.append(f"The largest budget is predicted best by {best.label}: RMSE {best.rmse:.3g}{sds}.")
+    for rows, reason, what in (
+        (found.budget, found.budget_reason, "largest budget"),
+        (found.k_e, found.k_e_reason, "each k_e in turn"),
+    ):
+        if rows is not None:
+            tables.append(_errors(rows))
+        else:
+            sentences.append(f"Without {what}: {reason}.")
+    return Section("held-out", title, sentences, tables)
+
+
+def _errors(rows: Sequence[HeldOut]) -> Table:
+    cells = [(row.label, row.held, row.rows, row.rmse, row.seed_sds, row.bias, row.reason or "") for row in rows]
+    return Table(("law", "left out", "runs", "RMSE", "in seed noises", "bias", "note"), cells)
+
+
+def calibration(group: Group) -> Section:
+    """Coverage of the intervals, measured by simulating this design."""
+    title = "Calibration on this design"
+    found = None if group.evidence is None else group.evidence.calibration
+    if found is None or isinstance(found, Refusal):
+        missing = _not_computed(group) if group.evidence is None else "Not computed: no interval to calibrate."
+        return Section("calibration", title, [missing if found is None else found.reason], [])
+    rows = [(r.quantity, r.truth, r.coverage, r.coverage_se, r.bias, r.width) for r in found.rows]
+    columns = ("quantity", "truth simulated", "coverage", "±", "bias", "median width")
+    sentences = [found.sentence, "Bias and width are relative for positive quantities."]
+    return Section("calibration", title, sentences, [Table(columns, rows)])
+
+
+def residuals(group: Group) -> Section:
+    """What the law misses, against the noise between seeds."""
+    if group.evidence is None:
+        return Section("residuals", "Residuals", [_not_computed(group)], [])
+    found = group.evidence.residuals
+    at, fit = found.largest_at, found.lack_of_fit
+    sentences = [
+        f"Root mean square over means {found.rms:.3g}; largest {found.largest:+.3g} at N = {at.n_rec:g}, "
+        f"k_e = {at.k_e:g}, P = {at.trainable_params:,.0f}.",
+        "Lack of fit cannot be tested: no replicates." if fit is None else f"Lack of fit: {fit.sentence}",
+    ]
+    return Section("residuals", "Residuals", sentences, [])
+
+
+def sensitivity(group: Group) -> Section:
+    """How optimum and parameters move with the analyst's choices."""
+    title = "Sensitivity to choices"
+    variants = () if group.evidence is None else group.evidence.sensitivity
+    fitted = [variant for variant in variants if isinstance(variant, Variant)]
+    if not fitted:
+        return Section("sensitivity", title, [_not_computed(group)], [])
+    places = fitted[0].d_m
+    several = len({place.k_c for place in places}) > 1
+    names = (f"d_m* at P = {p.budget:,.0f}" + (f", k_c {p.k_c:g}" if several else "") for p in places)
+    rows: list[tuple[Cell, ...]] = []
+    for variant in variants:
+        if isinstance(variant, RefusedVariant):
+            rows.append((variant.choice, *(None for _ in places), variant.reason))
+            continue
+        parameters = ", ".join(f"{name} {value:.3g}" for name, value in variant.parameters.items())
+        rows.append((variant.choice, *(place.d_m or place.reason for place in variant.d_m), parameters))
+    sentences = [_range_over(fitted, index, place) for index, place in enumerate(places)]
+    return Section("sensitivity", title, sentences, [Table(("choice", *names, "parameters"), rows)])
+
+
+def _range_over(variants: Sequence[Variant], index: int, place: VariantPlace) -> str:
+    values = [value for variant in variants if (value := variant.d_m[index].d_m) is not None]
+    if not values:
+        return f"Optimal d_m at P = {place.budget:,.0f}: not bracketed under any choice."
+    where = f"P = {place.budget:,.0f} (k_c {place.k_c:g})"
+    return f"Optimal d_m at {where}: {min(values):.3g} to {max(values):.3g} over all choices."

@@ -1,0 +1,174 @@
+"""The tables that terminal, report and dashboard all show, made once from typed values; writers only lay them out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.html import Cell, none
+from analysis.laws.findings import Estimate, OptimumIntervals
+from analysis.report.model import AxesPart, LawPart, OptimumPart, Rival
+from analysis.rows.alarms import Alarm
+from theory.optimum.allocation import Allocation
+
+Ends = Mapping[str, tuple[float | None, float | None]]
+"""95 % interval of each parameter that has one; its ends are None where it could not be computed."""
+
+
+class Table(NamedTuple):
+    """Columns and rows, unrounded; None is a missing value."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+    keys: int = 1
+    """Leading columns that say what a row is about; a narrow writer repeats them when it breaks the table."""
+
+
+def number(value: float | int | None, figures: int = 4) -> str:
+    """Write a number for reading.
+
+    >>> number(None), number(30000.0), number(0.0662634)
+    ('–', '30,000', '0.06626')
+    """
+    if value is None or value != value:
+        return "–"
+    if np.isfinite(value) and float(value).is_integer() and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:.{figures}g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "trial"), counted(1200, "trial")
+    ('1 trial', '1,200 trials')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def parameter_table(law: LawPart, ends: Ends, reasons: Mapping[str, str] | None = None) -> Table:
+    """Parameters and coefficients with their intervals and meanings.
+
+    Args:
+        law: the fitted law.
+        ends: intervals by parameter.
+        reasons: why an interval is missing or what it depends on, by parameter.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for name, value in law.fit.values.items():
+        low, high = ends.get(name, (None, None))
+        rows.append((name, none(value), low, high, (reasons or {}).get(name, ""), law.meanings.get(name, "")))
+    for group, coefficients in law.fit.coefficients.items():
+        for name, value in coefficients.items():
+            label = name if group == "all" else f"{name} ({group})"
+            rows.append((label, none(value), None, None, "solved exactly for the others", law.meanings.get(name, "")))
+    return Table(("parameter", "value", "95 % from", "to", "note", "meaning"), rows)
+
+
+def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumIntervals] = ()) -> Table:
+    """Measured and predicted optimum of each budget.
+
+    Args:
+        optima: one per budget and connectivity.
+        intervals: of the law's optimum; without any, the column is left out.
+    """
+    known = {(row.budget, row.k_c): row.d_m for row in intervals}
+    columns = ["P", "k_c", "N*", "d_m*", "k_e*", "metric", "95 % ±", "runs", "N as good", "d_m as good"]
+    columns += ["law N*", "law d_m*", *(["law d_m* 95 %"] if known else []), "law d_m as good", "bracketed"]
+    rows = []
+    for part in optima:
+        best, good = part.measured, part.as_good
+        half = "1 run, no interval" if best.half_width is None else none(best.half_width)
+        rows.append(
+            (
+                *(none(v) for v in (part.budget, part.k_c, best.n_rec, best.d_m, best.k_e, best.metric)),
+                *(half, best.runs, span(good.n_rec), None if best.d_m != best.d_m else span(good.d_m)),
+                *_predicted(part.theory, known.get((part.budget, part.k_c)), with_interval=bool(known)),
+                part.bracket,
+            )
+        )
+    return Table(tuple(columns), rows, keys=2)
+
+
+def _predicted(theory: Allocation | None, d_m: Estimate | None, *, with_interval: bool) -> tuple[Cell, ...]:
+    """The law's columns of one budget."""
+    if theory is None:
+        return (None,) * (4 if with_interval else 3)
+    if not theory.bracketed:
+        return (None, None, *(["not bracketed"] if with_interval else []), f"extend towards {theory.extend}")
+    found = [interval_text(d_m)] if with_interval else []
+    return (theory.n_rec, theory.d_m, *found, None if theory.band is None else span(theory.band))
+
+
+def span(pair: Sequence[float] | None) -> str:
+    """A range that is as good, for reading.
+
+    >>> span((353.0, 742.0)), span((2.449, 4.899)), span(None)
+    ('353–742', '2.4–4.9', 'unknown')
+    """
+    if pair is None:
+        return "unknown"
+    low, high = pair
+    return f"{low:,.0f}–{high:,.0f}" if high >= 100 else f"{low:.2g}–{high:.2g}"
+
+
+def interval_text(estimate: Estimate | None) -> str | None:
+    """An interval for reading, or the reason why there is none."""
+    if estimate is None:
+        return None
+    if estimate.low is None or estimate.high is None:
+        return estimate.reason or "none"
+    return f"{estimate.low:.3g} to {estimate.high:.3g}"
+
+
+def rival_table(rivals: Iterable[Rival]) -> Table:
+    """Laws by AICc, the reported one starred."""
+    columns = ("law (★ = reported)", "parameters", "AICc", "Δ", "r", "RMSE", "warnings")
+    rows = [
+        (
+            *(("★ " if row.chosen else "") + row.label, row.p, none(row.aicc), none(row.delta)),
+            *(none(row.pearson_r), none(row.rmse), ", ".join(row.warnings)),
+        )
+        for row in rivals
+    ]
+    return Table(columns, rows)
+
+
+def alarm_table(alarms: Iterable[Alarm]) -> Table:
+    """Design points whose metric may say something else than what the law is about."""
+    rows = [
+        (alarm.kind, *(none(v) for v in (alarm.budget, alarm.d_m, alarm.n_rec)), alarm.why, len(alarm.trial_ids))
+        for alarm in alarms
+    ]
+    return Table(("alarm", "P", "d_m", "N", "why", "runs"), rows)
+
+
+def axes_tables(axes: AxesPart) -> list[Table]:
+    """Variance inflation, and correlations and interactions where two axes vary."""
+    inflation = [
+        (row.axis, row.levels, "did not vary" if row.vif is None else _finite(row.vif)) for row in axes.inflation
+    ]
+    tables = [Table(("axis", "values", "variance inflation of ln axis"), inflation)]
+    if axes.correlations:
+        pairs = [(pair.first, pair.second, none(pair.correlation)) for pair in axes.correlations]
+        tables.append(Table(("axis", "other axis", "correlation of the logarithms"), pairs, keys=2))
+    if axes.interactions:
+        terms = [
+            (f"{row.first} × {row.second}", none(row.coefficient), none(row.half_width), none(row.delta_aicc))
+            for row in axes.interactions
+        ]
+        tables.append(Table(("interaction", "coefficient", "± 95 %", "AICc gain"), terms))
+    return tables
+
+
+def _finite(value: float) -> Cell:
+    return none(value) if np.isfinite(value) else "infinite"
+
+
+class Section(NamedTuple):
+    """One part of the report: a heading, sentences and tables."""
+
+    id: str
+    title: str
+    sentences: list[str]
+    tables: list[Table]
