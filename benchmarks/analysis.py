@@ -29,6 +29,11 @@ from sweeper.store.store import ResultsStore
 BUDGETS = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 D_M = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21, 25, 31, 38, 46, 56, 68, 82, 100)
 
+STUDY = Path(__file__).resolve().parents[1] / "studies" / "paper_in_miniature" / "results" / "text"
+
+FIT_SECONDS = 20.0
+"""Processor seconds that the laws of the study may take: what a person waits for without doing something else."""
+
 EMPTY_PAGE = """<!doctype html><html><body><div id="plot" style="height:360px"></div><script>{plotly}</script>
 <script>Plotly.newPlot("plot", [{{x: [], y: [], type: "scatter"}}], {{}}).then(() =>
 requestAnimationFrame(() => requestAnimationFrame(() => {{ document.documentElement.dataset.ready = "1"; }})));</script>
@@ -71,6 +76,23 @@ def build(path: Path) -> tuple[Path, float, float]:
     )
     wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     return page, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def processor_seconds(*arguments: str) -> float:
+    """Processor seconds of one `analysis` command in a fresh process, with its imports."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "analysis.cli", *arguments], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def study_costs(folder: Path) -> list[Result]:
+    """What the shipped study costs: all laws of its ELM Networks with evidence, and without."""
+    whole = ("fit-theory", str(STUDY), "--where", "architecture == 'elm'", "-o", str(folder / "fit.json"))
+    return [
+        Result("study, 8 groups: fit-theory, processor time", processor_seconds(*whole), "s", FIT_SECONDS),
+        Result("study, 8 groups: fit-theory --quick, processor time", processor_seconds(*whole, "--quick"), "s", None),
+    ]
 
 
 class Browser:
@@ -189,7 +211,8 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
 
     empty = folder / "empty.html"
     empty.write_text(EMPTY_PAGE.format(plotly=get_plotlyjs()), encoding="utf-8")
-    results = []
+    say("the shipped study: fitting")
+    results = study_costs(folder)
     with sync_playwright() as driver:
         browser = Browser(driver)
         for trials in (10_000, 100_000):
