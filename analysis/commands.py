@@ -23,11 +23,12 @@ from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
+from analysis.report.collect import Done, collect
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.report.html import report_html
-from analysis.report.model import report_json
-from analysis.report.report import build_report
+from analysis.report.model import Report, report_json
+from analysis.report.report import assemble
 from analysis.report.verify import LISTED, OtherFormat, read_report
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
@@ -52,23 +53,39 @@ def fit_theory(
     sweep = read_sweep(uri)
     groups = datasets(sweep, measure, where)
     tell_groups(groups)
-    views = with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups])
-    found = build_report(sweep, views, where=where, evidence=evidence, vary=vary)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
+    finished: list[Done] = []
+    for done in collect(sweep, groups, settings, evidence):
+        finished.append(done)
+        click.echo(f"fitted {len(finished)} of {len(groups)}: {done.group.label}", err=True)
+        if base is not None and len(finished) < len(groups):  # an interrupted run leaves what is done, fit to be read
+            write_text(base.with_suffix(".json"), report_json(_assembled(sweep, finished, where, evidence).to_dict()))
+    found = _assembled(sweep, finished, where, evidence, vary)
+    document = report_json(found.to_dict())
+    if not as_json:  # first the numbers, then the files: a full disk costs nobody the report
+        print_report(found, make_console())
     saved = []
     if base is not None:
-        write_text(base.with_suffix(".json"), report_json(found.to_dict()))
-        write_text(base.with_suffix(".html"), report_html(found, views))
+        write_text(base.with_suffix(".json"), document)
+        write_text(base.with_suffix(".html"), report_html(found, with_baselines([done.view for done in finished])))
         saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
-        print(report_json(found.to_dict()), end="")
+        print(document, end="")
         return
-    console = make_console()
-    print_report(found, console)
-    told = (
-        f"saved: {' and '.join(saved)}" if saved else "not saved: give -o FILE for a sweep that is not on this machine"
-    )
-    console.print(told, soft_wrap=True)
+    where_to = "not saved: give -o FILE for a sweep that is not on this machine"
+    make_console().print(f"saved: {' and '.join(saved)}" if saved else where_to, soft_wrap=True)
+
+
+def _assembled(
+    sweep: Sweep,
+    finished: Sequence[Done],
+    where: str | None,
+    evidence: EvidenceSettings | None,
+    vary: Sequence[str] | None = None,
+) -> Report:
+    """The report of the groups that are done; joint fits come once all are (`vary` given)."""
+    views, groups = [done.view for done in finished], [done.group for done in finished]
+    return assemble(sweep, views, groups, where=where, evidence=evidence, vary=vary or (), joint=vary is not None)
 
 
 def verify(path: str, results: str | None) -> bool:

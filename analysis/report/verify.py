@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from analysis.errors import AnalysisError
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.theory_fit import FitSettings, fit_dataset
-from analysis.laws.view import make_view
+from analysis.laws.theory_fit import FitSettings
+from analysis.report.collect import collect
 from analysis.report.html import embedded_report
 from analysis.report.model import FORMAT
-from analysis.report.report import build_report
+from analysis.report.report import assemble
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
 
@@ -90,9 +90,10 @@ def verify(path: str, results: str | None = None) -> Verdict:
     sweep = read_sweep(results or said["sweep"]["uri"])
     settings = FitSettings(**origin["fit"]) if origin["fit"] else FitSettings()
     groups = datasets(sweep, Measure(**origin["measure"]), origin["where"]) if origin["measure"] else []
-    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups]
     evidence = EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None
-    again = build_report(sweep, views, where=origin["where"], evidence=evidence, vary=origin["vary"])
+    finished = list(collect(sweep, groups, settings, evidence))
+    views, parts = [done.view for done in finished], [done.group for done in finished]
+    again = assemble(sweep, views, parts, where=origin["where"], evidence=evidence, vary=origin["vary"])
     return compare_reports(said, again.to_dict())
 
 

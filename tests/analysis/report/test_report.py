@@ -17,6 +17,7 @@ from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report import report
+from analysis.report.collect import collect, describe
 from analysis.report.html import embedded_report, report_html
 from analysis.report.model import report_json
 from analysis.report.sections import group_sections, provenance_section
@@ -308,3 +309,39 @@ def test_a_split_with_a_perfect_run_is_a_reason_and_no_end(tmp_path):
     view = make_view(sweep, fit_dataset(data, FitSettings(law="separable_power_law")))
     (row,) = [row for row in gather(view, replace(QUICK, draws=0)).sensitivity if row.choice == "train split"]
     assert "not between chance" in row.reason
+
+
+def test_a_group_that_fails_is_one_sentence_and_costs_the_others_nothing(sweep, view, monkeypatch):
+    def broken(*_):
+        raise ValueError("made-up\nfault")
+
+    monkeypatch.setattr("analysis.report.report.gather", broken)
+    group = describe(view, QUICK)
+    assert group.law is not None
+    assert group.cannot_conclude[-1].endswith("could not be computed: made-up fault")
+    monkeypatch.setattr("analysis.report.collect.fit_dataset", broken)
+    (done,) = collect(sweep, [view.data], view.law.settings, None)
+    assert done.group.refused == ("made-up fault",)
+
+
+def test_architectures_without_memory_units_are_null_in_json(tmp_path, trial):
+    rows = [
+        replace(
+            trial(f"t{n}{seed}", n_rec=n, seed=seed, budget=100 * n, final_test_metric=3 - n / 100 + seed / 1000),
+            architecture="gru",
+            d_m=None,
+            d_mlp=None,
+            k_e=3.0 * n,
+        )
+        for n in (10, 20, 40, 80)
+        for seed in (0, 1)
+    ]
+    ResultsStore.create(tmp_path).write("trials", rows)
+    sweep = read_sweep(tmp_path)
+    (done,) = collect(sweep, datasets(sweep, Measure()), FitSettings(starts=8), None)
+    found = report.assemble(sweep, [done.view], [done.group], where=None, evidence=None, vary=())
+    text = report_json(found.to_dict())
+    assert "NaN" not in text
+    assert json.loads(text)["groups"][0]["optima"][0]["measured"]["d_m"] is None
+    said = " ".join(s for section in group_sections(done.group) for s in section.sentences)
+    assert "nan" not in said

@@ -1,0 +1,78 @@
+"""From groups of rows to their parts of the report, one by one; a group that fails costs the others nothing."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from analysis.laws.evidence import EvidenceSettings
+from analysis.laws.theory_fit import FitSettings, LawFit, fit_dataset, scaled
+from analysis.laws.view import View, make_view
+from analysis.report.model import Group
+from analysis.report.report import group_report
+from analysis.rows.sweep import Dataset, Sweep
+from analysis.rows.weights import Weighting
+from theory.errors import TheoryError
+
+NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
+"""What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
+
+
+class Done(NamedTuple):
+    """One group, fitted and written down."""
+
+    view: View
+    group: Group
+
+
+def collect(
+    sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings, evidence: EvidenceSettings | None
+) -> Iterator[Done]:
+    """Fit and describe the groups; each is given out as it finishes.
+
+    Args:
+        sweep: all rows.
+        groups: rows of each group.
+        settings: how to fit.
+        evidence: how much to compute; None for a quick report.
+    """
+    for data in groups:
+        try:
+            law = fit_dataset(data, settings)
+            view = make_view(sweep, law)
+        except NUMERICAL as error:
+            view = make_view(sweep, unfitted(data, settings, _sentence(error)))
+        yield Done(view, describe(view, evidence))
+
+
+def describe(view: View, evidence: EvidenceSettings | None) -> Group:
+    """A group's part of the report; without its evidence, and with the reason, where that cannot be computed."""
+    try:
+        return group_report(view, evidence)
+    except NUMERICAL as error:
+        group = group_report(view, None)
+        reason = f"The evidence about this law could not be computed: {_sentence(error)}"
+        return replace(group, cannot_conclude=(*group.cannot_conclude, reason))
+
+
+def unfitted(data: Dataset, settings: FitSettings, reason: str) -> LawFit:
+    """A group whose fit failed: its rows, and why they have no law."""
+    scale, _, excluded = scaled(data)
+    return LawFit(
+        data=data,
+        settings=settings,
+        scale=scale,
+        fit=None,
+        comparison=None,
+        fits={},
+        refused=(reason,),
+        excluded=excluded,
+        costs={},
+        allocations=(),
+        weighting=Weighting("equal", None, None, (), "Equal weights."),
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
