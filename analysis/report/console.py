@@ -112,7 +112,7 @@ def print_table(table: Table, console: Console, title: str | None = None) -> Non
 
 def _blocks(widths: list[int], keys: int, room: int) -> list[list[int]]:
     """Places of the columns that stand side by side; each block begins with the key columns."""
-    gap, lead = 2, list(range(keys))
+    gap, lead = 3, list(range(keys))  # a space on each side and one of the box
     used = start = sum(widths[place] + gap for place in lead) + gap
     blocks, block = [], [*lead]
     for place in range(keys, len(widths)):

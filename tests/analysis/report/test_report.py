@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from analysis.cli import main
 from analysis.commands import make_views
@@ -18,9 +19,11 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report import report
 from analysis.report.collect import collect, describe
+from analysis.report.console import print_table
 from analysis.report.html import embedded_report, report_html
 from analysis.report.model import report_json
 from analysis.report.sections import group_sections, provenance_section
+from analysis.report.tables import optimum_table
 from analysis.report.verify import compare_reports, read_report, verify
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
@@ -345,3 +348,14 @@ def test_architectures_without_memory_units_are_null_in_json(tmp_path, trial):
     assert json.loads(text)["groups"][0]["optima"][0]["measured"]["d_m"] is None
     said = " ".join(s for section in group_sections(done.group) for s in section.sentences)
     assert "nan" not in said
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_cell_or_title_of_a_wide_table_is_cut(written, capsys, width):
+    table = optimum_table(written.groups[0].optima, written.groups[0].evidence.optimum_intervals)
+    print_table(table, Console(width=width))
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    for text in (*table.columns, "30,000", "300,000"):
+        assert text in shown
