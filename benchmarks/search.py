@@ -21,7 +21,7 @@ import numpy as np
 
 from analysis.errors import AnalysisError
 from benchmarks.search_worlds import World, worlds
-from sweeper.errors import unknown_name
+from cluster.errors import unknown_name
 from sweeper.plan.search_section import SearchSettings
 from sweeper.search.optuna import OptunaSearcher
 from sweeper.search.plain import GridSearcher, RandomSearcher

@@ -1,14 +1,29 @@
-"""Errors meant for people: one line that names the place, the value and what would be right."""
+"""Errors meant for people: one line that names the place, the value and what would be right.
+
+They stand here because `sweeper` and `analysis` may import from `cluster`; `model`, `tasks` and `theory` know no other
+package and have classes of their own, which `sweeper.errors.FOR_PEOPLE` lists.
+"""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-class ClusterError(ValueError):
+class UserError(Exception):
+    """Something that a person can mend; the command line prints it as one line and exits with code 1.
+
+    It is no ValueError: those are raised by numpy, pandas and torch as well, for faults that are ours.
+    """
+
+
+class SettingError(UserError):
+    """A value of a YAML file that is not understood or not possible; the message names the key's path."""
+
+
+class ClusterError(UserError):
     """Something about a cluster that the user can mend."""
 
 
-class ProfileError(ClusterError):
+class ProfileError(ClusterError, SettingError):
     """A profile that cannot be read, or asks for something impossible."""
 
 

@@ -1,20 +1,29 @@
-"""Errors meant for people: one line that names the place, the value and the valid choices."""
+"""Errors meant for people: one line that names place, value and valid choices; and how they reach the shell."""
 
 import sys
-from collections.abc import Iterable
-from difflib import get_close_matches
+import traceback
 from typing import NoReturn
 
 import click
 
+from cluster.errors import SettingError, UserError, joined
+from model.budget import BudgetError
+from model.config import ConfigError
 from sweeper.extras import missing
+from tasks.errors import DataError, TaskError
+from theory.errors import TheoryError
+
+FOR_PEOPLE = (UserError, ConfigError, BudgetError, TaskError, DataError, TheoryError)
+"""Every error that a person can mend. Anything else that reaches the command line is a fault of this program."""
+FAULT = 70
+"""Exit code of a fault of this program, so that a script can tell it from a mistake (EX_SOFTWARE of sysexits.h)."""
 
 
-class SweeperError(Exception):
-    """Something the user can mend; the command line prints it as one line and exits with code 1."""
+class SweeperError(UserError):
+    """Something about a sweep that the user can mend."""
 
 
-class GridError(SweeperError):
+class GridError(SweeperError, SettingError):
     """The grid file cannot be read or asks for something impossible."""
 
 
@@ -22,26 +31,13 @@ class StoreError(SweeperError):
     """The results directory cannot be read or written as asked."""
 
 
-def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
-    """Say that `name` is not one of `valid`, with the nearest valid name when one is close.
-
-    Args:
-        what: the place, such as ``training.optimizer``.
-        name: the value that was given.
-        valid: every name that would have been accepted.
-    """
-    choices = sorted(valid)
-    near = get_close_matches(str(name), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{what}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
-
-
 def run_command(command: click.Command) -> NoReturn:
-    """Run a click command; errors become one line on stderr and exit code 1 (usage errors: 2).
+    """Run a click command and leave with its exit code.
 
-    With --debug the traceback is shown.
+    Errors for people become one line on stderr and exit code 1 (usage errors: 2); with --debug the traceback is shown.
+    A fault of ours is never dressed up as a mistake of the user: it keeps its traceback, with the request to report it,
+    and ends with exit code `FAULT`.
     """
-    debug = "--debug" in sys.argv
     try:
         code = command.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -51,19 +47,23 @@ def run_command(command: click.Command) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except (SweeperError, ValueError, OSError) as error:  # our packages' errors for people are ValueErrors
-        if debug:
+    except Exception as error:  # the border to the person: nothing leaves as a bare traceback without advice
+        line = _advice(error)
+        if line is not None and "--debug" in sys.argv:
             raise
-        click.echo(f"Error: {_one_line(error)}", err=True)
-        sys.exit(1)
-    except Exception as error:  # the border to the person: a fault of ours is one line too, with the way to report it
-        if debug:
-            raise
-        advice = missing(error)
-        fault = f"Unexpected {type(error).__name__}: {_one_line(error)}. --debug shows where; please report it."
-        click.echo(f"Error: {advice}" if advice else fault, err=True)
-        sys.exit(1)
+        if line is not None:
+            click.echo(f"Error: {line}", err=True)
+            sys.exit(1)
+        traceback.print_exc()
+        click.echo(
+            "This is a fault of the program, not of your input. Please report it with the lines above.", err=True
+        )
+        sys.exit(FAULT)
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _advice(error: Exception) -> str | None:
+    """What the person can mend, in one line; None for a fault of ours."""
+    # An error number means that the operating system refused: disk full, no permission, no such file.
+    if isinstance(error, FOR_PEOPLE) or (isinstance(error, OSError) and error.errno is not None):
+        return joined(error)
+    return missing(error)

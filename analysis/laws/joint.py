@@ -17,7 +17,7 @@ from analysis.laws.theory_fit import FitSettings, design_of, parse_law, scaled
 from analysis.laws.view import View
 from analysis.rows.sweep import DESIGN_POINT, IDENTITY
 from analysis.rows.weights import Weighting, weigh
-from sweeper.errors import unknown_name
+from cluster.errors import unknown_name
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law

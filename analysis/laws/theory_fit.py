@@ -13,7 +13,7 @@ from analysis.errors import AnalysisError
 from analysis.rows.means import budget_lines
 from analysis.rows.sweep import Dataset, Exclusion
 from analysis.rows.weights import CHOICES, Weighting, weigh
-from sweeper.errors import unknown_name
+from cluster.errors import unknown_name
 from theory.data.cost import Cost, elm_cost
 from theory.data.design import Design
 from theory.errors import TheoryError

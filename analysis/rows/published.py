@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.rows.sweep import Dataset, Sweep
-from sweeper.errors import unknown_name
+from cluster.errors import unknown_name
 from sweeper.store.schema import FINISHED, SCHEMAS, SPLITS
 from theory.data.published import PublishedTable, load_published
 

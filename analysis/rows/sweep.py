@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from analysis.errors import AnalysisError
 from analysis.rows.plans import StoredPlans, read_plans
-from sweeper.errors import unknown_name
+from cluster.errors import unknown_name
 from sweeper.store.schema import SPLITS
 from sweeper.store.store import ResultsStore
 

@@ -63,7 +63,7 @@ def records() -> list[JobRecord]:
     for path in state_folder().glob("*.json"):
         try:
             kept.append(JobRecord(**json.loads(path.read_text(encoding="utf-8"))))
-        except (json.JSONDecodeError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             raise SubmitError(f"{path}: is no job record ({error}); delete it to go on") from error
     return sorted(kept, key=lambda record: record.submitted_at, reverse=True)
 

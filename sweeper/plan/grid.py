@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
+from cluster.errors import unknown_name
 from model.config import MODEL_CONFIGS
-from sweeper.errors import GridError, unknown_name
+from sweeper.errors import GridError
 from sweeper.plan.rate_rule import read_rule
 from sweeper.plan.search_section import Range, SearchSettings, read_search
 from sweeper.plan.trial import TrainingConfig, field_names, typed_value

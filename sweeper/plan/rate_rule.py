@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sweeper.errors import GridError, unknown_name
+from cluster.errors import unknown_name
+from sweeper.errors import GridError
 
 DIGITS = 4
 """Significant digits of a rate, so that it reads well and does not depend on a processor's last bit."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sweeper.errors import GridError, unknown_name
+from cluster.errors import unknown_name
+from sweeper.errors import GridError
 
 KINDS = ("grid", "random", "optuna", "theory")
 SAMPLERS = ("tpe", "nsga2", "gp")

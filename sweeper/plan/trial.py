@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
+from cluster.errors import unknown_name
 from model.config import MODEL_CONFIGS, ModelConfig
-from sweeper.errors import GridError, unknown_name
+from sweeper.errors import GridError
 
 HASH_SCHEME = 1
 """Raised whenever `canonical` changes; ids of different schemes are never compared."""

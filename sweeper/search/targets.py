@@ -6,7 +6,8 @@ Both are small languages of their own, read by two patterns and refused with an 
 import re
 from dataclasses import dataclass
 
-from sweeper.errors import SweeperError, unknown_name
+from cluster.errors import unknown_name
+from sweeper.errors import SweeperError
 
 QUANTITIES = ("d_m_opt", "n_rec_opt", "metric", "exponent", "alpha", "beta")
 """What an interval can be asked for: the optimal d_m or n_rec and the frontier's metric at a budget, d ln d_m / d ln P,

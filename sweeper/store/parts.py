@@ -71,7 +71,7 @@ def read_groups(filesystem: pafs.FileSystem, path: str, columns: Sequence[str] |
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group, columns, use_threads=False).replace_schema_metadata(None)
                 yield rows if rows.schema == schema else _as_now(rows, schema, path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise StoreError(f"{path}: not a readable Parquet file ({error}). Move it away to go on.") from error
@@ -85,7 +85,7 @@ def replaced_by(filesystem: pafs.FileSystem, path: str) -> set[str]:
     """
     try:
         metadata = pq.read_schema(path, filesystem=filesystem).metadata or {}
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise StoreError(f"{path}: not a readable Parquet file ({error}).") from error
     return set(json.loads(metadata.get(REPLACES_KEY, b"[]")))
 

@@ -232,6 +232,8 @@ class ResultsStore:
                         texts[info.base_name.removesuffix(ending)] = stream.read().decode()
                 except FileNotFoundError:  # its writer removed it after we listed it
                     continue
+                except UnicodeDecodeError as error:
+                    raise StoreError(f"{info.path}: not readable as text ({error}).") from error
         return texts
 
     def delete_text(self, name: str) -> None:

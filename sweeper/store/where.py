@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweeper.errors import SweeperError, unknown_name
+from cluster.errors import unknown_name
+from sweeper.errors import SweeperError
 
 Mask = npt.NDArray[np.bool_]
 
