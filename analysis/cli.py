@@ -253,7 +253,12 @@ def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
 @click.option("-o", "--output", help="Write the rows to this file, ending in .parquet or .csv.")
 @click.option("--figures", metavar="FOLDER", help="Draw all figures into this folder (needs an installed Chromium).")
 @click.option(
-    "--format", "kind", type=click.Choice(("svg", "png")), default="svg", show_default=True, help="Of the figures."
+    "--format",
+    "kind",
+    type=click.Choice(("svg", "png", "pdf")),
+    default="svg",
+    show_default=True,
+    help="Of the figures.",
 )
 @click.option(
     "--theme", "mode", type=click.Choice(("light", "dark")), default="light", show_default=True, help="Of the figures."
@@ -261,6 +266,7 @@ def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
 @click.option("--only", multiple=True, help="Names of the figures to draw, such as 'isobudget-*'; may be repeated.")
 @click.option("--width", default=800, show_default=True, type=click.IntRange(300, 4000), help="Of the figures, pixels.")
 @click.option("--height", default=450, show_default=True, type=click.IntRange(200, 4000), help="Likewise.")
+@click.option("--column", is_flag=True, help="For one column of a paper: 85 mm wide, labels of 8 points.")
 def export(
     dir: str,
     measure: "Measure",
@@ -273,8 +279,9 @@ def export(
     only: tuple[str, ...],
     width: int,
     height: int,
+    column: bool,
 ) -> None:
-    """Write the tidy rows that enter a fit (the chosen metric as `value`), or all figures as SVG or PNG, or both."""
+    """Write the rows that enter a fit (the chosen metric as `value`), or all figures as SVG, PNG or PDF, or both."""
     from analysis import commands
     from analysis.dashboard.export import Format
 
@@ -284,7 +291,7 @@ def export(
         count = commands.export(dir, measure=measure, where=where, output=output)
         click.echo(f"wrote {output} ({count} rows)")
     if figures is not None:
-        how = Format(kind=kind, mode=mode, width=width, height=height)
+        how = Format.column(kind, mode) if column else Format(kind=kind, mode=mode, width=width, height=height)
         paths = commands.export_figures(
             dir, measure=measure, where=where, settings=settings, folder=figures, only=only, how=how
         )

@@ -1,4 +1,5 @@
 // Start.
+const PAPER_WIDTH = 660;  // CSS pixels between the margins of an A4 page, rounded down; letter paper is wider
 function defaults() {
   const g = group();
   if (!tabsNow().some(tab => tab.id === state.tab)) state.tab = tabsNow()[0].id;
@@ -8,6 +9,19 @@ function defaults() {
 function paint() {
   document.documentElement.classList.toggle("dark", state.mode === "dark");
   $("dark").setAttribute("aria-pressed", state.mode === "dark" ? "true" : "false");
+}
+
+// Figures have sizes and colours of their own, which the style of print cannot reach: they are drawn for the paper.
+function paperMode(on) {
+  if (on) state.view.screenMode = state.mode;
+  state.mode = on ? "light" : state.view.screenMode;
+  paint();
+  draw();
+  for (const node of document.querySelectorAll(".js-plotly-plot")) {
+    if (!node._fullLayout) continue;  // emptied, as the curves are when nothing is selected
+    const column = node.closest(".full") ? PAPER_WIDTH : PAPER_WIDTH / 2 - 20;
+    Plotly.relayout(node, on ? {width: column, height: 300, autosize: false} : {width: null, height: null, autosize: true});
+  }
 }
 
 function start() {
@@ -24,6 +38,8 @@ function start() {
   $("link").onclick = async () => { await navigator.clipboard.writeText(location.href); $("link").textContent = "Copied"; setTimeout(() => { $("link").textContent = "Link"; }, 1500); };
   $("clear").onclick = clearSelection;
   $("print").onclick = () => print();
+  addEventListener("beforeprint", () => paperMode(true));
+  addEventListener("afterprint", () => paperMode(false));
   $("dark").onclick = () => { state.mode = state.mode === "dark" ? "light" : "dark"; paint(); controls(); draw(); };
   addEventListener("keydown", event => { if (event.key === "Escape") clearSelection(); });
   controls();

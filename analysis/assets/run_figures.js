@@ -20,6 +20,8 @@ function plain(names, x, y, more = {}) {
 function paintFigure(id, data, layout, filename) {
   const node = $(id);
   Plotly.react(node, data, layout, {...page.config, toImageButtonOptions: {filename}});
+  // While its tab is not open a figure has no size, so it cannot follow the window; it catches up when it is shown.
+  if (node.clientWidth && node._fullLayout.width !== node.clientWidth) Plotly.Plots.resize(node);
   if (node.dataset.wired) return node;
   node.dataset.wired = "1";
   node.on("plotly_click", event => { const id = event.points[0].customdata; if (id) openTrial(id); });
@@ -78,6 +80,7 @@ function showParallel(rows) {
   const shapes = axes.map((_, k) => ({type: "line", x0: k, x1: k, y0: 0, y1: 1, line: {color: names.muted, width: 1}, layer: "above"}));
   const layout = plain(names, {range: [-0.06, axes.length - 0.94], visible: false, fixedrange: true}, {range: [-0.04, 1.16], visible: false, fixedrange: true},
     {annotations: [...ticks, ...titles], shapes, dragmode: "select", margin: {l: 14, r: 14, t: 8, b: 8}, selections: []});
+  $("parallel").style.minWidth = `${75 * axes.length}px`;  // on a phone it scrolls: squeezed axes cannot be read
   const node = $("parallel"), first = !node.dataset.wired;
   paintFigure("parallel", traces, layout, "parallel");
   if (first) node.on("plotly_selected", event => brushed(event));
@@ -186,6 +189,6 @@ function showTimeline(rows) {
   if (!shown.length) return;
   $("timeline").style.height = `${Math.max(180, 70 + 17 * shown.length)}px`;
   const label = lane => lane.length > 26 ? `…${lane.slice(-25)}` : lane;
-  paintFigure("timeline", [...traces.values()], plain(names, {type: "date"}, {tickmode: "array", tickvals: shown.map((_, k) => k), ticktext: shown.map(lane => escaped(label(lane))), autorange: "reversed"},
+  paintFigure("timeline", [...traces.values()], plain(names, {type: "date", nticks: 5}, {tickmode: "array", tickvals: shown.map((_, k) => k), ticktext: shown.map(lane => escaped(label(lane))), autorange: "reversed"},
     {showlegend: traces.size > 1, legend: {orientation: "h", y: 1.12}}), "timeline");
 }

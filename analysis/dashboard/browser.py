@@ -61,17 +61,48 @@ def run_page(html: str) -> str:
     Raises:
         AnalysisError: no browser, or it fails or does not answer.
     """
+    return _start(html, "--dump-dom").decode()
+
+
+PDF_PAGE = """<!doctype html><meta charset="utf-8"><style>
+@page {{ size: {width:.3f}mm {height:.3f}mm; margin: 0 }} body {{ margin: 0 }} svg {{ display: block }}
+</style>{svg}"""
+
+
+def print_pdf(svg: str, width_mm: float, height_mm: float) -> bytes:
+    """Print a drawing as a PDF of one page of its own size; the letters in it are embedded.
+
+    Args:
+        svg: the drawing.
+        width_mm: width of the page.
+        height_mm: its height.
+
+    Raises:
+        AnalysisError: no browser, or it fails or does not answer.
+    """
+    # A hair of room: a drawing exactly as high as its page spills over to a second one by rounding.
+    html = PDF_PAGE.format(svg=svg, width=width_mm, height=height_mm + 0.2)
+    with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
+        target = Path(folder) / "figure.pdf"
+        _start(html, "--no-pdf-header-footer", f"--print-to-pdf={target}")
+        if not target.exists():
+            raise AnalysisError(f"{need_browser()}: printed nothing")
+        return target.read_bytes()
+
+
+def _start(html: str, *orders: str) -> bytes:
+    """Start the browser on a page with some orders; returns what it prints."""
     browser = need_browser()
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         page = Path(folder) / "page.html"
         page.write_text(html, encoding="utf-8")
-        switches = [f"--user-data-dir={folder}/profile", f"--virtual-time-budget={VIRTUAL_MS}", "--dump-dom"]
+        switches = [f"--user-data-dir={folder}/profile", f"--virtual-time-budget={VIRTUAL_MS}", *orders]
         command = [browser, *arguments(), *switches, page.as_uri()]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, encoding="utf-8")
+            done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S)
         except subprocess.TimeoutExpired as error:
             raise AnalysisError(f"{browser}: no answer within {PATIENCE_S} s") from error
     if done.returncode:
-        told = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise AnalysisError(f"{browser}: exit code {done.returncode}: {told[0]}")
+        last_words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise AnalysisError(f"{browser}: exit code {done.returncode}: {last_words[0]}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Figures as SVG or PNG files, for papers, slides and READMEs: the page's own figures, drawn by an installed Chromium.
+"""Figures as SVG, PNG or PDF files, for papers, slides and READMEs: the page's figures, drawn by an installed Chromium.
 
 Plotly's usual exporter is Kaleido, which drives the same Chromium; a page of ours needs no further dependency, gives
 the same bytes for the same rows, and asks the network for nothing.
@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
-from analysis.dashboard.browser import run_page
+from analysis.dashboard.browser import print_pdf, run_page
 from analysis.dashboard.page import SHOWN
 from analysis.dashboard.panels import Choice, Panel
 from analysis.dashboard.tabs_law import group_tabs
@@ -32,8 +32,17 @@ ONE_K_C = ("isobudget", "scaling", "surface", "path", "frontier")
 FILE_NAME = {"frontier-half": "frontier"} | {f"path-{name}": f"optimum-{name}" for name in ("n_rec", "d_m", "k_e")}
 """Names of files that are not those of their panels."""
 
-TITLE_LENGTH = 84
-"""Most characters of a title that fit 800 pixels."""
+TITLE_PX, NOTE_PX = 16.0, 12.5
+"""Font sizes of a title and of the line below it."""
+
+LETTER = 0.56
+"""Mean width of a letter in font sizes, on the wide side (DejaVu Sans): what fits there fits in narrower fonts."""
+
+COLUMN_MM = 85.0
+"""Width of one column of a two-column paper."""
+
+COLUMN_PX = (391, 340)
+"""Size at which a column's figure is drawn: at 85 mm its labels of 13 px are then 8 points high."""
 
 PIXELS = 2
 """Pixels of a PNG per CSS pixel."""
@@ -52,26 +61,40 @@ class Format(NamedTuple):
     """How pictures are drawn."""
 
     kind: str = "svg"
-    """`svg` or `png`."""
+    """`svg`, `png` or `pdf`."""
     mode: str = "light"
     """`light` or `dark`."""
     width: int = 800
     height: int = 450
+    width_mm: float | None = None
+    """Width on paper; None for 96 pixels to the inch."""
+
+    @classmethod
+    def column(cls, kind: str = "svg", mode: str = "light") -> "Format":
+        """One column of a two-column paper, 85 mm wide, with labels of 8 points."""
+        return cls(kind, mode, *COLUMN_PX, width_mm=COLUMN_MM)
+
+    @property
+    def millimetres(self) -> tuple[float, float]:
+        """Width and height on paper."""
+        width = self.width * 25.4 / 96 if self.width_mm is None else self.width_mm
+        return width, width * self.height / self.width
 
 
-def pictures(views: list[View], mode: str = "light") -> list[Picture]:
+def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[Picture]:
     """All figures of the groups, titled; with several connectivities one for each.
 
     Args:
         views: the groups.
         mode: `light` or `dark`.
+        width: of the figures in pixels, which titles are broken to.
     """
     found = []
     for view in views:
         tokens = theme(mode, view.table["budget"].nunique())
         prefix = f"{_slug(view.data.label)}-" if len(views) > 1 else ""
         for name, figure in _figures(view):
-            found.append(Picture(prefix + name, resolve(figure, tokens)))
+            found.append(Picture(prefix + name, resolve(broken(figure, width), tokens)))
     return found
 
 
@@ -100,8 +123,34 @@ def _with_runs(choice: Choice, view: View) -> Figure:
 
 def _titled(figure: Figure, panel: Panel, view: View) -> Figure:
     title = f"{panel.title} · {view.data.label}"
-    title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + "…"
     return titled(figure, _escape(title), _escape(panel.caption))
+
+
+def broken(figure: Figure, width: int) -> Figure:
+    """Break title and note into lines that fit the width, and make room for them."""
+    title = figure["layout"]["title"]
+    head = _lines(title["text"], width, TITLE_PX)
+    note = _lines(title["subtitle"]["text"], width, NOTE_PX)
+    top = 28 + 1.35 * (TITLE_PX * len(head) + NOTE_PX * len(note))
+    # Plotly sets a title of several lines around the place of one: half of what was added would be cut off on top.
+    pad = {"t": 0.5 * TITLE_PX * (len(head) - 1)}
+    title = title | {"pad": pad, "text": "<br>".join(head), "subtitle": title["subtitle"] | {"text": "<br>".join(note)}}
+    margin = figure["layout"]["margin"] | {"t": round(top)}
+    return figure | {"layout": figure["layout"] | {"title": title, "margin": margin}}
+
+
+def _lines(text: str, width: int, size: float) -> list[str]:
+    """Lines of Plotly's markup, whose tags take no room."""
+    room = (width - 24) / (LETTER * size)
+    lines, used = [""], 0
+    for word in text.split(" "):
+        letters = len(unescape(re.sub(r"<[^>]*>", "", word)))
+        if lines[-1] and used + 1 + letters > room:
+            lines.append("")
+            used = 0
+        used += letters + (1 if lines[-1] else 0)
+        lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return lines
 
 
 def _escape(text: str) -> str:
@@ -139,7 +188,11 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
     """
     from plotly.offline import get_plotlyjs
 
-    settings: dict[str, Any] = {"format": how.kind, "width": how.width, "height": how.height}
+    settings: dict[str, Any] = {
+        "format": "png" if how.kind == "png" else "svg",
+        "width": how.width,
+        "height": how.height,
+    }
     settings |= {"imageDataOnly": True} | ({"scale": PIXELS} if how.kind == "png" else {})
     content = {"figures": [picture._asdict() for picture in found], "settings": settings}
     text = run_page(
@@ -155,7 +208,21 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
     missing = [picture.name for picture in found if picture.name not in drawn]
     if missing:
         raise AnalysisError(f"the browser returned no picture of {', '.join(missing)}")
-    return drawn
+    if how.kind == "png":
+        return drawn
+    on_paper = {name: _sized(svg, how) for name, svg in drawn.items()}
+    if how.kind == "svg":
+        return on_paper
+    return {name: print_pdf(svg.decode(), *how.millimetres) for name, svg in on_paper.items()}
+
+
+def _sized(svg: bytes, how: Format) -> bytes:
+    """An SVG with its width on paper; without one its size stays in pixels."""
+    if how.width_mm is None:
+        return svg
+    width, height = how.millimetres
+    pixels, paper = f'width="{how.width}" height="{how.height}"', f'width="{width:g}mm" height="{height:g}mm"'
+    return svg.replace(pixels.encode(), paper.encode(), 1)
 
 
 def write_figures(views: list[View], folder: Path, only: Sequence[str], how: Format) -> list[Path]:
@@ -173,7 +240,7 @@ def write_figures(views: list[View], folder: Path, only: Sequence[str], how: For
     Raises:
         AnalysisError: there is nothing to draw, a pattern fits no figure, or the browser failed.
     """
-    found = pictures(views, how.mode)
+    found = pictures(views, how.mode, how.width)
     if not found:
         raise AnalysisError("nothing to draw: no finished trial has a value")
     for pattern in only:

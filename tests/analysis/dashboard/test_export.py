@@ -1,5 +1,6 @@
 """Figures as files: what they show is tested without a browser, that they are drawn with one."""
 
+import re
 import sys
 from xml.etree import ElementTree
 
@@ -14,6 +15,16 @@ from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
 from analysis.rows.sweep import Measure
 from benchmarks.synthetic import Design, write_sweep
+
+playwright_api = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+)
+
+INSIDE = """function inside() {
+  const all = document.querySelector('svg').getBoundingClientRect();
+  return [...document.querySelectorAll('.gtitle, .gtitle-subtitle')].map(node => node.getBoundingClientRect())
+    .every(box => box.top >= all.top && box.left >= all.left && box.right <= all.right);
+}"""
 
 needs_browser = pytest.mark.skipif(browser.find_browser() is None, reason="no chromium: apt-get install chromium")
 
@@ -86,6 +97,42 @@ def test_the_command_writes_what_was_asked_for(monkeypatch, capsys, own_dir, tmp
         assert head.startswith(b"\x89PNG")
         assert int.from_bytes(head[16:20], "big") == 1000
     assert "isobudget-d_m.png" in capsys.readouterr().out
+
+
+def test_long_titles_are_broken_and_not_cut(view):
+    narrow = {picture.name: picture.figure["layout"] for picture in pictures([view], width=391)}
+    wide = {picture.name: picture.figure["layout"] for picture in pictures([view])}
+    for name, layout in narrow.items():
+        lines = layout["title"]["text"].split("<br>")
+        assert " ".join(lines) == wide[name]["title"]["text"].replace("<br>", " ")
+        assert view.data.label.rsplit(", ", 1)[-1] in lines[-1]
+        assert layout["margin"]["t"] > wide[name]["margin"]["t"] or len(lines) == 1
+
+
+@needs_browser
+def test_a_column_is_85_mm_wide_and_its_title_stays_inside(view):
+    chosen = [picture for picture in pictures([view], width=391) if picture.name == "surface"]
+    svg = draw(chosen, Format.column())["surface"]
+    assert ElementTree.fromstring(svg).get("width") == "85mm"
+    with playwright_api.sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=browser.find_browser(), args=browser.arguments())
+        page = launched.new_page()
+        page.set_content(f"<body style='margin:0'>{svg.decode()}</body>")
+        page.add_script_tag(content=INSIDE)
+        inside = page.evaluate("inside()")
+        launched.close()
+    assert inside
+
+
+@needs_browser
+def test_a_pdf_has_one_page_of_its_size_and_its_letters_inside(view):
+    chosen = [picture for picture in pictures([view], width=391) if picture.name == "isobudget-n_rec"]
+    printed = draw(chosen, Format.column("pdf"))["isobudget-n_rec"]
+    assert printed.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type */Page\b", printed)) == 1
+    width = float(re.search(rb"/MediaBox *\[0 0 ([0-9.]+)", printed).group(1))
+    assert width == pytest.approx(85 / 25.4 * 72, abs=1)
+    assert b"/FontFile" in printed
 
 
 @needs_browser

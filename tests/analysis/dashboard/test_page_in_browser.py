@@ -327,6 +327,39 @@ def test_no_screen_scrolls_sideways(page, width):
         page.set_viewport_size({"width": 1440, "height": 900})
 
 
+@pytest.mark.parametrize("width", [390, 720])
+def test_the_runs_tab_does_not_scroll_sideways_either(page, width):  # 720 is 1440 at a zoom of 200 %
+    page.set_viewport_size({"width": width, "height": 700})
+    try:
+        page.locator("#tab-runs").click()
+        page.wait_for_selector("#parallel .main-svg")
+        page.wait_for_function("w => document.documentElement.scrollWidth <= w", arg=width)
+    finally:
+        page.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_paper_is_light_fits_and_says_what_is_shown(page):
+    page.evaluate("() => { state.mode = 'dark'; paint(); draw(); }")
+    page.locator("button[data-budget='100000']").click()
+    page.emulate_media(media="print")
+    page.evaluate("() => paperMode(true)")
+    told = page.locator("#printed").inner_text()
+    assert "Group: adding, made-up/text, elm" in told
+    assert "without P = 100k" in told
+    assert page.evaluate("() => document.getElementById('isobudget-n_rec')._fullLayout.width") <= 330
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.emulate_media(media="screen")
+    page.evaluate("() => paperMode(false)")
+    assert page.evaluate("() => state.mode") == "dark"
+    assert page.evaluate("() => document.getElementById('isobudget-n_rec')._fullLayout.width") > 330
+
+
+def test_words_are_explained_on_hover_and_provenance_is_closed(page):
+    page.locator("#tab-fit").click()
+    assert "Akaike" in page.locator("abbr", has_text="AICc").first.get_attribute("title")
+    assert page.locator("#how[open]").count() == 0
+
+
 def test_dark_mode_changes_page_and_figures(page):
     def colours():
         return page.evaluate(
