@@ -39,6 +39,8 @@ class Compiled(NamedTuple):
         """Merge other metrics of the given rows, [sets, rows given]: means [sets, rows] and the spread lost, [sets],
         both as in `problem`."""
         total = np.bincount(self.codes, weights=self.weights)
+        # reduceat sums runs of neighbours along the last axis for all data sets at once, which bincount cannot; it
+        # needs the rows of one configuration next to each other.
         order = np.argsort(self.codes, kind="stable")
         first = np.searchsorted(self.codes[order], np.arange(total.size))
         mean = np.add.reduceat(metric[:, order] * self.weights[order], first, axis=1) / total
@@ -65,7 +67,10 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     levels = map_levels(law.parameters, given.vary, design, _levels_of(given))
     p = len(free) + len(group_keys) * len(law.coefficients)
     _check_size(law, metric, p, given.spare)
+    # Residuals in units of the metric's spread are of order one, whatever the metric, so that tolerances mean the same.
     scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
+    # The sum of squares splits exactly into that of the means, which the law can change, and the spread within
+    # replicates, which it cannot. Rows merge only where they share coefficients and levels.
     merged = _merge(design, metric, weights, [group_codes, *_vary_columns(given)]) if merge else None
     codes, run_weights = np.arange(rows), weights
     if merged is not None:
@@ -95,6 +100,7 @@ def _check_size(law: Law, metric: FloatArray, p: int, spare: int) -> None:
             f"{law.label}: {rows} rows cannot support {p} parameters; need at least {p + spare} "
             "(add runs at further budgets and d_m, or fix parameters)"
         )
+    # Relative to the size of the metric: a spread at the level of rounding is no variation.
     if spread <= 1e-12 * float(np.abs(metric).max()):
         raise TheoryError(f"metric: constant ({metric[0]:g}) in all {rows} rows; nothing can be fitted to it")
 
@@ -139,6 +145,7 @@ def _free(law: Law, given: FitInput) -> tuple[Searched, ...]:
             continue
         low, high = given.bounds.get(original.name, (original.lower, original.upper))
         start = None if original.start is None else (max(original.start[0], low), min(original.start[1], high))
+        # Bounds that exclude the usual starting range leave their own whole range to start in.
         start = start if start and start[0] < start[1] else None
         searched.append(replace(original, lower=low, upper=high, start=start))
     return tuple(searched_numbers(searched, given.vary, given.design))

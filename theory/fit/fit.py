@@ -107,6 +107,7 @@ def fit_law(
 
 def fit_given(law: Law, given: FitInput) -> FitResult:
     """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
+    # Means of replicates are sufficient for least squares; a robust loss judges every run by itself.
     compiled = compile_fit(law, given, merge=given.loss == "least_squares")
     outcome = search(compiled, given)
     return _assemble(law, given, compiled, outcome)
@@ -134,6 +135,7 @@ def _named(
 
 
 def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> FitResult:
+    # The problem works in units of the metric's spread, so its sum of squares needs the square of that to come back.
     problem, best, rss = outcome.problem, outcome.best, outcome.rss * compiled.scale**2
     robust = outcome.robust_scale is not None
     values = {name: float(value) for name, value in given.fixed.items()}
@@ -171,6 +173,7 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
         statuses=(),
         robust_weights=outcome.robust_weights,
     )
+    # The correlation needs the result's own prediction, and the statuses need both, so they are filled in afterwards.
     result = replace(result, pearson_r=_pearson(result.predict(given.design), given.metric))
     statuses = [
         *search_statuses(outcome.best, outcome.starts, outcome.non_finite, problem),
@@ -189,6 +192,7 @@ def aicc(rss: float, n: int, p: int, scale: float) -> float | None:
     -136.8
     """
     k = p + 1
+    # Residuals of 1e-12 of the spread are rounding errors, whose logarithm would win every comparison.
     if rss <= 1e-24 * n * scale**2 or n - k - 1 <= 0:
         return None
     return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
@@ -196,6 +200,7 @@ def aicc(rss: float, n: int, p: int, scale: float) -> float | None:
 
 def constant_aicc(given: FitInput) -> float | None:
     """AICc of no law at all: one mean per metric group."""
+    # Scaled to mean 1 as in the fit, since AICc's compare only on the same scale.
     weights = np.ones_like(given.metric) if given.weights is None else given.weights / given.weights.mean()
     labels = given.design.labels(given.groups, "groups")
     codes = np.unique(labels, return_inverse=True)[1].ravel()
@@ -209,6 +214,7 @@ def condition(problem: Problem, x: FloatArray) -> float | None:
     """Condition number of the Jacobian in search coordinates, coefficients eliminated."""
     if x.size == 0:
         return None
+    # Taken after the coefficients are eliminated: what remains is how well the searched parameters are told apart.
     singular = np.linalg.svd(problem.evaluate(x[None]).jacobian[0], compute_uv=False)
     return float(singular[0] / singular[-1]) if singular[-1] > 0 else None
 

@@ -46,6 +46,7 @@ def level_label(name: str, column: str, level: object) -> str:
 
 def reference_level(levels: LabelArray) -> object:
     """Return the most frequent level, ties to the smallest."""
+    # The most frequent level is the best determined one, and what is shared by all levels leans on it.
     values, counts = np.unique(levels, return_counts=True)
     return values[np.argmax(counts)].item()
 

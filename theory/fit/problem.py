@@ -98,12 +98,15 @@ class Problem:
         terms = self.law.terms(self.theta(x), self.design, gradient=jacobian)
         shape = (len(x), len(self.design))
         metric, root = self._data(self.metric, sets), np.sqrt(self._data(self.weights, sets))
+        # What has no coefficient is taken off the data before the linear solution.
         target = metric if terms.base is None else metric - terms.base
         parts, slopes = self._columns(terms.columns, shape), self._slopes(terms.gradient, shape) if jacobian else []
         groups = int(self.groups.max()) + 1
         residual = np.empty(shape)
         jac = np.empty((len(x), len(self.free) if jacobian else 0, shape[1]))
         coefficients = np.empty((len(x), groups, len(parts)))
+        # Groups share no coefficients, so each is a linear problem of its own rows: cheaper than one with zeros for the
+        # rest, and exactly the same.
         for group in range(groups):
             member: slice | npt.NDArray[np.int64] = slice(None) if groups == 1 else np.flatnonzero(self.groups == group)
             weight = root[:, member]
@@ -136,6 +139,8 @@ class Problem:
             by_column: dict[int, FloatArray] = {}
             for (name, column), slope in gradient.items():
                 if name == number.parameter.name:
+                    # A level's number moves the rows of its level only; as the reference (below) it moves those of all
+                    # levels.
                     part = slope if mask is None else slope * mask
                 elif name == number.parameter.name + REFERENCE and reference:
                     part = slope
@@ -154,6 +159,7 @@ class Problem:
         if not self.penalties:
             return plain
         values, slopes = zip(*(penalty(x, sets) for penalty in self.penalties), strict=True)
+        # Penalties are more rows of the same least-squares problem, so the solver needs to know nothing of them.
         residual = np.concatenate([plain.residual, *values], axis=1)
         jac = np.concatenate([plain.jacobian, *slopes], axis=2) if jacobian else plain.jacobian
         return Evaluation(residual, jac, plain.coefficients)
@@ -185,6 +191,8 @@ class Problem:
         for by_column in slopes:
             row = np.zeros(shape)
             for k, slope in by_column.items():
+                # Here the coefficients stay where they are, unlike in `evaluate`, where they follow the searched
+                # parameters.
                 row = row + (slope if k < 0 else by_row[:, :, k] * slope)
             rows.append(row * root)
         for group in range(coefficients.shape[1]):

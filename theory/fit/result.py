@@ -135,6 +135,8 @@ class FitResult:
         """Return "lower" or "upper" if a searched parameter ended at that bound, else None."""
         low, high = self.bounds[label]
         value = self.values[label]
+        # Values went through a logarithm and back, so a parameter at its bound does not equal it; the absolute part is
+        # for bounds at 0.
         if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
             return "lower"
         return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else None
@@ -177,6 +179,7 @@ class FitResult:
             if fitted.size == 1:
                 return float(fitted[0])
             raise TheoryError(f"budget: needed, the law {self.law.name} is fitted per budget: {fitted.tolist()}")
+        # Realised counts scatter around a budget, so the budget asked for need not be one of the levels exactly.
         nearest = float(fitted[np.argmin(np.abs(np.log(fitted / budget)))])
         if abs(np.log(nearest / budget)) > BUDGET_TOLERANCE:
             raise TheoryError(

@@ -77,8 +77,10 @@ def search(compiled: Compiled, given: FitInput) -> Found:
         return _robust(compiled, given, ends)
     order = np.argsort(ends.cost, kind="stable")
     best = polish(problem, ends.x[order[0]])
+    # A subsample's costs can only be compared with each other, not with the polished cost of all rows.
     starts = _agreement(ends.cost, best.cost if full else float(ends.cost[order[0]]), problem)
     if given.priors:
+        # A prior may favour another optimum than the data alone, so some runners-up are searched again with it.
         problem, best = _with_priors(compiled, given, ends.x[order[: min(4, order.size)]], best)
     rss = data_cost(problem, best.x) + compiled.within
     return Found(best, starts, _dropped(ends), problem, rss)
@@ -86,6 +88,7 @@ def search(compiled: Compiled, given: FitInput) -> Found:
 
 def data_cost(problem: Problem, x: FloatArray) -> float:
     """Sum of squares without penalties."""
+    # Penalties stand behind the rows.
     residual = problem.evaluate(x[None], jacobian=False).residual[0, : len(problem.design)]
     return float(residual @ residual)
 
@@ -108,6 +111,8 @@ def _multi_start(problem: Problem, given: FitInput) -> tuple[Solution, bool]:
     small = problem if sample is None else _rows(problem, sample)
     scan = scan_index(problem)
     if scan is not None:
+        # All else first settles with the kinked parameter held, so that each scanned value is judged at its best before
+        # it moves; a loose tolerance does, for the searches go on from there.
         begin = solve(small, begin, steps=60, tolerance=1e-6, frozen=scan).x
     ends = solve(small, begin)
     if not np.isfinite(ends.cost).any():
@@ -122,6 +127,7 @@ def _dropped(ends: Solution) -> int:
 
 
 def _agreement(cost: FloatArray, reference: float, problem: Problem, tolerance: float = AGREE) -> Starts:
+    # Costs at the level of rounding differ by any ratio, so optima of noise-free data agree on an absolute scale.
     noise_free = 1e-12 * float(np.sum(problem.weights * problem.metric**2))
     limit = reference * (1 + tolerance) + noise_free
     others = cost[np.isfinite(cost) & (cost > limit)]
@@ -134,6 +140,7 @@ def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polis
     settles."""
     problem = compiled.problem
     for _ in range(PRIOR_ROUNDS):
+        # Without the penalty: the distance from the prior is no noise of the data.
         noise = np.sqrt((data_cost(problem, best.x) + compiled.within) / (compiled.n - compiled.p))
         problem = replace(problem, penalties=(prior_penalty(problem, given, float(noise)),))
         ends = solve(problem, np.concatenate([x, best.x[None]]))
@@ -147,6 +154,8 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     if given.priors:
         raise TheoryError(f"priors: not available with loss {given.loss!r}; use least_squares")
     order = np.argsort(ends.cost, kind="stable")
+    # Many searches end in the same optimum, which needs reweighting once. Costs are sorted, so a jump above the one
+    # before is a new optimum; the difference of two infinite costs is nan and counts as none.
     fresh = np.append(True, np.diff(ends.cost[order]) > 1e-4 * ends.cost[order][:-1]) & np.isfinite(ends.cost[order])
     x = ends.x[order[fresh][:ROBUST_ENDS]]
     reweighted = reweight(problem, x, given.loss, threshold=huber_threshold(compiled, given))
@@ -177,6 +186,7 @@ def start_points(problem: Problem, given: FitInput) -> FloatArray:
     scan = scan_index(problem)
     count = given.starts if scan is None else max(given.starts, SCAN)
     ranges = np.array([free.parameter.start_range for free in problem.free])
+    # A Latin hypercube covers the range of each parameter evenly even with few starts in many dimensions.
     unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(given.seed)).random(count)
     points = ranges[:, 0] + unit * (ranges[:, 1] - ranges[:, 0])
     scanned = problem.law.scan(count)
@@ -203,6 +213,7 @@ def _subsample(problem: Problem, seed: int) -> npt.NDArray[np.int64] | None:
 
 
 def _rows(problem: Problem, index: npt.NDArray[np.int64]) -> Problem:
+    # A subsample may miss a group, and the problem numbers its groups without gaps.
     groups = np.unique(problem.groups[index], return_inverse=True)[1].ravel().astype(np.int64)
     return replace(
         problem,

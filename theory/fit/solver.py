@@ -103,10 +103,13 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
     cost = np.where(np.isfinite(now.cost), now.cost, np.inf)
     end = Solution(x.copy(), cost.copy(), now.coefficients.copy(), np.full(len(x), OUT_OF_STEPS, dtype=np.int64))
     end.code[~np.isfinite(cost)] = NON_FINITE
+    # Nothing to search: the linear solution is the whole answer.
     if x.shape[1] == 0:
         end.code[np.isfinite(cost)] = CONVERGED
         return end
     live = np.flatnonzero(np.isfinite(cost))
+    # `2 * (y,)` is the pair (y, y), so this is the sum of squares of the metric. A cost so far below it is rounding,
+    # in which steps would go on until the damping stops them.
     smallest = 1e-30 * np.einsum("am,am->a", *(2 * (problem.metric.reshape(-1, len(problem.design)),))).max()
     search = _Search(
         x[live],
@@ -120,6 +123,7 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
         if not live.size:
             break
         done = _step(problem, search, sets[live], rules) | (search.cost <= smallest)
+        # Written at every step, so that a search that runs out of steps leaves where it got to.
         end.x[live], end.cost[live], end.coefficients[live] = search.x, search.cost, search.now.coefficients
         end.code[live[done]] = CONVERGED
         if done.any():
@@ -144,31 +148,44 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     """Try one damped step everywhere; accept where the cost falls. Returns where the search is over."""
     jac = search.now.jacobian
     gradient = np.einsum("apm,am->ap", jac, search.now.residual)
+    # Normal equations square the condition number, but they are p by p whatever the rows and solve for all searches in
+    # one call; the digits that they lose come back in the polish, which works on the Jacobian itself.
     normal = jac @ jac.transpose(0, 2, 1)
     diagonal = np.einsum("app->ap", normal)
+    # At a bound with the descent pointing outwards: the parameter rests until the gradient turns.
     pinned = ((search.x <= rules.lower) & (gradient > 0)) | ((search.x >= rules.upper) & (gradient < 0))
     if rules.frozen is not None:
         pinned[:, rules.frozen] = True
     gradient = np.where(pinned, 0.0, gradient)
+    # The largest curvature seen so far scales the damping (Moré 1978), so that units of parameters do not matter and a
+    # parameter that goes flat does not run away.
     search.scale = np.maximum(search.scale, diagonal)
     floor = 1e-12 * search.scale.max(axis=1, keepdims=True) + 1e-300
     length = np.sqrt(np.maximum(diagonal, floor) * search.cost[:, None]) + 1e-300
+    # The gradient over the lengths of Jacobian row and residual is a cosine, which has no units.
     flat = (np.abs(gradient) / length).max(axis=1) <= rules.tolerance
+    # Pinned parameters keep a row and column of the identity and a gradient of 0, so they do not move and the systems
+    # of all searches have one shape.
     damped = np.where(pinned[:, :, None] | pinned[:, None, :], 0.0, normal)
     index = np.arange(search.x.shape[1])
     damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None] * np.maximum(search.scale, floor))
     move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
     trial = np.clip(search.x + move, rules.lower, rules.upper)
     move = trial - search.x
+    # From the move after clipping and without the damping: what the linear model says that this very step gains.
     promised = -2 * np.einsum("ap,ap->a", gradient, move) - np.einsum("ap,apq,aq->a", move, normal, move)
     there = problem.evaluate(trial, sets)
     cost = np.where(np.isfinite(there.cost), there.cost, np.inf)
     gain = search.cost - cost
+    # The next step starts from the Jacobian, so a lower cost without a finite one is no place to go on from.
     better = (gain > 0) & np.isfinite(there.jacobian).all(axis=(1, 2))
     ratio = gain / np.where(promised > 0, promised, np.inf)
     small = (np.abs(move) <= rules.tolerance * (np.abs(search.x) + rules.tolerance)).all(axis=1)
+    # A gain that is small while the model promised more is a bad step, not the end; both must be small.
     slow = (np.abs(gain) <= rules.tolerance * search.cost) & (promised <= rules.tolerance * search.cost)
     _accept(search, trial, there, cost, better)
+    # Nielsen's rule (1999), with 1/5 for 1/3 as the fastest fall: the better the model predicted the gain, the less
+    # damping; each refusal in a row raises it by twice as much as the one before.
     search.damping *= np.where(better, np.maximum(1 / 5, 1 - (2 * np.clip(ratio, 0, 1) - 1) ** 3), search.growth)
     search.damping = np.maximum(search.damping, LEAST_DAMPING)
     search.growth = np.where(better, 2.0, 2 * search.growth)
@@ -210,6 +227,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
     inside = (x > problem.lower) & (x < problem.upper)
     evaluations = 1
     if inside.any():
+        # scipy's solver keeps strictly inside its bounds and would push a parameter off the one where it rests.
         free = np.flatnonzero(inside)
         whole = x.copy()
 
@@ -241,6 +259,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
                 max_nfev=200,
             )
         evaluations += int(descent.nfev)
+        # scipy's cost is half the sum of squares. A polish that ends higher is thrown away.
         if 2 * descent.cost <= start.cost[0]:
             x[free] = descent.x
     end = problem.evaluate(x[None])

@@ -51,8 +51,10 @@ def solve_linear(columns: FloatArray, target: FloatArray, signs: FloatArray) -> 
 def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Linear:
     """The best feasible subset of columns: the exact constrained solution, by trying all (at most 8)."""
     best: Linear | None = None
+    # Dropping every constrained column always satisfies the signs, so each problem ends with a feasible subset.
     cost = np.full(len(columns), np.inf)
     for chosen in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
+        # The full set is what had the wrong sign.
         if all(chosen):
             continue
         solution = _orthogonal(columns, target, np.broadcast_to(np.array(chosen), columns.shape[:2]))
@@ -75,8 +77,10 @@ def _orthogonal(columns: FloatArray, target: FloatArray, used: FloatArray) -> Li
     basis = columns * used[:, :, None]
     triangle = np.zeros((count, q, q))
     for j in range(q):
+        # A view: what is taken off below changes the basis in place.
         vector = basis[:, j]
         length = np.sqrt(np.einsum("am,am->a", vector, vector))
+        # One pass leaves an error that grows with the condition of the columns; the second brings it down to rounding.
         for _ in range(2):
             for i in range(j):
                 overlap = np.einsum("am,am->a", basis[:, i], vector)
@@ -84,6 +88,8 @@ def _orthogonal(columns: FloatArray, target: FloatArray, used: FloatArray) -> Li
                 vector -= overlap[:, None] * basis[:, i]
         rest = np.sqrt(np.einsum("am,am->a", vector, vector))
         keep = rest > DEPENDENT * length
+        # A dropped column has a basis of zeros, so with 1 on the diagonal its coefficient comes out as 0 without a case
+        # of its own.
         triangle[:, j, j] = np.where(keep, rest, 1.0)
         vector *= np.where(keep, 1 / triangle[:, j, j], 0.0)[:, None]
     projected = np.einsum("aqm,am->aq", basis, target)
@@ -126,6 +132,7 @@ def projected_slope(linear: Linear, slopes: Mapping[int, FloatArray]) -> FloatAr
             direct += slope
             continue
         direct += linear.coefficients[:, j, None] * slope
+        # A column with coefficient 0 was dropped, for its sign or as dependent: it is not among those projected on.
         turned[:, j] = np.where(used[:, j], np.einsum("am,am->a", slope, residual), 0.0)
     lean = np.einsum("aqm,am->aq", linear.basis, direct) + _forward(linear.triangle, turned)
     result: FloatArray = direct - np.einsum("aq,aqm->am", lean, linear.basis)

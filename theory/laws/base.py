@@ -112,6 +112,8 @@ class Law(ABC):
         >>> LAWS["power_law"].predict({"exponent": 0.5}, [1.0, 2.0], Design(n_rec=[1, 4], k_e=[4, 4])).tolist()
         [2.0, 1.5]
         """
+        # Laws return columns as [1, rows] even for single numbers. Callers that passed plain numbers or [rows] arrays
+        # get [rows] back; only sets of parameters ([R, 1] and the like) keep the leading axis.
         plain = all(np.ndim(value) < 2 for value in (*theta.values(), *coefficients))
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in theta.items()}
         terms = self.terms(arrays, design, gradient=False)
@@ -173,6 +175,7 @@ class Curve:
 
     def row_by_row(self, design: Design) -> FloatArray:
         """Metric of set r on row r: [R]."""
+        # [1, R] against R rows pairs set r with row r, where `on_grid` crosses every set with every row.
         theta = {name: value[None, :] for name, value in self.theta.items()}
         with np.errstate(all="ignore"):
             metric = self.law.predict(theta, list(self.coefficients), design)

@@ -43,6 +43,7 @@ def alternating_weights(terms: int) -> FloatArray:
     >>> bool(abs(weights @ (1 / np.arange(1, 21)) - np.log(2)) < 1e-15)
     True
     """
+    # Algorithm 1 of the paper, with d = T_n(3), the Chebyshev polynomial whose size at 3 sets the error.
     d = (3 + np.sqrt(8)) ** terms
     d = (d + 1 / d) / 2
     b, c, weights = -1.0, -d, []
@@ -82,6 +83,8 @@ def channel_information(ln_u: npt.ArrayLike, beta: npt.ArrayLike) -> Channel:
 
 def _block(x: FloatArray, b: FloatArray, out: FloatArray) -> None:
     """Fill `out` (3 rows: h, f, h_beta) for one block of points."""
+    # y is never negative, so for u >= 1 the exponent ln u + beta y has one sign and one expansion does; for u < 1 the
+    # sign changes at y0. A block of one kind, the usual case, is spared the copies that masks make.
     above = x >= 0
     if above.all():
         out[:] = _above(x, b)
@@ -135,6 +138,9 @@ def _differences(power: FloatArray, e0: FloatArray, y0: FloatArray, t: FloatArra
     if small.size:
         t = t.copy()
         t[small] = 1.0
+    # q^n = e0 exp(z), so J = e0 y0 (exp(z) - 1)/z and K = e0 y0^2 (exp(z) - 1 - z)/z^2: the direct K loses digits like
+    # z^-2. The direct forms are evaluated everywhere, with t = 1 where they would divide by about 0, and those are then
+    # replaced.
     difference = power - e0
     j = difference / t
     k = (difference - e0 * z) / (t * t)

@@ -112,6 +112,8 @@ class EffectiveInformation(Law):
             searched.append(
                 Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the noise floor begins")
             )
+        # A max floor outside the data would touch no row or all of them; an additive one bends the curve from far away,
+        # so its search goes three decades beyond the data.
         elif self.floor == "additive":
             searched.append(
                 Parameter(
@@ -186,7 +188,10 @@ class EffectiveInformation(Law):
         """Implement `Law.terms`."""
         state = self._state(theta, design)
         bits = state.information.bits
+        # i_ref is absorbed by a and b. A neuron carries of the order of one bit, so I / n_ref is of order one and
+        # its powers stay in range.
         linked = apply_link(bits, self.link, lam=theta.get("lam"), i_ref=self._bound("n_ref"))
+        # The minus is in the column, so that b >= 0 is the expected sign: more information, smaller loss.
         columns = (np.ones((1, len(design))), -linked.value)
         return Terms(columns, self._gradient(theta, design, state, linked) if gradient else {})
 
@@ -221,6 +226,8 @@ class EffectiveInformation(Law):
         beta, beta_ref = theta["beta"], theta.get("beta" + REFERENCE, theta["beta"])
         if self.connectivity:
             beta = beta * np.exp(-theta["gamma"] * np.log(design.connectivity / self._bound("k_c_ref")))
+        # S belongs to the first channel, before the spectrum decays: it follows the reference beta, and neither a row's
+        # own level of beta nor its connectivity moves it.
         ln_snr = np.log(theta["u_ref"]) + beta_ref * ln_n_ref - noisy.ln_nu
         return _State(noisy, beta, information(design.n_rec, ln_snr, beta))
 
@@ -228,8 +235,11 @@ class EffectiveInformation(Law):
         self, theta: Theta, design: Design, state: _State, linked: Linked
     ) -> dict[tuple[str, int], FloatArray]:
         info = state.information
+        # d_ln_i / I = dg/dI, with the minus of the column.
         per_nat = -linked.d_ln_i / info.bits
         by_snr = per_nat * info.d_ln_snr
+        # The search runs in ln beta. This is the part at fixed S; the part through S has its own entry,
+        # "beta@reference", so that levels of beta are told apart from the reference that all of them share.
         by_beta = state.beta * (per_nat * info.d_beta)
         beta_ref = theta.get("beta" + REFERENCE, theta["beta"])
         ln_n_ref = np.log(self._bound("n_ref"))

@@ -48,7 +48,10 @@ def apply_link(bits: FloatArray, link: str, *, lam: FloatArray | None = None, i_
         raise TheoryError("lam: missing; the link 'boxcox' needs its exponent")
     ln_r = ln_i - np.log(i_ref)
     z = lam * ln_r
+    # The closed forms are 0/0 at lam = 0, and the derivative's loses digits like 1/z before that. At 1e-4 the first
+    # omitted term of the series (about z^3/30) and the lost digits are both far below what a fit can notice.
     near = np.abs(z) < 1e-4
+    # np.where evaluates both branches, so lam = 0 must not divide even where its result is thrown away.
     safe = np.where(lam == 0, 1.0, lam)
     growth = np.exp(z)
     value = np.where(near, ln_r * (1 + z / 2 + z * z / 6), np.expm1(z) / safe)

@@ -58,6 +58,8 @@ class NeuronNoise(Law):
                 name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent"
             ),
         }
+        # Outside the data a max floor binds in all rows or in none, and its place no longer matters; an additive floor
+        # is felt beyond the data on both sides, so its bounds are wider.
         floors = {
             "max": [Parameter(name="k_floor", lower=low, upper=high, meaning="k_e where the floor begins")],
             "additive": [
@@ -84,6 +86,8 @@ class NeuronNoise(Law):
         if self.floor != "max":
             return None
         low, high = np.log(self.k_range or (1.0, 1e6))
+        # Midpoints of equal intervals in ln k_e: the ends of the range themselves would be searches that start at a
+        # bound.
         return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
@@ -101,5 +105,8 @@ class NeuronNoise(Law):
         if gradient:
             slopes = {(name, -1): slope for name, slope in nu.d_decay.items()}
             for name, slope in nu.d_floor.items():
+                # A floor that levels share is defined by the reference level's decay, so the decay parameters act on it
+                # through that level; k_floor acts directly.
                 slopes[name if name == "k_floor" else name + REFERENCE, -1] = slope
+        # ln nu has no coefficient to solve for (its factor is 1), so it is the base and only ln A is linear.
         return Terms((np.ones((1, len(design))),), slopes, np.atleast_2d(nu.ln_nu))

@@ -92,10 +92,13 @@ def noise(
         return Noise(here.value, here.d_parameters, {}, -here.d_ln_k)
     shared = floor_parameters or parameters
     low = _ln_decay(np.log(parameters["k_floor"]), k_ref, shared, decay)
+    # `share` is the part of nu that the decay makes up, d ln nu / d ln D; the floor has the rest. With the max floor it
+    # jumps from 1 to 0 at k_floor, which is why laws with that floor scan its place.
     if floor == "max":
         share = np.asarray(here.value >= low.value, dtype=np.float64)
         ln_nu = np.maximum(here.value, low.value)
     else:
+        # The sum is taken in logarithms: an exponential decay underflows long before its logarithm does.
         ln_nu = np.logaddexp(here.value, low.value)
         share = np.exp(here.value - ln_nu)
     d_decay = {name: share * slope for name, slope in here.d_parameters.items()}
@@ -107,6 +110,8 @@ def noise(
 def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Mapping[str, FloatArray], decay: str) -> _Log:
     if decay == "power":
         value = -parameters["alpha"] * (ln_k - np.log(k_ref))
+        # ln D is proportional to alpha, so its derivative in ln alpha is ln D itself; 0 * ln_k gives the slope the
+        # rows' shape.
         return _Log(value, {"alpha": value}, -parameters["alpha"] + 0 * ln_k)
     ratio = np.exp(ln_k - np.log(k_ref))
     if decay == "exponential":
@@ -114,6 +119,7 @@ def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Mapping[str, FloatArra
         value = -rate * (ratio - 1)
         return _Log(value, {"k_decay": -value}, -rate * ratio)
     alpha, s = parameters["alpha"], parameters["stretch"]
+    # expm1 below keeps the digits as s goes to 0, where the decay turns into the power law and exp(z) - 1 would cancel.
     z = s * (ln_k - np.log(k_ref))
     value, slope = -alpha * np.expm1(z) / s, -alpha * np.exp(z)
     return _Log(value, {"alpha": value, "stretch": slope * z / s - value}, slope)

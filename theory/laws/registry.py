@@ -49,9 +49,12 @@ def get_law(name: str | Law, **options: Any) -> Law:
     """
     if isinstance(name, Law):
         return name
+    # Built-in names come first, so that no installed package can change what they mean.
     if name in FACTORIES:
         try:
             return FACTORIES[name](**options)
+        # The constructors take keywords only, so an unknown option arrives as Python's TypeError, which lists no
+        # choices.
         except TypeError as error:
             choices = ", ".join(sorted(LAWS[name].options)) or "none"
             raise TheoryError(f"law {name}: unknown option among {sorted(options)}; choose from: {choices}") from error
@@ -67,6 +70,8 @@ def get_law(name: str | Law, **options: Any) -> Law:
 
 def _as_law(value: object, name: str) -> Law:
     if isinstance(value, UserLaw):
+        # A function does not know what it was registered as; results must say the name under which it can be found
+        # again.
         return replace(value, name=name)
     if isinstance(value, Law):
         return value

@@ -14,6 +14,7 @@ from theory.types import FloatArray
 
 
 def _exponent(name: str, meaning: str) -> Parameter:
+    # Not 0: a power that flat is a constant over any sweep, and its column could not be told from that of E.
     return Parameter(name=name, lower=0.005, upper=6.0, start=(0.05, 2.0), meaning=meaning)
 
 
@@ -87,6 +88,7 @@ class Polynomial(Law):
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
         del theta, gradient
+        # Centred, because powers of ln n_rec itself are nearly parallel over a narrow range.
         x = np.log(design.n_rec / (self.n_ref or 1.0))[None, :]
         return Terms(tuple(x**power for power in range(self.degree + 1)), {})
 
@@ -154,9 +156,12 @@ class SeparablePowerLaw(Law):
         columns: list[FloatArray] = [np.ones((1, len(design)))]
         slopes: dict[tuple[str, int], FloatArray] = {}
         for index, (name, size, reference) in enumerate(axes, start=1):
+            # Sizes relative to a median: the columns are then of order one, and A, B, C are effects in the middle of
+            # the data.
             exponent = theta[name] * np.log(size / (reference or 1.0))
             columns.append(np.exp(-exponent))
             if gradient:
+                # The search runs in the logarithm of the exponent, so its derivative carries the exponent as a factor.
                 slopes[name, index] = -exponent * columns[-1]
         return Terms(tuple(columns), slopes)
 
@@ -250,6 +255,7 @@ class BrokenPowerLaw(Law):
 
     def bind(self, design: Design) -> "BrokenPowerLaw":
         """Implement `Law.bind`."""
+        # A break outside the data would leave one power law and an exponent that no row determines.
         params = design.params
         if params.min() == params.max():
             raise TheoryError("trainable_params: one value only; a broken power law needs a range of budgets")
@@ -263,6 +269,7 @@ class BrokenPowerLaw(Law):
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
         x = np.log(design.params) - np.log(theta["p_break"])
+        # Both branches are 1 at the break: the curve is continuous and only its slope jumps.
         below = x < 0
         slope = np.where(below, theta["first"], theta["second"])
         column = np.exp(-slope * x)
