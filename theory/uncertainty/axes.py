@@ -75,6 +75,8 @@ def interactions(
     Returns:
         One entry for each pair of axes; none where the rows are too few or the terms depend on each other.
     """
+    # Standardised, so that squares and products lean little on the axes themselves and coefficients compare between
+    # axes.
     scaled = {name: (value - value.mean()) / value.std() for name, value in logs.items()}
     terms: dict[str, FloatArray] = {"1": np.ones(len(metric))} | scaled
     # an axis with two values has no curvature to fit: its square would repeat the constant
@@ -87,6 +89,8 @@ def interactions(
     rows = []
     for a, b in products:
         name = f"{a}*{b}"
+        # Each product is left out of the full surface, not added to the plain one: it must explain what no other term
+        # does.
         without = _weighted_fit({key: value for key, value in terms.items() if key != name}, metric, weights)
         if without is not None:
             coefficient, error = full.values[name]

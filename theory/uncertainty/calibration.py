@@ -126,6 +126,7 @@ def _intervals(
     """Estimates and delta intervals of every simulation, [n, quantities]."""
     if method == "percentile":
         values = _values(wanted, refits.draws)
+        # Empty intervals (from +inf to -inf): the widening below then leaves the bootstrap's ends alone.
         return values, np.full(values.shape, np.inf), np.full(values.shape, -np.inf)
     restored = restore(fit)
     linear = linearise(restored.problem, refits.draws, refits.variance, wanted)
@@ -147,16 +148,20 @@ def _widen(
     """Combine with a residual bootstrap inside each simulation."""
     low, high = ends[0].copy(), ends[1].copy()
     count, sets = len(refits.draws), refits.kept.astype(np.int64)
+    # Residuals times the root of their weight have one variance, so they may be exchanged between rows.
     root = np.ones(fit.n) if fit.given.weights is None else np.sqrt(fit.given.weights / fit.given.weights.mean())
     for start in range(0, count, BATCH):
         block = np.arange(start, min(start + BATCH, count))
         part = Draws(fit=fit, x=refits.draws.x[block], coefficients=refits.draws.coefficients[block])
         mean = part.predict(fit.given.design)
+        # A fit takes up part of the noise: residuals are inflated to the variance that was there before it, and centred
+        # so that draws carry no shift of their own.
         residual = root * (metric[sets[block]] - mean) * np.sqrt(fit.n / (fit.n - fit.p))
         residual -= residual.mean(axis=1, keepdims=True)
         picked = rng.integers(0, fit.n, (block.size, draws, fit.n))
         noisy = mean[:, None] + residual[np.arange(block.size)[:, None, None], picked] / root
         again = refit_many(fit, metric=noisy.reshape(-1, fit.n), centre=np.repeat(part.x, draws, axis=0))
+        # Refits that failed stay nan and are left out of the quantiles.
         values = np.full((block.size * draws, len(wanted)), np.nan)
         values[again.kept.astype(np.int64)] = _values(wanted, again.draws)
         lower, upper = np.nanquantile(values.reshape(block.size, draws, -1), [0.5 - level / 2, 0.5 + level / 2], axis=1)
@@ -172,6 +177,8 @@ def _values(wanted: list[Quantity], draws: Draws) -> FloatArray:
 def _coverage(quantity: Quantity, truth: float, estimate: FloatArray, low: FloatArray, high: FloatArray) -> Coverage:
     share = float(np.mean((low <= truth) & (truth <= high)))
     error = estimate - truth
+    # The binomial error is 0 when every interval holds the truth, which no finite number of simulations shows; half
+    # of one simulation is the least.
     return Coverage(
         quantity=quantity.name,
         truth=float(np.exp(truth)) if quantity.log else float(truth),
@@ -185,6 +192,7 @@ def _coverage(quantity: Quantity, truth: float, estimate: FloatArray, low: Float
 
 def _sentence(rows: tuple[Coverage, ...], level: float, method: str, n: int) -> str:
     worst = min(rows, key=lambda row: row.coverage)
+    # Two Monte Carlo errors and two points of coverage are allowed: less is no difference to a reader.
     verdict = "hold" if worst.coverage >= level - 2 * worst.coverage_se - 0.02 else "are too narrow for some quantities"
     return (
         f"{100 * level:g} % {method} intervals {verdict} on this design if the law is right: lowest measured coverage "

@@ -97,8 +97,11 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
     given = fit.given
     errors: list[FloatArray] = []
     rows = int(sum(mask.sum() for mask in masks))
+    # Replicates first: the residual noise of a law that fits badly would make its own misses look small.
     noise = fit.pure_error_sd if fit.pure_error_sd is not None else fit.noise_sd
     try:
+        # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
+        # compared.
         for mask in masks:
             weights = None if given.weights is None else given.weights[~mask]
             part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
@@ -209,6 +212,7 @@ def regime_check(
     True
     """
     params = np.asarray(trainable_params, dtype=np.float64)
+    # Both laws read trainable_params alone; the other sizes are there because a design must have them.
     design = Design(n_rec=np.ones_like(params), k_e=params, trainable_params=params)
     try:
         plain = fit_law("power_law", design, metric, direction=direction, seed=seed)
@@ -218,6 +222,7 @@ def regime_check(
     if plain.aicc is None or broken.aicc is None:
         return Regime(broken=None, delta_aicc=None, p_break=None, sentence="No regime check: a fit is exact.")
     delta, place = plain.aicc - broken.aicc, broken.values["p_break"]
+    # AICc counts the two parameters that the break costs, so a tie goes to the plain law.
     if delta <= TIE:
         return Regime(
             broken=False, delta_aicc=delta, p_break=None, sentence="No break: one power law describes the range."

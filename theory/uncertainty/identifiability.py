@@ -49,10 +49,12 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
     restored = restore(fit)
     profiles = {label: profile(fit, label, level=level, seed=seed) for label in fit.free}
     identified = {label: one.closed for label, one in profiles.items()}
+    # The floor keeps an exact fit, whose variance is 0, from dividing by it.
     jacobian = restored.problem.evaluate(restored.x[None]).jacobian[0] / np.sqrt(max(restored.variance, 1e-300))
     singular = np.linalg.svd(jacobian, compute_uv=False) if fit.free else np.empty(0)
     weakest: dict[str, float] = {}
     if fit.free:
+        # Singular values fall, so the last right vector of [rows, p] is the direction that moves the predictions least.
         direction = np.linalg.svd(jacobian.T, full_matrices=False)[2][-1]
         weakest = {label: float(share) for label, share in zip(fit.free, direction, strict=True)}
     levels = _levels(fit)

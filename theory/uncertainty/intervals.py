@@ -66,6 +66,7 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     wanted = _wanted(fit, quantities)
     restored = restore(fit)
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), wanted)
+    # t and not normal quantiles, since the variance is estimated from the same few residuals.
     quantile = float(stats.t.ppf(0.5 + level / 2, restored.degrees))
     intervals = []
     for k, quantity in enumerate(wanted):
@@ -101,6 +102,7 @@ def bootstrap(fit: FitResult, n: int = 1000, *, kind: str = "cluster", starts: i
     if n < 2:
         raise TheoryError(f"n: {n} draws make no interval; need at least 2, better 1000")
     metric, weights = resample(fit, n, kind, rng=np.random.default_rng(seed))
+    # Another seed for the starts, so that they are independent of the draws.
     found = refit_many(fit, metric=metric, weights=weights, starts=starts, seed=seed + 1)
     if len(found.draws) < n / 2:
         raise TheoryError(f"bootstrap: only {len(found.draws)} of {n} refits gave finite values; the fit is not usable")
@@ -122,6 +124,7 @@ def percentile(draws: Draws, quantities: Sequence[Quantity] | None = None, *, le
     here = as_draws(draws.fit, restore(draws.fit))
     intervals = []
     for quantity in wanted:
+        # The estimate is the fit's own value; the middle of the draws would carry the bootstrap's bias.
         values, centre = _scaled(quantity, draws), float(_scaled(quantity, here)[0])
         low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
         intervals.append(_interval(quantity, centre, (float(low), float(high)), level, "percentile", None))
@@ -163,6 +166,7 @@ def envelope(
     )
     intervals = []
     for quantity, one, two in zip(wanted, linear, resampled, strict=True):
+        # Where the delta method finds a direction open, finite percentiles only show how far the searches went.
         if one.low is None or one.high is None or two.low is None or two.high is None:
             intervals.append(
                 Interval(
@@ -237,6 +241,7 @@ def prediction(
     restored = restore(fit)
     rows = [_row_quantity(design.take([row]), group) for row in range(len(design))]
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), rows)
+    # The error of the fitted mean and the noise of a new run are independent, so their variances add.
     spread = linear.standard_error[0] ** 2 + (fit.noise_sd**2 if kind == "new_run" else 0.0)
     half = float(stats.t.ppf(0.5 + level / 2, restored.degrees)) * np.sqrt(spread)
     mean = linear.estimate[0]
@@ -279,6 +284,7 @@ def _interval(
     method: str,
     reason: str | None,
 ) -> Interval:
+    # Ends in the logarithm come back through exp, so that positive quantities have positive ends.
     low, high = (None if end is None else float(np.exp(end)) if quantity.log else end for end in ends)
     estimate = float(np.exp(centre)) if quantity.log else centre
     return Interval(

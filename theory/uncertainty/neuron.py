@@ -81,6 +81,7 @@ def fit_neuron(
         if form not in FORMS:
             raise unknown("form", form, FORMS)
         decay, floor_kind = FORMS[form]
+        # Errors of neurons span decades and scatter in proportion, so the law is fitted to their logarithm.
         fit = fit_law(NeuronNoise(decay=decay, floor=floor_kind), design, np.log(errors), seed=seed)
         alpha, alpha_se = fit.values.get("alpha"), None
         if alpha is not None and not fit.at_bound("alpha"):
@@ -89,6 +90,7 @@ def fit_neuron(
                 restored.problem, as_draws(fit, restored), np.array([restored.variance]), [parameter("alpha")]
             )
             spread = float(linear.standard_error[0, 0])
+            # The standard error is of ln alpha, the search coordinate; times alpha it is that of alpha.
             alpha_se = alpha * spread if np.isfinite(spread) else None
         floor = (
             None if "phi" not in fit.derived else float(np.exp(fit.coefficients["all"]["ln_A"]) * fit.derived["phi"])

@@ -120,6 +120,7 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     problem, j = restored.problem, fit.free.index(label)
     grid = _grid(fit, restored, label, problem.free[j].parameter)
     fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))[:, :]
+    # Laws with a kink draw more starts than asked for; every few of them keeps their scanned values spread out.
     fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
     begin = np.concatenate([restored.x[None], fresh])
     x = np.repeat(begin[None], grid.size, axis=0)
@@ -136,6 +137,8 @@ def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) 
     one = next(item for item in all_parameters(fit) if item.name == label)
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), [one])
     width = float(linear.standard_error[0, 0])
+    # Five standard errors hold any interval that the linear picture expects; the evenly spaced rest is for profiles
+    # that stay flat up to a bound.
     near = centre + np.linspace(-5, 5, POINTS - 20) * width if 0 < width < np.inf else np.array([centre])
     far = np.linspace(low, high, 2 * POINTS - near.size if near.size == 1 else 20)
     return np.unique(np.clip(np.concatenate([near, far]), low, high))
@@ -152,11 +155,13 @@ def _sweep(problem: Problem, best: tuple[FloatArray, FloatArray], j: int, grid: 
     """Search again from the neighbours, so that the profile is smooth; returns the costs."""
     x, cost = best
     for _ in range(SWEEPS):
+        # The ends wrap around to each other, which is one more start and does no harm.
         left, right = np.roll(x, 1, axis=0), np.roll(x, -1, axis=0)
         begin = np.stack([left, right], axis=1)
         begin[:, :, j] = grid[:, None]
         ends = solve(problem, begin.reshape(-1, x.shape[1]), steps=100, tolerance=1e-9, frozen=j)
         other_x, other = _best(ends.x, ends.cost, grid.size)
+        # Gains below this are rounding and would keep the sweeps going.
         better = other < cost * (1 - 1e-9)
         x, cost = np.where(better[:, None], other_x, x), np.where(better, other, cost)
         if not better.any():
@@ -172,6 +177,7 @@ class _Pull:
 
     def value(self, x: FloatArray) -> FloatArray:
         names = list(self.fit.coefficients)
+        # The coefficients follow x, but only quantities that do not depend on them get here, so the fit's own do.
         blank = np.ones((len(x), len(names), len(self.fit.law.coefficients)))
         value = self.quantity.evaluate(Draws(fit=self.fit, x=x, coefficients=blank * self._coefficients()))
         return np.log(value) if self.quantity.log else value
@@ -183,6 +189,8 @@ class _Pull:
 
     def __call__(self, x: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         count, p = x.shape
+        # Central differences, since an optimum has no derivative in closed form. All moved vectors are evaluated at
+        # once: x itself, then p steps up, then p steps down.
         step = 1e-5
         moves = np.concatenate([np.zeros((1, p)), step * np.eye(p), -step * np.eye(p)])
         values = self.value((x[:, None] + moves).reshape(-1, p)).reshape(count, 2 * p + 1)
@@ -199,6 +207,8 @@ def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) ->
             f"profile: {quantity.name} depends on the coefficients; use delta, bootstrap or envelope for it"
         )
     centre, width = float(linear.estimate[0, 0]), float(linear.standard_error[0, 0])
+    # Where the linear error is useless, two units on each side of the estimate are looked at, a factor of 7 in the
+    # logarithm.
     width = width if 0 < width < 0.5 else 0.5
     target = centre + np.linspace(-4, 4, 17) * width
     noise = np.sqrt(restored.variance)
@@ -210,9 +220,11 @@ def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) ->
         pulled.with_data(metric), np.repeat(restored.x[None], target.size, axis=0), sets=index, steps=60, tolerance=1e-7
     )
     x = ends.x
+    # Each target is searched again from its neighbours' ends, so that one bad search leaves no spike.
     for shift in (1, -1):
         again = solve(pulled.with_data(metric), np.roll(x, shift, axis=0), sets=index, steps=25, tolerance=1e-6)
         x = np.where((again.cost < ends.cost)[:, None], again.x, x)
+    # The penalty has done its work: the profile is the data's cost at the values that were really reached.
     plain = problem.evaluate(x, jacobian=False).cost
     return _Held(pull.value(x), plain)
 
@@ -226,6 +238,7 @@ def _close(
     best = float(restored.problem.evaluate(restored.x[None], jacobian=False).cost[0]) + within
     order = np.argsort(held.value, kind="stable")
     value, cost = held.value[order], held.cost[order] + within
+    # A profile's searches may find a better optimum than the fit did; increases are counted from the best known.
     lowest = min(best, float(cost.min()))
     if threshold == "t":
         limit = float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2
@@ -258,6 +271,8 @@ def _crossing(value: FloatArray, increase: FloatArray, centre: float, limit: flo
     last = int(accepted[-1])
     if last == x.size - 1:
         return None
+    # The root of the increase is nearly linear in the value, where the increase itself is a parabola, so a line through
+    # two points is accurate.
     share = (np.sqrt(limit) - root[last]) / (root[last + 1] - root[last])
     return float(x[last] + share * (x[last + 1] - x[last]))
 

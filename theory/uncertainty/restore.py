@@ -40,10 +40,13 @@ def restore(fit: FitResult) -> Restored:
     x = np.array([free.parameter.to_search(fit.values[free.label]) for free in problem.free])
     names = [item.name for item in fit.law.coefficients]
     coefficients = np.array([[fit.coefficients[key][name] for name in names] for key in compiled.group_keys])
+    # All runs count, those that were merged too: `fit.rss` includes the spread within replicates.
     variance = fit.rss / compiled.scale**2 / (compiled.n - compiled.p)
+    # A robust loss bounds large residuals, so their sum of squares says little of the variance of its estimates.
     if fit.given.loss != "least_squares":
         residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None])[0] - problem.metric)
         variance = variance_factor(residual, fit.noise_sd / compiled.scale, fit.given.loss, compiled.p)
+    # The same noise that the last round of the search weighed the priors against, once the rounds have settled.
     if fit.given.priors:
         problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
     return Restored(compiled, problem, x, coefficients, variance)

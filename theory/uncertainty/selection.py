@@ -73,6 +73,7 @@ def compare(fits: Mapping[str, FitResult]) -> Comparison:
     _check_same(fits)
     known = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
     lowest = min(known.values(), default=None)
+    # Fits without an AICc come last; the sort is stable, so ties keep the caller's order.
     order = sorted(fits, key=lambda name: known.get(name, np.inf))
     rows = tuple(_rank(name, fits[name], lowest) for name in order)
     return Comparison(rows=rows, verdict=_verdict(rows))
@@ -124,6 +125,7 @@ def _verdict(rows: tuple[Rank, ...]) -> str:
     tied = [row.name for row in rows if row.tied]
     if not tied:
         return "No law has an AICc here: fits are exact or have too few rows."
+    # Asked before ties in general: a tie with no law at all is the stronger statement.
     if any(row.label == "constant" for row in rows if row.tied):
         return f"No law beats the constant (within {TIE:g} of the best AICc); the data show no dependence on the sizes."
     if len(tied) > 1:
