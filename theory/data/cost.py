@@ -44,6 +44,8 @@ class Cost:
 
     def n_rec(self, budget: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
         """Largest whole n_rec within the budget."""
+        # A budget that n neurons spend exactly may come out as n minus a rounding error, which floor would turn into
+        # one neuron less.
         return np.floor(self.neurons(budget, d_m) * (1 + 1e-14))
 
     def trainable_params(self, n_rec: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
@@ -56,6 +58,8 @@ class Cost:
         low, high = np.full(target.shape, np.log(1e-6)), np.full(target.shape, np.log(D_M_MAX))
         if (self.complexity(np.exp(low)) > target).any() or (self.complexity(np.exp(high)) < target).any():
             raise TheoryError(f"k_e: {target.min():g}..{target.max():g} is outside what this cost reaches")
+        # The bracket spans 35 units of the logarithm; 64 halvings bring it below the spacing of doubles. Bisection
+        # needs nothing but a rising k_e, and all targets go through it at once.
         for _ in range(64):
             middle = (low + high) / 2
             below = self.complexity(np.exp(middle)) < target
@@ -91,11 +95,14 @@ def elm_cost(
 
     def k_e(d_m: FloatArray) -> FloatArray:
         if l_mlp == 0:
+            # The MLP reads branches and memory; 2 d_m + 1 are the biases of its last layer and the output's weights and
+            # bias.
             return d_m * (d_tree + d_m) + 2 * d_m + 1
         hidden = mlp_ratio * d_m
         return hidden * (d_tree + d_m) + hidden + d_m * hidden + 2 * d_m + 1
 
     if readout_params is None:
+        # The k_e of a readout neuron: the formula above without a hidden layer, at d_m = 3.
         linear_neuron = 3 * (d_tree + 3) + 3 + 3 + 1
         readout_params = 0.0 if n_out is None else n_out * (linear_neuron + k_c) + n_out**2 + n_out
     return Cost(k_e=k_e, k_c=k_c, readout_params=readout_params)

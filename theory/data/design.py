@@ -55,6 +55,7 @@ class Design:
                 raise TheoryError(
                     f"covariates.{name}: has shape {column.shape}, expected one value for each of {rows} rows"
                 )
+        # A frozen class fills in its converted columns this way; nothing changes them afterwards.
         object.__setattr__(self, "covariates", covariates)
 
     def __len__(self) -> int:
@@ -137,6 +138,8 @@ def number_rows(columns: list[LabelArray]) -> IntArray:
     codes: IntArray = np.zeros(len(columns[0]), dtype=np.int64)
     for column in columns:
         values, inner = np.unique(column, return_inverse=True)
+        # Renumbered after every column: the product of all columns' levels could exceed an integer, the number of rows
+        # cannot.
         codes = np.unique(codes * values.size + inner.ravel(), return_inverse=True)[1].ravel()
     return codes.astype(np.int64)
 
@@ -159,9 +162,11 @@ def infer_budgets(trainable_params: npt.ArrayLike, *, tolerance: float = BUDGET_
     largest, first = [], 0
     while first < ranked.size:
         stop = int(np.searchsorted(ranked, ranked[first] * (1 + tolerance), side="right"))
+        # The largest count, since runs are sized to stay within a budget: it is the closest to what was asked for.
         largest.append(ranked[stop - 1])
         first = stop
     ends = np.array(largest)
+    # The first end at or above a count is that of its own budget.
     return np.asarray(ends[np.searchsorted(ends, params)])
 
 

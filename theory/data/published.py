@@ -57,6 +57,7 @@ def load_published(name: str) -> PublishedTable:
     columns = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
     cost = _COSTS[name]
     d_m, n_rec = columns["d_m"], columns.get("n_rec", np.ones(len(rows)))
+    # Each sweep has one budget, so it is given rather than inferred from the counts; single neurons have none.
     design = Design(
         n_rec=n_rec,
         k_e=cost.complexity(d_m),

@@ -37,6 +37,7 @@ def pure_error(metric: FloatArray, configurations: IntArray, weights: FloatArray
     total = np.bincount(configurations, weights=weight)
     # a number that no row has leaves a gap with total 0, whose mean nobody asks for
     mean = np.bincount(configurations, weights=weight * metric) / np.where(total > 0, total, 1)
+    # Each configuration with runs spends one degree of freedom on its mean.
     freedom = metric.size - int(np.count_nonzero(total))
     if freedom == 0:
         return Noise(None, 0)
@@ -70,6 +71,8 @@ def replicate_weights(
     for group in np.unique(groups):
         rows = groups == group
         sd, freedom = pure_error(values[rows], np.unique(codes[rows], return_inverse=True)[1].ravel())
+        # A few seeds estimate a variance badly, and one that comes out near 0 by chance would take over the fit; the
+        # pooled one counts as prior_df more degrees of freedom. A group without replicates gets it alone.
         variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
     return check_weights(1 / variance, groups.size)
 

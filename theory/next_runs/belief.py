@@ -129,7 +129,10 @@ def believe(
     observed = np.asarray(loss, dtype=np.float64)
     fit, *others = best_fits(design, observed, seed=seed)
     problem = _problem(fit, design, observed, places, smooth)
+    # An exact fit has no residual, but noise sizes must be above 0 to be averaged over.
     weighed, gain = _weigh(problem, max(fit.noise_sd, 1e-9 * float(np.abs(observed).max())))
+    # What was conditioned is the departure from the fitted law, so the law's prediction is added back below; behind the
+    # places come the law's parameters.
     mean, covariance = _average([problem.condition(hyper) for hyper, _ in weighed], [w for _, w in weighed])
     count = len(places)
     square = {
@@ -176,6 +179,7 @@ class _Problem(NamedTuple):
 
     def covariance(self, hyper: Hyper) -> FloatArray:
         """Of the configurations' means."""
+        # Replicates share a roughness, so more seeds lower the noise of a mean but not its roughness.
         own = hyper.roughness**2 + hyper.noise**2 / self.counts
         return _steady(self.base + _kernel(self.near, hyper) + np.diag(own))
 
@@ -183,12 +187,16 @@ class _Problem(NamedTuple):
         """Of all single runs."""
         factor, lower = cho_factor(self.covariance(hyper))
         likelihood = -0.5 * self.residual @ cho_solve((factor, lower), self.residual) - np.log(np.diag(factor)).sum()
+        # Runs about their configuration's mean say something of the noise alone; constants that no size changes are
+        # left out.
         spare = self.counts.sum() - len(self.counts)
         return float(likelihood - self.within / (2 * hyper.noise**2) - spare * np.log(hyper.noise))
 
     def condition(self, hyper: Hyper) -> tuple[FloatArray, FloatArray]:
         """Mean and covariance of what is asked, given sizes of noise and departures."""
         factor, count = cho_factor(self.covariance(hyper)), len(self.apart)
+        # The law's parameters, asked for behind the places, have no discrepancy of their own, so kernels go to the
+        # first rows.
         shared = self.towards + hyper.roughness**2 * self.same
         shared[:count] += _kernel(self.across, hyper)
         covariance = self.asked + np.diag(hyper.roughness**2 * self.own)
@@ -204,6 +212,7 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     here = as_draws(fit, restore(fit))
     seen, wanted = _row_gradients(here, runs), _row_gradients(here, places)
     free = len(fit.free)
+    # A searched parameter is a linear function of all parameters too: its row of the identity.
     wanted = np.concatenate([wanted, np.eye(free, seen.shape[1])])
     prior = _prior_variance(fit, seen, float(np.ptp(observed)))
     at, to = _coordinates(runs), _coordinates(places)
@@ -230,6 +239,8 @@ def _row_gradients(here: Draws, design: Design) -> FloatArray:
     p, shape = here.x.shape[1], here.coefficients.shape
     flat = here.coefficients.reshape(-1)
     steps = np.concatenate([np.full(p, STEP), STEP * np.maximum(np.abs(flat), 1e-12)])
+    # Steps are relative for coefficients, whose size is the metric's, and absolute for search coordinates, most of
+    # which are logarithms.
     moves = np.concatenate([np.diag(steps), -np.diag(steps)])
     draws = Draws(
         fit=here.fit, x=here.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
@@ -243,13 +254,17 @@ def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], 
     sizes: list[tuple[Hyper, float, float]] = []
     for amplitude, prior in _half_cauchy(AMPLITUDES):
         for roughness, rough_prior in _half_cauchy(ROUGHNESSES):
+            # Without a discrepancy its length means nothing, and counting that case for each length would double its
+            # weight.
             lengths = LENGTHS if amplitude else LENGTHS[:1]
             for length in lengths:
                 for noise in NOISES:
                     hyper = Hyper(noise * scale, amplitude * scale, roughness * scale, length, 0.0)
                     sizes.append((hyper, problem.log_likelihood(hyper), prior * rough_prior / len(lengths)))
+    # Each side at its likeliest noise, so that the gain is that of departures and not of a better noise.
     alone = max(likelihood for hyper, likelihood, _ in sizes if hyper.departure == 0)
     best = max(likelihood for _, likelihood, _ in sizes)
+    # Relative to the best, since likelihoods themselves underflow.
     weights = [(hyper, prior * float(np.exp(likelihood - best))) for hyper, likelihood, prior in sizes]
     least = NEGLIGIBLE * max(weight for _, weight in weights)
     kept = [(hyper, weight) for hyper, weight in weights if weight >= least]
@@ -269,7 +284,9 @@ def _average(parts: Sequence[tuple[FloatArray, FloatArray]], weights: Sequence[f
     mean = sum((w * one for (one, _), w in zip(parts, weights, strict=True)), np.zeros_like(parts[0][0]))
     covariance = np.zeros_like(parts[0][1])
     for (one, own), weight in zip(parts, weights, strict=True):
+        # The spread between the means of a mixture is part of its variance: sizes that disagree widen the belief.
         covariance += weight * (own + np.outer(one - mean, one - mean))
+    # Rounding breaks the symmetry that eigenvalue solvers take for granted.
     return mean, (covariance + covariance.T) / 2
 
 
@@ -282,6 +299,8 @@ def best_fits(design: Design, loss: FloatArray, *, seed: int = 0) -> list[FitRes
     fits, refused = [], []
     for law in _laws(design):
         try:
+            # A law with too many parameters for the runs so far refuses; it gets its turn when there are more. Three
+            # spare rows, fewer than a reported fit needs, let the design lean on a law early.
             fits.append(fit_law(law, design, loss, starts=STARTS, seed=seed, spare=3))
         except TheoryError as error:
             refused.append(f"{error}")
@@ -298,6 +317,7 @@ def _score(fit: FitResult) -> float:
 
 def _laws(design: Design) -> list[str | Law]:
     laws: list[str | Law] = ["separable_power_law", get_law("effective_information", floor="additive")]
+    # These have a link's exponent or a kink to determine as well, of which one or two budgets say little.
     if np.unique(design.budgets).size >= 3:
         laws.append(get_law("effective_information", floor="additive", link="boxcox"))
         laws.append(get_law("effective_information", floor="max"))
@@ -308,6 +328,7 @@ def _prior_variance(fit: FitResult, gradients: FloatArray, span: float) -> Float
     """Variances of searched parameters (half their starting range) and of coefficients."""
     ranges = [number.parameter.start_range for number in fit.searched.values()]
     width = np.array([max(high - low, 1e-6) / 2 for low, high in ranges])
+    # A coefficient's column says what one unit of it does to the metric, so this prior is the same in any unit.
     size = np.sqrt(np.mean(gradients[:, len(width) :] ** 2, axis=0))
     return np.concatenate([width**2, (COEFFICIENT_RANGE * span / np.maximum(size, 1e-300)) ** 2])
 

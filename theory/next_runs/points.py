@@ -139,6 +139,7 @@ def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
     loss = given.metric if fit.direction == "min" else -given.metric
     if given.design.k_c is None:
         return given.design, loss
+    # Costs describe one connectivity, and the belief has no coordinate for another.
     kept = np.isclose(given.design.k_c, cost.k_c)
     return given.design.take(kept), loss[kept]
 
@@ -160,8 +161,10 @@ def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bo
     Returns:
         The candidates, and whether each was run, [candidates].
     """
+    # Sizes are whole numbers, so what was run differs a little from the candidate that it realised.
     near = np.abs(np.log(candidates.k_e[:, None] / runs.k_e[None])) < SAME
     near &= candidates.budgets[:, None] == runs.budgets[None]
+    # argmax gives row 0 where nothing is near; `taken` keeps those from being used.
     run = np.argmax(near, axis=1)
     taken: npt.NDArray[np.bool_] = np.asarray(near.any(axis=1))
 

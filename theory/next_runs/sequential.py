@@ -101,12 +101,19 @@ def choose(
         payable = (free > 0) & (price <= spend)
         if not payable.any():
             break
+        # What a run shows is the mean and its noise; rounding can leave a variance that is known exactly slightly below
+        # 0.
         variance = np.maximum(np.diag(after.covariance)[candidates], 0) + noise
         lines = [_line_state(belief.mean[line], after.covariance[np.ix_(line, line)], rng) for line in goal.lines]
+        # Means do not change within a batch (no result is in yet), so the original belief serves; only `measured`
+        # grows.
         gap = _unconfirmed(belief, candidates, measured)
         if lines and gap.max() > max(state.regret for state in lines):
+            # Times its worth, which the choice below divides by: a confirmation goes to the best candidate, not to a
+            # cheap one.
             reason, gain = "confirm", worth * gap
         elif others % SPREAD_EVERY == SPREAD_EVERY - 1:
+            # Twice the information that a run at the place gives about its mean.
             reason, gain = "spread", np.log(variance / noise)
         else:
             reason, gain = "target", _target_gain(after, lines, goal, candidates) / variance
@@ -132,6 +139,7 @@ def foresee(belief: Belief, place: int) -> Belief:
     variance = max(float(covariance[place, place]), 0.0) + belief.hyper.noise**2
     return replace(
         belief,
+        # The update of a normal belief by one run, of rank one; it does not depend on the run's result.
         covariance=covariance - np.outer(covariance[:, place], covariance[place]) / variance,
         loading=loading - np.outer(loading[:, place], covariance[place]) / variance,
         spread=belief.spread - loading[:, place] ** 2 / variance,
@@ -145,6 +153,7 @@ def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> Fl
     gap = np.zeros(len(candidates))
     for budget in np.unique(budgets):
         own = budgets == budget
+        # At a budget without runs everything beats its worst candidate, so the best one there is worth a first run.
         known = mean[own & run].min() if (own & run).any() else mean[own].max()
         gap[own] = np.maximum(known - mean[own], 0)
     return gap
@@ -170,6 +179,8 @@ def _target_gain(belief: Belief, lines: list[_LineState], goal: Goal, candidates
     covariance, loading = belief.covariance, belief.loading
     total = np.zeros(len(candidates))
     for line, state in zip(goal.lines, lines, strict=True):
+        # A run at candidate c lowers Var[f(x) - f(best)] by the square of Cov(x, c) - Cov(best, c), over the variance
+        # of the run, by which the caller divides.
         moved = covariance[np.ix_(line, candidates)]
         total += state.chance @ (moved - moved[int(np.argmin(belief.mean[line]))]) ** 2
     if goal.places is not None:
@@ -181,6 +192,8 @@ def _target_gain(belief: Belief, lines: list[_LineState], goal: Goal, candidates
 
 def _draws_of(mean: FloatArray, covariance: FloatArray, rng: np.random.Generator, count: int) -> FloatArray:
     """Draws of the belief along a line, [count, places]."""
+    # No Cholesky factor: along a smooth line a covariance is singular to rounding, which an eigenvalue cut at 0
+    # survives.
     value, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(value, 0))
     return np.asarray(mean + rng.standard_normal((count, len(mean))) @ root.T)
@@ -233,6 +246,7 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
 def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
     """Place of each row's minimum on an even ladder, by the parabola through the least value and its neighbours."""
     best, rows = np.argmin(losses, axis=1), np.arange(len(losses))
+    # A minimum at an end has no neighbour beyond, so it stays at its place (the last line).
     inner = np.clip(best, 1, len(ladder) - 2)
     before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
     curvature = np.maximum(before - 2 * here + after, 1e-300)
@@ -275,7 +289,10 @@ def space_filling(candidates: Design, taken: Design | None, n: int) -> IntArray:
             distance = -((places - 0.5) ** 2).sum(axis=1)
         else:
             distance = ((places[:, None] - seen[None]) ** 2).sum(axis=2).min(axis=1)
+        # Duplicates of a pick are at distance 0, and so is the pick itself: only this keeps it from being chosen again.
         distance[picks] = -np.inf
+        # Rounded, so that places that are equally far in exact arithmetic are ties, which the order by budget then
+        # breaks.
         best = int(order[np.argmax(np.round(distance[order], 12))])
         picks.append(best)
         seen = np.concatenate([seen, places[best : best + 1]])

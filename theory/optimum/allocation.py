@@ -108,6 +108,8 @@ def optimum(
         )
     located = locate(curve, budget, cost, (low, high))
     edge = int(located.edge[0])
+    # An optimum inside the range may still be nearest to the smallest or largest sampled k_e, beyond which no run shows
+    # that the metric turns.
     if not edge and d_m_range is None and isinstance(fit, FitResult):
         edge = _nearest_end(fit, float(cost.complexity(located.d_m[0])))
     if edge:
@@ -117,6 +119,7 @@ def optimum(
 
 def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float, float] | None) -> tuple[float, float]:
     """Range of d_m: as given, or as in the data; never beyond one neuron."""
+    # What is left for k_e when the whole budget goes into a single neuron.
     room = budget - cost.readout_params - cost.k_c
     if room <= 0:
         raise TheoryError(f"budget: {budget:g} does not cover the readout ({cost.readout_params:g}) and one neuron")
@@ -162,18 +165,23 @@ def _not_bracketed(budget: float, cost: Cost, delta: float, end: float, edge: in
 def _bracketed(
     curve: Curve, budget: float, cost: Cost, delta: float, d_m_range: tuple[float, float], continuum: float
 ) -> Allocation:
+    # The ends come from an inversion by bisection, so a whole d_m at an end may be off by rounding.
     first, last = int(np.ceil(d_m_range[0] - 1e-9)), int(np.floor(d_m_range[1] + 1e-9))
     first, last = max(1, first, int(continuum) - INTEGERS), min(last, int(continuum) + INTEGERS)
     d_m = np.arange(first, last + 1, dtype=np.float64)
+    # This drops values at the upper end only, since n_rec falls with d_m: the places in `sizes` below stay the same.
     line = budget_line(budget, cost, d_m[cost.n_rec(budget, d_m) >= 1], whole=True)
     metric = curve.sign * curve.on_grid(line)[0]
     best = int(np.argmin(metric))
     inside = metric <= metric[best] + delta
+    # The band is the run of near-optimal values around the best: argmin finds the first False on each side, and the
+    # False that is appended ends a band that reaches the end of the line. An equally good value beyond a gap stays out.
     start = best - int(np.argmin(np.append(inside[best::-1], False))) + 1
     stop = best + int(np.argmin(np.append(inside[best:], False))) - 1
     sizes, neurons = np.arange(first, last + 1), line.n_rec
     k_e, n_rec = float(line.k_e[best]), int(neurons[best])
     law = curve.law
+    # Only with the max floor does k_e stop paying at a size; an additive floor has no such place.
     floor = float(curve.theta["k_floor"][0]) if isinstance(law, EffectiveInformation) and law.floor == "max" else None
     band, band_n = (int(sizes[start]), int(sizes[stop])), (int(neurons[start]), int(neurons[stop]))
     return Allocation(

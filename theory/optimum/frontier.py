@@ -77,6 +77,7 @@ def pareto(
     means = np.bincount(codes, weights=values) / seeds
     cost = params[first]
     level = infer_budgets(cost, tolerance=tolerance) if tolerance > 0 else cost
+    # lexsort sorts by its last key first: by level, and by count within one.
     order = np.lexsort((cost, level))
     sign = 1.0 if direction == "min" else -1.0
     probability, sentence = (
@@ -84,6 +85,8 @@ def pareto(
         "No replicates and no noise_sd: membership has no probability. Add seeds to the frontier's configurations.",
     )
     if sd is not None:
+        # The mean of s seeds scatters by sd / sqrt(s). The sign turns larger-is-better into badness, so one rule serves
+        # both.
         noise = np.random.default_rng(seed).standard_normal((draws, order.size)) * sd / np.sqrt(seeds[order])
         probability = _members(level[order], sign * means[order] + noise).mean(axis=0)
         sentence = f"Membership under a seed sd of {sd:.3g} per run, {draws} draws."
@@ -103,6 +106,7 @@ def _members(level: FloatArray, badness: FloatArray) -> npt.NDArray[np.bool_]:
         here = badness[:, inside]
         lowest = here.min(axis=1)
         winner = inside[here.argmin(axis=1)]
+        # Strictly: a dearer configuration that is only as good is no member.
         improves = lowest < best
         member[np.flatnonzero(improves), winner[improves]] = True
         best = np.minimum(best, lowest)
@@ -135,5 +139,7 @@ def power_law(
     levels = np.unique(infer_budgets(params)).size
     if levels < 4:
         raise TheoryError(f"trainable_params: a power law with a floor needs at least 4 budgets, got {levels}")
+    # The law reads trainable_params alone; the other sizes are there because a design must have them.
     design = Design(n_rec=np.ones_like(params), k_e=params, trainable_params=params)
+    # A frontier has few points, often one for each of four budgets, against three parameters: spare=1 admits them.
     return fit_law("power_law", design, metric, weights=weights, direction=direction, seed=seed, spare=1)
