@@ -6,16 +6,14 @@ when a job file is written, so that no value can become a command.
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cluster.errors import ProfileError, unknown_name
-from cluster.profiles import settings as s
-from cluster.profiles.settings import setting
+from cluster import values as s
+from cluster.errors import ProfileError
+from cluster.values import setting
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|ACCESS_KEY|API_KEY", re.IGNORECASE)
 _SOCKET_LIMIT, _SOCKET_TAIL = 107, 82
@@ -276,16 +274,12 @@ def load_profile(path: str | os.PathLike[str]) -> AnyProfile:
 
 def parse_profile(text: str, *, default_name: str = "profile") -> AnyProfile:
     """Check the text of a profile; see `load_profile`."""
-    try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise ProfileError(f"not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ProfileError(f"expected a mapping with at least `kind`, got {type(content).__name__}")
-    kind = content.pop("kind", None)
-    if kind not in KINDS:
-        raise ProfileError(unknown_name("kind", kind, KINDS))
-    return s.build(KINDS[kind], {"name": default_name, **content}, "")
+    with s.raised_as(ProfileError):
+        content = s.read_yaml(text)
+        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+            raise ProfileError(f"expected a mapping with at least `kind`, got {type(content).__name__}")
+        kind = s.one_of(*KINDS)(content.pop("kind", None), "kind")
+        return s.build(KINDS[kind], {"name": default_name, **content}, "")
 
 
 def kind_of(profile: AnyProfile) -> str:
@@ -335,16 +329,3 @@ def _at_most(profile: Any, smaller: str, larger: str) -> None:
 def _has_work_dir(profile: SlurmProfile) -> None:
     if profile.work_dir is None and "://" in profile.results:
         raise ProfileError(f"work_dir: is missing; job files cannot lie at {profile.results}")
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice instead of keeping the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -6,14 +6,13 @@ rate may also be a rule (`sweeper.plan.rate_rule`).
 """
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cluster.errors import unknown_name
+from cluster.errors import SettingError, unknown_name
+from cluster.values import check_keys, mapping, number, one_of, raised_as, read_yaml, whole
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError
 from sweeper.plan.rate_rule import read_rule
@@ -92,13 +91,14 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
 
 def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
     """Check the text of a grid file; see `load_grid`."""
-    try:
-        content = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        raise GridError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    with raised_as(GridError):
+        return _grid(read_yaml(text), text, default_name)
+
+
+def _grid(content: object, text: str, default_name: str) -> Grid:
     if not isinstance(content, dict):
         raise GridError(f"expected a mapping of settings with at least `task`, got {type(content).__name__}")
-    _check_keys("", content, GRID_KEYS)
+    check_keys("", content, GRID_KEYS)
     name = str(content.get("name", default_name))
     if not name or any(c in name for c in "/\\\0") or name.startswith("."):
         raise GridError(f"name: {name!r} cannot be a file name")
@@ -128,12 +128,11 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {part!r}")
     valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
-    _check_keys(place, part, valid)
+    check_keys(place, part, valid)
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
     task, options = _task(merged.get("task"), f"{place}task")
     architecture = str(merged.get("architecture", "elm"))
-    if architecture not in MODEL_CONFIGS:
-        raise GridError(unknown_name(f"{place}architecture", architecture, MODEL_CONFIGS))
+    one_of(*MODEL_CONFIGS)(architecture, f"{place}architecture")
     model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
     training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
     zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
@@ -168,7 +167,7 @@ def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple
     own = [name for name in field_names(config) if name not in SOLVED_SIZES]
     own += _TARGETS_OF.get(architecture, ())
     others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
-    for name in _mapping(value, place):
+    for name in mapping(value, place):
         if name in others.difference(own):
             why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
             raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
@@ -176,8 +175,8 @@ def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple
 
 
 def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
-    settings = _mapping(value, place)
-    _check_keys(f"{place}.", settings, valid)
+    settings = mapping(value, place)
+    check_keys(f"{place}.", settings, valid)
     axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
         if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
@@ -203,24 +202,21 @@ def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...]
 
 def _value(config: type, name: str, value: object, place: str) -> Any:
     if name in TARGETS:
-        return _whole(value, place, least=1)
+        return whole(1)(value, place)
     return typed_value(config, name, value, place)
 
 
 def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
-    _check_keys(f"{place}.", entry, RANGE_KEYS)
+    check_keys(f"{place}.", entry, RANGE_KEYS)
     numbers = {}
     for key in ("from", "to", "count"):
-        try:  # YAML reads 1e-4 as text
-            numbers[key] = float(entry[key])
-        except (KeyError, TypeError, ValueError):
+        try:
+            numbers[key] = number(entry.get(key), f"{place}.{key}")
+        except SettingError:
             raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}") from None
-        if isinstance(entry[key], bool) or numbers[key] - numbers[key] != 0:
-            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry[key]!r}")
     low, high, count = numbers["from"], numbers["to"], int(numbers["count"])
     spacing = entry.get("spacing", "log")
-    if spacing not in ("log", "linear"):
-        raise GridError(unknown_name(f"{place}.spacing", spacing, ("log", "linear")))
+    one_of("log", "linear")(spacing, f"{place}.spacing")
     if count < 2 or low >= high or (spacing == "log" and low <= 0):
         raise GridError(f"{place}: a range needs 2 or more values and 0 < from < to, got {dict(entry)}")
     shares = [i / (count - 1) for i in range(count)]
@@ -237,24 +233,14 @@ def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, w
 
 def _budgets(value: object, place: str) -> tuple[int, ...]:
     values = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(_whole(v, f"{place}[{i}]", least=1) for i, v in enumerate(values)))
+    return tuple(dict.fromkeys(whole(1)(v, f"{place}[{i}]") for i, v in enumerate(values)))
 
 
 def _seeds(value: object, place: str) -> tuple[int, ...]:
     """A number of replicates, or the seeds themselves."""
     if isinstance(value, list) and value:
-        return tuple(dict.fromkeys(_whole(v, f"{place}[{i}]", least=0) for i, v in enumerate(value)))
-    return tuple(range(_whole(value, place, least=1)))
-
-
-def _whole(value: object, place: str, *, least: int) -> int:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = float("nan")
-    if isinstance(value, bool) or not number.is_integer() or number < least:
-        raise GridError(f"{place}: expected a whole number of at least {least}, got {value!r}")
-    return int(number)
+        return tuple(dict.fromkeys(whole(0)(v, f"{place}[{i}]") for i, v in enumerate(value)))
+    return tuple(range(whole(1)(value, place)))
 
 
 def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
@@ -277,8 +263,8 @@ def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> t
 
 def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | None]]:
     valid = ("n_rec", "d_m", "d_branch", "d_tree", "k_e", "k_c", "trainable_params", "recurrent_params")
-    settings = _mapping(value, place)
-    _check_keys(f"{place}.", settings, valid)
+    settings = mapping(value, place)
+    check_keys(f"{place}.", settings, valid)
     limits = {}
     for name, pair in settings.items():
         if (
@@ -289,28 +275,3 @@ def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | 
             raise GridError(f"{place}.{name}: expected [lowest, highest] with null for no limit, got {pair!r}")
         limits[name] = (pair[0], pair[1])
     return limits
-
-
-def _mapping(value: object, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise GridError(f"{place}: expected a mapping of settings, got {value!r}")
-    return value
-
-
-def _check_keys(place: str, mapping: Mapping[Any, Any], valid: tuple[str, ...] | list[str]) -> None:
-    for key in mapping:
-        if key not in valid:
-            raise GridError(unknown_name(f"{place}{key}", key, valid))
-
-
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice instead of keeping the last silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cluster.errors import unknown_name
+from cluster.values import check_keys, number
 from sweeper.errors import GridError
 
 DIGITS = 4
@@ -48,14 +48,8 @@ def read_rule(entry: Mapping[Any, Any], place: str) -> RateRule:
             f"{place}: expected one mapping {{rule: {{scale: ..., n_rec: ..., d_m: ...}}}}, got {dict(entry)}"
         )
     valid = [field.name for field in fields(RateRule)]
-    values: dict[str, float] = {}
-    for key, value in content.items():
-        if key not in valid:
-            raise GridError(unknown_name(f"{place}.rule.{key}", key, valid))
-        try:
-            values[key] = float(value)
-        except (TypeError, ValueError):
-            raise GridError(f"{place}.rule.{key}: expected a number, got {value!r}") from None
+    check_keys(f"{place}.rule.", content, valid)
+    values = {key: number(value, f"{place}.rule.{key}") for key, value in content.items()}
     if "scale" not in values:
         raise GridError(f"{place}.rule.scale: missing; `analysis learning-rate DIR` prints a fitted rule")
     rule = RateRule(**values)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cluster.errors import unknown_name
+from cluster.values import check_keys, number, one_of, whole
 from sweeper.errors import GridError
 
 KINDS = ("grid", "random", "optuna", "theory")
@@ -98,14 +98,12 @@ def read_search(entry: object) -> SearchSettings:
     if not isinstance(given, dict):
         raise GridError(f"search: expected one of {', '.join(KINDS)}, or a mapping with `kind`, got {entry!r}")
     valid = [field.name for field in fields(SearchSettings)]
-    for key in given:
-        if key not in valid:
-            raise GridError(unknown_name(f"search.{key}", key, valid))
+    check_keys("search.", given, valid)
     if "kind" not in given:
         raise GridError(f"search.kind: missing. Valid: {', '.join(KINDS)}")
     for key, choices in _CHOICES.items():
-        if key in given and given[key] not in choices:
-            raise GridError(unknown_name(f"search.{key}", given[key], choices))
+        if key in given:
+            one_of(*choices)(given[key], f"search.{key}")
     for key, kinds in _OF_KIND.items():
         if key in given and given["kind"] not in kinds:
             raise GridError(f"search.{key}: belongs to search kind {' or '.join(kinds)}, not to {given['kind']!r}")
@@ -118,12 +116,12 @@ def _typed(given: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(given)
     for key, least in (("trials", 1), ("batch", 1), ("seed", 0), ("min_steps", 1)):
         if values.get(key) is not None:
-            values[key] = _whole(key, values[key], least)
+            values[key] = whole(least)(values[key], f"search.{key}")
     if "target" in values:
         texts = values["target"] if isinstance(values["target"], list) else [values["target"]]
         values["target"] = tuple(str(text) for text in texts)
     if "cost_power" in values:
-        values["cost_power"] = _number("cost_power", values["cost_power"])
+        values["cost_power"] = number(values["cost_power"], "search.cost_power")
     if values.get("until") is not None:
         values["until"] = str(values["until"])
     return values
@@ -137,20 +135,3 @@ def _check(settings: SearchSettings) -> None:
         )
     if not 0 <= settings.cost_power <= 2:
         raise GridError(f"search.cost_power: expected 0 to 2, got {settings.cost_power:g}")
-
-
-def _whole(key: str, value: object, least: int) -> int:
-    number = _number(key, value)
-    if not number.is_integer() or number < least:
-        raise GridError(f"search.{key}: expected a whole number of at least {least}, got {value!r}")
-    return int(number)
-
-
-def _number(key: str, value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise GridError(f"search.{key}: expected a number, got {value!r}") from None
-    if isinstance(value, bool) or number != number or abs(number) == float("inf"):
-        raise GridError(f"search.{key}: expected a number, got {value!r}")
-    return number

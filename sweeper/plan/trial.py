@@ -1,5 +1,6 @@
 """What one trial is: model, task, training settings and seed, and the content hash that names it."""
 
+import contextlib
 import hashlib
 import json
 import types
@@ -9,7 +10,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any
 
-from cluster.errors import unknown_name
+from cluster.errors import SettingError, unknown_name
+from cluster.values import number, whole
 from model.config import MODEL_CONFIGS, ModelConfig
 from sweeper.errors import GridError
 
@@ -159,21 +161,15 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     if value is None and type(None) in options:
         return None
-    if float in options and not isinstance(value, bool):
-        try:
-            return float(value)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
-            pass
+    if float in options:
+        with contextlib.suppress(SettingError):  # an integer or a text may be allowed beside a number
+            return number(value, place)
     for option in (bool, int, str):
         if option in options and type(value) is option:
             return value
     if int in options and isinstance(value, float | str):
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if number.is_integer():
-            return int(number)
+        with contextlib.suppress(SettingError):
+            return whole(None)(value, place)
     wanted = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
     raise GridError(f"{place}: expected {wanted}, got {value!r}")
 

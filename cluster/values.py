@@ -1,14 +1,22 @@
-"""Readers that turn one YAML value into a checked setting, or say what is wrong with it and where."""
+"""The one checker of YAML files: readers that turn a value into a checked setting, or say what is wrong and where.
 
+Profiles and grids are read by it. It stands in this package because `sweeper` may import from here; options of tasks
+are checked by `tasks.options`, since `tasks` knows no other package.
+"""
+
+import contextlib
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, TypeVar
 
-from cluster.errors import ProfileError, unknown_name
+import yaml
+
+from cluster.errors import SettingError, unknown_name
 
 Reader = Callable[[object, str], Any]
-"""Takes a value and its place in the file; returns the setting or raises `ProfileError`."""
+"""Takes a value and its place in the file; returns the setting or raises `SettingError`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -27,6 +35,76 @@ _MEMORY_UNITS = {
 }
 
 T = TypeVar("T")
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice instead of keeping the last silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> object:
+    """Read a YAML document.
+
+    Raises:
+        SettingError: it is not YAML, or a mapping has a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise SettingError(f"not valid YAML: {' '.join(str(error).split())}") from error
+
+
+@contextlib.contextmanager
+def raised_as(kind: type[SettingError]) -> Iterator[None]:
+    """Give the errors of the readers inside the block the class that the file's own reader promises."""
+    try:
+        yield
+    except kind:
+        raise
+    except SettingError as error:
+        raise kind(str(error)) from error
+
+
+def check_keys(place: str, mapping: Mapping[Any, Any], valid: Collection[str]) -> None:
+    """Refuse keys that are not known.
+
+    Args:
+        place: prefix of the keys in messages, with its dot.
+        mapping: of the file.
+        valid: keys that are known.
+
+    Raises:
+        SettingError: a key is not among them.
+    """
+    for key in mapping:
+        if key not in valid:
+            raise SettingError(unknown_name(f"{place}{key}", key, valid))
+
+
+def mapping(value: object, place: str) -> dict[str, Any]:
+    """A mapping of settings."""
+    if not isinstance(value, dict):
+        raise SettingError(f"{place}: expected a mapping of settings, got {value!r}")
+    return value
+
+
+def number(value: object, place: str) -> float:
+    """A finite number; YAML 1.1 reads 1e-3 as text, which is put right here."""
+    try:
+        read = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        read = math.nan
+    if isinstance(value, bool) or not math.isfinite(read):
+        raise SettingError(f"{place}: expected a number, got {value!r}")
+    return read
 
 
 def setting(read: Reader, default: Any = MISSING) -> Any:
@@ -50,16 +128,14 @@ def build(cls: type[T], values: Mapping[str, object], place: str) -> T:
         place: prefix of the keys in messages.
 
     Raises:
-        ProfileError: a key is unknown, missing, or has a value that is not understood.
+        SettingError: a key is unknown, missing, or has a value that is not understood.
     """
     known: dict[str, Field[Any]] = {f.name: f for f in fields(cls) if "read" in f.metadata}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise ProfileError(unknown_name(f"{place}{key}", key, [*known, "kind"]))
+    check_keys(place, values, [*known, "kind"])
     read = {key: known[key].metadata["read"](value, f"{place}{key}") for key, value in values.items()}
     for key, f in known.items():
         if key not in read and f.default is MISSING and f.default_factory is MISSING:
-            raise ProfileError(f"{place}{key}: is missing; {_needs(cls)}")
+            raise SettingError(f"{place}{key}: is missing; {_needs(cls)}")
     return cls(**read)
 
 
@@ -71,10 +147,10 @@ def _needs(cls: type[Any]) -> str:
 def text(value: object, place: str) -> str:
     """One line of text without control characters."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ProfileError(f"{place}: expected one line of text, got {value!r}")
+        raise SettingError(f"{place}: expected one line of text, got {value!r}")
     line = str(value)
     if not line or not line.isprintable():
-        raise ProfileError(f"{place}: expected one line of printable text, got {line!r}")
+        raise SettingError(f"{place}: expected one line of printable text, got {line!r}")
     return line
 
 
@@ -82,7 +158,7 @@ def name(value: object, place: str) -> str:
     """A name of letters, digits, `-`, `_` and `.` that does not begin with a dash."""
     line = text(value, place)
     if not _NAME.fullmatch(line):
-        raise ProfileError(f"{place}: {line!r} may hold letters, digits, '-', '_' and '.' only")
+        raise SettingError(f"{place}: {line!r} may hold letters, digits, '-', '_' and '.' only")
     return line
 
 
@@ -92,7 +168,7 @@ def matching(pattern: str, what: str) -> Reader:
     def read(value: object, place: str) -> str:
         line = text(value, place)
         if not re.fullmatch(pattern, line):
-            raise ProfileError(f"{place}: expected {what}, got {line!r}")
+            raise SettingError(f"{place}: expected {what}, got {line!r}")
         return line
 
     return read
@@ -102,7 +178,7 @@ def absolute_path(value: object, place: str) -> str:
     """An absolute path without `..`."""
     line = text(value, place)
     if not line.startswith("/") or ".." in line.split("/"):
-        raise ProfileError(f"{place}: expected an absolute path without '..', got {line!r}")
+        raise SettingError(f"{place}: expected an absolute path without '..', got {line!r}")
     return line.rstrip("/") or "/"
 
 
@@ -111,29 +187,41 @@ def path_or_uri(value: object, place: str) -> str:
     line = text(value, place)
     if re.match(r"[a-z][a-z0-9+.-]*://[^/]", line):
         if ".." in line.split("/"):
-            raise ProfileError(f"{place}: expected a URI without '..', got {line!r}")
+            raise SettingError(f"{place}: expected a URI without '..', got {line!r}")
         return line.rstrip("/")
     if not line.startswith("/"):
-        raise ProfileError(f"{place}: expected an absolute path or a URI such as s3://bucket/sweeps, got {line!r}")
+        raise SettingError(f"{place}: expected an absolute path or a URI such as s3://bucket/sweeps, got {line!r}")
     return absolute_path(line, place)
 
 
-def whole(least: int, most: int | None = None) -> Reader:
-    """A whole number within bounds."""
+def whole(least: int | None, most: int | None = None) -> Reader:
+    """A whole number within bounds; 1e6 and 1000000.0 are whole numbers too."""
 
     def read(value: object, place: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
-            limit = f"from {least} to {most}" if most else f"of at least {least}"
-            raise ProfileError(f"{place}: expected a whole number {limit}, got {value!r}")
-        return value
+        # An integer is taken as it is: beyond 2^53 a detour through a fraction would change it.
+        whole_number = value if isinstance(value, int) and not isinstance(value, bool) else _whole_of(value)
+        below = whole_number is not None and least is not None and whole_number < least
+        above = whole_number is not None and most is not None and whole_number > most
+        if whole_number is None or below or above:
+            limit = f" from {least} to {most}" if most is not None else "" if least is None else f" of at least {least}"
+            raise SettingError(f"{place}: expected a whole number{limit}, got {value!r}")
+        return whole_number
 
     return read
+
+
+def _whole_of(value: object) -> int | None:
+    try:
+        read = number(value, "")
+    except SettingError:
+        return None
+    return int(read) if read.is_integer() else None
 
 
 def flag(value: object, place: str) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise ProfileError(f"{place}: expected true or false, got {value!r}")
+        raise SettingError(f"{place}: expected true or false, got {value!r}")
     return value
 
 
@@ -142,7 +230,7 @@ def one_of(*choices: str) -> Reader:
 
     def read(value: object, place: str) -> str:
         if value not in choices:
-            raise ProfileError(unknown_name(place, value, choices))
+            raise SettingError(unknown_name(place, value, choices))
         return str(value)
 
     return read
@@ -158,7 +246,7 @@ def list_of(reader: Reader, least: int = 0) -> Reader:
 
     def read(value: object, place: str) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) < least:
-            raise ProfileError(f"{place}: expected a list of at least {least} item(s), got {value!r}")
+            raise SettingError(f"{place}: expected a list of at least {least} item(s), got {value!r}")
         return tuple(reader(item, f"{place}[{i}]") for i, item in enumerate(value))
 
     return read
@@ -169,10 +257,10 @@ def mapping_of(key_pattern: str, reader: Reader) -> Reader:
 
     def read(value: object, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise ProfileError(f"{place}: expected a mapping, got {value!r}")
+            raise SettingError(f"{place}: expected a mapping, got {value!r}")
         for key in value:
             if not isinstance(key, str) or not re.fullmatch(key_pattern, key):
-                raise ProfileError(f"{place}: {key!r} is not a valid key here")
+                raise SettingError(f"{place}: {key!r} is not a valid key here")
         return {key: reader(item, f"{place}.{key}") for key, item in value.items()}
 
     return read
@@ -198,9 +286,9 @@ def seconds(value: object, place: str) -> int:
         elif (match := re.fullmatch(r"(\d+) *([a-z]+)", line)) and match[2] in _SPAN_UNITS:
             span = int(match[1]) * _SPAN_UNITS[match[2]]
         else:
-            raise ProfileError(f"{place}: expected a time span such as 24:00:00, 90m or 2d, got {line!r}")
+            raise SettingError(f"{place}: expected a time span such as 24:00:00, 90m or 2d, got {line!r}")
     if span <= 0:
-        raise ProfileError(f"{place}: expected a time span above zero, got {value!r}")
+        raise SettingError(f"{place}: expected a time span above zero, got {value!r}")
     return span
 
 
@@ -208,5 +296,5 @@ def mebibytes(value: object, place: str) -> int:
     """An amount of memory such as ``64G`` or ``64Gi``, as MiB; units are powers of 1024, as Slurm has them."""
     match = re.fullmatch(r"(\d+) *([A-Za-z]+)", str(value))
     if not match or match[2].upper() not in _MEMORY_UNITS or int(match[1]) == 0:
-        raise ProfileError(f"{place}: expected an amount of memory such as 64G, got {value!r}")
+        raise SettingError(f"{place}: expected an amount of memory such as 64G, got {value!r}")
     return int(match[1]) * _MEMORY_UNITS[match[2].upper()]
