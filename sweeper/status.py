@@ -56,11 +56,13 @@ class SweepStatus:
 def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
     """Hold a plan against a store."""
     table = store.read("trials", _COLUMNS)
+    # Interned: the rows of a large sweep share five texts instead of holding one each.
     stored = {row["trial_id"]: intern(row["status"]) for row in _rows(table, ["trial_id", "status"])}
     running = {trial_id for live in live_launches(store) for trial_id in live.running}
     asked_before = _asked_before(plan, store)
 
     def state(trial_id: str) -> str:
+        # Before the stored status: a failed trial that is tried again has a row already.
         if trial_id in running:
             return RUNNING
         if trial_id in stored:
@@ -123,6 +125,8 @@ def plan_problems(plan: Plan) -> dict[str, int]:
 
 def store_cost_model(store: ResultsStore) -> CostModel:
     """The cost model, calibrated by the newest trials of a store."""
+    # Two reads: narrow columns of all rows to find the newest, then the long specs of these alone. Trials that ran
+    # out of memory enter for what they tell about memory.
     every = store.read("trials", ["trial_id", "status", "ended_at"])
     telling = every.filter(pc.is_in(every["status"], pa.array([FINISHED, OUT_OF_MEMORY]))).sort_by("ended_at")
     newest = telling["trial_id"].slice(max(0, telling.num_rows - _HISTORY))
@@ -146,9 +150,11 @@ def _stale(planned: pa.Table, every: pa.Table) -> dict[str, str]:
     """Why stored trials may differ from what this program would compute today."""
     version = code_version().split("+")[0]
     dated = every.filter(pc.is_valid(every["data_sha256"])).sort_by("ended_at")
+    # Sorted by time, so that the last entry, which stays in the mapping, is the newest.
     newest = {row["data_name"]: row["data_sha256"] for row in _rows(dated, ["data_name", "data_sha256"])}
     stale = {}
     for row in _rows(planned, ["trial_id", "code_version", "data_name", "data_sha256"]):
+        # Versions without the commit: each edit of a text would otherwise make every stored trial stale.
         made_by = row["code_version"].split("+")[0]
         current = newest.get(row["data_name"])
         if made_by != version:

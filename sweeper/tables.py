@@ -20,7 +20,9 @@ from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
 
 _MOST_REASONS = 5
+"""Reasons that are listed before the rest is counted; more would push the next step off the screen."""
 _FILE_WIDTH = 200
+"""Columns of output that goes to a file; 80, which Rich assumes there, would break the rows of a plan."""
 _SIZES = ("n_rec", "d_m")
 """Sizes that always have a column in the table of a plan."""
 
@@ -55,6 +57,7 @@ def _varied(plan: Plan) -> list[str]:
     values: dict[str, set[str]] = {}
     for row in plan.rows:
         for name, value in row.axes.items():
+            # As texts, because not every value need be hashable.
             values.setdefault(name, set()).add(str(value))
     return [name for name, levels in values.items() if len(levels) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
 
@@ -120,6 +123,7 @@ def _spans(numbers: Sequence[int]) -> str:
 
 def print_launch_start(grid: Grid, results: str) -> None:
     """Say what is about to happen."""
+    # Soft wrap leaves the breaking to the terminal, so that a long path can be copied in one piece.
     Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
@@ -145,6 +149,7 @@ def print_launch(result: LaunchResult, results: str) -> None:
 def _forecast_error(result: LaunchResult) -> str:
     """What the trials were expected to take beside what they took."""
     expected, spent = duration(result.forecast.seconds), duration(result.busy_s)
+    # The forecast is of all trials, so a launch that was cut short says nothing about its error.
     if result.interrupted or result.stopped_because or result.forecast.seconds == 0:
         return f"Lane time: {expected} expected for all, {spent} spent on {result.ran} trials."
     off = result.busy_s / result.forecast.seconds - 1

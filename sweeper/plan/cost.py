@@ -84,7 +84,10 @@ class CostModel:
         total = sum(expected)
         if total == 0:
             return Forecast(seconds=0.0, low=0.0, high=0.0, longest=0.0, calibrated_on=self.calibrated_on)
+        # By this factor independent errors shrink in a sum: 1/√n for n equal trials, near 1 where one long trial
+        # dominates. Half of the spread is common, which leaves three quarters of the variance to average out.
         share = math.sqrt(sum((s / total) ** 2 for s in expected))
+        # The built-in constants are wrong by the machine, hence for all trials alike: nothing averages out there.
         spread = self.log_spread * (math.sqrt(0.25 + 0.75 * share**2) if self.calibrated_on else 1.0)
         factor = math.exp(_SPREAD_QUANTILE * spread)
         return Forecast(
@@ -133,12 +136,17 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
         return CostModel(memory_factor=memory_factor)
     features = np.array([_features(spec) for spec, _ in known])
     seconds = np.array([wall for _, wall in known])
+    # A trial shorter than the assumed start would divide by nothing, or turn its sign.
     above_start = np.maximum(seconds - START_S, 0.05 * seconds)
     weighted = features / above_start[:, None]  # relative errors count alike for short and long trials
+    # Not negative: plain least squares may give one term a negative cost, and a size that no trial had then comes out
+    # as less than free.
     overhead, neuron, arithmetic = (float(c) for c in nnls(weighted, np.ones(len(known)))[0])
     model = CostModel(overhead_s=overhead, neuron_s=neuron, arithmetic_s=arithmetic)
     residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
+    # Three constants were fitted, which the degrees of freedom leave out.
     spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 3)))
+    # Trials that are all alike can be fitted almost exactly; no forecast claims to be better than 2 %.
     return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known), memory_factor=memory_factor)
 
 
@@ -177,6 +185,7 @@ def _memory_factor(rows: Sequence[Mapping[str, Any]]) -> float:
         expected = _own_bytes(spec_from_canonical(row["spec"]), device)
         if expected > LEAST_OWN_BYTES:
             worst = max(worst, (peak - (BYTES_PER_PROCESS if device == "cpu" else 0)) / expected)
+    # Bounded, so that one odd peak does not make every trial look too large to be run beside others.
     return min(worst, UNCALIBRATED_FACTOR)
 
 
@@ -191,6 +200,7 @@ def _own_bytes(spec: TrialSpec, device: str) -> int:
         hidden = getattr(model, "mlp_width", 4)
         per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
         kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron
+    # The loss keeps about six arrays of the size of the output until it is differentiated.
     inputs = training.length * training.batch_size * (model.n_in + 6 * model.n_out)
     return kept + width * (4 * total.total_params + inputs)
 
@@ -211,6 +221,7 @@ def _features(spec: TrialSpec) -> tuple[float, float, float]:
     steps = float(training.steps * training.length)
     evaluations = training.steps // training.eval_every + 1
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
+    # An evaluation has no backward pass, which takes about twice as long as the forward one.
     eval_steps *= training.length / 3
     sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
     return steps + eval_steps, sequences * getattr(spec.model, "n_rec", 1), sequences * params

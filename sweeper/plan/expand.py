@@ -83,10 +83,14 @@ def expand(grid: Grid) -> Plan:
         for row in _block_rows(block, place):
             if row.state == RUNNABLE:
                 trial_id = row.trial_id
+                # Blocks may overlap, and neighbouring targets may round to the same whole sizes: one trial serves all
+                # of them.
                 first = firsts.setdefault(trial_id, row)
                 if first is not row:
                     row = replace(row, state=DUPLICATE, reason=f"same trial as {_asked(first)}{trial_id[:8]}")
             rows.append(row)
+    # The longest trials of a tier come first: one that began last would keep a single lane busy while all others
+    # wait.
     order = sorted(firsts, key=lambda trial_id: (firsts[trial_id].tier, -_work(firsts[trial_id])))
     trials = {trial_id: firsts[trial_id] for trial_id in order}
     return Plan(name=grid.name, rows=tuple(rows), trials=trials, text=grid.text)
@@ -108,6 +112,7 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
+    # Solved once for all seeds: the sizes do not depend on them, and solving is the slow part of an expansion.
     configs = {budget: [build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     firsts = [
         _first_row(block, point, built, budget=budget, options=options, length=length)
@@ -170,6 +175,7 @@ def _replicate(first: PlanRow, replicate: int, seed: int) -> PlanRow:
     """The row of another seed."""
     if first.spec is None:
         return replace(first, seed=seed)
+    # The id covers the seed, so that it is taken here for the first replicate too.
     spec = replace(first.spec, seed=seed)
     return replace(first, seed=seed, spec=spec, trial_id=spec.trial_id, tier=_tier(replicate, first.tier[1]))
 
@@ -219,6 +225,7 @@ def _product(
     levels = [refinement_levels(len(factor)) for factor in factors]
     for choice in itertools.product(*(range(len(factor)) for factor in factors)):
         parts = [factor[i] for factor, i in zip(factors, choice, strict=True)]
+        # A point is as fine as its finest value: the points of level 0 are then a coarse grid that is complete.
         level = max((ls[i] for ls, i in zip(levels, choice, strict=True)), default=0)
         yield {name: value for part in parts for name, value in part.items()}, level
 
@@ -231,6 +238,8 @@ def refinement_levels(count: int) -> list[int]:
         [0, 1, 2, 0, 1, 2, 0]
     """
     levels = [0] * count
+    # The ends have level 0 already and the first middle joins them: three values are the fewest that can show an
+    # optimum between them.
     gaps, level = [(0, count - 1)], 0
     while gaps:
         halves = []
@@ -246,6 +255,7 @@ def refinement_levels(count: int) -> list[int]:
 def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts) -> str | None:
     for name, (low, high) in limits.items():
         value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
+        # An architecture that has no such size is not limited by it.
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
             return f"{name} = {value} is outside limits.{name} = [{low}, {high}]"
     return None

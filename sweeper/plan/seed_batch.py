@@ -52,6 +52,7 @@ def joint_key(spec: TrialSpec) -> Hashable | None:
     """What trials share that may be trained in one go; None for architectures that cannot be joined."""
     if spec.architecture != "elm":
         return None
+    # Sorted: the order in which options were written makes no difference to the data.
     options = tuple(sorted(spec.task_options.items()))
     return spec.task, options, spec.model, tuple(getattr(spec.training, name) for name in _COMMON_SETTINGS)
 
@@ -71,10 +72,14 @@ def arrange(rows: Sequence[PlanRow], *, choice: str | int, device: str, hurry: b
     for row in rows:
         most = _most(row, choice, device)
         shared = joint_key(row.spec) if row.spec is not None and most > 1 else None
+        # A small number stands for the long tuple, which every later comparison would have to walk through.
         key = None if shared is None else numbers.setdefault(shared, len(numbers))
         place = Place(row, key, most)
+        # Where the launch may be cut short, no lot brings trials of a later replicate forward.
         kin = (key, row.tier[0] if hurry and choice == "auto" else 0)
         lot = open_lots.get(kin)
+        # A lot runs where its first trial stood, so that coarse levels still begin in their order; a trial without a
+        # key always opens a lot of its own, which nothing joins.
         if key is None or lot is None or len(lot) == most:
             lots.append([place])
             open_lots[kin] = lots[-1]

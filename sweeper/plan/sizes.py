@@ -12,6 +12,7 @@ from sweeper.plan.grid import Block
 from tasks.base import TaskSpec
 
 _LARGEST_TARGET = 1 << 20
+"""The d_m at which the search for a k_e gives up: no network that anybody could train is as large."""
 
 
 class Size(NamedTuple):
@@ -66,9 +67,13 @@ def build(
     """The configuration of one point, or the reason why there is none."""
     fields = {name: value for name, value in point.items() if name not in ("k_e", "k_c")}
     if solved is not None:
+        # The solver varies this one field of a configuration that must be valid as it stands: the smallest size
+        # always is.
         fields[solved.field] = 1
     try:
         if "k_c" in point:
+            # k_c = d_tree x d_branch, of which only whole branches can be had; before d_m, whose search builds whole
+            # configurations.
             fields["d_branch"] = max(1, round(point["k_c"] / point["d_tree"]))
         if "k_e" in point:
             fields["d_m"] = _nearest_d_m(block.architecture, {**fields, "d_m": 1}, task, point["k_e"])
@@ -78,6 +83,8 @@ def build(
         sizes: dict[str, Any] = {solved.field: _solve(solved, config, budget)}
         return replace(config, **sizes)
     except ConfigError as error:
+        # A setting that no configuration may have is a fault of the grid; a budget that is too small is one of this
+        # point only, and the other points still run.
         raise GridError(f"{place}model.{error}") from error
     except BudgetError as error:
         return str(error)
@@ -91,17 +98,21 @@ def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e:
         sizes: dict[str, Any] = {"d_m": d_m}
         return counts_of(replace(base, **sizes)).k_e
 
+    # Doubling, then halving: k_e has no closed inverse, because d_mlp and the whole-number widths follow d_m in
+    # steps.
     low, high = 1, 2
     while achieved(high) < k_e and high < _LARGEST_TARGET:
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if achieved(middle) < k_e else (low, middle)
+    # The two neighbours of the target; on a ratio scale, because budgets and sizes are spaced in ratios.
     return min((low, high), key=lambda d_m: max(achieved(d_m) / k_e, k_e / achieved(d_m)))
 
 
 @lru_cache(maxsize=100_000)
 def _solve(size: Size, config: ModelConfig, budget: int) -> int:
+    # Points that differ in training settings alone ask for the same solution.
     return size.solve(config, budget)
 
 

@@ -55,6 +55,7 @@ class GridSpace:
         block = self.block
         if block.zipped:
             raise GridError("zip: settings that advance together cannot be searched; leave `zip` or `search` out")
+        # Several targets may round to one size, so that a stored trial could not be told back to its target.
         lossy = [name for name in TARGETS if len(block.model.get(name, ())) > 1 or _is_range(block.model.get(name, ()))]
         if lossy:
             raise GridError(
@@ -79,6 +80,8 @@ class GridSpace:
 
     def row(self, point: Point) -> PlanRow:
         """The plan row of a point."""
+        # Searchers measure the same point many times (suggestions, history, forecasts), and an expansion solves
+        # sizes.
         if point not in self._rows:
             values = point.values
             one = replace(
@@ -111,10 +114,13 @@ class GridSpace:
         """Every final row of the store that is a point of the space, whichever sweep made it, oldest id first."""
         block, observations = self.block, []
         rows = store.read("trials", _COLUMNS).to_pylist()
+        # The order of the files differs between stores, and the same history must give the same proposal.
         for row in sorted(rows, key=lambda row: str(row["trial_id"])):
             if (row["task"], row["architecture"]) != (block.task, block.architecture):
                 continue
             point = self._point_of(spec_from_canonical(row["spec"]), row["budget"])
+            # The id compares everything else: a trial at the same place with another fixed setting is no point of
+            # this space.
             if point is None or self.row(point).spec is None or self.row(point).trial_id != row["trial_id"]:
                 continue
             sign = 1.0 if row["direction"] == "min" else -1.0
@@ -145,6 +151,7 @@ class GridSpace:
 
     def batches(self, text: str) -> Iterator[list[Point]]:
         """The points of each batch of a chosen grid, in order."""
+        # The separators are comments of YAML: the file with all of its batches is an ordinary grid to everybody else.
         head, *parts = text.split("\n# batch ")
         for part in parts:
             _, _, blocks = part.partition("\n")
@@ -154,6 +161,7 @@ class GridSpace:
 
     def _block_of(self, points: Sequence[Point]) -> dict[str, Any]:
         """Points of one budget and one set of seeds as a block."""
+        # In order of appearance, which a set would lose and with it the same text for the same batch.
         unique = list(dict.fromkeys(point.settings for point in points))
         seeds = sorted({point.seed for point in points})
         block: dict[str, Any] = {} if points[0].budget is None else {"budgets": [points[0].budget]}
@@ -164,12 +172,14 @@ class GridSpace:
             part = {name: columns[name] for name in names if name in own}
             if part:
                 block[section] = part
+        # Without it the values would be crossed, and trials that nobody chose would run.
         if len(names) > 1:
             block["zip"] = [names]
         return block
 
 
 def _yaml(content: object) -> str:
+    # Flow style for the innermost lists alone: one line per setting, so that columns can be compared by eye.
     return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=150)
 
 
@@ -178,6 +188,7 @@ def _groups(points: Sequence[Point]) -> list[list[Point]]:
     seeds: dict[tuple[int | None, tuple[tuple[str, Any], ...]], list[int]] = {}
     for point in points:
         seeds.setdefault((point.budget, point.settings), []).append(point.seed)
+    # A block runs all of its settings with all of its seeds, so only settings with the very same seeds may share one.
     groups: dict[tuple[int | None, tuple[int, ...]], list[Point]] = {}
     for (budget, settings), replicates in seeds.items():
         group = groups.setdefault((budget, tuple(sorted(replicates))), [])
@@ -190,6 +201,7 @@ def _plain_grid(grid: Grid, block: Block) -> dict[str, Any]:
     content = yaml.safe_load(grid.text)
     (only_block,) = content.get("blocks", [{}])
     merged = {key: value for key, value in content.items() if key != "blocks"}
+    # The file gets many blocks of its own, so what the one block fixed becomes common to all of them.
     for key, value in only_block.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value

@@ -27,6 +27,7 @@ GENERATION = "generation"
 """Name of a stored trial's generation among its attributes."""
 
 MAX_SEED = 2**32 - 1
+"""Seeds lie below it: the random states of NumPy that samplers use take 32 bits."""
 
 
 class _RebuiltGenerations(NSGAIISampler):  # type: ignore[misc]  # mypy does not follow Optuna
@@ -60,10 +61,12 @@ class OptunaSearcher:
 
     def propose(self, history: Sequence[Observation], n: int) -> Proposal:
         """See `sweeper.search.space.Searcher`."""
+        # By itself Optuna writes a line to stderr for every study, and a study is made per batch and budget.
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         untried = Untried(self.space, history)
         if self.settings.objective == "pareto":
             return self._batch(history, [(None, n)], untried)
+        # A study for each budget: across budgets a sampler would learn only that larger networks are better.
         shares = _shares(history, self.space.budgets, n)
         return self._batch(history, [(budget, count) for budget, count in shares.items() if count], untried)
 
@@ -78,6 +81,7 @@ class OptunaSearcher:
             missing += count - len(asked)
         if not missing:
             return Proposal(tuple(points))
+        # What was just asked for is in no store yet, and must not be drawn again.
         known = [*history, *(Observation(point, None) for point in points)]
         rest = RandomSearcher(space=self.space, seed=self.settings.seed).propose(known, missing).points
         sentence = (
@@ -90,6 +94,7 @@ class OptunaSearcher:
         pareto = self.settings.objective == "pareto"
         study = optuna.create_study(
             directions=["minimize"] * (2 if pareto else 1),
+            # The length of the history makes each batch draw anew, and the same batch draw the same.
             sampler=self._sampler(f"{self.settings.seed}-{len(history)}-{budget}"),
         )
         distributions = _distributions(self.space, with_budget=pareto)
@@ -98,12 +103,15 @@ class OptunaSearcher:
             study.add_trial(self._as_trial(observation, distributions, place))
         points: list[Point] = []
         misses = 0
+        # Fewer tries than a random draw gets: each suggestion fits the sampler's model once more.
         while len(points) < count and misses < TRIES // 10:
             trial = study.ask(distributions)
             values = {d.name: _value(d, trial.params[d.name]) for d in self.space.dimensions}
             where = self.space.budgets[trial.params[BUDGET]] if pareto else budget
             point = untried.next(where, values)
             if point is None:
+                # TPE ranks pruned trials behind all others and so learns where nothing fits, while failed ones teach
+                # it nothing; with two objectives Optuna knows no pruning.
                 study.tell(trial, state=TrialState.PRUNED if not pareto else TrialState.FAIL)
                 misses += 1
                 continue
@@ -113,8 +121,11 @@ class OptunaSearcher:
     def _sampler(self, text: str) -> BaseSampler:
         seed = _hash(text)
         if self.settings.sampler == "nsga2":
+            # A generation is a batch; crossover needs two parents, and the sampler refuses a smaller population.
             return _RebuiltGenerations(seed=seed, population_size=max(2, self.settings.batch))
         if self.settings.sampler == "gp":
+            # Optuna's own 10 random trials are half of a short search; a few more than the dimensions are enough for
+            # a model.
             return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
         return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
 
@@ -131,6 +142,8 @@ class OptunaSearcher:
             objectives = (
                 [observation.loss, math.log(sizes.trainable_params)] if BUDGET in distributions else [observation.loss]
             )
+        # A generation is as large as a batch; which trials it holds goes by the order of the
+        # history, because rows do not say in which batch they were chosen.
         generation = place // max(2, self.settings.batch)
         return create_trial(
             state=TrialState.COMPLETE if usable else TrialState.FAIL,
@@ -180,6 +193,7 @@ def _ordered(values: tuple[Any, ...]) -> bool:
 
 def _value(dimension: Dimension, coordinate: Any) -> Any:
     if dimension.range is not None or not _ordered(dimension.values):
+        # The number is written into a grid and read back: six digits survive that, and the trial keeps its id.
         return coordinate if dimension.range is None or dimension.range.whole else float(f"{coordinate:.6g}")
     return sorted(dimension.values)[coordinate]
 

@@ -26,6 +26,8 @@ class Untried:
             point = self._space.point(budget, values, seed)
             if point in self._taken:
                 continue
+            # Taken also where it cannot be run, so that it is measured no second time; then no other seed can be run
+            # either, because sizes do not depend on it.
             self._taken.add(point)
             return None if isinstance(self._space.measure(point), str) else point
         return None
@@ -51,7 +53,10 @@ class GridSearcher:
         axes = [dimension.levels(self.levels) for dimension in self.space.dimensions]
         ranks = [refinement_levels(len(axis)) for axis in axes]
         places = list(itertools.product(*(range(len(axis)) for axis in axes)))
+        # The sort is stable: within a level the places keep the order of the grid.
         places.sort(key=lambda place: max((rank[i] for rank, i in zip(ranks, place, strict=True)), default=0))
+        # Seeds outermost, as in a plan; the last budget, by custom the largest, first, so that the long trials of a
+        # batch do not begin last.
         for seed, place, budget in itertools.product(self.space.seeds, places, reversed(self.space.budgets)):
             named = {d.name: axis[i] for d, axis, i in zip(self.space.dimensions, axes, place, strict=True)}
             yield self.space.point(budget, named, seed)
@@ -67,6 +72,7 @@ class RandomSearcher:
 
     def propose(self, history: Sequence[Observation], n: int) -> Proposal:
         """See `Searcher`."""
+        # A text as seed is hashed the same way on every machine, which hash() is not.
         rng = random.Random(f"{self.seed}-{len(history)}")
         untried, misses = Untried(self.space, history), 0
         points: list[Point] = []

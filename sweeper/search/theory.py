@@ -94,6 +94,8 @@ class TheorySearcher:
         belief = self.belief(history)
         frame = self._frame
         index = {point: place for place, point in enumerate(frame.points)}
+        # Every row counts as a run, failed ones too: their seeds are used up. Below, only finished ones count as
+        # measured.
         run = [index[key] for o in history if (key := o.point._replace(seed=0)) in index]
         left = len(self.space.seeds) - np.bincount(np.array(run, dtype=np.int64), minlength=len(frame.points))
         finished = {index[key] for o in history if o.loss is not None and (key := o.point._replace(seed=0)) in index}
@@ -106,6 +108,7 @@ class TheorySearcher:
             taken=np.array(sorted(finished), dtype=np.int64),
             seats=np.maximum(left, 0),
             spend=seconds,
+            # Each batch draws anew, and the same batch the same.
             seed=self.seed + len(history),
             cost_power=self.cost_power,
         )
@@ -150,6 +153,7 @@ class TheorySearcher:
         if key not in self.cache:
             if len(rows) < self.least:
                 raise TheoryError(f"{len(rows)} finished trials, a law needs {self.least}")
+            # Only the last belief is asked for again, and a belief holds a covariance of all places.
             self.cache.clear()
             design = design_of([(sizes, budget) for sizes, budget, _ in rows])
             losses, frame = [loss for _, _, loss in rows], self._frame
@@ -198,10 +202,12 @@ class TheorySearcher:
         located = locate_optimum(belief, line, seed=self.seed)
         if quantity == "metric":
             best = line[int(np.argmin(belief.mean[line]))]
+            # The belief is Gaussian: 1.96 standard deviations make 95 %.
             half = 1.96 * float(np.sqrt(belief.covariance[best, best]))
             return Interval(float(belief.mean[best]), float(belief.mean[best]) - half, float(belief.mean[best]) + half)
         reason = None if located.bracketed else f"the optimum at P = {budget:g} is not bracketed by the range of d_m"
         if quantity == "n_rec_opt":
+            # The ends change places: at a fixed budget more memory units per neuron mean fewer neurons.
             estimate, high, low = self._frame.cost.neurons(budget, np.array([located.d_m, located.low, located.high]))
             return Interval(float(estimate), float(low), float(high), reason)
         return Interval(located.d_m, located.low, located.high, reason)
@@ -212,12 +218,14 @@ class TheorySearcher:
         parameters: list[str] = []
         for target in self.targets:
             if target.quantity in ("alpha", "beta"):
+                # The law that fits best now may not have the parameter; a later batch may prefer one that has.
                 parameters += [target.quantity] if target.quantity in belief.fit.free else []
                 continue
             target_lines = self._lines_of(target)
             if target.quantity == "metric":
                 tops += [int(line[int(np.argmin(belief.mean[line]))]) for line in target_lines.values()]
             lines |= target_lines
+        # Nothing that was asked for can be aimed at: knowing the optima helps every law, so the batch is not wasted.
         if not lines and not parameters:
             lines = self._lines_of(Target(quantity="d_m_opt"))
         rivals = [  # the best network is named among those that were run: where noise is heavy, they need replicates
@@ -304,6 +312,7 @@ def _slope(budgets: Sequence[float], intervals: Sequence[Interval]) -> Interval:
         return Interval(float("nan"), float("nan"), float("nan"), reason)
     span = float(np.log(budgets[-1] / budgets[0]))
     slope = float(np.log(high.estimate / low.estimate)) / span
+    # Half widths in ln d_m; the errors of the two ends are taken as independent.
     half = float(np.hypot(*(np.log(one.high / one.low) / 2 for one in intervals))) / span
     return Interval(slope, slope - half, slope + half)
 
@@ -329,5 +338,6 @@ def make_theory_searcher(space: Space, settings: SearchSettings) -> TheorySearch
         seed=settings.seed,
         cost_power=settings.cost_power,
     )
+    # Made here and not when first used: a target that cannot be reached is refused before any trial has run.
     assert searcher._frame.points, "a frame without points is refused when it is made"
     return searcher

@@ -70,9 +70,11 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
     for budget in space.budgets:
         for value in dimension.levels(LEVELS):
             point = space.point(budget, {dimension.name: value}, 0)
+            # Sizes do not depend on the seed: 0 stands for all of them, and a seed of the grid is measured.
             sizes = space.measure(point._replace(seed=space.seeds[0]))
             if isinstance(sizes, Sizes):
                 configurations.append((point, sizes))
+    # Fewer cannot show an optimum between two others.
     if len({sizes.d_m for _, sizes in configurations}) < 3:
         raise GridError(
             f"search: theory needs 3 or more values of {dimension.name} that fit the budgets, "
@@ -101,6 +103,7 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
 
 def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[float]) -> Design | None:
     nearest = min(budgets, key=lambda known: max(known / budget, budget / known))
+    # The small allowance lets a budget of exactly one decade pass, whatever the division rounds to.
     if max(nearest / budget, budget / nearest) > REACH * (1 + 1e-9):
         raise TargetError(
             f"target: P = {budget:g} is more than a factor of {REACH:g} from the nearest budget of the grid, "
@@ -113,6 +116,7 @@ def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[f
         raise TargetError(
             f"target: P = {budget:g} does not cover the read-out ({cost.readout_params:g}) and one neuron"
         )
+    # A line ends where the neurons become fewer than in any configuration: there the law would only extrapolate.
     least = min(size.n_rec for size in sizes)
     ladder = np.exp(np.linspace(np.log(low), np.log(high), 400))
     fits = ladder[cost.neurons(budget, ladder) >= least * (1 - 1e-9)]
@@ -125,6 +129,8 @@ def _cost(sizes: Sequence[Sizes]) -> Cost:
     """Counts along d_m as the configurations realise them, interpolated in logarithms."""
     known = {float(size.d_m): size for size in sizes if size.d_m is not None}
     d_m = sorted(known)
+    # This interpolant keeps the order of its points, so that k_e rises with d_m everywhere; a cubic spline may
+    # overshoot, and neurons(budget, d_m) would then not fall.
     curve = PchipInterpolator(np.log(d_m), np.log([known[value].k_e for value in d_m]), extrapolate=True)
     one = sizes[0]
     readout = one.trainable_params - one.n_rec * (one.k_e + one.k_c)
