@@ -12,7 +12,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 """Names under which it is looked for on the PATH."""
 
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+"""On macOS an application is not on the PATH."""
 
+# What a browser asks the network for by itself (updates, sync, first-run pages) is off; and it draws without the
+# graphics processor, which a server does not have.
 ARGUMENTS = (
     *("--headless", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -96,6 +99,7 @@ def _start(html: str, *orders: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         page = Path(folder) / "page.html"
         page.write_text(html, encoding="utf-8")
+        # A profile of its own: a browser that already runs on the user's would take the command over and end at once.
         switches = [f"--user-data-dir={folder}/profile", f"--virtual-time-budget={VIRTUAL_MS}", *orders]
         command = [browser, *arguments(), *switches, page.as_uri()]
         try:
@@ -103,6 +107,7 @@ def _start(html: str, *orders: str) -> bytes:
         except subprocess.TimeoutExpired as error:
             raise AnalysisError(f"{browser}: no answer within {PATIENCE_S} s") from error
     if done.returncode:
+        # The last line, because Chromium warns about many things before it says what ended it.
         last_words = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise AnalysisError(f"{browser}: exit code {done.returncode}: {last_words[0]}")
     return done.stdout

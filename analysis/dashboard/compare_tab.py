@@ -50,6 +50,7 @@ def plot_comparison(lines: list[Line], name: str) -> Figure:
     traces = []
     for rank, line in enumerate(lines):
         y, colour = getattr(line, name), f"@task:{rank}"
+        # A symbol beside the colour: groups stay apart in print and for readers who do not tell the colours apart.
         symbol = SYMBOLS[rank % len(SYMBOLS)]
         marks = [symbol if ok or name == "value" else f"{symbol}-open" for ok in line.bracketed]
         trace = scatter(
@@ -63,6 +64,7 @@ def plot_comparison(lines: list[Line], name: str) -> Figure:
             showlegend=True,
         )
         if name == "value" and np.isfinite(line.half).any():
+            # Means of a single run have no interval, and get a bar of no length.
             half = np.nan_to_num(line.half)
             trace["error_y"] = {"type": "data", "array": half, "color": colour, "thickness": 1.3, "width": 0}
         traces.append(trace)

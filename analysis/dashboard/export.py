@@ -47,6 +47,7 @@ COLUMN_PX = (391, 340)
 PIXELS = 2
 """Pixels of a PNG per CSS pixel."""
 
+# What `static.js` leaves behind: the attributes stand in the order in which the script sets them.
 DRAWN = re.compile(r'<pre data-name="([^"]*)" data-ok="([01])">(.*?)</pre>', re.DOTALL)
 
 
@@ -154,6 +155,7 @@ def _lines(text: str, width: int, size: float) -> list[str]:
 
 
 def _escape(text: str) -> str:
+    # Escaped first, because the subscripts are markup that must survive.
     return subscripts(text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
@@ -204,6 +206,7 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
     for name, ok, body in DRAWN.findall(text):
         if ok == "0":
             raise AnalysisError(f"figure {name}: the browser could not draw it: {unescape(body)}")
+        # The dumped document escapes the text of an SVG once more; a PNG in base64 has nothing to escape.
         drawn[name] = base64.b64decode(body) if how.kind == "png" else (unescape(body) + "\n").encode()
     missing = [picture.name for picture in found if picture.name not in drawn]
     if missing:
@@ -255,6 +258,7 @@ def write_pictures(found: list[Picture], folder: Path, how: Format | None = None
     """Draw pictures into a folder, which is made where it is missing; see `draw`."""
     how = how or Format()
     drawn = draw(found, how)
+    # Only now, so that a browser that fails leaves no empty folder.
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{how.kind}" for name in drawn]
     for path, content in zip(paths, drawn.values(), strict=True):

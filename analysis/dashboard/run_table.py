@@ -114,6 +114,7 @@ def spec_table(specs: pd.Series) -> pd.DataFrame:
     Args:
         specs: stored specs as JSON texts.
     """
+    # A regular expression, because parsing every spec just to drop its seed would take the time that this saves.
     codes, _ = pd.factorize(specs.str.replace(r'"seed":\s*\d+', "", regex=True))
     first = specs.iloc[np.unique(codes, return_index=True)[1]].tolist()
     table = pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first])
@@ -139,12 +140,14 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
     known = [word if isinstance(word, str) else None for word in words]
     if len(known) == 1:
         return {"name": name, "kind": "text", "same": known[0]}
+    # Where most texts differ, codes and words together take more room than the texts.
     if len(known) > len(texts) / 2:
         return {"name": name, "kind": "text", "texts": texts}
     return {"name": name, "kind": "text", "codes": codes.astype(np.int32), "words": known}
 
 
 def _numbers(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    # Missing numbers are not equal to each other, so that a column of them needs a test of its own.
     if len(values) and (np.isnan(values).all() or (values == values[0]).all()):
         return {"same": None if np.isnan(values[0]) else float(values[0])}
     return {"values": values}

@@ -77,6 +77,7 @@ def _sizes(plan: Plan | None, trial_id: str) -> tuple[Any, ...]:
 
 
 def _sentence(launch: LiveLaunch, now: datetime) -> str:
+    # The launch may run on another machine, whose clock may be ahead of ours.
     elapsed = max((now - launch.started).total_seconds(), 0.0)
     left = launch.total - launch.done
     if not left:

@@ -56,6 +56,7 @@ class Live:
     def current(self) -> tuple[bytes, str]:
         """Return the payload as JSON and its tag; rows that cannot be read just now leave the last payload standing."""
         with self._lock:
+            # Under the lock, so that several open pages wait for one aggregation and do not start one each.
             if time.monotonic() >= self._next:
                 self._refresh()
             return self._body, self._tag
@@ -81,6 +82,7 @@ class Live:
     def _refresh(self) -> None:
         begin = time.monotonic()
         try:
+            # Before the rows are read: a trial that ends in between is then found at the next look and not missed.
             seen = fingerprint(self._uri)
             if seen == self._seen and not self._trouble:
                 return
@@ -96,6 +98,7 @@ class Live:
             self._trouble = str(error)
             return
         finally:
+            # Also after an error or when nothing changed: looking costs time as well.
             self._next = time.monotonic() + IDLE_FACTOR * (time.monotonic() - begin)
         self._seen, self._sweep, self._body, self._table = seen, sweep, body, table
         self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
@@ -154,7 +157,9 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, body: bytes, kind: str, tag: str | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        # HTTP/1.1 keeps the connection open, so only the length tells where an answer ends.
         self.send_header("Content-Length", str(len(body)))
+        # The browser keeps no copy: the page holds the tag itself and sends it along.
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         if tag:
@@ -180,6 +185,7 @@ def make_server(uri: str, build: Build, *, host: str, port: int) -> ThreadingHTT
         AnalysisError: the address cannot be used.
     """
     live = Live(uri, build)
+    # Once before listening: a directory that cannot be read is an error of the command, not of a first visitor.
     live.current()
     hosts = (*LOOPBACK, host)
     handler = type("BoundHandler", (Handler,), {"live": live, "hosts": hosts})
@@ -187,5 +193,6 @@ def make_server(uri: str, build: Build, *, host: str, port: int) -> ThreadingHTT
         server = ThreadingHTTPServer((host, port), handler)
     except OSError as error:
         raise AnalysisError(f"--host {host} --port {port}: cannot listen: {error.strerror or error}") from error
+    # A page that keeps its connection open must not keep the program from ending.
     server.daemon_threads = True
     return server

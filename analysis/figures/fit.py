@@ -107,6 +107,7 @@ def plot_residuals(data: Residuals) -> Figure:
 def _points(data: Agreement | Residuals, x: FloatArray, y: FloatArray, hover: str) -> list[Figure]:
     traces = []
     for budget, k_c in sorted({(b, k) for b, k in zip(data.budget, data.k_c, strict=True)}, key=str):
+        # Rows without a budget hold NaN there, which equals nothing, itself included.
         own = ((data.budget == budget) | (np.isnan(data.budget) & np.isnan(budget))) & (data.k_c == k_c)
         colour = f"@budget:{int(data.rank[own][0])}"
         half = np.nan_to_num(data.half[own])
@@ -136,6 +137,8 @@ class Whisker(NamedTuple):
 
 def plot_whiskers(rows: list[Whisker]) -> Figure:
     """Draw values with intervals, one below the other, each relative to its value."""
+    # Relative to the value, so that parameters of very different magnitudes share one axis; one that is zero has no
+    # such length.
     known = [row for row in rows if row.low is not None and row.high is not None and row.value]
     points = scatter(
         "markers",
@@ -152,5 +155,6 @@ def plot_whiskers(rows: list[Whisker]) -> Figure:
         marker={"color": "@accent", "size": 9},
         hovertemplate="%{y}<extra></extra>",
     )
+    # Plotly counts categories from the bottom; reversed, they stand in the order of the table.
     x = axis("interval relative to the value")
     return {"data": [points], "layout": layout(x, axis("", type="category", autorange="reversed"))}

@@ -98,6 +98,7 @@ def _power_law(data: Dataset, members: pd.DataFrame) -> PowerLawCurve | None:
         return None
     if not fit.usable or fit.has("at_bound") or fit.has("floor_implausible") or fit.has("no_effect"):
         return None
+    # A little beyond the largest budget: where the curve is heading is what it is looked at for.
     x = np.geomspace(size.min(), size.max() * 3, 40)
     y = fit.predict(Design(n_rec=np.ones_like(x), k_e=x, trainable_params=x))
     return PowerLawCurve(fit.coefficients["all"]["E"], fit.values["exponent"], x, y)
@@ -127,6 +128,8 @@ def plot_frontier(
     if published is not None:
         traces.append(_published_trace(published))
         sizes = np.concatenate([sizes, published.x])
+    # The legend goes into the corner at the left that the frontier leaves empty: an error starts high there, an
+    # accuracy low.
     low_is_best = data.direction == "min"
     place = {
         "x": 0.02,

@@ -190,6 +190,7 @@ def trial_traces(trials: pd.DataFrame) -> list[Figure]:
 
 
 def _number(value: Any) -> float | None:
+    # Only NaN differs from itself; it stands for a missing budget or connectivity, and JSON has no such number.
     return None if value is None or value != value else float(value)
 
 
@@ -237,6 +238,7 @@ def _star_traces(star: Star, symbol: str) -> list[Figure]:
         [star.x],
         [star.y],
         customdata=[star.position],
+        # An optimum at the edge of the axes would otherwise be cut in half.
         cliponaxis=False,
         marker={"symbol": "star", "size": 16, "color": "@star", "line": {"color": "@star_edge", "width": 1.3}},
         hovertemplate=f"{where}<br>%{{y:.5g}}<br>{star.note}<extra></extra>",
@@ -289,6 +291,7 @@ def spread_labels(x: FloatArray, y: FloatArray) -> FloatArray:
         New heights; neighbours closer than a label's width differ by at least `LABEL_GAP`.
     """
     heights = y.astype(float).copy()
+    # Each push may close another gap, so it is repeated, a bounded number of times.
     for _ in range(60):
         order = np.argsort(heights, kind="stable")
         moved = False

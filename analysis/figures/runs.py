@@ -101,6 +101,7 @@ def plot_progress(data: Progress) -> Figure:
 
 def plot_pace(data: Pace) -> Figure:
     """Draw the number of ended trials against time."""
+    # A count stays as it is until the next trial ends, so it is drawn in steps.
     line = {"color": "@accent", "width": 2, "shape": "hv"}
     hover = "%{x:.2f} h: %{y} trials<extra></extra>"
     trace = scatter("lines", data.hours, data.ended, line=line, hovertemplate=hover)

@@ -165,12 +165,14 @@ def plot_scaling(data: Scaling) -> Figure:
     every = np.concatenate([line.x for line in data.lines]) if data.lines else np.ones(1)
     name = {"d_m": "d_m", "n_rec": "N", "budget": "P"}[data.fixed]
     for line in data.lines:
+        # Spread over the eight colours of the ramp, so that few lines differ as much as they can.
         colour = f"@level:{round(line.rank * 7 / max(count - 1, 1))}"
         meta: dict[str, Any] = {"kind": "mean", "k_c": None if np.isnan(line.k_c) else line.k_c}
         if data.fixed == "budget":
             meta["budget"] = line.fixed
         own = subscripts(PLAIN_SYMBOL[data.axis])
         hover = f"{subscripts(name)} = {short(line.fixed)}, {own} = {AT_X}<br>%{{y:.5g}}<extra></extra>"
+        # Open: no configuration was measured there, and there is none to show when it is clicked.
         symbol = "circle-open" if np.isnan(line.position).any() else "circle"
         marker = {"size": 6, "color": colour, "symbol": symbol}
         line_style = {"color": colour, "width": 1.8}
@@ -216,6 +218,7 @@ def _families(lines: tuple[Level, ...]) -> list[list[int]]:
 
 def _label(line: Level, name: str, colour: str) -> Figure:
     return {
+        # On logarithmic axes annotations take the logarithm.
         "x": float(np.log10(line.x[-1])),
         "y": float(line.mean[-1]),
         "text": subscripts(f"{name} {short(float(f'{line.fixed:.3g}'))}"),
@@ -289,6 +292,7 @@ def plot_surface(data: SurfaceData, *, difference: bool = False) -> Figure:
     values = data.residual if difference and data.residual is not None else table["mean"].to_numpy(float)
     low, high = float(np.min(values)), float(np.max(values))
     if difference:
+        # Symmetric, so that the neutral middle of the diverging colours is where measurement and law agree.
         low, high = -max(abs(low), abs(high)), max(abs(low), abs(high))
     shared = {"colorscale": "@diverging" if difference else "@continuous"}
     traces: list[Figure] = []

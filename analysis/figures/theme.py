@@ -105,6 +105,7 @@ def resolve(node: Any, tokens: Mapping[str, Any]) -> Any:
     """Replace every ``@name`` or ``@name:index`` in a figure by its colour."""
     if isinstance(node, str) and node.startswith("@"):
         name, _, index = node[1:].partition(":")
+        # Beyond the last colour the set begins again: a crowded figure is better than none.
         return tokens[name][int(index) % len(tokens[name])] if index else tokens[name]
     if isinstance(node, Mapping):
         return {key: resolve(value, tokens) for key, value in node.items()}
@@ -239,6 +240,7 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
         "showlegend": False,
         "xaxis": x,
         "yaxis": y,
+        # Plotly keeps zoom and selection over new data as long as this stays the same.
         "uirevision": "keep",
     } | more
 

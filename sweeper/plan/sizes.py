@@ -98,8 +98,7 @@ def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e:
         sizes: dict[str, Any] = {"d_m": d_m}
         return counts_of(replace(base, **sizes)).k_e
 
-    # Doubling, then halving: k_e has no closed inverse, because d_mlp and the whole-number widths follow d_m in
-    # steps.
+    # Doubling, then halving: k_e is counted, and only known to rise with d_m.
     low, high = 1, 2
     while achieved(high) < k_e and high < _LARGEST_TARGET:
         low, high = high, 2 * high

@@ -124,8 +124,7 @@ class OptunaSearcher:
             # A generation is a batch; crossover needs two parents, and the sampler refuses a smaller population.
             return _RebuiltGenerations(seed=seed, population_size=max(2, self.settings.batch))
         if self.settings.sampler == "gp":
-            # Optuna's own 10 random trials are half of a short search; a few more than the dimensions are enough for
-            # a model.
+            # Optuna's own 10 random trials are too many for a short search in few dimensions.
             return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
         return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
 
