@@ -193,6 +193,7 @@ def check_weights(weights: npt.ArrayLike | None, rows: int) -> FloatArray:
         raise TheoryError(
             f"weights: need one finite value above 0 for each of {rows} rows (1 / variance of the metric)"
         )
+    # A common factor of all weights changes no estimate; at mean 1, sums of squares stay in metric units.
     return np.asarray(values / values.mean(), dtype=np.float64)
 
 
@@ -202,6 +203,7 @@ def _column(name: str, value: npt.ArrayLike, rows: int, *, zero_ok: bool) -> Flo
         array = np.full(rows, float(array.ravel()[0]))
     if array.shape != (rows,):
         raise TheoryError(f"{name}: has shape {array.shape}, expected one value for each of {rows} rows")
+    # Sizes enter as logarithms and denominators; k_c alone may be 0, where no synapse is trained.
     bad = np.flatnonzero(~np.isfinite(array) | ((array < 0) if zero_ok else (array <= 0)))
     if bad.size:
         need = "at least 0" if zero_ok else "above 0"

@@ -65,6 +65,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     group_codes, group_keys = _groups(law, given)
     free = _free(law, given)
     levels = map_levels(law.parameters, given.vary, design, _levels_of(given))
+    # Each group has coefficients of its own, so they count once for each of them.
     p = len(free) + len(group_keys) * len(law.coefficients)
     _check_size(law, metric, p, given.spare)
     # Residuals in units of the metric's spread are of order one, whatever the metric, so that tolerances mean the same.
@@ -89,6 +90,7 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
         fixed=dict(given.fixed),
         sign=1.0 if given.direction == "min" else -1.0,
     )
+    # n stays the number of runs: merging changes the arithmetic, not the degrees of freedom.
     return Compiled(problem, group_keys, within / scale**2, scale, rows, p, codes.astype(np.int64), run_weights)
 
 
@@ -175,6 +177,7 @@ def _merge(
     codes = number_rows([design.configurations(), *extra])
     if int(codes.max()) + 1 == len(design):
         return None
+    # The first row stands for its configuration: sizes and levels are equal in all of them.
     index = np.unique(codes, return_index=True)[1]
     total = np.asarray(np.bincount(codes, weights=weights), dtype=np.float64)
     mean = np.asarray(np.bincount(codes, weights=weights * metric) / total, dtype=np.float64)

@@ -127,6 +127,7 @@ def _named(
     for parameter, spec in vary.items():
         name = spec if isinstance(spec, str) else f"{parameter}_level"
         covariates[name] = design.labels(spec, f"vary.{parameter}")
+        # Refits on other rows look levels up by the name of a column, which labels given as an array do not have.
         names[parameter] = name
     group_name = groups if isinstance(groups, str) or groups is None else "group"
     if group_name is not None:
@@ -181,6 +182,7 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
         *design_statuses(result),
     ]
     rank: dict[str, int] = {"error": 0, "warning": 1, "note": 2, "ok": 3}
+    # Sorting is stable: within a level, findings keep the order in which they were made.
     return replace(result, statuses=tuple(sorted(statuses, key=lambda status: rank[status.level])))
 
 

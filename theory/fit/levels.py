@@ -95,6 +95,7 @@ class LevelMap:
         theta = {name: value(name) for name in self.shared}
         for name, labels in self.labels.items():
             theta[name + REFERENCE] = value(self.references[name])
+            # [..., levels] indexed by [rows] gives [..., rows]: each row picks the number of its level.
             theta[name] = np.concatenate([value(label) for label in labels], axis=-1)[..., self.codes[name]]
         return theta
 
@@ -144,6 +145,7 @@ def map_levels(
         for label, level in zip(wanted, levels.get(column, [reference]), strict=True):
             if label not in known:
                 raise TheoryError(f"covariates.{column}: level {level!r} was not in the fit; known: {', '.join(known)}")
+        # Only levels that these rows have, so that a prediction at one place carries one number and not all of them.
         labels[name] = tuple(dict.fromkeys(wanted))
         place = {label: code for code, label in enumerate(labels[name])}
         codes[name] = np.array([place[label] for label in wanted], dtype=np.int64)

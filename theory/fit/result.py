@@ -168,6 +168,7 @@ class FitResult:
         parts = [] if self.given.groups is None else [f"{self.given.groups}={group}"]
         if self.law.coefficients_per == "budget":
             parts.append(f"budget={self._fitted_budget(budget)!r}")
+        # The same words as in `compile_fit`, which named the groups.
         key = ", ".join(parts) or "all"
         if key not in self.coefficients:
             raise TheoryError(f"group: {key!r} was not in the fit; choose one of: {', '.join(self.coefficients)}")

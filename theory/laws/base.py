@@ -117,6 +117,7 @@ class Law(ABC):
         plain = all(np.ndim(value) < 2 for value in (*theta.values(), *coefficients))
         arrays = {name: np.asarray(value, dtype=np.float64) for name, value in theta.items()}
         terms = self.terms(arrays, design, gradient=False)
+        # Summed column by column rather than stacked: each column keeps its own broadcast shape until it is added.
         metric = np.zeros(len(design)) if terms.base is None else terms.base
         for value, column in zip(coefficients, terms.columns, strict=True):
             metric = metric + np.asarray(value, dtype=np.float64) * column

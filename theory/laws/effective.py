@@ -205,6 +205,8 @@ class EffectiveInformation(Law):
             kappa: k_e / (k_e + k_c) of each point: -d ln n_rec / d ln k_e at a fixed budget.
         """
         state = self._state(theta, design)
+        # In derivatives of I, not in the metric: near the optimum the metric is flat and its differences cancel, while
+        # this function crosses 0.
         return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.information.d_ln_n
 
     def _bound(self, what: str) -> Any:
@@ -221,6 +223,7 @@ class EffectiveInformation(Law):
             theta,
             decay=self.decay,
             floor=self.floor,
+            # A floor that levels share is one size of noise, so it is written in the decay of the reference level.
             floor_parameters={name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]},
         )
         beta, beta_ref = theta["beta"], theta.get("beta" + REFERENCE, theta["beta"])

@@ -69,6 +69,7 @@ def to_logit(accuracy: npt.ArrayLike, *, chance: float, ceiling: float = 1.0) ->
     [0.0]
     """
     values = np.asarray(accuracy, dtype=np.float64)
+    # Asked as "not inside", so that nan is refused too.
     bad = np.flatnonzero(~((values > chance) & (values < ceiling)))
     if bad.size:
         raise TheoryError(

@@ -263,6 +263,7 @@ class BrokenPowerLaw(Law):
 
     def scan(self, count: int) -> tuple[str, FloatArray] | None:
         """Implement `Law.scan`."""
+        # Midpoints of equal intervals in ln P, so that no scanned value starts at a bound.
         low, high = np.log(self.p_range or (1.0, 1e12))
         return "p_break", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
 
@@ -275,6 +276,8 @@ class BrokenPowerLaw(Law):
         column = np.exp(-slope * x)
         slopes = {}
         if gradient:
+            # Exact on both sides of the break; at the break itself x = 0, where the two sides' derivatives of the
+            # exponents agree on 0.
             by_slope = -slope * x * column
             slopes = {("first", 1): by_slope * below, ("second", 1): by_slope * ~below, ("p_break", 1): slope * column}
         return Terms((np.ones((1, len(design))), column), slopes)

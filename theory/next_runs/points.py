@@ -112,6 +112,7 @@ def next_points(
     after = replace(belief, plausible=())  # which laws a run will rule out cannot be expected, so one law is asked
     spreads = [_spreads(after, places, seed)]
     for chosen in batch.picks:
+        # After each pick in turn, so that a reader sees where further runs stop to pay.
         after = foresee(after, chosen.place)
         spreads.append(_spreads(after, places, seed))
     picks = [
@@ -188,6 +189,7 @@ def _line(budget: float, cost: Cost, runs: Design) -> Design:
     low, high = (float(value) for value in cost.d_m([runs.k_e.min(), min(runs.k_e.max(), max(room, 1e-300))]))
     if not low < high:
         raise TheoryError(f"budget: {budget:g} leaves no range of d_m with at least one neuron")
+    # Even in ln d_m, as `locate_optimum` needs for its parabola.
     return budget_line(budget, cost, np.exp(np.linspace(np.log(low), np.log(high), LINE)))
 
 

@@ -103,6 +103,7 @@ def optimum(
     curve = fit.curve(group=group, levels=levels, budget=budget) if isinstance(fit, FitResult) else fit
     low, high = _range(fit, budget, cost, d_m_range)
     if delta is None:
+        # Differences below the noise of a seed are not seen in practice, so they do not count against an allocation.
         delta = (
             0.0 if not isinstance(fit, FitResult) else fit.noise_sd if fit.pure_error_sd is None else fit.pure_error_sd
         )

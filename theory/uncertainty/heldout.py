@@ -60,6 +60,7 @@ def leave_budget_out(fits: Mapping[str, FitResult], *, budget: float | None = No
     levels = np.unique(design.budgets)
     if levels.size < 2:
         raise TheoryError(f"budget: the data have one budget ({levels[0]:g}); leaving it out leaves nothing to fit")
+    # The largest, because a scaling law is wanted for what lies beyond the data.
     held = float(levels[-1]) if budget is None else float(budget)
     if held not in levels:
         raise TheoryError(
@@ -175,6 +176,7 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
         change = {
             name: part.values[name] / fit.values[name] - 1
             for name in fit.free
+            # A level that was left out has no value any more, and a relative change from 0 does not exist.
             if name in part.values and fit.values[name]
         }
         effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=part.values, change=change, note=None))

@@ -51,6 +51,7 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
     identified = {label: one.closed for label, one in profiles.items()}
     # The floor keeps an exact fit, whose variance is 0, from dividing by it.
     jacobian = restored.problem.evaluate(restored.x[None]).jacobian[0] / np.sqrt(max(restored.variance, 1e-300))
+    # In noise units, so that a singular value of 1 is a direction known to one unit of the search coordinates.
     singular = np.linalg.svd(jacobian, compute_uv=False) if fit.free else np.empty(0)
     weakest: dict[str, float] = {}
     if fit.free:

@@ -71,6 +71,8 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     intervals = []
     for k, quantity in enumerate(wanted):
         centre, half = float(linear.estimate[0, k]), quantile * float(linear.standard_error[0, k])
+        # A flat direction rarely has an error of exactly infinity in floating point; a factor this large means the
+        # same.
         if quantity.log and half > OPEN:
             half = np.inf
         reason = _reason(fit, quantity, half)
@@ -180,6 +182,7 @@ def envelope(
                 )
             )
             continue
+        # On each side by itself: the delta method is symmetric by construction, the bootstrap shows a skew.
         low, high = min(one.low, two.low), max(one.high, two.high)
         intervals.append(
             Interval(
@@ -249,6 +252,7 @@ def prediction(
 
 
 def _row_quantity(row: Design, group: object) -> Quantity:
+    # No logarithm: a metric may have either sign, and errors of its mean are nearly normal as it is.
     return Quantity(name="metric", evaluate=lambda draws: draws.predict(row, group=group)[:, 0], log=False)
 
 

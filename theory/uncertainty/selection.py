@@ -83,6 +83,8 @@ def _check_same(fits: Mapping[str, FitResult]) -> None:
     if not fits:
         raise TheoryError("fits: empty; nothing to compare")
     first = next(iter(fits.values())).given
+    # AICc compares likelihoods of the same data: other rows, weights or a transformed metric would shift it by
+    # what has nothing to do with the laws.
     for name, fit in fits.items():
         given = fit.given
         if given.loss != "least_squares":
