@@ -24,11 +24,11 @@ HUBER = 1.345
 MAD = 1.4826
 """Median absolute residual to standard deviation, for normal noise."""
 
-ROUNDS = 40
-"""Reweightings; the first ones with Huber's weights, which have no local optima of their own."""
+ROUNDS = 100
+"""Most reweightings; few fits need more than 40."""
 
 WARM = 10
-"""Rounds with Huber's weights before Tukey's."""
+"""First rounds of a search from least squares, with Huber's weights, which have no local optima of their own."""
 
 SETTLED = 1e-7
 """Largest change of a weight at which the reweighting ends."""
@@ -45,12 +45,19 @@ class Robust(NamedTuple):
     """Weight of each row, 0 to 1, [A, rows]."""
     scale: FloatArray
     """Robust standard deviation of a residual in the problem's units, [A]."""
-    objective: FloatArray
-    """Sum of rho(residual / smallest scale), [A]: comparable between searches of the same data."""
+    residual: FloatArray
+    """Weighted prediction minus data, without the robust weights, [A, rows]."""
 
 
 def reweight(
-    problem: Problem, x: FloatArray, loss: str, *, sets: IntArray | None = None, threshold: float | None = None
+    problem: Problem,
+    x: FloatArray,
+    loss: str,
+    *,
+    sets: IntArray | None = None,
+    threshold: float | None = None,
+    counts: FloatArray | None = None,
+    coefficients: FloatArray | None = None,
 ) -> Robust:
     """Run the reweighting from every row of x.
 
@@ -60,70 +67,118 @@ def reweight(
         loss: "tukey" or "huber".
         sets: Data set of each start where the problem has several.
         threshold: Huber's threshold in the problem's units; None: 1.345 scales of the residuals.
+        counts: How often each row was drawn, [A, rows]; None: once. A row drawn twice is two residuals, not one of
+            twice the weight: weights would move the median and the thresholds.
+        coefficients: Coefficients at the starting points, [A, groups, q]: the reweighting goes on from that fit; None:
+            it begins with least squares.
     """
     chosen = np.arange(len(x), dtype=np.int64) if sets is None else sets
     metric = problem.metric if problem.metric.ndim == 1 else problem.metric[chosen]
     base = problem.weights if problem.weights.ndim == 1 else problem.weights[chosen]
     rows = len(problem.design)
+    drawn = np.ones((len(x), rows)) if counts is None else counts
     spare = rows / max(1, rows - x.shape[1] - len(problem.signs))
     weights = np.ones((len(x), rows))
-    end = solve(problem, x, sets=chosen, steps=50, tolerance=1e-6)
-    x, coefficients = end.x, end.coefficients
+
+    def searched(robust: FloatArray, steps: int, tolerance: float) -> tuple[FloatArray, FloatArray]:
+        data = problem.with_data(np.broadcast_to(metric, robust.shape), base * drawn * robust)
+        end = solve(data, x, steps=steps, tolerance=tolerance)
+        return end.x, end.coefficients
+
+    # A refit goes on where the fit ended: least squares first would lead it past the fit's own optimum to another.
+    first = 0 if coefficients is None else WARM
+    if coefficients is None:
+        x, coefficients = searched(weights, 50, 1e-6)
     scale = lowest = np.full(len(x), np.inf)
-    for step in range(ROUNDS):
+    for step in range(first, ROUNDS):
         with np.errstate(all="ignore"):
             residual = np.sqrt(base) * (problem.predict(x, coefficients) - metric)
-        scale = np.maximum(MAD * np.median(np.abs(residual), axis=1) * np.sqrt(spare), 1e-14)
+        scale = np.maximum(MAD * _median(np.abs(residual), drawn) * np.sqrt(spare), 1e-14)
         if step == WARM:
             lowest = scale / 2  # Tukey's scale may not implode on the rows that it keeps
         if step > WARM:
             scale = np.maximum(scale, lowest)
-        fresh = _weights(residual, scale, "huber" if step < WARM else loss, threshold)
+        kind = "huber" if step < WARM else loss
+        fresh = _weights(residual, limits(scale, kind, threshold), kind)
         change = np.abs(fresh - weights).max()
         weights = fresh
         if change < SETTLED and step > WARM:
             break
-        end = solve(
-            problem.with_data(np.broadcast_to(metric, weights.shape), base * weights), x, steps=25, tolerance=1e-9
-        )
-        x, coefficients = end.x, end.coefficients
-    return Robust(x, coefficients, weights, scale, _objective(residual, float(scale.min()), loss))
+        x, coefficients = searched(weights, 25, 1e-9)
+    return Robust(x, coefficients, weights, scale, residual)
 
 
-def _weights(residual: FloatArray, scale: FloatArray, loss: str, threshold: float | None) -> FloatArray:
-    size = np.abs(residual)
-    if loss == "tukey":
-        return np.asarray(
-            np.where(size < TUKEY * scale[:, None], (1 - (size / (TUKEY * scale[:, None])) ** 2) ** 2, 0.0)
-        )
-    limit = HUBER * scale[:, None] if threshold is None else np.full((len(scale), 1), threshold)
-    return np.asarray(limit / np.maximum(size, limit))
-
-
-def _objective(residual: FloatArray, scale: float, loss: str) -> FloatArray:
-    z = np.abs(residual) / scale
-    if loss == "tukey":
-        return np.asarray((1 - (1 - np.minimum(z / TUKEY, 1) ** 2) ** 3).sum(axis=1))
-    return np.asarray(np.where(z < HUBER, z**2 / 2, HUBER * z - HUBER**2 / 2).sum(axis=1))
-
-
-def variance_factor(residual: FloatArray, scale: float, loss: str, parameters: int) -> float:
-    """Return s^2 of the covariance s^2 (J^T J)^-1 of an M-estimator: scale^2 [sum psi^2 / (n - p)] / [mean psi']^2.
+def limits(scale: FloatArray, loss: str, threshold: float | None) -> FloatArray:
+    """Return where the loss bends (Huber) or rejects (Tukey), in the problem's units, [A].
 
     Args:
-        residual: Weighted residuals, [rows].
-        scale: Their robust standard deviation.
+        scale: Robust standard deviations, [A].
+        loss: "tukey" or "huber".
+        threshold: Huber's, where the fit took it from replicates.
+    """
+    if loss == "tukey":
+        return TUKEY * scale
+    return HUBER * scale if threshold is None else np.full(scale.shape, threshold)
+
+
+def objective(residual: FloatArray, limit: FloatArray, loss: str, counts: FloatArray | None = None) -> FloatArray:
+    """Return the sum of rho over the rows, [A]: comparable between searches of the same data at the same limit.
+
+    Args:
+        residual: [A, rows].
+        limit: See `limits`, [A].
+        loss: "tukey" or "huber".
+        counts: How often each row was drawn, [A, rows].
+    """
+    size, edge = np.abs(residual), limit[:, None]
+    if loss == "tukey":
+        rho = 1 - (1 - np.minimum(size / edge, 1) ** 2) ** 3
+    else:
+        rho = np.where(size < edge, size**2 / 2, edge * size - edge**2 / 2)
+    return np.asarray((rho if counts is None else rho * counts).sum(axis=1))
+
+
+def _median(size: FloatArray, counts: FloatArray) -> FloatArray:
+    """Median of each row of sizes, each counted as often as it was drawn, [A]."""
+    order = np.argsort(size, axis=1)
+    ranked = np.take_along_axis(size, order, axis=1)
+    total = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1)
+    half = total[:, -1:] / 2
+    ends = [np.argmax(reached, axis=1)[:, None] for reached in (total >= half, total > half)]
+    return np.asarray(sum(np.take_along_axis(ranked, end, axis=1)[:, 0] for end in ends) / 2)
+
+
+def _weights(residual: FloatArray, limit: FloatArray, loss: str) -> FloatArray:
+    size, edge = np.abs(residual), limit[:, None]
+    if loss == "tukey":
+        return np.asarray(np.where(size < edge, (1 - (size / edge) ** 2) ** 2, 0.0))
+    return np.asarray(edge / np.maximum(size, edge))
+
+
+def variance_factor(
+    residual: FloatArray, limit: FloatArray, loss: str, parameters: int, counts: FloatArray | None = None
+) -> FloatArray:
+    """Return s^2 of the covariance s^2 (J^T J)^-1 of an M-estimator: [sum psi^2 / (n - p)] / [mean psi']^2, [A].
+
+    Args:
+        residual: Weighted residuals, [A, rows].
+        limit: Where the fit's loss bends or rejects, see `limits`, [A].
         loss: "tukey" or "huber".
         parameters: p.
+        counts: How often each row was drawn, [A, rows].
     """
-    z = residual / scale
+    edge = limit[:, None]
+    inside = np.abs(residual) < edge
     if loss == "tukey":
-        inside = np.abs(z) < TUKEY
-        ratio = np.where(inside, (z / TUKEY) ** 2, 1.0)
-        psi, slope = z * (1 - ratio) ** 2, np.where(inside, (1 - ratio) * (1 - 5 * ratio), 0.0)
+        ratio = np.where(inside, (residual / edge) ** 2, 1.0)
+        psi, slope = residual * (1 - ratio) ** 2, np.where(inside, (1 - ratio) * (1 - 5 * ratio), 0.0)
     else:
-        psi, slope = np.clip(z, -HUBER, HUBER), (np.abs(z) < HUBER).astype(np.float64)
-    return float(scale**2 * (psi**2).sum() / (z.size - parameters) / slope.mean() ** 2)
+        psi, slope = np.clip(residual, -edge, edge), inside.astype(np.float64)
+    drawn = np.ones(residual.shape) if counts is None else counts
+    rows = drawn.sum(axis=1)
+    # with every residual beyond the threshold the mean is 0: one row's worth keeps the interval wide and finite
+    slopes = np.maximum((drawn * slope).sum(axis=1) / rows, 1 / rows)
+    return np.asarray((drawn * psi**2).sum(axis=1) / (rows - parameters) / slopes**2)
 
 
 def replicate_scale(metric: FloatArray, configurations: IntArray) -> float | None:

@@ -12,7 +12,7 @@ from theory.errors import TheoryError
 from theory.fit.compile import Compiled
 from theory.fit.problem import Problem
 from theory.fit.result import FitInput, Starts
-from theory.fit.robust import HUBER, replicate_scale, reweight
+from theory.fit.robust import HUBER, SETTLED, limits, objective, replicate_scale, reweight
 from theory.fit.solver import NON_FINITE, Polished, Solution, polish, solve
 from theory.types import FloatArray
 
@@ -32,8 +32,8 @@ SUBSAMPLE = 1000
 ROBUST_ENDS = 12
 """Different least-squares optima from which the reweighting starts."""
 
-PRIOR_ROUNDS = 4
-"""Updates of the noise that a prior is weighed against."""
+PRIOR_ROUNDS = 30
+"""Most updates of the noise that a prior is weighed against."""
 
 
 class Found(NamedTuple):
@@ -138,10 +138,13 @@ def _agreement(cost: FloatArray, reference: float, problem: Problem, tolerance: 
 def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polished) -> tuple[Problem, Polished]:
     """Refit with priors: the noise that they are weighed against follows from the residuals, so repeat until it
     settles."""
-    problem = compiled.problem
+    problem, last = compiled.problem, 0.0
     for _ in range(PRIOR_ROUNDS):
         # Without the penalty: the distance from the prior is no noise of the data.
         noise = np.sqrt((data_cost(problem, best.x) + compiled.within) / (compiled.n - compiled.p))
+        if abs(noise - last) <= SETTLED * noise:  # `restore` weighs the prior against the noise of the end
+            break
+        last = noise
         problem = replace(problem, penalties=(prior_penalty(problem, given, float(noise)),))
         ends = solve(problem, np.concatenate([x, best.x[None]]))
         best = polish(problem, ends.x[int(np.argmin(ends.cost))])
@@ -158,12 +161,15 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     # before is a new optimum; the difference of two infinite costs is nan and counts as none.
     fresh = np.append(True, np.diff(ends.cost[order]) > 1e-4 * ends.cost[order][:-1]) & np.isfinite(ends.cost[order])
     x = ends.x[order[fresh][:ROBUST_ENDS]]
-    reweighted = reweight(problem, x, given.loss, threshold=huber_threshold(compiled, given))
-    chosen = int(np.argmin(reweighted.objective))
+    threshold = huber_threshold(compiled, given)
+    reweighted = reweight(problem, x, given.loss, threshold=threshold)
+    limit = limits(np.full(len(x), reweighted.scale.min()), given.loss, threshold)
+    reached = objective(reweighted.residual, limit, given.loss)
+    chosen = int(np.argmin(reached))
     weights = reweighted.weights[chosen]
     weighted = problem.with_data(weights=problem.weights * weights)
     best = polish(weighted, reweighted.x[chosen])
-    starts = _agreement(reweighted.objective, float(reweighted.objective[chosen]), problem, 1e-4)
+    starts = _agreement(reached, float(reached[chosen]), problem, 1e-4)
     residual = np.sqrt(problem.weights) * (problem.predict(best.x[None], best.coefficients[None])[0] - problem.metric)
     return Found(
         best, starts, _dropped(ends), weighted, float(residual @ residual), weights, float(reweighted.scale[chosen])

@@ -6,7 +6,7 @@ import numpy as np
 
 from theory.errors import unknown
 from theory.fit.result import FitResult
-from theory.fit.robust import reweight
+from theory.fit.robust import limits, objective, reweight, variance_factor
 from theory.fit.search import scan_index
 from theory.fit.solver import solve
 from theory.types import FloatArray
@@ -49,40 +49,95 @@ def refit_many(
     Args:
         fit: The fit whose law and settings are used.
         metric: Metrics of the given rows, [sets, rows]; None: the data.
-        weights: Factor on the weight of each of the problem's rows (merged rows for least squares), [sets, rows]; None:
-            1.
+        weights: How often each of the problem's rows counts (merged rows for least squares), [sets, rows]; None: once.
         centre: First start of each set in search coordinates, [sets, p]; None: the fit.
         starts: Searches per set: the first from the centre, the others scattered around it.
         seed: Of the scattered starts.
     """
     restored = restore(fit)
-    problem, compiled = restored.problem, restored.compiled
     sets = len(metric) if metric is not None else len(weights) if weights is not None else 1
-    merged, within = (None, np.zeros(sets)) if metric is None else compiled.merge(metric)
-    if metric is None:
-        within = np.full(sets, compiled.within)
-    changed = problem.with_data(merged, None if weights is None else problem.weights * weights)
     first = np.repeat(restored.x[None], sets, axis=0) if centre is None else centre
     begin = _starts(restored, first, starts, seed)
-    index = np.repeat(np.arange(sets, dtype=np.int64), starts)
-    if fit.given.loss == "least_squares":
-        ends = solve(changed, begin, sets=index, steps=STEPS, tolerance=TOLERANCE)
-        x, coefficients, cost = ends.x, ends.coefficients, ends.cost
-        variance = (cost + within[index]) / (compiled.n - compiled.p)
-    else:
-        parts = [
-            reweight(changed, begin[i : i + ROBUST_BLOCK], fit.given.loss, sets=index[i : i + ROBUST_BLOCK])
-            for i in range(0, len(begin), ROBUST_BLOCK)
-        ]
-        x = np.concatenate([part.x for part in parts])
-        coefficients = np.concatenate([part.coefficients for part in parts])
-        variance = np.concatenate([part.scale for part in parts]) ** 2
-        cost = variance
-    best = np.argmin(cost.reshape(sets, starts), axis=1) + starts * np.arange(sets)
-    kept = np.flatnonzero(np.isfinite(cost[best]))
+    refitted = _least_squares if fit.given.loss == "least_squares" else _robust
+    ends = refitted(restored, begin, metric, weights, fit.given.loss)
+    best = np.argmin(ends.cost.reshape(sets, starts), axis=1) + starts * np.arange(sets)
+    kept = np.flatnonzero(np.isfinite(ends.cost[best]))
     chosen = best[kept]
-    draws = Draws(fit=fit, x=x[chosen], coefficients=coefficients[chosen], failed=sets - kept.size)
-    return Refits(draws, variance[chosen], kept.astype(np.float64))
+    draws = Draws(fit=fit, x=ends.x[chosen], coefficients=ends.coefficients[chosen], failed=sets - kept.size)
+    return Refits(draws, ends.variance[chosen], kept.astype(np.float64))
+
+
+class _Ends(NamedTuple):
+    """The end of every search, [sets * starts], those of one data set together."""
+
+    x: FloatArray
+    coefficients: FloatArray
+    cost: FloatArray
+    variance: FloatArray
+
+
+def _least_squares(
+    restored: Restored, begin: FloatArray, metric: FloatArray | None, weights: FloatArray | None, loss: str
+) -> _Ends:
+    del loss
+    problem, compiled = restored.problem, restored.compiled
+    sets = len(metric) if metric is not None else len(weights) if weights is not None else 1
+    index = np.repeat(np.arange(sets, dtype=np.int64), len(begin) // sets)
+    merged, within = (None, np.full(sets, compiled.within)) if metric is None else compiled.merge(metric)
+    changed = problem.with_data(merged, None if weights is None else problem.weights * weights)
+    ends = solve(changed, begin, sets=index, steps=STEPS, tolerance=TOLERANCE)
+    data = ends.cost
+    for penalty in problem.penalties:  # the noise is that of the data: the fit's own leaves the priors out as well
+        data = data - (penalty(ends.x, index)[0] ** 2).sum(axis=1)
+    return _Ends(ends.x, ends.coefficients, ends.cost, (data + within[index]) / restored.degrees)
+
+
+def _robust(
+    restored: Restored, begin: FloatArray, metric: FloatArray | None, weights: FloatArray | None, loss: str
+) -> _Ends:
+    """Reweight every data set, a block of them at a time."""
+    sets = len(metric) if metric is not None else len(weights) if weights is not None else 1
+    starts, shape = len(begin) // sets, (sets, len(restored.problem.design))
+    data = np.broadcast_to(restored.problem.metric if metric is None else metric, shape)
+    counts = np.ones(shape) if weights is None else weights
+    size = max(1, ROBUST_BLOCK // starts)
+    parts = [
+        _robust_block(restored, begin[i * starts : (i + size) * starts], data[i : i + size], counts[i : i + size], loss)
+        for i in range(0, sets, size)
+    ]
+    return _Ends(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _robust_block(restored: Restored, begin: FloatArray, metric: FloatArray, counts: FloatArray, loss: str) -> _Ends:
+    """Go on from the fit at the first start of each data set, and begin with least squares at the others."""
+    problem, sets = restored.problem.with_data(metric), len(metric)
+    index = np.repeat(np.arange(sets, dtype=np.int64), len(begin) // sets)
+    drawn = counts[index]
+    first = np.diff(index, prepend=-1) > 0
+    at_fit = bool((begin[first] == restored.x).all())
+    parts = []
+    for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
+        if chosen.size:
+            known = at_fit and bool(first[chosen[0]])
+            started = np.repeat(restored.coefficients[None], chosen.size, axis=0) if known else None
+            parts.append(
+                reweight(
+                    problem,
+                    begin[chosen],
+                    loss,
+                    sets=index[chosen],
+                    threshold=restored.threshold,
+                    counts=drawn[chosen],
+                    coefficients=started,
+                )
+            )
+    order = np.argsort(np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)]))
+    x, coefficients, _, scale, residual = (np.concatenate(column)[order] for column in zip(*parts, strict=True))
+    # one limit for all searches of a data set, as in the fit: each with its own would not be comparable
+    smallest = np.minimum.reduceat(scale, np.flatnonzero(first))[index]
+    cost = objective(residual, limits(smallest, loss, restored.threshold), loss, drawn)
+    limit = limits(scale, loss, restored.threshold)
+    return _Ends(x, coefficients, cost, variance_factor(residual, limit, loss, restored.compiled.p, drawn))
 
 
 def resample(
@@ -104,8 +159,11 @@ def resample(
         raise unknown("kind", kind, KINDS)
     given, n = fit.given, fit.n
     if kind == "cluster":
-        rows = len(restore(fit).problem.design)
-        return None, rng.multinomial(rows, np.full(rows, 1 / rows), size=count).astype(np.float64)
+        design = restore(fit).problem.design
+        # least squares has merged the seeds of a configuration; robust losses keep them, and they are drawn together
+        codes = np.arange(len(design)) if fit.given.loss == "least_squares" else design.configurations()
+        total = int(codes.max()) + 1
+        return None, rng.multinomial(total, np.full(total, 1 / total), size=count)[:, codes].astype(np.float64)
     mean = fit.predict(given.design) if at is None else at.predict(given.design)[0]
     root = np.ones(n) if given.weights is None else np.sqrt(given.weights / given.weights.mean())
     if kind == "parametric":

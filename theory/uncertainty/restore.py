@@ -8,8 +8,8 @@ import numpy as np
 from theory.fit.compile import Compiled, compile_fit
 from theory.fit.problem import Problem
 from theory.fit.result import FitResult
-from theory.fit.robust import variance_factor
-from theory.fit.search import prior_penalty
+from theory.fit.robust import limits, variance_factor
+from theory.fit.search import huber_threshold, prior_penalty
 from theory.types import FloatArray
 from theory.uncertainty.quantities import Draws, Quantity
 
@@ -26,6 +26,8 @@ class Restored(NamedTuple):
     """[groups, q]"""
     variance: float
     """Variance of a residual in the problem's units, in the sense of covariance = variance (J^T J)^-1."""
+    threshold: float | None = None
+    """Huber's threshold in the problem's units where the fit took it from its replicates: refits keep it."""
 
     @property
     def degrees(self) -> int:
@@ -42,14 +44,16 @@ def restore(fit: FitResult) -> Restored:
     coefficients = np.array([[fit.coefficients[key][name] for name in names] for key in compiled.group_keys])
     # All runs count, those that were merged too: `fit.rss` includes the spread within replicates.
     variance = fit.rss / compiled.scale**2 / (compiled.n - compiled.p)
+    threshold = huber_threshold(compiled, fit.given)
     # A robust loss bounds large residuals, so their sum of squares says little of the variance of its estimates.
     if fit.given.loss != "least_squares":
-        residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None])[0] - problem.metric)
-        variance = variance_factor(residual, fit.noise_sd / compiled.scale, fit.given.loss, compiled.p)
+        residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None]) - problem.metric)
+        limit = limits(np.array([fit.noise_sd / compiled.scale]), fit.given.loss, threshold)
+        variance = float(variance_factor(residual, limit, fit.given.loss, compiled.p)[0])
     # The same noise that the last round of the search weighed the priors against, once the rounds have settled.
     if fit.given.priors:
         problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
-    return Restored(compiled, problem, x, coefficients, variance)
+    return Restored(compiled, problem, x, coefficients, variance, threshold)
 
 
 def as_draws(fit: FitResult, restored: Restored) -> Draws:
