@@ -169,7 +169,11 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     weights = reweighted.weights[chosen]
     weighted = problem.with_data(weights=problem.weights * weights)
     best = polish(weighted, reweighted.x[chosen])
-    starts = _agreement(reached, float(reached[chosen]), problem, 1e-4)
+    # every start counts with the end that it led to; those whose least-squares optimum was not tried count against
+    tried = np.append(reached, np.inf)
+    by_start = np.empty(order.size)
+    by_start[order] = tried[np.minimum(np.cumsum(fresh) - 1, len(x))]
+    starts = _agreement(by_start, float(reached[chosen]), problem, 1e-4)
     residual = np.sqrt(problem.weights) * (problem.predict(best.x[None], best.coefficients[None])[0] - problem.metric)
     return Found(
         best, starts, _dropped(ends), weighted, float(residual @ residual), weights, float(reweighted.scale[chosen])

@@ -73,6 +73,15 @@ def test_outliers_ruin_least_squares_and_not_tukey(t1):
     assert robust.noise_sd == pytest.approx(SIGMA, rel=0.3)
 
 
+@pytest.mark.parametrize("loss", ["tukey", "huber"])
+def test_robust_fits_count_starts_and_not_the_ends_that_they_share(loss):
+    design = Design(n_rec=2.0 ** np.arange(14), k_e=np.ones(14))
+    metric = 1 + design.n_rec**-0.5 + 0.003 * np.random.default_rng(0).standard_normal(14)
+    fit = fit_law("power_law", design, metric, loss=loss)
+    assert (fit.starts.agreeing, fit.starts.total) == (32, 32)
+    assert not fit.has("starts_disagree")
+
+
 @pytest.mark.parametrize(
     ("truth_name", "fitted", "least"),
     [
