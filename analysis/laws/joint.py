@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.laws.theory_fit import FitSettings, design_of, parse_law, scaled
+from analysis.laws.theory_fit import TIE, FitSettings, LawChoice, design_of, scaled
 from analysis.laws.view import View
 from analysis.rows.sweep import DESIGN_POINT, IDENTITY
 from analysis.rows.weights import Weighting, weigh
@@ -52,8 +52,8 @@ class Family:
     """Rows of all groups that enter fits, with the settings that differ as text columns."""
     reference: dict[str, str]
     """Settings of the largest group that other groups do not share."""
-    law: str | None
-    """Name of the law chosen for the largest group; None where none was fitted."""
+    law: LawChoice | None
+    """The law chosen for the largest group; None where none was fitted."""
     direction: str
     """`min` or `max`."""
     values: FloatArray
@@ -83,8 +83,8 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     Raises:
         AnalysisError: a name in `vary` is unknown.
     """
-    found = families(views)
-    known = sorted({name for family in found for name in family.settings})
+    compared = families(views)
+    known = sorted({name for family in compared for name in family.settings})
     pairs = dict(item.split("=", 1) for item in vary if "=" in item)
     wanted = [item for item in vary if "=" not in item]
     for name in [*wanted, *pairs.values()]:
@@ -93,7 +93,7 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
         if name not in known:
             raise AnalysisError(unknown_name("--vary", name, known))
     entries = []
-    for family in found:
+    for family in compared:
         if pairs and set(pairs.values()) <= set(family.settings):
             entries.append(_together(family, pairs, settings))
         automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
@@ -123,12 +123,13 @@ def _family(group: Sequence[View]) -> Family:
     whole = replace(first.data, rows=pd.concat(parts, ignore_index=True))
     scale, rows, _ = scaled(whole)
     fit = first.law.fit
-    names = [name for name, own in first.law.fits.items() if own is fit] if fit is not None else []
+    names = [name for name, candidate in first.law.fits.items() if candidate is fit] if fit is not None else []
     return Family(
         label=first.data.label,
         rows=rows.reset_index(drop=True),
         reference=apart,
-        law=names[0].replace(",connectivity=true", "") if names else None,
+        # a law with its own exponent in k_c would explain the difference that levels of k_c are compared for
+        law=LawChoice.read(names[0]).without("connectivity") if names else None,
         direction="max" if scale.name == "logit" else first.data.direction,
         values=scale.to(rows["value"].to_numpy(float)),
         scale=scale.sentence,
@@ -158,7 +159,7 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
     """One fit in which all named parameters vary with their settings, and what each of them adds."""
     keep = np.ones(len(family.rows), dtype=bool)
     entry: Json = {"family": family.label, "setting": ", ".join(dict.fromkeys(pairs.values())), "scale": family.scale}
-    entry |= {"levels": [], "left_out": [], "law": family.law, "models": [], "parameters": [], "sentences": []}
+    entry |= {"levels": [], "left_out": [], "law": _law_text(family), "models": [], "parameters": [], "sentences": []}
     for name in dict.fromkeys(pairs.values()):
         for level, rows in family.rows.groupby(name):
             entry["levels"].append(_level(f"{name} {_text(level)}", rows))
@@ -185,13 +186,13 @@ def _levels(family: Family, name: str, keep: Mask) -> tuple[Json, npt.NDArray[np
     """Describe the levels; those with too few configurations are left out and named."""
     text = family.rows[name].map(_text).to_numpy(str)
     entry: Json = {"family": family.label, "setting": name, "scale": family.scale, "levels": [], "left_out": []}
-    entry |= {"law": family.law, "models": [], "parameters": [], "sentences": []}
+    entry |= {"law": _law_text(family), "models": [], "parameters": [], "sentences": []}
     for level in sorted(set(text[keep]), key=_order):
-        own = keep & (text == level)
-        row = _level(level, family.rows[own])
+        at_level = keep & (text == level)
+        row = _level(level, family.rows[at_level])
         if row["configurations"] < MIN_CONFIGURATIONS:
             entry["left_out"].append(row)
-            keep = keep & ~own
+            keep = keep & ~at_level
         else:
             entry["levels"].append(row)
     return entry, text[keep], keep
@@ -211,10 +212,14 @@ def _law(family: Family, design: Design, entry: Json) -> Law | None:
             f"No joint fit: fewer than two levels of {entry['setting']} have {MIN_CONFIGURATIONS} configurations with "
             "all other settings as in the largest group."
         )
-    elif not (law := parse_law(family.law).bind(design)).parameters:
+    elif not (law := family.law.law().bind(design)).parameters:
         entry["sentences"].append(f"No joint fit: {law.label} has no searched parameter that could vary.")
         law = None
     return law
+
+
+def _law_text(family: Family) -> str | None:
+    return None if family.law is None else family.law.text
 
 
 def _design(family: Family, keep: Mask, labels: Mapping[str, npt.NDArray[np.str_]]) -> Design:
@@ -334,11 +339,11 @@ def _verdict(entry: Json, tested: Mapping[str, str], setting: str) -> list[str]:
     if not ranked:
         return []
     best = ranked[0]
-    ties = [row["model"] for row in ranked[1:] if row["aicc"] - best["aicc"] <= 2]
-    told = f" {', '.join(ties)} describe{'s' * (len(ties) == 1)} it as well (AICc within 2)." if ties else ""
+    ties = [row["model"] for row in ranked[1:] if row["aicc"] - best["aicc"] <= TIE]
+    equals = f" {', '.join(ties)} describe{'s' * (len(ties) == 1)} it as well (AICc within {TIE:g})." if ties else ""
     return [
         f"The levels of {setting} differ: best described by {best['model']} (F = {best['f']:.3g} with {best['df'][0]} "
-        f"and {best['df'][1]} degrees of freedom, p = {best['p_holm']:.2g} after Holm).{told}"
+        f"and {best['df'][1]} degrees of freedom, p = {best['p_holm']:.2g} after Holm).{equals}"
     ]
 
 

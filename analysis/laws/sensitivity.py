@@ -35,8 +35,8 @@ def sensitivity(view: View) -> list[Variant | RefusedVariant]:
     for name, keep in _windows(fit).items():
         weights = None if fit.given.weights is None else fit.given.weights[keep]
         rows.append(_try(name, law, partial(refit, fit, fit.given.design.take(keep), fit.given.metric[keep], weights)))
-    for name, other in law.fits.items():
-        if other is not fit and other.usable and name.split(":")[0] in ("effective_information", "separable_power_law"):
+    for other in law.fits.values():
+        if other is not fit and other.usable and other.law.name in ("effective_information", "separable_power_law"):
             rows.append(_moved(f"law {other.law.label}", other, law))
     return rows
 

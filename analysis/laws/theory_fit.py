@@ -173,38 +173,67 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
 def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
     """Laws named by `--law`: one, or for `best` all variants that these rows may tell apart."""
     if text != BEST:
-        return {text: parse_law(text)}
+        return {text: LawChoice.read(text).law()}
     budgets = rows["budget"].nunique()
     links = ("affine", "boxcox") if budgets >= LINK_BUDGETS else ("affine",)
     connected = (False, True) if rows["k_c"].nunique() > 1 else (False,)
-    found: dict[str, Law] = {}
+    variants: dict[str, Law] = {}
     for floor in ("additive", "max", "none"):
         for link in links:
             for connectivity in connected:
-                name = f"effective_information:floor={floor},link={link}" + (
-                    ",connectivity=true" if connectivity else ""
-                )
-                found[name] = parse_law(name)
-    return found
+                options = {"floor": floor, "link": link} | ({"connectivity": True} if connectivity else {})
+                choice = LawChoice("effective_information", options)
+                variants[choice.text] = choice.law()
+    return variants
 
 
-def parse_law(text: str) -> Law:
-    """Read ``name`` or ``name:option=value,...``.
+class LawChoice(NamedTuple):
+    """A law by name and options, as `--law` and the names in `LawFit.fits` write it."""
 
-    Raises:
-        AnalysisError: unknown law or option.
-    """
-    name, _, tail = text.partition(":") if not text.partition(":")[0].endswith(".py") else (text, "", "")
-    options: dict[str, Any] = {}
-    for item in filter(None, tail.split(",")):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
-        options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
-    try:
-        return get_law(name, **options)
-    except TheoryError as error:
-        raise AnalysisError(f"--law {text}: {error}. Laws: {BEST}, {', '.join(FACTORIES)}") from error
+    name: str
+    """Key in the registry, or ``path/to/file.py:name``."""
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, text: str) -> "LawChoice":
+        """Read ``name`` or ``name:option=value,...``.
+
+        Raises:
+            AnalysisError: an option has no value.
+        """
+        name, _, tail = text.partition(":")
+        if name.endswith(".py"):  # the colon stands before the function's name there, and such a law has no options
+            return cls(text, {})
+        options: dict[str, Any] = {}
+        for item in filter(None, tail.split(",")):
+            key, equals, value = item.partition("=")
+            if not equals:
+                raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
+            options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
+        return cls(name, options)
+
+    @property
+    def text(self) -> str:
+        """The same as text: ``name:option=value,...``."""
+        values = [
+            f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in self.options.items()
+        ]
+        return f"{self.name}:{','.join(values)}" if values else self.name
+
+    def without(self, option: str) -> "LawChoice":
+        """The same law with one option left at its default."""
+        return self._replace(options={key: value for key, value in self.options.items() if key != option})
+
+    def law(self) -> Law:
+        """Build the law.
+
+        Raises:
+            AnalysisError: unknown law or option.
+        """
+        try:
+            return get_law(self.name, **self.options)
+        except TheoryError as error:
+            raise AnalysisError(f"--law {self.text}: {error}. Laws: {BEST}, {', '.join(FACTORIES)}") from error
 
 
 def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
@@ -289,13 +318,13 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
 def _allocations(
     fit: FitResult, rows: pd.DataFrame, costs: Mapping[float, Cost], refused: list[str]
 ) -> tuple[Allocation, ...]:
-    found = []
+    allocations = []
     for k_c, budget, part in budget_lines(rows):
         span = (float(part["d_m"].min()), float(part["d_m"].max()))
         if k_c not in costs or not span[0] < span[1]:
             continue
         try:
-            found.append(optimum(fit, budget, costs[k_c], d_m_range=span))
+            allocations.append(optimum(fit, budget, costs[k_c], d_m_range=span))
         except TheoryError as error:
             refused.append(f"optimum at P = {budget:g}: {error}")
-    return tuple(found)
+    return tuple(allocations)

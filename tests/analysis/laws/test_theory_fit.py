@@ -5,7 +5,7 @@ import pytest
 
 from analysis.errors import AnalysisError
 from analysis.laws.overlay import overlay
-from analysis.laws.theory_fit import FitSettings, candidates, design_of, fit_dataset, line_cost, parse_law
+from analysis.laws.theory_fit import FitSettings, LawChoice, candidates, design_of, fit_dataset, line_cost
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations
 from analysis.rows.sweep import Measure
@@ -121,7 +121,7 @@ def test_poor_data_give_reasons(tmp_path, trial):
 )
 def test_unknown_laws_and_options_name_the_choices(text, message):
     with pytest.raises(AnalysisError, match=message):
-        parse_law(text)
+        LawChoice.read(text).law()
 
 
 def test_unknown_loss():
@@ -140,3 +140,10 @@ def test_the_overlay_follows_the_budgets(law, view):
         assert best[line.budget].metric >= line.metric.min() - 1e-9
         assert best[line.budget].metric == pytest.approx(line.metric.min(), abs=2e-3)
     assert drawn.predicted == pytest.approx(view.table["mean"].to_numpy(), abs=0.02)
+
+
+@pytest.mark.parametrize("text", ["effective_information:connectivity=True", "effective_information"])
+def test_an_option_is_left_out_wherever_it_stands(text):
+    assert LawChoice.read(text).without("connectivity").text == "effective_information"
+    whole = "effective_information:floor=max,connectivity=true"
+    assert LawChoice.read(whole).text == whole
