@@ -73,7 +73,11 @@ def launch(arguments: list[str]) -> None:
     results = Path(arguments[arguments.index("--results") + 1])
     address = arguments[arguments.index("--cluster") + 1]
     results.mkdir(parents=True, exist_ok=True)
-    for number, duration in enumerate(json.loads(Path(arguments[0]).read_text())):
+    try:
+        durations = json.loads(Path(arguments[0]).read_text())
+    except json.JSONDecodeError:  # a real grid: one trial that lasts until the job is stopped
+        durations = [600]
+    for number, duration in enumerate(durations):
         row = results / f"{number}.row"
         if not row.exists():
             if drain:
