@@ -40,6 +40,13 @@ requestAnimationFrame(() => requestAnimationFrame(() => {{ document.documentElem
 </body></html>"""
 
 
+DASHBOARD_SECONDS = 8.0
+"""Most processor seconds for the page of the shipped study."""
+
+START_SECONDS = 2.0
+"""Most processor seconds from calling a command to its first output; `summary` prints all at once, so its whole run."""
+
+
 class Result(NamedTuple):
     """One measurement beside its target."""
 
@@ -92,6 +99,15 @@ def study_costs(folder: Path) -> list[Result]:
     return [
         Result("study, 8 groups: fit-theory, processor time", processor_seconds(*whole), "s", FIT_SECONDS),
         Result("study, 8 groups: fit-theory --quick, processor time", processor_seconds(*whole, "--quick"), "s", None),
+        Result(
+            "study, 403 trials: dashboard, processor time",
+            processor_seconds("dashboard", str(STUDY), "-o", str(folder / "study.html")),
+            "s",
+            DASHBOARD_SECONDS,
+        ),
+        Result(
+            "study: summary, processor time to the end", processor_seconds("summary", str(STUDY)), "s", START_SECONDS
+        ),
     ]
 
 
