@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +188,11 @@ def suggest(
         print(found.grid, end="")
         return
     write_text(Path(output), found.grid)
-    console.print(f"wrote {output}. Next: sweeper launch {output} -r {uri}", soft_wrap=True, highlight=False)
+    console.print(
+        f"wrote {output}. Next: sweeper launch {shlex.quote(str(output))} -r {shlex.quote(uri)}",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:

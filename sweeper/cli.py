@@ -4,6 +4,7 @@ What a command needs is imported inside it: this file loads in 0.1 s, the planne
 and Ray with torch in 3 s, which `--help`, `jobs` and `data` must not wait for.
 """
 
+import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,9 @@ def _submit(
         click.echo(json.dumps(asdict(record)))
         return
     click.echo(f"{record.name} is submitted; results go to {record.results}, its files to {record.folder}")
-    click.echo(f"Next: sweeper jobs, sweeper status -r {record.results}; sweeper stop {record.name} ends it")
+    click.echo(
+        f"Next: sweeper jobs, sweeper status -r {shlex.quote(record.results)}; sweeper stop {record.name} ends it"
+    )
 
 
 def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:

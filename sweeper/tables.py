@@ -1,6 +1,7 @@
 """Tables and summaries that `plan`, `launch` and `status` print."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -143,7 +144,7 @@ def print_launch(result: LaunchResult, results: str) -> None:
         over = "The time given by --max-hours is over. " if result.out_of_time else ""
         console.print(f"{over}The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
-        console.print(f"Next: analysis fit-theory {results}", highlight=False, soft_wrap=True)
+        console.print(f"Next: analysis fit-theory {shlex.quote(results)}", highlight=False, soft_wrap=True)
 
 
 def _forecast_error(result: LaunchResult) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import shlex
 from collections.abc import Mapping
 from html import escape
 from itertools import pairwise
@@ -169,8 +170,8 @@ def significant(values: FloatArray, digits: int) -> FloatArray:
 
 
 def rerun_command(uri: str, trial_id: str) -> str:
-    """The command that runs one trial again."""
-    return f"sweeper retry {uri} --where \"trial_id == '{trial_id}'\""
+    """The command that runs one trial again, quoted for a shell."""
+    return shlex.join(["sweeper", "retry", uri, "--where", f"trial_id == '{trial_id}'"])
 
 
 def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 
 import numpy as np
 import pandas as pd
@@ -187,3 +188,8 @@ def test_no_cell_of_a_csv_file_is_a_formula():
     frame = run_table.safe_frame(pd.DataFrame({"text": ["=1+1", "@x", "-y", "fine", None], "number": [-1, 2, 3, 4, 5]}))
     assert frame["text"].tolist()[:4] == ["'=1+1", "'@x", "'-y", "fine"]
     assert frame["number"].tolist() == [-1, 2, 3, 4, 5]
+
+
+def test_the_command_that_runs_a_trial_again_survives_a_shell():
+    command = page.rerun_command("my results/it's", "abc")
+    assert shlex.split(command) == ["sweeper", "retry", "my results/it's", "--where", "trial_id == 'abc'"]
