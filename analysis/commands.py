@@ -24,12 +24,12 @@ from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
-from analysis.report.collect import Done, collect
+from analysis.report.collect import Done, answers_without_law, collect
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.report.html import report_html
 from analysis.report.model import Report, report_json
-from analysis.report.report import assemble
+from analysis.report.report import assemble, card
 from analysis.report.verify import LISTED, OtherFormat, read_report
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
@@ -68,7 +68,7 @@ def fit_theory(
     saved = []
     if base is not None:
         write_text(base.with_suffix(".json"), document)
-        write_text(base.with_suffix(".html"), report_html(found, with_baselines([done.view for done in finished])))
+        write_text(base.with_suffix(".html"), report_html(found, [done.view for done in finished]))
         saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
         print(document, end="")
@@ -110,11 +110,12 @@ def verify(path: str, results: str | None) -> bool:
 
 def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:
     """Print a sweep on one screen."""
-    found = summarise(read_sweep(uri), measure, where)
+    sweep = read_sweep(uri)
+    found = summarise(sweep, measure, where)
     if as_json:
         print(json.dumps(summary_json(found), indent=1, allow_nan=False))
     else:
-        print_summary(found, make_console())
+        print_summary(found, answers_without_law(sweep, datasets(sweep, measure, where)), make_console())
 
 
 def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
@@ -310,7 +311,8 @@ def dashboard_payload(
             lines.append(f"{view.data.label}: dashed = {view.overlay.law}")
     warnings = group_lines([view.data for view in views]) if views else ["No finished trial with a value yet."]
     tabs = [[*first, *group_tabs(view)] for view in views]
-    return page.payload(sweep, views, tabs, provenance=lines, warnings=warnings, live=live)
+    answers = [card(view) for view in views]
+    return page.payload(sweep, views, tabs, answers, provenance=lines, warnings=warnings, live=live)
 
 
 def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any]:

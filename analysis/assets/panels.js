@@ -87,10 +87,22 @@ function draw() {
   for (const row of $("panels").querySelectorAll("tr[data-kc]"))
     row.hidden = !visible({budget: Number(row.dataset.budget), k_c: Number(row.dataset.kc)});
   notice(passed, shown);
+  answer(g);
   fade();
   showTrials();
   writeHash();
   window.__drawn = {ms: performance.now() - began, passed: passed.length, shown: state.points ? shown.length : 0};
+}
+
+// The answer stands first; the Runs tab is about the whole sweep and has none.
+function answer(g) {
+  const lines = g && state.tab !== "runs" ? g.answer : [];
+  $("answer").hidden = lines.length === 0;
+  $("answer").replaceChildren(...lines.map(line => {
+    const at = line.indexOf(": "), row = element("p");
+    row.append(element("strong", {}, line.slice(0, at + 1)), line.slice(at + 1));
+    return row;
+  }));
 }
 
 function notice(passed, shown) {

@@ -3,7 +3,7 @@
 import base64
 import gzip
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from string import Template
@@ -44,6 +44,7 @@ def payload(
     sweep: Sweep,
     views: list[View],
     tabs: list[list[Tab]],
+    answers: Sequence[tuple[str, ...]],
     *,
     provenance: list[str],
     warnings: list[str],
@@ -55,6 +56,7 @@ def payload(
         sweep: all rows.
         views: groups with at least one row that enters.
         tabs: tabs of each group.
+        answers: lines of each group's answer card.
         provenance: lines that say how the numbers were made.
         warnings: sentences shown on top.
         live: settings of the served page; None for a file.
@@ -78,7 +80,9 @@ def payload(
         **(live or {}),
         "tabs": [_tab(runs_tab(sweep, live=live is not None))],
         "table": run_table(sweep, views, listed_ids(sweep, views)),
-        "groups": [_group(view, own) for view, own in zip(views, tabs, strict=True)],
+        "groups": [
+            _group(view, own) | {"answer": lines} for view, own, lines in zip(views, tabs, answers, strict=True)
+        ],
     }
 
 

@@ -17,6 +17,9 @@ from theory.uncertainty.intervals import Interval
 OMIT = {"absent": "omit"}
 """Metadata of a field that has no key in the JSON document where it is None."""
 
+SCREEN = {"absent": "always"}
+"""Metadata of a field that is shown and not stored: sentences made of numbers that stand elsewhere in the document."""
+
 EMPTY = {"absent": "empty"}
 """Metadata of a field that is {} in the JSON document where it is None."""
 
@@ -49,6 +52,8 @@ def _record(value: Any) -> dict[str, Any]:
     record = {}
     for item in fields(value):
         part, absent = getattr(value, item.name), item.metadata.get("absent")
+        if absent == "always":
+            continue
         if part is not None or absent is None:
             record[item.name] = plain(part)
         elif absent == "empty":

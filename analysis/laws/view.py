@@ -1,6 +1,6 @@
 """Everything known about one group of rows, computed once and shown by the page, the report and the summary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -81,18 +81,29 @@ def make_view(sweep: Sweep, law: LawFit) -> View:
     )
 
 
-def with_baselines(views: Sequence[View]) -> list[View]:
+def baselines(groups: Iterable[Dataset]) -> list[tuple[Dataset, Baseline]]:
+    """The groups of rows that have no d_m to choose, each with its best networks by size.
+
+    Args:
+        groups: all groups of a sweep; no law is needed.
+    """
+    return [
+        (data, baseline(data))
+        for data in groups
+        if len(data.rows) and data.rows["budget"].notna().any() and data.rows["d_m"].isna().all()
+    ]
+
+
+def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baseline]] | None = None) -> list[View]:
     """Put the other architectures of the same task, data set and metric beside each view of ELM Networks.
 
     Args:
-        views: all groups of a sweep.
+        views: groups of a sweep.
+        lines: `baselines` of all its groups; default: of these.
     """
     same = [name for name in IDENTITY if name != "architecture"]
-    lines = [
-        (view.data, baseline(view.data))
-        for view in views
-        if len(view.table) and view.table["budget"].notna().any() and view.table["d_m"].isna().all()
-    ]
+    if lines is None:
+        lines = baselines(view.data for view in views)
     return [
         view._replace(
             beside=tuple(

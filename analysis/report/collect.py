@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.theory_fit import FitSettings, LawFit, fit_dataset, scaled
-from analysis.laws.view import View, make_view
+from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.report.model import Group
-from analysis.report.report import group_report
+from analysis.report.report import card, group_report
 from analysis.rows.sweep import Dataset, Sweep
 from analysis.rows.weights import Weighting
 from theory.errors import TheoryError
@@ -37,13 +37,27 @@ def collect(
         settings: how to fit.
         evidence: how much to compute; None for a quick report.
     """
+    lines = baselines(groups)
     for data in groups:
         try:
             law = fit_dataset(data, settings)
             view = make_view(sweep, law)
         except NUMERICAL as error:
             view = make_view(sweep, unfitted(data, settings, _sentence(error)))
+        (view,) = with_baselines([view], lines)
         yield Done(view, describe(view, evidence))
+
+
+def answers_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> dict[str, tuple[str, ...]]:
+    """The answer card of each group, by label, for a command that fits no law.
+
+    Args:
+        sweep: all rows.
+        groups: rows of each group.
+    """
+    lines, settings = baselines(groups), FitSettings()
+    views = [make_view(sweep, unfitted(data, settings, "no law was fitted")) for data in groups]
+    return {view.data.label: card(view, fitted=False) for view in with_baselines(views, lines)}
 
 
 def describe(view: View, evidence: EvidenceSettings | None) -> Group:

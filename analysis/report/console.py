@@ -1,5 +1,7 @@
 """The report on one screen."""
 
+from collections.abc import Mapping, Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -54,6 +56,7 @@ def print_group(group: Group, console: Console) -> None:
     """Print one group: data, law, optima, rivals, and what cannot be concluded."""
     data = group.data
     console.rule(escape(group.label))
+    print_answer(group.answer, console)
     noise = "unknown" if data.seed_noise is None else f"{data.seed_noise:.3g} (df {data.seed_noise_freedom})"
     console.print(
         f"metric: {escape(group.metric.title)}, {group.metric.direction} is best; {counted(data.rows, 'run')} of "
@@ -77,6 +80,13 @@ def print_group(group: Group, console: Console) -> None:
         console.print(
             f"[bold]next:[/bold] {escape(step.what)} ({counted(step.trials, 'trial')}{hours}): {escape(step.why)}"
         )
+
+
+def print_answer(lines: Sequence[str], console: Console) -> None:
+    """Print the answer card: what a reader came for, before any number."""
+    for line in lines:
+        topic, _, rest = line.partition(": ")
+        console.print(f"[bold green]{topic}:[/bold green] {escape(rest)}", highlight=False)
 
 
 WRAPPED = 24
@@ -124,8 +134,14 @@ def _blocks(widths: list[int], keys: int, room: int) -> list[list[int]]:
     return [*blocks, block]
 
 
-def print_summary(found: Summary, console: Console) -> None:
-    """Print a sweep on one screen."""
+def print_summary(found: Summary, answers: Mapping[str, Sequence[str]], console: Console) -> None:
+    """Print a sweep on one screen.
+
+    Args:
+        found: the summary.
+        answers: lines of the answer card by group.
+        console: where to.
+    """
     statuses = list(found.by_status)
     counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found.by_status.items()) or "none"
     cost = [f"{found.hours.trial:.3g} h of trials"]
@@ -142,17 +158,18 @@ def print_summary(found: Summary, console: Console) -> None:
         columns = ("P", *(status.replace("_", " ") for status in statuses))
         print_table(Table(columns, rows), console, "trials by budget")
     for group in found.groups:
-        _print_group_summary(group, console)
+        _print_group_summary(group, answers.get(group.label, ()), console)
     for sentence in found.warnings:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
 
 
-def _print_group_summary(group: GroupSummary, console: Console) -> None:
+def _print_group_summary(group: GroupSummary, answer: Sequence[str], console: Console) -> None:
     noise = "unknown (one run each)" if group.noise is None else f"{group.noise:.3g}"
     console.print(
         f"[bold]{escape(group.label)}[/bold]: {escape(group.title)}, {group.direction} is best; "
         f"{counted(group.rows, 'run')} of {counted(group.configurations, 'configuration')}, seed noise {noise}"
     )
+    print_answer(answer, console)
     rows = [
         (
             *(none(v) for v in (best.budget, best.k_c, best.n_rec, best.d_m, best.metric, best.runs)),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.findings import EMPTY, OMIT, Evidence, plain
+from analysis.laws.findings import EMPTY, OMIT, SCREEN, Evidence, plain
 from analysis.laws.next_steps import NextStep
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.alarms import Alarm
@@ -210,6 +210,8 @@ class Group:
     label: str
     keys: dict[str, str]
     metric: MetricPart
+    answer: tuple[str, ...] = field(default=(), metadata=SCREEN)
+    """`analysis.report.answer.answer_lines`."""
     question: str
     data: DataPart
     law: LawPart | None

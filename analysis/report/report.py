@@ -13,6 +13,7 @@ from analysis.laws.joint import joint_fits
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
+from analysis.report.answer import answer_lines, why_no_law
 from analysis.report.model import (
     AsGood,
     AxesPart,
@@ -121,10 +122,12 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
     """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
     gathered = None if evidence is None else gather(view, evidence)
+    limits, steps = (*cannot_conclude(view), *unidentified(gathered)), tuple(next_steps(view))
     return Group(
         label=data.label,
         keys=data.keys,
         metric=MetricPart(column=data.measure.column, title=data.title, direction=data.direction, chance=data.chance),
+        answer=answer_lines(view, evidence=gathered, cannot_conclude=limits, steps=steps),
         question=question(data),
         data=data_part(view),
         law=None if law.fit is None else law_part(law.fit),
@@ -142,10 +145,21 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
         evidence=gathered,
         alarms=tuple(view.alarms),
         axes=axes_part(view),
-        next=tuple(next_steps(view)),
-        cannot_conclude=(*cannot_conclude(view), *unidentified(gathered)),
+        next=steps,
+        cannot_conclude=limits,
         learning_rates=learning_rates(view),
     )
+
+
+def card(view: View, *, fitted: bool = True) -> tuple[str, ...]:
+    """The answer of one group of rows without its evidence.
+
+    Args:
+        view: the group, with the other architectures beside it.
+        fitted: whether a law was looked for.
+    """
+    limits = [line for line in cannot_conclude(view) if fitted or not line.startswith("No law")]
+    return answer_lines(view, cannot_conclude=limits, steps=next_steps(view), fitted=fitted)
 
 
 def axes_part(view: View) -> AxesPart:
@@ -265,7 +279,7 @@ def cannot_conclude(view: View) -> list[str]:
         return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
     if law.fit is None:
         found.append(
-            f"No law could be fitted ({'; '.join(law.refused[:2])}). Run at least 3 budgets with 7 values of d_m each."
+            f"No law could be fitted: {why_no_law(law.refused)}. Run at least 3 budgets with 7 values of d_m each."
         )
     if budgets == 0:
         found.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")

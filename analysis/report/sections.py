@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from analysis.html import Cell, none
 from analysis.laws.findings import ChosenRuns, Refusal
+from analysis.report.answer import why_no_law
 from analysis.report.model import Group, Joint, Provenance
 from analysis.report.sections_law import (
     calibration,
@@ -33,6 +34,7 @@ def group_sections(group: Group) -> list[Section]:
         group: an entry of the report's `groups`.
     """
     return [
+        Section("answer", "The answer", list(group.answer), []),
         _question(group),
         _data(group),
         _parameters(group),
@@ -87,7 +89,7 @@ def _listed(values: Sequence[float]) -> str:
 def _parameters(group: Group) -> Section:
     law, evidence = group.law, group.evidence
     if law is None:
-        return Section("parameters", "Parameters", ["None: " + "; ".join(group.refused)], [])
+        return Section("parameters", "Parameters", [f"None. {why_no_law(group.refused)}."], [])
     known = () if evidence is None else evidence.parameters or ()
     ends = {row.quantity: (row.low, row.high) for row in known}
     reasons = {row.quantity: row.reason or "" for row in known}
@@ -128,7 +130,8 @@ def _optima(group: Group) -> Section:
 
 def _rivals(group: Group) -> Section:
     sentences = [group.verdict] if group.verdict else []
-    sentences += [f"Not fitted: {reason}" for reason in group.refused]
+    if group.law is not None:  # without a law the reasons stand under its parameters
+        sentences += [f"Not fitted: {reason}" for reason in group.refused]
     return Section("rivals", "Rival laws", sentences, [rival_table(group.rivals)] if group.rivals else [])
 
 

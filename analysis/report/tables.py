@@ -9,6 +9,7 @@ from analysis.html import Cell, none
 from analysis.laws.findings import Estimate, OptimumIntervals
 from analysis.report.model import AxesPart, LawPart, OptimumPart, Rival
 from analysis.rows.alarms import Alarm
+from analysis.rows.means import span
 from theory.optimum.allocation import Allocation
 
 Ends = Mapping[str, tuple[float | None, float | None]]
@@ -98,18 +99,6 @@ def _predicted(theory: Allocation | None, d_m: Estimate | None, *, with_interval
         return (None, None, *(["not bracketed"] if with_interval else []), f"extend towards {theory.extend}")
     found = [interval_text(d_m)] if with_interval else []
     return (theory.n_rec, theory.d_m, *found, None if theory.band is None else span(theory.band))
-
-
-def span(pair: Sequence[float] | None) -> str:
-    """A range that is as good, for reading.
-
-    >>> span((353.0, 742.0)), span((2.449, 4.899)), span(None)
-    ('353–742', '2.4–4.9', 'unknown')
-    """
-    if pair is None:
-        return "unknown"
-    low, high = pair
-    return f"{low:,.0f}–{high:,.0f}" if high >= 100 else f"{low:.2g}–{high:.2g}"
 
 
 def interval_text(estimate: Estimate | None) -> str | None:

@@ -3,7 +3,7 @@
 Arrays and frames in, frames out; every number a figure or a table shows about the measurement comes from here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -70,10 +70,19 @@ class Optimum(NamedTuple):
 
     def good_text(self, name: str) -> str:
         """The range of a size that is as good, such as ``2.4–4.9``."""
-        if self.good is None or name not in self.good:
-            return "unknown"
-        low, high = self.good[name]
-        return f"{low:,.0f}–{high:,.0f}" if high >= 100 else f"{low:.2g}–{high:.2g}"
+        return span((self.good or {}).get(name))
+
+
+def span(pair: Sequence[float] | None) -> str:
+    """A range that is as good, for reading.
+
+    >>> span((353.0, 742.0)), span((2.449, 4.899)), span(None)
+    ('353–742', '2.4–4.9', 'unknown')
+    """
+    if pair is None:
+        return "unknown"
+    low, high = pair
+    return f"{low:,.0f}–{high:,.0f}" if high >= 100 else f"{low:.2g}–{high:.2g}"
 
 
 class Frontier(NamedTuple):

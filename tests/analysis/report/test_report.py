@@ -35,6 +35,7 @@ from theory.uncertainty.restore import estimate
 
 QUICK = EvidenceSettings(draws=80, simulations=40)
 ORDER = [
+    "answer",
     "question",
     "data",
     "parameters",

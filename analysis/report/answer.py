@@ -1,0 +1,247 @@
+"""The answer in at most six lines, the same on page, report and terminal: split, exponents, law, limits, next step."""
+
+import math
+import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.laws.findings import Estimate, Evidence
+from analysis.laws.next_steps import BUDGETS, NextStep
+from analysis.laws.view import View
+from analysis.report.tables import counted, number
+from analysis.rows.groups import MODEL_SETTINGS
+from analysis.rows.means import Optimum, configuration, span
+
+BESIDE = 1.25
+"""Ratio of realised sizes up to which two architectures count as of one budget: a budget buys whole neurons."""
+
+LIMITS = 2
+"""Most limits that the card names; the report lists all."""
+
+SHORTEST = 0.01
+"""Fewest hours that the suggested command asks for, so that it can afford one small run."""
+
+
+def answer_lines(
+    view: View,
+    *,
+    evidence: Evidence | None = None,
+    cannot_conclude: Sequence[str] = (),
+    steps: Sequence[NextStep] = (),
+    fitted: bool = True,
+) -> tuple[str, ...]:
+    """Answer how a budget should be split, how sure that is, and what to do next.
+
+    Args:
+        view: one group of rows, with the other architectures beside it.
+        evidence: intervals and held-out errors; None where they were not computed.
+        cannot_conclude: what the rows cannot show, most important first.
+        steps: what to run next, most useful first.
+        fitted: whether a law was looked for; a summary fits none.
+
+    Returns:
+        At most six lines, each a topic, a colon and sentences.
+    """
+    if not len(view.table):
+        return (f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}", _next(view, steps))
+    lines = [_splits(view)]
+    if view.table["d_m"].notna().any():
+        lines.append(_exponents(view, evidence, fitted=fitted))
+        lines.append(_law(view, evidence, fitted=fitted))
+        lines.append(_beside(view))
+        lines.append(_limits(view, cannot_conclude))
+    return tuple(line for line in (*lines, _next(view, steps)) if line)
+
+
+def why_no_law(refused: Sequence[str]) -> str:
+    """The two most common reasons of many refusals, in one sentence.
+
+    >>> why_no_law(["a:x=1: A: 9 rows cannot support 6 parameters; add", "b: B: 9 rows cannot support 7 parameters; add"])
+    '2 laws were refused; most often: 9 rows cannot support 6 parameters'
+    """
+    if not refused:
+        return "No law was fitted."
+    # "name: label: reason; advice"; reasons that differ in their numbers alone are one, the first speaks for them
+    reasons = [reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for reason in refused]
+    kinds = [re.sub(r"\d+", "#", reason) for reason in reasons]
+    first = dict(reversed(list(zip(kinds, reasons, strict=True))))
+    told = " and ".join(first[kind] for kind, _ in Counter(kinds).most_common(2))
+    if len(refused) == 1:
+        return f"1 law was refused: {told}"
+    return f"{len(refused)} laws were refused; most often: {told}"
+
+
+def _splits(view: View) -> str:
+    """The best measured split of the smallest, the middle and the largest budget."""
+    best: dict[float, Optimum] = {}
+    sign = 1.0 if view.data.direction == "min" else -1.0
+    for optimum in view.optima:
+        known = best.get(optimum.budget)
+        if known is None or sign * (view.table["mean"][optimum.best] - view.table["mean"][known.best]) < 0:
+            best[optimum.budget] = optimum
+    if not best:
+        return "Split: no trial has a budget, so nothing can be compared at equal size."
+    budgets = sorted(best)
+    if len(budgets) > 3:
+        budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
+    return f"Best split: {'; '.join(_split(view, best[budget]) for budget in budgets)}."
+
+
+def _split(view: View, optimum: Optimum) -> str:
+    point = configuration(view.table, optimum.best)
+    where = f"P = {optimum.budget:,.0f}: N = {point['n_rec']:,.0f}"
+    runs = counted(int(point["n"]), "run")
+    if optimum.bracketed is None:  # sized by n_rec alone: the budget leaves no choice, only a result
+        return f"{where}, {view.data.metric} {point['mean']:.4g} ({runs})"
+    k_cs = view.table.loc[view.table["budget"] == optimum.budget, "k_c"].nunique()
+    told = f"best of {k_cs}" if k_cs > 1 else "the only one run"
+    if optimum.bracketed:
+        edge = "bracketed"
+    else:
+        edge = f"at the edge, extend towards {optimum.extend}" if optimum.extend else "at the edge, d_m cannot be less"
+    good = optimum.good or {}
+    n_rec, d_m = (f" ({span(good[name])} as good)" if name in good else "" for name in ("n_rec", "d_m"))
+    unknown = "" if good else "; band unknown"
+    return f"{where}{n_rec}, d_m = {point['d_m']:.0f}{d_m}, k_c = {point['k_c']:g} ({told}) [{edge}, {runs}{unknown}]"
+
+
+def _exponents(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
+    """How the optimum moves with the budget, with intervals where they were computed."""
+    if not fitted:
+        return "Exponents: `analysis fit-theory` computes them; this command fits no law."
+    budgets = view.table["budget"].nunique()
+    if budgets < BUDGETS:
+        return f"Exponents: not determined by {counted(budgets, 'budget')}."
+    if evidence is not None:
+        rows = [row for row in evidence.exponents if view.frontier.k_c in (None, row.k_c)]
+        if rows:
+            row = max(rows, key=lambda row: row.budget)
+            return (
+                f"Exponents: N* ~ P^{_exponent(row.n_rec)}, d_m* ~ P^{_exponent(row.d_m)} by the law at "
+                f"P = {row.budget:,.0f}, k_c = {row.k_c:g}."
+            )
+        return f"Exponents: none. {evidence.intervals_reason or 'The optimum of the law is not bracketed'}."
+    paths = [] if view.overlay is None else [p for p in view.overlay.paths if view.frontier.k_c in (None, p.k_c)]
+    if not paths or len(paths[0].budget) < 2:
+        return "Exponents: not computed in a quick report."
+    path = paths[0]
+    n_rec, d_m = (np.polyfit(np.log(path.budget), np.log(size), 1)[0] for size in (path.n_rec, path.d_m))
+    return (
+        f"Exponents: N* ~ P^{n_rec:.2f}, d_m* ~ P^{d_m:.2f} by the law at k_c = {path.k_c:g}, on average over these "
+        f"budgets; intervals are not computed in a quick report."
+    )
+
+
+def _exponent(estimate: Estimate) -> str:
+    if estimate.estimate is None:
+        return "? (unknown)"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.estimate:.2f} (no interval)"
+    return f"{estimate.estimate:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def _law(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
+    """What the law adds, or that another one describes the rows far better."""
+    fit = view.law.fit
+    if not fitted:
+        return ""
+    if fit is None:
+        return f"Law: none. {why_no_law(view.law.refused)}."
+    told = "r is undefined" if fit.pearson_r is None else f"r = {fit.pearson_r:.3f}"
+    if view.rival_note is not None:
+        return f"Law: {view.rival_note} Its own {told}."
+    held = None if evidence is None else evidence.held_out
+    own = [row for row in (held.budget or ()) if row.label == fit.law.label] if held is not None else []
+    if own and own[0].rmse is not None:
+        sds = "" if own[0].seed_sds is None else f", {own[0].seed_sds:.2g} times the seed noise"
+        error = f"it predicts the largest budget, held out, within {own[0].rmse:.3g}{sds}"
+    else:
+        reason = None if held is None else held.budget_reason
+        error = f"held-out error {f'unknown: {reason}' if reason else 'not computed in a quick report'}"
+    return f"Law: {fit.law.label}, {told}; {error}."
+
+
+def _beside(view: View) -> str:
+    """Other architectures at equal size, and how often this one is better."""
+    sign = 1.0 if view.data.direction == "min" else -1.0
+    own = {
+        float(str(budget)): float(sign * (sign * part["mean"]).min())
+        for budget, part in view.table[view.table["budget"].notna()].groupby("budget")
+    }
+    pairs: dict[float, list[tuple[str, float]]] = {}
+    for line in view.beside:
+        for budget in own:
+            near = [i for i, x in enumerate(line.x) if max(x / budget, budget / x) <= BESIDE]
+            if near:
+                value = min((float(line.y[i]) for i in near), key=lambda y: sign * y)
+                pairs.setdefault(budget, []).append((line.name, value))
+    if not pairs:
+        return ""
+    name = view.data.keys["architecture"]
+    top = max(pairs)
+    count = sum(len(found) for found in pairs.values())
+    better = sum(sign * own[budget] < sign * value for budget, found in pairs.items() for _, value in found)
+    others = ", ".join(f"{other} {value:.3g}" for other, value in pairs[top])
+    return (
+        f"Beside it: {others} against {name} {own[top]:.3g} at P = {top:,.0f} ({view.data.metric}, best of each); "
+        f"{name} is better in {better} of {count} comparisons at equal P."
+    )
+
+
+def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
+    """The most important things that these rows cannot show."""
+    found = list(cannot_conclude)
+    if view.law.fit is None:  # the line about the law says that already
+        found = [sentence for sentence in found if not sentence.startswith("No law")]
+    edge = [optimum for optimum in view.optima if optimum.extend is not None]
+    if edge:
+        one = edge[0]
+        example = "" if len(edge) == 1 else ", such as"
+        found.append(
+            f"{len(edge)} of {len(view.optima)} optima {'lie' if len(edge) > 1 else 'lies'} at the edge of what was "
+            f"run{example if example else ':'} P = {one.budget:,.0f}, k_c = {one.k_c:g}: the best d_m there may lie "
+            "beyond."
+        )
+    flagged = sum(len(alarm.trial_ids) for alarm in view.alarms)
+    if flagged:
+        found.append(f"{counted(flagged, 'run')} may say something else than the sizes do ({view.alarms[0].kind}).")
+    if not found:
+        return "Cannot be concluded: anything beyond the sizes that were run."
+    return f"Cannot be concluded: {' '.join(found[:LIMITS])}"
+
+
+def _next(view: View, steps: Sequence[NextStep]) -> str:
+    """The next command, ready to be pasted into a shell."""
+    sweep = view.sweep
+    if sweep.store is None:
+        return "Next: a published table cannot be added to; `sweeper launch GRID.yaml` runs a sweep of your own."
+    where = shlex.quote(sweep.uri)
+    if not len(view.table):
+        return f"Next: `sweeper status {where}` gives the reasons."
+    urgent = [step for step in steps if step.trials]
+    if not urgent:
+        return f"Next: nothing urgent; `analysis dashboard {where}` shows all of it."
+    first = urgent[0]
+    if view.table["d_m"].isna().all() or view.table["budget"].isna().all():
+        return f"Next: {first.what}, because {first.why}: `sweeper launch GRID.yaml -r {where}`."
+    hours = sum(step.hours or 0.0 for step in urgent)
+    up = 10.0 ** math.floor(math.log10(max(hours, SHORTEST)))
+    told = number(math.ceil(round(max(hours, SHORTEST) / up, 6)) * up, 2)
+    rows = f" --where {shlex.quote(condition)}" if (condition := _condition(view)) else ""
+    return (
+        f"Next: {first.what}, because {first.why}. Runs in their order of worth: "
+        f"`analysis suggest {where}{rows} --hours {told.replace(',', '')} -o next.yaml`."
+    )
+
+
+def _condition(view: View) -> str:
+    """What picks this group's rows among the sweep's, with one connectivity: a suggestion needs both."""
+    keys = view.data.keys
+    parts = [f"{name} == {keys[name]}" for name in MODEL_SETTINGS if keys.get(name, "none") != "none"]
+    parts += [] if view.frontier.k_c is None else [f"k_c == {view.frontier.k_c:g}"]
+    if view.beside or (parts and view.sweep.trials["architecture"].nunique() > 1):
+        parts.insert(0, f"architecture == '{keys['architecture']}'")
+    return " and ".join(parts)

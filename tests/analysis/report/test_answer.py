@@ -1,0 +1,91 @@
+"""The answer card: the same few sentences everywhere, right about the shipped study."""
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from analysis.cli import cli
+from analysis.laws.next_steps import next_steps
+from analysis.report.answer import answer_lines, why_no_law
+from analysis.report.collect import answers_without_law
+from analysis.report.report import card, group_report
+from analysis.report.sections import group_sections
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Measure
+
+TEXT = "studies/paper_in_miniature/results/text"
+
+
+@pytest.fixture(scope="module")
+def cards():
+    sweep = read_sweep(TEXT)
+    return answers_without_law(sweep, datasets(sweep, Measure()))
+
+
+def test_a_card_has_at_most_six_lines_each_with_a_topic(view, cards):
+    for lines in [card(view), *cards.values()]:
+        assert 1 < len(lines) <= 6
+        assert all(": " in line and "nan" not in line for line in lines)
+
+
+def test_the_split_of_the_study_is_told_for_three_budgets_with_band_and_confidence(cards):
+    split = next(iter(cards.values()))[0]
+    assert split.count("P = ") == 3
+    assert "P = 30,000: N = 103 (67–148 as good), d_m = 4 (2–6 as good), k_c = 128 (best of 6)" in split
+    assert "[bracketed, 2 runs]" in split
+
+
+def test_other_architectures_stand_beside_it_in_one_sentence(cards):
+    (line,) = [line for line in next(iter(cards.values())) if line.startswith("Beside it")]
+    assert "gru 2.32, lstm 2.29 against elm 2.79 at P = 100,000" in line
+    assert line.endswith("elm is better in 0 of 9 comparisons at equal P.")
+
+
+def test_groups_without_d_m_say_less(cards):
+    (lines,) = [lines for label, lines in cards.items() if label.endswith(" gru")]
+    assert len(lines) == 2
+    assert "d_m" not in lines[0]
+
+
+def test_the_next_command_is_safe_to_paste(view):
+    odd = "it's a folder; rm -rf $HOME"
+    moved = view._replace(sweep=replace(view.sweep, uri=odd))
+    (line,) = [line for line in card(moved) if line.startswith("Next")]
+    assert shlex.quote(odd) in line
+
+
+def test_the_command_of_the_card_runs(cards, tmp_path):
+    line = next(iter(cards.values()))[-1]
+    arguments = shlex.split(line.split("`")[-2])
+    assert arguments[:2] == ["analysis", "suggest"]
+    arguments[-1] = str(tmp_path / "next.yaml")
+    found = CliRunner().invoke(cli, arguments[1:])
+    assert found.exit_code == 0, found.output
+    assert (tmp_path / "next.yaml").exists()
+
+
+def test_a_law_far_behind_a_rival_is_said_on_the_card(view, monkeypatch):
+    assert any(line.startswith(f"Law: {view.law.fit.law.label}, r = ") for line in card(view))
+    note = "The law drawn is 122 AICc units behind another."
+    monkeypatch.setattr(type(view), "rival_note", property(lambda _: note))
+    assert any(line.startswith(f"Law: {note}") for line in card(view))
+
+
+def test_limits_come_in_the_order_given_and_are_two(view):
+    (line,) = [
+        line for line in answer_lines(view, cannot_conclude=["A.", "B.", "C."], steps=next_steps(view)) if "A." in line
+    ]
+    assert line == "Cannot be concluded: A. B."
+
+
+def test_report_and_card_say_the_same(view):
+    group = group_report(view, None)
+    assert group.answer == card(view)
+    assert group_sections(group)[0].sentences == list(group.answer)
+
+
+def test_reasons_of_many_refused_laws_are_one_sentence():
+    refused = [f"l{i}: law {i}: 9 rows cannot support {i} parameters; add runs" for i in range(12)] + ["q: law q: odd"]
+    assert why_no_law(refused) == "13 laws were refused; most often: 9 rows cannot support 0 parameters and odd"
