@@ -59,7 +59,7 @@ def answer_lines(
 def why_no_law(refused: Sequence[str]) -> str:
     """The two most common reasons of many refusals, in one sentence.
 
-    >>> why_no_law(["a:x=1: A: 9 rows cannot support 6 parameters; add", "b: B: 9 rows cannot support 7 parameters; add"])
+    >>> why_no_law(["a: A: 9 rows cannot support 6 parameters; add", "b: B: 9 rows cannot support 7 parameters; add"])
     '2 laws were refused; most often: 9 rows cannot support 6 parameters'
     """
     if not refused:
@@ -243,5 +243,5 @@ def _condition(view: View) -> str:
     parts = [f"{name} == {keys[name]}" for name in MODEL_SETTINGS if keys.get(name, "none") != "none"]
     parts += [] if view.frontier.k_c is None else [f"k_c == {view.frontier.k_c:g}"]
     if view.beside or (parts and view.sweep.trials["architecture"].nunique() > 1):
-        parts.insert(0, f"architecture == '{keys['architecture']}'")
+        parts.insert(0, 'architecture == "' + keys["architecture"] + '"')
     return " and ".join(parts)
