@@ -71,7 +71,8 @@ def test_the_fit_uses_them_and_the_report_shows_what_they_change(uneven, sweep):
     group = group_report(view, None)
     assert group.weights.kind == "replicates"
     assert [row.budget for row in group.weights.by_budget] == [3e4, 1e5, 3e5]
-    assert "Weights 1 / variance of each budget" in " ".join(group_sections(group)[0].sentences)
+    (question,) = [section for section in group_sections(group) if section.id == "question"]
+    assert "Weights 1 / variance of each budget" in " ".join(question.sentences)
     choices = {row.choice: row for row in sensitivity(view)}
     assert choices["equal weights"].parameters["alpha"] == pytest.approx(equal.fit.values["alpha"], rel=1e-6)
     assert "without the smallest budget" in choices
