@@ -92,7 +92,7 @@ class Live:
             table = to_json(content.pop("table", {})).encode()  # asked for only where somebody looks at it
             body = to_json(content).encode()
             self._trouble = ""
-        except SweeperError as error:  # a file may be half copied; the page says so and goes on
+        except SweeperError as error:  # a file may be half copied: the page stays as it was until the next look
             if not self._body:
                 raise
             self._trouble = str(error)
