@@ -132,23 +132,33 @@ def noted_leaks(name: str, directory: Path, find: Callable[[], list[Leak]]) -> l
         find: looks for them.
     """
     note = directory / "leaks" / f"{name}.json"
-    leaks: list[Leak] = []
+    searches: list[list[Leak]] = []  # what this process found, also where it found none
 
     def build() -> None:
-        leaks.extend(find())
+        searches.append(find())
         with write_atomically(note) as file:
-            file.write(json.dumps([leak._asdict() for leak in leaks]).encode())
+            file.write(json.dumps([leak._asdict() for leak in searches[0]]).encode())
 
     try:
         build_once(note, build)
     except DataError:  # a data directory that others own may be read-only; the search then costs its time again
-        return leaks or find()
-    return leaks or [Leak(**leak) for leak in json.loads(note.read_text())]
+        return searches[0] if searches else find()
+    return searches[0] if searches else [Leak(**leak) for leak in json.loads(note.read_text())]
 
 
-def warn_of_leaks(data_name: str, leaks: Iterable[Leak], *, above: float) -> None:
-    """Say once per process that a split repeats more of the training data than a share `above`, 0 to 1."""
-    for leak in leaks:
+def warn_of_leaks(
+    data_name: str, name: str, directory: Path, find: Callable[[], list[Leak]], *, above: float = 0.0
+) -> None:
+    """Say once per process that a split repeats more of the training data than a share `above`, 0 to 1.
+
+    Args:
+        data_name: of the data set, for people.
+        name: see `noted_leaks`.
+        directory: data directory.
+        find: looks for leaks.
+        above: share up to which nothing is said.
+    """
+    for leak in noted_leaks(name, directory, find):
         line = f"{data_name}: {leak}"
         if leak.share > above and line not in _announced:
             _announced.add(line)

@@ -12,7 +12,7 @@ import torch
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
 from tasks.data.cache import build_once, data_directory, explained
-from tasks.data.leaks import Hashes, Leak, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
+from tasks.data.leaks import Hashes, Leak, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
 from tasks.neuron.data_sets import NEURONIO
@@ -47,10 +47,8 @@ class NeuronioTask:
             raise DataError(f"{where}.data: {folder} has {self._data.channels} input channels, expected {spec.n_in}")
         self.spec, self.data_name, self.data_sha256 = spec, spec.data_name, self._data.sha256
         self._burn_in = int(options["burn_in"])
-        leaks = noted_leaks(
-            f"{self._data.sha256[:24]}-simulations", data_directory(cache_dir), lambda: _leaks(self._data)
-        )
-        warn_of_leaks(spec.data_name, leaks, above=0.0)
+        name = f"{self._data.sha256[:24]}-simulations"
+        warn_of_leaks(spec.data_name, name, data_directory(cache_dir), lambda: _leaks(self._data))
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
         """Return windows that start at random times of random simulations."""

@@ -15,7 +15,7 @@ from tasks.base import TaskSpec
 from tasks.batch import Split
 from tasks.data.cache import build_verified, data_directory, noted_sha256, write_atomically
 from tasks.data.fetch import fetch
-from tasks.data.leaks import Hashes, noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
+from tasks.data.leaks import Hashes, sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.data.pickles import restricted_load
 from tasks.errors import DataError
 from tasks.options import OptionValue
@@ -62,12 +62,12 @@ def load_images(
         images, sha256, splits = _digits(int(options["upsample"]))
     else:
         images, sha256, splits = _cifar(str(options["data"]), directory, where)
-    leaks = noted_leaks(
+    warn_of_leaks(
+        spec.data_name,
         f"{sha256[:24]}-images",
         directory,
         lambda: sequence_leaks({split: images.hashes(order) for split, order in splits.items()}, "images"),
     )
-    warn_of_leaks(spec.data_name, leaks, above=0.0)
     return SequenceTask(spec, sha256, {split: SplitData(images, order) for split, order in splits.items()}, where=where)
 
 

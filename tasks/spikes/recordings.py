@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tasks.batch import Split
 from tasks.data.cache import build_verified, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.data.fetch import fetch
-from tasks.data.leaks import noted_leaks, sequence_hashes, sequence_leaks, warn_of_leaks
+from tasks.data.leaks import sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.packages import package
 from tasks.spikes.data_sets import SHD
@@ -80,7 +80,8 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     _refuse_silence(offsets, f"{where}.data: {data}")
     members = _members(speaker, split, validation, where)
-    leaks = noted_leaks(
+    warn_of_leaks(
+        data if data in ("embedded", "real") else Path(data).name,
         f"{sha256[:24]}-{bin_ms}ms-{validation}",
         directory,
         lambda: sequence_leaks(
@@ -91,7 +92,6 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
             "recordings",
         ),
     )
-    warn_of_leaks(data if data in ("embedded", "real") else Path(data).name, leaks, above=0.0)
     return Prepared(sha256, cells, offsets, label, members)
 
 

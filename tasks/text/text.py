@@ -15,7 +15,7 @@ import torch
 from tasks.base import TaskSpec
 from tasks.batch import Batch, Split
 from tasks.data.cache import build_verified, data_directory, write_atomically
-from tasks.data.leaks import LEAST_TEXT_SHARE, noted_leaks, text_leaks, warn_of_leaks
+from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
 from tasks.text.corpus import TextFile, open_text, read_blocks, split_borders
@@ -53,12 +53,13 @@ class TextTask:
         if transform != "letters" and options["unseen"] == "refuse":
             _refuse_unseen(source, dropped=_DROPPED[transform], where=f"{where}.data")
         self._streams = _streams(source, transform, data_directory(cache_dir), f"{where}.data")
-        leaks = noted_leaks(
+        warn_of_leaks(
+            spec.data_name,
             f"{source.sha256[:24]}-{transform}",
             data_directory(cache_dir),
             lambda: text_leaks({split: stream.characters for split, stream in self._streams.items()}),
+            above=LEAST_TEXT_SHARE,
         )
-        warn_of_leaks(spec.data_name, leaks, above=LEAST_TEXT_SHARE)
         self._ids = _byte_table(_LETTERS if transform == "letters" else source.symbols, dropped=_DROPPED[transform])
 
     def stream(self, split: Split) -> Stream:

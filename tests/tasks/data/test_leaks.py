@@ -7,6 +7,7 @@ import pytest
 
 from tasks.data import leaks as under_test
 from tasks.data.leaks import BLOCK, Leak, noted_leaks, sequence_hashes, sequence_leaks, text_leaks
+from tasks.errors import DataError
 from tasks.loaders import load_task
 
 
@@ -89,3 +90,15 @@ def test_embedded_data_repeat_nothing_worth_naming(task: str, caplog: pytest.Log
     with caplog.at_level(logging.WARNING):
         load_task(task, {})
     assert caplog.messages == []
+
+
+def test_a_search_that_finds_nothing_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where its note cannot be written: nothing found is not the same as not looked for."""
+
+    def refuse(target: Path) -> None:
+        raise DataError(f"{target}: cannot write")
+
+    monkeypatch.setattr(under_test, "write_atomically", refuse)
+    searches: list[int] = []
+    assert noted_leaks("a", tmp_path, lambda: searches.append(1) or []) == []
+    assert searches == [1]
