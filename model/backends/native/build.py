@@ -45,6 +45,7 @@ def kernel(dtype: torch.dtype) -> Kernel:
     compiler = _compiler()
     path = cache_directory() / f"elm_layer-{_key(compiler, dtype)}.so"
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_others_out(path.parent)
         if not _intact(path):
             _build(compiler, dtype, path)
@@ -71,17 +72,15 @@ def _keep_others_out(path: Path) -> None:
     Raises:
         NativeUnavailable: it belongs to another user.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.name.startswith("kernels-"):
-        path.mkdir(mode=0o700, exist_ok=True)
     status = path.stat()
     if status.st_uid not in (os.getuid(), *_OWNERS):
         raise NativeUnavailable(f"{path} belongs to user {status.st_uid}; what others compiled is not run")
-    if status.st_mode & 0o022 and status.st_uid == os.getuid():
-        # A umask of 002 is usual where every user has a group of their own, so that this is no reason to refuse.
-        path.chmod(stat.S_IMODE(status.st_mode) & ~0o022)
-    elif status.st_mode & 0o022:
+    if not status.st_mode & 0o022:
+        return
+    if status.st_uid != os.getuid():
         raise NativeUnavailable(f"{path} may be written by other users; what others compiled is not run")
+    # A umask of 002 is usual where every user has a group of their own, so that this is no reason to refuse.
+    path.chmod(stat.S_IMODE(status.st_mode) & ~0o022)
 
 
 def _intact(path: Path) -> bool:
