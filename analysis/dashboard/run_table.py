@@ -3,7 +3,6 @@
 The page reads it only when it is needed (the Runs tab, a CSV file), so its size costs no first paint.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.laws.view import View
-from analysis.rows.load import spec_leaves
+from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import IDENTITY, Dataset, Measure, Sweep, among
 from sweeper.store.schema import FINISHED, SCHEMAS
 
@@ -109,15 +108,10 @@ def _fate(trials: pd.DataFrame, views: Sequence[View]) -> tuple[list[str | None]
 def spec_table(specs: pd.Series) -> pd.DataFrame:
     """Settings that only the specs hold (optimiser, regularisation, schedule, ...), one column each.
 
-    Specs that differ by their seed alone are read once: a sweep repeats each of them for every seed.
-
     Args:
         specs: stored specs as JSON texts.
     """
-    # A regular expression, because parsing every spec just to drop its seed would take the time that this saves.
-    codes, _ = pd.factorize(specs.str.replace(r'"seed":\s*\d+', "", regex=True))
-    first = specs.iloc[np.unique(codes, return_index=True)[1]].tolist()
-    table = pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first])
+    table, codes = distinct_specs(specs)
     known = {*SCHEMAS["trials"].names, "scheme", *IDENTITY}
     own = [name for name in map(str, table.columns) if name.rsplit(".", 1)[-1] not in known]
     return table[own].take(codes).reset_index(drop=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
@@ -118,14 +119,8 @@ def with_design_columns(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
-    """Settings that only the stored specs tell apart, one text column per setting that varies.
-
-    Specs that differ by their seed alone are read once.
-    """
-    bare = trials["spec"].str.replace(r'"seed":\s*\d+', "", regex=True)
-    codes, _ = pd.factorize(bare)
-    first = trials["spec"].iloc[np.unique(codes, return_index=True)[1]].tolist()
-    table = pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first])
+    """Settings that only the stored specs tell apart, one text column per setting that varies."""
+    table, codes = distinct_specs(trials["spec"])
     known = set(SCHEMAS["trials"].names) | {"scheme", "mlp_ratio"}
     varying = [
         c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] not in known and table[c].nunique(dropna=False) > 1
@@ -133,6 +128,21 @@ def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
     return (
         table[varying].astype("str").take(codes).set_axis(trials.index) if varying else pd.DataFrame(index=trials.index)
     )
+
+
+def distinct_specs(specs: pd.Series) -> tuple[pd.DataFrame, npt.NDArray[np.intp]]:
+    """Read stored specs; a sweep repeats each for every seed, so those that differ by it alone are read once.
+
+    Args:
+        specs: JSON texts.
+
+    Returns:
+        The settings of each spec (`spec_leaves`), one row per different spec, and the row of each given one.
+    """
+    # A regular expression, because parsing every spec just to drop its seed would take the time that this saves.
+    codes, _ = pd.factorize(specs.str.replace(r'"seed":\s*\d+', "", regex=True))
+    first = specs.iloc[np.unique(codes, return_index=True)[1]].tolist()
+    return pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first]), codes
 
 
 def spec_leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
