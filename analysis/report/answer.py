@@ -38,7 +38,7 @@ def answer_lines(
     Args:
         view: one group of rows, with the other architectures beside it.
         evidence: intervals and held-out errors; None where they were not computed.
-        cannot_conclude: what the rows cannot show, most important first.
+        cannot_conclude: what the rows cannot show whatever law is fitted, most important first.
         steps: what to run next, most useful first.
         fitted: whether a law was looked for; a summary fits none.
 
@@ -194,8 +194,6 @@ def _beside(view: View) -> str:
 def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
     """The most important things that these rows cannot show."""
     found = list(cannot_conclude)
-    if view.law.fit is None:  # the line about the law says that already
-        found = [sentence for sentence in found if not sentence.startswith("No law")]
     edge = [optimum for optimum in view.optima if optimum.extend is not None]
     if edge:
         one = edge[0]

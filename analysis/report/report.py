@@ -122,7 +122,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
     """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
     gathered = None if evidence is None else gather(view, evidence)
-    limits, steps = (*cannot_conclude(view), *unidentified(gathered)), tuple(next_steps(view))
+    limits, steps = (*limits_of(view), *unidentified(gathered)), tuple(next_steps(view))
     return Group(
         label=data.label,
         keys=data.keys,
@@ -146,7 +146,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
         alarms=tuple(view.alarms),
         axes=axes_part(view),
         next=steps,
-        cannot_conclude=limits,
+        cannot_conclude=(*no_law(view), *limits),
         learning_rates=learning_rates(view),
     )
 
@@ -158,8 +158,7 @@ def card(view: View, *, fitted: bool = True) -> tuple[str, ...]:
         view: the group, with the other architectures beside it.
         fitted: whether a law was looked for.
     """
-    limits = [line for line in cannot_conclude(view) if fitted or not line.startswith("No law")]
-    return answer_lines(view, cannot_conclude=limits, steps=next_steps(view), fitted=fitted)
+    return answer_lines(view, cannot_conclude=limits_of(view), steps=next_steps(view), fitted=fitted)
 
 
 def axes_part(view: View) -> AxesPart:
@@ -271,16 +270,20 @@ def rivals(law: LawFit) -> tuple[Rival, ...]:
     return tuple(Rival(**vars(rank), chosen=law.fits[rank.name] is law.fit) for rank in law.comparison.rows)
 
 
-def cannot_conclude(view: View) -> list[str]:
-    """Say what these rows cannot show, and what to run for it."""
-    found, law, table = [], view.law, view.table
-    budgets, noise = table["budget"].nunique(), seed_noise(law.data)
+def no_law(view: View) -> list[str]:
+    """Say that no law could be fitted to the rows, and what to run for it; the answer card has a line of its own."""
+    if view.law.fit is not None or not len(view.table):
+        return []
+    why = why_no_law(view.law.refused)
+    return [f"No law could be fitted: {why}. Run at least 3 budgets with 7 values of d_m each."]
+
+
+def limits_of(view: View) -> list[str]:
+    """Say what these rows cannot show whatever law is fitted, and what to run for it."""
+    found, table = [], view.table
+    budgets, noise = table["budget"].nunique(), seed_noise(view.law.data)
     if not len(table):
         return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
-    if law.fit is None:
-        found.append(
-            f"No law could be fitted: {why_no_law(law.refused)}. Run at least 3 budgets with 7 values of d_m each."
-        )
     if budgets == 0:
         found.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")
     elif budgets < 3:
