@@ -29,7 +29,7 @@ from analysis.figures.scaling import (
 )
 from analysis.figures.theme import PLAIN_SYMBOL, resolve, subscripts, theme, titled
 from analysis.laws.theory_fit import FitSettings, fit_dataset
-from analysis.laws.view import View, make_view, with_baselines
+from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure
 
@@ -72,11 +72,9 @@ def figures(
     if group is not None and group not in labels:
         raise AnalysisError(f"group: {group!r} is not among the groups: {'; '.join(labels)}")
     place = 0 if group is None else labels.index(group)
-    # laws of other architectures are not drawn, so that only their rows are needed: a quick law will do
-    quick = FitSettings(law="constant", starts=1)
-    settings = [FitSettings() if number == place else quick for number in range(len(groups))]
-    views = [make_view(sweep, fit_dataset(data, own)) for data, own in zip(groups, settings, strict=True)]
-    return view_figures(with_baselines(views)[place], mode=mode)
+    # laws of other architectures are not drawn, so that their rows alone are needed
+    (view,) = with_baselines([make_view(sweep, fit_dataset(groups[place], FitSettings()))], baselines(groups))
+    return view_figures(view, mode=mode)
 
 
 def view_figures(view: View, *, mode: str = "light") -> dict[str, go.Figure]:
