@@ -111,11 +111,12 @@ def verify(path: str, results: str | None) -> bool:
 def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:
     """Print a sweep on one screen."""
     sweep = read_sweep(uri)
-    found = summarise(sweep, measure, where)
+    groups = datasets(sweep, measure, where)
+    found = summarise(sweep, groups)
     if as_json:
         print(json.dumps(summary_json(found), indent=1, allow_nan=False))
     else:
-        print_summary(found, answers_without_law(sweep, datasets(sweep, measure, where)), make_console())
+        print_summary(found, answers_without_law(sweep, groups), make_console())
 
 
 def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
@@ -142,14 +143,15 @@ def compare(
 ) -> Path | None:
     """Print the optima of several sweeps side by side; write a page of all of them with -o."""
     sweeps = with_distinct_ids([read_sweep(uri) for uri in uris])
-    for sweep in sweeps:
-        tell_groups(datasets(sweep, measure, where))
+    groups = [datasets(sweep, measure, where) for sweep in sweeps]
+    for of_sweep in groups:
+        tell_groups(of_sweep)
     views = [
         view._replace(
             data=replace(view.data, label=f"{sweep.label}: {view.data.label}") if len(sweeps) > 1 else view.data
         )
-        for sweep in sweeps
-        for view in make_views(sweep, measure=measure, where=where, settings=settings)
+        for sweep, of_sweep in zip(sweeps, groups, strict=True)
+        for view in group_views(sweep, of_sweep, settings)
     ]
     lines = comparison(views)
     if as_json:
@@ -253,8 +255,12 @@ def serve(
 
 def make_views(sweep: Sweep, *, measure: Measure, where: str | None, settings: FitSettings) -> list[View]:
     """Fit and describe every group of a sweep that has rows."""
-    groups = [data for data in datasets(sweep, measure, where) if len(data.rows)]
-    return with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups])
+    return group_views(sweep, datasets(sweep, measure, where), settings)
+
+
+def group_views(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> list[View]:
+    """Fit and describe those of some groups that have rows."""
+    return with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)])
 
 
 def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | None, float | None]] | None:

@@ -1,14 +1,15 @@
 """A sweep on one screen: what is done, the best split per budget, what it cost, what to beware of. No law is fitted."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.rows.alarms import find_alarms
-from analysis.rows.load import datasets, group_lines
+from analysis.rows.load import group_lines
 from analysis.rows.means import configuration, configurations, optima, seed_noise
-from analysis.rows.sweep import Dataset, Measure, Sweep
+from analysis.rows.sweep import Dataset, Sweep
 from sweeper.store.schema import FINISHED, STATUSES
 
 WARNINGS = 12
@@ -73,27 +74,24 @@ class Summary(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def summarise(sweep: Sweep, measure: Measure, where: str | None = None) -> Summary:
+def summarise(sweep: Sweep, groups: Sequence[Dataset]) -> Summary:
     """Collect the summary of a sweep.
 
     Args:
         sweep: all rows.
-        measure: the column to judge by.
-        where: condition that rows must fulfil.
+        groups: its rows by what may be fitted together (`analysis.rows.load.datasets`).
     """
     trials = sweep.trials
     counts = {status: int((trials["status"] == status).sum()) for status in STATUSES}
-    found = datasets(sweep, measure, where)
-    groups = tuple(_group(sweep, data) for data in found)
     return Summary(
         label=sweep.label,
         uri=sweep.uri,
-        apart=tuple(group_lines(found)),
+        apart=tuple(group_lines(groups)),
         trials=len(trials),
         by_status={status: count for status, count in counts.items() if count},
         by_budget=_by_budget(trials),
         hours=_hours(sweep),
-        groups=groups,
+        groups=tuple(_group(sweep, data) for data in groups),
         warnings=tuple(_warnings(trials)),
     )
 

@@ -64,7 +64,7 @@ def test_a_condition_that_leaves_nothing_is_one_sentence(sweep):
 
 def test_a_group_in_which_everything_failed_says_so(tmp_path, trial):
     sweep = store_of(tmp_path, [trial("a", status="failed", final_test_metric=None)])
-    (group,) = summarise(sweep, Measure()).groups
+    (group,) = summarise(sweep, datasets(sweep, Measure())).groups
     assert group.warnings == ("no row enters: 1 failed; `sweeper status` gives the reasons",)
 
 

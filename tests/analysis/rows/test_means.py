@@ -119,7 +119,7 @@ def test_networks_without_d_m_have_sentences_of_their_own():
         assert check_axes(table).sentences == (
             "These networks are sized by n_rec alone: there is no split to choose, and no axis to tell from another.",
         )
-    told = json.dumps(as_json(summarise(sweep, Measure())), allow_nan=False)
+    told = json.dumps(as_json(summarise(sweep, datasets(sweep, Measure()))), allow_nan=False)
     assert "nan" not in told.lower()
     assert Alarm("collapsed", 30_000.0, None, 82.0, 327.0, "", ()).place == "N = 82, P = 30,000"
 
