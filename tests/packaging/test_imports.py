@@ -1,7 +1,11 @@
 """Our own packages are imported at the top of a file, unless a start-up time or an extra pays for doing it later."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
@@ -42,3 +46,10 @@ def test_only_these_files_import_later():
     names = {file: str(file.relative_to(ROOT)) for file in files}
     late = {name: lines for file, name in names.items() if name not in LATER and (lines := late_imports(file))}
     assert late == {}
+
+
+@pytest.mark.parametrize("package", ["sweeper", "analysis"])
+def test_a_package_runs_as_a_module(package: str):
+    command = [sys.executable, "-m", package, "--help"]
+    printed = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert printed.startswith(f"Usage: python -m {package} ")
