@@ -35,10 +35,10 @@ from analysis.laws.view import View
 from analysis.rows.means import seed_noise
 from theory.data.cost import Cost
 from theory.errors import TheoryError
+from theory.fit.f_tests import lack_of_fit
 from theory.fit.result import Direction, FitResult
 from theory.optimum.frontier import power_law
 from theory.uncertainty.calibration import Calibration, calibrate
-from theory.uncertainty.f_tests import lack_of_fit
 from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, delta, envelope

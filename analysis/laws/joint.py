@@ -20,10 +20,10 @@ from analysis.rows.weights import Weighting, weigh
 from cluster.errors import unknown_name
 from theory.data.design import Design
 from theory.errors import TheoryError
+from theory.fit.f_tests import holm, nested
 from theory.fit.fit import fit_law
 from theory.fit.result import Direction, FitResult
 from theory.laws.base import Law
-from theory.uncertainty.f_tests import holm, nested
 from theory.uncertainty.intervals import delta
 
 Json = dict[str, Any]

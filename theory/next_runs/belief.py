@@ -19,13 +19,14 @@ from scipy.linalg import cho_factor, cho_solve
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.laws.base import Law
 from theory.laws.registry import get_law
 from theory.types import FloatArray
 from theory.uncertainty.covariance import STEP
 from theory.uncertainty.quantities import Draws
-from theory.uncertainty.restore import as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 IntArray = npt.NDArray[np.int64]
 

@@ -8,12 +8,13 @@ import numpy as np
 from scipy import stats
 
 from theory.errors import TheoryError, unknown
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
 from theory.uncertainty.quantities import Draws, Quantity, all_parameters
 from theory.uncertainty.resample import Refits, refit_many, resample
-from theory.uncertainty.restore import as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 METHODS = ("delta", "percentile", "envelope")
 

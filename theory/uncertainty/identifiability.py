@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.fit.statuses import FEW_LEVELS
 from theory.types import FloatArray
 from theory.uncertainty.profile import Profile, profile
-from theory.uncertainty.restore import restore
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,12 +14,13 @@ from scipy import stats
 
 from theory.data.design import Design
 from theory.errors import TheoryError, unknown
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
 from theory.uncertainty.quantities import Draws, Quantity, all_parameters
 from theory.uncertainty.resample import refit_many, resample
-from theory.uncertainty.restore import as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 Kind = Literal["parameter", "mean", "new_run"]
 

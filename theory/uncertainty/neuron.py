@@ -15,11 +15,12 @@ import numpy.typing as npt
 from theory.data.design import Design
 from theory.errors import TheoryError, unknown
 from theory.fit.fit import fit_law
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.laws.neuron_noise import NeuronNoise
 from theory.uncertainty.covariance import linearise
 from theory.uncertainty.quantities import parameter
-from theory.uncertainty.restore import as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 FORMS: dict[str, tuple[str, str]] = {
     "power + additive floor": ("power", "additive"),

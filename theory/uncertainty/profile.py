@@ -10,6 +10,7 @@ from scipy import stats
 from theory.data.design import IntArray
 from theory.errors import TheoryError, unknown
 from theory.fit.problem import Problem
+from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult
 from theory.fit.search import start_points
 from theory.fit.solver import solve
@@ -17,7 +18,7 @@ from theory.laws.parameters import Parameter
 from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
 from theory.uncertainty.quantities import Draws, Quantity, all_parameters
-from theory.uncertainty.restore import Restored, as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 POINTS = 41
 """Values at which a profile is refitted."""

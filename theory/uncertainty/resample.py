@@ -5,13 +5,13 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.errors import unknown
+from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult
 from theory.fit.robust import limits, objective, reweight, variance_factor
 from theory.fit.search import scan_index
 from theory.fit.solver import solve
 from theory.types import FloatArray
 from theory.uncertainty.quantities import Draws
-from theory.uncertainty.restore import Restored, restore
 
 KINDS = ("cluster", "residual", "wild", "parametric")
 

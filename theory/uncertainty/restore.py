@@ -1,59 +1,8 @@
-"""From a stored result back to the problem and the point that it came from."""
+"""A fit as one draw of its parameters, and quantities of the fit itself."""
 
-from dataclasses import replace
-from typing import NamedTuple
-
-import numpy as np
-
-from theory.fit.compile import Compiled, compile_fit
-from theory.fit.problem import Problem
+from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult
-from theory.fit.robust import limits, variance_factor
-from theory.fit.search import huber_threshold, prior_penalty
-from theory.types import FloatArray
 from theory.uncertainty.quantities import Draws, Quantity
-
-
-class Restored(NamedTuple):
-    """A fit ready for refits and derivatives."""
-
-    compiled: Compiled
-    problem: Problem
-    """With the penalties of priors; rows merged for least squares, single for robust losses (without their weights)."""
-    x: FloatArray
-    """Optimum in search coordinates, [p]."""
-    coefficients: FloatArray
-    """[groups, q]"""
-    variance: float
-    """Variance of a residual in the problem's units, in the sense of covariance = variance (J^T J)^-1."""
-    threshold: float | None = None
-    """Huber's threshold in the problem's units where the fit took it from its replicates: refits keep it."""
-
-    @property
-    def degrees(self) -> int:
-        """Degrees of freedom of the variance."""
-        return self.compiled.n - self.compiled.p
-
-
-def restore(fit: FitResult) -> Restored:
-    """Rebuild the problem of a fit and its optimum."""
-    compiled = compile_fit(fit.law, fit.given, merge=fit.given.loss == "least_squares")
-    problem = compiled.problem
-    x = np.array([free.parameter.to_search(fit.values[free.label]) for free in problem.free])
-    names = [item.name for item in fit.law.coefficients]
-    coefficients = np.array([[fit.coefficients[key][name] for name in names] for key in compiled.group_keys])
-    # All runs count, those that were merged too: `fit.rss` includes the spread within replicates.
-    variance = fit.rss / compiled.scale**2 / (compiled.n - compiled.p)
-    threshold = huber_threshold(compiled, fit.given)
-    # A robust loss bounds large residuals, so their sum of squares says little of the variance of its estimates.
-    if fit.given.loss != "least_squares":
-        residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None]) - problem.metric)
-        limit = limits(np.array([fit.noise_sd / compiled.scale]), fit.given.loss, threshold)
-        variance = float(variance_factor(residual, limit, fit.given.loss, compiled.p)[0])
-    # The same noise that the last round of the search weighed the priors against, once the rounds have settled.
-    if fit.given.priors:
-        problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
-    return Restored(compiled, problem, x, coefficients, variance, threshold)
 
 
 def as_draws(fit: FitResult, restored: Restored) -> Draws:

@@ -10,9 +10,10 @@ from theory.data.design import Design
 from theory.data.published import load_published
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
+from theory.fit.restore import restore
 from theory.laws.parameters import Prior
 from theory.laws.registry import get_law
-from theory.uncertainty.restore import as_draws, restore
+from theory.uncertainty.restore import as_draws
 
 DESIGN = grid_design(np.geomspace(1e6, 1e7, 3), log_sizes(9), seeds=2)
 

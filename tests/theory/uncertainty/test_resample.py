@@ -5,11 +5,11 @@ import pytest
 
 from theory.data.design import Design
 from theory.fit.fit import fit_law
+from theory.fit.restore import restore
 from theory.laws.parameters import Prior
 from theory.laws.registry import get_law
 from theory.uncertainty.intervals import delta
 from theory.uncertainty.resample import refit_many, resample
-from theory.uncertainty.restore import restore
 
 
 def wavy(seeds=3):

@@ -6,8 +6,8 @@ from scipy import stats
 
 from theory.data.design import Design
 from theory.data.replicates import Noise
+from theory.fit.f_tests import holm, lack_of_fit, nested
 from theory.fit.fit import fit_law
-from theory.uncertainty.f_tests import holm, lack_of_fit, nested
 
 
 def test_nested_fits_are_compared_as_by_analysis_of_variance():

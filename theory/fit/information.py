@@ -1,0 +1,67 @@
+"""The information matrix of a fit in all of its parameters: what its data know of them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from theory.fit.problem import Problem
+from theory.types import FloatArray
+
+SINGULAR = 1e-9
+"""Singular values of the scaled Jacobian below this share of the largest count as undetermined directions."""
+
+
+class Information(NamedTuple):
+    """The information matrix of each refit, taken apart: J = U diag(singular) axes diag(scale), directions [refits, z,
+    z]."""
+
+    scale: FloatArray
+    """Length of each column of J, [refits, z]."""
+    singular: FloatArray
+    """[refits, z]"""
+    axes: FloatArray
+    """Right singular vectors in rows, [refits, z, z]."""
+
+    def standard_error(self, gradient: FloatArray, variance: FloatArray) -> FloatArray:
+        """Return sqrt(variance g^T (J^T J)^-1 g), inf where g meets an undetermined direction: [refits, quantities].
+
+        Args:
+            gradient: [refits, quantities, z].
+            variance: [refits].
+        """
+        lean = np.einsum("rkz,raz->rka", gradient / self.scale[:, None], self.axes)
+        known = self.singular > SINGULAR * self.singular[:, :1]
+        size = np.abs(lean).max(axis=2, keepdims=True)
+        lost = (~known[:, None] & (np.abs(lean) > 1e-6 * size)).any(axis=2)
+        inverse = np.where(known, 1 / np.where(known, self.singular, 1.0), 0.0)
+        error = np.sqrt(variance[:, None] * ((lean * inverse[:, None]) ** 2).sum(axis=2))
+        return np.where(lost, np.inf, error)
+
+
+def information_matrix(problem: Problem, x: FloatArray, coefficients: FloatArray) -> Information:
+    """Decompose the Jacobian in all parameters (penalties included).
+
+    Parameters at a bound and coefficients held at 0 by their sign are known, not estimated: their columns are 0.
+
+    Args:
+        problem: The fit.
+        x: [refits, p].
+        coefficients: [refits, groups, q].
+    """
+    jacobian = problem.full_jacobian(x, coefficients)  # [refits, z, rows]
+    for penalty in problem.penalties:
+        slopes = penalty(x, np.arange(len(x), dtype=np.int64))[1]
+        padded = np.zeros((len(x), jacobian.shape[1], slopes.shape[2]))
+        padded[:, : x.shape[1]] = slopes
+        jacobian = np.concatenate([jacobian, padded], axis=2)
+    pinned = (x <= problem.lower) | (x >= problem.upper)
+    held = (coefficients == 0) & (problem.signs != 0)
+    dead = np.concatenate([pinned, held.reshape(len(x), -1)], axis=1)
+    jacobian = np.where(dead[:, :, None], 0.0, jacobian)
+    length = np.sqrt(np.einsum("rzm,rzm->rz", jacobian, jacobian))
+    scale = np.where(length > 0, length, 1.0)
+    unit = jacobian / scale[:, :, None]
+    # a known parameter gets a row of its own: infinite information, no contribution to any error
+    anchored = np.concatenate([unit, np.einsum("rz,zy->rzy", np.where(dead, 1.0, 0.0), np.eye(dead.shape[1]))], axis=2)
+    _, singular, axes = np.linalg.svd(anchored.transpose(0, 2, 1), full_matrices=False)
+    return Information(np.where(dead, np.inf, scale), singular, axes)
