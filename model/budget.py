@@ -65,6 +65,8 @@ def counts(config: ModelConfig) -> Counts:
 
 def _elm_counts(config: ElmConfig) -> Counts:
     k_e = _elm_k_e(config.d_m, config.mlp_width, config.l_mlp, config)
+    # The read-out neurons share everything else with the recurrent ones, also whether timescales are learnt; see
+    # `model.cell.layer.readout_config`.
     readout_k_e = _elm_k_e(READOUT_D_M, 0, READOUT_L_MLP, config)
     readout_params = config.n_out * (readout_k_e + config.k_c) + config.n_out * config.n_out + config.n_out
     # one index for each synapse, of the recurrent and of the read-out neurons
@@ -82,6 +84,7 @@ def _neuron_counts(config: ElmNeuronConfig) -> Counts:
 
 
 def _snn_counts(config: SnnConfig) -> Counts:
+    # a bias and, where it is learnt, the membrane's decay; else that is a fixed number
     k_e = 2 if config.learn_tau_m else 1
     fixed = 0 if config.learn_tau_m else config.n_rec
     return _from_units(config.n_rec, k_e, config.n_in + config.n_rec, config.n_out * (config.n_rec + 1), fixed=fixed)
@@ -153,7 +156,8 @@ def _largest(config: ModelConfig, name: str, budget: int) -> int:
 
     if params(1) > budget:
         raise BudgetError(f"budget: {budget} is too small for {name} = 1; the smallest feasible budget is {params(1)}")
-    low, high = 1, 2  # low fits, high is doubled until it does not; then halve the gap
+    # There is no upper bound to begin with: double `high` until it does not fit (`low` does), then halve the gap.
+    low, high = 1, 2
     while params(high) <= budget:
         low, high = high, 2 * high
     while high - low > 1:

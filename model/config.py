@@ -13,6 +13,7 @@ class ConfigError(ValueError):
 class ElmConfig:
     """An ELM Network: one recurrent layer of ELM neurons, a read-out layer of ELM neurons, a dense linear map."""
 
+    # The defaults are the published settings of the Enwik8 networks (Spieler et al. 2026).
     n_in: int
     """input channels (alphabet size for text)"""
     n_out: int
@@ -85,6 +86,7 @@ class ElmConfig:
 class ElmNeuronConfig:
     """A single ELM neuron with a linear read-out of its memory (Spieler et al. 2024)."""
 
+    # The defaults of the timescales and of lambda are the published settings for NeuronIO.
     n_in: int
     """input channels"""
     n_out: int
@@ -249,12 +251,14 @@ def _normalise(config: Any) -> None:
     """
     for field in fields(config):
         value = getattr(config, field.name)
+        # a union such as `int | None` has no __name__, and a class prints as "<class 'int'>"
         kind = str(field.type) if not isinstance(field.type, type) else field.type.__name__
         if value is None and "None" in kind:
             continue
         if kind.startswith("bool"):
             _require(config, field.name, isinstance(value, bool), "true or false")
         elif kind.startswith("int"):
+            # Python counts True as an integer, but nobody means a size of 1 by it.
             _require(config, field.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
             # frozen dataclasses are set this way; numpy's integers would not survive JSON, so plain ones are kept
             object.__setattr__(config, field.name, int(value))

@@ -57,6 +57,7 @@ def flops(config: ModelConfig) -> Flops:
         mlp = _mlp_weights(config.d_tree or config.k_c, config.d_m, config.mlp_width, config.l_mlp)
         return Flops(synapses=2 * config.k_c, mlps=2 * mlp, readout=2 * config.n_out * config.d_m)
     if isinstance(config, LstmConfig):
+        # a spiking neuron sums its input once; a GRU has three gates and an LSTM four, each with weights of its own
         gates = 1 if isinstance(config, SnnConfig) else 3 if isinstance(config, GruConfig) else 4
         synapses = gates * config.n_rec * (config.n_in + config.n_rec)
         return Flops(synapses=2 * synapses, mlps=0, readout=2 * config.n_out * config.n_rec)

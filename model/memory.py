@@ -39,11 +39,14 @@ def _numbers_per_step(config: ElmConfig, backend: str) -> int:
     hidden = config.n_rec * config.mlp_width * config.l_mlp
     memory, readout_memory = config.n_rec * config.d_m, config.n_out * READOUT_D_M
     if backend == "native":
+        # for each neuron its activity, branches, two numbers for each memory unit and the MLP's hidden units
         recurrent = config.n_rec * (1 + config.d_tree) + 2 * memory + hidden
         return recurrent + config.n_out * (1 + config.d_tree) + 2 * readout_memory
     if backend == "torch":
         averages = config.n_rec if config.tau_r is not None else 0
         traces = config.n_rec * config.d_tree if config.tau_b is not None else 0
+        # a table of [one, input, activity, average, memory]; beside it the activity again (the table's may be masked),
+        # traces, the sigmoids of the memory's update and the MLPs' hidden units
         recurrent = 1 + config.n_in + 2 * config.n_rec + averages + traces + 2 * memory + hidden
         return recurrent + config.n_rec + 3 * readout_memory + config.n_out
     raise ValueError(f"backend: {backend!r} is not valid; give torch or native")

@@ -20,7 +20,7 @@ from model.config import ConfigError, ElmConfig
 
 _log = logging.getLogger(__name__)
 BACKENDS = ("auto", "reference", "torch", "native")
-"""names that `build_network` takes"""
+"""names that `build_network` takes for an ELM Network"""
 
 
 class Backend(Protocol):

@@ -16,11 +16,7 @@ import torch
 from torch import Tensor
 
 _LEAST_BYTES = 1 << 17
-"""from here on the C library asks the system for fresh pages"""
-
-
-class _Block(np.ndarray):
-    """An array that can be watched; plain arrays cannot."""
+"""from here on the C library asks the system for fresh pages (the default of glibc's M_MMAP_THRESHOLD)"""
 
 
 class _Pool:
@@ -81,7 +77,9 @@ def scratch(count: int, dtype: torch.dtype, pool: _Pool | None = None) -> Tensor
     """Return `count` numbers of uninitialised memory, aligned to pages."""
     pool = _pool if pool is None else pool
     block = pool.take(max(1, count) * dtype.itemsize)
-    view = np.frombuffer(block, dtype=np.uint8).view(_Block)
+    # torch holds on to this array for as long as a tensor uses its memory, so its end is the end of the last of them
+    view = np.frombuffer(block, dtype=np.uint8)
+    # at exit the memory goes with the process, whatever is left of the pool by then
     weakref.finalize(view, pool.give, block).atexit = False
     return torch.from_numpy(view)[: count * dtype.itemsize].view(dtype)
 

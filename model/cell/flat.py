@@ -24,12 +24,12 @@ class FlatParameters:
             parameter.data = part.view_as(parameter)
 
     def clip_grad(self, most: float) -> float:
-        """Hand the gradients that the parameters were given over to `values`, at most `most` long.
+        """Move the parameters' gradients to `values` and scale them down where their joint length is above `most`.
 
         Where backward has not reached a parameter its gradient is zero.
 
         Returns:
-            The length before clipping; where it is not finite nothing is clipped.
+            The length before clipping. Where it is not finite nothing is clipped, so that the caller sees it.
         """
         grad = self.values.grad = self._take_grads()
         norm = float(torch.linalg.vector_norm(grad))
@@ -38,7 +38,7 @@ class FlatParameters:
         return norm
 
     def _take_grads(self) -> Tensor:
-        """Join the parameters' gradients and leave them without."""
+        """Join the parameters' gradients and remove them, so that the next backward pass does not add to them."""
         grads = []
         for parameter in self._parameters:
             grad, parameter.grad = parameter.grad, None

@@ -61,6 +61,7 @@ class ElmLayer(nn.Module):
         )
         self.readout_weight = _uniform((n, config.d_m), config.d_m, generator, dtype)
         self.bias = nn.Parameter(torch.zeros(n, dtype=dtype))
+        # contiguous, because the rows of an expanded tensor are one piece of memory, which loading weights cannot write
         tau_ND = log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).expand(n, -1).contiguous()
         if config.learn_tau_m:
             self.tau_logit = nn.Parameter(_tau_to_logit(tau_ND, config).to(dtype))
@@ -79,7 +80,8 @@ class ElmLayer(nn.Module):
         return low + (high - low) * torch.sigmoid(self.tau_logit)
 
     def rates(self) -> MemoryRates:
-        """Turn the timescales into the factors of one time step; kept while the timescales are not trained."""
+        """Turn the timescales into the factors of one time step; computed once where they are not trained."""
+        # learnt ones change at every step of the optimiser, and the graph of one pass is gone after its backward
         if self.config.learn_tau_m:
             return self._rates()
         # the version counts writes in place, such as load_state_dict; the pointer changes with the device
@@ -205,5 +207,6 @@ def _tau_to_logit(tau_ND: Tensor, config: ElmConfig) -> Tensor:
 
 def _uniform(shape: tuple[int, ...], fan_in: int, generator: Generator, dtype: torch.dtype) -> nn.Parameter:
     """Draw U(-1, 1) / sqrt(fan_in)."""
+    # torch draws other numbers for other precisions, so all are drawn in double precision and rounded last
     draw = torch.rand(shape, generator=generator, dtype=torch.float64)
     return nn.Parameter(((2.0 * draw - 1.0) / math.sqrt(fan_in)).to(dtype))

@@ -92,7 +92,7 @@ def _set_chrono_biases(lstm: nn.RNNBase, config: ChronoLstmConfig, generator: Ge
     A unit with forget bias b forgets within 1 + exp(b) steps, so b = log(tau - 1) with tau uniform in the range
     (Tallec & Ollivier 2018, eq. 16); the input gate's bias is -b. The other of torch's two biases is 0 for these gates.
     """
-    n = config.n_rec
+    n = config.n_rec  # torch stacks the gates in the order input, forget, cell, output
     draw = torch.rand(n, generator=generator, dtype=torch.float64)
     tau_N = config.tau_m_min + (config.tau_m_max - config.tau_m_min) * draw
     forget_N = torch.log(tau_N - 1.0)

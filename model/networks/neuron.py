@@ -50,6 +50,7 @@ class ElmNeuron(nn.Module):
         self.backend_name = "torch" if backend == "auto" else backend
         self.config = config
         self.branches = config.d_tree or config.k_c
+        # not saved: it follows from the configuration, and nothing is drawn
         self.register_buffer("channel", synapse_channels(config), persistent=False)
         self.synapse_weight = nn.Parameter(torch.full((config.k_c,), _INITIAL_WEIGHT, dtype=dtype))
         sizes = [self.branches + config.d_m, *[config.mlp_width] * config.l_mlp, config.d_m]

@@ -61,6 +61,7 @@ class MemoryScan(torch.autograd.Function):
                 if trains:
                     seen.append(signal)
                 signal = torch.addmm(bias, signal, weight)
+            # in place: the sums themselves are not needed again, the derivative of tanh is made of its values
             bounded_BD = torch.tanh_(signal.mul_(TANH_SLOPE))
             memory_BD = torch.addcmul(kept_BD, gain_D, bounded_BD)
             memories.append(memory_BD)

@@ -1,7 +1,8 @@
 """Long sequences in segments: activations are kept for one segment at a time and computed again when differentiated."""
 
 from collections.abc import Callable
-from itertools import accumulate
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -46,9 +47,7 @@ def run_in_segments(
 
 
 def _weighted(values: list[Tensor], shares: list[float]) -> Tensor:
-    terms = [share * value for share, value in zip(shares, values, strict=True)]
-    *_, total = accumulate(terms)
-    return total
+    return reduce(add, (share * value for share, value in zip(shares, values, strict=True)))
 
 
 def _joined(values: list[Tensor | None], axis: int) -> Tensor | None:

@@ -33,6 +33,7 @@ class SpikingNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.input = DrawnLinear(config.n_in, config.n_rec, generator, dtype)
+        # a bare matrix: the bias of these neurons is that of `input`
         draw = torch.rand((config.n_rec, config.n_rec), generator=generator, dtype=torch.float64)
         self.recurrent_weight = nn.Parameter(((2.0 * draw - 1.0) / math.sqrt(config.n_rec)).to(dtype))
         beta_N = torch.exp(-1.0 / log_spaced(config.tau_m_min, config.tau_m_max, config.n_rec)).to(dtype)

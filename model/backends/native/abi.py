@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _MATRICES = 9
+"""most linear maps of an MLP, kMaxMatrices in layer.h"""
 _INTEGERS = ("n", "d_m", "d_tree", "d_branch", "n_in", "matrices", "steps", "batch", "threads")
 _SWITCHES = ("recurrent", "rectified", "filtered", "traced", "stored", "input_kind", "batch_first", "input_grad",
              "rate_grads")  # fmt: skip

@@ -16,7 +16,7 @@ from model.backends.scratch import scratch
 from model.cell.interface import DropoutMasks
 
 _READOUT_TENSORS = 7
-"""trained quantities of a read-out layer, which has one linear map for an MLP"""
+"""tensors of a read-out layer: the five of every layer and, for an MLP, weight and bias of one linear map"""
 
 
 class NetworkPlan(NamedTuple):
@@ -127,6 +127,8 @@ class NativeNetwork(torch.autograd.Function):
         d_state = [
             torch.empty_like(start) if need else None for start, need in zip(inputs.state, needs[1:7], strict=True)
         ]
+        # The shares kept and absorbed are second and third of a layer's tensors. The recurrent layer's begin behind the
+        # input and six states; the read-out's end before the two of the output map.
         d_hidden = _empty_grads(inputs.hidden, any(needs[8:10]))
         d_readout = _empty_grads(inputs.readout, any(needs[-_READOUT_TENSORS - 1 : -_READOUT_TENSORS + 1]))
         # one room for all networks, which run one after the other
@@ -166,6 +168,7 @@ def _layers(
     batch, steps = x.shape[-2:] if is_ids else x.shape[-3:-1]
     for layer in (hidden, readout):
         layer.batch, layer.steps, layer.stored = batch, steps, stored
+    # as layer.h numbers them: ids, values with the batch first, values with the batch last (the activity)
     hidden.input_kind, readout.input_kind = 0 if is_ids else 1, 2
     hidden.point(k, networks, x=x, activity_0=state[0], memory_0=state[1], average_0=state[2], branch_0=state[3])
     readout.point(k, networks, memory_0=state[4], branch_0=state[5])
@@ -210,7 +213,8 @@ def _point_weight_grads(layer: LayerStruct, k: int, networks: int, grads: Sequen
 
 def _empty_grads(tensors: Sequence[Tensor], rates: bool) -> list[Tensor | None]:
     """Room for a layer's gradients, which the kernel clears; those of both shares only where `rates` are trained."""
-    return [torch.empty_like(tensor) if place not in (1, 2) or rates else None for place, tensor in enumerate(tensors)]
+    shares = (1, 2)  # places of the shares kept and absorbed
+    return [torch.empty_like(t) if place not in shares or rates else None for place, t in enumerate(tensors)]
 
 
 def _output_grads(

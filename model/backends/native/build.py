@@ -25,7 +25,7 @@ _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math
           "-fPIC", "-shared", "-pthread", "-Wno-psabi")  # fmt: skip
 _REALS = {torch.float32: "float", torch.float64: "double"}
 _BUILD_SECONDS = 600
-"""longest wait for the compiler, or for another process that is compiling"""
+"""longest wait for the compiler, or for another process that is compiling (assumption)"""
 _OWNERS = (0,)
 """users besides oneself whose files are run: root could change anything anyway"""
 _log = logging.getLogger(__name__)

@@ -83,7 +83,7 @@ class Recording:
         Args:
             recorder: records what the tensors' device is told to do.
             function: what to record; reads nothing but tensors that stay where they are.
-            given: arguments of this call; later ones have their shapes and precisions.
+            arguments: those of this call; later ones have their shapes and precisions.
             parameters: other tensors to differentiate with respect to, read where they lie.
 
         Raises:

@@ -78,10 +78,12 @@ class Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         """Differentiate the layer; gradients come in the order of forward's arguments."""
         saved = ctx.saved_tensors
+        # five fields of the trace, then for L hidden layers their units, then five weights and, of L + 1 layers, weight
+        # and bias: 12 + 3 L tensors
         layers = (len(saved) - 12) // 3
         trace = Trace(saved[0], saved[1], saved[2], saved[3], saved[4], tuple(saved[5 : 5 + layers]))
         weights = Weights.of(saved[5 + layers :])
-        needs_rates = any(ctx.needs_input_grad[10:12])
+        needs_rates = any(ctx.needs_input_grad[10:12])  # keep and absorb: behind 5 switches, 4 states and the synapses
         no_grads = (None,) * 5  # of plan, table, dropout mask and both switches
         return *no_grads, *differentiate(ctx.plan, trace, weights, OutputGrads(*grads[:5]), needs_rates)
 
