@@ -1,11 +1,17 @@
 """Findings about a fit, as sentences: what was found, what follows, what data would help."""
 
 import numpy as np
+from scipy import stats
 
 from theory.data.design import number_rows
+from theory.data.replicates import Noise
+from theory.fit.f_tests import lack_of_fit
+from theory.fit.information import information_matrix
 from theory.fit.problem import Problem
+from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult, Starts, Status
 from theory.fit.solver import Polished
+from theory.types import FloatArray
 
 FLAT = 1e-6
 """Cosine between residual and Jacobian below which the optimum counts as smooth and reached."""
@@ -15,6 +21,15 @@ FEW_LEVELS = 3
 
 TIE = 2.0
 """AICc differences below this are a tie."""
+
+CHANCE = 0.05
+"""Chance of calling a right law's floor implausible that is allowed (both sides together)."""
+
+MISFIT = 0.01
+"""Chance below which misses of a right law are called lack of fit, and repeated rows copies."""
+
+LEAST_STEP = 1e-7
+"""Share of the metric's range below which a common step of its values is one of rounding (assumption)."""
 
 
 def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Problem) -> list[Status]:
@@ -93,7 +108,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
                 "for a plain mean; the data show no dependence on the sizes.",
             )
         )
-    statuses += _floor_status(fit)
+    statuses += [*_fit_statuses(fit), *_floor_status(fit)]
     for name, prior in fit.given.priors.items():
         statuses.append(
             _status(
@@ -116,15 +131,56 @@ def design_statuses(fit: FitResult) -> list[Status]:
             "so lack of fit cannot be told from noise. Add 2 more seeds."
         )
         statuses.append(_status("no_replicates", "note", sentence))
-    codes = number_rows([fit.given.design.configurations(), fit.given.metric])
-    repeats = codes.size - int(codes.max()) - 1
-    if repeats:
+    repeats, expected = repeated_rows(fit)
+    # Counts of rare coincidences are Poisson; a metric with few digits repeats itself without any copying.
+    if repeats and stats.poisson.sf(repeats - 1, expected) < MISFIT:
         sentence = (
             f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
             "make intervals too narrow. Drop the copies."
         )
         statuses.append(_status("duplicated_rows", "warning", sentence))
     return statuses
+
+
+def repeated_rows(fit: FitResult) -> tuple[int, float]:
+    """Count the rows that repeat another row's sizes and metric, and how many a metric of this resolution would repeat.
+
+    Two runs of one configuration with normal noise of standard deviation s differ by less than half a step of the
+    metric with a chance of about step / (2 sqrt(pi) s).
+    """
+    configurations, metric = fit.given.design.configurations(), fit.given.metric
+    codes = number_rows([configurations, metric])
+    repeats = codes.size - int(codes.max()) - 1
+    if not repeats:
+        return 0, 0.0
+    runs = np.bincount(configurations)
+    noise = fit.pure_error_sd or fit.noise_sd
+    chance = min(1.0, resolution(metric) / (2 * np.sqrt(np.pi) * noise)) if noise > 0 else 0.0
+    return repeats, float(np.sum(runs * (runs - 1) / 2) * chance)
+
+
+def resolution(metric: FloatArray) -> float:
+    """Return the step of which all differences of a metric are multiples, such as 1 / (test items) of an accuracy; 0
+    for values without a common step.
+
+    >>> round(resolution(np.array([0.1, 0.35, 0.6, 0.65])), 9), resolution(np.random.default_rng(0).random(9))
+    (0.05, 0.0)
+    """
+    values = np.unique(metric)
+    if values.size < 3:
+        return 0.0
+    steps = np.unique(np.diff(values))
+    # Euclid's algorithm in floating point: what is left below the rounding of the values themselves counts as nothing.
+    rounding = 1e-12 * float(np.abs(values).max()) * values.size
+    common = float(steps[0])
+    for step in steps[1:]:
+        larger, rest = float(step), common
+        while rest > rounding:
+            larger, rest = rest, abs(larger - rest * round(larger / rest))
+        common = larger
+        if common <= LEAST_STEP * (values[-1] - values[0]):
+            return 0.0
+    return common
 
 
 def _budget_statuses(fit: FitResult) -> list[Status]:
@@ -162,22 +218,80 @@ def _level_statuses(fit: FitResult) -> list[Status]:
 
 
 def _floor_status(fit: FitResult) -> list[Status]:
-    """An irreducible metric beyond the best value seen is a sign of a wrong fit."""
+    """An irreducible metric that lies beyond what was measured, noise and its own error included, is a wrong fit's."""
     names = [item.name for item in fit.law.coefficients]
-    if len(names) < 2 or names[0] != "E" or len(fit.coefficients) > 1:
+    if len(names) < 2 or names[0] != "E":
         return []
-    floor = next(iter(fit.coefficients.values()))["E"]
-    best = fit.given.metric.min() if fit.direction == "min" else fit.given.metric.max()
-    beyond = floor > best if fit.direction == "min" else floor < best
-    if beyond or (fit.direction == "min" and floor < 0):
-        return [
-            _status(
-                "floor_implausible",
-                "warning",
-                f"E = {floor:.4g} lies beyond what is possible (best seen {best:.4g}); the law is wrong here.",
+    restored = restore(fit)
+    information = information_matrix(restored.problem, restored.x[None], restored.coefficients[None])
+    direction = np.zeros((1, len(fit.coefficients), information.scale.shape[1]))
+    for group in range(len(fit.coefficients)):
+        direction[0, group, restored.x.size + group * len(names)] = 1.0
+    variance = np.array([restored.variance])
+    # The problem's weights carry the scale of its residuals, so that errors of coefficients come in metric units.
+    errors = information.standard_error(direction, variance)[0]
+    means = _best_means(fit, restored)
+    statuses = []
+    for (key, coefficients), error, (edge, best) in zip(fit.coefficients.items(), errors, means, strict=True):
+        floor, half = coefficients["E"], float(stats.t.ppf(1 - CHANCE / 2, restored.degrees)) * float(error)
+        if fit.direction == "min":
+            beyond = floor - half > edge
+            # A metric that was never negative is taken for one that cannot be.
+            below_zero = floor + half < 0 and float(fit.given.metric.min()) >= 0
+        else:
+            beyond, below_zero = floor + half < edge, False
+        if beyond or below_zero:
+            where = "" if len(fit.coefficients) == 1 else f" ({key})"
+            against = f"the best mean measured, {best:.4g}" if beyond else "0, below which the metric never was"
+            sentence = (
+                f"E = {floor:.4g} +- {half:.2g}{where} lies beyond {against}, noise included; the law is wrong here."
             )
-        ]
-    return []
+            statuses.append(_status("floor_implausible", "warning", sentence))
+    return statuses
+
+
+def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]:
+    """Return for each group how far its best mean may be from where it was measured, by its noise, and the mean."""
+    compiled, groups = restored.compiled, restored.problem.groups
+    # Least squares has merged the rows of a configuration; a robust loss keeps them, and rejected rows count for less.
+    groups = groups[compiled.codes]
+    codes = number_rows([fit.given.design.configurations(), groups])
+    weights = compiled.weights if fit.robust_weights is None else compiled.weights * fit.robust_weights
+    total, of_group = np.bincount(codes, weights=weights), np.zeros(int(codes.max()) + 1, dtype=np.int64)
+    mean = np.bincount(codes, weights=weights * fit.given.metric) / np.where(total > 0, total, np.nan)
+    of_group[codes] = groups
+    sign = 1.0 if fit.direction == "min" else -1.0
+    best = []
+    for number in range(len(fit.coefficients)):
+        seen = np.flatnonzero((of_group == number) & (total > 0))
+        # The best of m means is low by chance alone: each mean gets the share CHANCE / m (Bonferroni).
+        quantile = float(stats.t.ppf(1 - CHANCE / 2 / seen.size, restored.degrees))
+        edges = sign * mean[seen] + quantile * fit.noise_sd / np.sqrt(total[seen])
+        chosen = int(np.argmin(edges))
+        best.append((sign * float(edges[chosen]), float(mean[seen[chosen]])))
+    return best
+
+
+def _fit_statuses(fit: FitResult) -> list[Status]:
+    """Does the law miss the means of its configurations by more than the noise between their seeds?"""
+    if fit.given.loss != "least_squares":
+        return []
+    compiled = restore(fit).compiled
+    means = int(compiled.codes.max()) + 1
+    spare = fit.n - means
+    if spare <= 0 or compiled.within <= 0:
+        return []
+    noise = Noise(float(np.sqrt(compiled.within / spare)), spare)
+    missed = max(fit.rss / compiled.scale**2 - compiled.within, 0.0)
+    test = lack_of_fit(missed, means - fit.p, noise)
+    if test is None or test.p_value >= MISFIT:
+        return []
+    sentence = (
+        f"Lack of fit: the law misses the means of the configurations by {np.sqrt(test.f):.2g} times what seed noise "
+        f"explains (F = {test.f:.3g}, p = {test.p_value:.1e}); its form is wrong here, and intervals that assume it "
+        "are too narrow."
+    )
+    return [_status("lack_of_fit", "warning", sentence)]
 
 
 def _bound_status(fit: FitResult, name: str) -> Status:
