@@ -5,7 +5,11 @@ from typing import NamedTuple
 import numpy as np
 
 from theory.fit.problem import Problem
+from theory.laws.parameters import LEAST_SIZE
 from theory.types import FloatArray
+
+STEP = 1e-4
+"""Relative step of central differences; quantities are smooth on this scale."""
 
 SINGULAR = 1e-9
 """Singular values of the scaled Jacobian below this share of the largest count as undetermined directions."""
@@ -16,11 +20,13 @@ class Information(NamedTuple):
     z]."""
 
     scale: FloatArray
-    """Length of each column of J, [refits, z]."""
+    """Length of each column of J, inf where the parameter is known, [refits, z]."""
     singular: FloatArray
     """[refits, z]"""
     axes: FloatArray
     """Right singular vectors in rows, [refits, z, z]."""
+    steps: FloatArray
+    """Steps of finite differences, as shares of each parameter's size, [refits, z]."""
 
     def standard_error(self, gradient: FloatArray, variance: FloatArray) -> FloatArray:
         """Return sqrt(variance g^T (J^T J)^-1 g), inf where g meets an undetermined direction: [refits, quantities].
@@ -49,6 +55,7 @@ def information_matrix(problem: Problem, x: FloatArray, coefficients: FloatArray
         coefficients: [refits, groups, q].
     """
     jacobian = problem.full_jacobian(x, coefficients)  # [refits, z, rows]
+    steps = _steps(problem, x, coefficients, jacobian)
     for penalty in problem.penalties:
         slopes = penalty(x, np.arange(len(x), dtype=np.int64))[1]
         padded = np.zeros((len(x), jacobian.shape[1], slopes.shape[2]))
@@ -64,4 +71,16 @@ def information_matrix(problem: Problem, x: FloatArray, coefficients: FloatArray
     # a known parameter gets a row of its own: infinite information, no contribution to any error
     anchored = np.concatenate([unit, np.einsum("rz,zy->rzy", np.where(dead, 1.0, 0.0), np.eye(dead.shape[1]))], axis=2)
     _, singular, axes = np.linalg.svd(anchored.transpose(0, 2, 1), full_matrices=False)
-    return Information(np.where(dead, np.inf, scale), singular, axes)
+    return Information(np.where(dead, np.inf, scale), singular, axes, steps)
+
+
+def _steps(problem: Problem, x: FloatArray, coefficients: FloatArray, jacobian: FloatArray) -> FloatArray:
+    """Steps that are the same change in any unit: of the metric, of the sizes, of the parameters, [refits, z]."""
+    columns = [number.parameter.step(x[:, j], STEP) for j, number in enumerate(problem.free)]
+    searched = np.stack(columns, axis=1) if columns else np.empty((len(x), 0))
+    flat = coefficients.reshape(len(x), -1)
+    length = np.sqrt(np.einsum("rzm,rzm->rz", jacobian, jacobian))[:, x.shape[1] :]
+    # The problem's residuals are in units of the metric's spread: a change of sqrt(rows) / length moves the metric by
+    # one spread, which is the size of a coefficient that is near 0 itself. A column of zeros moves nothing.
+    size = np.where(length > 0, np.sqrt(jacobian.shape[2]) / np.where(length > 0, length, 1.0), 1.0)
+    return np.concatenate([searched, STEP * np.maximum(np.abs(flat), LEAST_SIZE * size)], axis=1)

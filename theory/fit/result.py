@@ -135,11 +135,12 @@ class FitResult:
         """Return "lower" or "upper" if a searched parameter ended at that bound, else None."""
         low, high = self.bounds[label]
         value = self.values[label]
-        # Values went through a logarithm and back, so a parameter at its bound does not equal it; the absolute part is
-        # for bounds at 0.
-        if abs(value - low) <= 1e-6 * abs(low) + 1e-12:
+        # Values may have gone through a logarithm and back, so a parameter at its bound does not equal it.
+        log = self.searched[label].parameter.log
+        at_low, at_high = (1e-6 * abs(end) if log else 1e-9 * (high - low) for end in (low, high))
+        if abs(value - low) <= at_low:
             return "lower"
-        return "upper" if abs(value - high) <= 1e-6 * abs(high) + 1e-12 else None
+        return "upper" if abs(value - high) <= at_high else None
 
     def has(self, code: str) -> bool:
         """Whether a status with this code was found."""

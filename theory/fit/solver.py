@@ -108,9 +108,9 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
         end.code[np.isfinite(cost)] = CONVERGED
         return end
     live = np.flatnonzero(np.isfinite(cost))
-    # `2 * (y,)` is the pair (y, y), so this is the sum of squares of the metric. A cost so far below it is rounding,
-    # in which steps would go on until the damping stops them.
-    smallest = 1e-30 * np.einsum("am,am->a", *(2 * (problem.metric.reshape(-1, len(problem.design)),))).max()
+    # A cost so far below the metric's own sum of squares is rounding, in which steps would go on until the damping
+    # stops them.
+    smallest = 1e-30 * float((problem.weights * problem.metric**2).sum(axis=-1).max())
     search = _Search(
         x[live],
         _pick(now, live),

@@ -8,6 +8,9 @@ import numpy as np
 from theory.errors import TheoryError
 from theory.types import FloatArray
 
+LEAST_SIZE = 1e-3
+"""Share of its range that a number near 0 counts for where a step is taken relative to its size (assumption)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
@@ -45,6 +48,21 @@ class Parameter:
     def to_natural(self, coordinate: FloatArray) -> FloatArray:
         """Search coordinate to natural units."""
         return np.exp(coordinate) if self.log else coordinate
+
+    def step(self, coordinate: FloatArray, share: float) -> FloatArray:
+        """Return the step of a finite difference in the search coordinate: the same change in any unit.
+
+        Args:
+            coordinate: Search coordinates, any shape.
+            share: Of a logarithm, the step itself; otherwise the share of the value, or of a thousandth of the bounds'
+                range where the value is smaller than that.
+
+        >>> Parameter(name="gamma", lower=-3.0, upper=3.0, log=False).step(np.array([0.0, 2.0]), 1e-4).tolist()
+        [6e-07, 0.0002]
+        """
+        if self.log:
+            return np.full(np.shape(coordinate), share)
+        return share * np.maximum(np.abs(coordinate), LEAST_SIZE * (self.upper - self.lower))
 
     @property
     def start_range(self) -> tuple[float, float]:

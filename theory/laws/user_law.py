@@ -29,7 +29,7 @@ from theory.laws.parameters import Coefficient, Parameter
 from theory.types import FloatArray
 
 STEP = 1e-6
-"""Step of central differences in search coordinates; a user's function comes without derivatives."""
+"""Relative step of central differences, see `Parameter.step`; a user's function comes without derivatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +61,14 @@ class UserLaw(Law):
         values = self._stack(plain, design)
         slopes: dict[tuple[str, int], FloatArray] = {}
         for item in self.searched if gradient else ():
-            up, down = (
-                self._stack({**plain, item.name: self._moved(item, plain[item.name], s)}, design) for s in (STEP, -STEP)
-            )
+            value = plain[item.name]
+            step = item.step(value, STEP)
+            up, down = (self._stack({**plain, item.name: self._moved(item, value, s)}, design) for s in (step, -step))
             for j in range(len(values)):
-                slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * STEP)
+                slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * step)
         return Terms(tuple(values), slopes) if self.linear else Terms((), slopes, values[0])
 
-    def _moved(self, item: Parameter, value: FloatArray, step: float) -> FloatArray:
+    def _moved(self, item: Parameter, value: FloatArray, step: FloatArray) -> FloatArray:
         return np.asarray(value * np.exp(step) if item.log else value + step)
 
     def _stack(self, theta: Mapping[str, FloatArray], design: Design) -> FloatArray:

@@ -19,12 +19,12 @@ from scipy.linalg import cho_factor, cho_solve
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
+from theory.fit.information import information_matrix
 from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.laws.base import Law
 from theory.laws.registry import get_law
 from theory.types import FloatArray
-from theory.uncertainty.covariance import STEP
 from theory.uncertainty.quantities import Draws
 from theory.uncertainty.restore import as_draws
 
@@ -239,9 +239,7 @@ def _row_gradients(here: Draws, design: Design) -> FloatArray:
     """Derivative of each prediction in searched parameters and coefficients, [rows, z], by central differences."""
     p, shape = here.x.shape[1], here.coefficients.shape
     flat = here.coefficients.reshape(-1)
-    steps = np.concatenate([np.full(p, STEP), STEP * np.maximum(np.abs(flat), 1e-12)])
-    # Steps are relative for coefficients, whose size is the metric's, and absolute for search coordinates, most of
-    # which are logarithms.
+    steps = information_matrix(restore(here.fit).problem, here.x, here.coefficients).steps[0]
     moves = np.concatenate([np.diag(steps), -np.diag(steps)])
     draws = Draws(
         fit=here.fit, x=here.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
@@ -328,7 +326,7 @@ def _laws(design: Design) -> list[str | Law]:
 def _prior_variance(fit: FitResult, gradients: FloatArray, span: float) -> FloatArray:
     """Variances of searched parameters (half their starting range) and of coefficients."""
     ranges = [number.parameter.start_range for number in fit.searched.values()]
-    width = np.array([max(high - low, 1e-6) / 2 for low, high in ranges])
+    width = np.array([(high - low) / 2 for low, high in ranges])
     # A coefficient's column says what one unit of it does to the metric, so this prior is the same in any unit.
     size = np.sqrt(np.mean(gradients[:, len(width) :] ** 2, axis=0))
     return np.concatenate([width**2, (COEFFICIENT_RANGE * span / np.maximum(size, 1e-300)) ** 2])

@@ -10,9 +10,6 @@ from theory.fit.problem import Problem
 from theory.types import FloatArray
 from theory.uncertainty.quantities import Draws, Quantity
 
-STEP = 1e-4
-"""Step of central differences in search coordinates; quantities are smooth on this scale."""
-
 
 class Linearised(NamedTuple):
     """Estimates and standard errors of quantities, [refits, quantities]; in logarithms where the quantity asks for
@@ -36,7 +33,7 @@ def linearise(problem: Problem, draws: Draws, variance: FloatArray, quantities: 
     """
     information = information_matrix(problem, draws.x, draws.coefficients)
     estimate = np.stack([_value(quantity, draws) for quantity in quantities], axis=1)
-    gradient = np.stack([_gradient(quantity, draws) for quantity in quantities], axis=1)
+    gradient = np.stack([_gradient(quantity, draws, information.steps) for quantity in quantities], axis=1)
     return Linearised(estimate, information.standard_error(gradient, variance), gradient)
 
 
@@ -45,13 +42,12 @@ def _value(quantity: Quantity, draws: Draws) -> FloatArray:
     return np.log(value) if quantity.log else value
 
 
-def _gradient(quantity: Quantity, draws: Draws) -> FloatArray:
+def _gradient(quantity: Quantity, draws: Draws, steps: FloatArray) -> FloatArray:
     """Central differences in every direction, in one batched evaluation: [R, z]."""
     count, p = draws.x.shape
     shape = draws.coefficients.shape
     flat = draws.coefficients.reshape(count, -1)
     z = p + flat.shape[1]
-    steps = np.concatenate([np.full((count, p), STEP), STEP * np.maximum(np.abs(flat), 1e-12)], axis=1)
     moves = np.einsum("rz,zy->rzy", steps, np.eye(z))  # [R, z, z]
     both = np.stack([-moves, moves], axis=1)  # [R, 2, z, z]
     x = (draws.x[:, None, None] + both[..., :p]).reshape(count * 2 * z, p)

@@ -192,8 +192,10 @@ class _Pull:
         count, p = x.shape
         # Central differences, since an optimum has no derivative in closed form. All moved vectors are evaluated at
         # once: x itself, then p steps up, then p steps down.
-        step = 1e-5
-        moves = np.concatenate([np.zeros((1, p)), step * np.eye(p), -step * np.eye(p)])
+        numbers = list(self.fit.searched.values())
+        step = np.stack([number.parameter.step(x[:, j], 1e-5) for j, number in enumerate(numbers)], axis=1)
+        up = step[:, :, None] * np.eye(p)  # [count, p, p]
+        moves = np.concatenate([np.zeros((count, 1, p)), up, -up], axis=1)
         values = self.value((x[:, None] + moves).reshape(-1, p)).reshape(count, 2 * p + 1)
         slopes = (values[:, 1 : p + 1] - values[:, p + 1 :]) / (2 * step)
         return self.weight * (values[:, :1] - self.target[rows, None]), self.weight * slopes[:, :, None]
@@ -203,7 +205,9 @@ def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) ->
     problem = restored.problem
     here = as_draws(fit, restored)
     linear = linearise(problem, here, np.array([restored.variance]), [quantity])
-    if np.abs(linear.gradient[0, 0, restored.x.size :]).max(initial=0.0) * restored.coefficients.size > 1e-6:
+    # The change from a relative change of a coefficient, so that the metric's unit does not decide.
+    lean = np.abs(linear.gradient[0, 0, restored.x.size :] * restored.coefficients.ravel()).max(initial=0.0)
+    if lean > 1e-6 * (1.0 if quantity.log else abs(float(linear.estimate[0, 0]))):
         raise TheoryError(
             f"profile: {quantity.name} depends on the coefficients; use delta, bootstrap or envelope for it"
         )
@@ -266,7 +270,7 @@ def _crossing(value: FloatArray, increase: FloatArray, centre: float, limit: flo
     """Outermost accepted value on one side, interpolated to the limit; None if the last value is still accepted."""
     outward = np.argsort(side * value)
     x, root = value[outward], np.sqrt(np.maximum(increase[outward], 0.0))
-    beyond = side * (x - centre) >= -1e-12
+    beyond = side * (x - centre) >= -1e-12 * np.ptp(x)
     x, root = np.concatenate([[centre], x[beyond]]), np.concatenate([[0.0], root[beyond]])
     accepted = np.flatnonzero(root**2 <= limit)
     last = int(accepted[-1])

@@ -19,7 +19,10 @@ STEPS, TOLERANCE = 60, 1e-8
 """Of a refit: it starts near its optimum, and resampling noise is far above this."""
 
 JITTER = 0.3
-"""Spread of the extra starts around the fit, in search coordinates."""
+"""Spread of the extra starts around the fit, in logarithms of parameters."""
+
+JITTER_SHARE = 0.05
+"""The same for parameters that are not searched in the logarithm, as a share of the range of their bounds."""
 
 ROBUST_BLOCK = 200
 """Data sets that are reweighted together."""
@@ -183,7 +186,11 @@ def _starts(restored: Restored, first: FloatArray, starts: int, seed: int) -> Fl
     problem, rng = restored.problem, np.random.default_rng(seed)
     sets, p = first.shape
     begin = np.repeat(first[:, None], starts, axis=1)
-    begin[:, 1:] += JITTER * rng.standard_normal((sets, starts - 1, p))
+    spread = [
+        JITTER if free.parameter.log else JITTER_SHARE * span
+        for free, span in zip(problem.free, problem.upper - problem.lower, strict=True)
+    ]
+    begin[:, 1:] += np.array(spread) * rng.standard_normal((sets, starts - 1, p))
     scan = scan_index(problem)
     if scan is not None and starts > 1:
         low, high = problem.free[scan].parameter.start_range
