@@ -195,4 +195,4 @@ def _starts(restored: Restored, first: FloatArray, starts: int, seed: int) -> Fl
     if scan is not None and starts > 1:
         low, high = problem.free[scan].parameter.start_range
         begin[:, 1:, scan] = rng.uniform(low, high, (sets, starts - 1))
-    return np.asarray(np.clip(begin.reshape(-1, p), problem.lower, problem.upper))
+    return np.asarray(np.clip(begin.reshape(sets * starts, p), problem.lower, problem.upper))

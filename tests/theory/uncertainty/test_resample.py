@@ -89,3 +89,11 @@ def test_row_drawn_twice_is_two_residuals():
     assert drawn == pytest.approx(
         fit_law("power_law", design.take(rows), metric[rows], loss="tukey").values["exponent"], rel=0.02
     )
+
+
+def test_law_without_searched_parameters_is_refitted():
+    sizes, metric = wavy()
+    design = Design(n_rec=sizes.n_rec, k_e=sizes.k_e, budget=np.full(metric.size, 1e4))
+    fit = fit_law("quadratic", design, metric)
+    again = refit_many(fit, metric=np.stack([metric, metric + 1]), starts=3)
+    np.testing.assert_allclose(again.draws.predict(design)[1], fit.predict(design) + 1)
