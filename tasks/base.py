@@ -117,7 +117,7 @@ class Entry(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The tasks of one folder, and the data sets that they read."""
+    """What one folder of tasks declares: its tasks, and the data sets that they read."""
 
     tasks: Mapping[str, Entry]
     """by name, in the order in which they are listed"""

@@ -8,6 +8,7 @@ from torch import Tensor
 from tasks.base import TaskSpec
 
 Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
 
 class Batch(NamedTuple):

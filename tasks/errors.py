@@ -13,7 +13,7 @@ class DataError(ValueError):
 
 
 def choices_hint(value: object, choices: Iterable[object]) -> str:
-    """Lists the valid choices and, when one is close to `value`, proposes it.
+    """List the valid choices and, when one is close to `value`, propose it.
 
     Args:
         value: what the user wrote.

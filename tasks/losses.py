@@ -106,7 +106,8 @@ class ClassMetrics:
         losses = _cross_entropy(self._spec, logits, batch, 0.0)
         weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses.device)
         correct = _scores(self._spec, logits).argmax(-1) == batch.y.to(logits.device)
-        # sums in double precision: a split has millions of targets, and batches must not matter
+        # Double precision, because a split has millions of targets: single precision would lose the small addends, and
+        # the metric would change with the size of the batches.
         self._loss += float((losses * weight).sum(dtype=torch.float64))
         self._correct += float((correct * weight).sum(dtype=torch.float64))
         self._weight += float(weight.sum(dtype=torch.float64))
@@ -141,6 +142,7 @@ class SpikeMetrics:
     def result(self) -> dict[str, float] | None:
         """Return the metrics, None without targets."""
         roc_auc_score = package("sklearn.metrics", "the metric auc").roc_auc_score  # slow to import
+        # the empty tensor stands for a split without batches, since nothing cannot be concatenated
         wanted = torch.cat([*self._wanted, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
         if not len(wanted):
             return None

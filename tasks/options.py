@@ -27,7 +27,7 @@ class Option:
     """Largest valid number, inclusive."""
 
     def check(self, value: object, where: str) -> OptionValue:
-        """Returns `value` in the option's type, or raises.
+        """Return `value` in the option's type.
 
         Args:
             value: what the grid file holds.
@@ -37,6 +37,7 @@ class Option:
             TaskError: wrong type, not among the choices or out of range.
         """
         if self.choices:
+            # Python takes True for 1, so that `true` would pass for a choice of 1 unless the types are compared as well
             if value not in self.choices or isinstance(value, bool) != isinstance(self.default, bool):
                 raise TaskError(f"{where}: {value!r} is not valid; {choices_hint(value, self.choices)}")
             return type(self.default)(value)
@@ -51,6 +52,7 @@ class Option:
 
     def _check_range(self, value: float, where: str) -> None:
         low, high = self.minimum, self.maximum
+        # `not >=` and not `<`: every comparison with NaN is false, so that NaN is refused
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"from {low} to {high}" if high is not None else f"of at least {low}"
             raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)} {bounds}")
@@ -61,12 +63,12 @@ def _kind(default: OptionValue) -> str:
 
 
 def resolve_options(
-    given: Mapping[str, object], declared: Sequence[Option], *, task: str, where: str
+    options: Mapping[str, object], declared: Sequence[Option], *, task: str, where: str
 ) -> dict[str, OptionValue]:
-    """Checks `given` against `declared` and fills in the defaults.
+    """Check options against what the task declares and fill in the defaults.
 
     Args:
-        given: options as read from the grid file.
+        options: options as read from the grid file.
         declared: options that the task knows.
         task: the task's name, for the message.
         where: path of the task in the grid file, for the message.
@@ -78,10 +80,10 @@ def resolve_options(
         TaskError: unknown key or invalid value.
     """
     known = {option.name: option for option in declared}
-    for key in given:
+    for key in options:
         if key not in known:
             raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, known)}")
     return {
-        name: option.check(given[name], f"{where}.{name}") if name in given else option.default
+        name: option.check(options[name], f"{where}.{name}") if name in options else option.default
         for name, option in known.items()
     }

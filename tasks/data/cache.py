@@ -15,6 +15,7 @@ from filelock import FileLock
 from tasks.errors import DataError
 
 ENVIRONMENT_VARIABLE = "ELM_DATA_DIR"
+# By identity of the file: a process opens the same data for every one of its trials.
 _known_hashes: dict[str, str] = {}
 _log = logging.getLogger(__name__)
 

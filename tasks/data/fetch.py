@@ -24,8 +24,11 @@ from tasks.errors import DataError
 Progress = Callable[[str, int, int | None], None]
 """Called with a file name, the bytes so far and the bytes in all, if known."""
 _BLOCK = 1 << 20
+"""Bytes read at a time, and reported to the progress bar."""
 _TIMEOUT_SECONDS = 30
+"""Silence after which a connection counts as broken (assumption)."""
 _ATTEMPTS = 3
+"""Tries at one mirror before the next (assumption)."""
 
 
 class _Incomplete(Exception):
@@ -69,6 +72,7 @@ def fetch(data_set: DataSet, *, cache_dir: str | Path | None = None, progress: P
         lock = FileLock(folder / ".lock")
         lock.acquire()
     try:
+        # asked again under the lock: whoever held it before may have brought the files
         for file in data_set.files:
             if not _is_checked(folder / file.unpacked, file):
                 _bring(data_set, file, folder, progress)
@@ -147,9 +151,8 @@ def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progr
             _receive_all(url, part, file, progress)
             _check(part, file.digest)
         except (DataError, _Incomplete, urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
-            if isinstance(
-                error, DataError
-            ):  # wrong bytes are of no use; too few are continued, also by the next mirror
+            # wrong bytes are of no use; too few are continued, also by the next mirror
+            if isinstance(error, DataError):
                 part.unlink(missing_ok=True)
             failures.append(f"{url}: {getattr(error, 'reason', None) or error}")
         else:

@@ -30,6 +30,7 @@ _CHUNK = 1 << 22
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that no power of it vanishes modulo 2^64; 2^64 divided by the golden ratio, as Fibonacci hashing takes it."""
 _TABLE_BITS = 22
+"""Leading bits that index the table of wanted hashes: 4 MiB of booleans."""
 _TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
 _log = logging.getLogger(__name__)
 _announced: set[str] = set()
@@ -78,8 +79,8 @@ def sequence_leaks(hashes: Mapping[str, Hashes], unit: str) -> list[Leak]:
     """
     train = np.unique(hashes["train"])
     return [
-        Leak(split, int(np.isin(found, train).sum()), len(found), unit)
-        for split, found in hashes.items()
+        Leak(split, int(np.isin(of_split, train).sum()), len(of_split), unit)
+        for split, of_split in hashes.items()
         if split != "train"
     ]
 

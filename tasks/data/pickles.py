@@ -40,6 +40,7 @@ def restricted_load(content: bytes, where: str) -> Any:
         DataError: the pickle asks for anything that could run code, or is damaged.
     """
     try:
+        # Python 2 stored the bytes of arrays as text, and latin-1 is the encoding that leaves every byte as it is.
         return _Restricted(io.BytesIO(content), encoding="latin1").load()
     except DataError as error:
         raise DataError(f"{where}: {error}") from None

@@ -25,6 +25,7 @@ SAMPLE_RATE = 48_000
 NEURON_RATE = SAMPLE_RATE // 2
 _SHORTEST_FFT = 1.25  # seconds: sounds of different length then share one transfer matrix
 RMS_LEVEL = 0.3
+"""Root mean square that sounds are scaled to before they reach the membrane."""
 
 # Basilar membrane (Cramer 2020, table of parameters; cgs units).
 _LENGTH_CM, _STIFFNESS, _STIFFNESS_DECAY, _STIFFNESS_OFFSET = 3.5, 1e9, 3.0, 3500.0
@@ -75,6 +76,7 @@ def membrane_velocity(frequency: npt.NDArray[np.float64], position: float) -> Co
 @functools.lru_cache(maxsize=2)
 def _transfer_matrix(bins: int, channels: int) -> npt.NDArray[np.complex64]:
     """Return the transfer function of every channel on the grid of an FFT of `bins` positive frequencies."""
+    # at 0 Hz the transfer function is 0 / 0, so that 1 Hz stands for it
     frequency = np.maximum(np.arange(bins) * NEURON_RATE / bins, 1.0)
     positions = np.linspace(0, _LENGTH_CM, channels)
     return np.stack([membrane_velocity(frequency, position).astype(np.complex64) for position in positions])
@@ -124,6 +126,7 @@ def _hair_cell(velocity: Any) -> Any:
     y, g, loss, r, x, a, b, h, m = 5.05, 2000.0, 2500.0, 6580.0, 66.3, 5.0, 300.0, 50000.0, 1.0
     k = g * a / (a + b)
     cleft = m * y * k / (loss * k + y * (loss + r))
+    # the pools begin as silence leaves them, or the start would look like the onset of a sound
     free, store = cleft * (loss + r) / k, cleft * r / x
     probability = np.empty(len(velocity))
     for step in range(len(velocity)):
@@ -135,6 +138,7 @@ def _hair_cell(velocity: Any) -> Any:
         free = max(free + replenish - eject + reprocess, 0.0)
         store = max(store + reuptake - reprocess, 0.0)
         cleft = max(cleft + eject - (loss + r) * dt * cleft, 0.0)
+        # below 1, because the fibres take log(1 - p)
         probability[step] = min(cleft * h * dt, 0.999999)
     return probability
 

@@ -30,6 +30,7 @@ except DataError as error:  # the extra is missing: one line to whoever called t
 
 DURATION_MS = 1000
 _RAMP_SECONDS = 0.03
+"""Rise and fall at the ends of a sound."""
 # Names of the Free Spoken Digit Dataset (7_jackson_32.wav) and of the Heidelberg Digits (lang-german_speaker-03_...).
 _PATTERNS = (
     r"(?P<digit>\d)_(?P<speaker>[^_]+)_\d+",

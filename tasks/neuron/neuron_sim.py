@@ -59,6 +59,7 @@ def draw_inputs(random: np.random.Generator, count: int) -> tuple[Bits, Bits]:
     for number in range(count):
         level = _jumps(random, 1, 1.0, 7.0)
         balance = _jumps(random, 1, 0.5, 1.1)
+        # squared, so that few branches get most of the input at a time; 4/3 is the mean of the square
         focus = _jumps(random, _BRANCHES, 0.0, 2.0) ** 2 / (4 / 3)
         rate = (level * focus / 1000).astype(np.float32)[:, branch]
         shared = (level * balance / 1000).astype(np.float32)
@@ -71,6 +72,7 @@ def _jumps(random: np.random.Generator, columns: int, low: float, high: float) -
     """Return piecewise constant values, uniform between `low` and `high`, [DURATION_MS, columns]."""
     values = np.empty((DURATION_MS, columns))
     for column in range(columns):
+        # as many pieces as there would be if all were of the shortest length, so that they always reach the end
         ends = np.cumsum(random.integers(50, 400, size=DURATION_MS // 50))
         pieces = np.searchsorted(ends, np.arange(DURATION_MS), side="right")
         values[:, column] = random.uniform(low, high, size=len(ends) + 1)[pieces]
@@ -121,6 +123,7 @@ def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
 
 def write_simulations(path: Path, simulation: Simulation) -> None:
     """Write simulations as a pickle in the layout of NeuronIO, as far as its readers look at it."""
+    # float16 as in the original, with its coarse times late in a simulation, so that the readers meet them here too
     times = [output.astype(np.float16) for output in simulation.output]
     results = [
         {

@@ -75,6 +75,7 @@ class NeuronioTask:
             weight = np.zeros((batch_size, length), dtype=np.float32)
             inside = (time >= self._burn_in) & (chosen[:, 1:] + time < self._data.duration)
             weight[: len(chosen)] = inside
+            # the last batch is filled up with copies of weight 0, so that every batch has one shape
             padded = np.pad(chosen, ((0, batch_size - len(chosen)), (0, 0)), mode="edge")
             yield self._batch(simulations, padded[:, 0], padded[:, 1], weight)
 
@@ -98,6 +99,7 @@ class NeuronioTask:
         inhibitory = self._data.channels // 2
         y = np.zeros((size, length, 2), dtype=np.float32)
         y[..., 1] = BIAS_MV
+        # A window may reach beyond its simulation when the last one of an evaluation does: those steps have weight 0.
         for row, (number, start) in enumerate(zip(numbers.tolist(), starts.tolist(), strict=True)):
             cells = self._window(simulations, number, start, length)
             x[row, cells] = np.where(cells % self._data.channels < inhibitory, 1, -1)
@@ -112,7 +114,8 @@ class NeuronioTask:
     def _window(self, simulations: Simulations, number: int, start: int, length: int) -> npt.NDArray[np.int64]:
         """Return (ms - start) * channels + channel of the input spikes of a window."""
         cells = simulations.cells[simulations.offsets[number] : simulations.offsets[number + 1]]
-        # cells are sorted by time, so a window is a run of them
+        # Events and no dense array, which would take 4 GB for one published file of 128 simulations. They are sorted by
+        # time, so that a window is a run of them.
         low, high = np.searchsorted(cells, np.array([start, start + length]) * self._data.channels)
         return cells[low:high].astype(np.int64) - start * self._data.channels
 

@@ -14,14 +14,13 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from tasks.batch import Split
+from tasks.batch import SPLITS, Split
 from tasks.data.cache import explained, sha256_of, write_atomically
 from tasks.data.pickles import restricted_load
 from tasks.errors import DataError
 
 PATTERN = "*sim__*"
 MANIFEST = "manifest.json"
-_SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 _KEYS = ("exInputSpikeTimes", "inhInputSpikeTimes", "outputSpikeTimes", "somaVoltageLowRes")
 
 
@@ -91,6 +90,7 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
                 raise DataError(f"{where}: {key} names segment {segment}; valid are 0 to {segments - 1}")
             times.append(_spike_times(spike_times, duration=duration, where=f"{where}: an input spike of {key}"))
             channels.append(np.full(len(times[-1]), first + segment))
+    # the empty array stands for a simulation without any spike, since nothing cannot be concatenated
     time = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
     channel = np.concatenate([*channels, np.zeros(0, dtype=np.int64)])
     # unique: inputs are 0 or 1 in every ms
@@ -141,8 +141,9 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
         DataError: a file is not as expected, files differ in segments or duration, or the disk is full.
     """
     manifest: dict[str, Any] = {"files": []}
+    # the same bytes twice would count twice, and in two splits be tested on after being trained on
     first_with: dict[str, tuple[Split, Path]] = {}
-    for split in _SPLITS:
+    for split in SPLITS:
         if not sources[split]:
             raise DataError(f"{target}: no files named {PATTERN} for the {split} split")
         with explained(target):
@@ -201,10 +202,11 @@ def open_converted(folder: Path, where: str) -> Converted:
     held = json.loads(manifest.read_text())
     segments, duration = held["shape"]
     splits: dict[Split, Simulations] = {}
-    for split in _SPLITS:
+    for split in SPLITS:
         place = folder / split
         offsets = np.load(place / "offsets.npy")
         size = (len(offsets) - 1) * duration
+        # raw arrays say nothing of their length, and a file cut short would be mapped all the same
         expected = {"cells.i32": 4 * int(offsets[-1]), "voltage.f16": 2 * size, "spikes.u8": size}
         for name, size_expected in expected.items():
             if not (place / name).is_file() or (place / name).stat().st_size != size_expected:

@@ -92,7 +92,7 @@ def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(labels))
     train, valid = len(order) * 70 // 100, len(order) * 85 // 100
     splits: dict[Split, Numbers] = {"train": order[:train], "valid": order[train:valid], "test": order[valid:]}
-    return Images(large, labels, white=16), sha256, splits
+    return Images(large, labels, white=16), sha256, splits  # the digits have 17 shades, from 0 to 16
 
 
 def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Split, Numbers]]:

@@ -106,7 +106,7 @@ class Expressions:
 
     def inputs(self, numbers: Numbers) -> Tensor:
         """Return symbol ids, int64 [B, T]; padding comes first, so that the expression ends at the last step."""
-        ids = np.zeros((len(numbers), self._length), dtype=np.int64)
+        ids = np.full((len(numbers), self._length), PADDING, dtype=np.int64)
         for row, number in enumerate(numbers):
             symbols = self._symbols[self._offsets[number] : self._offsets[number + 1]]
             ids[row, self._length - len(symbols) :] = symbols

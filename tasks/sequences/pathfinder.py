@@ -179,6 +179,7 @@ def _draw(brightness: Points, head: Points, tail: Points, radius: float) -> None
     np.maximum(patch, np.clip(radius + 0.5 - distance, 0, 1), out=patch)
 
 
+# kept, because inputs and targets of a batch each ask for the same examples
 @functools.lru_cache(maxsize=256)
 def example(split: Split, number: int, side: int, dashes: int) -> tuple[npt.NDArray[np.uint8], bool]:
     """Return image and answer of a numbered example; the answer and the geometry do not depend on `side`."""
@@ -251,6 +252,7 @@ def load_pathfinder(
 ) -> SequenceTask:
     """Load the task `pathfinder`: many training images are drawn on the fly, few of them and the others once."""
     side, dashes, patch = (int(options[name]) for name in ("side", "dashes", "patch"))
+    # there is no file to hash, so a few images stand for the generator: another version of it makes another data set
     first = b"".join(example("test", number, side, dashes)[0].tobytes() for number in range(4))
     sha256 = hashlib.sha256(first).hexdigest()
     splits: dict[Split, SplitData] = {}

@@ -65,7 +65,6 @@ _LISTOPS_OPTIONS = (
 
 _LISTOPS_LENGTH = {"small": 100, "lra": 2000}
 
-
 # Share of the most frequent value in the default test set.
 _LISTOPS_MAJORITY = {"small": 0.133, "lra": 0.1725}
 
@@ -75,7 +74,7 @@ def _listops_spec(options: Options, place: Place) -> TaskSpec:
     return TaskSpec(
         name="listops",
         data_name=f"listops-gen/{size}",
-        n_in=16,
+        n_in=16,  # listops.SYMBOLS and below ten digits, written again because that file loads torch
         n_out=10,
         length=_LISTOPS_LENGTH[size],
         loss="cross_entropy",

@@ -244,6 +244,7 @@ def _write_store(store: Path, recordings: Recordings) -> None:
 def _check_counts(recordings: Recordings) -> None:
     """Refuse more than 255 spikes in one cell, which a batch of bytes cannot hold."""
     cells, owner = recordings.cells, np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))
+    # cells are sorted, so 256 equal ones stand in a row: the first and the last of such a run are equal
     too_many = (cells[255:] == cells[:-255]) & (owner[255:] == owner[:-255])
     if too_many.any():
         raise DataError(f"recording {owner[:-255][too_many][0]} has more than 255 spikes in one channel and time bin")
@@ -261,6 +262,7 @@ def _members(
     elif (speaker[pool] == _UNKNOWN_SPEAKER).any():
         raise DataError(f"{where}.validation: 'speakers' needs the dataset {_H5_SPEAKERS!r}; give validation: random")
     else:
+        # by speaker and not at random: a network that knows a voice finds its other recordings easier than new voices
         chosen = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
     test = np.flatnonzero(split == SPLITS.index("test"))
     return {"train": pool[~chosen], "valid": pool[chosen], "test": test}

@@ -99,7 +99,8 @@ def load_shd_adding(
     splits: dict[Split, SplitData] = {}
     for split, members in recordings.members.items():
         pairs = DigitPairs(recordings, members, DURATION_MS // int(options["bin_ms"]))
-        # n^2 pairs are too many to evaluate, so each split has a fixed sample of them
+        # n^2 pairs are too many to evaluate, so each split has a fixed sample of them; an empty split, which integers
+        # could not draw from, keeps no pairs and is refused by `SequenceTask`
         order = np.random.default_rng(_EVALUATION_SEEDS[split]).integers(max(len(members), 1) ** 2, size=sizes[split])
         splits[split] = SplitData(pairs, order if len(members) else members)
     sampler = functools.partial(with_replacement, len(recordings.members["train"]) ** 2)

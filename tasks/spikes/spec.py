@@ -31,10 +31,8 @@ _SHD_ADDING_OPTIONS = (
 
 
 _SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
-
-
 _RECORDING_MS = 1000
-
+"""recordings.DURATION_MS, written again because planning does without what that file imports"""
 
 # shd-mini: 8 of its 140 test recordings. shd_adding: ten of a hundred pairs of equally frequent digits sum to 9.
 _SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1
@@ -53,7 +51,7 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
     return TaskSpec(
         name=name,
         data_name=_SHD_SOURCES.get(data, Path(data).name),
-        n_in=700,
+        n_in=700,  # events.CHANNELS
         n_out=classes,
         length=digits * _RECORDING_MS // int(options["bin_ms"]),
         loss="cross_entropy",

@@ -35,14 +35,10 @@ _TEXT_OPTIONS = (
 
 
 _LETTERS = 27
-
-
-# Distinct bytes of the pinned files; the loader compares them with the data.
+"""a to z and the space"""
+# Distinct bytes of files that are pinned by their hashes, so that these numbers cannot change.
 _BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
-
-
 _TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
-
 
 # Test bits per character of the order-1 Witten-Bell model of the train split: `python -m benchmarks.text_baselines`.
 _ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}

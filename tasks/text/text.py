@@ -13,14 +13,14 @@ import numpy.typing as npt
 import torch
 
 from tasks.base import TaskSpec
-from tasks.batch import Batch, Split
+from tasks.batch import SPLITS, Batch, Split
 from tasks.data.cache import build_verified, data_directory, write_atomically
 from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
 from tasks.text.corpus import TextFile, open_text, read_blocks, split_borders
 
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+# ASCII letters differ between the cases by this one bit; every other byte becomes a space
 _TO_LETTERS = bytes(c | 0x20 if chr(c).isascii() and chr(c).isalpha() else 0x20 for c in range(256))
 _LETTERS = tuple(b" abcdefghijklmnopqrstuvwxyz")
 _DROPPED = {"plain": b"", "no-newlines": b"\n", "letters": b""}
@@ -90,7 +90,7 @@ class TextTask:
     def eval_batches(self, split: Split, *, batch_size: int, length: int, max_batches: int | None) -> Iterator[Batch]:
         """Yield consecutive segments of `batch_size` contiguous streams; padding has weight 0."""
         text = self._streams[split]
-        targets = len(text.characters) - 1
+        targets = len(text.characters) - 1  # nothing comes before the first character that could predict it
         # one contiguous stream a row, because the state is carried along it; the last one may be shorter
         per_stream = math.ceil(targets / batch_size)
         starts = np.arange(batch_size, dtype=np.int64)[:, None] * per_stream
