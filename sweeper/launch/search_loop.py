@@ -172,8 +172,12 @@ class RunningSearch:
             raise SweeperError(f"{self.grid.name}: no point of the search space can be run")
 
     def history(self) -> list[Observation]:
-        """Everything in the store that is a point of the space."""
-        return self.space.history(self.store)
+        """Everything in the store that is a point of the space, in the order in which it was chosen."""
+        # NSGA-II cuts its generations from this order, and TPE lets the weight of old trials fade; both take it for the
+        # order of time, which ids, being hashes, do not have. What another sweep has left comes first.
+        chosen = (point for batch in self.space.batches(self._text()) for point in batch)
+        order = {point: place for place, point in enumerate(chosen)}
+        return sorted(self.space.history(self.store), key=lambda observation: order.get(observation.point, -1))
 
     def chosen_plan(self) -> Plan:
         """All trials chosen so far as a plan."""

@@ -111,10 +111,11 @@ class GridSpace:
         )
 
     def history(self, store: ResultsStore) -> list[Observation]:
-        """Every final row of the store that is a point of the space, whichever sweep made it, oldest id first."""
+        """Every final row of the store that is a point of the space, whichever sweep made it, in the order of ids."""
         block, observations = self.block, []
         rows = store.read("trials", _COLUMNS).to_pylist()
-        # The order of the files differs between stores, and the same history must give the same proposal.
+        # The order of the files differs between stores, and the order in which trials start between runs; the same
+        # history must give the same proposal.
         for row in sorted(rows, key=lambda row: str(row["trial_id"])):
             if (row["task"], row["architecture"]) != (block.task, block.architecture):
                 continue

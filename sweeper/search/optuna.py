@@ -98,9 +98,11 @@ class OptunaSearcher:
             sampler=self._sampler(f"{self.settings.seed}-{len(history)}-{budget}"),
         )
         distributions = _distributions(self.space, with_budget=pareto)
-        observations = [o for o in history if pareto or o.point.budget == budget]
-        for place, observation in enumerate(observations):
-            study.add_trial(self._as_trial(observation, distributions, place))
+        finished = 0
+        for observation in (o for o in history if pareto or o.point.budget == budget):
+            trial = self._as_trial(observation, distributions, finished)
+            finished += trial.state == TrialState.COMPLETE
+            study.add_trial(trial)
         points: list[Point] = []
         misses = 0
         # Fewer tries than a random draw gets: each suggestion fits the sampler's model once more.
@@ -110,8 +112,8 @@ class OptunaSearcher:
             where = self.space.budgets[trial.params[BUDGET]] if pareto else budget
             point = untried.next(where, values)
             if point is None:
-                # TPE ranks pruned trials behind all others and so learns where nothing fits, while failed ones teach
-                # it nothing; with two objectives Optuna knows no pruning.
+                # TPE ranks pruned trials behind all finished ones and so learns where nothing fits; it ignores failed
+                # ones. Optuna defines pruning for a single objective only.
                 study.tell(trial, state=TrialState.PRUNED if not pareto else TrialState.FAIL)
                 misses += 1
                 continue
@@ -121,15 +123,18 @@ class OptunaSearcher:
     def _sampler(self, text: str) -> BaseSampler:
         seed = _hash(text)
         if self.settings.sampler == "nsga2":
-            # A generation is a batch; crossover needs two parents, and the sampler refuses a smaller population.
+            # A generation is a batch: all of its trials are chosen before any of them is known. The sampler refuses a
+            # population below 2, because its crossover takes two parents.
             return _RebuiltGenerations(seed=seed, population_size=max(2, self.settings.batch))
         if self.settings.sampler == "gp":
-            # Optuna's own 10 random trials are too many for a short search in few dimensions.
+            # Optuna's own 10 random trials are too many for a short search in few dimensions (assumption).
             return GPSampler(seed=seed, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
         return TPESampler(seed=seed, constant_liar=True, n_startup_trials=min(10, 2 + 2 * len(self.space.dimensions)))
 
-    def _as_trial(self, observation: Observation, distributions: dict[str, BaseDistribution], place: int) -> Any:
-        """A finished trial as Optuna keeps it; one without a value counts as failed."""
+    def _as_trial(
+        self, observation: Observation, distributions: dict[str, BaseDistribution], finished: int
+    ) -> FrozenTrial:
+        """A stored trial as Optuna keeps it, after `finished` earlier ones; one without a value counts as failed."""
         values = observation.point.values
         params = {d.name: _coordinate(d, values[d.name]) for d in self.space.dimensions}
         if BUDGET in distributions:
@@ -141,9 +146,9 @@ class OptunaSearcher:
             objectives = (
                 [observation.loss, math.log(sizes.trainable_params)] if BUDGET in distributions else [observation.loss]
             )
-        # A generation is as large as a batch; which trials it holds goes by the order of the
-        # history, because rows do not say in which batch they were chosen.
-        generation = place // max(2, self.settings.batch)
+        # Failed trials are of no generation: to Optuna one is full once it holds as many finished trials as there are
+        # in a population, and with a failed trial in its place the last one would never be, nor give any parents.
+        generation = finished // max(2, self.settings.batch)
         return create_trial(
             state=TrialState.COMPLETE if usable else TrialState.FAIL,
             params=params,

@@ -71,6 +71,15 @@ def test_a_killed_search_goes_on_from_the_store_alone(tmp_path, inline, search):
     assert result.ended_because == f"its {len(whole.statuses())} trials are done"
 
 
+def test_history_is_in_the_order_of_choice(tmp_path):
+    search = "{kind: random, trials: 12, batch: 4}"
+    _, store, _ = run(tmp_path, search)
+    running = RunningSearch(grid=parse_grid(GRID.replace("SEARCH", search)), store=store)
+    batches = list(running.space.batches(store.grids()["searched" + SUFFIX]))
+    assert [len(batch) for batch in batches] == [4, 4, 4]
+    assert [observation.point for observation in running.history()] == [point for batch in batches for point in batch]
+
+
 @pytest.mark.parametrize("kind", ["random", "{kind: optuna, sampler: nsga2, objective: pareto, trials: 12, batch: 6}"])
 def test_chosen_trials_are_a_grid_that_status_and_launch_understand(tmp_path, kind):
     search = kind if kind.startswith("{") else f"{{kind: {kind}, trials: 12, batch: 6}}"

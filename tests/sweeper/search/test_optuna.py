@@ -19,32 +19,35 @@ def measure(point):
     return Sizes(10.0, 100.0, 16.0, 4.0, point.budget, 1.0)
 
 
-@pytest.fixture
-def rebuilt(monkeypatch):
-    """What NSGA-II asked for while it proposed the fourth batch: (generation, learning rates of its parents)."""
-    asked = []
+def parents_of(monkeypatch, losses):
+    """What NSGA-II asks for while it proposes the next batch: learning rates of the parents by generation."""
+    asked = {}
     select = NSGAIISampler.select_parent
 
     def noted(self, study, generation):
         parents = select(self, study, generation)
-        asked.append((generation, sorted(trial.params["learning_rate"] for trial in parents)))
+        asked[generation] = sorted(trial.params["learning_rate"] for trial in parents)
         return parents
 
     monkeypatch.setattr(NSGAIISampler, "select_parent", noted)
     space = Space(budgets=(10_000,), dimensions=(RATE,), seeds=(0,), measure=measure)
     settings = SearchSettings(kind="optuna", sampler="nsga2", objective="pareto", batch=BATCH)
-    rates = [0.001 * (number + 1) for number in range(3 * BATCH)]
-    points = [Point(budget=10_000, settings=(("learning_rate", rate),), seed=0) for rate in rates]
-    history = [Observation(point, 12.0 - number) for number, point in enumerate(points)]  # each better than the last
+    points = [Point(10_000, (("learning_rate", 0.001 * (number + 1)),), 0) for number in range(len(losses))]
+    history = [Observation(point, loss) for point, loss in zip(points, losses, strict=True)]
     OptunaSearcher(space=space, settings=settings).propose(history, BATCH)
-    return asked, rates
+    return asked
 
 
-def test_stored_batches_are_generations(rebuilt):
+def test_stored_batches_are_generations(monkeypatch):
     """If this fails with another Optuna: it no longer asks get_trial_generation and get_population of a sampler."""
-    asked, rates = rebuilt
-    assert max(generation for generation, _ in asked) == 3, f"optuna {optuna.__version__} asked for {asked}"
-    assert dict(asked)[3] == pytest.approx(rates[-BATCH:])
+    asked = parents_of(monkeypatch, [12.0 - number for number in range(3 * BATCH)])  # each better than the last
+    assert max(asked) == 3, f"optuna {optuna.__version__} asked for {asked}"
+    assert asked[3] == pytest.approx([0.009, 0.010, 0.011, 0.012])
+
+
+def test_a_failed_trial_takes_no_place_in_a_generation(monkeypatch):
+    asked = parents_of(monkeypatch, [13.0, None, *(11.0 - number for number in range(3 * BATCH - 1))])
+    assert asked[3] == pytest.approx([0.010, 0.011, 0.012, 0.013])
 
 
 def test_nothing_private_of_optuna_is_used():
