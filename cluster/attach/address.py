@@ -31,12 +31,13 @@ def own_address(*, name: str | None = None, interface: str | None = None, toward
         return addresses[interface]
     if towards is not None:
         return _address_towards(resolve(towards))
-    own = resolve(name or socket.gethostname())
-    if own != _DEBIAN_SELF and (own != "127.0.0.1" or name in ("localhost", "127.0.0.1")):
-        return own
+    resolved = resolve(name or socket.gethostname())
+    # a cluster on this machine alone may be asked for by its loop-back address; to others that address is themselves
+    if resolved != _DEBIAN_SELF and (resolved != "127.0.0.1" or name in ("localhost", "127.0.0.1")):
+        return resolved
     outward = [address for address in addresses.values() if not address.startswith("127.")]
     if not outward:
-        raise ClusterError(f"{name}: resolves to {own} and no interface has another address; {_listed(addresses)}")
+        raise ClusterError(f"{name}: resolves to {resolved} and no interface has another address; {_listed(addresses)}")
     return outward[0]
 
 
@@ -54,18 +55,18 @@ def resolve(host: str) -> str:
 
 def ipv4_addresses() -> dict[str, str]:
     """First IPv4 address per network interface."""
-    found: dict[str, str] = {}
+    first: dict[str, str] = {}
     for interface, addresses in psutil.net_if_addrs().items():
         for address in addresses:
             if address.family is socket.AF_INET:
-                found.setdefault(interface, address.address)
-    return found
+                first.setdefault(interface, address.address)
+    return first
 
 
 def _address_towards(other: str) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:  # connecting a datagram socket sends nothing
         try:
-            probe.connect((other, 9))
+            probe.connect((other, 9))  # any port will do: only the route is asked for
         except OSError as error:
             raise ClusterError(f"{other}: no route from {socket.gethostname()} ({error.strerror})") from error
         return str(probe.getsockname()[0])

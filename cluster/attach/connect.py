@@ -34,7 +34,9 @@ PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 _OBJECT_STORE_BYTES = 100 * 1024**2
 """Nothing large travels through Ray: specs and reports only."""
 _REACH_S = 5.0
+"""Seconds in which a head must answer (assumption)."""
 _PROBE_S = 120.0
+"""Seconds that all nodes together may take to answer a question (assumption)."""
 _TOKEN_HELP = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the token the cluster was started with; "
     "`ray get-auth-token` prints it on the head node"
@@ -326,12 +328,13 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
     """
     cloudpickle.register_pickle_by_value(probe)
     try:
+        # without CPUs, so that it also runs on a node whose CPUs are all taken
         task = ray.remote(num_cpus=0, max_retries=0)(function)
         references = {
             node.node_id: task.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False),
-            ).remote(*given)
-            for node, given in zip(nodes, arguments or [()] * len(nodes), strict=True)
+            ).remote(*values)
+            for node, values in zip(nodes, arguments or [()] * len(nodes), strict=True)
         }
     finally:
         cloudpickle.unregister_pickle_by_value(probe)

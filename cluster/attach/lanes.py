@@ -93,6 +93,7 @@ def _on_gpus(
     kind: str | None, nodes: Sequence[Room], trials_per_gpu: int | Mapping[str, int], *, bound: bool
 ) -> LaneShape:
     packed = trials_per_gpu if isinstance(trials_per_gpu, int) else trials_per_gpu.get(kind or "", 1)
+    # a CPU for each lane, or a part of one where a node has fewer CPUs than lanes: else its GPUs could not all be used
     cpus = min(1.0, *(node.cpus / (int(node.gpus) * packed) for node in nodes))
     return LaneShape(
         count=sum(int(node.gpus) * packed for node in nodes),
@@ -144,4 +145,5 @@ def fitting_trials(gpu_bytes: int, trial_bytes: int, *, reserve: float = 0.1, mo
 
 
 def _down(amount: float) -> float:
+    # down and never up: shares that add up to more than the whole would leave one lane without a place
     return int(amount / _GPU_STEP) * _GPU_STEP

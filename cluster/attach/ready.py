@@ -12,6 +12,7 @@ from cluster.attach.connect import nodes_up
 from cluster.errors import ClusterError, ConnectError
 
 _POLL_S = 0.5
+"""Seconds between two questions (assumption)."""
 
 
 def wait_for_nodes(
@@ -59,7 +60,7 @@ def wait_for_nodes(
 def process_alive(pid: int) -> bool:
     """Whether a process of ours runs."""
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # signal 0 is not sent: the call only says whether it could be
     except ProcessLookupError:
         return False
     return True

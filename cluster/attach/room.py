@@ -59,11 +59,12 @@ def packed_by_type(nodes: Sequence[Node], facts: Mapping[str, Any], trial_bytes:
     """
     packed: dict[str, int] = {}
     for node in (node for node in nodes if node.gpus):
-        found = facts[node.node_id]
-        if isinstance(found, ClusterError) or not found["gpus"]:
-            why = found if isinstance(found, ClusterError) else "nvidia-smi shows none"
+        answer = facts[node.node_id]
+        if isinstance(answer, ClusterError) or not answer["gpus"]:
+            why = answer if isinstance(answer, ClusterError) else "nvidia-smi shows none"
             raise ClusterError(f"--trials-per-gpu auto: the memory of the GPUs of {node.host} is not known: {why}")
-        smallest = min(memory for _, memory in found["gpus"]) * _MIB
+        # lanes cannot choose among GPUs of one type, so that the one with the least memory decides
+        smallest = min(memory for _, memory in answer["gpus"]) * _MIB
         fitting = fitting_trials(smallest, trial_bytes)
         kind = node.gpu_type or ""
         packed[kind] = min(fitting, packed.get(kind, fitting))

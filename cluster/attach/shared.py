@@ -34,8 +34,8 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
     _leave_own(folder)
     try:
         marks = [(folder, node.node_id, _HERE, _PATIENCE_S) for node in nodes]
-        found = on_every_node(nodes, probe.leave_mark, *marks)
-        return {node.host: str(found[node.node_id]) for node in nodes if found[node.node_id] is not None}
+        answers = on_every_node(nodes, probe.leave_mark, *marks)
+        return {node.host: str(answers[node.node_id]) for node in nodes if answers[node.node_id] is not None}
     finally:
         _remove(folder)
         for path in new:
@@ -45,11 +45,11 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
 
 def _missing(path: str) -> list[str]:
     """The folder and those above it that do not exist, the deepest first."""
-    found = []
+    missing = []
     while not os.path.lexists(path):
-        found.append(path)
+        missing.append(path)
         path = os.path.dirname(path)
-    return found
+    return missing
 
 
 def _leave_own(folder: str) -> None:

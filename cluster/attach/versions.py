@@ -30,14 +30,14 @@ def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapp
     """
     problems = []
     for node in nodes:
-        found = facts[node.node_id]
-        if isinstance(found, ClusterError):
-            problems.append(f"{node.host} ({node.address}) cannot run Python: {found}")
+        there = facts[node.node_id]
+        if isinstance(there, ClusterError):
+            problems.append(f"{node.host} ({node.address}) cannot run Python: {there}")
             continue
         differing = [
-            f"{name} {found[name] or 'not installed'} instead of {here[name]}"
+            f"{name} {there[name] or 'not installed'} instead of {here[name]}"
             for name in ("python", *probe.PACKAGES)
-            if _public(found[name]) != _public(here[name])
+            if _public(there[name]) != _public(here[name])
         ]
         if differing:
             problems.append(f"{node.host} ({node.address}) has {', '.join(differing)}")

@@ -49,6 +49,7 @@ def disk(place: str, free_bytes: int) -> Finding:
     """Judge free disk space; a sweep writes kilobytes per trial, Ray spills and logs gigabytes when disks are slow."""
     gigabytes = free_bytes / 1e9
     found = f"{gigabytes:.0f} GB free at {place}"
+    # 1 and 5 GB are assumptions
     if gigabytes < 1:
         return error("disk", found, "free some space; Ray stops working below 5% and rows cannot be written")
     return warning("disk", found, "free some space before a long sweep") if gigabytes < 5 else ok("disk", found)
@@ -57,6 +58,7 @@ def disk(place: str, free_bytes: int) -> Finding:
 def clock(host: str, skew_s: float, uncertainty_s: float) -> Finding:
     """Judge how far a node's clock is from this one's."""
     found = f"{host} is {abs(skew_s):.1f} s {'ahead' if skew_s > 0 else 'behind'} (+- {uncertainty_s:.1f} s)"
+    # 5 s is an assumption
     if abs(skew_s) > 5 + uncertainty_s:
         return warning("clock", found, "start an NTP client there; times in the results of its trials will be off")
     return ok("clock", found)

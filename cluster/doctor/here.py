@@ -66,9 +66,8 @@ def _environment() -> Iterator[Finding]:
         yield warning(
             "environment", f"RAY_ADDRESS={address}", "`--cluster` alone attaches there; unset it if that is over"
         )
-    for name in ("RAY_AUTH_TOKEN_PATH",):
-        if (path := os.environ.get(name)) and not Path(path).is_file():
-            yield error("token", f"{name}={path} is no file", "point it at the file with the cluster's token")
+    if (path := os.environ.get("RAY_AUTH_TOKEN_PATH")) and not Path(path).is_file():
+        yield error("token", f"RAY_AUTH_TOKEN_PATH={path} is no file", "point it at the file with the cluster's token")
 
 
 def results_findings(results: str | None) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import platform
 import shlex
 import shutil
 import time
@@ -48,6 +49,7 @@ def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
     if missing:
         yield error("slurm", f"{', '.join(missing)} not found", "run this on a login node of the Slurm cluster")
         return
+    # Slurm takes whichever of several partitions can start the job first, so each must do; "" stands for the default
     for partition in (profile.partition or "").split(","):
         yield from _partition(profile, partition, run)
     if profile.container is None:
@@ -139,8 +141,6 @@ def _folder(host: str, folder: str, run: Runner) -> Iterator[Finding]:
 
 def _interpreter(where: str, command: list[str], run: Runner, *, full: bool = False) -> Iterator[Finding]:
     """Compare an interpreter's versions with those here."""
-    import platform
-
     names = ("python", "ray", "torch", "elm-sweeper")
     here = (platform.python_version(), *(installed_version(name).split("+")[0] for name in names[1:]))
     try:

@@ -117,7 +117,7 @@ def _outside(root: str, asked: str) -> ClusterError:
 def job_name(profile: AnyProfile, sweep: str, results: str) -> str:
     """Name that the same sweep, profile and results always get, so that a second submission is noticed."""
     identity = "\0".join((kind_of(profile), profile.name, sweep, results))
-    # 24 bits tell the jobs of one person apart
+    # six hexadecimal digits, 24 bits, tell the jobs of one person apart
     tag = hashlib.sha256(identity.encode()).hexdigest()[:6]
     readable = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
     return f"elm-{readable[: _LONGEST_NAME - 11].rstrip('-')}-{tag}"

@@ -219,6 +219,7 @@ def _volumes(profile: KubeRayProfile, job: Job, *, head: bool) -> tuple[list[dic
 
 
 _CONFIG_MAP_LIMIT = 1_000_000
+"""Bytes of a grid: Kubernetes refuses a ConfigMap above 1 MiB, and the rest of the object needs a little."""
 
 
 class KubeRayBackend:

@@ -9,6 +9,7 @@ from typing import Protocol
 from cluster.errors import SubmitError
 
 _TIMEOUT_S = 120.0
+"""Seconds that a program may take where nothing else is said (assumption)."""
 _HINTS = {
     "sbatch": "run this on a login node of the Slurm cluster",
     "squeue": "run this on a login node of the Slurm cluster",

@@ -19,7 +19,8 @@ _FIRST_PORT, _LAST_PORT = 12000, 32000
 _OBJECT_STORE = 200 * 1024**2
 """Bytes; specs and reports are all that travels through Ray."""
 _SAVE_S = 90
-"""Of the notice before the time limit, what remains for saving and stopping after trials were asked to end."""
+"""Of the notice before the time limit, what remains for saving and stopping after trials were asked to end
+(assumption)."""
 
 _BODY = (
     r"""

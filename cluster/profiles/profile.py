@@ -7,7 +7,7 @@ when a job file is written, so that no value can become a command.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from cluster.values import setting
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|ACCESS_KEY|API_KEY", re.IGNORECASE)
 _SOCKET_LIMIT, _SOCKET_TAIL = 107, 82
-"""Longest path of a Unix socket, and what Ray and the job's own folder name add to the temporary directory."""
+"""Longest path of a Unix socket (Linux takes 108 bytes, one of them for the closing zero), and what Ray and the job's
+own folder name add to the temporary directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +88,7 @@ class SlurmProfile(Profile):
         """Check what concerns several settings at once."""
         _at_most(self, "min_nodes", "nodes")
         _has_work_dir(self)
+        # two places for one setting could contradict each other, and the job script relies on those that are fixed
         taken = {"nodes": "nodes", "time": "time_limit", "mem": "memory_per_node", "gres": "gpus_per_node",
                  "partition": "partition", "account": "account", "qos": "qos", "cpus-per-task": "cpus_per_node",
                  "job-name": "name", "chdir": "work_dir"}  # fmt: skip
@@ -285,11 +287,6 @@ def parse_profile(text: str, *, default_name: str = "profile") -> AnyProfile:
 def kind_of(profile: AnyProfile) -> str:
     """The profile's `kind`, as in its file."""
     return next(kind for kind, cls in KINDS.items() if isinstance(profile, cls))
-
-
-def setting_names(kind: str) -> tuple[str, ...]:
-    """Keys that a profile of this kind may have."""
-    return tuple(f.name for f in fields(KINDS[kind]))
 
 
 def _price(value: object, place: str) -> float:

@@ -51,18 +51,8 @@ class Scenario:
         for name in ("nodes", "cpus", "pack"):
             if getattr(self, name) < 1:
                 raise ScenarioError(f"simulate: {name}: expected at least 1, got {getattr(self, name)}")
-        for name in (
-            "gpus",
-            "preempt",
-            "recover",
-            "start",
-            "lane_start",
-            "overhead",
-            "requeue",
-            "price",
-            "error",
-            "bias",
-        ):
+        at_least_zero = "gpus preempt recover start lane_start overhead requeue price error bias"
+        for name in at_least_zero.split():
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"simulate: {name}: expected zero or more, got {getattr(self, name)}")
         for name in ("checkpoint", "limit"):

@@ -82,23 +82,28 @@ def forecast(
     expected = np.asarray(durations_s, dtype=np.float64)
     if expected.ndim != 1 or expected.size == 0 or not np.all(np.isfinite(expected)) or np.any(expected < 0):
         raise ScenarioError("simulate: expected at least one trial, each with a duration of zero seconds or more")
+    # where nothing is drawn, every repetition is the same
     fixed = scenario.error == scenario.bias == scenario.preempt == 0
     times = 1 if fixed else max(3, min(repetitions, _EVENTS_AT_ONCE // expected.size))
     runs = tuple(_draw(expected, scenario, np.random.default_rng([seed, i])) for i in range(times))
-    quantiles = [np.quantile([r.makespan_s for r in runs], q) for q in (0.1, 0.5, 0.9)]
-    money = [np.quantile([r.node_hours * scenario.price for r in runs], q) for q in (0.1, 0.5, 0.9)]
     return Forecast(
         scenario=scenario,
         trials=expected.size,
         work_s=float(expected.sum()),
-        makespan_s=(float(quantiles[0]), float(quantiles[1]), float(quantiles[2])),
-        money=(float(money[0]), float(money[1]), float(money[2])),
+        makespan_s=_quantiles([run.makespan_s for run in runs]),
+        money=_quantiles([run.node_hours * scenario.price for run in runs]),
         runs=runs,
     )
 
 
+def _quantiles(values: Sequence[float]) -> tuple[float, float, float]:
+    low, middle, high = np.quantile(values, (0.1, 0.5, 0.9)).tolist()
+    return low, middle, high
+
+
 def _draw(expected: NDArray[np.float64], scenario: Scenario, generator: np.random.Generator) -> Run:
     """One simulation; the noise has mean 1, so that it makes trials uneven and not longer."""
+    # the mean of a lognormal variable is exp(mu + sigma^2 / 2), so mu = -sigma^2 / 2 makes it 1
     noise = generator.normal(-0.5 * scenario.error**2, scenario.error, expected.size)
     factor = generator.normal(-0.5 * scenario.bias**2, scenario.bias)
     return simulate(expected * np.exp(noise + factor), scenario, generator)

@@ -1,13 +1,12 @@
 """Profiles are data: every mistake is one line that names the key, and no value becomes a command."""
 
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster.errors import ProfileError
-from cluster.profiles.profile import KINDS, load_profile, parse_profile, setting_names
+from cluster.profiles.profile import KINDS, load_profile, parse_profile
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -115,12 +114,6 @@ def test_time_spans_are_read_as_slurm_reads_them(written, seconds, smallest):
 @pytest.mark.parametrize(("written", "mebibytes"), [("4G", 4096), ("512M", 512), ("2Ti", 2097152), ("64GB", 65536)])
 def test_memory_is_read_in_powers_of_1024(written, mebibytes, changed):
     assert parse_profile(changed("slurm", memory_per_node=written)).memory_per_node == mebibytes
-
-
-def _test_the_readme_names_every_setting():
-    readme = (Path(__file__).parents[3] / "cluster" / "README.md").read_text()
-    missing = {(kind, key) for kind in KINDS for key in setting_names(kind) if f"`{key}`" not in readme}
-    assert not missing
 
 
 HOSTILE = "a b$(touch owned)`touch owned`;touch owned\"'|touch owned&#x\\"
