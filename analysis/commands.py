@@ -37,6 +37,7 @@ from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
 from analysis.rows.summary import as_json as summary_json
 from analysis.rows.summary import summarise
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
+from sweeper.errors import warn_of_damage
 
 
 def fit_theory(
@@ -110,7 +111,7 @@ def verify(path: str, results: str | None) -> bool:
 
 def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:
     """Print a sweep on one screen."""
-    sweep = read_sweep(uri)
+    sweep = read_sweep(uri, on_damage=warn_of_damage)
     groups = datasets(sweep, measure, where)
     found = summarise(sweep, groups)
     if as_json:
@@ -121,7 +122,7 @@ def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> 
 
 def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
     """Write the page of a sweep as one HTML file."""
-    sweep = read_sweep(uri)
+    sweep = read_sweep(uri, on_damage=warn_of_damage)
     target = Path(output) if output else _beside(sweep, "dashboard.html")
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")

@@ -15,7 +15,7 @@ from cluster.attach.machine import machine_share
 from cluster.doctor.doctor import doctor
 from cluster.jobs.jobs import jobs, stop
 from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, running_options
-from sweeper.errors import run_command
+from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
 from tasks.cli import data
 
@@ -225,7 +225,7 @@ def status(results: str, as_json: bool) -> None:
     from sweeper.store.store import ResultsStore
     from sweeper.tables import print_status, status_json
 
-    store = ResultsStore.open(results)
+    store = ResultsStore.open(results, on_damage=warn_of_damage)
     statuses = [sweep_status(expanded, store) for expanded in stored_plans(store)]
     if as_json:
         click.echo(status_json(statuses))

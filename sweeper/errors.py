@@ -31,6 +31,24 @@ class StoreError(SweeperError):
     """The results directory cannot be read or written as asked."""
 
 
+class DamageError(StoreError):
+    """A stored file is not what was written.
+
+    Args:
+        path: the file.
+        why: what shows it.
+    """
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: damaged ({why}). `sweeper verify` says what it held and how to go on without it.")
+        self.path = path
+
+
+def warn_of_damage(error: DamageError) -> None:
+    """Say on stderr that a command goes on without a file."""
+    click.echo(f"Warning: left out: {joined(error)}", err=True)
+
+
 def run_command(command: click.Command) -> NoReturn:
     """Run a click command and leave with its exit code.
 

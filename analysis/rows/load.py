@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from analysis.rows.sweep import (
     Measure,
     Sweep,
 )
+from sweeper.errors import DamageError
 from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
@@ -32,8 +33,12 @@ LARGEST = float(np.finfo(np.float32).max)
 """Largest metric that counts as measured: networks compute in float32, and squares of more are no numbers in a fit."""
 
 
-def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
+def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError], None] | None = None) -> Sweep:
     """Read all trials of a results directory, or one of the built-in tables (``published:enwik8``).
+
+    Args:
+        uri: the directory or table.
+        on_damage: what is told of parts that are left out because they are damaged; see `ResultsStore.open`.
 
     Raises:
         StoreError: not a results directory, another schema version, or a part that cannot be read.
@@ -42,7 +47,7 @@ def read_sweep(uri: str | os.PathLike[str]) -> Sweep:
     text = os.fspath(uri)
     if text.startswith("published:"):
         return published_sweep(text.removeprefix("published:"))
-    store = ResultsStore.open(text)
+    store = ResultsStore.open(text, on_damage=on_damage)
     label = text.rstrip("/").rsplit("/", 1)[-1] or text
 
     def read_curves() -> pd.DataFrame:

@@ -1,7 +1,15 @@
-"""Part files of a table: how rows are packed into one, read from one, and which of several rows of one thing counts."""
+"""Part files of a table: how rows are packed into one, read from one, and which of several rows of one thing counts.
 
+A part's name ends in the hash of its bytes, ``<writer>-<unique>.<hash>.parquet``, and a reader takes no row of a part
+whose bytes have another. Checksums of pages, which Parquet offers, guard the values but neither page headers nor the
+footer, where a flipped bit can move or retype a column; they are written too, for readers that do not know the name.
+"""
+
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sweeper.errors import StoreError
+from sweeper.errors import DamageError, StoreError
 from sweeper.store.schema import FINISHED, KEYS, REPLACES_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
 
 RANKING: dict[str, tuple[str, ...]] = {
@@ -17,6 +25,9 @@ RANKING: dict[str, tuple[str, ...]] = {
     for table, key in KEYS.items()
 }
 """The columns that `counting` looks at, by table."""
+_ENDING = ".parquet"
+_HASH_DIGITS = 16
+"""Hexadecimal digits of the SHA-256 in a name: 64 bits leave no accident a chance and keep the name readable."""
 _GROUP_ROWS = 2_000
 """Rows of a row group; what merging part files holds in memory at a time."""
 
@@ -53,41 +64,80 @@ def counting(ranking: pa.Table, table: str) -> npt.NDArray[np.bool_]:
     return keep
 
 
-def read_groups(filesystem: pafs.FileSystem, path: str, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-    """The rows of a part file, a row group at a time.
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part file whose bytes are those that were written."""
+
+    path: str
+    """Where it was read from."""
+    replaces: frozenset[str]
+    """Names of the part files that it stands for; empty unless it is a merged file."""
+    file: pq.ParquetFile
+    """Its content, in memory."""
+
+    def groups(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        """The rows, a row group at a time.
+
+        Args:
+            columns: names to return; all when None.
+
+        Raises:
+            DamageError: they cannot be decoded.
+            StoreError: the part is of another table.
+        """
+        table = SCHEMAS[self.path.rsplit("/", 2)[1]]
+        schema = pa.schema([table.field(name) for name in (table.names if columns is None else columns)])
+        for group in range(self.file.num_row_groups):
+            try:
+                rows = self.file.read_row_group(group, columns, use_threads=False).replace_schema_metadata(None)
+                if not is_sealed(self.path):  # nothing but its own consistency vouches for what it holds
+                    rows.validate(full=True)
+            except _UNREADABLE as error:
+                raise DamageError(self.path, str(error)) from error
+            yield rows if rows.schema == schema else _as_now(rows, schema, self.path)
+
+
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError)
+"""What pyarrow raises for bytes that are no Parquet file, or one with a flipped bit (measured: every byte of one)."""
+
+
+def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
+    """Read a part file and check its hash.
 
     Raises:
         FileNotFoundError: there is no such file (any more).
-        StoreError: it is not readable, has another schema version, or is of another table.
-    """
-    table = path.rsplit("/", 2)[1]
-    wanted = SCHEMAS[table].names if columns is None else list(columns)
-    schema = pa.schema([SCHEMAS[table].field(name) for name in wanted])
-    try:
-        # What is fetched ahead stays in memory until the file is collected; it pays where each look costs a request
-        ahead = not isinstance(filesystem, pafs.LocalFileSystem)
-        with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=ahead) as file:
-            _check_version(file.schema_arrow.metadata, path)
-            for group in range(file.num_row_groups):
-                rows = file.read_row_group(group, columns, use_threads=False).replace_schema_metadata(None)
-                yield rows if rows.schema == schema else _as_now(rows, schema, path)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise StoreError(f"{path}: not a readable Parquet file ({error}). Move it away to go on.") from error
-
-
-def replaced_by(filesystem: pafs.FileSystem, path: str) -> set[str]:
-    """Names of the part files that a merged file stands for.
-
-    Raises:
-        FileNotFoundError, StoreError: as `read_groups`.
+        DamageError: its bytes are not those that were written, or are no Parquet file.
+        StoreError: it has another schema version.
     """
     try:
-        metadata = pq.read_schema(path, filesystem=filesystem).metadata or {}
-    except pa.ArrowException as error:
-        raise StoreError(f"{path}: not a readable Parquet file ({error}).") from error
-    return set(json.loads(metadata.get(REPLACES_KEY, b"[]")))
+        with filesystem.open_input_stream(path) as stream:
+            payload = stream.read_buffer()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamageError(path, error.strerror or str(error)) from error
+    if is_sealed(path) and sealed("", payload) != path[path.rindex(".", 0, -len(_ENDING)) :]:
+        raise DamageError(path, "its bytes are not those that were written")
+    try:
+        file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
+        metadata = file.schema_arrow.metadata or {}
+        version = metadata.get(VERSION_KEY, b"none").decode()
+        replaces = frozenset(json.loads(metadata.get(REPLACES_KEY, b"[]")))
+    except _UNREADABLE as error:
+        raise DamageError(path, f"not a readable Parquet file, {error}") from error
+    if version != str(SCHEMA_VERSION):
+        raise StoreError(version_message(path, version))
+    return Part(path=path, replaces=replaces, file=file)
+
+
+def sealed(stem: str, payload: pa.Buffer) -> str:
+    """The name of a part file: a stem with the hash of its bytes."""
+    return f"{stem}.{hashlib.sha256(payload).hexdigest()[:_HASH_DIGITS]}{_ENDING}"
+
+
+def is_sealed(path: str) -> bool:
+    """Whether a part's name holds the hash of its bytes; parts of earlier versions have none."""
+    return re.search(rf"\.[0-9a-f]{{{_HASH_DIGITS}}}{re.escape(_ENDING)}$", path) is not None
 
 
 def packed(table: str, groups: Iterable[pa.Table], replaces: Iterable[str] = ()) -> pa.Buffer:
@@ -103,7 +153,8 @@ def packed(table: str, groups: Iterable[pa.Table], replaces: Iterable[str] = ())
     if names:
         metadata[REPLACES_KEY] = json.dumps(names).encode()
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, SCHEMAS[table].with_metadata(metadata), compression="zstd") as writer:
+    schema = SCHEMAS[table].with_metadata(metadata)
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
         for rows in _in_lots(groups):
             writer.write_table(rows.replace_schema_metadata(metadata), row_group_size=_GROUP_ROWS)
     return sink.getvalue()
@@ -137,12 +188,6 @@ def _as_now(rows: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
         table = path.rsplit("/", 2)[1]
         raise StoreError(f"{path}: its columns are not those of {table} in schema version {SCHEMA_VERSION}.")
     return rows.select(schema.names).cast(schema)
-
-
-def _check_version(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
-    version = (metadata or {}).get(VERSION_KEY, b"none").decode()
-    if version != str(SCHEMA_VERSION):
-        raise StoreError(version_message(path, version))
 
 
 def version_message(path: str, version: object) -> str:

@@ -17,7 +17,7 @@ process killed at any moment leaves either the old files or both, never half a r
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from sweeper.errors import StoreError
-from sweeper.store.parts import RANKING, counting, packed, read_groups, replaced_by, version_message
+from sweeper.errors import DamageError, StoreError
+from sweeper.store.parts import RANKING, Part, counting, is_sealed, open_part, packed, sealed, version_message
 from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 _MARKER = "store.json"
@@ -42,10 +42,18 @@ class ResultsStore:
     Open it with `ResultsStore.create` (to write) or `ResultsStore.open` (to read); both check the schema version.
     """
 
-    def __init__(self, filesystem: pafs.FileSystem, root: str, uri: str) -> None:
+    def __init__(
+        self,
+        filesystem: pafs.FileSystem,
+        root: str,
+        uri: str,
+        on_damage: Callable[[DamageError], None] | None = None,
+    ) -> None:
         self._fs = filesystem
         self._root = root.rstrip("/")
         self.uri = uri
+        self._on_damage = on_damage
+        self._damaged: set[str] = set()
 
     @classmethod
     def create(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
@@ -66,13 +74,20 @@ class ResultsStore:
         return store
 
     @classmethod
-    def open(cls, uri: str | os.PathLike[str]) -> "ResultsStore":
+    def open(
+        cls, uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError], None] | None = None
+    ) -> "ResultsStore":
         """Open an existing results directory for reading.
+
+        Args:
+            uri: a local path or a pyarrow filesystem URI.
+            on_damage: called once for each damaged part, which is then left out of what is read. When None the error
+                is raised: whoever runs trials or fits a law must not take a part of the rows for all of them.
 
         Raises:
             StoreError: there is no results directory, or it holds another schema version.
         """
-        store = cls(*_resolve(uri))
+        store = cls(*_resolve(uri), on_damage)
         with store._storage_errors("read the results directory"):
             if not store._exists(_MARKER):
                 raise StoreError(
@@ -138,8 +153,8 @@ class ResultsStore:
                 listed = self._list_parts(table)  # once: which files stand for which must be judged on one listing
                 groups = [
                     group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
-                    for path in self._live(listed)
-                    for group in read_groups(self._fs, path, columns)
+                    for part in self._live(listed)
+                    for group in part.groups(columns)
                 ]
             except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
                 continue
@@ -198,7 +213,7 @@ class ResultsStore:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
         for table in SCHEMAS:
             listed = self._list_parts(table)
-            if len(listed) > 1:
+            if len(listed) > 1 or not all(map(is_sealed, listed)):
                 self._merge(table, listed)
         self.release_memory()
 
@@ -267,7 +282,8 @@ class ResultsStore:
         return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
 
     def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str, replaces: Iterable[str] = ()) -> str:
-        payload, name = packed(table, groups, replaces), f"{stem}.parquet"
+        payload = packed(table, groups, replaces)
+        name = sealed(stem, payload)
         with self._storage_errors(f"write {table}"):
             self._write_bytes(f"{table}/{name}", payload)
         return name
@@ -275,20 +291,21 @@ class ResultsStore:
     def _merge(self, table: str, listed: Sequence[str]) -> None:
         """Write one file of what the listed ones hold, then remove them."""
         try:
-            live = self._live(listed)
-            ranking = [group for path in live for group in read_groups(self._fs, path, RANKING[table])]
+            ranking = [group for part in self._live(listed) for group in part.groups(RANKING[table])]
             keep = counting(pa.concat_tables(ranking), table)
-            self._write_part(table, self._kept(live, keep), f"compact-{_unique()}", [_base(path) for path in listed])
+            kept = self._kept(self._live(listed), keep)
+            self._write_part(table, kept, f"compact-{_unique()}", [_base(path) for path in listed])
         except FileNotFoundError:  # somebody else merges them at this moment
             return
         for path in listed:  # only now: killed in between, both are there, and readers know which to leave out
             self._delete(path)
 
-    def _kept(self, paths: Sequence[str], keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
+    @staticmethod
+    def _kept(parts: Iterable[Part], keep: npt.NDArray[np.bool_]) -> Iterator[pa.Table]:
         """The rows that count, a row group at a time."""
         start = 0
-        for path in paths:
-            for group in read_groups(self._fs, path, None):
+        for part in parts:
+            for group in part.groups(None):
                 kept = keep[start : start + group.num_rows]
                 yield group if kept.all() else group.filter(pa.array(kept))
                 start += group.num_rows
@@ -318,12 +335,27 @@ class ResultsStore:
         infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))
         return sorted(i.path for i in infos if i.base_name.endswith(".parquet") and not i.base_name.startswith("."))
 
-    def _live(self, listed: Sequence[str]) -> list[str]:
-        """Those of the listed parts that no merged file stands for."""
-        replaced: set[str] = set()
-        for path in filter(_is_merged, listed):
-            replaced |= replaced_by(self._fs, path)
-        return [path for path in listed if _base(path) not in replaced]
+    def _live(self, listed: Sequence[str]) -> Iterator[Part]:
+        """Those of the listed parts that no merged file stands for, one after the other."""
+        merged = {path: self._open_part(path) for path in listed if _is_merged(path)}
+        replaced = {name for part in merged.values() if part is not None for name in part.replaces}
+        for path in listed:
+            if _base(path) not in replaced:
+                part = merged.pop(path) if path in merged else self._open_part(path)
+                if part is not None:
+                    yield part
+
+    def _open_part(self, path: str) -> Part | None:
+        """A part file, or None where it is damaged and may be left out."""
+        try:
+            return open_part(self._fs, path)
+        except DamageError as error:
+            if self._on_damage is None:
+                raise
+            if path not in self._damaged:
+                self._damaged.add(path)
+                self._on_damage(error)
+            return None
 
     def _delete(self, path: str) -> None:
         with self._storage_errors(f"remove {_base(path)}"), suppress(FileNotFoundError):  # somebody else was here first

@@ -246,7 +246,7 @@ def test_a_part_of_another_version_is_refused_by_name(store, tmp_path):
 
 def test_a_corrupt_part_is_named(store, tmp_path):
     (tmp_path / "results" / "trials" / "bad.parquet").write_bytes(b"not parquet")
-    with pytest.raises(StoreError, match=r"bad\.parquet: not a readable Parquet file"):
+    with pytest.raises(StoreError, match=r"bad\.parquet: damaged \(not a readable Parquet file"):
         store.read("trials")
 
 
