@@ -221,7 +221,7 @@ def _choose(
         fallback = f"no law guides the choice ({error}): these runs fill the space"
         return kept, ["spread"] * len(kept), unknown, unknown, [fallback]
     before, after = searcher.expected(history, found, target)
-    said: list[str] = list(found.said)
+    said: list[str] = list(found.sentences)
     whole = searcher.interval(history, target)
     if whole.reason is None and (whole.low < before.low or whole.high > before.high):
         said.append(

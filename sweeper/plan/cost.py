@@ -200,7 +200,8 @@ def _own_bytes(spec: TrialSpec, device: str) -> int:
         hidden = getattr(model, "mlp_width", 4)
         per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
         kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron
-    # The loss keeps about six arrays of the size of the output until it is differentiated.
+    # Four arrays of the output's size live at a time in the loss: the output, its log-probabilities and the gradients
+    # of both (measured). Two more are for copies that the allocator keeps (assumption).
     inputs = training.length * training.batch_size * (model.n_in + 6 * model.n_out)
     return kept + width * (4 * total.total_params + inputs)
 
@@ -221,7 +222,8 @@ def _features(spec: TrialSpec) -> tuple[float, float, float]:
     steps = float(training.steps * training.length)
     evaluations = training.steps // training.eval_every + 1
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
-    # An evaluation has no backward pass, which takes about twice as long as the forward one.
+    # An evaluation has no backward pass, which multiplies by the weights twice (for the gradients of the inputs and of
+    # the weights) where the forward pass does once: as `model.flops.Flops.training` counts it, a third of the work.
     eval_steps *= training.length / 3
     sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
     return steps + eval_steps, sequences * getattr(spec.model, "n_rec", 1), sequences * params

@@ -10,7 +10,7 @@ from sweeper.plan.expand import refinement_levels
 from sweeper.search.space import Observation, Point, Proposal, Space
 
 TRIES = 200
-"""Suggestions of a sampler in a row that are infeasible or known before it is told to have nothing left."""
+"""Draws in a row that are infeasible or known already, after which a space counts as exhausted (assumption)."""
 
 
 class Untried:

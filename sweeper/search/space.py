@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a point turns out to be."""
+    """Sizes and cost of the network that a point describes, its budget being solved."""
 
     n_rec: float
     k_e: float

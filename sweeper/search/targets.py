@@ -16,7 +16,7 @@ and the law's exponents of noise and redundancy."""
 AT_A_BUDGET = ("d_m_opt", "n_rec_opt", "metric")
 
 LEAST_TRIALS = 9
-"""Trials of the space-filling start, before which no law is fitted."""
+"""Trials of the space-filling start, before which no law is fitted (assumption)."""
 
 _NUMBER = r"[0-9][0-9_,]*(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?"
 _TARGET = re.compile(rf"(?P<what>[a-z_]+)(?:\s*(?:at|@)\s*(?:p\s*=\s*)?(?P<budget>{_NUMBER}))?", re.IGNORECASE)

@@ -44,8 +44,10 @@ class Paid(NamedTuple):
 
     points: tuple[Point, ...]
     reasons: tuple[str, ...]
+    """Why each of them was picked: a key of `PURPOSES`."""
     batch: Batch
-    said: tuple[str, ...]
+    sentences: tuple[str, ...]
+    """What the choice rests on, for people."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class Checkpoints:
 
     def __init__(self, store: ResultsStore, trial_id: str, every_s: float) -> None:
         self._store, self._trial_id, self._every_s = store, trial_id, every_s
-        self._saved = time.monotonic()
+        self._saved = time.monotonic()  # not the clock, which may be set back
 
     def is_due(self) -> bool:
         """Whether the last checkpoint is old enough."""
@@ -43,6 +43,8 @@ class Checkpoints:
         payload = self._store.read_checkpoint(self._trial_id)
         if payload is None:
             return None
+        # weights_only, because a pickle could run code and the results directory may be shared; to main memory, because
+        # the trial may have been saved on a GPU that this machine lacks.
         state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
         return state if state["format"] == FORMAT and state["trial_id"] == self._trial_id else None
 

@@ -79,7 +79,8 @@ class JointRun:
         self.runs, self.on_end, self.on_step = dict(ordered), on_end, on_step
         first = ordered[0][1]
         self.training, self.start = first.training, first.progress.steps_done
-        self.stacks = first.network.backend_name in ("torch", "cuda_graph")  # the others gain nothing from it
+        # the native kernel gains nothing from a stack, and the reference cannot run one
+        self.stacks = first.network.backend_name in ("torch", "cuda_graph")
         self.join()
 
     def join(self) -> None:
@@ -121,6 +122,7 @@ class JointRun:
         """End runs that diverged and go on with the rest."""
         if not errors:
             return
+        # The matrices are made anew without the runs that leave, from what each run's own optimiser holds.
         self.parameters.give_state()
         for place, error in errors.items():
             del self.runs[place]
@@ -143,8 +145,10 @@ class JointRun:
         batches = [run.training_batch(step) for run in runs]
         outputs = self.forward(step, runs, batches)
         losses_K = torch.stack([run.loss(o, b) for run, o, b in zip(runs, outputs, batches, strict=True)])
+        # Nothing is shared between the networks, so the gradient of the sum holds each one's own gradient.
         self.parameters.backward(losses_K.sum())
         norms_K = self.parameters.clip()
+        # All rows take the step, those that diverged too: nobody reads them again.
         self.parameters.step(step)
         errors = {}
         for (place, run), loss, norm, output, batch in zip(

@@ -77,7 +77,7 @@ class _RunningMean:
             self.metric_count += 1
 
     def take(self) -> tuple[float, float]:
-        """The means; starts anew."""
+        """Return the means and begin anew."""
         means = self.loss / self.count, self.metric / self.metric_count if self.metric_count else math.nan
         self.loss, self.metric, self.count, self.metric_count = 0.0, 0.0, 0, 0
         return means
@@ -101,6 +101,7 @@ class TrialRun:
         self.task: Task = load_task(spec.task, spec.task_options)
         dtype = getattr(torch, self.training.dtype)
         self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
+        # moved first: moving it afterwards would part its parameters from the one tensor that the optimiser changes
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)
@@ -160,7 +161,8 @@ class TrialRun:
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
-        # Ahead of the step: a network that a gradient which is no number has reached cannot be evaluated any more
+        # Before the optimiser's step, which would make weights of a gradient that is not finite: the trial could then
+        # not even show how good it was.
         self.check_finite(step, loss.item(), self.flat.clip_grad(training.clip_norm))
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
@@ -194,6 +196,8 @@ class TrialRun:
 
     def note(self, output: Output, batch: Batch) -> None:
         """Keep what a step leaves: its share in the running means, and the state for the next one."""
+        # Training loss and metric come from the batches that are trained on anyway: they cost no pass of their own, but
+        # are those of many weights, with dropout, and not of the last ones.
         metrics = MetricAccumulator(self.task.spec)
         metrics.update(output.logits.detach(), batch)
         self.running.add(metrics.result(), self.task.spec.metric)
@@ -213,6 +217,7 @@ class TrialRun:
         """The state to start a segment from: single rows are reset with a probability that falls over training."""
         if self.state is None or batch.starts_fresh:
             return None
+        # on the CPU wherever the network is, so that a seed resets the same rows on every device
         generator = torch.Generator().manual_seed(_stream_seed(self.spec.seed, step, _RESET_STREAM))
         reset = torch.rand(batch.x.shape[0], generator=generator) < reset_probability(step, self.training)
         return zero_rows(self.state, reset.to(self.device))
@@ -221,6 +226,7 @@ class TrialRun:
         """Evaluate a few batches of the validation split; keep the weights where they are the best so far."""
         result = self.evaluate("valid", self.training.eval_batches)
         evaluation = self.record("valid", result, learning_rate_at(step, self.training))
+        # Kept in memory: the final evaluation needs the weights of the best step, which is known only at the end.
         best = self.progress.best.get("valid")
         if best is None or _is_better(evaluation.metric, best.metric, self.task.spec.direction):
             self.progress.best["valid"] = evaluation
@@ -258,7 +264,7 @@ class TrialRun:
             metrics.update(output.logits, batch)
             count += 1
         if split == "valid":
-            self.valid_batches = count
+            self.valid_batches = count  # what the final evaluation takes of the training split
         result = metrics.result()
         if not math.isfinite(result["loss"]):
             raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
@@ -294,11 +300,12 @@ def peak_memory_bytes(device: str | None) -> int:
     """Peak memory of this process so far: resident, or on the GPU where the trial ran on one."""
     if device is not None and device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux gives KiB
 
 
 def _stream_seed(seed: int, step: int, stream: int) -> int:
-    """A seed for one kind of random choice at one step; distinct for distinct arguments (splitmix64 finaliser)."""
+    """A seed for one kind of random choice at one step: a hash of the three numbers (the finaliser of splitmix64)."""
+    # Mixed well, because seeds that differ in few bits may start generators off alike.
     value = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + stream * 0x94D049BB133111EB) & (2**64 - 1)
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
