@@ -10,7 +10,7 @@ from sweeper.errors import run_command
 
 if TYPE_CHECKING:
     from analysis.laws.theory_fit import FitSettings
-    from analysis.rows.sweep import Measure
+    from analysis.rows.sweep import Selection
 
 Command = Callable[..., None]
 
@@ -26,13 +26,13 @@ def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> 
 
 
 def selection_options(command: Command) -> Command:
-    """Options that say which rows and which metric; the command gets `measure` and `where`."""
+    """Options that say which rows and which metric; the command gets one `selection`."""
 
     @wraps(command)
-    def wrapped(*, metric: str, split: str, **rest: Any) -> None:
-        from analysis.rows.sweep import Measure
+    def wrapped(*, metric: str, split: str, where: str | None, **rest: Any) -> None:
+        from analysis.rows.sweep import Measure, Selection
 
-        command(measure=Measure(kind=metric, split=split), **rest)
+        command(selection=Selection(measure=Measure(kind=metric, split=split), where=where), **rest)
 
     choice = click.option(
         "--metric",
@@ -48,7 +48,7 @@ def selection_options(command: Command) -> Command:
 
 
 def fit_options(command: Command) -> Command:
-    """Options that say how to fit; the command gets `settings`."""
+    """Options that say how to fit; the command gets one `settings`."""
 
     @wraps(command)
     def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
@@ -93,11 +93,11 @@ def cli() -> None:
 @click.argument("dir")
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> None:
+def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     """Show a sweep on one screen: trials by status, best split per budget, hours, warnings."""
     from analysis import commands
 
-    commands.summary(dir, measure=measure, where=where, as_json=as_json)
+    commands.summary(dir, selection, as_json=as_json)
 
 
 @cli.command("fit-theory")
@@ -119,8 +119,7 @@ def summary(dir: str, measure: "Measure", where: str | None, as_json: bool) -> N
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
     dir: str,
-    measure: "Measure",
-    where: str | None,
+    selection: "Selection",
     settings: "FitSettings",
     quick: bool,
     draws: int,
@@ -131,18 +130,11 @@ def fit_theory(
     """Fit the law and report it: parameters, optimum per budget, rivals, held-out error, what to run next."""
     from analysis import commands
     from analysis.laws.evidence import EvidenceSettings
+    from analysis.report.model import ReportSettings
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
-    commands.fit_theory(
-        dir,
-        measure=measure,
-        where=where,
-        settings=settings,
-        evidence=evidence,
-        vary=vary,
-        output=output,
-        as_json=as_json,
-    )
+    asked = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary)
+    commands.fit_theory(dir, asked, output=output, as_json=as_json)
 
 
 @cli.command()
@@ -162,11 +154,11 @@ def verify(report: str, results: str | None) -> None:
 @fit_options
 @selection_options
 @click.option("-o", "--output", help="HTML file; default dashboard.html in DIR.")
-def dashboard(dir: str, measure: "Measure", where: str | None, settings: "FitSettings", output: str | None) -> None:
+def dashboard(dir: str, selection: "Selection", settings: "FitSettings", output: str | None) -> None:
     """Write one self-contained HTML page: trade-off, scaling, surface, frontier, fit, runs."""
     from analysis import commands
 
-    path = commands.dashboard(dir, measure=measure, where=where, settings=settings, output=output)
+    path = commands.dashboard(dir, selection, settings, output)
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -178,14 +170,14 @@ def dashboard(dir: str, measure: "Measure", where: str | None, settings: "FitSet
     "--host", default="127.0.0.1", show_default=True, help="Address to listen at; the default: this machine only."
 )
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def serve(dir: str, measure: "Measure", where: str | None, settings: "FitSettings", host: str, port: int) -> None:
+def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, port: int) -> None:
     """Serve the dashboard, live, while trials finish. Read-only; stop it with Ctrl-C."""
     from analysis import commands
 
     def ready(address: str) -> None:
         click.echo(f"serving {dir} at {address} (Ctrl-C stops)")
 
-    commands.serve(dir, measure=measure, where=where, settings=settings, address=(host, port), ready=ready)
+    commands.serve(dir, selection, settings, address=(host, port), ready=ready)
 
 
 @cli.command()
@@ -195,17 +187,12 @@ def serve(dir: str, measure: "Measure", where: str | None, settings: "FitSetting
 @click.option("-o", "--output", help="Also write an HTML page of all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def compare(
-    dirs: tuple[str, ...],
-    measure: "Measure",
-    where: str | None,
-    settings: "FitSettings",
-    output: str | None,
-    as_json: bool,
+    dirs: tuple[str, ...], selection: "Selection", settings: "FitSettings", output: str | None, as_json: bool
 ) -> None:
     """Put several sweeps (or published:NAME) side by side: optimum and best metric per budget."""
     from analysis import commands
 
-    path = commands.compare(dirs, measure=measure, where=where, settings=settings, output=output, as_json=as_json)
+    path = commands.compare(dirs, selection, settings, output=output, as_json=as_json)
     if path is not None and not as_json:
         click.echo(f"wrote {path}")
 
@@ -217,9 +204,7 @@ def compare(
 @click.option("-o", "--output", help="Grid file to write, for `sweeper launch`; default: print it.")
 @click.option("--name", help="Name of the new grid; default: that of DIR with -next.")
 @selection_options
-def suggest(
-    dir: str, target: str, hours: float, output: str | None, name: str | None, measure: "Measure", where: str | None
-) -> None:
+def suggest(dir: str, target: str, hours: float, output: str | None, name: str | None, selection: "Selection") -> None:
     """Write the next grid: the runs that narrow a target most within some hours, with the gain to expect.
 
     \b
@@ -227,14 +212,15 @@ def suggest(
       sweeper launch next.yaml -r results
     """
     from analysis import commands
+    from analysis.laws.suggest import SuggestSettings
 
-    commands.suggest(dir, target=target, hours=hours, output=output, name=name, measure=measure, where=where)
+    commands.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
 
 
 @cli.command("learning-rate")
 @click.argument("dir")
 @selection_options
-def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
+def learning_rate(dir: str, selection: "Selection") -> None:
     """Fit a rule lr = scale n_rec^a d_m^b to a pilot with several learning rates per point; prints the line for a grid.
 
     \b
@@ -243,7 +229,7 @@ def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
     """
     from analysis import commands
 
-    commands.learning_rate(dir, measure=measure, where=where)
+    commands.learning_rate(dir, selection)
 
 
 @cli.command()
@@ -269,8 +255,7 @@ def learning_rate(dir: str, measure: "Measure", where: str | None) -> None:
 @click.option("--column", is_flag=True, help="For one column of a paper: 85 mm wide, labels of 8 points.")
 def export(
     dir: str,
-    measure: "Measure",
-    where: str | None,
+    selection: "Selection",
     settings: "FitSettings",
     output: str | None,
     figures: str | None,
@@ -288,13 +273,11 @@ def export(
     if output is None and figures is None:
         raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
     if output is not None:
-        count = commands.export(dir, measure=measure, where=where, output=output)
+        count = commands.export(dir, selection, output)
         click.echo(f"wrote {output} ({count} rows)")
     if figures is not None:
         how = Format.column(kind, mode) if column else Format(kind=kind, mode=mode, width=width, height=height)
-        paths = commands.export_figures(
-            dir, measure=measure, where=where, settings=settings, folder=figures, only=only, how=how
-        )
+        paths = commands.export_figures(dir, selection, settings, folder=figures, only=only, how=how)
         for path in paths:
             click.echo(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
 

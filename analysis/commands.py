@@ -20,56 +20,54 @@ from analysis.dashboard.run_table import safe_frame
 from analysis.dashboard.serve import make_server
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
-from analysis.laws.evidence import EvidenceSettings
+from analysis.laws.suggest import SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
-from analysis.report.collect import Done, answers_without_law, collect
+from analysis.report.collect import answers_without_law, collect
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.report.html import report_html
-from analysis.report.model import Report, report_json
-from analysis.report.report import assemble, card
+from analysis.report.model import ReportSettings, report_json
+from analysis.report.report import Done, assemble, card
 from analysis.report.verify import LISTED, OtherFormat, read_report
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
 from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
 from analysis.rows.summary import as_json as summary_json
 from analysis.rows.summary import summarise
-from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
+from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Selection, Sweep, among
 from sweeper.errors import warn_of_damage
 
 
 def fit_theory(
     uri: str,
+    settings: ReportSettings,
     *,
-    measure: Measure,
-    where: str | None,
-    settings: FitSettings,
-    evidence: EvidenceSettings | None,
-    vary: Sequence[str],
     output: str | None,
     as_json: bool,
 ) -> None:
     """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
-    groups = datasets(sweep, measure, where)
+    groups = datasets(sweep, settings.selection)
     tell_groups(groups)
     base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
     finished: list[Done] = []
-    for done in collect(sweep, groups, settings, evidence):
+    for done in collect(sweep, groups, settings):
         finished.append(done)
         click.echo(f"fitted {len(finished)} of {len(groups)}: {done.group.label}", err=True)
-        if base is not None and len(finished) < len(groups):  # an interrupted run leaves what is done, fit to be read
-            write_text(base.with_suffix(".json"), report_json(_assembled(sweep, finished, where, evidence).to_dict()))
-    found = _assembled(sweep, finished, where, evidence, vary)
-    document = report_json(found.to_dict())
+        if base is not None and len(finished) < len(groups):
+            # Fits of many groups take minutes: an interrupted run leaves a report of those that are done.
+            unfinished = assemble(sweep, finished, settings, joint=False)
+            write_text(base.with_suffix(".json"), report_json(unfinished.to_dict()))
+    report = assemble(sweep, finished, settings)
+    document = report_json(report.to_dict())
     if not as_json:  # first the numbers, then the files: a full disk costs nobody the report
-        print_report(found, make_console())
+        print_report(report, make_console())
     saved = []
     if base is not None:
         write_text(base.with_suffix(".json"), document)
-        write_text(base.with_suffix(".html"), report_html(found, [done.view for done in finished]))
+        write_text(base.with_suffix(".html"), report_html(report, [done.view for done in finished]))
         saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
         print(document, end="")
@@ -78,73 +76,55 @@ def fit_theory(
     make_console().print(f"saved: {' and '.join(saved)}" if saved else where_to, soft_wrap=True)
 
 
-def _assembled(
-    sweep: Sweep,
-    finished: Sequence[Done],
-    where: str | None,
-    evidence: EvidenceSettings | None,
-    vary: Sequence[str] | None = None,
-) -> Report:
-    """The report of the groups that are done; joint fits come once all are (`vary` given)."""
-    views, groups = [done.view for done in finished], [done.group for done in finished]
-    return assemble(sweep, views, groups, where=where, evidence=evidence, vary=vary or (), joint=vary is not None)
-
-
 def verify(path: str, results: str | None) -> bool:
-    """Recompute a report and print what differs; returns whether it holds."""
-    found = verify_report(path, results)
+    """Recompute a report, print what differs, and tell whether it holds."""
+    verdict = verify_report(path, results)
     console = make_console()
-    for sentence in found.versions:
+    for sentence in verdict.versions:
         console.print(f"[yellow]•[/yellow] another version of {escape(sentence)}")
-    for difference in found.differences[:LISTED]:
+    for difference in verdict.differences[:LISTED]:
         console.print(
             f"[red]✗[/red] {escape(difference.place)}: the report says {escape(difference.said)}, "
             f"the rows give {escape(difference.found)}",
             soft_wrap=True,
         )
-    if found.holds:
-        console.print(f"[green]✓[/green] {found.numbers:,} entries recomputed from the rows; every one agrees.")
+    if verdict.holds:
+        console.print(f"[green]✓[/green] {verdict.numbers:,} entries recomputed from the rows; every one agrees.")
     else:
-        console.print(f"{len(found.differences):,} of {found.numbers:,} entries differ: the report does not hold.")
-    return found.holds
+        console.print(f"{len(verdict.differences):,} of {verdict.numbers:,} entries differ: the report does not hold.")
+    return verdict.holds
 
 
-def summary(uri: str, *, measure: Measure, where: str | None, as_json: bool) -> None:
+def summary(uri: str, selection: Selection, *, as_json: bool) -> None:
     """Print a sweep on one screen."""
     sweep = read_sweep(uri, on_damage=warn_of_damage)
-    groups = datasets(sweep, measure, where)
-    found = summarise(sweep, groups)
+    groups = datasets(sweep, selection)
+    content = summarise(sweep, groups)
     if as_json:
-        print(json.dumps(summary_json(found), indent=1, allow_nan=False))
+        print(json.dumps(summary_json(content), indent=1, allow_nan=False))
     else:
-        print_summary(found, answers_without_law(sweep, groups), make_console())
+        print_summary(content, answers_without_law(sweep, groups), make_console())
 
 
-def dashboard(uri: str, *, measure: Measure, where: str | None, settings: FitSettings, output: str | None) -> Path:
+def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str | None) -> Path:
     """Write the page of a sweep as one HTML file."""
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     target = Path(output) if output else _beside(sweep, "dashboard.html")
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
-    views = make_views(sweep, measure=measure, where=where, settings=settings)
+    views = make_views(sweep, selection, settings)
     views = [view._replace(intervals=stored_intervals(view, _beside(sweep, "fit.json"))) for view in views]
-    content = dashboard_payload(sweep, views, measure=measure, where=where)
+    content = dashboard_payload(sweep, views, selection)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target
 
 
 def compare(
-    uris: Sequence[str],
-    *,
-    measure: Measure,
-    where: str | None,
-    settings: FitSettings,
-    output: str | None,
-    as_json: bool,
+    uris: Sequence[str], selection: Selection, settings: FitSettings, *, output: str | None, as_json: bool
 ) -> Path | None:
     """Print the optima of several sweeps side by side; write a page of all of them with -o."""
     sweeps = with_distinct_ids([read_sweep(uri) for uri in uris])
-    groups = [datasets(sweep, measure, where) for sweep in sweeps]
+    groups = [datasets(sweep, selection) for sweep in sweeps]
     for of_sweep in groups:
         tell_groups(of_sweep)
     views = [
@@ -163,35 +143,26 @@ def compare(
     if output is None:
         return None
     whole = merged(sweeps)
-    content = dashboard_payload(whole, views, measure=measure, where=where, first=[compare_tab(lines)])
+    content = dashboard_payload(whole, views, selection, first=[compare_tab(lines)])
     write_text(Path(output), page.html(content, dashboard_records(whole, content)))
     return Path(output)
 
 
-def suggest(
-    uri: str,
-    *,
-    target: str,
-    hours: float,
-    output: str | None,
-    name: str | None,
-    measure: Measure,
-    where: str | None,
-) -> None:
+def suggest(uri: str, selection: Selection, settings: SuggestSettings, output: str | None) -> None:
     """Choose the next runs for the largest group of a sweep; write or print their grid."""
     sweep, console = read_sweep(uri), make_console()
-    every = datasets(sweep, measure, where)
+    every = datasets(sweep, selection)
     tell_groups(every)
     groups = [data for data in every if len(data.rows)]
     if not groups:
         raise AnalysisError(f"{uri}: no finished trial to go on from; launch a grid first")
-    found = make_suggestion(sweep, groups[0], target=target, hours=hours, name=name)
-    told = f" (the largest of {len(groups)} groups; --where chooses another)" if len(groups) > 1 else ""
-    print_suggestion(found, groups[0].label + told, console)
+    suggestion = make_suggestion(sweep, groups[0], settings)
+    others = f" (the largest of {len(groups)} groups; --where chooses another)" if len(groups) > 1 else ""
+    print_suggestion(suggestion, groups[0].label + others, console)
     if output is None:
-        print(found.grid, end="")
+        print(suggestion.grid, end="")
         return
-    write_text(Path(output), found.grid)
+    write_text(Path(output), suggestion.grid)
     console.print(
         f"wrote {output}. Next: sweeper launch {shlex.quote(str(output))} -r {shlex.quote(uri)}",
         soft_wrap=True,
@@ -199,11 +170,12 @@ def suggest(
     )
 
 
-def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:
+def learning_rate(uri: str, selection: Selection) -> None:
     """Print the learning-rate rule of every group that was run with several rates."""
     sweep, console = read_sweep(uri), make_console()
-    column = Measure(kind=measure.kind, split="valid").column
-    groups, refused = datasets(sweep, measure, where), []
+    # a rate chosen by the test split would leak it into every number that is reported afterwards
+    column = Measure(kind=selection.measure.kind, split="valid").column
+    groups, refused = datasets(sweep, selection), []
     tell_groups(groups)
     for data in groups:
         try:
@@ -218,7 +190,9 @@ def learning_rate(uri: str, *, measure: Measure, where: str | None) -> None:
         )
         console.print(escape(rule.yaml()), soft_wrap=True)
     if len(refused) == len(groups):
-        raise AnalysisError(refused[0] if refused else f"{uri}: no row fulfils {where or 'anything: no trial yet'}")
+        raise AnalysisError(
+            refused[0] if refused else f"{uri}: no row fulfils {selection.where or 'anything: no trial yet'}"
+        )
     for sentence in refused:
         console.print(f"# {escape(sentence)}", soft_wrap=True)
 
@@ -231,18 +205,24 @@ def tell_groups(groups: Sequence[Dataset]) -> None:
 
 def serve(
     uri: str,
-    *,
-    measure: Measure,
-    where: str | None,
+    selection: Selection,
     settings: FitSettings,
+    *,
     address: tuple[str, int],
     ready: Callable[[str], object],
 ) -> None:
-    """Serve the live page until interrupted; `ready` is told the address."""
+    """Serve the live page until interrupted.
+
+    Args:
+        uri: results directory.
+        selection: rows and metric.
+        settings: how to fit.
+        address: host and port to listen at; port 0 takes a free one.
+        ready: called once with the page's address, as soon as it can be opened.
+    """
 
     def build(sweep: Sweep, live: Mapping[str, Any]) -> dict[str, Any]:
-        views = make_views(sweep, measure=measure, where=where, settings=settings)
-        return dashboard_payload(sweep, views, measure=measure, where=where, live=live)
+        return dashboard_payload(sweep, make_views(sweep, selection, settings), selection, live=live)
 
     server = make_server(uri, build, host=address[0], port=address[1])
     try:
@@ -254,9 +234,9 @@ def serve(
         server.server_close()
 
 
-def make_views(sweep: Sweep, *, measure: Measure, where: str | None, settings: FitSettings) -> list[View]:
+def make_views(sweep: Sweep, selection: Selection, settings: FitSettings) -> list[View]:
     """Fit and describe every group of a sweep that has rows."""
-    return group_views(sweep, datasets(sweep, measure, where), settings)
+    return group_views(sweep, datasets(sweep, selection), settings)
 
 
 def group_views(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> list[View]:
@@ -275,12 +255,12 @@ def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | N
     if path is None or not path.exists() or fit is None:
         return None
     try:
-        found = read_report(str(path))
+        report = read_report(str(path))
     except OtherFormat:  # the page then says that intervals need a new report
         return None
-    if found["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
+    if report["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
         return None
-    groups = [g for g in found["groups"] if g["label"] == view.data.label and g["law"]]
+    groups = [g for g in report["groups"] if g["label"] == view.data.label and g["law"]]
     if not groups or groups[0]["law"]["law"]["label"] != fit.law.label:
         return None
     return {row["quantity"]: (row["low"], row["high"]) for row in groups[0]["evidence"].get("parameters", [])}
@@ -289,9 +269,8 @@ def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | N
 def dashboard_payload(
     sweep: Sweep,
     views: list[View],
+    selection: Selection,
     *,
-    measure: Measure,
-    where: str | None,
     first: Sequence[Tab] = (),
     live: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -300,14 +279,13 @@ def dashboard_payload(
     Args:
         sweep: all rows.
         views: groups with rows.
-        measure: the metric's column.
-        where: the condition that rows had to fulfil.
+        selection: rows and metric that were asked for.
         first: tabs that come before those of the groups.
         live: settings of the served page.
     """
     lines = [
-        f"Metric: {measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
-        f"Rows: {sweep.uri}" + (f", where {where}" if where else ""),
+        f"Metric: {selection.measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
+        f"Rows: {sweep.uri}" + (f", where {selection.where}" if selection.where else ""),
     ]
     for view in views:
         left = ", ".join(f"{len(e.trial_ids)} {e.rule}" for e in view.data.excluded) or "none"
@@ -327,13 +305,17 @@ def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any
     return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["table"]["columns"][0]["texts"])])
 
 
-def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int:
-    """Write the rows that enter, with the metric as `value`, as Parquet or CSV; returns their number."""
+def export(uri: str, selection: Selection, output: str) -> int:
+    """Write the rows that enter, with the metric as `value`, as Parquet or CSV.
+
+    Returns:
+        The number of rows.
+    """
     path = Path(output)
     if path.suffix not in (".parquet", ".csv"):
         raise AnalysisError(f"-o {output}: the name must end in .parquet or .csv")
     sweep = read_sweep(uri)
-    frames = [data.rows.assign(group=data.label) for data in datasets(sweep, measure, where)]
+    frames = [data.rows.assign(group=data.label) for data in datasets(sweep, selection)]
     rows = pd.concat(frames, ignore_index=True) if frames else sweep.trials.iloc[:0]
     with_path(
         path,
@@ -345,20 +327,25 @@ def export(uri: str, *, measure: Measure, where: str | None, output: str) -> int
 
 
 def export_figures(
-    uri: str,
-    *,
-    measure: Measure,
-    where: str | None,
-    settings: FitSettings,
-    folder: str,
-    only: Sequence[str],
-    how: Format,
+    uri: str, selection: Selection, settings: FitSettings, *, folder: str, only: Sequence[str], how: Format
 ) -> list[Path]:
-    """Write the figures of a sweep (those whose names match, or all) as SVG or PNG files; returns their paths."""
-    views = make_views(read_sweep(uri), measure=measure, where=where, settings=settings)
-    found: list[Path] = []
-    with_path(Path(folder), lambda: found.extend(write_figures(views, Path(folder), only, how)))
-    return found
+    """Write the figures of a sweep as SVG, PNG or PDF files.
+
+    Args:
+        uri: results directory or published table.
+        selection: rows and metric.
+        settings: how to fit the laws that are drawn.
+        folder: where the files go.
+        only: names or patterns of the figures; empty for all of them.
+        how: format, theme and size.
+
+    Returns:
+        Paths of the files.
+    """
+    views = make_views(read_sweep(uri), selection, settings)
+    paths: list[Path] = []
+    with_path(Path(folder), lambda: paths.extend(write_figures(views, Path(folder), only, how)))
+    return paths
 
 
 def _beside(sweep: Sweep, name: str) -> Path | None:

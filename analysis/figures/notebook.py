@@ -31,7 +31,7 @@ from analysis.figures.theme import PLAIN_SYMBOL, resolve, subscripts, theme, tit
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 
 CAPTION = 100
 """Characters of one caption line on a figure of 700 pixels."""
@@ -65,7 +65,8 @@ def figures(
         AnalysisError: no row enters, or there is no such group.
     """
     sweep = read_sweep(uri)
-    groups = [data for data in datasets(sweep, measure or Measure(), where) if len(data.rows)]
+    selection = Selection(measure=measure or Measure(), where=where)
+    groups = [data for data in datasets(sweep, selection) if len(data.rows)]
     if not groups:
         raise AnalysisError(f"{uri}: no finished trial with a value, so there is nothing to draw")
     labels = [data.label for data in groups]

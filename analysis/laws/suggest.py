@@ -36,6 +36,20 @@ SEEDS = 8
 SUFFIX = "-next"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SuggestSettings:
+    """What runs are wanted for, and what they may cost."""
+
+    target: str
+    """Such as ``optimum at P=1e6``; see `sweeper.search.targets`."""
+    hours: float
+    """Trial time to spend, on one lane."""
+    name: str | None = None
+    """Name of the new grid; default: the sweep's with ``-next``."""
+    seed: int = 0
+    """Seed of fits and draws."""
+
+
 class Run(NamedTuple):
     """One suggested run."""
 
@@ -70,32 +84,28 @@ class Suggestion:
         return sum(run.hours for run in self.runs)
 
 
-def suggest(
-    sweep: Sweep, data: Dataset, *, target: str, hours: float, name: str | None = None, seed: int = 0
-) -> Suggestion:
+def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestion:
     """Choose runs for a target.
 
     Args:
         sweep: all rows, with their store.
         data: the group of rows to go on from.
-        target: such as ``optimum at P=1e6``; see `sweeper.search.targets`.
-        hours: trial time to spend, on one lane.
-        name: of the grid; default: the sweep's with ``-next``.
-        seed: of fits and draws.
+        settings: the target and the time to spend.
 
     Raises:
         AnalysisError: the rows are no sweep that could be launched again.
         TargetError: the target cannot be read, or lies outside of what this design reaches.
     """
-    wanted, said = read_target(target), []
+    hours, name = settings.hours, settings.name or sweep.label + SUFFIX
+    wanted, said = read_target(settings.target), []
     if hours <= 0:
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
-    base, notes = _base(sweep, data, wanted, name or sweep.label + SUFFIX)
+    base, notes = _base(sweep, data, wanted, name)
     said += notes
     space = GridSpace(
         grid=parse_grid(_text(base, "theory")), costs=store_cost_model(sweep.store) if sweep.store else _no_store(sweep)
     )
-    searcher = TheorySearcher(space=space.space, targets=(wanted,), seed=seed)
+    searcher = TheorySearcher(space=space.space, targets=(wanted,), seed=settings.seed)
     history = _history(data, space)
     allowed = _affordable(space, hours, wanted)
     if allowed != space.space.budgets:
@@ -107,8 +117,10 @@ def suggest(
             f"--hours: {hours:g} h does not pay for a single run; the cheapest takes {_cheapest(space):.3g} h"
         )
     runs = tuple(_run(point, why, space) for point, why in zip(points, reasons, strict=True))
-    text = _notes(target, runs, before, after) + space.header(name or sweep.label + SUFFIX) + space.blocks_text(points)
-    return Suggestion(target=target, runs=runs, before=before, after=after, sentences=(*said, *told), grid=text)
+    text = _notes(settings.target, runs, before, after) + space.header(name) + space.blocks_text(points)
+    return Suggestion(
+        target=settings.target, runs=runs, before=before, after=after, sentences=(*said, *told), grid=text
+    )
 
 
 def _no_store(sweep: Sweep) -> Any:

@@ -85,8 +85,6 @@ class LawFit:
 
     data: Dataset
     """The rows."""
-    settings: FitSettings
-    """How it was fitted."""
     scale: Scale
     """The scale of metric, residuals and coefficients of the fit."""
     fit: FitResult | None
@@ -157,7 +155,6 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     comparable = {name: fit for name, fit in fits.items() if fit.given.loss == "least_squares"}
     return LawFit(
         data=data,
-        settings=settings,
         scale=scale,
         fit=best,
         comparison=compare(comparable) if comparable else None,

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.theory_fit import FitSettings, LawFit, fit_dataset, scaled
+from analysis.laws.theory_fit import LawFit, fit_dataset, scaled
 from analysis.laws.view import View, baselines, make_view, with_baselines
-from analysis.report.model import Group
-from analysis.report.report import card, group_report
+from analysis.report.model import ReportSettings
+from analysis.report.report import Done, card, group_report
 from analysis.rows.sweep import Dataset, Sweep
 from analysis.rows.weights import Weighting
 from theory.errors import TheoryError
@@ -19,33 +18,25 @@ NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
 
 
-class Done(NamedTuple):
-    """One group, fitted and written down."""
-
-    view: View
-    group: Group
-
-
-def collect(
-    sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings, evidence: EvidenceSettings | None
-) -> Iterator[Done]:
-    """Fit and describe the groups; each is given out as it finishes.
+def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -> Iterator[Done]:
+    """Fit and describe the groups, one after another.
 
     Args:
         sweep: all rows.
         groups: rows of each group.
-        settings: how to fit.
-        evidence: how much to compute; None for a quick report.
+        settings: how to fit, and how much evidence to compute.
+
+    Yields:
+        Each group as soon as it is done.
     """
     lines = baselines(groups)
     for data in groups:
         try:
-            law = fit_dataset(data, settings)
-            view = make_view(sweep, law)
+            view = make_view(sweep, fit_dataset(data, settings.fit))
         except NUMERICAL as error:
-            view = make_view(sweep, unfitted(data, settings, _sentence(error)))
+            view = make_view(sweep, unfitted(data, _sentence(error)))
         (view,) = with_baselines([view], lines)
-        yield Done(view, describe(view, evidence))
+        yield describe(view, settings.evidence)
 
 
 def answers_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> dict[str, tuple[str, ...]]:
@@ -55,27 +46,26 @@ def answers_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> dict[str, tu
         sweep: all rows.
         groups: rows of each group.
     """
-    lines, settings = baselines(groups), FitSettings()
-    views = [make_view(sweep, unfitted(data, settings, "no law was fitted")) for data in groups]
+    lines = baselines(groups)
+    views = [make_view(sweep, unfitted(data, "no law was fitted")) for data in groups]
     return {view.data.label: card(view, fitted=False) for view in with_baselines(views, lines)}
 
 
-def describe(view: View, evidence: EvidenceSettings | None) -> Group:
-    """A group's part of the report; without its evidence, and with the reason, where that cannot be computed."""
+def describe(view: View, evidence: EvidenceSettings | None) -> Done:
+    """Write down one group; without its evidence, and with the reason, where that cannot be computed."""
     try:
-        return group_report(view, evidence)
+        return Done(view, group_report(view, evidence))
     except NUMERICAL as error:
         group = group_report(view, None)
         reason = f"The evidence about this law could not be computed: {_sentence(error)}"
-        return replace(group, cannot_conclude=(*group.cannot_conclude, reason))
+        return Done(view, replace(group, cannot_conclude=(*group.cannot_conclude, reason)))
 
 
-def unfitted(data: Dataset, settings: FitSettings, reason: str) -> LawFit:
+def unfitted(data: Dataset, reason: str) -> LawFit:
     """A group whose fit failed: its rows, and why they have no law."""
     scale, _, excluded = scaled(data)
     return LawFit(
         data=data,
-        settings=settings,
         scale=scale,
         fit=None,
         comparison=None,

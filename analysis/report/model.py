@@ -11,7 +11,7 @@ from analysis.laws.next_steps import NextStep
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.alarms import Alarm
 from analysis.rows.axes import Inflation, Pair
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from analysis.rows.weights import Level
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
@@ -301,6 +301,21 @@ class Provenance:
     evidence: EvidenceSettings | None
     versions: dict[str, str | None]
     vary: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings:
+    """Everything a report is asked for; `Provenance` stores it, so that the report can be computed again."""
+
+    selection: Selection = field(default_factory=Selection)
+    """Rows and metric."""
+    fit: FitSettings = field(default_factory=FitSettings)
+    """How every law is fitted."""
+    evidence: EvidenceSettings | None = None
+    """How much computing goes into intervals, held-out fits and calibration; None leaves all of it out."""
+    vary: tuple[str, ...] = ()
+    """What may vary in joint fits over ablations (see `analysis.laws.joint.joint_fits`); empty for every setting that
+    differs, unless `evidence` is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -34,6 +34,7 @@ from analysis.report.model import (
     RateOptimum,
     RatePoint,
     Report,
+    ReportSettings,
     Rival,
     SweepPart,
     WeightsPart,
@@ -52,51 +53,25 @@ WIDE = 10.0
 DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
-def build_report(
-    sweep: Sweep,
-    views: list[View],
-    *,
-    where: str | None,
-    evidence: EvidenceSettings | None = None,
-    vary: Sequence[str] = (),
-) -> Report:
-    """Write down everything that was found out.
+class Done(NamedTuple):
+    """One group, fitted and written down."""
+
+    view: View
+    group: Group
+
+
+def assemble(sweep: Sweep, finished: Sequence[Done], settings: ReportSettings, *, joint: bool = True) -> Report:
+    """Put the groups that are done so far into one report.
 
     Args:
         sweep: all rows.
-        views: one per group.
-        where: the condition that rows had to fulfil.
-        evidence: how much computing goes into intervals, held-out fits and calibration; None leaves all of it out.
-        vary: what may vary in joint fits over ablations (see `analysis.laws.joint.joint_fits`); empty for every
-            setting that differs, unless `evidence` is left out.
+        finished: the groups, largest first.
+        settings: what the report was asked for.
+        joint: whether to fit the groups jointly, which takes all of them.
     """
-    groups = [group_report(view, evidence) for view in views]
-    return assemble(sweep, views, groups, where=where, evidence=evidence, vary=vary)
-
-
-def assemble(
-    sweep: Sweep,
-    views: list[View],
-    groups: Sequence[Group],
-    *,
-    where: str | None,
-    evidence: EvidenceSettings | None,
-    vary: Sequence[str],
-    joint: bool = True,
-) -> Report:
-    """Put the groups that are done so far into one report; see `build_report`.
-
-    Args:
-        sweep: all rows.
-        views: one per group.
-        groups: what was found out about them, in the same order.
-        where: the condition that rows had to fulfil.
-        evidence: how much was computed.
-        vary: what may vary in joint fits.
-        joint: whether to fit groups jointly.
-    """
-    wanted = joint and views and (vary or evidence is not None)
-    entries = joint_fits(views, vary, views[0].law.settings) if wanted else []
+    views = [done.view for done in finished]
+    wanted = joint and views and (settings.vary or settings.evidence is not None)
+    entries = joint_fits(views, settings.vary, settings.fit) if wanted else []
     counts = sweep.trials["status"].value_counts()
     return Report(
         sweep=SweepPart(
@@ -105,9 +80,9 @@ def assemble(
             trials=len(sweep.trials),
             by_status={str(status): int(count) for status, count in sorted(counts.items())},
         ),
-        groups=tuple(groups),
+        groups=tuple(done.group for done in finished),
         joint=tuple(_joint(entry) for entry in entries),
-        provenance=provenance(sweep, views, where=where, evidence=evidence, vary=vary),
+        provenance=provenance(sweep, views, settings),
     )
 
 
@@ -312,21 +287,20 @@ def unidentified(evidence: Evidence | None) -> list[str]:
     ]
 
 
-def provenance(
-    sweep: Sweep, views: list[View], *, where: str | None, evidence: EvidenceSettings | None, vary: Sequence[str]
-) -> Provenance:
+def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) -> Provenance:
     """What the numbers were made from and with."""
     return Provenance(
         rows_sha256={view.data.label: view.data.rows_sha256 for view in views},
         grids_sha256={name: sha256(text) for name, text in sweep.grids.items()},
         schema_version=SCHEMA_VERSION,
         code_versions=tuple(sorted(sweep.trials["code_version"].dropna().unique().tolist())),
-        measure=views[0].data.measure if views else None,
-        where=where,
-        fit=views[0].law.settings if views else None,
-        evidence=evidence,
+        # a results directory without a trial has no group: there is nothing that these two could be said of
+        measure=settings.selection.measure if views else None,
+        where=settings.selection.where,
+        fit=settings.fit if views else None,
+        evidence=settings.evidence,
         versions={name: _version(name) for name in DISTRIBUTIONS},
-        vary=tuple(vary),
+        vary=settings.vary,
     )
 
 

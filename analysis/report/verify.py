@@ -11,10 +11,10 @@ from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.theory_fit import FitSettings
 from analysis.report.collect import collect
 from analysis.report.html import embedded_report
-from analysis.report.model import FORMAT
+from analysis.report.model import FORMAT, ReportSettings
 from analysis.report.report import assemble
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 
 TOLERANCE = 1e-6
 """Relative difference up to which two numbers agree: libraries and processors differ in the last digits of a fit."""
@@ -88,12 +88,15 @@ def verify(path: str, results: str | None = None) -> Verdict:
     said = read_report(path)
     origin = said["provenance"]
     sweep = read_sweep(results or said["sweep"]["uri"])
-    settings = FitSettings(**origin["fit"]) if origin["fit"] else FitSettings()
-    groups = datasets(sweep, Measure(**origin["measure"]), origin["where"]) if origin["measure"] else []
-    evidence = EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None
-    finished = list(collect(sweep, groups, settings, evidence))
-    views, parts = [done.view for done in finished], [done.group for done in finished]
-    again = assemble(sweep, views, parts, where=origin["where"], evidence=evidence, vary=origin["vary"])
+    settings = ReportSettings(
+        selection=Selection(measure=Measure(**origin["measure"]), where=origin["where"]),
+        fit=FitSettings(**origin["fit"]),
+        evidence=EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None,
+        vary=tuple(origin["vary"]),
+    )
+    # a report without a group has stored no metric: there was no trial
+    groups = datasets(sweep, settings.selection) if origin["measure"] else []
+    again = assemble(sweep, list(collect(sweep, groups, settings)), settings)
     return compare_reports(said, again.to_dict())
 
 

@@ -22,6 +22,7 @@ from analysis.rows.sweep import (
     Dataset,
     Exclusion,
     Measure,
+    Selection,
     Sweep,
 )
 from sweeper.errors import DamageError
@@ -59,13 +60,12 @@ def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError]
     return Sweep(label=label, uri=text, trials=trials, grids=store.grids(), store=store, read_curves=read_curves)
 
 
-def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[Dataset]:
+def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
     """Split a sweep into groups that may be fitted, and write down what was left out.
 
     Args:
         sweep: the rows.
-        measure: the column to analyse.
-        where: condition that rows must fulfil (see `sweeper.store.where`).
+        selection: the column to analyse, and the condition that rows must fulfil.
 
     Returns:
         Largest group first; empty when there is no trial. A group may be without rows that enter.
@@ -74,6 +74,7 @@ def datasets(sweep: Sweep, measure: Measure, where: str | None = None) -> list[D
         AnalysisError: the condition cannot be read or leaves no trial, or the metric was recorded for no finished trial
             at all.
     """
+    measure, where = selection.measure, selection.where
     trials = sweep.trials.sort_values("trial_id", ignore_index=True)
     stray = strays(trials, sweep.plans).to_numpy(dtype=bool)
     # `planned` is no stored column: whether a grid still asks for a row changes whenever somebody edits the grid

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -96,6 +96,16 @@ class Measure:
         """Name for axes, such as ``test bpc (at the end)``."""
         when = "at the end" if self.kind.startswith("final") else "at the best validation step"
         return f"{self.split} {'loss in nats' if self.is_loss else metric} ({when})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which rows of a sweep are analysed, and which column of them."""
+
+    measure: Measure = field(default_factory=Measure)
+    """The column that is the metric."""
+    where: str | None = None
+    """Condition that rows must fulfil (see `sweeper.store.where`); None for all rows."""
 
 
 class Exclusion(NamedTuple):

@@ -149,7 +149,7 @@ def noise_law(data: Dataset, settings: FitSettings) -> Answer:
     scores: dict[str, float] = {}
     for decay in DECAYS:
         for floor in FLOORS:
-            score = _aicc(law, rows, decay=decay, floor=floor)
+            score = _aicc(law, settings, rows, decay=decay, floor=floor)
             if score is not None:
                 scores[f"{decay}, {floor} floor" if floor != "none" else f"{decay}, no floor"] = score
     if not scores:
@@ -164,15 +164,15 @@ def noise_law(data: Dataset, settings: FitSettings) -> Answer:
     return Answer(question, verdict, f"AICc behind the best: {told}.", {"delta_aicc": delta})
 
 
-def _aicc(law: LawFit, rows: pd.DataFrame, *, decay: str, floor: str) -> float | None:
+def _aicc(law: LawFit, settings: FitSettings, rows: pd.DataFrame, *, decay: str, floor: str) -> float | None:
     try:
         fit = fit_law(
             get_law("effective_information", decay=decay, floor=floor),
             design_of(rows),
             law.scale.to(rows["value"].to_numpy(float)),
             direction=_direction(law),
-            starts=law.settings.starts,
-            seed=law.settings.seed,
+            starts=settings.starts,
+            seed=settings.seed,
         )
     except TheoryError:
         return None

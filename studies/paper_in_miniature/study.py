@@ -24,7 +24,7 @@ from analysis.laws.view import make_view
 from analysis.rows.alarms import rate_bounds
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.published import published_sweep
-from analysis.rows.sweep import Dataset, Measure, Sweep
+from analysis.rows.sweep import Dataset, Selection, Sweep
 from studies.paper_in_miniature.figures import study_pictures
 from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
 from studies.paper_in_miniature.questions import (
@@ -125,7 +125,7 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
     yield _beside_published(main, settings)
     yield from _ablations(groups, main)
     yield from _exponents(sweep, groups, settings)
-    gated = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] in GATED]
+    gated = [data for data in datasets(sweep, Selection()) if data.keys["architecture"] in GATED]
     bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
     yield architectures(own, gated, bounds)
 
@@ -145,7 +145,7 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
     question = "How do the law's exponents compare with those on the published table?"
     if related is None:
         return Answer(question, NOT_DECIDED, f"No table was published for {main.keys['task']}.", {})
-    published = datasets(published_sweep(related), Measure())[0]
+    published = datasets(published_sweep(related), Selection())[0]
     numbers: dict[str, Any] = {}
     told = []
     for name, data in (("here", main), (f"published:{related}", published)):
@@ -214,7 +214,7 @@ def _shared_budgets(rows: pd.DataFrame, setting: str, base: dict[str, Any]) -> l
 
 def elm_groups(sweep: Sweep) -> list[Dataset]:
     """The groups of ELM Networks; the first is the largest, with the study's own settings."""
-    groups = [data for data in datasets(sweep, Measure()) if data.keys["architecture"] == "elm"]
+    groups = [data for data in datasets(sweep, Selection()) if data.keys["architecture"] == "elm"]
     if not groups:
         raise AnalysisError(f"{sweep.label}: no ELM Network among the rows")
     return groups

@@ -9,7 +9,7 @@ import pytest
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.schema import TrialRecord
 
@@ -31,7 +31,7 @@ def sweep(sweep_dir):
 
 @pytest.fixture(scope="session")
 def data(sweep):
-    (only,) = datasets(sweep, Measure())
+    (only,) = datasets(sweep, Selection())
     return only
 
 

@@ -12,7 +12,7 @@ from analysis.dashboard.compare_tab import plot_comparison
 from analysis.laws.theory_fit import FitSettings
 from analysis.report.compare import comparison, comparison_rows
 from analysis.rows.load import read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid
@@ -54,7 +54,7 @@ def ran(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lines(ran):
-    views = make_views(read_sweep(ran), measure=Measure(), where=None, settings=FitSettings(starts=8))
+    views = make_views(read_sweep(ran), Selection(), FitSettings(starts=8))
     return comparison(views)
 
 

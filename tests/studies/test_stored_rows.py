@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from studies.paper_in_miniature.questions import Answer
 from studies.paper_in_miniature.study import elm_groups, law_free, overview
 
@@ -40,7 +40,7 @@ def test_the_verdicts_follow_from_the_rows(verdicts, task):
 def test_the_stored_law_was_fitted_to_these_rows(task):
     report = json.loads((STUDY / task / "fit.json").read_text())
     where = report["provenance"]["where"]
-    data = datasets(read_sweep(STUDY / task), Measure(), where)[0]
+    data = datasets(read_sweep(STUDY / task), Selection(where=where))[0]
     assert report["provenance"]["rows_sha256"][data.label] == data.rows_sha256
 
 

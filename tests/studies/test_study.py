@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Dataset, Measure
+from analysis.rows.sweep import Dataset, Measure, Selection
 from benchmarks.synthetic import Design, Truth, elm_sizes, write_sweep
 from studies.paper_in_miniature.figures import study_pictures
 from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
@@ -155,7 +155,7 @@ def smooth(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Rows of a known law over the budgets of the study."""
     path = tmp_path_factory.mktemp("study") / "made-up"
     write_sweep(path, Design(budgets=(10_000, 30_000, 100_000), d_m=VALUES, seeds=3), truth=Truth())
-    return datasets(read_sweep(path), Measure())[0]
+    return datasets(read_sweep(path), Selection())[0]
 
 
 HOLDOUT = """

@@ -6,9 +6,11 @@ from analysis.commands import dashboard, make_views
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
 from analysis.report import report
+from analysis.report.collect import describe
 from analysis.report.html import report_html
+from analysis.report.model import ReportSettings
 from analysis.rows.load import read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -34,10 +36,10 @@ def folder(tmp_path_factory):
     """A page and a report of two connectivities with a failure."""
     path = tmp_path_factory.mktemp("axe")
     write_sweep(path / "sweep", Design(trees=((20, 5), (20, 20)), failed=0.05, d_m=(2, 4, 8, 16, 32)))
-    dashboard(str(path / "sweep"), measure=Measure(), where=None, settings=SETTINGS, output=str(path / "page.html"))
+    dashboard(str(path / "sweep"), Selection(), SETTINGS, str(path / "page.html"))
     sweep = read_sweep(path / "sweep")
-    views = make_views(sweep, measure=Measure(), where=None, settings=SETTINGS)
-    found = report.build_report(sweep, views, where=None, vary=("k_c",))
+    views = make_views(sweep, Selection(), SETTINGS)
+    found = report.assemble(sweep, [describe(view, None) for view in views], ReportSettings(vary=("k_c",)))
     (path / "fit.html").write_text(report_html(found, views))
     return path
 

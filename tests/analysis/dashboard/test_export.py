@@ -13,7 +13,7 @@ from analysis.dashboard.export import Format, Picture, draw, pictures
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 
 playwright_api = pytest.importorskip(
@@ -61,7 +61,7 @@ def test_connectivities_and_groups_do_not_cover_each_other(tmp_path):
     design = Design(trees=((20, 5), (20, 20)), tasks=("adding", "text"), d_m=(2, 4, 8, 16), evaluations=0)
     write_sweep(tmp_path / "two", design)
     settings = FitSettings(law="quadratic")
-    views = make_views(read_sweep(tmp_path / "two"), measure=Measure(), where=None, settings=settings)
+    views = make_views(read_sweep(tmp_path / "two"), Selection(), settings)
     found = {picture.name: picture for picture in pictures(views)}
     for task in ("adding", "text"):
         for k_c in (100, 400):

@@ -15,14 +15,14 @@ from analysis.commands import dashboard
 from analysis.dashboard import page, run_table
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from sweeper.store.store import ResultsStore
 
 SETTINGS = FitSettings(law="effective_information:floor=additive")
 
 
 def build(uri, path, **measure):
-    return dashboard(str(uri), measure=Measure(**measure), where=None, settings=SETTINGS, output=str(path))
+    return dashboard(str(uri), Selection(measure=Measure(**measure)), SETTINGS, str(path))
 
 
 def unpack(node):

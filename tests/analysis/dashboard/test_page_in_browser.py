@@ -11,7 +11,7 @@ from analysis.commands import dashboard, dashboard_payload, make_views
 from analysis.dashboard import serve
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.schema import TrialRecord
 from sweeper.store.store import ResultsStore
@@ -43,7 +43,7 @@ def path(tmp_path_factory):
         trees=((20, 5), (20, 20)), tasks=("text", "adding"), failed=0.02, diverged=0.02, d_m=(2, 4, 8, 16, 32)
     )
     write_sweep(folder / "sweep", design)
-    dashboard(str(folder / "sweep"), measure=Measure(), where=None, settings=SETTINGS, output=str(folder / "page.html"))
+    dashboard(str(folder / "sweep"), Selection(), SETTINGS, str(folder / "page.html"))
     return folder / "page.html"
 
 
@@ -392,9 +392,7 @@ def test_names_with_markup_stay_text(browser, tmp_path, trial):
     evil = "<img src=x onerror=alert(1)><b>bold</b>"
     rows = [trial(f"t{d}", task=evil, metric=evil, d_m=d, n_rec=600 // d, reason=evil) for d in (3, 5, 8)]
     ResultsStore.create(tmp_path / "evil").write("trials", [*rows, trial("f", task=evil, status="failed", reason=evil)])
-    written = dashboard(
-        str(tmp_path / "evil"), measure=Measure(), where=None, settings=SETTINGS, output=str(tmp_path / "page.html")
-    )
+    written = dashboard(str(tmp_path / "evil"), Selection(), SETTINGS, str(tmp_path / "page.html"))
     opened = Opened(browser, f"file://{quote(str(written))}#tab=runs", bypass_csp=True)
     try:
         assert opened.page.locator("img").count() == 0
@@ -410,8 +408,8 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
     write_sweep(tmp_path / "live", Design(budgets=(30_000, 90_000), d_m=(3, 6, 12), seeds=2))
 
     def build(sweep, live):
-        views = make_views(sweep, measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
-        return dashboard_payload(sweep, views, measure=Measure(), where=None, live=live)
+        views = make_views(sweep, Selection(), FitSettings(law="quadratic"))
+        return dashboard_payload(sweep, views, Selection(), live=live)
 
     server = serve.make_server(str(tmp_path / "live"), build, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -456,9 +454,7 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
 def test_poor_sweeps_open_without_complaint(browser, tmp_path, trial, kind):
     rows = {"empty": [], "one": [trial("a")], "failed": [trial("a", status="failed", reason="boom")]}[kind]
     ResultsStore.create(tmp_path / kind).write("trials", rows)
-    written = dashboard(
-        str(tmp_path / kind), measure=Measure(), where=None, settings=SETTINGS, output=str(tmp_path / "page.html")
-    )
+    written = dashboard(str(tmp_path / kind), Selection(), SETTINGS, str(tmp_path / "page.html"))
     opened = Opened(browser, f"file://{written}", bypass_csp=True)
     try:
         for tab in opened.page.evaluate("() => tabsNow().map(t => t.id)"):

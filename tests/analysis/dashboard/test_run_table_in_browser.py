@@ -8,7 +8,7 @@ import pytest
 from analysis.commands import dashboard
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from sweeper.store.store import ResultsStore
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
@@ -52,9 +52,7 @@ def path(tmp_path, trial):
     ]
     ResultsStore.create(tmp_path / "a 'quoted' <b>sweep</b>").write("trials", [*rows, *failed])
     page = tmp_path / "page.html"
-    dashboard(
-        str(tmp_path / "a 'quoted' <b>sweep</b>"), measure=Measure(), where=None, settings=SETTINGS, output=str(page)
-    )
+    dashboard(str(tmp_path / "a 'quoted' <b>sweep</b>"), Selection(), SETTINGS, str(page))
     return page
 
 

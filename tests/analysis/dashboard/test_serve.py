@@ -15,7 +15,7 @@ from analysis import commands
 from analysis.dashboard import serve
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.errors import StoreError
 from sweeper.store.store import ResultsStore
@@ -33,8 +33,8 @@ def served(tmp_path, monkeypatch):
 def running(path):
     def build(sweep, live):
         settings = FitSettings(law="quadratic")
-        views = commands.make_views(sweep, measure=Measure(), where=None, settings=settings)
-        return commands.dashboard_payload(sweep, views, measure=Measure(), where=None, live=live)
+        views = commands.make_views(sweep, Selection(), settings)
+        return commands.dashboard_payload(sweep, views, Selection(), live=live)
 
     server = serve.make_server(str(path), build, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

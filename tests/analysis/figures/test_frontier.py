@@ -10,7 +10,7 @@ from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view, with_baselines
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 
 STUDY = Path(__file__).resolve().parents[3] / "studies" / "paper_in_miniature" / "results"
 GATED = ("lstm", "chrono_lstm", "gru")
@@ -20,7 +20,7 @@ GATED = ("lstm", "chrono_lstm", "gru")
 def views():
     """The largest group (eight connectivities) and the gated networks of the study on text."""
     sweep = read_sweep(STUDY / "text")
-    first, *rest = datasets(sweep, Measure())
+    first, *rest = datasets(sweep, Selection())
     gated = [data for data in rest if data.keys["architecture"] in GATED]
     return with_baselines([make_view(sweep, fit_dataset(data, FitSettings(starts=8))) for data in (first, *gated)])
 

@@ -30,7 +30,7 @@ from analysis.html import to_json
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
 from analysis.rows.means import Frontier
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 
 
@@ -39,12 +39,7 @@ def two_trees(tmp_path_factory):
     """Two connectivities, so that k_c has something to say."""
     path = tmp_path_factory.mktemp("trees") / "sweep"
     write_sweep(path, Design(trees=((20, 5), (40, 10)), d_m=(3, 6, 12, 24)))
-    (view,) = make_views(
-        read_sweep(path),
-        measure=Measure(),
-        where=None,
-        settings=FitSettings(law="effective_information:floor=additive"),
-    )
+    (view,) = make_views(read_sweep(path), Selection(), FitSettings(law="effective_information:floor=additive"))
     return view
 
 
@@ -190,11 +185,11 @@ def test_intervals_of_a_stored_report_are_shown_only_for_the_same_rows(own_dir, 
     with pytest.raises(SystemExit):
         main()
     said = json.loads(capsys.readouterr().out)["groups"][0]["evidence"]["parameters"]
-    (view,) = make_views(read_sweep(own_dir), measure=Measure(), where=None, settings=FitSettings(law=law))
+    (view,) = make_views(read_sweep(own_dir), Selection(), FitSettings(law=law))
     stored = stored_intervals(view, own_dir / "fit.json")
     assert stored == {row["quantity"]: (row["low"], row["high"]) for row in said}
     panels = {p.id: p for tab in group_tabs(view._replace(intervals=stored)) for p in tab.panels}
     assert panels["parameters"].rows[1][2:4] == stored["alpha"]
-    (other,) = make_views(read_sweep(own_dir), measure=Measure(), where="d_m > 2", settings=FitSettings(law=law))
+    (other,) = make_views(read_sweep(own_dir), Selection(where="d_m > 2"), FitSettings(law=law))
     assert stored_intervals(other, own_dir / "fit.json") is None
     assert stored_intervals(view, None) is None

@@ -11,10 +11,12 @@ from analysis.errors import AnalysisError
 from analysis.laws import joint
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.report import report
+from analysis.report.collect import describe
 from analysis.report.html import report_html
+from analysis.report.model import ReportSettings
 from analysis.report.verify import verify
 from analysis.rows.load import read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 
 SETTINGS = FitSettings(law="effective_information:floor=additive", starts=8)
@@ -22,7 +24,7 @@ SETTINGS = FitSettings(law="effective_information:floor=additive", starts=8)
 
 def views_of(path, design, settings=SETTINGS):
     write_sweep(path, design)
-    return make_views(read_sweep(path), measure=Measure(), where=None, settings=settings)
+    return make_views(read_sweep(path), Selection(), settings)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_named_parameters_vary_together(ablated):
 
 def test_levels_with_too_few_configurations_are_left_out_and_named(ablated):
     where = "tau_m_max == 100 or (tau_m_max == 10 and budget == 30000 and d_m <= 3)"
-    views = make_views(read_sweep(ablated[0].sweep.uri), measure=Measure(), where=where, settings=SETTINGS)
+    views = make_views(read_sweep(ablated[0].sweep.uri), Selection(where=where), SETTINGS)
     (entry,) = joint.joint_fits(views, (), SETTINGS)
     assert entry["left_out"] == [{"level": "10", "rows": 4, "configurations": 2}]
     assert "fewer than two levels of tau_m_max" in entry["sentences"][0]
@@ -138,6 +140,8 @@ def test_the_command_reports_it_and_the_report_proves_itself(monkeypatch, capsys
 
 
 def test_a_quick_report_leaves_it_out_unless_it_is_asked_for(ablated):
-    assert report.build_report(ablated[0].sweep, ablated, where=None).joint == ()
-    text = report_html(report.build_report(ablated[0].sweep, ablated, where=None), ablated)
+    assert report.assemble(ablated[0].sweep, [describe(view, None) for view in ablated], ReportSettings()).joint == ()
+    text = report_html(
+        report.assemble(ablated[0].sweep, [describe(view, None) for view in ablated], ReportSettings()), ablated
+    )
     assert "fitted jointly" not in text

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from analysis.cli import cli
 from analysis.errors import AnalysisError
-from analysis.laws.suggest import suggest
+from analysis.laws.suggest import SuggestSettings, suggest
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
@@ -63,8 +63,8 @@ def swept(tmp_path_factory):
 
 def suggestion(path, **changes):
     sweep = read_sweep(path)
-    (data,) = datasets(sweep, Measure())
-    return suggest(sweep, data, **({"target": "optimum at P=6e4", "hours": 2.0} | changes))
+    (data,) = datasets(sweep, Selection())
+    return suggest(sweep, data, SuggestSettings(**({"target": "optimum at P=6e4", "hours": 2.0} | changes)))
 
 
 def test_the_grid_launches_these_very_runs_and_no_old_one(swept):

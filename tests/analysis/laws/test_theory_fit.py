@@ -8,14 +8,14 @@ from analysis.laws.overlay import overlay
 from analysis.laws.theory_fit import FitSettings, LawChoice, candidates, design_of, fit_dataset, line_cost
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from benchmarks.synthetic import Design, Truth, write_sweep
 from sweeper.store.store import ResultsStore
 from theory.optimum.allocation import budget_line
 
 
 def only(uri, **measure):
-    (data,) = datasets(read_sweep(uri), Measure(**measure))
+    (data,) = datasets(read_sweep(uri), Selection(measure=Measure(**measure)))
     return data
 
 

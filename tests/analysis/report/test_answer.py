@@ -13,7 +13,7 @@ from analysis.report.collect import answers_without_law
 from analysis.report.report import card, group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 
 TEXT = "studies/paper_in_miniature/results/text"
 
@@ -21,7 +21,7 @@ TEXT = "studies/paper_in_miniature/results/text"
 @pytest.fixture(scope="module")
 def cards():
     sweep = read_sweep(TEXT)
-    return answers_without_law(sweep, datasets(sweep, Measure()))
+    return answers_without_law(sweep, datasets(sweep, Selection()))
 
 
 def test_a_card_has_at_most_six_lines_each_with_a_topic(view, cards):

@@ -21,12 +21,12 @@ from analysis.report import report
 from analysis.report.collect import collect, describe
 from analysis.report.console import print_table
 from analysis.report.html import embedded_report, report_html
-from analysis.report.model import report_json
+from analysis.report.model import ReportSettings, report_json
 from analysis.report.sections import group_sections, provenance_section
 from analysis.report.tables import optimum_table
 from analysis.report.verify import compare_reports, read_report, verify
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
 from theory.uncertainty.intervals import Interval
@@ -52,7 +52,7 @@ ORDER += ["alarms", "axes", "sensitivity", "next"]
 
 @pytest.fixture(scope="module")
 def written(sweep, view):
-    return report.build_report(sweep, [view], where=None, evidence=QUICK)
+    return report.assemble(sweep, [describe(view, QUICK)], ReportSettings(evidence=QUICK))
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +161,10 @@ def test_names_from_people_are_escaped(tmp_path, trial):
     evil = "</script><b>&"
     rows = [trial(f"t{d}", task=evil, d_m=d, n_rec=600 // d, final_test_metric=2 + d / 9) for d in range(2, 9)]
     ResultsStore.create(tmp_path).write("trials", rows)
-    views = make_views(read_sweep(tmp_path), measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
-    text = report_html(report.build_report(views[0].sweep, views, where=None), views)
+    views = make_views(read_sweep(tmp_path), Selection(), FitSettings(law="quadratic"))
+    text = report_html(
+        report.assemble(views[0].sweep, [describe(view, None) for view in views], ReportSettings()), views
+    )
     assert "<b>" not in text
     assert text.count("</script>") == 4
 
@@ -177,8 +179,8 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
         ResultsStore.create(tmp_path).write("trials", rows)
     sweep = read_sweep(tmp_path)
     settings = FitSettings(law="effective_information:floor=none")
-    views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, Measure())]
-    found = report.build_report(sweep, views, where=None, evidence=QUICK)
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in datasets(sweep, Selection())]
+    found = report.assemble(sweep, [describe(view, QUICK) for view in views], ReportSettings(evidence=QUICK))
     report_html(found, views)
     said = " ".join(s for g in found.groups for s in g.cannot_conclude)
     expected = {
@@ -195,9 +197,7 @@ def test_poor_sweeps_have_a_report_that_says_what_to_run(tmp_path, trial, kind):
 
 
 def test_single_neurons_have_their_noise_laws_ranked():
-    (view,) = make_views(
-        read_sweep("published:neuronio"), measure=Measure(), where=None, settings=FitSettings(law="power_law")
-    )
+    (view,) = make_views(read_sweep("published:neuronio"), Selection(), FitSettings(law="power_law"))
     found = report.group_report(view, replace(QUICK, draws=0))
     forms = found.evidence.neuron.forms
     assert forms[0].form == "power + additive floor"
@@ -235,7 +235,7 @@ def test_the_law_chooses_runs_that_narrow_the_optimum(group):
 
 def test_an_optimum_at_the_edge_asks_for_the_other_side(tmp_path):
     write_sweep(tmp_path, Design(d_m=(2, 3, 4, 5), seeds=2))
-    (view,) = make_views(read_sweep(tmp_path), measure=Measure(), where=None, settings=FitSettings(law="quadratic"))
+    (view,) = make_views(read_sweep(tmp_path), Selection(), FitSettings(law="quadratic"))
     found = report.group_report(view, None)
     wanted = [step for step in found.next if "not bracketed" in step.why]
     assert wanted[0].what.startswith("d_m = 8, 11 at P = 30,000")
@@ -297,7 +297,7 @@ def test_what_is_no_report_is_refused(tmp_path, name, text, message):
 def test_a_sweep_that_diverged_is_told_to_learn_more_slowly(tmp_path):
     write_sweep(tmp_path / "gone", Design(d_m=(2, 4), seeds=1, failed=0.0, diverged=1.0))
     sweep = read_sweep(tmp_path / "gone")
-    data = datasets(sweep, Measure())[0]
+    data = datasets(sweep, Selection())[0]
     (step,) = next_steps(make_view(sweep, fit_dataset(data, FitSettings(law="quadratic"))))
     assert "learning rate ten times smaller" in step.what
     assert step.trials == len(sweep.trials)
@@ -309,7 +309,7 @@ def test_a_split_with_a_perfect_run_is_a_reason_and_no_end(tmp_path):
     bits = sweep.trials["final_test_metric"]
     accuracy = {f"final_{split}_metric": 1 - bits / 6 for split in ("valid", "test")} | {"final_train_metric": 1.0}
     trials = sweep.trials.assign(metric="accuracy", direction="max", chance=0.05, **accuracy)
-    data = datasets(replace(sweep, trials=trials), Measure())[0]
+    data = datasets(replace(sweep, trials=trials), Selection())[0]
     view = make_view(sweep, fit_dataset(data, FitSettings(law="separable_power_law")))
     (row,) = [row for row in gather(view, replace(QUICK, draws=0)).sensitivity if row.choice == "train split"]
     assert "not between chance" in row.reason
@@ -320,11 +320,11 @@ def test_a_group_that_fails_is_one_sentence_and_costs_the_others_nothing(sweep, 
         raise ValueError("made-up\nfault")
 
     monkeypatch.setattr("analysis.report.report.gather", broken)
-    group = describe(view, QUICK)
+    group = describe(view, QUICK).group
     assert group.law is not None
     assert group.cannot_conclude[-1].endswith("could not be computed: made-up fault")
     monkeypatch.setattr("analysis.report.collect.fit_dataset", broken)
-    (done,) = collect(sweep, [view.data], view.law.settings, None)
+    (done,) = collect(sweep, [view.data], ReportSettings())
     assert done.group.refused == ("made-up fault",)
 
 
@@ -341,9 +341,9 @@ def test_architectures_without_memory_units_are_null_in_json(tmp_path, trial):
         for seed in (0, 1)
     ]
     ResultsStore.create(tmp_path).write("trials", rows)
-    sweep = read_sweep(tmp_path)
-    (done,) = collect(sweep, datasets(sweep, Measure()), FitSettings(starts=8), None)
-    found = report.assemble(sweep, [done.view], [done.group], where=None, evidence=None, vary=())
+    sweep, settings = read_sweep(tmp_path), ReportSettings(fit=FitSettings(starts=8))
+    (done,) = collect(sweep, datasets(sweep, Selection()), settings)
+    found = report.assemble(sweep, [done], settings)
     text = report_json(found.to_dict())
     assert "NaN" not in text
     assert json.loads(text)["groups"][0]["optima"][0]["measured"]["d_m"] is None

@@ -7,7 +7,7 @@ import pytest
 from analysis.rows.alarms import find_alarms, tail_gains
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from sweeper.store.schema import CurveRecord
 from sweeper.store.store import ResultsStore
 
@@ -17,7 +17,7 @@ def alarms(path, rows, curves=(), **measure):
     store.write("trials", rows)
     store.write("curves", list(curves))
     sweep = read_sweep(path)
-    (data,) = datasets(sweep, Measure(**measure))
+    (data,) = datasets(sweep, Selection(measure=Measure(**measure)))
     return {(a.kind, a.d_m): a for a in find_alarms(sweep, data, configurations(data))}
 
 
@@ -69,7 +69,7 @@ def test_the_best_learning_rate_at_the_end_of_those_tried(tmp_path, trial):
 
 def test_runs_near_chance_have_collapsed():
     sweep = read_sweep("published:shd_adding")
-    (data,) = datasets(sweep, Measure())
+    (data,) = datasets(sweep, Selection())
     (found,) = find_alarms(sweep, data, configurations(data))
     assert (found.kind, found.d_m) == ("collapsed", 2)
     assert "12 % of the way" in found.why

@@ -10,11 +10,13 @@ from analysis.errors import AnalysisError
 from analysis.laws.findings import plain
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
-from analysis.report.report import build_report
+from analysis.report.collect import describe
+from analysis.report.model import ReportSettings
+from analysis.report.report import assemble
 from analysis.report.sections import group_sections
 from analysis.rows.learning_rates import fit_rule, rates_of, vertex
 from analysis.rows.load import datasets, rate_trials, read_sweep
-from analysis.rows.sweep import DESIGN_POINT, Measure
+from analysis.rows.sweep import DESIGN_POINT, Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
 
@@ -25,7 +27,7 @@ def dataset(path, rows):
     store = ResultsStore.create(path)
     store.write("trials", rows)
     sweep = read_sweep(path)
-    (data,) = datasets(sweep, Measure())
+    (data,) = datasets(sweep, Selection())
     return sweep, data
 
 
@@ -72,7 +74,7 @@ def test_the_report_shows_that_one_rate_for_all_would_move_the_optimum(tmp_path,
     metric = {(3, 0.01): 2.3, (5, 0.01): 2.1, (12, 0.01): 2.2, (3, 0.001): 2.5, (5, 0.001): 2.4, (12, 0.001): 2.0}
     rows = [run(trial, rate, 0, v, d_m=d, n_rec=600 // d) for (d, rate), v in metric.items()]
     sweep, data = dataset(tmp_path, rows)
-    report = build_report(sweep, [make_view(sweep, fit_dataset(data, FitSettings()))], where=None)
+    report = assemble(sweep, [describe(make_view(sweep, fit_dataset(data, FitSettings())), None)], ReportSettings())
     (found,) = report.groups[0].learning_rates.optima
     assert found.best_of == 12
     assert found.single == {"0.01": 5.0, "0.001": 12.0}
@@ -82,7 +84,7 @@ def test_the_report_shows_that_one_rate_for_all_would_move_the_optimum(tmp_path,
 
 
 def test_without_a_choice_the_report_has_no_such_section(sweep, view):
-    group = build_report(sweep, [view], where=None).groups[0]
+    group = assemble(sweep, [describe(view, None)], ReportSettings()).groups[0]
     assert "learning_rates" not in plain(group)
     assert all(section.id != "learning-rates" for section in group_sections(group))
 
@@ -108,7 +110,7 @@ def test_the_rule_recovers_a_power_law_of_the_best_rate(tmp_path, trial):
 def test_a_rule_needs_a_pilot(tmp_path):
     write_sweep(tmp_path / "s", Design(evaluations=0))
     sweep = read_sweep(tmp_path / "s")
-    (data,) = datasets(sweep, Measure())
+    (data,) = datasets(sweep, Selection())
     with pytest.raises(AnalysisError, match=r"needs 4 design points with several rates each, found 0: launch a pilot"):
         fit_rule(rate_trials(sweep, data), "final_valid_metric", "min", POINT)
 

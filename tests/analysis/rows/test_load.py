@@ -12,7 +12,7 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.rows.load import datasets, group_lines, read_sweep
 from analysis.rows.summary import summarise
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from sweeper.errors import StoreError
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
@@ -42,7 +42,7 @@ def test_every_row_is_either_in_or_in_the_ledger(data, sweep):
 
 def test_values_that_are_missing_or_not_finite_are_listed(tmp_path, trial):
     rows = [trial("a"), trial("b", final_test_metric=None), trial("c", final_test_metric=float("nan"))]
-    (data,) = datasets(store_of(tmp_path, rows), Measure())
+    (data,) = datasets(store_of(tmp_path, rows), Selection())
     assert ledger(data) == {"no value": {"b", "c"}}
     assert data.rows["trial_id"].tolist() == ["a"]
 
@@ -51,7 +51,7 @@ def test_a_network_without_neurons_and_a_metric_beyond_float32_are_left_out_with
     rows = [trial(str(d_m), d_m=d_m, n_rec=300 // d_m, final_test_metric=2 + d_m / 10) for d_m in range(2, 10)]
     rows += [trial("none", n_rec=0, trainable_params=6210), trial("huge", d_m=11, final_test_metric=1e300)]
     sweep = store_of(tmp_path, rows)
-    (data,) = datasets(sweep, Measure())
+    (data,) = datasets(sweep, Selection())
     assert ledger(data) == {"no size": {"none"}, "no value": {"huge"}}
     assert "n_rec is not above 0" in next(entry.why for entry in data.excluded if entry.rule == "no size")
     make_view(sweep, fit_dataset(data, FitSettings(starts=2)))
@@ -59,23 +59,23 @@ def test_a_network_without_neurons_and_a_metric_beyond_float32_are_left_out_with
 
 def test_a_condition_that_leaves_nothing_is_one_sentence(sweep):
     with pytest.raises(AnalysisError, match=r"^--where 'd_m > 1000': none of the 48 trials fulfils it$"):
-        datasets(sweep, Measure(), "d_m > 1000")
+        datasets(sweep, Selection(where="d_m > 1000"))
 
 
 def test_a_group_in_which_everything_failed_says_so(tmp_path, trial):
     sweep = store_of(tmp_path, [trial("a", status="failed", final_test_metric=None)])
-    (group,) = summarise(sweep, datasets(sweep, Measure())).groups
+    (group,) = summarise(sweep, datasets(sweep, Selection())).groups
     assert group.warnings == ("no row enters: 1 failed; `sweeper status` gives the reasons",)
 
 
 def test_a_condition_is_part_of_the_ledger(sweep):
-    (data,) = datasets(sweep, Measure(), "d_m >= 5")
+    (data,) = datasets(sweep, Selection(where="d_m >= 5"))
     assert set(data.rows["d_m"]) == {5, 8, 12, 18, 27, 40}
     assert ledger(data)["where"] == set(sweep.trials.loc[sweep.trials["d_m"] < 5, "trial_id"])
 
 
 def test_another_split_reads_another_column(sweep, data):
-    (valid,) = datasets(sweep, Measure(split="valid"))
+    (valid,) = datasets(sweep, Selection(measure=Measure(split="valid")))
     assert valid.measure.column == "final_valid_metric"
     assert not np.array_equal(valid.rows["value"], data.rows["value"])
     assert valid.rows_sha256 != data.rows_sha256
@@ -86,7 +86,7 @@ def test_a_column_without_values_is_an_error_that_names_those_with(tmp_path, tri
     with pytest.raises(
         AnalysisError, match=r"column final_test_loss is empty.*Recorded: final_valid_metric, final_test"
     ):
-        datasets(sweep, Measure(kind="final_loss"))
+        datasets(sweep, Selection(measure=Measure(kind="final_loss")))
 
 
 @pytest.mark.parametrize(("argument", "value"), [("kind", "auc"), ("split", "dev")])
@@ -101,7 +101,7 @@ def test_unknown_measures_name_the_choices(argument, value):
     "change", [{"task": "adding"}, {"metric": "accuracy"}, {"architecture": "lstm"}, {"data_name": "other"}]
 )
 def test_tasks_metrics_architectures_and_data_are_never_mixed(tmp_path, trial, change):
-    groups = datasets(store_of(tmp_path, [trial("a"), trial("b", **change)]), Measure())
+    groups = datasets(store_of(tmp_path, [trial("a"), trial("b", **change)]), Selection())
     assert [len(group.rows) for group in groups] == [1, 1]
 
 
@@ -138,7 +138,10 @@ training: {steps: 1000, learning_rate: 0.01}
 
 
 def labels(path, where=None):
-    return [(data.label.partition(", elm")[2], len(data.rows)) for data in datasets(read_sweep(path), Measure(), where)]
+    return [
+        (data.label.partition(", elm")[2], len(data.rows))
+        for data in datasets(read_sweep(path), Selection(where=where))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_rows_of_other_settings_at_other_sizes_never_enter(tmp_path, old, new, n
     before = GRID.replace(old, new).replace("[10_000, 30_000]", "[100_000]").replace("[2, 4, 8]", "[3]")
     planned(tmp_path, before)
     planned(tmp_path, GRID)
-    groups = datasets(read_sweep(tmp_path), Measure())
+    groups = datasets(read_sweep(tmp_path), Selection())
     assert [len(data.rows) for data in groups] == [6, 1]
     assert all(name in data.keys for data in groups)
     (line,) = [line for line in group_lines(groups) if "never fitted together" in line]
@@ -168,11 +171,11 @@ def test_rows_of_other_settings_at_other_sizes_never_enter(tmp_path, old, new, n
 def test_rows_that_the_grid_asks_for_no_more_enter_by_name_only(tmp_path):
     planned(tmp_path, GRID.replace("[2, 4, 8]", "[2, 3, 4, 8]"))
     planned(tmp_path, GRID)
-    (data,) = datasets(read_sweep(tmp_path), Measure())
+    (data,) = datasets(read_sweep(tmp_path), Selection())
     assert len(data.rows) == 8
     (line,) = group_lines([data])
     assert "2 of 8 rows are not in the stored grid any more (first)" in line
-    (data,) = datasets(read_sweep(tmp_path), Measure(), "planned == 1")
+    (data,) = datasets(read_sweep(tmp_path), Selection(where="planned == 1"))
     assert (len(data.rows), group_lines([data])) == (6, [])
 
 
@@ -183,7 +186,7 @@ def test_training_that_follows_the_budget_by_design_is_one_group(tmp_path):
 """
     text = GRID.replace("budgets: [10_000, 30_000]\n", "").replace("training: {steps: 1000, learning_rate: 0.01}\n", "")
     planned(tmp_path, text + blocks)
-    (data,) = datasets(read_sweep(tmp_path), Measure())
+    (data,) = datasets(read_sweep(tmp_path), Selection())
     assert len(data.rows) == 6
     assert "steps follows P in the stored grid (1,000 at P = 10,000, 3,000 at P = 30,000)" in group_lines([data])[0]
     planned(tmp_path, text + blocks.replace("1000", "200"))  # the first half is edited: its old rows go elsewhere
@@ -192,9 +195,9 @@ def test_training_that_follows_the_budget_by_design_is_one_group(tmp_path):
 
 def test_training_at_one_place_only_is_another_setting_without_a_grid(tmp_path, trial):
     steps_by_budget = [trial("a", steps=100), trial("b", steps=300, budget=90_000, n_rec=150)]
-    assert len(datasets(store_of(tmp_path / "1", steps_by_budget), Measure())) == 2
+    assert len(datasets(store_of(tmp_path / "1", steps_by_budget), Selection())) == 2
     ablation = [trial("a", rho_rec=0.8), trial("b", rho_rec=0.3)]
-    groups = datasets(store_of(tmp_path / "2", ablation), Measure())
+    groups = datasets(store_of(tmp_path / "2", ablation), Selection())
     assert sorted(group.label for group in groups) == ["text, elm, rho_rec 0.3", "text, elm, rho_rec 0.8"]
 
 
@@ -221,7 +224,7 @@ def test_settings_that_only_the_spec_holds_split_as_well(tmp_path, trial):
         return json.dumps({"model": {"d_m": 5}, "seed": seed, "training": {"warmup_steps": warmup}})
 
     rows = [trial(f"{w}-{s}", spec=spec(w, s), seed=s) for w in (10, 100) for s in (0, 1)]
-    groups = datasets(store_of(tmp_path, rows), Measure())
+    groups = datasets(store_of(tmp_path, rows), Selection())
     assert [(group.label, len(group.rows)) for group in groups] == [
         ("text, elm, training.warmup_steps 10", 2),
         ("text, elm, training.warmup_steps 100", 2),
@@ -231,12 +234,12 @@ def test_settings_that_only_the_spec_holds_split_as_well(tmp_path, trial):
 def test_the_learning_rate_is_chosen_on_the_validation_split(tmp_path, trial):
     low = trial("low", learning_rate=1e-4, final_valid_metric=1.0, final_test_metric=5.0)
     high = trial("high", learning_rate=1e-3, final_valid_metric=2.0, final_test_metric=1.0)
-    (data,) = datasets(store_of(tmp_path / "1", [low, high]), Measure())
+    (data,) = datasets(store_of(tmp_path / "1", [low, high]), Selection())
     assert data.rows["trial_id"].tolist() == ["low"]
     assert ledger(data) == {"learning rate": {"high"}}
     blind = [replace(row, final_valid_metric=None) for row in (low, high)]
     with pytest.raises(AnalysisError, match=r"several learning rates.*Choose one"):
-        datasets(store_of(tmp_path / "2", blind), Measure())
+        datasets(store_of(tmp_path / "2", blind), Selection())
 
 
 def test_replicates_share_a_configuration(data):
@@ -248,7 +251,7 @@ def test_replicates_share_a_configuration(data):
 def test_the_hash_of_the_rows_ignores_order_and_files(own_dir, data):
     store = ResultsStore.open(own_dir)
     store.compact()
-    (again,) = datasets(read_sweep(own_dir), Measure())
+    (again,) = datasets(read_sweep(own_dir), Selection())
     assert again.rows_sha256 == data.rows_sha256
     shuffled = replace(data, rows=data.rows.sample(frac=1, random_state=1))
     assert shuffled.rows_sha256 == data.rows_sha256
@@ -257,7 +260,7 @@ def test_the_hash_of_the_rows_ignores_order_and_files(own_dir, data):
 def test_no_directory_and_no_rows(tmp_path):
     with pytest.raises(StoreError, match="not a results directory"):
         read_sweep(tmp_path / "nothing")
-    assert datasets(store_of(tmp_path, []), Measure()) == []
+    assert datasets(store_of(tmp_path, []), Selection()) == []
 
 
 def test_unknown_published_tables_name_the_known():

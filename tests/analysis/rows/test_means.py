@@ -12,14 +12,14 @@ from analysis.rows.axes import check_axes
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations, frontier, optima, seed_noise
 from analysis.rows.summary import as_json, summarise
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from sweeper.store.store import ResultsStore
 
 STUDY = Path(__file__).resolve().parents[3] / "studies" / "paper_in_miniature" / "results"
 
 
 def published(name):
-    (data,) = datasets(read_sweep(f"published:{name}"), Measure())
+    (data,) = datasets(read_sweep(f"published:{name}"), Selection())
     return data, configurations(data)
 
 
@@ -32,7 +32,7 @@ def small(tmp_path, trial, values, **changes):
             sizes = {"budget": budget, "d_m": d_m, "n_rec": budget // (100 * d_m), "seed": seed}
             rows.append(trial(f"{index}-{seed}", final_test_metric=value, **(sizes | changes)))
     ResultsStore.create(tmp_path).write("trials", rows)
-    (data,) = datasets(read_sweep(tmp_path), Measure())
+    (data,) = datasets(read_sweep(tmp_path), Selection())
     return data
 
 
@@ -90,7 +90,7 @@ def test_the_band_holds_what_the_noise_cannot_tell_apart(tmp_path, trial):
 
 def test_a_band_of_the_study_reaches_between_the_sizes_that_were_run():
     """Two bands of the study's first screen were a single value, "62-62" and "131-131"."""
-    data = datasets(read_sweep(STUDY / "text"), Measure())[0]
+    data = datasets(read_sweep(STUDY / "text"), Selection())[0]
     table = configurations(data)
     for best in optima(data, table):
         own = table[(table["budget"] == best.budget) & (table["k_c"] == best.k_c)]
@@ -113,13 +113,13 @@ def test_the_smallest_d_m_there_is_cannot_be_extended(tmp_path, trial):
 
 def test_networks_without_d_m_have_sentences_of_their_own():
     sweep = read_sweep(STUDY / "text")
-    for data in datasets(sweep, Measure(), "architecture == 'gru'"):
+    for data in datasets(sweep, Selection(where="architecture == 'gru'")):
         table = configurations(data)
         assert {best.verdict for best in optima(data, table)} == {"nothing to split"}
         assert check_axes(table).sentences == (
             "These networks are sized by n_rec alone: there is no split to choose, and no axis to tell from another.",
         )
-    told = json.dumps(as_json(summarise(sweep, datasets(sweep, Measure()))), allow_nan=False)
+    told = json.dumps(as_json(summarise(sweep, datasets(sweep, Selection()))), allow_nan=False)
     assert "nan" not in told.lower()
     assert Alarm("collapsed", 30_000.0, None, 82.0, 327.0, "", ()).place == "N = 82, P = 30,000"
 

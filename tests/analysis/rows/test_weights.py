@@ -12,7 +12,7 @@ from analysis.laws.view import make_view
 from analysis.report.report import group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Selection
 from analysis.rows.weights import weigh
 from benchmarks.synthetic import Design, write_sweep
 
@@ -24,7 +24,7 @@ def uneven(tmp_path_factory):
     """Three budgets x 8 d_m x 3 seeds, the smallest budget ten times as noisy."""
     path = tmp_path_factory.mktemp("uneven") / "sweep"
     write_sweep(path, Design(seeds=3, evaluations=0, noise=0.0005))
-    (data,) = datasets(read_sweep(path), Measure())
+    (data,) = datasets(read_sweep(path), Selection())
     noise = np.where(data.rows["budget"] == 30_000, 0.01, 0.001) * np.random.default_rng(1).normal(size=len(data.rows))
     return replace(data, rows=data.rows.assign(value=data.rows["value"] + noise))
 
@@ -48,7 +48,7 @@ def test_equal_noise_keeps_equal_weights(data):
 
 
 def test_without_replicates_the_report_says_why_they_are_equal():
-    (data,) = datasets(read_sweep("published:enwik8"), Measure())
+    (data,) = datasets(read_sweep("published:enwik8"), Selection())
     found = weigh(data.rows, data.rows["value"].to_numpy(float), "replicates")
     assert found.sentence == (
         "Equal weights although --weights replicates was asked for: no configuration has two runs."
