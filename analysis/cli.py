@@ -29,10 +29,10 @@ def selection_options(command: Command) -> Command:
     """Options that say which rows and which metric; the command gets one `selection`."""
 
     @wraps(command)
-    def wrapped(*, metric: str, split: str, where: str | None, **rest: Any) -> None:
+    def wrapped(*, metric: str, split: str, where: str | None, group: str | None, **rest: Any) -> None:
         from analysis.rows.sweep import Measure, Selection
 
-        command(selection=Selection(measure=Measure(kind=metric, split=split), where=where), **rest)
+        command(selection=Selection(measure=Measure(kind=metric, split=split), where=where, group=group), **rest)
 
     choice = click.option(
         "--metric",
@@ -43,8 +43,9 @@ def selection_options(command: Command) -> Command:
     )
     which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
     where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")
+    group = click.option("--group", help="One group of rows by its name, as reports and dashboards print it.")
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
-    return _decorate(wrapped, [choice, which, where, debug])
+    return _decorate(wrapped, [choice, which, where, group, debug])
 
 
 def fit_options(command: Command) -> Command:

@@ -30,7 +30,8 @@ from analysis.report.console import make_console, print_comparison, print_report
 from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
-from analysis.report.verify import LISTED, OtherFormat, read_report
+from analysis.report.stored import stored_evidence
+from analysis.report.verify import LISTED
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
 from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
@@ -113,7 +114,7 @@ def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, selection, settings)
-    views = [view._replace(intervals=stored_intervals(view, _beside(sweep, "fit.json"))) for view in views]
+    views = [view._replace(stored=stored_evidence(view, _beside(sweep, "fit.json"))) for view in views]
     content = dashboard_payload(sweep, views, selection)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target
@@ -242,28 +243,6 @@ def make_views(sweep: Sweep, selection: Selection, settings: FitSettings) -> lis
 def group_views(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> list[View]:
     """Fit and describe those of some groups that have rows."""
     return with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)])
-
-
-def stored_intervals(view: View, path: Path | None) -> dict[str, tuple[float | None, float | None]] | None:
-    """Intervals of a stored report, if it was made from these very rows with this very law.
-
-    Args:
-        view: the group.
-        path: the report's JSON; None where there can be none.
-    """
-    fit = view.law.fit
-    if path is None or not path.exists() or fit is None:
-        return None
-    try:
-        report = read_report(str(path))
-    except OtherFormat:  # the page then says that intervals need a new report
-        return None
-    if report["provenance"]["rows_sha256"].get(view.data.label) != view.data.rows_sha256:
-        return None
-    groups = [g for g in report["groups"] if g["label"] == view.data.label and g["law"]]
-    if not groups or groups[0]["law"]["law"]["label"] != fit.law.label:
-        return None
-    return {row["quantity"]: (row["low"], row["high"]) for row in groups[0]["evidence"].get("parameters", [])}
 
 
 def dashboard_payload(

@@ -128,7 +128,8 @@ def _parameters(view: View) -> Panel:
     fit = view.law.fit
     if fit is None:
         return Panel("parameters", "Parameters", "none: no law was fitted", width="half")
-    known = view.intervals or {}
+    intervals = () if view.stored is None else view.stored.parameters
+    known = {row.quantity: (row.low, row.high) for row in intervals}
     table = parameter_table(law_part(fit), known)
     whiskers = [Whisker(name, value, *known[name]) for name, value in fit.values.items() if name in known]
     return Panel(
@@ -144,9 +145,13 @@ def _parameters(view: View) -> Panel:
 
 
 def _interval_source(view: View) -> str:
-    if view.intervals is None:
+    if view.stored is None:
         return "no intervals: no report of these very rows and this law (make one with `analysis fit-theory`)"
-    return "95 % intervals from fit.json" if view.intervals else "no intervals: fit.json is of a quick report"
+    source = view.stored.source
+    if view.stored.of_quick_report:
+        return f"no intervals: {source} is of a quick report"
+    reason = view.stored.intervals_reason
+    return f"95 % intervals from {source}" if reason is None else f"no intervals in {source}: {reason}"
 
 
 def _rivals(view: View) -> Panel:

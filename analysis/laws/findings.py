@@ -135,6 +135,23 @@ class HeldOutErrors:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoredEvidence:
+    """What a stored report says about a group's law, as far as a page shows it."""
+
+    parameters: tuple[Interval, ...]
+    exponents: tuple[Exponents, ...]
+    held_out: HeldOutErrors
+    intervals_reason: str | None
+    source: str
+    """Name of the report's file."""
+
+    @property
+    def of_quick_report(self) -> bool:
+        """Whether the report was made without intervals and held-out fits."""
+        return not self.parameters and not self.exponents and self.intervals_reason is None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PowerLaw:
     """metric = E + A (P / p_ref)^-exponent through the frontier."""
 

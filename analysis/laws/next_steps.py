@@ -40,6 +40,10 @@ class NextStep(NamedTuple):
     trials: int
     hours: float | None
     """Wall time of all its trials, from the times of finished ones; None where there are none."""
+    budget: float | None = None
+    """The budget whose optimum it is about; None where it is about all of them."""
+    k_c: float | None = None
+    """The connectivity it is about; None where it is about all of them."""
 
 
 class TimeModel(NamedTuple):
@@ -168,9 +172,11 @@ def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
     top = float(budgets[-1])
     new = [round(top * factor) for factor in (3.0, 10.0)][: BUDGETS - len(budgets)]
     count = len(d_m) * _runs(view)
-    what = f"budgets {' and '.join(f'{p:,}' for p in new)} with the same values of d_m"
+    noun = "budget" if len(new) == 1 else "budgets"
+    what = f"{noun} {' and '.join(f'{p:,}' for p in new)} with the same values of d_m"
     why = f"exponents need {BUDGETS} budgets over a decade or more, these rows have {len(budgets)}"
-    return [NextStep(what, why, count * len(new), _hours(model, [float(p) for p in new for _ in range(count)]))]
+    hours = _hours(model, [float(p) for p in new for _ in range(count)])
+    return [NextStep(what, why, count * len(new), hours, budget=float(new[0]))]
 
 
 def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
@@ -186,7 +192,8 @@ def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
         trials = len(new) * _runs(view)
         what = f"d_m = {', '.join(map(str, new))} at P = {optimum.budget:,.0f}, k_c = {optimum.k_c:g}"
         why = f"the optimum there is not bracketed: the best d_m is the {'largest' if factor > 1 else 'smallest'}"
-        found.append(NextStep(what, why, trials, _hours(model, [optimum.budget] * trials)))
+        hours = _hours(model, [optimum.budget] * trials)
+        found.append(NextStep(what, why, trials, hours, optimum.budget, optimum.k_c))
     return found
 
 
@@ -229,6 +236,6 @@ def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
             params = view.data.rows.loc[view.data.rows["trial_id"].isin(ids), "trainable_params"].to_numpy(float)
             factor = 2.0 if kind == "under-trained" else 1.0
             hours = _hours(model, params.tolist())
-            why = f"{len(own)} design points are flagged: {kind}"
+            why = f"{len(own)} design point{'s are' if len(own) != 1 else ' is'} flagged: {kind}"
             found.append(NextStep(what, why, len(ids), None if hours is None else factor * hours))
     return found

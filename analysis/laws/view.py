@@ -1,10 +1,11 @@
 """Everything known about one group of rows, computed once and shown by the page, the report and the summary."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.laws.findings import StoredEvidence
 from analysis.laws.overlay import Overlay, overlay
 from analysis.laws.theory_fit import TIE, LawFit
 from analysis.rows.alarms import Alarm, find_alarms
@@ -29,10 +30,15 @@ class View(NamedTuple):
     overlay: Overlay | None
     alarms: list[Alarm]
     axes: AxesCheck
-    intervals: Mapping[str, tuple[float | None, float | None]] | None = None
-    """95 % intervals of the parameters from a stored report of these very rows; None without one."""
+    stored: StoredEvidence | None = None
+    """Intervals and held-out errors from a stored report of these very rows; None without one."""
     beside: tuple[Baseline, ...] = ()
     """Other architectures on the same task and metric, for the frontier."""
+
+    @property
+    def has_d_m(self) -> bool:
+        """Whether these networks have memory units, and so a complexity to choose."""
+        return bool(self.table["d_m"].notna().any())
 
     @property
     def drawn_optima(self) -> list[Optimum]:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.laws.findings import Estimate, Evidence
+from analysis.laws.findings import Estimate, Evidence, StoredEvidence
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
 from analysis.report.tables import counted, number
-from analysis.rows.groups import MODEL_SETTINGS
 from analysis.rows.means import Optimum, configuration, span
+from analysis.rows.sweep import Measure
 
 BESIDE = 1.25
 """Ratio of realised sizes up to which two architectures count as of one budget: a budget buys whole neurons."""
@@ -28,7 +28,7 @@ SHORTEST = 0.01
 def answer_lines(
     view: View,
     *,
-    evidence: Evidence | None = None,
+    evidence: Evidence | StoredEvidence | None = None,
     cannot_conclude: Sequence[str] = (),
     steps: Sequence[NextStep] = (),
     fitted: bool = True,
@@ -37,7 +37,7 @@ def answer_lines(
 
     Args:
         view: one group of rows, with the other architectures beside it.
-        evidence: intervals and held-out errors; None where they were not computed.
+        evidence: intervals and held-out errors, of this fit or a stored one; None where they were not computed.
         cannot_conclude: what the rows cannot show whatever law is fitted, most important first.
         steps: what to run next, most useful first.
         fitted: whether a law was looked for; a summary fits none.
@@ -108,7 +108,7 @@ def _split(view: View, optimum: Optimum) -> str:
     return f"{where}{n_rec}, d_m = {point['d_m']:.0f}{d_m}, k_c = {point['k_c']:g} ({told}) [{edge}, {runs}{unknown}]"
 
 
-def _exponents(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
+def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool) -> str:
     """How the optimum moves with the budget, with intervals where they were computed."""
     if not fitted:
         return "Exponents: `analysis fit-theory` computes them; this command fits no law."
@@ -121,18 +121,22 @@ def _exponents(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
             row = max(rows, key=lambda row: row.budget)
             return (
                 f"Exponents: N* ~ P^{_exponent(row.n_rec)}, d_m* ~ P^{_exponent(row.d_m)} by the law at "
-                f"P = {row.budget:,.0f}, k_c = {row.k_c:g}."
+                f"P = {row.budget:,.0f}, k_c = {row.k_c:g}{_source(evidence)}."
             )
         return f"Exponents: none. {evidence.intervals_reason or 'The optimum of the law is not bracketed'}."
     paths = [] if view.overlay is None else [p for p in view.overlay.paths if view.frontier.k_c in (None, p.k_c)]
     if not paths or len(paths[0].budget) < 2:
-        return "Exponents: not computed in a quick report."
+        return "Exponents: not computed here; `analysis fit-theory` without --quick computes them."
     path = paths[0]
     n_rec, d_m = (np.polyfit(np.log(path.budget), np.log(size), 1)[0] for size in (path.n_rec, path.d_m))
     return (
         f"Exponents: N* ~ P^{n_rec:.2f}, d_m* ~ P^{d_m:.2f} by the law at k_c = {path.k_c:g}, on average over these "
-        f"budgets; intervals are not computed in a quick report."
+        f"budgets; their intervals come from `analysis fit-theory` without --quick."
     )
+
+
+def _source(evidence: Evidence | StoredEvidence) -> str:
+    return f" (from {evidence.source})" if isinstance(evidence, StoredEvidence) else ""
 
 
 def _exponent(estimate: Estimate) -> str:
@@ -143,7 +147,7 @@ def _exponent(estimate: Estimate) -> str:
     return f"{estimate.estimate:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
 
 
-def _law(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
+def _law(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool) -> str:
     """What the law adds, or that another one describes the rows far better."""
     fit = view.law.fit
     if not fitted:
@@ -160,7 +164,7 @@ def _law(view: View, evidence: Evidence | None, *, fitted: bool) -> str:
         error = f"it predicts the largest budget, held out, within {own[0].rmse:.3g}{sds}"
     else:
         reason = None if held is None else held.budget_reason
-        error = f"held-out error {f'unknown: {reason}' if reason else 'not computed in a quick report'}"
+        error = f"held-out error {f'unknown: {reason}' if reason else 'not computed here'}"
     return f"Law: {fit.law.label}, {told}; {error}."
 
 
@@ -225,21 +229,31 @@ def _next(view: View, steps: Sequence[NextStep]) -> str:
     first = urgent[0]
     if view.table["d_m"].isna().all() or view.table["budget"].isna().all():
         return f"Next: {first.what}, because {first.why}: `sweeper launch GRID.yaml -r {where}`."
-    hours = sum(step.hours or 0.0 for step in urgent)
+    # A step of its own target is paid for by itself; runs for the law as a whole serve all the others, too.
+    hours = (first.hours or 0.0) if first.budget is not None else sum(step.hours or 0.0 for step in urgent)
     up = 10.0 ** math.floor(math.log10(max(hours, SHORTEST)))
-    told = number(math.ceil(round(max(hours, SHORTEST) / up, 6)) * up, 2)
-    rows = f" --where {shlex.quote(condition)}" if (condition := _condition(view)) else ""
+    rounded = number(math.ceil(round(max(hours, SHORTEST) / up, 6)) * up, 2).replace(",", "")
+    options = " ".join(shlex.quote(option) for option in _options(view, first))
     return (
         f"Next: {first.what}, because {first.why}. Runs in their order of worth: "
-        f"`analysis suggest {where}{rows} --hours {told.replace(',', '')} -o next.yaml`."
+        f"`analysis suggest {where}{options and ' ' + options} --hours {rounded} -o next.yaml`."
     )
 
 
-def _condition(view: View) -> str:
-    """What picks this group's rows among the sweep's, with one connectivity: a suggestion needs both."""
-    keys = view.data.keys
-    parts = [f"{name} == {keys[name]}" for name in MODEL_SETTINGS if keys.get(name, "none") != "none"]
-    parts += [] if view.frontier.k_c is None else [f"k_c == {view.frontier.k_c:g}"]
-    if view.beside or (parts and view.sweep.trials["architecture"].nunique() > 1):
-        parts.insert(0, 'architecture == "' + keys["architecture"] + '"')
-    return " and ".join(parts)
+def _options(view: View, step: NextStep) -> list[str]:
+    """Options of `analysis suggest` that take this very group, with the connectivity and budget of a step."""
+    selection, options = view.data.selection, []
+    if view.data.family is not None:
+        options += ["--group", view.data.family]
+    k_c = view.frontier.k_c if step.k_c is None else step.k_c
+    conditions = [] if selection.where is None else [selection.where]
+    if view.table["k_c"].nunique() > 1 and k_c is not None:  # a suggestion varies d_m at one connectivity
+        conditions.append(f"k_c == {k_c:g}")
+    if conditions:
+        options += ["--where", conditions[0] if len(conditions) == 1 else f"({conditions[0]}) and {conditions[1]}"]
+    usual = Measure()
+    if selection.measure.kind != usual.kind:
+        options += ["--metric", selection.measure.kind]
+    if selection.measure.split != usual.split:
+        options += ["--split", selection.measure.split]
+    return options if step.budget is None else [*options, "--target", f"optimum at P={step.budget:.0f}"]

@@ -297,6 +297,7 @@ class Provenance:
     code_versions: tuple[str, ...]
     measure: Measure | None = field(default=None, metadata=EMPTY)
     where: str | None
+    group: str | None = field(default=None, metadata=OMIT)
     fit: FitSettings | None = field(default=None, metadata=EMPTY)
     evidence: EvidenceSettings | None
     versions: dict[str, str | None]

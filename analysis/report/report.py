@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.laws.evidence import EvidenceSettings, gather
-from analysis.laws.findings import Evidence
+from analysis.laws.findings import Evidence, StoredEvidence
 from analysis.laws.joint import joint_fits
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import LawFit
@@ -46,6 +46,9 @@ from analysis.rows.sweep import DESIGN_POINT, Dataset, Sweep
 from sweeper.store.schema import SCHEMA_VERSION
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
+
+NO_COMPLEXITY = "The law is about neurons with memory units (d_m), which this architecture has not."
+"""Why no number of runs of a gated or spiking network makes a law possible."""
 
 WIDE = 10.0
 """Ratio of an interval's ends beyond which a parameter counts as not identified. Assumption."""
@@ -127,13 +130,15 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
 
 
 def card(view: View, *, fitted: bool = True) -> tuple[str, ...]:
-    """The answer of one group of rows without its evidence.
+    """The answer of one group of rows, with the evidence of a stored report where the view has one.
 
     Args:
         view: the group, with the other architectures beside it.
         fitted: whether a law was looked for.
     """
-    return answer_lines(view, cannot_conclude=limits_of(view), steps=next_steps(view), fitted=fitted)
+    stored = None if view.stored is None or view.stored.of_quick_report else view.stored
+    limits = (*limits_of(view), *unidentified(stored))
+    return answer_lines(view, evidence=stored, cannot_conclude=limits, steps=next_steps(view), fitted=fitted)
 
 
 def axes_part(view: View) -> AxesPart:
@@ -250,7 +255,9 @@ def no_law(view: View) -> list[str]:
     if view.law.fit is not None or not len(view.table):
         return []
     why = why_no_law(view.law.refused)
-    return [f"No law could be fitted: {why}. Run at least 3 budgets with 7 values of d_m each."]
+    # Networks that are sized by n_rec alone have no complexity to vary, so that more runs of them change nothing.
+    remedy = "Run at least 3 budgets with 7 values of d_m each." if view.has_d_m else NO_COMPLEXITY
+    return [f"No law could be fitted: {why}. {remedy}"]
 
 
 def limits_of(view: View) -> list[str]:
@@ -271,7 +278,7 @@ def limits_of(view: View) -> list[str]:
     return found
 
 
-def unidentified(evidence: Evidence | None) -> list[str]:
+def unidentified(evidence: Evidence | StoredEvidence | None) -> list[str]:
     """Name the parameters whose interval is too wide to mean anything."""
     known = () if evidence is None else evidence.parameters or ()
     wide = [
@@ -297,6 +304,7 @@ def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) ->
         # a results directory without a trial has no group: there is nothing that these two could be said of
         measure=settings.selection.measure if views else None,
         where=settings.selection.where,
+        group=settings.selection.group,
         fit=settings.fit if views else None,
         evidence=settings.evidence,
         versions={name: _version(name) for name in DISTRIBUTIONS},

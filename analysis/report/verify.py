@@ -89,7 +89,7 @@ def verify(path: str, results: str | None = None) -> Verdict:
     origin = said["provenance"]
     sweep = read_sweep(results or said["sweep"]["uri"])
     settings = ReportSettings(
-        selection=Selection(measure=Measure(**origin["measure"]), where=origin["where"]),
+        selection=Selection(measure=Measure(**origin["measure"]), where=origin["where"], group=origin.get("group")),
         fit=FitSettings(**origin["fit"]),
         evidence=EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None,
         vary=tuple(origin["vary"]),

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from analysis.rows.sweep import (
     Selection,
     Sweep,
 )
+from cluster.errors import unknown_name
 from sweeper.errors import DamageError
 from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store.store import ResultsStore
@@ -65,33 +67,56 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
 
     Args:
         sweep: the rows.
-        selection: the column to analyse, and the condition that rows must fulfil.
+        selection: the column to analyse, the condition that rows must fulfil, and the group they must belong to.
 
     Returns:
         Largest group first; empty when there is no trial. A group may be without rows that enter.
 
     Raises:
-        AnalysisError: the condition cannot be read or leaves no trial, or the metric was recorded for no finished trial
-            at all.
+        AnalysisError: the condition cannot be read or leaves no trial, there is no such group, or the metric was
+            recorded for no finished trial at all.
     """
     measure, where = selection.measure, selection.where
     trials = sweep.trials.sort_values("trial_id", ignore_index=True)
     stray = strays(trials, sweep.plans).to_numpy(dtype=bool)
-    # `planned` is no stored column: whether a grid still asks for a row changes whenever somebody edits the grid
-    keep = np.ones(len(trials), dtype=bool)
+    keep, ledger = np.ones(len(trials), dtype=bool), []
+    every = _split(trials, sweep)
+    families = pd.Series("", trials.index)
+    for keys, rows in every:
+        families[rows.index] = group_label(keys)
+    if selection.group is not None:
+        keep = (families == selection.group).to_numpy()
+        if not keep.any():
+            raise AnalysisError(unknown_name("--group", selection.group, families.unique()))
+        others = tuple(trials.loc[~keep, "trial_id"])
+        ledger += [Exclusion("group", f"belongs to another group than {selection.group}", others)] if others else []
     if where is not None:
-        keep = matching_rows(trials.assign(planned=(~stray).astype(int)), where)
-    if len(trials) and not keep.any():
-        raise AnalysisError(f"--where {where!r}: none of the {len(trials):,} trials fulfils it")
+        # `planned` is no stored column: whether a grid still asks for a row changes whenever somebody edits the grid
+        fulfils = matching_rows(trials.assign(planned=(~stray).astype(int)), where)
+        dropped = tuple(trials.loc[keep & ~fulfils, "trial_id"])
+        ledger += [Exclusion("where", f"does not fulfil {where}", dropped)] if dropped else []
+        keep = keep & fulfils
+        if len(trials) and not keep.any():
+            raise AnalysisError(f"--where {where!r}: none of the {len(trials):,} trials fulfils it")
     _check_recorded(trials[keep], measure)
-    dropped = tuple(trials.loc[~keep, "trial_id"])
-    ledger = (Exclusion("where", f"does not fulfil {where}", dropped),) if dropped else ()
-    kept = with_design_columns(trials[keep])
-    hidden = spec_settings(kept)
-    parts = split_rows(kept.join(hidden), list(hidden.columns), sweep.plans)
     lost = frozenset(trials.loc[stray, "trial_id"])
-    groups = [_dataset(keys, rows, measure, ledger, lost) for keys, rows in parts]
+    # With fewer rows beside it fewer settings may tell a group apart, so it is named anew and keeps its old name too.
+    parts = every if keep.all() else _split(trials[keep], sweep)
+    groups = [
+        replace(
+            _dataset(keys, rows, selection, tuple(ledger), lost),
+            family=families[rows.index[0]] if families.nunique() > 1 else None,
+        )
+        for keys, rows in parts
+    ]
     return sorted(groups, key=lambda group: (-len(group.rows), group.label))
+
+
+def _split(trials: pd.DataFrame, sweep: Sweep) -> list[tuple[dict[str, str], pd.DataFrame]]:
+    """Rows by groups, with what sets each apart."""
+    rows = with_design_columns(trials)
+    hidden = spec_settings(rows)
+    return list(split_rows(rows.join(hidden), list(hidden.columns), sweep.plans))
 
 
 def _check_recorded(trials: pd.DataFrame, measure: Measure) -> None:
@@ -163,11 +188,11 @@ def spec_leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
 def _dataset(
     keys: dict[str, str],
     rows: pd.DataFrame,
-    measure: Measure,
+    selection: Selection,
     ledger: tuple[Exclusion, ...],
     stray: frozenset[str],
 ) -> Dataset:
-    everything = rows
+    everything, measure = rows, selection.measure
     rows, entries = _usable(rows.assign(value=rows[measure.column].to_numpy(dtype=float)), measure)
     sign = 1.0 if measure.is_loss or keys["direction"] == "min" else -1.0
     column = Measure(kind=measure.kind, split="valid").column
@@ -179,9 +204,9 @@ def _dataset(
     rows = rows.assign(configuration=rows.groupby(columns, dropna=False, sort=True).ngroup())
     chance = rows["chance"].dropna().unique()
     return Dataset(
-        label=_label(keys),
+        label=group_label(keys),
         keys=keys,
-        measure=measure,
+        selection=selection,
         metric="loss" if measure.is_loss else keys["metric"],
         direction="min" if measure.is_loss else keys["direction"],
         chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
@@ -249,7 +274,7 @@ def group_lines(groups: Sequence[Dataset]) -> list[str]:
     """
     families: dict[str, list[Dataset]] = {}
     for group in groups:
-        families.setdefault(_label({name: group.keys[name] for name in IDENTITY}), []).append(group)
+        families.setdefault(group_label({name: group.keys[name] for name in IDENTITY}), []).append(group)
     lines = []
     for name, members in families.items():
         if len(members) > 1:
@@ -265,7 +290,8 @@ def _difference(keys: dict[str, str], other: dict[str, str]) -> str:
     return ", ".join(f"{k} {v}" for k, v in keys.items() if k not in IDENTITY and other.get(k) != v)
 
 
-def _label(keys: dict[str, str]) -> str:
+def group_label(keys: dict[str, str]) -> str:
+    """Name of a group, made of what its rows have in common and other groups have not."""
     settings = [f"{name} {value}" for name, value in keys.items() if name not in IDENTITY]
     data = [] if keys["data_name"] in ("none", keys["task"]) else [keys["data_name"]]
     return ", ".join([keys["task"], *data, keys["architecture"], *settings])

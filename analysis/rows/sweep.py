@@ -106,6 +106,8 @@ class Selection:
     """The column that is the metric."""
     where: str | None = None
     """Condition that rows must fulfil (see `sweeper.store.where`); None for all rows."""
+    group: str | None = None
+    """Name of one group of the whole sweep, as every command prints it; None for all groups."""
 
 
 class Exclusion(NamedTuple):
@@ -124,8 +126,8 @@ class Dataset:
     """What they have in common and other groups have not."""
     keys: dict[str, str]
     """Task, metric, architecture, and the settings that set this group apart from others."""
-    measure: Measure
-    """The column that was asked for."""
+    selection: Selection
+    """What was asked for: rows and column."""
     metric: str
     """Name of the measured quantity: the task's metric, or `loss`."""
     direction: str
@@ -139,6 +141,14 @@ class Dataset:
     notes: tuple[str, ...] = ()
     """What a reader must know about these rows before any number: rows that no grid asks for any more, settings that
     follow the budget."""
+    family: str | None = None
+    """The group of the whole sweep that these rows come from, as `Selection.group` names it; None where it has one
+    group only."""
+
+    @property
+    def measure(self) -> Measure:
+        """The column that was asked for."""
+        return self.selection.measure
 
     @property
     def title(self) -> str:

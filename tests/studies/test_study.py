@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Dataset, Measure, Selection
+from analysis.rows.sweep import Dataset, Selection
 from benchmarks.synthetic import Design, Truth, elm_sizes, write_sweep
 from studies.paper_in_miniature.figures import study_pictures
 from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
@@ -54,7 +54,14 @@ def dataset(rows: pd.DataFrame, architecture: str = "elm", direction: str = "min
     rows["configuration"] = rows.groupby(["budget", "n_rec", "d_m", "k_c", "learning_rate"], dropna=False).ngroup()
     keys = {"task": "t", "data_name": "t", "metric": "bpc", "direction": direction, "architecture": architecture}
     return Dataset(
-        label="t", keys=keys, measure=Measure(), metric="bpc", direction=direction, chance=None, rows=rows, excluded=()
+        label="t",
+        keys=keys,
+        selection=Selection(),
+        metric="bpc",
+        direction=direction,
+        chance=None,
+        rows=rows,
+        excluded=(),
     )
 
 

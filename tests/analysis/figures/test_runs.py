@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis.cli import main
-from analysis.commands import make_views, stored_intervals
+from analysis.commands import make_views
 from analysis.dashboard.tabs import runs_tab
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.figures.fit import Whisker, agreement_data, plot_agreement, plot_residuals, plot_whiskers, residual_data
@@ -27,7 +27,10 @@ from analysis.figures.scaling import (
 )
 from analysis.figures.theme import resolve, theme
 from analysis.html import to_json
+from analysis.laws.findings import plain
 from analysis.laws.theory_fit import FitSettings
+from analysis.report.report import card
+from analysis.report.stored import stored_evidence
 from analysis.rows.load import read_sweep
 from analysis.rows.means import Frontier
 from analysis.rows.sweep import Selection
@@ -184,12 +187,27 @@ def test_intervals_of_a_stored_report_are_shown_only_for_the_same_rows(own_dir, 
     monkeypatch.setattr(sys, "argv", ["analysis", *arguments])
     with pytest.raises(SystemExit):
         main()
-    said = json.loads(capsys.readouterr().out)["groups"][0]["evidence"]["parameters"]
+    said = json.loads(capsys.readouterr().out)["groups"][0]["evidence"]
     (view,) = make_views(read_sweep(own_dir), Selection(), FitSettings(law=law))
-    stored = stored_intervals(view, own_dir / "fit.json")
-    assert stored == {row["quantity"]: (row["low"], row["high"]) for row in said}
-    panels = {p.id: p for tab in group_tabs(view._replace(intervals=stored)) for p in tab.panels}
-    assert panels["parameters"].rows[1][2:4] == stored["alpha"]
+    stored = stored_evidence(view, own_dir / "fit.json")
+    assert stored is not None
+    assert plain(stored.parameters) == said["parameters"]
+    assert plain(stored.exponents) == said["exponents"]
+    known = view._replace(stored=stored)
+    panels = {p.id: p for tab in group_tabs(known) for p in tab.panels}
+    assert panels["parameters"].rows[1][2:4] == (stored.parameters[1].low, stored.parameters[1].high)
+    (line,) = [line for line in card(known) if line.startswith("Exponents")]
+    assert line.endswith("(from fit.json).")
+    assert f"N* ~ P^{stored.exponents[-1].n_rec.estimate:.2f} (" in line
     (other,) = make_views(read_sweep(own_dir), Selection(where="d_m > 2"), FitSettings(law=law))
-    assert stored_intervals(other, own_dir / "fit.json") is None
-    assert stored_intervals(view, None) is None
+    assert stored_evidence(other, own_dir / "fit.json") is None
+    assert stored_evidence(view, None) is None
+    whole = (own_dir / "fit.json").read_text()
+    for damaged in (
+        whole[:500],
+        whole.replace('"rows_sha256"', '"rows"'),
+        whole.replace('"estimate"', '"value"'),
+        "[]",
+    ):
+        (own_dir / "fit.json").write_text(damaged)
+        assert stored_evidence(view, own_dir / "fit.json") is None

@@ -4,16 +4,21 @@ import shlex
 from dataclasses import replace
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from analysis.cli import cli
+from analysis.errors import AnalysisError
 from analysis.laws.next_steps import next_steps
+from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.view import make_view
 from analysis.report.answer import answer_lines, why_no_law
-from analysis.report.collect import answers_without_law
+from analysis.report.collect import answers_without_law, unfitted
 from analysis.report.report import card, group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.sweep import Selection
+from analysis.rows.sweep import Measure, Selection
+from sweeper.store.store import ResultsStore
 
 TEXT = "studies/paper_in_miniature/results/text"
 
@@ -56,14 +61,67 @@ def test_the_next_command_is_safe_to_paste(view):
     assert shlex.quote(odd) in line
 
 
-def test_the_command_of_the_card_runs(cards, tmp_path):
+def test_step_and_command_of_the_card_speak_of_the_same_runs_and_the_command_runs(cards, tmp_path):
     line = next(iter(cards.values()))[-1]
+    assert line.startswith("Next: d_m = 1 at P = 10,000, k_c = 64, because")
     arguments = shlex.split(line.split("`")[-2])
     assert arguments[:2] == ["analysis", "suggest"]
+    assert arguments[arguments.index("--where") + 1] == "k_c == 64"
+    assert arguments[arguments.index("--target") + 1] == "optimum at P=10000"
     arguments[-1] = str(tmp_path / "next.yaml")
-    found = CliRunner().invoke(cli, arguments[1:])
-    assert found.exit_code == 0, found.output
-    assert (tmp_path / "next.yaml").exists()
+    outcome = CliRunner().invoke(cli, arguments[1:])
+    assert outcome.exit_code == 0, outcome.output
+    grid = yaml.safe_load((tmp_path / "next.yaml").read_text())
+    asked = [block for block in grid["blocks"] if block["budgets"] == [10000] and block["model"]["d_m"] in (1, [1])]
+    assert asked, "the step that the card names"
+
+
+def test_the_command_of_the_card_takes_this_very_group(cards):
+    sweep = read_sweep(TEXT)
+    wanted = {data.label: set(data.rows["trial_id"]) for data in datasets(sweep, Selection())}
+    for label, lines in cards.items():
+        arguments = shlex.split(lines[-1].split("`")[-2])
+        if "--group" in arguments:
+            name = arguments[arguments.index("--group") + 1]
+            (data,) = datasets(sweep, Selection(group=name))
+            assert set(data.rows["trial_id"]) == wanted[label]
+            wanted.pop(label)
+    assert len(wanted) == 3, "the gated networks, from which nothing is suggested"
+
+
+def test_the_command_keeps_condition_metric_and_split(tmp_path, trial):
+    ResultsStore.create(tmp_path).write(
+        "trials",
+        [
+            trial(f"{steps}-{d_m}", d_m=d_m, steps=steps, final_valid_loss=2.0)
+            for steps in (100, 200)
+            for d_m in (2, 4, 8)
+        ],
+    )
+    measure = Measure(kind="final_loss", split="valid")
+    sweep = read_sweep(tmp_path)
+    names = [data.label for data in datasets(sweep, Selection())]
+    assert len(names) == 2
+    with pytest.raises(AnalysisError, match="did you mean") as refusal:
+        datasets(sweep, Selection(group=names[0][:-1]))
+    assert names[0] in str(refusal.value)
+    (data,) = datasets(sweep, Selection(measure=measure, where="d_m >= 2", group=names[0]))
+    view = make_view(sweep, unfitted(data, "none"))
+    arguments = shlex.split(card(view, fitted=False)[-1].split("`")[-2])
+    expected = {"--group": names[0], "--where": "d_m >= 2", "--metric": "final_loss", "--split": "valid"}
+    for option, value in expected.items():
+        assert arguments[arguments.index(option) + 1] == value
+
+
+def test_a_group_without_d_m_is_not_told_to_vary_it(tmp_path, trial):
+    gated = [replace(trial(str(n), n_rec=n, budget=300 * n), d_m=None, d_mlp=None, architecture="gru") for n in (8, 16)]
+    ResultsStore.create(tmp_path).write("trials", gated)
+    sweep = read_sweep(tmp_path)
+    (data,) = datasets(sweep, Selection())
+    group = group_report(make_view(sweep, fit_dataset(data, FitSettings(starts=8))), None)
+    text = " ".join([*group.answer, *group.cannot_conclude, *(step.what for step in group.next)])
+    assert "values of d_m" not in text
+    assert "which this architecture has not" in text
 
 
 def test_a_law_far_behind_a_rival_is_said_on_the_card(view, monkeypatch):

@@ -10,7 +10,7 @@ from analysis.dashboard.tabs import frontier_tab, tradeoff_tab
 from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.figures.theme import resolve, theme
 from analysis.rows.published import published_points
-from analysis.rows.sweep import Measure
+from analysis.rows.sweep import Measure, Selection
 from theory.data.published import load_published
 
 
@@ -20,7 +20,7 @@ def relabelled(data, **keys):
 
 @pytest.mark.parametrize(("split", "best"), [("test", 1.6502442343573405), ("train", 1.729543368604585)])
 def test_the_text_task_stands_beside_enwik8_with_the_same_split(data, split, best):
-    found = published_points(replace(data, measure=Measure(split=split)))
+    found = published_points(replace(data, selection=Selection(measure=Measure(split=split))))
     assert found.y.min() == best
     assert found.x.tolist() == load_published("enwik8").columns["trainable_params"].tolist()
     assert found.n_rec[found.y.argmin()] == (440 if split == "test" else 742)
@@ -40,8 +40,8 @@ def test_other_data_are_called_so(data):
     [
         {"keys": {"task": "listops"}},
         {"keys": {"architecture": "lstm"}},
-        {"measure": Measure(kind="best_metric")},
-        {"metric": "loss", "measure": Measure(kind="final_loss")},
+        {"selection": Selection(measure=Measure(kind="best_metric"))},
+        {"metric": "loss", "selection": Selection(measure=Measure(kind="final_loss"))},
     ],
 )
 def test_nothing_else_is_published(data, changed):

@@ -1,0 +1,61 @@
+"""Intervals and held-out errors of a stored report, read back for the page, which computes none of its own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import AnalysisError
+from analysis.laws.findings import Estimate, Exponents, HeldOutErrors, NoInterval, StoredEvidence
+from analysis.laws.view import View
+from analysis.report.verify import read_report
+from theory.uncertainty.heldout import HeldOut
+from theory.uncertainty.intervals import Interval
+
+
+def stored_evidence(view: View, path: Path | None) -> StoredEvidence | None:
+    """The evidence of a stored report, if it was made from these very rows with this very law.
+
+    Args:
+        view: the group with its fitted law.
+        path: the report's JSON; None where there can be none.
+
+    Returns:
+        The evidence; None where there is no such report, or one that cannot be read: the page then says that intervals
+        need a new one.
+    """
+    fit = view.law.fit
+    if path is None or not path.exists() or fit is None:
+        return None
+    try:
+        report = read_report(str(path))
+        same = [name for name, rows in report["provenance"]["rows_sha256"].items() if rows == view.data.rows_sha256]
+        groups = [group for group in report["groups"] if group["label"] in same and group["law"]]
+        if not groups or groups[0]["law"]["law"]["label"] != fit.law.label:
+            return None
+        return _evidence(groups[0]["evidence"], path.name)
+    except (AnalysisError, KeyError, TypeError, AttributeError):  # another version's file, or no report at all
+        return None
+
+
+def _evidence(stored: Mapping[str, Any], source: str) -> StoredEvidence:
+    """Read one group's evidence; a quick report has none, and its dictionary is empty."""
+    held_out = dict(stored.get("held_out", {}))
+    for part in ("budget", "k_e"):
+        if part in held_out:
+            held_out[part] = tuple(HeldOut(**row) for row in held_out[part])
+    return StoredEvidence(
+        parameters=tuple(Interval(**row) for row in stored.get("parameters", ())),
+        exponents=tuple(_exponents(row) for row in stored.get("exponents", ())),
+        held_out=HeldOutErrors(**held_out),
+        intervals_reason=stored.get("intervals_reason"),
+        source=source,
+    )
+
+
+def _exponents(row: Mapping[str, Any]) -> Exponents:
+    sizes = {name: _estimate(row[name]) for name in ("n_rec", "k_e", "d_m")}
+    return Exponents(budget=row["budget"], k_c=row["k_c"], **sizes)
+
+
+def _estimate(row: Mapping[str, Any]) -> Estimate:
+    return Interval(**row) if "quantity" in row else NoInterval(**row)
