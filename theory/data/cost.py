@@ -15,7 +15,7 @@ from theory.errors import TheoryError
 from theory.types import FloatArray
 
 D_M_MAX = 1e9
-"""Where the inversion of k_e(d_m) gives up."""
+"""Where the inversion of k_e(d_m) gives up (assumption: far beyond any network)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -78,7 +78,7 @@ class Law(ABC):
 
     def bind(self, design: Design) -> "Law":
         """Fix the reference values and bounds that depend on the data; values that were given stay."""
-        del design
+        del design  # most laws have nothing to fix; the argument is for those that do
         return self
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from theory.laws.base import REFERENCE, Law, Terms, Theta
 from theory.laws.information import Information, information
 from theory.laws.links import LINKS, Linked, apply_link
 from theory.laws.noise import DECAYS, FLOORS, Noise, noise
-from theory.laws.parameters import Coefficient, Parameter
+from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
 
 
@@ -155,10 +155,8 @@ class EffectiveInformation(Law):
         }
         low, high = filled["k_range"]
         if low == high:
-            filled["k_range"] = (
-                low / 1.001,
-                high * 1.001,
-            )  # bounds must differ; the status of a single level speaks for itself
+            # The bounds of a parameter must differ; that there is a single level is said by the fit's statuses.
+            filled["k_range"] = (low / 1.001, high * 1.001)
         if self.connectivity:
             filled["k_c_ref"] = self.k_c_ref or float(np.median(design.connectivity))
         return replace(self, **filled)
@@ -167,8 +165,8 @@ class EffectiveInformation(Law):
         """Implement `Law.scan`."""
         if self.floor != "max":
             return None
-        low, high = np.log(self._bound("k_range"))
-        return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
+        low, high = self._bound("k_range")
+        return "k_floor", inner_points(low, high, count)
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""

@@ -5,7 +5,7 @@ metric = a - b g(I),   g = I                               link "affine"
                        g = ((I/i_ref)^lam - 1) / lam       link "boxcox"   (lam = 1 is affine, lam = 0 is log)
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from theory.errors import TheoryError, unknown
 from theory.types import FloatArray
 
-Link = Literal["affine", "log", "boxcox"]
 LINKS = ("affine", "log", "boxcox")
 
 

@@ -10,7 +10,7 @@ from theory.data.design import Design
 from theory.errors import unknown
 from theory.laws.base import REFERENCE, Law, Terms, Theta
 from theory.laws.noise import DECAYS, FLOORS, noise
-from theory.laws.parameters import Coefficient, Parameter
+from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
 
 
@@ -85,10 +85,7 @@ class NeuronNoise(Law):
         """Implement `Law.scan`."""
         if self.floor != "max":
             return None
-        low, high = np.log(self.k_range or (1.0, 1e6))
-        # Midpoints of equal intervals in ln k_e: the ends of the range themselves would be searches that start at a
-        # bound.
-        return "k_floor", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
+        return "k_floor", inner_points(*(self.k_range or (1.0, 1e6)), count)
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """phi = D(k_floor)."""

@@ -17,7 +17,7 @@ S / nu, and -d ln nu / d ln k_e is the local exponent of the noise.
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,6 @@ import numpy.typing as npt
 from theory.errors import unknown
 from theory.types import FloatArray
 
-Decay = Literal["power", "exponential", "stretched"]
-Floor = Literal["none", "max", "additive"]
 DECAYS: dict[str, tuple[str, ...]] = {
     "power": ("alpha",),
     "exponential": ("k_decay",),

@@ -71,6 +71,16 @@ class Parameter:
         return self.to_search(max(low, self.lower)), self.to_search(min(high, self.upper))
 
 
+def inner_points(low: float, high: float, count: int) -> FloatArray:
+    """Return the middles of `count` equal intervals of the logarithm: the ends would be searches that start at a bound.
+
+    >>> inner_points(1.0, 1e4, 2).round(9).tolist()
+    [10.0, 1000.0]
+    """
+    first, last = np.log(low), np.log(high)
+    return np.asarray(np.exp(first + (last - first) * (np.arange(count) + 0.5) / count))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Coefficient:
     """A parameter in which the law is linear; solved exactly for every value of the others."""

@@ -9,7 +9,7 @@ import numpy as np
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.laws.base import Law, Terms, Theta
-from theory.laws.parameters import Coefficient, Parameter
+from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
 
 
@@ -63,7 +63,7 @@ class Polynomial(Law):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Implement `Law.name`."""
+        """Implement `Law.options`; the degree is in the name."""
         return {"n_ref": self.n_ref}
 
     @property
@@ -263,9 +263,7 @@ class BrokenPowerLaw(Law):
 
     def scan(self, count: int) -> tuple[str, FloatArray] | None:
         """Implement `Law.scan`."""
-        # Midpoints of equal intervals in ln P, so that no scanned value starts at a bound.
-        low, high = np.log(self.p_range or (1.0, 1e12))
-        return "p_break", np.exp(low + (high - low) * (np.arange(count) + 0.5) / count)
+        return "p_break", inner_points(*(self.p_range or (1.0, 1e12)), count)
 
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""

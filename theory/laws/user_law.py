@@ -74,11 +74,13 @@ class UserLaw(Law):
     def _stack(self, theta: Mapping[str, FloatArray], design: Design) -> FloatArray:
         """Columns of every set, [columns, sets, rows]."""
         sets = max((value.shape[0] for value in theta.values()), default=1)
-        found = []
+        columns = []
+        # One call for each set: a function that people write is not asked to broadcast over sets. A parameter with a
+        # single set serves all of them.
         for r in range(sets):
             chosen = {name: value[min(r, len(value) - 1)] for name, value in theta.items()}
-            found.append(self._call({name: float(v[0]) if v.size == 1 else v for name, v in chosen.items()}, design))
-        return np.stack(found, axis=1)
+            columns.append(self._call({name: float(v[0]) if v.size == 1 else v for name, v in chosen.items()}, design))
+        return np.stack(columns, axis=1)
 
     def _call(self, arguments: Mapping[str, Any], design: Design) -> FloatArray:
         returned = self.function(design, **arguments)
@@ -154,16 +156,18 @@ def load_user_law(spec: str) -> UserLaw:
     path, _, name = spec.rpartition(":")
     if not Path(path).is_file():
         raise TheoryError(f"law: no file {path!r} (from {spec!r}); give path/to/file.py:name")
-    found = {key: value for key, value in runpy.run_path(path).items() if isinstance(value, UserLaw)}
-    if name not in found:
+    laws = {key: value for key, value in runpy.run_path(path).items() if isinstance(value, UserLaw)}
+    if name not in laws:
         raise unknown(
-            f"law in {path}", name, found or ["(none: decorate a function with theory.laws.user_law.user_law)"]
+            f"law in {path}", name, laws or ["(none: decorate a function with theory.laws.user_law.user_law)"]
         )
-    law = found[name]
+    law = laws[name]
+    # named by where it is, which is how a stored result finds it again
     return UserLaw(function=law.function, name=spec, searched=law.searched, linear=law.linear)
 
 
-def _parameters(given: Mapping[str, tuple[float, float]] | Sequence[Parameter]) -> tuple[Parameter, ...]:
-    if isinstance(given, Mapping):
-        return tuple(Parameter(name=name, lower=low, upper=high, log=low > 0) for name, (low, high) in given.items())
-    return tuple(given)
+def _parameters(described: Mapping[str, tuple[float, float]] | Sequence[Parameter]) -> tuple[Parameter, ...]:
+    if isinstance(described, Mapping):
+        bounds = described.items()
+        return tuple(Parameter(name=name, lower=low, upper=high, log=low > 0) for name, (low, high) in bounds)
+    return tuple(described)

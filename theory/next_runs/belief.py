@@ -175,14 +175,14 @@ class _Problem(NamedTuple):
     """The same of places."""
     same: FloatArray
     """1 where a place is a configuration, [asked, configurations]."""
-    own: FloatArray
+    rough: FloatArray
     """1 where what is asked has a roughness, [asked]."""
 
     def covariance(self, hyper: Hyper) -> FloatArray:
         """Of the configurations' means."""
         # Replicates share a roughness, so more seeds lower the noise of a mean but not its roughness.
-        own = hyper.roughness**2 + hyper.noise**2 / self.counts
-        return _steady(self.base + _kernel(self.near, hyper) + np.diag(own))
+        variance = hyper.roughness**2 + hyper.noise**2 / self.counts
+        return _steady(self.base + _kernel(self.near, hyper) + np.diag(variance))
 
     def log_likelihood(self, hyper: Hyper) -> float:
         """Of all single runs."""
@@ -200,7 +200,7 @@ class _Problem(NamedTuple):
         # first rows.
         shared = self.towards + hyper.roughness**2 * self.same
         shared[:count] += _kernel(self.across, hyper)
-        covariance = self.asked + np.diag(hyper.roughness**2 * self.own)
+        covariance = self.asked + np.diag(hyper.roughness**2 * self.rough)
         covariance[:count, :count] += _kernel(self.apart, hyper)
         return shared @ cho_solve(factor, self.residual), covariance - shared @ cho_solve(factor, shared.T)
 
@@ -231,7 +231,7 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
         across=_distance(to, at),
         apart=_distance(to, to),
         same=np.concatenate([same, np.zeros((free, len(rows)))]).astype(np.float64),
-        own=np.concatenate([rough, np.zeros(free)]).astype(np.float64),
+        rough=np.concatenate([rough, np.zeros(free)]).astype(np.float64),
     )
 
 
@@ -282,9 +282,9 @@ def _average(parts: Sequence[tuple[FloatArray, FloatArray]], weights: Sequence[f
     """Mean and covariance of a mixture."""
     mean = sum((w * one for (one, _), w in zip(parts, weights, strict=True)), np.zeros_like(parts[0][0]))
     covariance = np.zeros_like(parts[0][1])
-    for (one, own), weight in zip(parts, weights, strict=True):
+    for (one, within), weight in zip(parts, weights, strict=True):
         # The spread between the means of a mixture is part of its variance: sizes that disagree widen the belief.
-        covariance += weight * (own + np.outer(one - mean, one - mean))
+        covariance += weight * (within + np.outer(one - mean, one - mean))
     # Rounding breaks the symmetry that eigenvalue solvers take for granted.
     return mean, (covariance + covariance.T) / 2
 
@@ -334,6 +334,7 @@ def _prior_variance(fit: FitResult, gradients: FloatArray, span: float) -> Float
 
 def _coordinates(design: Design) -> FloatArray:
     """Where a run lies for the discrepancy: ln k_e, and half of ln budget, [rows, 2]."""
+    # half, so that one length scale is twice as long along the budget, see LENGTHS
     return np.stack([np.log(design.k_e), np.log(design.params) / 2], axis=1)
 
 

@@ -93,17 +93,18 @@ def next_points(
         raise TheoryError(f"n: {n} is not a number of runs; need at least 1")
     runs, loss = _runs(fit, cost)
     allowed = _allowed(runs, candidates)
-    own, taken = _as_run(candidates.take(allowed), runs)
+    sizes, taken = _as_run(candidates.take(allowed), runs)
     # an optimum need not be confirmed at budgets that are not asked for: there all candidates count as known
-    known = taken | ~np.isin(own.budgets, budgets)
+    known = taken | ~np.isin(sizes.budgets, budgets)
     lines = [_line(budget, cost, runs) for budget in budgets]
-    places = [np.arange(len(own) + LINE * i, len(own) + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
-    belief = believe(runs, loss, join_designs([own, *lines]), smooth=np.concatenate(places), seed=seed)
+    count = len(sizes)
+    places = [np.arange(count + LINE * i, count + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
+    belief = believe(runs, loss, join_designs([sizes, *lines]), smooth=np.concatenate(places), seed=seed)
     batch = choose(
         belief,
         Goal(lines=tuple(places)),
-        np.arange(len(own), dtype=np.int64),
-        own.params,
+        np.arange(count, dtype=np.int64),
+        sizes.params,
         n,
         taken=np.flatnonzero(known),
         seed=seed,
@@ -118,8 +119,8 @@ def next_points(
     picks = [
         Pick(
             row=int(allowed[chosen.place]),
-            n_rec=float(own.n_rec[chosen.place]),
-            trainable_params=float(own.params[chosen.place]),
+            n_rec=float(sizes.n_rec[chosen.place]),
+            trainable_params=float(sizes.params[chosen.place]),
             target_sd=spread,
             reason=chosen.reason,
         )
@@ -136,13 +137,13 @@ def next_points(
 
 def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
     """The fitted runs of the cost's connectivity, their metric as a loss."""
-    given = fit.given
-    loss = given.metric if fit.direction == "min" else -given.metric
-    if given.design.k_c is None:
-        return given.design, loss
+    design, metric = fit.given.design, fit.given.metric
+    loss = metric if fit.direction == "min" else -metric
+    if design.k_c is None:
+        return design, loss
     # Costs describe one connectivity, and the belief has no coordinate for another.
-    kept = np.isclose(given.design.k_c, cost.k_c)
-    return given.design.take(kept), loss[kept]
+    kept = np.isclose(design.k_c, cost.k_c)
+    return design.take(kept), loss[kept]
 
 
 def _allowed(runs: Design, candidates: Design) -> IntArray:
@@ -185,10 +186,11 @@ def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bo
 
 def _line(budget: float, cost: Cost, runs: Design) -> Design:
     """Places of a budget line over the sampled k_e, as far as one neuron fits."""
-    room = budget - cost.readout_params - cost.k_c
-    low, high = (float(value) for value in cost.d_m([runs.k_e.min(), min(runs.k_e.max(), max(room, 1e-300))]))
-    if not low < high:
+    smallest, largest = runs.k_e.min(), min(runs.k_e.max(), budget - cost.readout_params - cost.k_c)
+    # Asked in k_e, before d_m is looked for: to what a budget below a single neuron leaves, no d_m belongs.
+    if not smallest < largest:
         raise TheoryError(f"budget: {budget:g} leaves no range of d_m with at least one neuron")
+    low, high = cost.d_m([smallest, largest])
     # Even in ln d_m, as `locate_optimum` needs for its parabola.
     return budget_line(budget, cost, np.exp(np.linspace(np.log(low), np.log(high), LINE)))
 

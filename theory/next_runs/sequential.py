@@ -152,10 +152,10 @@ def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> Fl
     run = np.array([int(place) in measured for place in candidates])
     gap = np.zeros(len(candidates))
     for budget in np.unique(budgets):
-        own = budgets == budget
+        here = budgets == budget
         # At a budget without runs everything beats its worst candidate, so the best one there is worth a first run.
-        known = mean[own & run].min() if (own & run).any() else mean[own].max()
-        gap[own] = np.maximum(known - mean[own], 0)
+        known = mean[here & run].min() if (here & run).any() else mean[here].max()
+        gap[here] = np.maximum(known - mean[here], 0)
     return gap
 
 
@@ -249,6 +249,7 @@ def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
     # A minimum at an end has no neighbour beyond, so it stays at its place (the last line).
     inner = np.clip(best, 1, len(ladder) - 2)
     before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
+    # Three equal values have no curvature: the tiny number keeps 0 / 0 away and the offset is then 0.
     curvature = np.maximum(before - 2 * here + after, 1e-300)
     offset = np.clip((before - after) / (2 * curvature), -0.5, 0.5)
     vertex = ladder[inner] + offset * (ladder[1] - ladder[0])

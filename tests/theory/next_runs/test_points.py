@@ -63,6 +63,12 @@ def test_picks_stay_within_the_data(t2):
         next_points(fit, Design(n_rec=[10.0], k_e=[1e7], k_c=750.0, d_m=[1.0]), BUDGETS, SIM_COST, 1)
 
 
+@pytest.mark.parametrize("budget", [10.0, 800.0])
+def test_a_budget_below_one_neuron_is_refused(first, budget):
+    with pytest.raises(TheoryError, match=f"budget: {budget:g} leaves no range of d_m with at least one neuron"):
+        next_points(first, CANDIDATES, [budget], SIM_COST, 1)
+
+
 def test_no_runs_are_refused(first):
     with pytest.raises(TheoryError, match="n: 0"):
         next_points(first, CANDIDATES, BUDGETS, SIM_COST, 0)
