@@ -34,6 +34,7 @@ STUDY = Path(__file__).resolve().parents[1] / "studies" / "paper_in_miniature" /
 FIT_SECONDS = 20.0
 """Processor seconds that the laws of the study may take: what a person waits for without doing something else."""
 
+# Ready two frames after Plotly has drawn: the first callback still runs before the browser paints.
 EMPTY_PAGE = """<!doctype html><html><body><div id="plot" style="height:360px"></div><script>{plotly}</script>
 <script>Plotly.newPlot("plot", [{{x: [], y: [], type: "scatter"}}], {{}}).then(() =>
 requestAnimationFrame(() => requestAnimationFrame(() => {{ document.documentElement.dataset.ready = "1"; }})));</script>
@@ -119,6 +120,7 @@ class Browser:
 
     def open(self, page: Path, fragment: str = "") -> tuple[Any, float]:
         """Open a file in a new profile; returns the tab and the seconds until it was drawn."""
+        # a new profile for each page, so that nothing comes from a cache, and without a network, as a page is mailed
         context = self._browser.new_context(viewport={"width": 1440, "height": 900}, offline=True, bypass_csp=True)
         tab = context.new_page()
         begin = time.perf_counter()
@@ -135,6 +137,7 @@ def first_paint(browser: Browser, page: Path, empty: Path, rounds: int) -> tuple
     """Open both pages in turn and return the shortest seconds of each: (page, empty)."""
     seconds: dict[Path, list[float]] = {page: [], empty: []}
     for _ in range(rounds):
+        # in turn, so that a change of the machine's load meets both; the shortest is the least disturbed
         for path in (empty, page):
             tab, took = browser.open(path)
             seconds[path].append(took)
@@ -172,7 +175,7 @@ def hover_times(tab: Any, count: int) -> list[float]:
     """Move the mouse onto points; milliseconds from the movement to the ring in the last linked panel."""
     tab.evaluate(HOVER)
     for i in range(count):
-        x, y = tab.evaluate(PLACE, i * 37)
+        x, y = tab.evaluate(PLACE, i * 37)  # steps of 37 points, so that the mouse crosses the panel
         tab.mouse.move(x, y)
         tab.wait_for_timeout(HOVER_PAUSE_MS)
     return [float(value) for value in tab.evaluate("() => window.__took")]
@@ -204,14 +207,14 @@ def interactions(browser: Browser, page: Path) -> dict[str, float]:
     """Milliseconds of hovering, selecting and drawing with 2,000 points in each of three linked panels."""
     tab, _ = browser.open(page, "#tab=tradeoff")
     points = tab.evaluate(SHOW_2000)
-    found = {
+    times = {
         "points": float(points),
         "hover": statistics.median(hover_times(tab, 40)),
         "select": statistics.median(box_selections(tab, 5)),
         "draw": min(tab.evaluate("() => { draw(); return window.__drawn.ms; }") for _ in range(3)),
     }
     tab.context.close()
-    return found
+    return times
 
 
 def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Result]:
@@ -245,11 +248,11 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
             ratio = Result(f"{count:,} trials: first paint / empty page", paint / bare, "", None if large else 1.5)
             results.append(ratio)
             if not large:
-                found = interactions(browser, page)
-                label = f"{found['points']:.0f} points a panel"
-                results.append(Result(f"hover, {label}", found["hover"], "ms", 50.0))
-                results.append(Result(f"box selection over three linked panels, {label}", found["select"], "ms", 500.0))
-                results.append(Result(f"full redraw, {label}", found["draw"], "ms", None))
+                times = interactions(browser, page)
+                label = f"{times['points']:.0f} points a panel"
+                results.append(Result(f"hover, {label}", times["hover"], "ms", 50.0))
+                results.append(Result(f"box selection over three linked panels, {label}", times["select"], "ms", 500.0))
+                results.append(Result(f"full redraw, {label}", times["draw"], "ms", None))
         browser.close()
     results.append(Result("load average at the end; wall times hold for an idle machine", os.getloadavg()[0], "", None))
     return results

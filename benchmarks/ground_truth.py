@@ -23,7 +23,9 @@ from sweeper.training.outcomes import Diverged, Stopped
 from sweeper.training.progress import Evaluation, TrialProgress
 
 _STEPS_SHOWN = 4
+"""Points of a trial's made-up curve."""
 _NO_SUCH_MEMORY = 1 << 50
+"""Bytes: a pebibyte, which no machine gives, whether or not a limit is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class GroundTruth:
 
     def __call__(self, assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
         """Run one trial."""
+        # From the id, so that a trial has the same fate on every lane and in every launch; all are drawn before any is
+        # looked at, so that one rate does not change what another one hits.
         draw = random.Random(int(hashlib.sha256(assignment.trial_id.encode()).hexdigest()[:12], 16))
         fate = {name: draw.random() for name in ("crash", "diverge", "memory", "kill", "straggler")}
         first = assignment.attempt == 1
@@ -104,7 +108,7 @@ class GroundTruth:
         while (left := ends - time.monotonic()) > 0:
             if not context.on_step(int(total * (1 - left / seconds))):
                 raise Stopped("stopped by its lane")
-            time.sleep(min(left, 0.05))
+            time.sleep(min(left, 0.05))  # in short naps, or a lane that stops would have to wait for its trial
 
     def _measure(self, spec: TrialSpec, progress: TrialProgress, noise: float) -> None:
         steps, value = spec.training.steps, self.metric(spec) + noise
@@ -113,6 +117,7 @@ class GroundTruth:
             shown = value * (1 + 0.5 * math.exp(-5 * part / _STEPS_SHOWN))
             progress.evaluations.append(_evaluation("valid", step, shown))
         progress.final = {split: _evaluation(split, steps, value) for split in ("train", "valid", "test")}
+        # not 0 seconds, by which the throughput is divided
         progress.best, progress.steps_done, progress.train_s = progress.final, steps, max(self.seconds, 1e-6)
         progress.data_name, progress.data_sha256, progress.backend = "ground truth", "0" * 64, "ground truth"
 

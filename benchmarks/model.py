@@ -88,6 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not cases:
         print(f"error: no case named {chosen.cases}; give a part of one of: {', '.join(CASES)}", file=sys.stderr)
         return 2
+    # One thread, as a lane trains: on a machine that others use, more threads wait for each other.
     torch.set_num_threads(1)
     if chosen.precision:
         print_precision(chosen.rounds)
@@ -146,7 +147,7 @@ def product_ceiling() -> float:
     """Measure the operations per second of a large matrix product in single precision: the best of several."""
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     seconds = time_in_turn({"product": lambda: a @ b}, 7)["product"]
-    return 2 * 2048**3 / min(seconds)
+    return 2 * 2048**3 / min(seconds)  # a multiplication and an addition for each of the n^3 terms
 
 
 def example_batch(case: Case) -> tuple[Tensor, Tensor]:
@@ -156,7 +157,7 @@ def example_batch(case: Case) -> tuple[Tensor, Tensor]:
         x = (torch.rand(case.batch, case.steps, config.n_in, generator=generator) < 0.02).float()
         return x, torch.randint(0, config.n_out, (case.batch,), generator=generator)
     x = torch.randint(0, config.n_in, (case.batch, case.steps), generator=generator)
-    return x, x.roll(-1, 1)
+    return x, x.roll(-1, 1)  # the target is the next symbol, as in the task; what it is at the end does not matter
 
 
 def loss_of(network: ElmNetwork, x: Tensor, y: Tensor) -> Tensor:

@@ -105,6 +105,7 @@ class _Run:
             if bracket == np.inf and self.world.bracketed(named, self._tried()):
                 bracket = len(self.history)
             close = self.world.regret(named) <= CLOSE
+            # two looks in a row, or a lucky draw of noise would count as an arrival; the first of them is when it was
             frontier = [*frontier, (len(self.history), self._spent())] if close else []
             if len(frontier) >= 2 and bracket < np.inf:
                 break

@@ -58,9 +58,10 @@ class World:
         """Sizes of a point; networks of fewer than 8 neurons are left out."""
         d_m, budget = point.values["d_m"], float(point.budget or 0)
         n_rec = float(self.cost.n_rec(budget, d_m))
-        if n_rec < 8:
+        if n_rec < 8:  # assumption: so few neurons would be another regime than the law's
             return "fewer than 8 neurons"
         k_e, params = float(self.cost.complexity(d_m)), float(self.cost.trainable_params(n_rec, d_m))
+        # parameters stand for the seconds, since the time of a trial grows with them
         return Sizes(n_rec, k_e, self.cost.k_c, float(d_m), params, params)
 
     @cached_property
@@ -89,6 +90,7 @@ class World:
             best, d_m, tried = min(losses, key=losses.__getitem__), named.get(budget), run.get(budget, set())
             below = [value for value in tried if d_m is not None and value < d_m]
             above = [value for value in tried if d_m is not None and value > d_m]
+            # A best value at an end of what was run might go on beyond it, so an end brackets nothing.
             if not below or not above or not max(below) < best < min(above):
                 return False
         return True
@@ -146,7 +148,7 @@ def worlds(seed: int = 0) -> dict[str, World]:
     }
     sizes, coarse = _ladder(FINE), _ladder(COARSE)
     budgets = tuple(round(value) for value in np.geomspace(3e5, 1e7, 4))
-    found = {
+    every = {
         name: World(
             name=name,
             right=right,
@@ -160,8 +162,8 @@ def worlds(seed: int = 0) -> dict[str, World]:
         for name, (right, mean) in forms.items()
     }
     for table, column, noise in (("enwik8", "test_bpc", 0.0045), ("shd_adding", "test_accuracy", 0.03)):
-        found[f"published {table}"] = _published(table, column, noise)
-    return found
+        every[f"published {table}"] = _published(table, column, noise)
+    return every
 
 
 def _near(theta: Mapping[str, float], rng: np.random.Generator) -> dict[str, float]:

@@ -29,6 +29,7 @@ _CASES = (
 """n_rec, d_m, sequences per step, time steps."""
 _TOGETHER = (1, 2, 4, 8)
 _TURN_S = 0.1
+"""Processor time of a turn: long against the clock's resolution, short against changes of the machine's load."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,6 +59,7 @@ def measure(model: ElmConfig, training: TrainingConfig, backend: str, rounds: in
     step = 0
     for turn in range(rounds + 1):
         for k, action in actions.items():
+            # the first turn warms up and tells how many steps fill a turn; it is left out of the median
             steps = max(2, int(_TURN_S / (k * taken[k][-1]))) if turn else 3
             began = time.process_time()
             for _ in range(steps):

@@ -30,6 +30,7 @@ model: {{d_m: {{from: 2, to: 40, count: 10}}, d_tree: 4, d_branch: 4}}
 seeds: {seeds}
 """
 _POINTS = 50
+"""Trials of the grid for each seed: five budgets times ten values of d_m."""
 _WARM_SEEDS = 20
 """Replicates of the run before the timed one, which pays for imports and Ray's first start."""
 _FEW = 1000
@@ -105,9 +106,10 @@ def _print(measured: dict[str, dict[str, float]]) -> None:
 
 
 def _in_subprocess(side: str, arguments: list[str]) -> dict[str, float]:
+    # a process for each side: Ray can be started once for each, and memory is not shared with what ran before
     command = [sys.executable, "-m", "benchmarks.sweeper", "--side", side, *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    measured: dict[str, float] = json.loads(output.strip().splitlines()[-1])
+    measured: dict[str, float] = json.loads(output.strip().splitlines()[-1])  # above it stands what the launch printed
     return measured
 
 
@@ -196,6 +198,7 @@ def _concurrency(lanes: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         _launch(_GRID.format(seeds=2), f"{folder}/r", lanes, GroundTruth(seconds=0.5))
         rows = ResultsStore.open(f"{folder}/r").read("trials", ["started_at", "ended_at", "wall_s", "lane"]).to_pylist()
+    # from when the last lane is up, because the target is about work and not about starting
     first_of_last_lane = max(
         min(r["started_at"] for r in rows if r["lane"] == lane) for lane in {r["lane"] for r in rows}
     )

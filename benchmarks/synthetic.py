@@ -114,6 +114,7 @@ def write_sweep(
 
 def elm_sizes(d_m: int, d_tree: int, d_branch: int, n_out: int) -> tuple[int, int, int]:
     """Exact (k_e, k_c, read-out parameters) of an ELM network with d_mlp = 2 d_m and one hidden layer."""
+    # written out rather than taken from model.budget, so that rows and analysis are not wrong together
     k_e, k_c = 4 * d_m**2 + (2 * d_tree + 4) * d_m + 1, d_tree * d_branch
     return k_e, k_c, n_out * (3 * (d_tree + 3) + 7 + k_c) + n_out**2 + n_out
 
@@ -125,7 +126,7 @@ def _sizes(design: Design, truth: Truth) -> tuple[dict[str, npt.NDArray[Any]], F
         for (tau, alpha), budget, (d_tree, d_branch), d_m in grid:
             k_e, k_c, readout = elm_sizes(d_m, d_tree, d_branch, design.n_out)
             n_rec = (budget - readout) // (k_e + k_c)
-            if n_rec < 2:
+            if n_rec < 2:  # the budget does not reach for this d_m
                 continue
             law = truth if alpha is None else replace(truth, alpha=alpha)
             mean = law.metric(n_rec, k_e) + 0.1 * number
@@ -134,7 +135,7 @@ def _sizes(design: Design, truth: Truth) -> tuple[dict[str, npt.NDArray[Any]], F
                 centre = design.learning_rates[len(design.learning_rates) // 2]
                 sizes = (task, budget, d_tree, d_branch, d_m, n_rec, k_e, k_c, recurrent, readout)
                 rows.append((*sizes, rate, replicate, tau))
-                means.append(mean + 0.02 * np.log(rate / centre) ** 2)
+                means.append(mean + 0.02 * np.log(rate / centre) ** 2)  # a parabola in ln rate, best in the middle
     names = (
         "task",
         "budget",
@@ -178,7 +179,7 @@ def _trial_columns(
             columns[f"{kind}_{split}_metric"] = _where(finished, metric)
         columns[f"final_{split}_loss"] = _where(finished, metric * np.log(2))
     columns["wall_s"] = 2e-5 * columns["trainable_params"] ** 0.7 * rng.uniform(0.8, 1.2, count) * 60
-    begin = np.cumsum(columns["wall_s"]) / 4
+    begin = np.cumsum(columns["wall_s"]) / 4  # as if four lanes had shared the work
     columns["started_at"] = [START + timedelta(seconds=float(s)) for s in begin]
     columns["ended_at"] = [START + timedelta(seconds=float(s)) for s in begin + columns["wall_s"]]
     columns["spec"] = [_spec(columns, index) for index in range(count)]
@@ -213,6 +214,7 @@ def _curve_columns(design: Design, trials: Columns, rng: np.random.Generator) ->
     final = np.array([np.nan if v is None else v for v in trials["final_valid_metric"]], dtype=float)
     steps = np.linspace(2000 / design.evaluations, 2000, design.evaluations).round().astype(int)
     excess = 2.2 * (steps / 20.0) ** -1.2 * (1 + np.cos(np.pi * steps / 2000)) / 2  # the cosine schedule's flat end
+    # no noise at the last step, where the curve is the final metric
     values = final[:, None] + excess + rng.normal(0, 0.002, (len(ids), len(steps))) * (steps < 2000)
     shape = (len(ids), len(steps))
     flat = {

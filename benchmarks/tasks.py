@@ -17,7 +17,7 @@ _REFERENCE_SPIKES = 7_700
 
 
 def reference_binning(times: npt.NDArray[np.float16], units: npt.NDArray[np.uint16]) -> torch.Tensor:
-    """Bins a batch of shd_adding as the published preprocessing does: lists, digitize, sparse to dense, concatenate.
+    """Bin a batch of shd_adding as the published preprocessing does: lists, digitize, sparse to dense, concatenate.
 
     Args:
         times: seconds, [2 B, spikes].
@@ -41,7 +41,7 @@ def reference_binning(times: npt.NDArray[np.float16], units: npt.NDArray[np.uint
 
 
 def cpu_seconds(make: Callable[[int], object], seconds: float) -> float:
-    """Returns the median CPU time of one call, over at least three calls and about `seconds`."""
+    """Return the median CPU time of one call, over at least three calls and about `seconds`."""
     taken: list[float] = []
     while len(taken) < 3 or sum(taken) < seconds:
         start = time.process_time()

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], *, order: int, n_symbols: int) -> float:
-    """Trains an interpolated n-gram on one stream and measures it on another.
+    """Train an interpolated n-gram on one stream and measure it on another.
 
     p_k(c | h) = (count(h, c) + types(h) p_{k-1}(c | h')) / (count(h) + types(h)), where h is the last k symbols, h' the
     last k - 1 of them, and p_{-1} = 1 / n_symbols; a context that train lacks falls back to the shorter one.
@@ -50,6 +50,7 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
         other_keys, other_contexts = (part[order - k :] for part in _grams(other, k, n_symbols))
         pairs, pair_counts = np.unique(keys, return_counts=True)
         known, context_counts = np.unique(contexts, return_counts=True)
+        # a pair's number over the number of symbols is its context, so equal quotients count the distinct symbols
         types = np.unique(pairs // n_symbols, return_counts=True)[1]
         n = _look_up(known, context_counts, other_contexts)
         t = _look_up(known, types, other_contexts)
@@ -59,7 +60,7 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
 
 
 def _grams(ids: npt.NDArray[np.int64], k: int, n_symbols: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Returns, for every position from k on, the number of (context, symbol) and of the context alone."""
+    """Return, for every position from k on, the number of (context, symbol) and of the context alone."""
     context = np.zeros(len(ids) - k, dtype=np.int64)
     for lag in range(k):
         context = context * n_symbols + ids[lag : len(ids) - k + lag]
@@ -69,7 +70,7 @@ def _grams(ids: npt.NDArray[np.int64], k: int, n_symbols: int) -> tuple[npt.NDAr
 def _look_up(
     keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Returns the value of every wanted key, 0 where it is missing; `keys` are sorted."""
+    """Return the value of every wanted key, 0 where it is missing; `keys` are sorted."""
     position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[position] == wanted, values[position], 0)
 

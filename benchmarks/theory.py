@@ -15,7 +15,6 @@ import numpy as np
 from theory.data.cost import elm_cost
 from theory.data.design import Design
 from theory.fit.fit import fit_law
-from theory.fit.result import FitResult
 from theory.laws.base import Curve
 from theory.laws.information import information
 from theory.laws.registry import get_law
@@ -49,6 +48,7 @@ def shortest(work: Callable[[], object], repeat: int = 3) -> float:
     """Time a function several times and return the shortest CPU time in seconds."""
     times = []
     for _ in range(repeat):
+        # processor time, and of it the shortest: other work on the machine can only add to it
         begin = time.process_time()
         work()
         times.append(time.process_time() - begin)
@@ -67,6 +67,7 @@ def simulated(floor: str, rows: int, *, distinct: bool = False, seed: int = 0) -
         keep = n_rec >= 8
         index = np.resize(np.flatnonzero(keep), rows)
         design = Design(n_rec=n_rec[index], k_e=k_e[index], k_c=np.full(rows, 750.0))
+    # A law near the published Enwik8 table, as the worlds of `benchmarks.search_worlds` are.
     law = get_law("effective_information", floor=floor, k_ref=2461.0, n_ref=562.0, k_range=(200.0, 1e5))
     theta = {"u_ref": 0.0963, "alpha": 0.95, "beta": 1.745, "k_floor": 141.3}
     if floor == "max":
@@ -87,43 +88,38 @@ def evaluation() -> list[Figure]:
 
 def fits() -> list[Figure]:
     """Fits of 300 and of 1e5 rows, replicated and distinct."""
-    found = []
+    figures = []
     for floor in ("additive", "max"):
         law = get_law("effective_information", floor=floor)
         for distinct in (False, True):
             design, metric = simulated(floor, 300, distinct=distinct)
             kind = "distinct" if distinct else "replicated"
             seconds = shortest(lambda d=design, m=metric, law=law: fit_law(law, d, m, starts=32))  # type: ignore[misc]
-            found.append(Figure(name=f"fit, 300 rows ({kind}), 32 starts, {floor} floor", seconds=seconds, target=2.0))
+            figures.append(
+                Figure(name=f"fit, 300 rows ({kind}), 32 starts, {floor} floor", seconds=seconds, target=2.0)
+            )
     design, metric = simulated("additive", 100_000, distinct=True)
     law = get_law("effective_information", floor="additive")
-    found.append(
-        Figure(name="fit, 1e5 distinct rows", seconds=shortest(lambda: fit_law(law, design, metric), 1), target=2.0)
-    )
-    return found
+    seconds = shortest(lambda: fit_law(law, design, metric), 1)
+    return [*figures, Figure(name="fit, 1e5 distinct rows", seconds=seconds, target=2.0)]
 
 
 def bootstraps() -> list[Figure]:
     """1,000 refits of a 100-row fit, and of its optimum."""
-    found = []
+    figures = []
     for floor in ("additive", "max"):
         design, metric = simulated(floor, 100)
         fit = fit_law(get_law("effective_information", floor=floor), design, metric)
-        found.append(
-            Figure(name=f"bootstrap, 1,000 draws x 2 starts, {floor} floor", seconds=_bootstrap(fit), target=30.0)
-        )
+        seconds = shortest(lambda fit=fit: bootstrap(fit, 1000, starts=2), 1)  # type: ignore[misc]
+        figures.append(Figure(name=f"bootstrap, 1,000 draws x 2 starts, {floor} floor", seconds=seconds, target=30.0))
     draws = bootstrap(fit, 1000)
     cost = elm_cost(d_tree=50, d_branch=15)
     seconds = shortest(lambda: percentile(draws, [*all_parameters(fit), best_d_m(3.5e6, cost)]), 1)
-    found.append(Figure(name="percentiles and optimum of 1,000 draws", seconds=seconds, target=5.0))
+    figures.append(Figure(name="percentiles and optimum of 1,000 draws", seconds=seconds, target=5.0))
     curve = draws.curve()
     seconds = shortest(lambda: locate(curve, 3.5e6, cost, (1.0, 500.0)), 1)
-    found.append(Figure(name="optimum of 1,000 parameter sets", seconds=seconds, target=1.0))
-    return found
-
-
-def _bootstrap(fit: FitResult) -> float:
-    return shortest(lambda: bootstrap(fit, 1000, starts=2), 1)
+    figures.append(Figure(name="optimum of 1,000 parameter sets", seconds=seconds, target=1.0))
+    return figures
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import psutil
 
 _SAMPLE_S = 0.2
+"""Seconds between two looks, each of which walks the process tree: often enough for trials of seconds (assumption)."""
 _WHILE_RUNNING = "monitor"
 """The thread that a launch has while trials run."""
 
@@ -24,7 +25,7 @@ class MemoryWatch(threading.Thread):
         self.peak_kb = self.broker_kb = 0.0
         self.growth_kb = 0.0
         """What this process grew by while trials ran."""
-        self._before: float | None = None
+        self._before: float | None = None  # memory when the trials began: what imports and planning took is left out
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -58,6 +59,7 @@ class TreeCpu:
     """Processor seconds of this process and all its descendants, dead ones included up to the last sample."""
 
     def __init__(self) -> None:
+        # by process, kept after its end: what it had used at the last look still counts
         self._seen: dict[int, float] = {}
         self._lock = threading.Lock()
 
