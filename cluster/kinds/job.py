@@ -120,6 +120,7 @@ def job_name(profile: AnyProfile, sweep: str, results: str) -> str:
     # six hexadecimal digits, 24 bits, tell the jobs of one person apart
     tag = hashlib.sha256(identity.encode()).hexdigest()[:6]
     readable = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
+    # 11 characters are the prefix, two dashes and the tag; cut names may end in a dash, which the tag's would double
     return f"elm-{readable[: _LONGEST_NAME - 11].rstrip('-')}-{tag}"
 
 

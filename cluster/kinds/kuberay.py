@@ -9,6 +9,7 @@ from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
 from cluster.kinds.run import Runner
+from cluster.kinds.shell import LAUNCHER
 from cluster.kinds.yaml_text import commented_yaml
 from cluster.profiles.profile import KubeRayProfile
 
@@ -263,9 +264,7 @@ class KubeRayBackend:
         pods = run([*kubectl, "get", "pods", "-l", labels, "-o", "name"]).split()
         if not pods:
             raise SubmitError(f"{record.name}: has no head pod yet; stop it with --now")
-        # the pattern is anchored, or pkill would end the shell that runs it, whose command line holds it too
-        drain = "pkill -INT -f '^[^ ]*python[^ ]* -m sweeper.cli launch'"
-        run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", "bash", "-c", drain])
+        run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", "bash", "-c", f"pkill -INT -f {LAUNCHER}"])
 
     @staticmethod
     def _status(kubectl: list[str], name: str, run: Runner) -> JobState | None:

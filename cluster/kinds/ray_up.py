@@ -13,7 +13,7 @@ from cluster.kinds.base import ENDED, RUNNING, JobState, write_files
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord, state_folder
 from cluster.kinds.run import Runner
-from cluster.kinds.shell import range_size
+from cluster.kinds.shell import LAUNCHER, OBJECT_STORE_BYTES, range_size
 from cluster.kinds.yaml_text import commented_yaml
 from cluster.profiles.profile import RayUpProfile
 
@@ -21,7 +21,7 @@ CLUSTER = "ray-up.yml"  # no grid file is called so
 TOKEN = "~/.ray/auth_token"
 """Where Ray keeps the token of its user; `ray get-auth-token --generate` makes it. Its text is in no file of ours."""
 _PORT = 6379
-_OBJECT_STORE = 200 * 1024**2
+"""Ray's usual port; the machines are this job's alone."""
 CLOUD_PACKAGES = {"aws": "boto3", "gcp": "google-api-python-client google-cloud-compute"}
 """What Ray's autoscaler needs on the head to start and stop machines."""
 
@@ -47,6 +47,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
             "image": profile.image,
             "container_name": "elm_sweeper",
             "pull_before_run": True,
+            # Docker gives 64 MiB of shared memory, less than Ray's object store
             "run_options": ["--ulimit nofile=65536:65536", "--shm-size=1g"],
         },
         "available_node_types": {"head": _head(profile), "worker": _worker(profile)},
@@ -125,6 +126,7 @@ def _machine(profile: RayUpProfile, machine_type: str, *, worker: bool) -> dict[
     gpus = worker and profile.gpus_per_node > 0
     scheduling = [
         *([{"preemptible": True}] if worker and profile.spot else []),
+        # Google Cloud moves machines to other hosts for maintenance, which those with GPUs cannot be
         *([{"onHostMaintenance": "TERMINATE"}] if gpus else []),
     ]
     image = {"diskSizeGb": profile.disk_gb, "sourceImage": profile.machine_image}
@@ -152,7 +154,7 @@ def _start(profile: RayUpProfile, *, head: bool) -> list[str]:
         if head
         else f"--address=$RAY_HEAD_IP:{_PORT}"
     )
-    return ["ray stop", f"{_exports(profile)}ray start {where} {ports} --object-store-memory={_OBJECT_STORE}"]
+    return ["ray stop", f"{_exports(profile)}ray start {where} {ports} --object-store-memory={OBJECT_STORE_BYTES}"]
 
 
 def _comments(profile: RayUpProfile) -> dict[str, str]:
@@ -211,9 +213,9 @@ class RayUpBackend:
         if not os.path.exists(cluster):
             return JobState(state=ENDED, detail="its machines were stopped")
         try:
-            last = run(
-                [*_RAY, "exec", cluster, f"tail -n 1 {log}; pgrep -f 'sweeper.cli launch' > /dev/null && echo @on"]
-            )
+            # `if` and not `&&`: a launcher that has ended is no failure of the command
+            look = f"tail -n 1 {log}; if pgrep -f {LAUNCHER} > /dev/null; then echo @on; fi"
+            last = run([*_RAY, "exec", cluster, look])
         except SubmitError as error:
             return JobState(state=ENDED, detail=f"its head machine does not answer ({error})")
         line = next((x for x in reversed(last.splitlines()) if x.strip() and x != "@on"), "no output yet")
@@ -223,7 +225,7 @@ class RayUpBackend:
         """See `Backend.stop`."""
         cluster = record.handle["cluster"]
         if not now:
-            run([*_RAY, "exec", cluster, "pkill -INT -f 'sweeper.cli launch'"])
+            run([*_RAY, "exec", cluster, f"pkill -INT -f {LAUNCHER}"])
             return
         run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
         shutil.rmtree(os.path.dirname(cluster))

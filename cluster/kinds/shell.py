@@ -9,6 +9,11 @@ from collections.abc import Iterable, Mapping
 
 PORTS_FOR_RAY = 10
 """Ports at the start of a job's range that are not for worker processes."""
+OBJECT_STORE_BYTES = 200 * 1024**2
+"""Shared memory that each node gives to Ray; specs and reports are all that travels through it."""
+LAUNCHER = "'^[^ ]*python[^ ]* -m sweeper.cli launch'"
+"""Pattern of the launcher's command line for pgrep and pkill, quoted. Anchored, because the shell that runs them holds
+the pattern in its own command line and would be found as well."""
 
 NODE_FUNCTIONS = r"""
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
@@ -95,4 +100,5 @@ def exports(environment: Mapping[str, str]) -> list[str]:
 
 def range_size(cpus: int) -> int:
     """Ports that a job needs on each node: two per worker process, since a new one may start before the old is gone."""
+    # 30 to spare, and a whole number of hundreds, as people choose port ranges (assumption)
     return -(-(2 * cpus + PORTS_FOR_RAY + 30) // 100) * 100

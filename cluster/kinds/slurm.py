@@ -10,14 +10,20 @@ from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState, write_files
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
 from cluster.kinds.run import Runner
-from cluster.kinds.shell import NODE_FUNCTIONS, PORTS_FOR_RAY, array, assignment, exports, range_size
+from cluster.kinds.shell import (
+    NODE_FUNCTIONS,
+    OBJECT_STORE_BYTES,
+    PORTS_FOR_RAY,
+    array,
+    assignment,
+    exports,
+    range_size,
+)
 from cluster.profiles.profile import SlurmProfile, SshProfile
 
 SCRIPT = "job.sbatch"
 _FIRST_PORT, _LAST_PORT = 12000, 32000
 """Below the ports that the kernel hands out (32768 and up), above the usual services."""
-_OBJECT_STORE = 200 * 1024**2
-"""Bytes; specs and reports are all that travels through Ray."""
 _SAVE_S = 90
 """Of the notice before the time limit, what remains for saving and stopping after trials were asked to end
 (assumption)."""
@@ -154,7 +160,7 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
         array("launch", launch_command(job)),
         array("python", _interpreter(profile, job)),
         *sizes(profile),
-        f"object_store={_OBJECT_STORE}",
+        f"object_store={OBJECT_STORE_BYTES}",
         f"first_port={_FIRST_PORT} last_port={_LAST_PORT} ports={range_size(profile.cpus_per_node)}",
         f"start_timeout={profile.start_timeout} drain_s={max(1, profile.stop_notice - _SAVE_S)} "
         f"max_requeues={profile.max_requeues}",
@@ -202,7 +208,7 @@ def _interpreter(profile: SlurmProfile, job: Job) -> list[str]:
     # what a job reads and writes must be seen inside; a URI of results is no path
     seen = [job.folder, *([job.results] if job.results.startswith("/") else []), *profile.container_binds]
     binds = [part for path in dict.fromkeys([*seen, profile.temp_dir]) for part in ("--bind", path)]
-    gpu = ["--nv"] if profile.gpus_per_node else []
+    gpu = ["--nv"] if profile.gpus_per_node else []  # brings the host's driver into the container
     return [profile.container_command, "exec", *gpu, *binds, profile.container, profile.python]
 
 
@@ -221,6 +227,7 @@ def _gres(profile: SlurmProfile) -> str | None:
 
 def sizes(profile: SlurmProfile | SshProfile) -> list[str]:
     """Assignments of the numbers of nodes and of what each has."""
+    # from 8 cores on, one core less costs little (assumption)
     cpus, head = profile.cpus_per_node, profile.cpus_per_node - (profile.cpus_per_node >= 8)
     return [
         f"nodes={profile.nodes} min_nodes={profile.min_nodes} cpus={cpus} gpus={profile.gpus_per_node}",

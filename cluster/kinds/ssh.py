@@ -10,12 +10,19 @@ from cluster.kinds.base import ENDED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
 from cluster.kinds.run import Runner
-from cluster.kinds.shell import NODE_FUNCTIONS, PORTS_FOR_RAY, array, assignment, exports, range_size
+from cluster.kinds.shell import (
+    NODE_FUNCTIONS,
+    OBJECT_STORE_BYTES,
+    PORTS_FOR_RAY,
+    array,
+    assignment,
+    exports,
+    range_size,
+)
 from cluster.kinds.slurm import sizes
 from cluster.profiles.profile import SshProfile
 
 SCRIPT = "node.sh"
-_OBJECT_STORE = 200 * 1024**2
 
 _BODY = (
     r"""
@@ -139,7 +146,7 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
         array("python", [profile.python]),
         assignment("head_host", profile.hosts[0].rpartition("@")[2]),
         *sizes(profile),
-        f"object_store={_OBJECT_STORE} start_timeout={profile.start_timeout}",
+        f"object_store={OBJECT_STORE_BYTES} start_timeout={profile.start_timeout}",
         f"port={profile.port} ports={range_size(profile.cpus_per_node)} tag={job.name.rpartition('-')[2]}",
         assignment("temp_dir", profile.temp_dir),
         array("interface", ["--interface", profile.interface] if profile.interface else []),

@@ -1,6 +1,7 @@
 """Submitting to Kubernetes and to a cloud, and what is kept of jobs; the programs are played and their calls kept."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -134,6 +135,27 @@ def test_a_cloud_starts_its_head_then_the_launcher_in_the_background(cloud):
     stop(record, now=True, run=(programs := Programs()))
     assert "down -y" in programs.calls[-1]
     assert status(record, run=Programs()).detail == "its machines were stopped"
+
+
+@pytest.mark.parametrize("kind", ["kuberay", "cloud"])
+def test_the_launcher_is_found_and_the_shell_that_looks_for_it_is_not(kind, request):
+    record = submit(*request.getfixturevalue(kind), run=Programs())
+    programs = Programs(get_rayjob=ray_job(), get_pods="pod/head", exec="@on")
+    stop(record, run=programs)
+    commands = [call for call in programs.calls if " exec " in call]
+    assert commands
+    for command in commands:
+        (pattern,) = re.findall(r"p(?:grep|kill)[^']*'([^']*)'", command)
+        assert re.search(pattern, "/opt/bin/python3.11 -m sweeper.cli launch /home/ray/grid.yaml --results s3://b/r")
+        assert not re.search(pattern, f"bash --login -c {command}")
+
+
+def test_a_cloud_whose_launcher_has_ended_still_answers(cloud):
+    record = submit(*cloud, run=Programs())
+    status(record, run=(programs := Programs()))
+    assert "@on" not in run_command(
+        ["bash", "-c", programs.calls[0].partition("ray-up.yml ")[2].replace("pgrep", "false")]
+    )
 
 
 def test_machines_that_started_are_stopped_when_the_launcher_does_not(cloud):
