@@ -57,7 +57,8 @@ class Parameter:
             share: Of a logarithm, the step itself; otherwise the share of the value, or of a thousandth of the bounds'
                 range where the value is smaller than that.
 
-        >>> Parameter(name="gamma", lower=-3.0, upper=3.0, log=False).step(np.array([0.0, 2.0]), 1e-4).tolist()
+        >>> gamma = Parameter(name="gamma", lower=-3.0, upper=3.0, log=False)
+        >>> gamma.step(np.array([0.0, 2.0]), 1e-4).round(12).tolist()
         [6e-07, 0.0002]
         """
         if self.log:
