@@ -117,6 +117,7 @@ def connected(
             yield attached
         return
     quieten()
+    # A private Ray is on this machine and of this installation, so there is nothing to check.
     _start_local(namespace, local_cpus, local_gpus)
     try:
         yield Attached(address="local", nodes=cluster_nodes())
@@ -151,6 +152,7 @@ def check_reachable(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_REACH_S) as connection:
+            # behind TLS nothing can be read before a handshake, which is left to Ray
             grpc = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
     except OSError as error:
         reason = error.strerror or str(error) or "no answer"
@@ -338,6 +340,7 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
         }
     finally:
         cloudpickle.unregister_pickle_by_value(probe)
+    # one deadline for all, since they run side by side: a node that does not answer costs the wait once
     deadline = time.monotonic() + _PROBE_S
     return {node_id: _fetch(reference, deadline) for node_id, reference in references.items()}
 

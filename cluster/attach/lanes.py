@@ -113,6 +113,7 @@ def _limited(shapes: Sequence[LaneShape], lanes: int | None) -> tuple[LaneShape,
         left -= count
         if count:
             kept.append((shape, count))
+    # those beyond the room wait, for a node of the kind that the cluster has most of
     kept[0] = (kept[0][0], kept[0][1] + left)
     return tuple(
         LaneShape(count=count, cpus=shape.cpus, gpus=shape.gpus, gpu_type=shape.gpu_type) for shape, count in kept

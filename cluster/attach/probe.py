@@ -67,7 +67,7 @@ def leave_mark(folder: str, own: str, others: str, patience_s: float) -> str | N
         with open(os.path.join(folder, own), "w", encoding="ascii") as file:
             file.write("written to check that this folder is shared\n")
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # to the server, or another node would wait for what lies in this one's cache
         deadline = time.monotonic() + patience_s
         while not os.path.exists(os.path.join(folder, others)):
             if time.monotonic() > deadline:

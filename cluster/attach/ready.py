@@ -50,6 +50,7 @@ def wait_for_nodes(
         except ConnectError as error:
             last = str(error)
         waited = time.monotonic() - began
+        # Not content with `at_least` before the time is over: a sweep begins with all nodes where they do come.
         if up[0] >= nodes or (waited > timeout_s and up[0] >= at_least):
             return f"{up[0]} of {nodes} nodes are up after {waited:.0f} s: {up[1]:g} CPUs, {up[2]:g} GPUs"
         if waited > timeout_s:

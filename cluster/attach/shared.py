@@ -29,6 +29,7 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
     Raises:
         ClusterError: the results directory cannot be written from here.
     """
+    # a name of its own, so that two launches that look at the same time do not take each other's marks for theirs
     folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
     new = [] if "://" in results else _missing(results)
     _leave_own(folder)

@@ -78,6 +78,7 @@ def stop(record: JobRecord, *, now: bool = False, run: Runner = run_command) -> 
         forget(record.name)
         return f"{record.name} had ended already: {state.detail}"
     BACKENDS[record.kind].stop(record, run, now=now)
+    # a job that drains is still there, and can be looked at and stopped again
     if now:
         forget(record.name)
     return f"{record.name} {'is stopped' if now else 'ends after its running trials'}"

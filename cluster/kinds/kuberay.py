@@ -87,6 +87,7 @@ def _network_policy(profile: KubeRayProfile, job: Job) -> str:
 
 
 def _ray_job(profile: KubeRayProfile, job: Job) -> str:
+    # with as many pods at least as at most there is nothing to scale, and no autoscaler has to run
     autoscaling = profile.min_nodes < profile.nodes
     spec: dict[str, Any] = {
         "entrypoint": shlex.join([profile.python, *launch_command(job), "--cluster", "auto"]),
@@ -280,5 +281,6 @@ class KubeRayBackend:
 
     @staticmethod
     def _delete(kubectl: list[str], name: str, run: Runner) -> None:
+        # the job first: its head pod mounts the grid and is protected by the policy until it is gone
         for what in ("rayjob", "networkpolicy", "configmap"):
             run([*kubectl, "delete", what, name, "--ignore-not-found", "--wait=false"])

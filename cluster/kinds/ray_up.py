@@ -194,6 +194,7 @@ class RayUpBackend:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_files(folder, self.files(profile, job))
         end = ["--stop"] if profile.stop_when_done else []
+        # `up` must not take the head's configuration from an earlier cluster of this name: hence no cache
         try:
             run([*_RAY, "up", "-y", "--no-config-cache", cluster], timeout_s=_MACHINES_S)
             run([*_RAY, "exec", cluster, launch_line(profile, job), "--tmux", *end], timeout_s=_MACHINES_S)

@@ -251,6 +251,7 @@ class SlurmBackend:
 
     def submit(self, profile: SlurmProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
+        # two jobs of one sweep would run its trials twice; Slurm itself would only let the second one wait
         queue = ["squeue", "--noheader", "--me", "--name", job.name, "--format=%i %T"]
         if waiting := run(queue).split():
             raise SubmitError(f"job {job.name} is in the queue already, as {waiting[0]} ({waiting[1].lower()})")
