@@ -134,6 +134,7 @@ class SpikeMetrics:
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         """Add one batch; `logits` are [B, T, 2]."""
+        # weights are 0 or 1 here, so leaving steps out is weighting them
         kept = slice(None) if batch.weight is None else (batch.weight > 0)
         self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[kept].flatten().double())
         self._predicted.append(logits.cpu()[kept].reshape(-1, 2).double())

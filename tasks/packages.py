@@ -19,6 +19,7 @@ def package(module: str, what: str, *, extra: str = "data") -> Any:
     """
     try:
         return importlib.import_module(module)
+    # error.name may be a package that the module itself needs and lacks: that one is named
     except ModuleNotFoundError as error:
         raise DataError(
             f"{what}: {error.name} is not installed; pip install 'elm-sweeper[{extra}]' brings it"

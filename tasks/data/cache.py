@@ -137,6 +137,7 @@ def noted_sha256(path: Path, directory: Path) -> str:
         path: the file.
         directory: data directory.
     """
+    # 24 hexadecimal digits, 96 bits, are enough to tell files apart and keep the names short
     note = directory / "hashes" / hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]
 
     def build() -> None:

@@ -116,6 +116,7 @@ def _exponential(state: Any) -> float:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)
+    # 53 random bits over 2^53, and half a step more, so that the logarithm never meets 0
     return -math.log((float(z >> np.uint64(11)) + 0.5) / 9007199254740992.0)
 
 
@@ -194,7 +195,7 @@ def _bushy_cell(velocity: Any, seed: int) -> Any:
                 potential *= membrane_decay
             else:
                 waiting, potential = refractory, 0.0
-                spike_samples[count] = step - 1
+                spike_samples[count] = step - 1  # the threshold was reached at the end of the sample before
                 count += 1
         current = current * synapse_decay + counts[step]
         if waiting <= 0:

@@ -92,6 +92,7 @@ def mini(target: Path, bin_ms: int, seed: int) -> None:
     with click.progressbar(listed, label="speaking and listening") as bar:
         for number, utterance in enumerate(bar):
             sound = placed(speak(utterance.command), random)
+            # a seed for each utterance, or all would share the chance of their nerve fibres
             parts.append(sound_to_cells(sound, seed=seed * 100_000 + number, bin_ms=bin_ms))
     labels, speakers, splits = zip(*((u.label, u.speaker, u.split) for u in listed), strict=True)
     about: dict[str, object] = {"name": "shd-mini", "bin_ms": bin_ms, "seed": seed, "source": "espeak-ng and flite"}

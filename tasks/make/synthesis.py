@@ -65,6 +65,7 @@ def utterances(random: np.random.Generator) -> list[Utterance]:
 
 
 def _espeak(voice: str, word: str, random: np.random.Generator) -> tuple[str, ...]:
+    # pitch within 12 of the program's 50; speed in words a minute
     pitch, speed = int(random.integers(38, 63)), int(random.integers(105, 156))
     text = word + _ENDINGS[int(random.integers(len(_ENDINGS)))]
     return ("espeak-ng", "-v", voice, "-p", str(pitch), "-s", str(speed), "--stdout", text)

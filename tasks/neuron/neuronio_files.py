@@ -177,6 +177,7 @@ def _append(path: Path, cells: BinaryIO, voltage: BinaryIO, spikes: BinaryIO, of
     for number, simulation in enumerate(simulations):
         where = f"{path}, simulation {number}"
         cells_of_one = input_cells(simulation, segments=segments, duration=duration, where=where)
+        # float16 as the files have it: more would double the disk space and add no digit
         trace = np.asarray(simulation["somaVoltageLowRes"], dtype=np.float16)
         if trace.shape != (duration,) or not np.isfinite(trace).all():
             raise DataError(f"{where}: somaVoltageLowRes has shape {trace.shape} or is not finite; expected {duration}")

@@ -90,7 +90,7 @@ def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:
     large = pixels.repeat(upsample, axis=1).repeat(upsample, axis=2).reshape(len(pixels), -1)
     # shuffled with a fixed seed before the cut, so that all three parts hold the same kinds of digits
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(labels))
-    train, valid = len(order) * 70 // 100, len(order) * 85 // 100
+    train, valid = len(order) * 70 // 100, len(order) * 85 // 100  # 70, 15 and 15 per cent (assumption)
     splits: dict[Split, Numbers] = {"train": order[:train], "valid": order[train:valid], "test": order[valid:]}
     return Images(large, labels, white=16), sha256, splits  # the digits have 17 shades, from 0 to 16
 

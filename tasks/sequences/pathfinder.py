@@ -30,7 +30,9 @@ _STEP, _DASH, _HALF_WIDTH, _MARKER_RADIUS = 2.3, 1.5, 0.35, 1.3
 _CLEARANCE, _MARGIN = 2.4, 2.0
 _LARGEST_TURN = 0.55
 _CANDIDATES = 40
+"""Chains drawn at a time, of which the first that fits is taken."""
 _ATTEMPTS, _TRIES = 4, 8
+"""Times that a scene's other paths are begun anew, and that each of them is tried, before the whole scene is."""
 _ROUNDING = 1e-9
 _DISTRACTORS = {3: 2, 6: 6, 9: 5, 14: 3}
 """Distractors, by the dashes of the target paths; a distractor has a third of their length."""

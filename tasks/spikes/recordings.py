@@ -150,6 +150,7 @@ def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
     """Join bins to the wanted width; spikes from DURATION_MS on are dropped."""
     stored = recordings.about["bin_ms"]
     assert isinstance(stored, int)
+    # wider bins are sums of whole stored ones; the times within a stored bin are gone
     if bin_ms % stored:
         raise DataError(f"{where}.bin_ms: {bin_ms} is not possible; the recordings are stored in bins of {stored} ms")
     bins, channels = np.divmod(recordings.cells, CHANNELS)

@@ -165,6 +165,7 @@ def _letters(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _refuse_unseen(source: TextFile, *, dropped: bytes, where: str) -> None:
+    # a symbol that training never shows has no trained probability: the test loss would measure the initial weights
     unseen = [value for value in source.unseen if value not in dropped]
     if unseen:
         shown = ", ".join(f"0x{value:02x}" for value in unseen[:8])
