@@ -25,6 +25,8 @@ RANKING: dict[str, tuple[str, ...]] = {
     for table, key in KEYS.items()
 }
 """The columns that `counting` looks at, by table."""
+OTHER_BYTES = "its bytes are not those that were written"
+"""What is said of a file whose hash does not hold."""
 _ENDING = ".parquet"
 _HASH_DIGITS = 16
 """Hexadecimal digits of the SHA-256 in a name: 64 bits leave no accident a chance and keep the name readable."""
@@ -117,7 +119,7 @@ def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
     except OSError as error:
         raise DamageError(path, error.strerror or str(error)) from error
     if is_sealed(path) and sealed("", payload) != path[path.rindex(".", 0, -len(_ENDING)) :]:
-        raise DamageError(path, "its bytes are not those that were written")
+        raise DamageError(path, OTHER_BYTES)
     try:
         file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
         metadata = file.schema_arrow.metadata or {}

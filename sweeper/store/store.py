@@ -14,6 +14,7 @@ Writers only add files; compaction writes one file that names those it replaces 
 process killed at any moment leaves either the old files or both, never half a row and never a row twice.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -28,7 +29,17 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from sweeper.errors import DamageError, StoreError
-from sweeper.store.parts import RANKING, Part, counting, is_sealed, open_part, packed, sealed, version_message
+from sweeper.store.parts import (
+    OTHER_BYTES,
+    RANKING,
+    Part,
+    counting,
+    is_sealed,
+    open_part,
+    packed,
+    sealed,
+    version_message,
+)
 from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 _MARKER = "store.json"
@@ -257,19 +268,27 @@ class ResultsStore:
             self._delete(f"{self._root}/{name}")
 
     def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
-        """Replace the checkpoint of a trial."""
+        """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
         with self._storage_errors("write a checkpoint"):
             self._fs.create_dir(f"{self._root}/checkpoints", recursive=True)
-            self._write_bytes(f"checkpoints/{trial_id}.pt", payload)
+            self._write_bytes(f"checkpoints/{trial_id}.pt", hashlib.sha256(payload).digest() + payload)
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
-        """The checkpoint of a trial, or None."""
+        """The checkpoint of a trial, or None.
+
+        Raises:
+            DamageError: the file is not what was written; torch itself does not check what it loads.
+        """
+        path = f"{self._root}/checkpoints/{trial_id}.pt"
         with self._storage_errors("read a checkpoint"):
             try:
-                with self._fs.open_input_stream(f"{self._root}/checkpoints/{trial_id}.pt") as stream:
-                    payload: bytes = stream.read()
+                with self._fs.open_input_stream(path) as stream:
+                    content: bytes = stream.read()
             except FileNotFoundError:
                 return None
+        digest, payload = content[: hashlib.sha256().digest_size], content[hashlib.sha256().digest_size :]
+        if hashlib.sha256(payload).digest() != digest:
+            raise DamageError(path, OTHER_BYTES)
         return payload
 
     def delete_checkpoint(self, trial_id: str) -> None:

@@ -1,15 +1,18 @@
 """Checkpoints of long trials: one file per trial, the last one kept, atomic, loaded without running code."""
 
 import io
+import logging
 import time
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
+from sweeper.errors import DamageError
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
 
+_LOG = logging.getLogger(__name__)
 FORMAT = 2
 """Raised whenever the content of a checkpoint changes; another format is not resumed from."""
 
@@ -39,8 +42,15 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The trial's last state, or None where there is none of this format."""
-        payload = self._store.read_checkpoint(self._trial_id)
+        """The trial's last state, or None where there is none of this format.
+
+        A damaged file counts as none, with a warning: the trial begins anew, which costs time and no try.
+        """
+        try:
+            payload = self._store.read_checkpoint(self._trial_id)
+        except DamageError as error:
+            _LOG.warning("%s: damaged checkpoint, so trial %s begins anew", error.path, self._trial_id)
+            return None
         if payload is None:
             return None
         # weights_only, because a pickle could run code and the results directory may be shared; to main memory, because

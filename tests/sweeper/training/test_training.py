@@ -138,6 +138,21 @@ def test_checkpoints_are_taken_when_due_and_never_run_code(tiny_text, tmp_path):
     assert Checkpoints(store, one.trial_id, 1.0).load() is None
 
 
+def test_a_damaged_checkpoint_counts_as_none_names_its_file_and_changes_no_number(tiny_text, tmp_path, caplog):
+    one, store = spec(tiny_text), ResultsStore.create(tmp_path / "r")
+    path = tmp_path / "r" / "checkpoints" / f"{one.trial_id}.pt"
+    with pytest.raises(Stopped):
+        train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9), on_step=lambda step: step < 7)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], b"", whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        path.write_bytes(damaged)
+        caplog.clear()
+        assert Checkpoints(store, one.trial_id, 1e9).load() is None
+        assert [record.getMessage().startswith(f"{path}: damaged") for record in caplog.records] == [True]
+    assert numbers(train_trial(one, checkpoints=Checkpoints(store, one.trial_id, 1e9))) == numbers(train_trial(one))
+
+
 def test_an_undefined_metric_is_left_out_of_the_running_mean_and_never_the_best():
     from sweeper.training.training import _is_better, _RunningMean
 
