@@ -43,6 +43,16 @@ def cli(debug: bool) -> None:
       sweeper launch grid.yaml --cluster profile.yaml     submit to Slurm, Kubernetes, a cloud or ssh hosts
       sweeper jobs; sweeper stop NAME         submitted jobs, seen from outside
       analysis fit-theory results             fit the law to what is done
+
+    \b
+    Exit codes:
+      0    all went well
+      1    a mistake that can be mended; one line on stderr names it
+      2    wrong usage
+      3    launch or retry ended, but trials failed, or none finished
+      4    launch or retry stopped by itself: --max-hours, storage that fails, trials that all fail alike
+      70   a fault of this program
+      130  interrupted; the same command goes on
     """
 
 
@@ -324,10 +334,7 @@ def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:
         click.echo(launch_json(result))
     else:
         print_launch(result, results)
-    if result.interrupted:
-        sys.exit(130)
-    if result.stopped_because:
-        sys.exit(1)
+    sys.exit(result.exit_code)
 
 
 for command in (data, doctor, jobs, stop):

@@ -1,5 +1,6 @@
 """Errors meant for people: one line that names place, value and valid choices; and how they reach the shell."""
 
+import io
 import sys
 import traceback
 from typing import NoReturn
@@ -15,6 +16,9 @@ from theory.errors import TheoryError
 
 FOR_PEOPLE = (UserError, ConfigError, BudgetError, TaskError, DataError, TheoryError)
 """Every error that a person can mend. Anything else that reaches the command line is a fault of this program."""
+TRIALS_FAILED, STOPPED, INTERRUPTED = 3, 4, 130
+"""Exit codes of a launch that ended although trials failed, that stopped by itself before its end, and that a person or
+signal ended (128 + SIGINT, as shells count)."""
 FAULT = 70
 """Exit code of a fault of this program, so that a script can tell it from a mistake (EX_SOFTWARE of sysexits.h)."""
 
@@ -53,9 +57,13 @@ def run_command(command: click.Command) -> NoReturn:
     """Run a click command and leave with its exit code.
 
     Errors for people become one line on stderr and exit code 1 (usage errors: 2); with --debug the traceback is shown.
+    What stdout or stderr cannot show in its encoding is replaced, so that no letter of a path ends a command half-way.
     A fault of ours is never dressed up as a mistake of the user: it keeps its traceback, with the request to report it,
     and ends with exit code `FAULT`.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = command.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -64,7 +72,7 @@ def run_command(command: click.Command) -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:  # the border to the person: nothing leaves as a bare traceback without advice
         line = _advice(error)
         if line is not None and "--debug" in sys.argv:

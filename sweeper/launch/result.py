@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sweeper.errors import INTERRUPTED, STOPPED, TRIALS_FAILED
 from sweeper.plan.cost import Forecast
 from sweeper.plan.expand import Plan
 from sweeper.status import SweepStatus
+from sweeper.store.schema import FAILED, FINISHED, OUT_OF_MEMORY, QUARANTINED, TIMED_OUT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,17 @@ class LaunchResult:
     """What ended a search."""
     out_of_time: bool = False
     """Whether it was the time given."""
+
+    @property
+    def exit_code(self) -> int:
+        """What a script learns of it. A trial that diverged or was pruned has not failed, unless none has finished."""
+        counts = self.status.counts
+        if self.stopped_because or self.out_of_time:
+            return STOPPED
+        if self.interrupted:
+            return INTERRUPTED
+        failed = any(counts.get(status) for status in (FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED))
+        return TRIALS_FAILED if failed or (counts and FINISHED not in counts) else 0
 
 
 def joined(results: Sequence[LaunchResult]) -> LaunchResult:

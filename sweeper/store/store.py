@@ -244,7 +244,7 @@ class ResultsStore:
     def write_text(self, name: str, text: str) -> None:
         """Replace a small text file below the root."""
         with self._storage_errors(f"write {name}"):
-            self._fs.create_dir(f"{self._root}/{name.rpartition('/')[0]}", recursive=True)
+            self._create_folder(name.rpartition("/")[0])
             self._write_bytes(name, text.encode())
 
     def texts(self, folder: str, ending: str) -> dict[str, str]:
@@ -270,7 +270,7 @@ class ResultsStore:
     def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
         """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
         with self._storage_errors("write a checkpoint"):
-            self._fs.create_dir(f"{self._root}/checkpoints", recursive=True)
+            self._create_folder("checkpoints")
             self._write_bytes(f"checkpoints/{trial_id}.pt", hashlib.sha256(payload).digest() + payload)
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
@@ -349,6 +349,10 @@ class ResultsStore:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             raise
+
+    def _create_folder(self, name: str) -> None:
+        """Make a folder of the root; a root that somebody has deleted in the middle is not made anew."""
+        self._fs.create_dir(f"{self._root}/{name}", recursive=False)
 
     def _list_parts(self, table: str) -> list[str]:
         infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))

@@ -1,5 +1,9 @@
 """What reaches the person: their mistakes as one line, our faults as faults."""
 
+import os
+import subprocess
+import sys
+
 import click
 import numpy as np
 import pytest
@@ -33,6 +37,20 @@ def test_a_mistake_is_one_line_and_code_1(kind, monkeypatch, capsys):
 def test_a_refusal_of_the_system_names_the_file(monkeypatch, capsys):
     assert ended(PermissionError(13, "Permission denied", "/data/x"), monkeypatch) == 1
     assert capsys.readouterr().err == "Error: [Errno 13] Permission denied: '/data/x'\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_terminal_cannot_show_is_replaced(encoding):
+    for arguments in (["sweeper", "plan", "→"], ["analysis", "summary", "published:enwik8"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == (1 if "→" in arguments else 0)
+    assert b"?" in done.stdout
 
 
 def test_a_fault_of_ours_is_not_shown_as_the_users_mistake(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
 from model.flops import flops
-from sweeper.errors import SweeperError
+from sweeper.errors import INTERRUPTED, STOPPED, TRIALS_FAILED, StoreError, SweeperError
 from sweeper.lane.attempt import run_trial
 from sweeper.lane.lane import run_lane
 from sweeper.lane.options import LaneConfig, LaneOptions
@@ -267,6 +268,44 @@ def test_the_time_given_is_that_of_the_whole_launch(tmp_path, monkeypatch):
     result = run(text, tmp_path / "r", in_the_end, max_hours=1 / 3600)
     assert (result.ran, result.out_of_time, result.interrupted) == (1, True, True)
     assert result.status.counts == {"finished": 1, "missing": 1}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "ended", "code"),
+    [
+        (["finished", "diverged"], {}, 0),
+        (["finished", "finished"], {"ended_because": "its rule holds"}, 0),
+        (["finished", "failed"], {}, TRIALS_FAILED),
+        (["finished", "timed_out"], {}, TRIALS_FAILED),
+        (["diverged", "diverged"], {}, TRIALS_FAILED),
+        (["finished", "missing"], {"interrupted": True, "out_of_time": True}, STOPPED),
+        (["failed", "missing"], {"stopped_because": "the disk is full"}, STOPPED),
+        (["failed", "missing"], {"interrupted": True}, INTERRUPTED),
+    ],
+)
+def test_a_script_learns_from_the_exit_code_how_a_launch_ended(outcomes, ended, code, tmp_path):
+    result = run(GRID, tmp_path / "r", GroundTruth())
+    status = replace(result.status, states=dict(zip("ab", outcomes, strict=True)))
+    assert replace(result, status=status, **ended).exit_code == code
+
+
+def test_a_results_directory_deleted_in_the_middle_is_no_success_and_is_not_made_anew(tmp_path):
+    ran = []
+
+    def delete(assignment, progress, context):
+        ran.append(assignment.trial_id)
+        GroundTruth()(assignment, progress, context)
+        if len(ran) == 2:
+            shutil.rmtree(tmp_path / "r")
+
+    try:  # whoever writes first notices: a lane, which stops the sweep, or the launcher
+        result = run(GRID, tmp_path / "r", delete)
+        assert result.exit_code == STOPPED
+        reason = result.stopped_because
+    except StoreError as error:
+        reason = str(error)
+    assert "No such file or directory" in reason
+    assert not (tmp_path / "r").exists()
 
 
 def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):
