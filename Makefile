@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 .PHONY: demo test study study-report clean
 
 demo: $(INSTALLED)
-	$(BIN)/sweeper launch grids/demo.yaml --results results/demo
+	$(BIN)/sweeper launch demo --results results/demo
 	$(BIN)/analysis fit-theory results/demo
 	$(BIN)/analysis dashboard results/demo
 

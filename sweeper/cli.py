@@ -4,9 +4,11 @@ What a command needs is imported inside it: this file loads in 0.1 s, the planne
 and Ray with torch in 3 s, which `--help`, `jobs` and `data` must not wait for.
 """
 
+import re
 import shlex
 import signal
 import sys
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,6 +37,7 @@ def cli(debug: bool) -> None:
     A grid file names a task, parameter budgets P and the sizes to vary; the size left out is solved from P.
 
     \b
+      sweeper grids                           grids that come with the program; launch one by its name: demo
       sweeper plan grid.yaml                  what would run, and what cannot
       sweeper launch grid.yaml -r results     run what is missing in results/
       sweeper status -r results               what is done, running, failed, missing
@@ -54,6 +57,34 @@ def cli(debug: bool) -> None:
       70   a fault of this program
       130  interrupted; the same command goes on
     """
+
+
+@cli.command()
+@click.argument("name", nargs=-1)
+def grids(name: tuple[str, ...]) -> None:
+    """List the grids that come with the program, or copy those of each NAME here, to be edited.
+
+    \b
+      sweeper grids                     what there is; `sweeper plan demo` takes a name as it takes a file
+      sweeper grids demo neuronio       writes demo.yaml and neuronio.yaml into this folder
+    """
+    from cluster.errors import unknown_name
+    from sweeper.errors import GridError
+    from sweeper.plan.grid import SHIPPED, load_grid, shipped_grids
+
+    for one in name:
+        if one not in shipped_grids():
+            raise GridError(unknown_name("grid", one, shipped_grids()))
+        try:
+            with open(f"{one}.yaml", "x", encoding="utf-8") as file:
+                file.write((SHIPPED / f"{one}.yaml").read_text(encoding="utf-8"))
+        except FileExistsError:
+            raise GridError(f"{one}.yaml is there already") from None
+        click.echo(f"wrote {one}.yaml")
+    for one in [] if name else shipped_grids():
+        comment = takewhile(lambda line: line.startswith("#"), load_grid(SHIPPED / f"{one}.yaml").text.splitlines())
+        sentence = re.split(r"(?<=[.:;?]) ", " ".join(line.lstrip("# ") for line in comment))[0]
+        click.echo(f"{one:<22} {sentence.rstrip('.:;')}")
 
 
 @cli.command()

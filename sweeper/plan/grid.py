@@ -69,18 +69,33 @@ class Grid:
     """How trials are chosen; None runs the product."""
 
 
+SHIPPED = Path(__file__).parents[1] / "grids"
+"""Grid files that come with the package."""
+
+
+def shipped_grids() -> list[str]:
+    """Names of the grids that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
 def load_grid(path: str | os.PathLike[str]) -> Grid:
-    """Read and check a grid file.
+    """Read and check a grid file, or a shipped grid by its name.
+
+    Args:
+        path: the file; where there is none and it is a bare word, the name of one of `shipped_grids`.
 
     Raises:
         GridError: the file is missing, not YAML, or holds a key or value that is not understood; the message names the
             key's path in the file, the value and the valid choices.
     """
     file = Path(path)
+    if str(path) in shipped_grids() and not file.exists():
+        file = SHIPPED / f"{path}.yaml"
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise GridError(f"{file}: no such grid file") from None
+        named = f". Shipped grids: {', '.join(shipped_grids())}" if file.name == str(path) and not file.suffix else ""
+        raise GridError(f"{file}: no such grid file{named}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"{file}: cannot be read: {error}") from error
     try:

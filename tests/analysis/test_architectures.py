@@ -21,7 +21,7 @@ from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
 from tests.analysis.conftest import NOW
 
-GRID = Path(__file__).resolve().parents[2] / "grids" / "architectures.yaml"
+GRID = Path(__file__).resolve().parents[2] / "sweeper" / "grids" / "architectures.yaml"
 LEVEL = {"elm": 2.4, "lstm": 2.2, "chrono_lstm": 2.25, "gru": 2.3, "snn": 2.8}
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 BESIDE = ("benchmarks", "studies", "tests")
-DATA = ("analysis/assets", "model/backends/native/kernel", "theory/published", "tasks/embedded")
+DATA = ("analysis/assets", "model/backends/native/kernel", "sweeper/grids", "theory/published", "tasks/embedded")
 
 # What would be taken along by a pattern that is too wide, such as "sweeper*".
 STRAY = ("sweeper_old", "model-copy", "tasks2", "results")
@@ -71,6 +71,29 @@ def test_the_wheel_holds_the_packages_and_nothing_else(installed):
 @pytest.mark.parametrize("folder", DATA)
 def test_the_data_of_the_packages_are_there(installed, folder):
     assert files_below(installed, folder), "the folder is empty, or its name in DATA is old"
+
+
+def test_a_shipped_grid_is_planned_by_its_name_and_copied(installed, tmp_path):
+    def sweeper(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "sweeper", *arguments],
+            env={"PYTHONPATH": str(installed), "PATH": "", "HOME": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    planned = sweeper("plan", "demo")
+    assert planned.returncode == 0, planned.stderr
+    assert "15 trials to run" in planned.stdout
+    assert "demo" in sweeper("grids").stdout.split()
+    assert sweeper("grids", "demo").returncode == 0
+    assert (tmp_path / "demo.yaml").read_text() == (ROOT / "sweeper" / "grids" / "demo.yaml").read_text()
+    again = sweeper("grids", "demo")
+    assert (again.returncode, "demo.yaml is there already" in again.stderr) == (1, True)
+    unknown = sweeper("plan", "demmo")
+    assert (unknown.returncode, "Shipped grids: architectures, demo" in unknown.stderr) == (1, True)
 
 
 def test_every_module_of_the_wheel_imports(installed, tmp_path):

@@ -18,7 +18,7 @@ from tasks.loaders import load_task
 from tasks.spec import task_names, task_spec
 
 ROOT = Path(__file__).resolve().parents[3]
-GRIDS = sorted([*(ROOT / "grids").glob("*.yaml"), *(ROOT / "studies").glob("*/grids/*.yaml")])
+GRIDS = sorted([*(ROOT / "sweeper" / "grids").glob("*.yaml"), *(ROOT / "studies").glob("*/grids/*.yaml")])
 PUBLISHED = {
     "enwik8_published": [2398, 1500, 1024, 742, 561, 440, 353, 290, 243, 206, 153, 118, 85, 64],
     "shd_adding_published": [155, 130, 111, 96, 73, 57, 46, 32, 21, 15],
