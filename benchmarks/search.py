@@ -211,10 +211,12 @@ HEAD = (
 )
 
 
-def rows(world: str, found: Mapping[str, Sequence[Arrival]]) -> Iterator[str]:
+def rows(world: str, by_search: Mapping[str, Sequence[Arrival]]) -> Iterator[str]:
     """Table rows of every search on one world; ratios are to the medians of grid and random."""
-    base = {name: quartiles([a.frontier for a in found[name]])[1] for name in ("grid", "random") if name in found}
-    for search, arrivals in found.items():
+    base = {
+        name: quartiles([a.frontier for a in by_search[name]])[1] for name in ("grid", "random") if name in by_search
+    }
+    for search, arrivals in by_search.items():
         trials, cost, bracket = (
             quartiles([getattr(arrival, name) for arrival in arrivals])
             for name in ("frontier", "frontier_cost", "bracket")
@@ -264,10 +266,10 @@ def main(seeds: int, searches: str, names: str, jobs: int, keep: Path | None) ->
     chosen = _chosen("--worlds", names, list(worlds()))
     wanted = _chosen("--searches", searches, SEARCHES)
     tasks = [Task(name, search, seed) for name in chosen for search in wanted for seed in range(seeds)]
-    found = dict(run_all(tasks, jobs, keep))
+    arrivals = dict(run_all(tasks, jobs, keep))
     click.echo(HEAD)
     for name in chosen:
-        of_world = {search: [found[Task(name, search, seed)] for seed in range(seeds)] for search in wanted}
+        of_world = {search: [arrivals[Task(name, search, seed)] for seed in range(seeds)] for search in wanted}
         for row in rows(name, of_world):
             click.echo(row)
 

@@ -47,12 +47,12 @@ def gpus() -> list[tuple[str, int]]:
     return [(name.strip(), int(memory)) for name, memory in rows if memory.strip().isdigit()]
 
 
-def leave_mark(folder: str, own: str, others: str, patience_s: float) -> str | None:
+def leave_mark(folder: str, mark: str, others: str, patience_s: float) -> str | None:
     """Write a file into a shared folder and look for somebody else's.
 
     Args:
         folder: path or URI.
-        own: name of the file to write.
+        mark: name of the file to write.
         others: name of the file that must be there.
         patience_s: seconds to wait for it, since network file systems show new files late.
 
@@ -61,10 +61,10 @@ def leave_mark(folder: str, own: str, others: str, patience_s: float) -> str | N
     """
     try:
         if "://" in folder:
-            return _leave_object(folder, own, others)
+            return _leave_object(folder, mark, others)
         if not os.path.isdir(folder):
             return "it does not exist there"
-        with open(os.path.join(folder, own), "w", encoding="ascii") as file:
+        with open(os.path.join(folder, mark), "w", encoding="ascii") as file:
             file.write("written to check that this folder is shared\n")
             file.flush()
             os.fsync(file.fileno())  # to the server, or another node would wait for what lies in this one's cache
@@ -78,11 +78,11 @@ def leave_mark(folder: str, own: str, others: str, patience_s: float) -> str | N
     return None
 
 
-def _leave_object(uri: str, own: str, others: str) -> str | None:
+def _leave_object(uri: str, mark: str, others: str) -> str | None:
     from pyarrow import fs
 
     filesystem, root = fs.FileSystem.from_uri(uri)
-    with filesystem.open_output_stream(f"{root}/{own}") as stream:
+    with filesystem.open_output_stream(f"{root}/{mark}") as stream:
         stream.write(b"written to check that this location is shared\n")
     if filesystem.get_file_info(f"{root}/{others}").type != fs.FileType.File:
         return "it is another place there: the launcher's object does not appear in it"

@@ -169,8 +169,8 @@ class GridSpace:
         block["seeds"] = seeds
         names = [dimension.name for dimension in self.space.dimensions]
         columns = {name: [dict(settings)[name] for settings in unique] for name in names}
-        for section, own in (("model", self.block.model), ("training", self.block.training)):
-            part = {name: columns[name] for name in names if name in own}
+        for section, axes in (("model", self.block.model), ("training", self.block.training)):
+            part = {name: columns[name] for name in names if name in axes}
             if part:
                 block[section] = part
         # Without it the values would be crossed, and trials that nobody chose would run.

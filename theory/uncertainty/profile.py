@@ -120,7 +120,7 @@ def profile(
 def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int) -> _Held:
     problem, j = restored.problem, fit.free.index(label)
     grid = _grid(fit, restored, label, problem.free[j].parameter)
-    fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))[:, :]
+    fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))
     # Laws with a kink draw more starts than asked for; every few of them keeps their scanned values spread out.
     fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
     begin = np.concatenate([restored.x[None], fresh])
