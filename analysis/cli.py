@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sweeper.cli_options import Within
 from sweeper.errors import run_command
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ def fit_options(command: Command) -> Command:
         help="best (of the effective-information variants), or one such as effective_information:floor=max.",
     )
     loss = click.option("--loss", default="least_squares", show_default=True, help="least_squares, tukey or huber.")
-    starts = click.option(
-        "--starts", type=click.IntRange(min=8), default=32, show_default=True, help="Searches per fit."
+    starts = click.option("--starts", type=Within("starts"), default=32, show_default=True, help="Searches per fit.")
+    seed = click.option(
+        "--seed", type=Within("seed"), default=0, show_default=True, help="Seed of the starting points."
     )
-    seed = click.option("--seed", default=0, show_default=True, help="Seed of the starting points.")
     weights = click.option(
         "--weights",
         type=click.Choice(WEIGHTS),
@@ -106,9 +107,7 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
 @fit_options
 @selection_options
 @click.option("--quick", is_flag=True, help="Leave out intervals, held-out fits, calibration and sensitivity.")
-@click.option(
-    "--draws", default=600, show_default=True, type=click.IntRange(min=0), help="Bootstrap draws of intervals."
-)
+@click.option("--draws", default=600, show_default=True, type=Within("draws"), help="Bootstrap draws of intervals.")
 @click.option(
     "--vary",
     multiple=True,
@@ -201,7 +200,9 @@ def compare(
 @cli.command()
 @click.argument("dir")
 @click.option("--target", default="optimum", show_default=True, help='Such as "optimum at P=1e6", exponent, alpha.')
-@click.option("--hours", required=True, type=float, help="Trial time to spend: hours on one lane.")
+@click.option(
+    "--hours", required=True, type=Within("hours", above_zero=True), help="Trial time to spend: hours on one lane."
+)
 @click.option("-o", "--output", help="Grid file to write, for `sweeper launch`; default: print it.")
 @click.option("--name", help="Name of the new grid; default: that of DIR with -next.")
 @selection_options

@@ -7,19 +7,22 @@ are checked by `tasks.options`, since `tasks` knows no other package.
 import contextlib
 import math
 import re
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from cluster.errors import SettingError, unknown_name
+from cluster.limits import LIMITS, allowed, check_limit, shown
 
 Reader = Callable[[object, str], Any]
 """Takes a value and its place in the file; returns the setting or raises `SettingError`."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DIGITS = re.compile(r"[+-]?[0-9]{1,400}")
 _SPAN = re.compile(r"(?:(\d+)-)?(\d+):(\d{2})(?::(\d{2}))?")
 _SPAN_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _MEMORY_UNITS = {
@@ -37,29 +40,138 @@ _MEMORY_UNITS = {
 T = TypeVar("T")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice instead of keeping the last silently."""
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = frozenset(f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
+_LONGEST_INTEGER = 40
+"""Characters of an integer; Python itself takes quadratic time for long ones and refuses the longest."""
+_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml where PyYAML was built with it: six times as fast."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+def read_text_file(path: Path) -> str:
+    """Read a small text file: no more than the limit of a YAML file and a byte, whatever stands under the name.
+
+    Raises:
+        OSError: it cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+        SettingError: it is too long.
+    """
+    with path.open("rb") as file:
+        content = file.read(int(LIMITS["file"].most) + 1)
+    if len(content) > LIMITS["file"].most:
+        raise SettingError(f"the file is too long; {LIMITS['file'].what}: {allowed('file')}")
+    return content.decode("utf-8")
 
 
 def read_yaml(text: str) -> object:
-    """Read a YAML document.
+    """Read a YAML document, after a look at its size and shape.
 
     Raises:
-        SettingError: it is not YAML, or a mapping has a key twice.
+        SettingError: it is not YAML, exceeds a limit, or has a mapping with a key twice or a key that is no text.
     """
+    check_limit("file", len(text), "the file's length")
+    loader = None
     try:
-        return yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
+        _check_depth(text)
+        loader = _Loader(text)
+        document = loader.get_single_node()
+        if document is None:
+            return None
+        _check_node(document, "", 1, {}, loader)
+        return loader.construct_document(document)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingError(f"not valid YAML: {' '.join(str(error).split())}") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _check_depth(text: str) -> None:
+    """Follow the nesting without building anything: the parsers recurse, and libyaml's ends the whole process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            check_limit("depth", depth, f"line {_line(event.start_mark)}: levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_node(node: yaml.Node, place: str, depth: int, known: dict[int, tuple[int, int]], loader: Any) -> int:
+    """Check a node and those below it.
+
+    Args:
+        node: of the document's graph; a node with several aliases is one node.
+        place: path of the node.
+        depth: its level, from 1.
+        known: values below and levels below of nodes that were checked already, by id: their aliases count again, but
+            are not walked again.
+        loader: knows what plain scalars stand for.
+
+    Returns:
+        The number of values below the node, itself included, with aliases written out.
+    """
+    label = place or "the file"
+    values, below = known.get(id(node), (0, 0))
+    check_limit("depth", depth + below, f"{label}: levels")
+    if values:
+        return values
+    if isinstance(node, yaml.ScalarNode):
+        _check_scalar(node, label, loader)
+        values, children = 1, []
+    elif isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
+        values, children = 1, [(child, f"{place}[{i}]") for i, child in enumerate(node.value)]
+    elif isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
+        values, children = 1 + len(node.value), _checked_keys(node, place)
+    else:
+        raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) is not allowed here")
+    for child, child_place in children:
+        values += _check_node(child, child_place, depth + 1, known, loader)
+        below = max(below, 1 + known[id(child)][1])
+        check_limit("values", values, f"{label}: values")
+    known[id(node)] = values, below
+    return values
+
+
+def _checked_keys(node: yaml.MappingNode, place: str) -> list[tuple[yaml.Node, str]]:
+    """The values of a mapping with their places; its keys are texts, each of them once."""
+    children: dict[str, yaml.Node] = {}
+    for key, value in node.value:
+        line = _line(key.start_mark)
+        if key.tag == f"{_TAG}merge":
+            raise SettingError(
+                f"{place or 'the file'}: merge keys (`<<`, line {line}) are not read; write the settings out, or give "
+                "what all blocks share at the top of the file"
+            )
+        if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str":
+            written = f"{key.value!r} " if isinstance(key, yaml.ScalarNode) else ""
+            raise SettingError(
+                f"{place or 'the file'}: the key {written}(line {line}) is no text to YAML; put it into quotes"
+            )
+        check_limit("text", len(key.value), f"{place or 'the file'}: a key's length")
+        if key.value in children:
+            raise SettingError(f"{place or 'the file'}: the key {key.value!r} is given twice (line {line})")
+        children[key.value] = value
+    return [(value, f"{place}.{key}" if place else key) for key, value in children.items()]
+
+
+def _check_scalar(node: yaml.ScalarNode, label: str, loader: Any) -> None:
+    check_limit("text", len(node.value), f"{label}: the length")
+    # A tag that was written out may not fit its text: `!!int abc`
+    plain = loader.resolve(yaml.ScalarNode, node.value, (True, False))
+    if node.tag not in _SCALARS or node.tag not in (plain, f"{_TAG}str"):
+        raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) does not fit {node.value!r}")
+    if node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_INTEGER:
+        limit = f"{LIMITS['whole'].what}: {allowed('whole')}"
+        raise SettingError(f"{label}: {node.value[:20]}... has {len(node.value)} digits; {limit}")
+    try:
+        loader.construct_object(node)
+    except ValueError as error:  # a date such as 2001-13-45
+        raise SettingError(f"{label}: {node.value!r} (line {_line(node.start_mark)}): {error}") from error
+
+
+def _line(mark: Any) -> int:
+    return int(mark.line) + 1
 
 
 @contextlib.contextmanager
@@ -92,7 +204,7 @@ def check_keys(place: str, mapping: Mapping[Any, Any], valid: Collection[str]) -
 def mapping(value: object, place: str) -> dict[str, Any]:
     """A mapping of settings."""
     if not isinstance(value, dict):
-        raise SettingError(f"{place}: expected a mapping of settings, got {value!r}")
+        raise SettingError(f"{place}: expected a mapping of settings, got {shown(value)}")
     return value
 
 
@@ -103,7 +215,8 @@ def number(value: object, place: str) -> float:
     except (TypeError, ValueError, OverflowError):
         read = math.nan
     if isinstance(value, bool) or not math.isfinite(read):
-        raise SettingError(f"{place}: expected a number, got {value!r}")
+        raise SettingError(f"{place}: expected a number, got {shown(value)}")
+    check_limit("number", read, place)
     return read
 
 
@@ -147,10 +260,10 @@ def _needs(cls: type[Any]) -> str:
 def text(value: object, place: str) -> str:
     """One line of text without control characters."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise SettingError(f"{place}: expected one line of text, got {value!r}")
+        raise SettingError(f"{place}: expected one line of text, got {shown(value)}")
     line = str(value)
     if not line or not line.isprintable():
-        raise SettingError(f"{place}: expected one line of printable text, got {line!r}")
+        raise SettingError(f"{place}: expected one line of printable text, got {shown(line)}")
     return line
 
 
@@ -168,7 +281,7 @@ def matching(pattern: str, what: str) -> Reader:
     def read(value: object, place: str) -> str:
         line = text(value, place)
         if not re.fullmatch(pattern, line):
-            raise SettingError(f"{place}: expected {what}, got {line!r}")
+            raise SettingError(f"{place}: expected {what}, got {shown(line)}")
         return line
 
     return read
@@ -178,7 +291,7 @@ def absolute_path(value: object, place: str) -> str:
     """An absolute path without `..`."""
     line = text(value, place)
     if not line.startswith("/") or ".." in line.split("/"):
-        raise SettingError(f"{place}: expected an absolute path without '..', got {line!r}")
+        raise SettingError(f"{place}: expected an absolute path without '..', got {shown(line)}")
     return line.rstrip("/") or "/"
 
 
@@ -187,10 +300,10 @@ def path_or_uri(value: object, place: str) -> str:
     line = text(value, place)
     if re.match(r"[a-z][a-z0-9+.-]*://[^/]", line):
         if ".." in line.split("/"):
-            raise SettingError(f"{place}: expected a URI without '..', got {line!r}")
+            raise SettingError(f"{place}: expected a URI without '..', got {shown(line)}")
         return line.rstrip("/")
     if not line.startswith("/"):
-        raise SettingError(f"{place}: expected an absolute path or a URI such as s3://bucket/sweeps, got {line!r}")
+        raise SettingError(f"{place}: expected an absolute path or a URI such as s3://bucket/sweeps, got {shown(line)}")
     return absolute_path(line, place)
 
 
@@ -198,19 +311,22 @@ def whole(least: int | None, most: int | None = None) -> Reader:
     """A whole number within bounds; 1e6 and 1000000.0 are whole numbers too."""
 
     def read(value: object, place: str) -> int:
-        # An integer is taken as it is: beyond 2^53 a detour through a fraction would change it.
         whole_number = value if isinstance(value, int) and not isinstance(value, bool) else _whole_of(value)
         below = whole_number is not None and least is not None and whole_number < least
         above = whole_number is not None and most is not None and whole_number > most
         if whole_number is None or below or above:
             limit = f" from {least} to {most}" if most is not None else "" if least is None else f" of at least {least}"
-            raise SettingError(f"{place}: expected a whole number{limit}, got {value!r}")
+            raise SettingError(f"{place}: expected a whole number{limit}, got {shown(value)}")
+        check_limit("whole", whole_number, place)
         return whole_number
 
     return read
 
 
 def _whole_of(value: object) -> int | None:
+    # A text of digits is taken as it is: beyond 2^53 a detour through a fraction would change it.
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
     try:
         read = number(value, "")
     except SettingError:
@@ -218,10 +334,21 @@ def _whole_of(value: object) -> int | None:
     return int(read) if read.is_integer() else None
 
 
+def whole_within(key: str) -> Callable[[object, str], int]:
+    """A whole number within one of `cluster.limits.LIMITS`."""
+
+    def read(value: object, place: str) -> int:
+        amount: int = whole(None)(value, place)
+        check_limit(key, amount, place)
+        return amount
+
+    return read
+
+
 def flag(value: object, place: str) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise SettingError(f"{place}: expected true or false, got {value!r}")
+        raise SettingError(f"{place}: expected true or false, got {shown(value)}")
     return value
 
 
@@ -246,7 +373,7 @@ def list_of(reader: Reader, least: int = 0) -> Reader:
 
     def read(value: object, place: str) -> tuple[Any, ...]:
         if not isinstance(value, list) or len(value) < least:
-            raise SettingError(f"{place}: expected a list of at least {least} item(s), got {value!r}")
+            raise SettingError(f"{place}: expected a list of at least {least} item(s), got {shown(value)}")
         return tuple(reader(item, f"{place}[{i}]") for i, item in enumerate(value))
 
     return read
@@ -257,7 +384,7 @@ def mapping_of(key_pattern: str, reader: Reader) -> Reader:
 
     def read(value: object, place: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise SettingError(f"{place}: expected a mapping, got {value!r}")
+            raise SettingError(f"{place}: expected a mapping, got {shown(value)}")
         for key in value:
             if not isinstance(key, str) or not re.fullmatch(key_pattern, key):
                 raise SettingError(f"{place}: {key!r} is not a valid key here")
@@ -286,9 +413,10 @@ def seconds(value: object, place: str) -> int:
         elif (match := re.fullmatch(r"(\d+) *([a-z]+)", line)) and match[2] in _SPAN_UNITS:
             span = int(match[1]) * _SPAN_UNITS[match[2]]
         else:
-            raise SettingError(f"{place}: expected a time span such as 24:00:00, 90m or 2d, got {line!r}")
+            raise SettingError(f"{place}: expected a time span such as 24:00:00, 90m or 2d, got {shown(line)}")
     if span <= 0:
-        raise SettingError(f"{place}: expected a time span above zero, got {value!r}")
+        raise SettingError(f"{place}: expected a time span above zero, got {shown(value)}")
+    check_limit("seconds", span, place)
     return span
 
 
@@ -296,5 +424,7 @@ def mebibytes(value: object, place: str) -> int:
     """An amount of memory such as ``64G`` or ``64Gi``, as MiB; units are powers of 1024, as Slurm has them."""
     match = re.fullmatch(r"(\d+) *([A-Za-z]+)", str(value))
     if not match or match[2].upper() not in _MEMORY_UNITS or int(match[1]) == 0:
-        raise SettingError(f"{place}: expected an amount of memory such as 64G, got {value!r}")
-    return int(match[1]) * _MEMORY_UNITS[match[2].upper()]
+        raise SettingError(f"{place}: expected an amount of memory such as 64G, got {shown(value)}")
+    amount = int(match[1]) * _MEMORY_UNITS[match[2].upper()]
+    check_limit("memory", amount, place)
+    return amount

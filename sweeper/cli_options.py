@@ -1,8 +1,39 @@
 """Options that several commands of `sweeper` share."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import click
+
+from cluster.errors import SettingError
+from cluster.limits import LIMITS, check_limit
+
+
+class Within(click.ParamType[float]):
+    """A number within one of `cluster.limits.LIMITS`, so that neither `nan` nor a zero too many passes."""
+
+    def __init__(self, key: str, *, above_zero: bool = False) -> None:
+        self._key, self._above_zero = key, above_zero
+        self._whole = isinstance(LIMITS[key].most, int) and key not in _FRACTIONS
+        self.name = "integer" if self._whole else "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a usage error where it is none, or beyond the limit."""
+        from cluster.values import number, whole  # with PyYAML, which `--help` must not wait for
+
+        try:
+            amount: float = whole(None)(value, "") if self._whole else number(value, "")
+            check_limit(self._key, amount, "")
+        except SettingError as error:
+            self.fail(str(error).removeprefix(": "), param, ctx)
+        if self._above_zero and amount <= 0:
+            self.fail(f"{value!r} is not above zero", param, ctx)
+        return amount
+
+
+_FRACTIONS = ("hours", "seconds")
+"""Limits whose ends are whole and whose values need not be."""
 
 RESULTS = click.option(
     "--results",
@@ -43,27 +74,39 @@ def _one_place(context: click.Context, option: click.Parameter, value: str | Non
 LANES = click.option(
     "--lanes",
     "-j",
-    type=click.IntRange(min=1),
+    type=Within("lanes"),
     help="Trials at a time. Default: one per CPU core, or what a cluster or the GPUs have room for.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+_DEVICES = ("cpu", "cuda", "mps", "xpu")
+"""Kinds of devices that torch trains on; asking torch itself would take two seconds."""
+
+
+def _device(context: click.Context, option: click.Parameter, value: str) -> str:
+    """The name of a device, with its number where there are several."""
+    kind, colon, number_of_it = value.partition(":")
+    if kind not in _DEVICES or (colon and not re.fullmatch("[0-9]{1,4}", number_of_it)):
+        raise click.BadParameter(f"{value!r} is not known. Valid: {', '.join(_DEVICES)}, or cuda:1", context, option)
+    return value
 
 
 def _packing(context: click.Context, option: click.Parameter, value: str) -> int | None:
     """A number of trials per GPU, or None for `auto`."""
     if value == "auto":
         return None
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
+    if not value.isascii() or not value.isdigit():
         raise click.BadParameter(f"{value!r} is neither a whole number above zero nor auto", context, option)
-    return int(value)
+    return int(Within("packed").convert(value, option, context))
 
 
 def _seed_batch(context: click.Context, option: click.Parameter, value: str) -> str | int:
     """What `LaneOptions.seed_batch` takes."""
     if value in ("auto", "off"):
         return value
-    if value.isdigit() and int(value) >= 1:
-        return int(value)
+    if value.isascii() and value.isdigit():
+        return int(Within("packed").convert(value, option, context))
     raise click.BadParameter(f"{value!r} is not valid; give auto, off or a number of trials from 1")
 
 
@@ -86,7 +129,13 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Run on a Ray cluster: HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` "
             "made here; or submit a job by a profile.yaml (cluster/README.md).",
         ),
-        click.option("--device", default="cpu", show_default=True, help="torch device of the trials, such as cuda."),
+        click.option(
+            "--device",
+            default="cpu",
+            show_default=True,
+            callback=_device,
+            help="torch device of the trials, such as cuda.",
+        ),
         click.option(
             "--trials-per-gpu",
             default="1",
@@ -95,11 +144,18 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
             callback=_packing,
             help="Trials that share a GPU; auto: as many as fit its memory by the cost model.",
         ),
-        click.option("--max-hours", type=float, help="Start no further trial after this long; the rest stays missing."),
-        click.option("--trial-limit-s", type=float, metavar="SECONDS", help="End a single trial after this long."),
+        click.option(
+            "--max-hours", type=Within("hours"), help="Start no further trial after this long; the rest stays missing."
+        ),
+        click.option(
+            "--trial-limit-s",
+            type=Within("seconds", above_zero=True),
+            metavar="SECONDS",
+            help="End a single trial after this long.",
+        ),
         click.option(
             "--checkpoint-s",
-            type=float,
+            type=Within("seconds", above_zero=True),
             default=300.0,
             show_default=True,
             help="Seconds between a trial's checkpoints.",

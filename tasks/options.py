@@ -8,6 +8,9 @@ from tasks.errors import TaskError, choices_hint
 
 OptionValue: TypeAlias = str | int | float | bool
 
+MOST_EXAMPLES = 10_000_000
+"""Most examples of a split that is generated: their hashes alone, which tell leaks, take 80 MB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:

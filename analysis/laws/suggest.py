@@ -15,7 +15,7 @@ from analysis.rows.sweep import Dataset, Sweep
 from sweeper.plan.grid import parse_grid
 from sweeper.search.grid_space import GridSpace
 from sweeper.search.space import Observation, Point, Sizes
-from sweeper.search.targets import Target, TargetError, read_target
+from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.theory import Interval, TheorySearcher
 from sweeper.search.theory_frame import REACH
 from sweeper.status import store_cost_model
@@ -41,7 +41,7 @@ class SuggestSettings:
     """What runs are wanted for, and what they may cost."""
 
     target: str
-    """Such as ``optimum at P=1e6``; see `sweeper.search.targets`."""
+    """Such as ``optimum at P=1e6``; see `sweeper.plan.targets`."""
     hours: float
     """Trial time to spend, on one lane."""
     name: str | None = None

@@ -16,10 +16,10 @@ from sweeper.launch.run import Runner
 from sweeper.plan.expand import Plan, expand
 from sweeper.plan.grid import Grid, parse_grid
 from sweeper.plan.search_section import SearchSettings
+from sweeper.plan.targets import Limit, Target, TargetError, read_rule, read_target
 from sweeper.search.choose import make_searcher
 from sweeper.search.grid_space import SUFFIX, GridSpace
 from sweeper.search.space import Observation, Point, Proposal, Searcher
-from sweeper.search.targets import Limit, Target, TargetError, read_rule, read_target
 from sweeper.search.theory import TheorySearcher
 from sweeper.status import missing_rows, store_cost_model, sweep_status
 from sweeper.store.store import ResultsStore

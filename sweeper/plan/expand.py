@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
+from cluster.limits import check_limit
+from cluster.values import raised_as
 from model.budget import Counts
 from model.config import MODEL_CONFIGS, ModelConfig
 from sweeper.errors import GridError
@@ -115,7 +117,7 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     # Solved once for all seeds: the sizes do not depend on them, and solving is the slow part of an expansion.
     configs = {budget: [build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     firsts = [
-        _first_row(block, point, built, budget=budget, options=options, length=length)
+        _first_row(block, point, built, budget=budget, options=options, length=length, where=place)
         for budget in budgets
         for point, built in zip(points, configs[budget], strict=True)
     ]
@@ -132,6 +134,7 @@ def _first_row(
     budget: int | None,
     options: dict[str, Any],
     length: dict[str, Any],
+    where: str,
 ) -> PlanRow:
     """The row of a point's first replicate; the others share its parts."""
     point, level = place
@@ -149,12 +152,14 @@ def _first_row(
             tier=tier,
         )
     trained = {name: _resolved(point[name], built) for name in block.training}
+    training = _training(tuple({**length, **trained}.items()))
+    _check_training(training, trained, where)
     spec = TrialSpec(
         task=block.task,
         task_options=options,
         architecture=block.architecture,
         model=built,
-        training=_training(tuple({**length, **trained}.items())),
+        training=training,
         seed=seed,
     )
     total = counts_of(built)
@@ -193,6 +198,18 @@ def _resolved(value: Any, config: ModelConfig) -> Any:
 @lru_cache(maxsize=10_000)
 def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
     return TrainingConfig(**dict(settings))
+
+
+def _check_training(training: TrainingConfig, settings: Mapping[str, Any], where: str) -> None:
+    """Refuse settings that are possible one by one and not together; `settings` are those that the grid gave."""
+    with raised_as(GridError):
+        check_limit("tokens", training.batch_size * training.length, f"{where}training: batch_size x length")
+        check_limit("learning_rate", training.learning_rate, f"{where}training.learning_rate")
+    if settings.get("warmup_steps", 0) > training.steps:
+        raise GridError(
+            f"{where}training.warmup_steps: {training.warmup_steps} is longer than training, which has "
+            f"{training.steps} steps: the learning rate would never reach its peak"
+        )
 
 
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:

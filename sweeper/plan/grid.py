@@ -5,6 +5,7 @@ Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, c
 rate may also be a rule (`sweeper.plan.rate_rule`).
 """
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from cluster.errors import SettingError, unknown_name
-from cluster.values import check_keys, mapping, number, one_of, raised_as, read_yaml, whole
+from cluster.limits import LIMITS, check_limit, shown
+from cluster.values import (
+    check_keys,
+    mapping,
+    number,
+    one_of,
+    raised_as,
+    read_text_file,
+    read_yaml,
+    text,
+    whole_within,
+)
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError
 from sweeper.plan.rate_rule import read_rule
@@ -28,6 +40,8 @@ _TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
 """Those an architecture has; the synapses of a single neuron follow from its input channels."""
 SOLVED_SIZES = ("n_in", "n_out")
 """Fields the task decides."""
+_BUDGET, _SEED, _SEEDS = whole_within("budget"), whole_within("seed"), whole_within("seeds")
+_TARGET, _COUNT = whole_within("target"), whole_within("count")
 RANGE_KEYS = ("from", "to", "count", "spacing")
 
 
@@ -92,15 +106,13 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
     if str(path) in shipped_grids() and not file.exists():
         file = SHIPPED / f"{path}.yaml"
     try:
-        text = file.read_text(encoding="utf-8")
+        return parse_grid(read_text_file(file), default_name=file.stem)
     except FileNotFoundError:
         named = f". Shipped grids: {', '.join(shipped_grids())}" if file.name == str(path) and not file.suffix else ""
         raise GridError(f"{file}: no such grid file{named}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"{file}: cannot be read: {error}") from error
-    try:
-        return parse_grid(text, default_name=file.stem)
-    except GridError as error:
+    except SettingError as error:
         raise GridError(f"{file}: {error}") from error
 
 
@@ -110,12 +122,13 @@ def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
         return _grid(read_yaml(text), text, default_name)
 
 
-def _grid(content: object, text: str, default_name: str) -> Grid:
+def _grid(content: object, source: str, default_name: str) -> Grid:
     if not isinstance(content, dict):
         raise GridError(f"expected a mapping of settings with at least `task`, got {type(content).__name__}")
     check_keys("", content, GRID_KEYS)
-    name = str(content.get("name", default_name))
-    if not name or any(c in name for c in "/\\\0") or name.startswith("."):
+    name = text(content.get("name", default_name), "name")
+    check_limit("name", len(name.encode()), f"name: {shown(name)}: its length")
+    if any(c in name for c in "/\\") or name.startswith("."):
         raise GridError(f"name: {name!r} cannot be a file name")
     shared = {key: value for key, value in content.items() if key not in ("name", "blocks", "search")}
     parts = content.get("blocks", [{}])
@@ -125,7 +138,19 @@ def _grid(content: object, text: str, default_name: str) -> Grid:
     search = read_search(content["search"]) if "search" in content else None
     if search is None or not search.adaptive:
         _refuse_open_ranges(blocks)
-    return Grid(name=name, blocks=blocks, text=text, search=search)
+    check_limit(
+        "points", sum(map(_size, blocks)), "blocks: the points of all blocks" if len(blocks) > 1 else "the grid: points"
+    )
+    return Grid(name=name, blocks=blocks, text=source, search=search)
+
+
+def _size(block: Block) -> int:
+    """Points of a block, from the lengths of its axes alone: before there is a list of them."""
+    axes = {name: len(values) for name, values in {**block.model, **block.training}.items()}
+    for group in block.zipped:  # they advance together, and count once
+        for name in group[1:]:
+            axes.pop(name, None)
+    return max(1, len(block.budgets)) * len(block.seeds) * math.prod(axes.values())
 
 
 def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
@@ -141,7 +166,7 @@ def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
 
 def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     if not isinstance(part, dict):
-        raise GridError(f"{place[:-1]}: expected a mapping of settings, got {part!r}")
+        raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
     valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     check_keys(place, part, valid)
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
@@ -155,7 +180,7 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
         task=task,
         task_options=options,
         architecture=architecture,
-        budgets=_budgets(merged.get("budgets", []), f"{place}budgets"),
+        budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
         model=_distinct(model, zipped),
         training=_distinct(training, zipped),
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
@@ -173,8 +198,14 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
     if isinstance(value, str):
         return value, {}
     if isinstance(value, dict) and isinstance(value.get("name"), str):
-        return value["name"], {str(key): option for key, option in value.items() if key != "name"}
-    raise GridError(f"{place}: expected a task name, or a mapping with `name` and the task's options, got {value!r}")
+        options = {key: option for key, option in value.items() if key != "name"}
+        for key, option in options.items():
+            if isinstance(option, int | float) and not isinstance(option, bool):
+                check_limit("whole" if isinstance(option, int) else "number", option, f"{place}.{key}")
+        return value["name"], options
+    raise GridError(
+        f"{place}: expected a task name, or a mapping with `name` and the task's options, got {shown(value)}"
+    )
 
 
 def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
@@ -217,23 +248,37 @@ def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...]
 
 def _value(config: type, name: str, value: object, place: str) -> Any:
     if name in TARGETS:
-        return whole(1)(value, place)
-    return typed_value(config, name, value, place)
+        return _TARGET(value, place)
+    read = typed_value(config, name, value, place)
+    if isinstance(read, int | float) and not isinstance(read, bool):
+        check_limit(_limit_of(config, name, read), read, place)
+    return read
+
+
+def _limit_of(config: type, name: str, value: float) -> str:
+    """Which limit a setting has, where it has none of its own name."""
+    if name in LIMITS:
+        return name
+    if isinstance(value, float):
+        return "number"
+    if config is TrainingConfig:
+        return "batch_size" if name.endswith("batch_size") else "steps"
+    return "size"
 
 
 def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
     check_keys(f"{place}.", entry, RANGE_KEYS)
     numbers = {}
     for key in ("from", "to", "count"):
-        try:
-            numbers[key] = number(entry.get(key), f"{place}.{key}")
-        except SettingError:
-            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}") from None
-    low, high, count = numbers["from"], numbers["to"], int(numbers["count"])
+        if entry.get(key) is None:
+            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}")
+        numbers[key] = number(entry[key], f"{place}.{key}")
+    low, high = numbers["from"], numbers["to"]
     spacing = entry.get("spacing", "log")
     one_of("log", "linear")(spacing, f"{place}.spacing")
-    if count < 2 or low >= high or (spacing == "log" and low <= 0):
-        raise GridError(f"{place}: a range needs 2 or more values and 0 < from < to, got {dict(entry)}")
+    count = _COUNT(entry["count"], f"{place}.count")
+    if low >= high or (spacing == "log" and low <= 0):
+        raise GridError(f"{place}: a range needs {'0 < ' * (spacing == 'log')}from < to, got {shown(dict(entry))}")
     shares = [i / (count - 1) for i in range(count)]
     values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
     return [float(round(v)) for v in values] if whole else values
@@ -247,15 +292,22 @@ def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, w
 
 
 def _budgets(value: object, place: str) -> tuple[int, ...]:
+    if value is None:
+        return ()
     values = value if isinstance(value, list) else [value]
-    return tuple(dict.fromkeys(whole(1)(v, f"{place}[{i}]") for i, v in enumerate(values)))
+    if not values:
+        raise GridError(
+            f"{place}: an empty list leaves nothing to run; give null, or leave the key out, where every size is given"
+        )
+    return tuple(dict.fromkeys(_BUDGET(v, f"{place}[{i}]") for i, v in enumerate(values)))
 
 
 def _seeds(value: object, place: str) -> tuple[int, ...]:
     """A number of replicates, or the seeds themselves."""
     if isinstance(value, list) and value:
-        return tuple(dict.fromkeys(whole(0)(v, f"{place}[{i}]") for i, v in enumerate(value)))
-    return tuple(range(whole(1)(value, place)))
+        check_limit("seeds", len(value), f"{place}: their number")
+        return tuple(dict.fromkeys(_SEED(v, f"{place}[{i}]") for i, v in enumerate(value)))
+    return tuple(range(_SEEDS(value, place)))
 
 
 def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
@@ -282,11 +334,16 @@ def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | 
     check_keys(f"{place}.", settings, valid)
     limits = {}
     for name, pair in settings.items():
-        if (
-            not isinstance(pair, list)
-            or len(pair) != 2
-            or not all(p is None or isinstance(p, int | float) for p in pair)
-        ):
-            raise GridError(f"{place}.{name}: expected [lowest, highest] with null for no limit, got {pair!r}")
-        limits[name] = (pair[0], pair[1])
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise GridError(f"{place}.{name}: expected [lowest, highest] with null for no limit, got {shown(pair)}")
+        low, high = (None if end is None else _end(end, f"{place}.{name}[{i}]") for i, end in enumerate(pair))
+        if low is not None and high is not None and low > high:
+            raise GridError(f"{place}.{name}: {pair!r} leaves nothing to run: the lowest value is above the highest")
+        limits[name] = (low, high)
     return limits
+
+
+def _end(value: object, place: str) -> float:
+    """An end of a limit; whole numbers stay whole, as sizes are."""
+    read = number(value, place)
+    return int(read) if read.is_integer() else read

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from cluster.limits import check_limit
 from cluster.values import check_keys, number
 from sweeper.errors import GridError
 
@@ -50,6 +51,8 @@ def read_rule(entry: Mapping[Any, Any], place: str) -> RateRule:
     valid = [field.name for field in fields(RateRule)]
     check_keys(f"{place}.rule.", content, valid)
     values = {key: number(value, f"{place}.rule.{key}") for key, value in content.items()}
+    for key in ("n_rec", "d_m"):
+        check_limit("exponent", values.get(key, 0.0), f"{place}.rule.{key}")
     if "scale" not in values:
         raise GridError(f"{place}.rule.scale: missing; `analysis learning-rate DIR` prints a fitted rule")
     rule = RateRule(**values)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from cluster.values import check_keys, number, one_of, whole
+from cluster.values import check_keys, number, one_of, text, whole_within
 from sweeper.errors import GridError
+from sweeper.plan.targets import TargetError, read_rule, read_target
 
 KINDS = ("grid", "random", "optuna", "theory")
 SAMPLERS = ("tpe", "nsga2", "gp")
@@ -65,11 +66,11 @@ class SearchSettings:
     min_steps: int | None = None
     """pruning: steps before which no trial is ended: beyond the plateau of tasks that show nothing at first."""
     target: tuple[str, ...] = ("optimum",)
-    """theory: what shall become certain, such as `optimum at P=1e6`; see `sweeper.search.targets`."""
+    """theory: what shall become certain, such as `optimum at P=1e6`; see `sweeper.plan.targets`."""
     cost_power: float = 0.5
     """theory: a trial's worth is its information divided by its expected seconds to this power; 0 ignores cost."""
     until: str | None = None
-    """Rule that ends the search early, such as `ci(d_m_opt @ 1e6) < 20%`; see `sweeper.search.targets`."""
+    """Rule that ends the search early, such as `ci(d_m_opt @ 1e6) < 20%`; see `sweeper.plan.targets`."""
 
     @property
     def adaptive(self) -> bool:
@@ -84,6 +85,12 @@ _OF_KIND = {
     "min_steps": ("random", "optuna"),
     "target": ("theory",),
     "cost_power": ("theory",),
+}
+_WHOLE = {
+    "trials": whole_within("trials"),
+    "batch": whole_within("trials"),
+    "seed": whole_within("seed"),
+    "min_steps": whole_within("steps"),
 }
 _CHOICES = {"kind": KINDS, "sampler": SAMPLERS, "objective": OBJECTIVES, "pruning": PRUNINGS}
 
@@ -114,16 +121,16 @@ def read_search(entry: object) -> SearchSettings:
 
 def _typed(given: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(given)
-    for key, least in (("trials", 1), ("batch", 1), ("seed", 0), ("min_steps", 1)):
-        if values.get(key) is not None:
-            values[key] = whole(least)(values[key], f"search.{key}")
+    for key, read in _WHOLE.items():
+        if key in values and (key != "min_steps" or values[key] is not None):
+            values[key] = read(values[key], f"search.{key}")
     if "target" in values:
-        texts = values["target"] if isinstance(values["target"], list) else [values["target"]]
-        values["target"] = tuple(str(text) for text in texts)
+        listed = values["target"] if isinstance(values["target"], list) else [values["target"]]
+        values["target"] = tuple(text(target, "search.target") for target in listed)
     if "cost_power" in values:
         values["cost_power"] = number(values["cost_power"], "search.cost_power")
     if values.get("until") is not None:
-        values["until"] = str(values["until"])
+        values["until"] = text(values["until"], "search.until")
     return values
 
 
@@ -135,3 +142,14 @@ def _check(settings: SearchSettings) -> None:
         )
     if not 0 <= settings.cost_power <= 2:
         raise GridError(f"search.cost_power: expected 0 to 2, got {settings.cost_power:g}")
+    if not settings.target:
+        raise GridError(
+            "search.target: an empty list leaves nothing to become certain; leave the key out for `optimum`"
+        )
+    try:
+        for target in settings.target:
+            read_target(target)
+        if settings.until is not None:
+            read_rule(settings.until)
+    except TargetError as error:
+        raise GridError(f"search.{error}") from error

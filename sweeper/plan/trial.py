@@ -1,6 +1,5 @@
 """What one trial is: model, task, training settings and seed, and the content hash that names it."""
 
-import contextlib
 import hashlib
 import json
 import types
@@ -11,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from cluster.errors import SettingError, unknown_name
+from cluster.limits import LimitError, shown
 from cluster.values import number, whole
 from model.config import MODEL_CONFIGS, ModelConfig
 from sweeper.errors import GridError
@@ -156,22 +156,31 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
 
     Raises:
         GridError: the value is of another type; the message names `place`.
+        LimitError: it is larger than any setting may be.
     """
     annotation = typing.get_type_hints(config)[name]
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     if value is None and type(None) in options:
         return None
     if float in options:
-        with contextlib.suppress(SettingError):  # an integer or a text may be allowed beside a number
+        try:
             return number(value, place)
+        except LimitError:
+            raise
+        except SettingError:  # an integer or a text may be allowed beside a number
+            pass
     for option in (bool, int, str):
         if option in options and type(value) is option:
             return value
     if int in options and isinstance(value, float | str):
-        with contextlib.suppress(SettingError):
+        try:
             return whole(None)(value, place)
+        except LimitError:
+            raise
+        except SettingError:
+            pass
     wanted = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
-    raise GridError(f"{place}: expected {wanted}, got {value!r}")
+    raise GridError(f"{place}: expected {wanted}, got {shown(value)}")
 
 
 def field_names(config: type) -> list[str]:

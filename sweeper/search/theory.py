@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from sweeper.errors import GridError
 from sweeper.plan.search_section import SearchSettings
+from sweeper.plan.targets import LEAST_TRIALS, Target, read_target
 from sweeper.search.space import Observation, Point, Proposal, Sizes, Space
-from sweeper.search.targets import LEAST_TRIALS, Target, read_target
 from sweeper.search.theory_frame import Frame, design_of, make_frame
 from theory.errors import TheoryError
 from theory.next_runs.belief import Belief, believe

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from sweeper.errors import GridError
+from sweeper.plan.targets import TargetError
 from sweeper.search.space import Point, Sizes, Space
-from sweeper.search.targets import TargetError
 from theory.data.cost import Cost
 from theory.data.design import Design, join_designs
 from theory.errors import TheoryError

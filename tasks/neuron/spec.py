@@ -13,7 +13,13 @@ _NEURONIO_OPTIONS = (
         help="'embedded' (neuronio-mini) or a folder made from the downloads by "
         "'python -m tasks.neuron.neuronio_files'",
     ),
-    Option(name="burn_in", default=150, minimum=0, help="ms at the start of a window without loss, as published"),
+    Option(
+        name="burn_in",
+        default=150,
+        minimum=0,
+        maximum=500,
+        help="ms at the start of a window without loss, as published",
+    ),
 )
 
 

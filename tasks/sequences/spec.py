@@ -2,7 +2,7 @@
 
 from tasks.base import Entry, Options, Place, Room, TaskSpec
 from tasks.errors import TaskError
-from tasks.options import Option
+from tasks.options import MOST_EXAMPLES, Option
 from tasks.sequences.data_sets import CIFAR10, LISTOPS_GEN, PATHFINDER_GEN, SDIGITS
 
 _IMAGES_OPTIONS = (
@@ -57,9 +57,9 @@ _LISTOPS_OPTIONS = (
         choices=("small", "lra"),
         help="small: 21 to 99 symbols, 5 arguments, depth 6; lra: 501 to 1999 symbols, 10 arguments, depth 10",
     ),
-    Option(name="train_examples", default=96000, minimum=1, help="size of the training set"),
-    Option(name="valid_examples", default=2000, minimum=1, help="size of the validation set"),
-    Option(name="test_examples", default=2000, minimum=1, help="size of the test set"),
+    Option(name="train_examples", default=96000, minimum=1, maximum=MOST_EXAMPLES, help="size of the training set"),
+    Option(name="valid_examples", default=2000, minimum=1, maximum=MOST_EXAMPLES, help="size of the validation set"),
+    Option(name="test_examples", default=2000, minimum=1, maximum=MOST_EXAMPLES, help="size of the test set"),
 )
 
 
@@ -103,10 +103,11 @@ _PATHFINDER_OPTIONS = (
         name="train_examples",
         default=160000,
         minimum=1,
+        maximum=MOST_EXAMPLES,
         help="size of the training set, up to 20000 drawn once and kept, else drawn on the fly",
     ),
-    Option(name="valid_examples", default=1000, minimum=1, help="size of the validation set"),
-    Option(name="test_examples", default=1000, minimum=1, help="size of the test set"),
+    Option(name="valid_examples", default=1000, minimum=1, maximum=MOST_EXAMPLES, help="size of the validation set"),
+    Option(name="test_examples", default=1000, minimum=1, maximum=MOST_EXAMPLES, help="size of the test set"),
 )
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks.base import Entry, Options, Place, Room, TaskSpec
-from tasks.options import Option
+from tasks.options import MOST_EXAMPLES, Option
 from tasks.spikes.data_sets import SHD, SHD_MINI
 
 _SHD_OPTIONS = (
@@ -25,8 +25,8 @@ _SHD_OPTIONS = (
 
 _SHD_ADDING_OPTIONS = (
     *_SHD_OPTIONS,
-    Option(name="valid_pairs", default=4000, minimum=1, help="size of the fixed validation set"),
-    Option(name="test_pairs", default=16000, minimum=1, help="size of the fixed test set"),
+    Option(name="valid_pairs", default=4000, minimum=1, maximum=MOST_EXAMPLES, help="size of the fixed validation set"),
+    Option(name="test_pairs", default=16000, minimum=1, maximum=MOST_EXAMPLES, help="size of the fixed test set"),
 )
 
 

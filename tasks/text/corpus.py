@@ -21,6 +21,9 @@ _PACKED_SHA256 = "a53f4648dec40467ebdcbc7a1307eddb51fe6e28e9309f6ebde81ba0d04bea
 _PLAIN_SHA256 = "34c1c63050c87cc8477b9ae36b1cb0edf372612c92938b742e579a7109c20fa4"
 _BLOCK = 1 << 24
 """Bytes read at a time, so that a file larger than the memory can be read."""
+LEAST_CHARACTERS = 2
+"""Of a split: one to read and one to predict."""
+SPLITS_NEED = f"every split (90/5/5) needs at least {LEAST_CHARACTERS} characters"
 _NOT_TEXT = (
     # Archives and compressed files by their first bytes (the formats' own specifications), and what unpacks each.
     (b"PK\x03\x04", "a ZIP archive", "unzip"),
@@ -99,6 +102,8 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
     _refuse_other_formats(path, where)
+    if min(b - a for a, b in itertools.pairwise(split_borders(stat.st_size))) < LEAST_CHARACTERS:
+        raise DataError(f"{where}: {path} is too short; {SPLITS_NEED}")
     # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
     note = directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
     build_once(note, lambda: _write_scan(path, stat.st_size, note, where))

@@ -18,7 +18,7 @@ from tasks.data.cache import build_verified, data_directory, write_atomically
 from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
-from tasks.text.corpus import TextFile, open_text, read_blocks, split_borders
+from tasks.text.corpus import LEAST_CHARACTERS, SPLITS_NEED, TextFile, open_text, read_blocks, split_borders
 
 # ASCII letters differ between the cases by this one bit; every other byte becomes a space
 _TO_LETTERS = bytes(c | 0x20 if chr(c).isascii() and chr(c).isalpha() else 0x20 for c in range(256))
@@ -129,8 +129,8 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
         build_verified(path, lambda: _write_transformed(source.path, original, transform, path, note))
         # the split is by bytes of the source, so that every variant of a text trains on the same part of it
         borders = json.loads(note.read_text())["borders"]
-    if min(np.diff(borders)) < 2:
-        raise DataError(f"{where}: {source.path} is too short; every split (90/5/5) needs at least 2 characters")
+    if min(np.diff(borders)) < LEAST_CHARACTERS:
+        raise DataError(f"{where}: {source.path} is too short; {SPLITS_NEED}")
     characters = np.memmap(path, dtype=np.uint8, mode="r")
     if len(characters) != borders[-1]:
         raise DataError(f"{path}: holds {len(characters)} bytes instead of {borders[-1]}; delete it and start again")

@@ -7,11 +7,15 @@ from cluster.values import check_keys, number, raised_as, read_yaml, whole
 
 
 def test_a_whole_number_is_not_sent_through_a_fraction():
-    assert whole(1)(9007199254740993, "n") == 9007199254740993
+    largest = 2**53 - 1
+    assert whole(1)(largest, "n") == whole(1)(str(largest), "n") == largest
+    for beyond in (largest + 2, str(largest + 2)):  # a fraction would make it another number, which is within the limit
+        with pytest.raises(SettingError, match="n: 9007199254740993 is not allowed; any whole number: "):
+            whole(1)(beyond, "n")
     assert [whole(1)(value, "n") for value in (1e3, "1e3", "7")] == [1000, 1000, 7]
 
 
-@pytest.mark.parametrize("value", [True, 0, 1.5, "two", None, float("nan"), [1], "9" * 400])
+@pytest.mark.parametrize("value", [True, 0, 1.5, "two", None, float("nan"), [1], "9" * 401])
 def test_what_is_no_whole_number_is_named_with_its_place(value):
     with pytest.raises(SettingError, match=r"^budgets\[0\]: expected a whole number of at least 1, got "):
         whole(1)(value, "budgets[0]")

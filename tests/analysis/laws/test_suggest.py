@@ -15,8 +15,8 @@ from analysis.rows.sweep import Selection
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
+from sweeper.plan.targets import TargetError
 from sweeper.queue.messages import Assignment
-from sweeper.search.targets import TargetError
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
 from tests.analysis.conftest import NOW

@@ -80,7 +80,10 @@ def test_a_wrong_profile_is_one_line_that_names_the_key(kind, settings, message,
         ("kind: [", "not valid YAML"),
         ("- slurm\n", "expected a mapping with at least `kind`, got list"),
         ("kind: ssh\nkind: slurm\n", "key 'kind' is given twice"),
-        ("!!python/object/apply:os.system ['touch /tmp/owned']", "not valid YAML"),
+        (
+            "!!python/object/apply:os.system ['touch /tmp/owned']",
+            "the tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        ),
     ],
 )
 def test_a_file_that_is_no_profile_is_one_line(text, message):

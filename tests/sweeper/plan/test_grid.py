@@ -59,21 +59,24 @@ def test_blocks_extend_the_shared_settings():
             "training.learning_rat: 'learning_rat' is not known; did you",
         ),
         (BASE.replace("d_m", "hidden_size"), "model.hidden_size: 'hidden_size' is not known"),
-        (BASE.replace("[8000]", "[-5]"), "budgets[0]: expected a whole number of at least 1, got -5"),
-        (BASE.replace("[8000]", "many"), "budgets[0]: expected a whole number of at least 1, got 'many'"),
-        (BASE.replace("[8000]", "[.nan]"), "budgets[0]: expected a whole number of at least 1, got nan"),
-        (BASE.replace("[8000]", "[true]"), "budgets[0]: expected a whole number of at least 1, got True"),
+        (BASE.replace("[8000]", "[-5]"), "budgets[0]: -5 is not allowed; a parameter budget P: 1 to 10,000,000,000 ("),
+        (BASE.replace("[8000]", "many"), "budgets[0]: expected a whole number, got 'many'"),
+        (BASE.replace("[8000]", "[.nan]"), "budgets[0]: expected a whole number, got nan"),
+        (BASE.replace("[8000]", "[true]"), "budgets[0]: expected a whole number, got True"),
         (BASE.replace("[2, 4]", "[2, two]"), "model.d_m: expected int, got 'two'"),
         (BASE.replace("[2, 4]", "[]"), "model.d_m: an empty list leaves nothing to run"),
         (
             BASE.replace("[2, 4]", "{from: 4, to: 2, count: 3}"),
-            "model.d_m: a range needs 2 or more values and",
+            "model.d_m: a range needs 0 < from < to, got",
         ),
         (BASE.replace("[2, 4]", "{start: 4}"), "model.d_m.start: 'start' is not known"),
         (BASE + "training: {optimizer: sgd}\n", "training.optimizer: 'sgd' is not known. Valid: adam, adamax"),
-        (BASE + "training: {learning_rate: -1}\n", "training.learning_rate: must be above 0, got -1.0"),
+        (
+            BASE + "training: {learning_rate: -1}\n",
+            "training.learning_rate: -1.0 is not allowed; a learning rate: 0 to 100 (",
+        ),
         (BASE + "training: {steps: 0}\n", "training.steps: must be at least 1, got 0"),
-        (BASE + "seeds: -1\n", "seeds: expected a whole number of at least 1, got -1"),
+        (BASE + "seeds: -1\n", "seeds: -1 is not allowed; replicates: 1 to 10,000 ("),
         (BASE + "architecture: transformer\n", "architecture: 'transformer' is not known"),
         (BASE + "limits: {n_rec: 8}\n", "limits.n_rec: expected [lowest, highest]"),
         (BASE + "zip: [[d_m, steps]]\n", "zip[0]: 'steps' is not known"),
@@ -98,7 +101,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_yaml_cannot_run_code():
-    with pytest.raises(GridError, match="not valid YAML"):
+    with pytest.raises(GridError, match=r"task: the tag '.*python/object/apply:os.system' \(line 1\) is not allowed"):
         parse_grid("task: !!python/object/apply:os.system ['true']\n")
 
 
@@ -143,5 +146,5 @@ def test_a_range_may_be_written_as_people_write_small_numbers():
     text = BASE + "training: {learning_rate: {from: 1e-4, to: 1e-2, count: 3}}\n"
     assert parse_grid(text).blocks[0].training["learning_rate"] == pytest.approx((1e-4, 1e-3, 1e-2))
     for bad in ("true", ".inf", "few", "null"):
-        with pytest.raises(GridError, match="training.learning_rate.from: a range needs the number `from`"):
+        with pytest.raises(GridError, match="training.learning_rate.from: (a range needs|expected) "):
             parse_grid(text.replace("1e-4", bad))

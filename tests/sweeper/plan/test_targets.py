@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from sweeper.search.targets import Limit, Target, TargetError, read_rule, read_target
+from sweeper.plan.targets import Limit, Target, TargetError, read_rule, read_target
 
 
 @pytest.mark.parametrize(

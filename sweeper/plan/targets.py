@@ -6,7 +6,8 @@ Both are small languages of their own, read by two patterns and refused with an 
 import re
 from dataclasses import dataclass
 
-from cluster.errors import unknown_name
+from cluster.errors import SettingError, unknown_name
+from cluster.limits import check_limit
 from sweeper.errors import SweeperError
 
 QUANTITIES = ("d_m_opt", "n_rec_opt", "metric", "exponent", "alpha", "beta")
@@ -68,7 +69,7 @@ def read_target(text: str) -> Target:
     quantity = {"optimum": "d_m_opt", "frontier": "metric", "d_m": "d_m_opt", "n_rec": "n_rec_opt"}.get(name, name)
     if quantity not in QUANTITIES:
         raise TargetError(unknown_name("target", name, ("optimum", *QUANTITIES)))
-    budget = None if match["budget"] is None else _number(match["budget"])
+    budget = None if match["budget"] is None else _within("budget", _number(match["budget"]), f"target: {text!r}")
     if budget is not None and quantity not in AT_A_BUDGET:
         raise TargetError(f"target: {text!r}: {quantity} belongs to the law, not to one budget; leave the budget out")
     return Target(quantity=quantity, budget=budget)
@@ -115,11 +116,21 @@ def _limit(part: str, text: str) -> Limit:
     kind, bound = count["what"].lower(), _number(count["number"])
     if bound <= 0 or (kind != "hours" and not bound.is_integer()):
         raise TargetError(f"until: {part!r}: {kind} needs a {'number' if kind == 'hours' else 'whole number'} above 0")
+    _within("hours" if kind == "hours" else "trials", bound, f"until: {part!r}")
     return Limit(kind=kind, bound=bound)
 
 
 def _name(limit: Limit) -> str:
     return limit.kind if limit.target is None else f"ci({limit.target})"
+
+
+def _within(key: str, value: float, place: str) -> float:
+    """The value, within its limit of `cluster.limits`."""
+    try:
+        check_limit(key, value, place)
+    except SettingError as error:
+        raise TargetError(str(error)) from error
+    return value
 
 
 def _number(text: str) -> float:
