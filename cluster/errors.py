@@ -55,4 +55,9 @@ def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
 
 def joined(error: BaseException) -> str:
     """Text of an error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: control characters, escape sequences and turns of direction are written out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)

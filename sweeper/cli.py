@@ -175,8 +175,7 @@ def launch(
       sweeper launch grid.yaml -r run --cluster slurm.yaml --dry-run   print the job that a profile makes
       sweeper launch grid.yaml -r run --cluster slurm.yaml             submit it
     """
-    from rich.console import Console
-
+    from sweeper.console import PlainConsole
     from sweeper.launch.launch import launch
     from sweeper.plan.grid import load_grid
     from sweeper.tables import print_launch_start
@@ -196,7 +195,7 @@ def launch(
     runs_on = _executor(executor, target, lanes)
     if not as_json:
         print_launch_start(loaded, results)
-    _finish(launch(loaded, results, runs_on, Console(stderr=True), max_hours=max_hours), results, as_json)
+    _finish(launch(loaded, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
 
 
 @cli.command()
@@ -226,15 +225,14 @@ def retry(
       sweeper retry -r results --where "n_rec > 500 and status != 'finished'"
       sweeper retry -r results --where "'CUDA error' in reason"
     """
-    from rich.console import Console
-
+    from sweeper.console import PlainConsole
     from sweeper.launch.maintenance import retry
 
     target = _target(cluster, executor)
     if target is not None and not isinstance(target, str):
         raise click.UsageError("retry attaches to a running cluster only; launch submits jobs")
     runs_on = _executor(executor, target, lanes)
-    _finish(retry(condition, results, runs_on, Console(stderr=True), max_hours=max_hours), results, as_json)
+    _finish(retry(condition, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
 
 
 @cli.command()

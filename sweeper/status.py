@@ -113,8 +113,15 @@ def missing_rows(plan: Plan, status: SweepStatus) -> list[PlanRow]:
 
 def stored_plans(store: ResultsStore) -> list[Plan]:
     """The plans of every grid launched into a store; what a search chose is a grid of its own."""
-    grids = [parse_grid(text, default_name=name) for name, text in store.grids().items()]
-    return [expand(grid) for grid in grids if grid.search is None or not grid.search.adaptive]
+    plans = []
+    for name, text in store.grids().items():
+        try:
+            grid = parse_grid(text, default_name=name)
+            if grid.search is None or not grid.search.adaptive:
+                plans.append(expand(grid))
+        except GridError as error:
+            raise GridError(f"{store.uri}/grids/{name}.yaml: {error}") from error
+    return plans
 
 
 def plan_problems(plan: Plan) -> dict[str, int]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from sweeper.console import PlainConsole
 from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
@@ -46,11 +46,23 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
     console.print(f"{len(plan.trials)} trials to run{problems}.", highlight=False)
     rows = list(plan.trials.values())
+    _print_long_warm_ups(console, rows)
     if status is not None:
         rows = missing_rows(plan, status)
         console.print(_counts_line(status.counts), highlight=False)
         _print_stale(console, status)
     console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
+
+
+def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None:
+    short = [row for row in rows if row.spec and row.spec.training.warmup_steps > row.spec.training.steps]
+    if short:
+        console.print(
+            f"Note: {len(short)} trials end before their warm-up does, so that their learning rate never reaches its "
+            "peak; training.warmup_steps shortens it.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _varied(plan: Plan) -> list[str]:
@@ -125,7 +137,7 @@ def _spans(numbers: Sequence[int]) -> str:
 def print_launch_start(grid: Grid, results: str) -> None:
     """Say what is about to happen."""
     # Soft wrap leaves the breaking to the terminal, so that a long path can be copied in one piece.
-    Console().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
+    PlainConsole().print(f"{grid.name}: results go to {results}", highlight=False, soft_wrap=True)
 
 
 def print_launch(result: LaunchResult, results: str) -> None:
@@ -190,22 +202,22 @@ def forecast_line(forecast: Forecast, lanes: int) -> str:
     )
 
 
-def _print_stale(console: Console, status: SweepStatus) -> None:
+def _print_stale(console: PlainConsole, status: SweepStatus) -> None:
     for reason, count in Counter(status.stale.values()).items():
         console.print(f"  {count} stale: {reason}", highlight=False, soft_wrap=True)
 
 
-def _console() -> Console:
+def _console() -> PlainConsole:
     """A console that does not break table rows when the output goes to a file."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_FILE_WIDTH)
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=_FILE_WIDTH)
 
 
 def _counts_line(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
 
 
-def _print_reasons(console: Console, status: SweepStatus) -> None:
+def _print_reasons(console: PlainConsole, status: SweepStatus) -> None:
     """Failures by cause, most frequent first, each with one trial as an example."""
     ordered = sorted(status.reasons.items(), key=lambda item: -item[1])
     for reason, count in ordered[:_MOST_REASONS]:

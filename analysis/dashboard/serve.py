@@ -7,6 +7,7 @@ never more than a tenth of the time.
 
 import hashlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from analysis.errors import AnalysisError
 from analysis.html import to_json
 from analysis.rows.load import read_sweep
 from analysis.rows.sweep import Sweep
+from cluster.errors import joined
 from sweeper.errors import SweeperError
 from sweeper.store.store import ResultsStore
 
@@ -31,6 +33,12 @@ IDLE_FACTOR = 9.0
 
 ASKED = 200
 """Most trials whose curves one request may ask for."""
+
+CONNECTIONS = 64
+"""Most connections at a time: browsers open six to one address, so that ten people can watch."""
+
+SILENT_S = 30.0
+"""Seconds after which a connection that says nothing is closed; pages ask every five."""
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -127,6 +135,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers GET for the page, its data and single trials; everything else is refused."""
 
     protocol_version = "HTTP/1.1"
+    timeout = SILENT_S
     live: Live
     hosts: tuple[str, ...]
 
@@ -135,22 +144,31 @@ class Handler(BaseHTTPRequestHandler):
         host = self.headers.get("Host", "")
         if host.rsplit(":", 1)[0].strip("[]") not in self.hosts:  # another site's page must not read this one
             return self._send(403, b"This server answers to its own name only.\n", "text/plain")
-        address = urlsplit(self.path)
-        if address.path == "/":
+        try:
+            address = urlsplit(self.path)
+        except ValueError:  # such as the half of an IPv6 address
+            return self._send(400, b"No address.\n", "text/plain")
+        try:
+            return self._answer(address.path, address.query)
+        except SweeperError as error:  # the results directory went away, or cannot be read just now
+            return self._send(503, f"{joined(error)}\n".encode(), "text/plain; charset=utf-8")
+
+    def _answer(self, path: str, query: str) -> None:
+        if path == "/":
             body, tag = self.live.current()
             text = page.html(json.loads(body) | {"tag": tag}, None)
             return self._send(200, text.encode(), "text/html; charset=utf-8")
-        if address.path == "/data.json":
+        if path == "/data.json":
             body, tag = self.live.current()
             if self.headers.get("If-None-Match") == tag:
                 return self._send(304, b"", "application/json", tag)
             return self._send(200, body, "application/json", tag)
-        if address.path == "/table.json":
+        if path == "/table.json":
             return self._send(200, self.live.table(), "application/json")
-        if address.path == "/launches.json":
+        if path == "/launches.json":
             return self._send(200, to_json(self.live.launches()).encode(), "application/json")
-        if address.path == "/trials.json":
-            ids = [name for part in parse_qs(address.query).get("ids", []) for name in part.split(",")]
+        if path == "/trials.json":
+            ids = [name for part in parse_qs(query).get("ids", []) for name in part.split(",")]
             return self._send(200, to_json(self.live.records(ids)).encode(), "application/json")
         return self._send(404, b"Not here.\n", "text/plain")
 
@@ -171,7 +189,41 @@ class Handler(BaseHTTPRequestHandler):
         """Stay silent: the page asks every few seconds."""
 
 
-def make_server(uri: str, build: Build, *, host: str, port: int) -> ThreadingHTTPServer:
+class Server(ThreadingHTTPServer):
+    """Serves a bounded number of connections, each in a thread of its own."""
+
+    # A page that keeps its connection open must not keep the program from ending.
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[Handler]) -> None:
+        self._free = threading.BoundedSemaphore(CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for a connection, or close it where there are too many."""
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the system has no further thread
+            self._free.release()
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve a connection until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about connections that break: browsers close them as they like. A fault of ours is shown."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def make_server(uri: str, build: Build, *, host: str, port: int) -> Server:
     """Make the server of a results directory; `serve_forever` runs it.
 
     Args:
@@ -185,14 +237,17 @@ def make_server(uri: str, build: Build, *, host: str, port: int) -> ThreadingHTT
         AnalysisError: the address cannot be used.
     """
     live = Live(uri, build)
-    # Once before listening: a directory that cannot be read is an error of the command, not of a first visitor.
-    live.current()
-    hosts = (*LOOPBACK, host)
-    handler = type("BoundHandler", (Handler,), {"live": live, "hosts": hosts})
+    handler = type("BoundHandler", (Handler,), {"live": live, "hosts": (*LOOPBACK, host)})
     try:
-        server = ThreadingHTTPServer((host, port), handler)
-    except OSError as error:
-        raise AnalysisError(f"--host {host} --port {port}: cannot listen: {error.strerror or error}") from error
-    # A page that keeps its connection open must not keep the program from ending.
-    server.daemon_threads = True
+        # First: reading and fitting may take minutes, and an address that cannot be used is known at once.
+        server = Server((host, port), handler)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that is no host name
+        reason = getattr(error, "strerror", None) or joined(error)
+        raise AnalysisError(f"--host {host} --port {port}: cannot listen: {reason}") from error
+    try:
+        # Before anybody is answered: a directory that cannot be read is an error of the command, not of a visitor.
+        live.current()
+    except BaseException:
+        server.server_close()
+        raise
     return server

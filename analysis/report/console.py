@@ -14,6 +14,7 @@ from analysis.report.model import Group, Report
 from analysis.report.sections import group_sections, joint_section
 from analysis.report.tables import Table, counted, number
 from analysis.rows.summary import WARNINGS, GroupSummary, Summary
+from sweeper.console import PrintableConsole
 
 FILE_WIDTH = 140
 """Columns of the output where it is not a terminal."""
@@ -21,14 +22,14 @@ FILE_WIDTH = 140
 
 def make_console() -> Console:
     """A console as wide as the terminal, or wide enough for the tables in a file or pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=FILE_WIDTH)
+    console = PrintableConsole()
+    return console if console.is_terminal else PrintableConsole(width=FILE_WIDTH)
 
 
 def print_report(report: Report, console: Console) -> None:
     """Print every group of a report."""
     sweep = report.sweep
-    statuses = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sweep.by_status.items())
+    statuses = escape(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sweep.by_status.items()))
     console.print(f"[bold]{escape(sweep.label)}[/bold]: {counted(sweep.trials, 'trial')} ({statuses or 'none'})")
     for group in report.groups:
         print_group(group, console)
@@ -144,6 +145,7 @@ def print_summary(found: Summary, answers: Mapping[str, Sequence[str]], console:
     """
     statuses = list(found.by_status)
     counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found.by_status.items()) or "none"
+    counts = escape(counts)
     cost = [f"{found.hours.trial:.3g} h of trials"]
     cost += [] if found.hours.core is None else [f"{found.hours.core:.3g} core-hours"]
     cost += [f"{found.hours.gpu:.3g} GPU-hours"] if found.hours.gpu else []

@@ -121,7 +121,7 @@ def render(profile: SshProfile, job: Job) -> dict[str, str]:
 
 def remote(host: str, command: str) -> list[str]:
     """The ssh command that runs something on a machine, without ever asking for a password."""
-    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", host, command]
+    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "--", host, command]
 
 
 def script_path(job_folder: str) -> str:

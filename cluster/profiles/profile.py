@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from cluster import values as s
-from cluster.errors import ProfileError
+from cluster.errors import ProfileError, SettingError
 from cluster.values import setting
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|ACCESS_KEY|API_KEY", re.IGNORECASE)
+_HOST = r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Neither half begins with a dash, which ssh would read as an option."""
 _SOCKET_LIMIT, _SOCKET_TAIL = 107, 82
 """Longest path of a Unix socket (Linux takes 108 bytes, one of them for the closing zero), and what Ray and the job's
 own folder name add to the temporary directory."""
+
+
+def _at_least(least: int, key: str) -> s.Reader:
+    """A whole number that is not below `least`, within a limit of `cluster.limits`."""
+    return lambda value, place: s.whole(least)(s.whole_within(key)(value, place), place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +36,9 @@ class Profile:
     """Name of the profile, part of the names of its jobs; the file's stem unless given."""
     results: str = setting(s.path_or_uri)
     """Root of all results, seen by every node: an absolute path or a URI. `--results DIR` is taken below it."""
-    cpus_per_node: int = setting(s.whole(1))
+    cpus_per_node: int = setting(_at_least(1, "per_node"))
     """CPU cores of each node that Ray may use."""
-    gpus_per_node: int = setting(s.whole(0), 0)
+    gpus_per_node: int = setting(s.whole_within("per_node"), 0)
     """GPUs of each node."""
     env: Mapping[str, str] = setting(lambda value, place: _environment(value, place), {})
     """Environment variables of the job. Secrets are refused: they would lie in the job file."""
@@ -43,9 +50,9 @@ class Profile:
 class SlurmProfile(Profile):
     """Nodes allocated by Slurm; rendered as one sbatch script."""
 
-    nodes: int = setting(s.whole(1), 1)
+    nodes: int = setting(_at_least(1, "nodes"), 1)
     """Nodes of the job."""
-    min_nodes: int = setting(s.whole(1), 1)
+    min_nodes: int = setting(_at_least(1, "nodes"), 1)
     """Nodes that must have joined for the sweep to begin once `start_timeout` is over."""
     memory_per_node: int = setting(s.mebibytes)
     """Memory of each node, MiB (written as 64G)."""
@@ -79,9 +86,9 @@ class SlurmProfile(Profile):
     """Node-local directory below which each job makes a private one."""
     start_timeout: int = setting(s.seconds, 600)
     """Seconds that nodes may take to join."""
-    stop_notice: int = setting(s.whole(60), 300)
+    stop_notice: int = setting(_at_least(60, "seconds"), 300)
     """Seconds before the time limit at which running trials are told to end."""
-    max_requeues: int = setting(s.whole(0), 100)
+    max_requeues: int = setting(s.whole_within("times"), 100)
     """Times the job is queued again when its time is over."""
 
     def __post_init__(self) -> None:
@@ -109,9 +116,9 @@ class SlurmProfile(Profile):
 class KubeRayProfile(Profile):
     """Pods on Kubernetes, run by the KubeRay operator; rendered as a RayJob with its ConfigMap and NetworkPolicy."""
 
-    nodes: int = setting(s.whole(1), 1)
+    nodes: int = setting(_at_least(1, "nodes"), 1)
     """Most worker pods."""
-    min_nodes: int = setting(s.whole(0), 0)
+    min_nodes: int = setting(s.whole_within("nodes"), 0)
     """Fewest worker pods; the autoscaler moves between this and `nodes` as trials need them."""
     memory_per_node: int = setting(s.mebibytes)
     """Memory of each worker pod, MiB (written as 64G)."""
@@ -143,15 +150,15 @@ class KubeRayProfile(Profile):
         s.list_of(s.mapping_of("key|operator|value|effect", s.text)), ()
     )
     """Tolerations of the worker pods, for GPU and spot nodes."""
-    head_cpus: int = setting(s.whole(1), 2)
+    head_cpus: int = setting(_at_least(1, "per_node"), 2)
     """CPU cores of the head pod, which runs the launcher and no trials."""
     head_memory: int = setting(s.mebibytes, 8192)
     """Memory of the head pod, MiB."""
     idle_timeout: int = setting(s.seconds, 120)
     """Seconds after which an idle worker pod is given back."""
-    retries: int = setting(s.whole(0), 3)
+    retries: int = setting(s.whole_within("times"), 3)
     """Times the job is started anew when its head pod is lost; each start resumes."""
-    keep_after: int = setting(s.whole(0), 600)
+    keep_after: int = setting(s.whole_within("seconds"), 600)
     """Seconds that the pods stay after the end, for reading their logs."""
 
     def __post_init__(self) -> None:
@@ -173,9 +180,9 @@ class RayUpProfile(Profile):
     """Availability zone or zones; required for gcp."""
     project: str | None = setting(s.optional(s.name), None)
     """Project id of gcp."""
-    nodes: int = setting(s.whole(1), 1)
+    nodes: int = setting(_at_least(1, "nodes"), 1)
     """Most worker machines; they are started as trials need them and stopped when idle."""
-    min_nodes: int = setting(s.whole(0), 0)
+    min_nodes: int = setting(s.whole_within("nodes"), 0)
     """Worker machines that are always there."""
     worker_type: str = setting(s.name)
     """Machine type of the workers, such as g5.xlarge."""
@@ -191,7 +198,7 @@ class RayUpProfile(Profile):
     """Docker image with Ray, such as rayproject/ray:2.60.0-py311-cu121."""
     wheel: str = setting(s.text)
     """This package as a wheel on the submitting machine (`python -m build --wheel`)."""
-    disk_gb: int = setting(s.whole(20), 150)
+    disk_gb: int = setting(s.whole(20, 65_536), 150)
     """Disk of each machine, GB."""
     ssh_user: str = setting(s.name, "ubuntu")
     """User on the machines."""
@@ -218,7 +225,7 @@ class RayUpProfile(Profile):
 class SshProfile(Profile):
     """Machines reached by ssh without a scheduler; rendered as one script that runs on each of them."""
 
-    hosts: tuple[str, ...] = setting(s.list_of(s.matching(r"([\w.-]+@)?[A-Za-z0-9][\w.-]*", "host or user@host"), 1))
+    hosts: tuple[str, ...] = setting(s.list_of(s.matching(_HOST, "host or user@host"), 1))
     """The machines, without a password (keys or an agent); the first one is the head."""
     python: str = setting(s.absolute_path)
     """Interpreter that has this package, on every machine."""
@@ -230,7 +237,7 @@ class SshProfile(Profile):
     """Network interface to use; by default the one that leads to the head."""
     temp_dir: str = setting(lambda v, p: _temp_dir(v, p), "/tmp")
     """Local directory below which each job makes a private one."""
-    min_nodes: int = setting(s.whole(1), 1)
+    min_nodes: int = setting(_at_least(1, "nodes"), 1)
     """Machines that must have joined for the sweep to begin once `start_timeout` is over."""
     start_timeout: int = setting(s.seconds, 300)
     """Seconds that machines may take to join."""
@@ -265,12 +272,12 @@ def load_profile(path: str | os.PathLike[str]) -> AnyProfile:
     """
     file = Path(path)
     try:
-        return parse_profile(file.read_text(encoding="utf-8"), default_name=file.stem)
+        return parse_profile(s.read_text_file(file), default_name=file.stem)
     except FileNotFoundError:
         raise ProfileError(f"{file}: no such profile") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{file}: cannot be read: {error}") from error
-    except ProfileError as error:
+    except SettingError as error:
         raise ProfileError(f"{file}: {error}") from error
 
 
@@ -278,7 +285,7 @@ def parse_profile(text: str, *, default_name: str = "profile") -> AnyProfile:
     """Check the text of a profile; see `load_profile`."""
     with s.raised_as(ProfileError):
         content = s.read_yaml(text)
-        if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        if not isinstance(content, dict):
             raise ProfileError(f"expected a mapping with at least `kind`, got {type(content).__name__}")
         kind = s.one_of(*KINDS)(content.pop("kind", None), "kind")
         return s.build(KINDS[kind], {"name": default_name, **content}, "")
@@ -290,9 +297,10 @@ def kind_of(profile: AnyProfile) -> str:
 
 
 def _price(value: object, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    price = s.number(value, place)
+    if price < 0:
         raise ProfileError(f"{place}: expected a price of zero or more, got {value!r}")
-    return float(value)
+    return price
 
 
 def _environment(value: object, place: str) -> dict[str, str]:

@@ -201,11 +201,15 @@ def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
 
 
 def _check_training(training: TrainingConfig, settings: Mapping[str, Any], where: str) -> None:
-    """Refuse settings that are possible one by one and not together; `settings` are those that the grid gave."""
+    """Refuse settings that are possible one by one and not together; `settings` are those that the grid gave.
+
+    The default warm-up may be longer than training: tiny grids that try something out are shorter. A plan tells of it.
+    """
     with raised_as(GridError):
         check_limit("tokens", training.batch_size * training.length, f"{where}training: batch_size x length")
         check_limit("learning_rate", training.learning_rate, f"{where}training.learning_rate")
-    if settings.get("warmup_steps", 0) > training.steps:
+    asked = settings.get("warmup_steps", TrainingConfig.warmup_steps)
+    if asked != TrainingConfig.warmup_steps and asked > training.steps:
         raise GridError(
             f"{where}training.warmup_steps: {training.warmup_steps} is longer than training, which has "
             f"{training.steps} steps: the learning rate would never reach its peak"

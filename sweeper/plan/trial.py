@@ -140,13 +140,16 @@ def spec_from_canonical(text: str) -> TrialSpec:
     """The spec whose `canonical` text this is.
 
     Raises:
-        GridError: the text was made by another hash scheme.
+        GridError: the text was made by another hash scheme, or is no spec at all.
     """
-    content = json.loads(text)
-    if content.pop("scheme") != HASH_SCHEME:
-        raise GridError(f"a stored spec has another hash scheme than {HASH_SCHEME}: {text[:80]}")
-    model = MODEL_CONFIGS[content["architecture"]](**content.pop("model"))
-    return TrialSpec(model=model, training=TrainingConfig(**content.pop("training")), **content)
+    try:
+        content = json.loads(text)
+        if content.pop("scheme") != HASH_SCHEME:
+            raise GridError(f"a stored spec has another hash scheme than {HASH_SCHEME}: {text[:80]}")
+        model = MODEL_CONFIGS[content["architecture"]](**content.pop("model"))
+        return TrialSpec(model=model, training=TrainingConfig(**content.pop("training")), **content)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # damaged, or written by a stranger
+        raise GridError(f"a stored spec is not one that this program writes: {shown(text)} ({error})") from error
 
 
 def typed_value(config: type, name: str, value: object, place: str) -> Any:

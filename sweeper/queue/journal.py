@@ -5,7 +5,9 @@ is running. A launch that was killed leaves a file that no longer changes, which
 """
 
 import json
+import logging
 import os
+import re
 import socket
 import time
 import uuid
@@ -21,6 +23,22 @@ from sweeper.store.store import ResultsStore
 UPDATE_S = 5.0
 STALE_S = 60.0
 STAMP = "%Y%m%dT%H%M%S"
+_CLOCKS_APART_S = 86_400.0
+"""Further apart no two clocks of machines that share a directory are (assumption): the file is damaged."""
+_COUNTS = (int, 1e9)
+_FIELDS: dict[str, tuple[Any, float]] = {
+    "sweep": (str, 255),
+    "host": (str, 255),
+    "pid": (int, 2**31 - 1),
+    "began": (int | float, 1e11),
+    "updated": (int | float, 1e11),
+    "running": (list, 200_000),
+    "done": _COUNTS,
+    "total": _COUNTS,
+}
+"""What a state holds: type, and largest value or length."""
+_log = logging.getLogger(__name__)
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +123,45 @@ def live_launches(store: ResultsStore) -> list[LiveLaunch]:
     """Launches that wrote their state within the last `STALE_S` seconds, but for those known to be dead."""
     live = []
     for name, text in store.texts("launches", ".json").items():
-        state: dict[str, Any] = json.loads(text)
-        silent_s, began = time.time() - state.pop("updated"), state.pop("began", 0.0)
-        if silent_s < STALE_S and not _has_died(state["host"], state["pid"], began):
+        try:
+            state = _state(name, text)
+        except ValueError as error:
+            _warn_once(f"{store.uri}/launches/{name}.json: not the state of a launch ({error}); left out. Delete it.")
+            continue
+        silent_s = time.time() - state["updated"]
+        if silent_s < STALE_S and not _has_died(state["host"], state["pid"], state["began"]):
             started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
-            live.append(LiveLaunch(**{**state, "running": tuple(state["running"])}, started=started))
+            shown = {field: state[field] for field in ("sweep", "host", "pid", "done", "total")}
+            live.append(LiveLaunch(**shown, running=tuple(state["running"]), started=started))
     return live
+
+
+def _state(name: str, text: str) -> dict[str, Any]:
+    """What a launch wrote, its fields of the types and within the bounds that a launch writes.
+
+    Raises:
+        ValueError: a field is missing, of another type or cannot be; says which.
+    """
+    datetime.strptime(name.partition("-")[0], STAMP)
+    state = json.loads(text)
+    if not isinstance(state, dict) or not set(_FIELDS) <= set(state):
+        raise ValueError(f"expected the fields {', '.join(_FIELDS)}")
+    for field, (kinds, most) in _FIELDS.items():
+        value = state[field]
+        size = len(value) if isinstance(value, str | list) else value
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= size <= most:
+            raise ValueError(f"{field} is {str(value)[:40]!r}")
+    if not all(isinstance(trial_id, str) and re.fullmatch("[0-9a-f]{16}", trial_id) for trial_id in state["running"]):
+        raise ValueError("running holds what is no trial")
+    if state["updated"] > time.time() + _CLOCKS_APART_S:
+        raise ValueError(f"updated is {state['updated']:.4g}, far in the future")
+    return state
+
+
+def _warn_once(line: str) -> None:
+    if line not in _warned:  # a launch looks every few seconds
+        _warned.add(line)
+        _log.warning("%s", line)
 
 
 def _has_died(host: str, pid: int, began: float) -> bool:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cluster.errors import printable
 from sweeper.errors import StoreError
 from sweeper.queue.messages import Event, LateFinish, Snapshot
 from sweeper.store.schema import FINISHED
@@ -140,7 +141,7 @@ class Monitor:
                 self._write_down(handle)
                 line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
                 if self._console.is_terminal:
-                    live.update(Text(line, no_wrap=True, overflow="ellipsis"))
+                    live.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
                 elif ended or time.monotonic() - printed > PLAIN_LINE_S:
                     self._console.print(line, highlight=False, soft_wrap=True)
                     printed = time.monotonic()

@@ -6,7 +6,6 @@ footer, where a flipped bit can move or retype a column; they are written too, f
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from sweeper.errors import DamageError, StoreError
-from sweeper.store.schema import FINISHED, KEYS, REPLACES_KEY, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
+from sweeper.store.schema import FINISHED, KEYS, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
 
 RANKING: dict[str, tuple[str, ...]] = {
     table: tuple(dict.fromkeys([*key, "attempt", *(["status"] if table == "trials" else [])]))
@@ -72,8 +71,6 @@ class Part:
 
     path: str
     """Where it was read from."""
-    replaces: frozenset[str]
-    """Names of the part files that it stands for; empty unless it is a merged file."""
     file: pq.ParquetFile
     """Its content, in memory."""
 
@@ -124,12 +121,11 @@ def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
         file = pq.ParquetFile(pa.BufferReader(payload), page_checksum_verification=True)
         metadata = file.schema_arrow.metadata or {}
         version = metadata.get(VERSION_KEY, b"none").decode()
-        replaces = frozenset(json.loads(metadata.get(REPLACES_KEY, b"[]")))
     except _UNREADABLE as error:
         raise DamageError(path, f"not a readable Parquet file, {error}") from error
     if version != str(SCHEMA_VERSION):
         raise StoreError(version_message(path, version))
-    return Part(path=path, replaces=replaces, file=file)
+    return Part(path=path, file=file)
 
 
 def sealed(stem: str, payload: pa.Buffer) -> str:
@@ -142,23 +138,18 @@ def is_sealed(path: str) -> bool:
     return re.search(rf"\.[0-9a-f]{{{_HASH_DIGITS}}}{re.escape(_ENDING)}$", path) is not None
 
 
-def packed(table: str, groups: Iterable[pa.Table], replaces: Iterable[str] = ()) -> pa.Buffer:
+def packed(table: str, groups: Iterable[pa.Table]) -> pa.Buffer:
     """Rows as the bytes of one part file; they are taken and packed a row group at a time.
 
     Args:
         table: which table they are of.
         groups: the rows, in order.
-        replaces: names of the part files that the new one stands for.
     """
-    metadata = {**(SCHEMAS[table].metadata or {})}
-    names = sorted(replaces)
-    if names:
-        metadata[REPLACES_KEY] = json.dumps(names).encode()
+    schema = SCHEMAS[table]
     sink = pa.BufferOutputStream()
-    schema = SCHEMAS[table].with_metadata(metadata)
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
         for rows in _in_lots(groups):
-            writer.write_table(rows.replace_schema_metadata(metadata), row_group_size=_GROUP_ROWS)
+            writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=_GROUP_ROWS)
     return sink.getvalue()
 
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 SCHEMA_VERSION = 1
 VERSION_KEY = b"sweeper.schema_version"
-REPLACES_KEY = b"sweeper.replaces"
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 OUT_OF_MEMORY, TIMED_OUT, QUARANTINED, PRUNED = "out_of_memory", "timed_out", "quarantined", "pruned"

@@ -10,8 +10,9 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     launches/                logs of launches, and the present state of running ones
     checkpoints/<id>.pt      last state of long trials that have not ended
 
-Writers only add files; compaction writes one file that names those it replaces and deletes them afterwards, so that a
-process killed at any moment leaves either the old files or both, never half a row and never a row twice.
+Writers only add files; compaction writes one file of what they hold and deletes them afterwards, so that a process
+killed at any moment leaves either the old files or both. A row that stands in both counts once, as every row does that
+two lanes wrote: no file can hide another.
 """
 
 import hashlib
@@ -43,6 +44,8 @@ from sweeper.store.parts import (
 from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 _MARKER = "store.json"
+_LONGEST_TEXT = 16 * 1024**2
+"""Bytes of a text file: the state of a launch with 100,000 lanes has 2 MB, and grids end at one (`cluster.limits`)."""
 _READ_TRIES = 5
 """Times that a reader begins anew when files are merged under its hands (assumption: merges are minutes apart)."""
 
@@ -161,10 +164,10 @@ class ResultsStore:
         wanted = None if trial_ids is None else trial_ids.combine_chunks()
         for _ in range(_READ_TRIES):
             try:
-                listed = self._list_parts(table)  # once: which files stand for which must be judged on one listing
+                listed = self._list_parts(table)
                 groups = [
                     group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
-                    for part in self._live(listed)
+                    for part in self._parts(listed)
                     for group in part.groups(columns)
                 ]
             except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
@@ -249,17 +252,18 @@ class ResultsStore:
 
     def texts(self, folder: str, ending: str) -> dict[str, str]:
         """Contents of the text files of a folder below the root, by name without the ending."""
-        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
         texts = {}
-        for info in sorted(infos, key=lambda info: str(info.path)):
-            if info.base_name.endswith(ending) and not info.base_name.startswith("."):
-                try:
-                    with self._fs.open_input_stream(info.path) as stream:
-                        texts[info.base_name.removesuffix(ending)] = stream.read().decode()
-                except FileNotFoundError:  # its writer removed it after we listed it
-                    continue
-                except UnicodeDecodeError as error:
-                    raise StoreError(f"{info.path}: not readable as text ({error}).") from error
+        for info in self._listed(folder, ending):
+            try:
+                with self._fs.open_input_stream(info.path) as stream:
+                    content = stream.read(_LONGEST_TEXT + 1)
+                texts[info.base_name.removesuffix(ending)] = content.decode()
+            except FileNotFoundError:  # its writer removed it after we listed it
+                continue
+            except UnicodeDecodeError as error:
+                raise StoreError(f"{info.path}: not readable as text ({error}).") from error
+            if len(content) > _LONGEST_TEXT:
+                raise StoreError(f"{info.path}: longer than {_LONGEST_TEXT:,} bytes. Move it away to go on.")
         return texts
 
     def delete_text(self, name: str) -> None:
@@ -281,6 +285,8 @@ class ResultsStore:
         """
         path = f"{self._root}/checkpoints/{trial_id}.pt"
         with self._storage_errors("read a checkpoint"):
+            if not self._exists(f"checkpoints/{trial_id}.pt"):  # where a pipe stands there is none
+                return None
             try:
                 with self._fs.open_input_stream(path) as stream:
                     content: bytes = stream.read()
@@ -300,8 +306,8 @@ class ResultsStore:
         """Absolute path of the root on this machine, or None for object storage."""
         return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
 
-    def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str, replaces: Iterable[str] = ()) -> str:
-        payload = packed(table, groups, replaces)
+    def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str) -> str:
+        payload = packed(table, groups)
         name = sealed(stem, payload)
         with self._storage_errors(f"write {table}"):
             self._write_bytes(f"{table}/{name}", payload)
@@ -310,13 +316,13 @@ class ResultsStore:
     def _merge(self, table: str, listed: Sequence[str]) -> None:
         """Write one file of what the listed ones hold, then remove them."""
         try:
-            ranking = [group for part in self._live(listed) for group in part.groups(RANKING[table])]
+            ranking = [group for part in self._parts(listed) for group in part.groups(RANKING[table])]
             keep = counting(pa.concat_tables(ranking), table)
-            kept = self._kept(self._live(listed), keep)
-            self._write_part(table, kept, f"compact-{_unique()}", [_base(path) for path in listed])
+            kept = self._kept(self._parts(listed), keep)
+            self._write_part(table, kept, f"compact-{_unique()}")
         except FileNotFoundError:  # somebody else merges them at this moment
             return
-        for path in listed:  # only now: killed in between, both are there, and readers know which to leave out
+        for path in listed:  # only now: killed in between, both are there, and each row counts once
             self._delete(path)
 
     @staticmethod
@@ -355,18 +361,29 @@ class ResultsStore:
         self._fs.create_dir(f"{self._root}/{name}", recursive=False)
 
     def _list_parts(self, table: str) -> list[str]:
-        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{table}", allow_not_found=True))
-        return sorted(i.path for i in infos if i.base_name.endswith(".parquet") and not i.base_name.startswith("."))
+        return [info.path for info in self._listed(table, ".parquet")]
 
-    def _live(self, listed: Sequence[str]) -> Iterator[Part]:
-        """Those of the listed parts that no merged file stands for, one after the other."""
-        merged = {path: self._open_part(path) for path in listed if _is_merged(path)}
-        replaced = {name for part in merged.values() if part is not None for name in part.replaces}
+    def _listed(self, folder: str, ending: str) -> list[pafs.FileInfo]:
+        """The files of a folder below the root with an ending, by name.
+
+        Raises:
+            StoreError: one is no regular file; to read a pipe or a device would wait for ever.
+        """
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        infos = [info for info in infos if info.base_name.endswith(ending) and not info.base_name.startswith(".")]
+        for info in infos:
+            if info.type == pafs.FileType.NotFound:  # deleted while the folder was listed
+                continue
+            if info.type != pafs.FileType.File:
+                raise StoreError(f"{info.path}: not a regular file. Move it away to go on.")
+        return sorted(infos, key=lambda info: str(info.path))
+
+    def _parts(self, listed: Sequence[str]) -> Iterator[Part]:
+        """The listed parts, one after the other; damaged ones are left out where that is allowed."""
         for path in listed:
-            if _base(path) not in replaced:
-                part = merged.pop(path) if path in merged else self._open_part(path)
-                if part is not None:
-                    yield part
+            part = self._open_part(path)
+            if part is not None:
+                yield part
 
     def _open_part(self, path: str) -> Part | None:
         """A part file, or None where it is damaged and may be left out."""

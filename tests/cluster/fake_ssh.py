@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 *options, host, command = sys.argv[1:]
-assert options == ["-o", "BatchMode=yes", "-o", "ConnectTimeout=15"], options
+assert options == ["-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "--"], options
 if host in os.environ.get("FAKE_SSH_DOWN", "").split(","):
     sys.exit(f"ssh: connect to host {host} port 22: Connection refused")
 shared, own = os.environ["FAKE_SSH"], f"{os.environ['FAKE_SSH']}-{host}"

@@ -433,12 +433,13 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
         page.wait_for_selector("#detail pre")
         page.locator("#tab-runs").click()
         assert "Nothing runs now" in page.locator("#panels").text_content()
-        state = {"sweep": "made-up", "host": "h", "pid": 7, "updated": time.time(), "running": ["<b>x"], "done": 1}
+        state = {"sweep": "made-up", "host": "h", "pid": 7, "updated": time.time(), "running": ["0" * 16], "done": 1}
+        state |= {"sweep": "<b>made-up", "began": 0.0}
         ResultsStore.open(tmp_path / "live").write_text(
             "launches/20260101T000000-a.json", json.dumps(state | {"total": 9})
         )
         page.wait_for_selector("text=1 of 9 done")
-        assert "<b>x" in page.locator("#panels").text_content()
+        assert "<b>made-up" in page.locator("#panels").text_content()
         page.wait_for_selector("#live:has-text('13 trials ended, 1 running')")
         page.locator("#pause").click()
         assert page.locator("#pause[aria-pressed='true']").count() == 1

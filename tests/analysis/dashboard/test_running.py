@@ -20,6 +20,7 @@ seeds: 2
 training: {steps: 10}
 """
 
+ID = "0" * 16
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -31,7 +32,7 @@ def store(tmp_path):
 
 
 def launched(store, *, done, running, sweep="tiny", name="20260101T000000-a", updated=None):
-    state = {"sweep": sweep, "host": "node7", "pid": 42, "running": running, "done": done, "total": 4}
+    state = {"sweep": sweep, "host": "node7", "pid": 42, "running": running, "done": done, "total": 4, "began": 0.0}
     store.write_text(f"launches/{name}.json", json.dumps(state | {"updated": updated or time.time()}))
 
 
@@ -54,15 +55,15 @@ def test_no_estimate_is_made_up(store, done, told):
 
 
 def test_a_trial_of_an_unknown_grid_is_shown_by_its_id(store):
-    launched(store, done=0, running=["abc"], sweep="other")
-    assert running_now(store, Plans()).rows == (("other", "abc", None, None, None, None, None),)
+    launched(store, done=0, running=[ID], sweep="other")
+    assert running_now(store, Plans()).rows == (("other", ID, None, None, None, None, None),)
     store.save_grid("other", "budgets: nonsense")
-    assert running_now(store, Plans()).rows == (("other", "abc", None, None, None, None, None),)
+    assert running_now(store, Plans()).rows == (("other", ID, None, None, None, None, None),)
 
 
 def test_a_launch_that_was_killed_does_not_run(store):
     assert running_now(store, Plans()) == (0, NOTHING, ())
-    launched(store, done=1, running=["abc"], updated=time.time() - 3600)
+    launched(store, done=1, running=[ID], updated=time.time() - 3600)
     assert running_now(store, Plans()) == (0, NOTHING, ())
 
 
@@ -74,7 +75,7 @@ def test_a_grid_is_expanded_once(store):
         return expand(parse_grid(text))
 
     plans = Plans(expanded)
-    launched(store, done=1, running=["x", "y"])
+    launched(store, done=1, running=[ID, "1" * 16])
     running_now(store, plans)
     running_now(store, plans)
     assert asked == ["tiny"]

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -154,3 +155,47 @@ def test_ctrl_c_stops_it_within_a_second(sweep_dir):
     assert process.wait(timeout=20) == 0
     assert time.monotonic() - begin < 3  # within a second on an idle machine
     process.stdout.close()
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\x00\r\n\r\n", b"GET //[ HTTP/1.1\r\n\r\n", b"GET / HTTP/9.x\r\n\r\n"])
+def test_a_broken_request_line_prints_nothing_and_the_next_one_is_answered(served, capfd, line):
+    _, port = served
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(line)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1000).startswith((b"HTTP/1.", b"<!DOCTYPE"))
+    assert ask(port, "/launches.json")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_connections_are_bounded_and_those_that_say_nothing_are_closed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(serve, "CONNECTIONS", 3)
+    monkeypatch.setattr(serve.Handler, "timeout", 0.5)
+    ResultsStore.create(tmp_path / "empty")
+    for _, port in running(tmp_path / "empty"):
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(20)]
+        silent[0].sendall(b"GET /data.json HTTP/1.1\r\nHost: local")  # half a request
+        assert {connection.recv(1) for connection in silent} == {b""}  # closed, each of them
+        for connection in silent:
+            connection.close()
+        assert ask(port, "/launches.json")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_directory_that_goes_away_is_one_line_to_the_page(served, capfd):
+    path, port = served
+    (path / "store.json").rename(path / "gone.json")
+    status, _, body = ask(port, "/launches.json")
+    assert (status, b"not a results directory" in body) == (503, True)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "no such host", "a" * 300])
+def test_an_address_that_cannot_be_used_is_refused_before_anything_is_read_and_fitted(tmp_path, host):
+    ResultsStore.create(tmp_path / "r")
+
+    def build(sweep, live):
+        raise AssertionError("nothing is to be fitted")
+
+    with pytest.raises(AnalysisError, match=f"--host {host} --port 0: cannot listen: "):
+        serve.make_server(str(tmp_path / "r"), build, host=host, port=0)

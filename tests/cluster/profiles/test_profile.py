@@ -1,6 +1,8 @@
 """Profiles are data: every mistake is one line that names the key, and no value becomes a command."""
 
 import subprocess
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import yaml
@@ -34,6 +36,14 @@ def changed(smallest):
         ("slurm", {"image": "x"}, "image: 'image' is not known"),
         ("slurm", {"time_limit": "absent"}, "time_limit: is missing; required keys: results"),
         ("slurm", {"nodes": 0}, "nodes: expected a whole number of at least 1, got 0"),
+        ("slurm", {"nodes": 10**9}, "nodes: 1000000000 is not allowed; nodes of a cluster: 0 to 100,000"),
+        ("slurm", {"nodes": 10**30}, "nodes: 1000000000000000000000000000000 is not allowed; any whole number"),
+        ("slurm", {"cpus_per_node": 10**6}, "cpus_per_node: 1000000 is not allowed; CPU cores or GPUs of a node"),
+        ("slurm", {"memory_per_node": "9999999999T"}, "memory_per_node: 10485759998951424 is not allowed; MiB"),
+        ("slurm", {"time_limit": "999999999d"}, "time_limit: 86399999913600 is not allowed; seconds of a trial"),
+        ("slurm", {"max_requeues": 10**9}, "max_requeues: 1000000000 is not allowed; repetitions of a job"),
+        ("slurm", {"price_per_hour": float("inf")}, "price_per_hour: expected a number, got inf"),
+        ("slurm", {"name": None}, "name: expected one line of text, got None"),
         ("slurm", {"nodes": True}, "nodes: expected a whole number"),
         ("slurm", {"nodes": "2; rm -rf /"}, "nodes: expected a whole number"),
         ("slurm", {"min_nodes": 3}, "min_nodes: 3 is more than nodes (2)"),
@@ -63,8 +73,12 @@ def changed(smallest):
         ("ray-up", {"results": "/shared"}, "machines of a cloud share no disk"),
         ("ssh", {"hosts": []}, "hosts: expected a list of at least 1 item(s)"),
         ("ssh", {"hosts": ["-oProxyCommand=id"]}, "hosts[0]: expected host or user@host"),
+        ("ssh", {"hosts": ["-Fevil.conf@h1"]}, "hosts[0]: expected host or user@host, got '-Fevil.conf@h1'"),
+        ("ssh", {"hosts": ["u@-oProxyCommand=id"]}, "hosts[0]: expected host or user@host"),
+        ("ssh", {"hosts": ["ünï@h"]}, "hosts[0]: expected host or user@host"),
         ("ssh", {"hosts": ["a", "a"]}, "hosts: a machine is named twice"),
         ("ssh", {"nodes": 2}, "nodes: 'nodes' is not known"),
+        ("ray-up", {"disk_gb": 10**9}, "disk_gb: expected a whole number from 20 to 65536, got 1000000000"),
     ],
 )  # fmt: skip
 def test_a_wrong_profile_is_one_line_that_names_the_key(kind, settings, message, changed):
@@ -98,7 +112,7 @@ def test_the_message_names_the_file(tmp_path, changed, smallest):
     with pytest.raises(ProfileError, match="gpu.yaml: no such profile"):
         load_profile(path)
     path.write_text(changed("slurm", nodes=-1))
-    with pytest.raises(ProfileError, match="gpu.yaml: nodes: expected a whole number"):
+    with pytest.raises(ProfileError, match="gpu.yaml: nodes: -1 is not allowed"):
         load_profile(path)
     path.write_text(smallest["slurm"])
     assert load_profile(path).name == "gpu"
@@ -117,6 +131,12 @@ def test_time_spans_are_read_as_slurm_reads_them(written, seconds, smallest):
 @pytest.mark.parametrize(("written", "mebibytes"), [("4G", 4096), ("512M", 512), ("2Ti", 2097152), ("64GB", 65536)])
 def test_memory_is_read_in_powers_of_1024(written, mebibytes, changed):
     assert parse_profile(changed("slurm", memory_per_node=written)).memory_per_node == mebibytes
+
+
+def test_the_readme_names_every_setting():
+    readme = (Path(__file__).parents[3] / "cluster" / "README.md").read_text()
+    missing = {(kind, f.name) for kind in KINDS for f in fields(KINDS[kind]) if f"`{f.name}`" not in readme}
+    assert not missing
 
 
 HOSTILE = "a b$(touch owned)`touch owned`;touch owned\"'|touch owned&#x\\"

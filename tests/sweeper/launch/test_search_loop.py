@@ -220,7 +220,7 @@ def test_a_grid_without_a_search_is_not_searched(tmp_path):
         ("{kind: optuna, sampler: cma}", "search.sampler: 'cma' is not known"),
         ("{kind: theory, sampler: tpe}", "search.sampler: belongs to search kind optuna, not to 'theory'"),
         ("{kind: optuna, pruning: asha}", "search.min_steps: pruning 'asha' needs the number of steps"),
-        ("{kind: random, trials: 0}", "search.trials: expected a whole number of at least 1, got 0"),
+        ("{kind: random, trials: 0}", "search.trials: 0 is not allowed; trials of a search"),
         ("{kind: random, trails: 3}", "search.trails: 'trails' is not known; did you mean 'trials'"),
         ("grid", "model.d_m.count: a range needs the number `count`"),
     ],

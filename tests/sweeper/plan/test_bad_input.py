@@ -99,8 +99,8 @@ REFUSED = {
     "limits that are no numbers": (GRID + "limits: {n_rec: [.nan, true]}", "limits.n_rec[0]: expected a number, got"),
     "no budget": (GRID.replace("[8000]", "[]"), "budgets: an empty list leaves nothing to run; give null, or leave"),
     "a warm-up longer than training": (
-        GRID + "training: {steps: 100, warmup_steps: 200}",
-        "training.warmup_steps: 200 is longer than training, which has 100 steps",
+        GRID + "training: {steps: 120, warmup_steps: 200}",
+        "training.warmup_steps: 200 is longer than training, which has 120 steps",
     ),
     # What only a launch noticed
     "a target that nobody knows": (

@@ -116,16 +116,16 @@ def test_a_listing_that_shows_neither_old_nor_merged_files_loses_no_row(store, m
 def test_two_compactions_at_once_lose_no_row_and_count_none_twice(store, monkeypatch):
     for name in "abc":
         store.write("trials", [trial(name)])
-    other, merged = ResultsStore.open(store.uri), store._live
+    other, list_parts = ResultsStore.open(store.uri), store._list_parts
 
-    def compacted_meanwhile(listed):
-        live = merged(listed)
-        monkeypatch.setattr(store, "_live", merged)
+    def compacted_meanwhile(table):
+        listed = list_parts(table)
+        monkeypatch.setattr(store, "_list_parts", list_parts)
         other.compact()
         other.write("trials", [trial("d")])
-        return live
+        return listed
 
-    monkeypatch.setattr(store, "_live", compacted_meanwhile)
+    monkeypatch.setattr(store, "_list_parts", compacted_meanwhile)
     store.compact()
     assert sorted(store.read("trials")["trial_id"].to_pylist()) == ["a", "b", "c", "d"]
     store.compact()
