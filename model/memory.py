@@ -1,6 +1,6 @@
 """Memory that training holds between forward and backward pass, from the configuration. Standard library only."""
 
-from model.config import READOUT_D_M, ElmConfig
+from model.config import READOUT_D_M, ConfigError, ElmConfig
 
 
 def saved_bytes(
@@ -19,6 +19,9 @@ def saved_bytes(
 
     Returns:
         Bytes, without parameters and the input itself.
+
+    Raises:
+        ConfigError: the back end is not known.
     """
     numbers = _numbers_per_step(config, backend)
     fixed = 0
@@ -49,4 +52,4 @@ def _numbers_per_step(config: ElmConfig, backend: str) -> int:
         # traces, the sigmoids of the memory's update and the MLPs' hidden units
         recurrent = 1 + config.n_in + 2 * config.n_rec + averages + traces + 2 * memory + hidden
         return recurrent + config.n_rec + 3 * readout_memory + config.n_out
-    raise ValueError(f"backend: {backend!r} is not valid; give torch or native")
+    raise ConfigError(f"backend: {backend!r} is not valid; give torch or native")

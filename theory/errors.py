@@ -1,6 +1,7 @@
 """The one exception that the package raises for its users."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class TheoryError(ValueError):
@@ -8,9 +9,12 @@ class TheoryError(ValueError):
 
 
 def unknown(what: str, value: object, choices: Iterable[str]) -> TheoryError:
-    """Build the error for a name that is not among the choices.
+    """Build the error for a name that is not among the choices, with the nearest one where one is close.
 
-    >>> str(unknown("floor", "min", ["none", "max"]))
-    "floor: unknown value 'min'; choose one of: none, max"
+    >>> str(unknown("floor", "non", ["none", "max"]))
+    "floor: unknown value 'non'; choose one of: none, max; did you mean 'none'?"
     """
-    return TheoryError(f"{what}: unknown value {value!r}; choose one of: {', '.join(choices)}")
+    names = list(choices)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return TheoryError(f"{what}: unknown value {value!r}; choose one of: {', '.join(names)}{hint}")

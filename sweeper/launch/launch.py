@@ -4,6 +4,7 @@ from rich.console import Console
 
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
+from sweeper.launch.preflight import check_packages
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, expand
@@ -32,7 +33,10 @@ def launch(
     """
     searched = grid.search is not None and grid.search.adaptive
     plan = None if searched else _runnable(expand(grid))
-    executor.check(results)  # before the directory is made: a launch that cannot work leaves nothing behind
+    # Before the directory is made: a launch that cannot work leaves nothing behind
+    executor.check(results)
+    if executor.lanes_here and not ResultsStore.exists(results):
+        check_packages((block.task, block.task_options) for block in grid.blocks)
     store = ResultsStore.create(results)
     store.compact()  # also what an earlier launch left when it was killed
     runner = Runner(store=store, executor=executor, console=console, ends_at=end_of(max_hours))

@@ -1,14 +1,14 @@
 """Looks at disk, inodes and memory before the first trial starts, where the numbers can be had."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 
 from cluster.attach.machine import machine_share
 from sweeper.errors import SweeperError
 from sweeper.extras import require
-from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
 from tasks.spec import packages_of
 
@@ -42,13 +42,16 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
         console.print(f"Warning: {lanes} lanes share {share.cpus:g} CPU cores.", soft_wrap=True)
 
 
-def check_packages(specs: Sequence[TrialSpec]) -> None:
-    """Make sure that what the trials' data are read with is installed here, before the first lane fails at it.
+def check_packages(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Make sure that what tasks' data are read with is installed here, before the first lane fails at it.
+
+    Args:
+        tasks: names and options.
 
     Raises:
         ModuleNotFoundError: it is not.
     """
-    for name, options in {(spec.task, tuple(spec.task_options.items())) for spec in specs}:
+    for name, options in {(name, tuple(options.items())) for name, options in tasks}:
         require(*packages_of(name, dict(options)))
 
 

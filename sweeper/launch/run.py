@@ -56,7 +56,7 @@ class Runner:
         costs = store_cost_model(self.store)
         specs = _specs(rows)
         if self.executor.lanes_here:
-            check_packages(specs)
+            check_packages((spec.task, spec.task_options) for spec in specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
         journal = Journal(self.store, plan.name, total=len(rows))
         monitor = Monitor(

@@ -2,12 +2,13 @@
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import platformdirs
 from filelock import FileLock
@@ -154,3 +155,31 @@ def sha256_of(path: Path) -> str:
         with path.open("rb") as file:
             _known_hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()
     return _known_hashes[identity]
+
+
+T = TypeVar("T")
+
+
+def read_note(note: Path, build: Callable[[], None], read: Callable[[Any], T]) -> T:
+    """Read a small JSON file of the cache; it is made where it is missing, and made anew, once, where it is damaged.
+
+    Args:
+        note: file that `build` creates atomically.
+        build: creates `note`.
+        read: takes what the JSON holds and returns what is asked for; KeyError, TypeError and ValueError mean that it
+            is damaged.
+
+    Raises:
+        DataError: the directory cannot be written, or the note is damaged and cannot be replaced.
+    """
+    for attempt in range(2):
+        build_once(note, build)
+        try:
+            return read(json.loads(note.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            if attempt:
+                raise DataError(f"{note}: damaged right after it was made ({error}); is the disk in order?") from error
+            _log.warning("%s: damaged, making it anew", note)
+            with explained(note):
+                note.unlink(missing_ok=True)
+    raise AssertionError("the second attempt returns or raises")

@@ -9,12 +9,12 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from tasks.data.cache import build_once, write_atomically
+from tasks.data.cache import read_note, write_atomically
 from tasks.errors import DataError
 
 Hashes = npt.NDArray[np.uint64]
@@ -142,10 +142,17 @@ def noted_leaks(name: str, directory: Path, find: Callable[[], list[Leak]]) -> l
             file.write(json.dumps([leak._asdict() for leak in searches[0]]).encode())
 
     try:
-        build_once(note, build)
+        noted = read_note(note, build, _read_leaks)
     except DataError:  # a data directory that others own may be read-only; the search then costs its time again
         return searches[0] if searches else find()
-    return searches[0] if searches else [Leak(**leak) for leak in json.loads(note.read_text())]
+    return searches[0] if searches else noted
+
+
+def _read_leaks(held: Any) -> list[Leak]:
+    leaks = [Leak(**leak) for leak in held]
+    if not all(0 <= leak.repeated <= leak.total for leak in leaks):
+        raise ValueError("not what a search finds")
+    return leaks
 
 
 def warn_of_leaks(

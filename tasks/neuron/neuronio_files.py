@@ -200,12 +200,16 @@ def open_converted(folder: Path, where: str) -> Converted:
             f"{where}.data: {folder} is no converted NeuronIO folder (no {MANIFEST}); make one with "
             "'python -m tasks.neuron.neuronio_files' or use data: embedded"
         )
-    held = json.loads(manifest.read_text())
-    segments, duration = held["shape"]
+    try:
+        held = json.loads(manifest.read_text(encoding="utf-8"))
+        segments, duration = (int(size) for size in held["shape"])
+        joined = "".join(sha256 for *_, sha256 in held["files"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{manifest}: damaged ({error}); convert again") from error
     splits: dict[Split, Simulations] = {}
     for split in SPLITS:
         place = folder / split
-        offsets = np.load(place / "offsets.npy")
+        offsets = _load_offsets(place / "offsets.npy")
         size = (len(offsets) - 1) * duration
         # raw arrays say nothing of their length, and a file cut short would be mapped all the same
         expected = {"cells.i32": 4 * int(offsets[-1]), "voltage.f16": 2 * size, "spikes.u8": size}
@@ -218,8 +222,22 @@ def open_converted(folder: Path, where: str) -> Converted:
             np.memmap(place / "voltage.f16", np.float16, "r", shape=(len(offsets) - 1, duration)),
             np.memmap(place / "spikes.u8", np.uint8, "r", shape=(len(offsets) - 1, duration)),
         )
-    joined = "".join(sha256 for *_, sha256 in held["files"])
     return Converted(hashlib.sha256(joined.encode()).hexdigest(), 2 * segments, duration, splits)
+
+
+def _load_offsets(path: Path) -> npt.NDArray[np.int64]:
+    """Read where simulations begin.
+
+    Raises:
+        DataError: missing, or not what `convert` wrote.
+    """
+    try:
+        offsets: npt.NDArray[np.int64] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: missing or damaged ({error}); convert again") from error
+    if offsets.ndim != 1 or len(offsets) < 2 or offsets.dtype != np.int64 or offsets[0] or (np.diff(offsets) < 0).any():
+        raise DataError(f"{path}: damaged; convert again")
+    return offsets
 
 
 def _pickles_in(folders: Iterable[Path]) -> list[Path]:

@@ -78,9 +78,11 @@ def read_recordings(path: Path) -> Recordings:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             held = {name: archive[name] for name in _ARRAYS}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        about = json.loads(held["about"].tobytes())
+        if not isinstance(about["classes"], list) or not isinstance(about["bin_ms"], int | float):
+            raise ValueError("`about` is not as it was written")
+    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a recordings file ({error}); expected the arrays {', '.join(_ARRAYS)}") from error
-    about = json.loads(held["about"].tobytes())
     offsets = np.concatenate([[0], np.cumsum(held["counts"], dtype=np.int64)])
     planes = held["planes"].astype(np.int32)
     steps = planes[0] | planes[1] << 8 | planes[2] << 16

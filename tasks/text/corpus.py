@@ -8,9 +8,9 @@ import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tasks.data.cache import build_once, build_verified, data_directory, identity_of, sha256_of, write_atomically
+from tasks.data.cache import build_verified, data_directory, identity_of, read_note, sha256_of, write_atomically
 from tasks.data.fetch import fetch
 from tasks.errors import DataError
 from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
@@ -106,9 +106,16 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
         raise DataError(f"{where}: {path} is too short; {SPLITS_NEED}")
     # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
     note = directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
-    build_once(note, lambda: _write_scan(path, stat.st_size, note, where))
-    held = json.loads(note.read_text())
-    return TextFile(name, path.absolute(), held["sha256"], stat.st_size, tuple(held["symbols"]), tuple(held["unseen"]))
+    sha256, symbols, unseen = read_note(note, lambda: _write_scan(path, stat.st_size, note, where), _read_scan)
+    return TextFile(name, path.absolute(), sha256, stat.st_size, symbols, unseen)
+
+
+def _read_scan(held: Any) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """Hash, distinct bytes and those that train lacks, as `_write_scan` noted them."""
+    sha256, symbols, unseen = held["sha256"], tuple(held["symbols"]), tuple(held["unseen"])
+    if len(bytes.fromhex(sha256)) != 32 or not symbols or not set(unseen) <= set(symbols) <= set(range(256)):
+        raise ValueError("not what a scan finds")
+    return sha256, symbols, unseen
 
 
 def _refuse_other_formats(path: Path, where: str) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ import torch
 
 from tasks.base import TaskSpec
 from tasks.batch import SPLITS, Batch, Split
-from tasks.data.cache import build_verified, data_directory, write_atomically
+from tasks.data.cache import build_verified, data_directory, read_note, write_atomically
 from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
@@ -126,9 +126,13 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
     if transform != "plain":
         path = directory / "text" / f"{source.sha256[:24]}-{transform}.u8"
         note = path.with_suffix(".json")
-        build_verified(path, lambda: _write_transformed(source.path, original, transform, path, note))
+
+        def build() -> None:
+            _write_transformed(source.path, original, transform, path, note)
+
+        build_verified(path, build)
         # the split is by bytes of the source, so that every variant of a text trains on the same part of it
-        borders = json.loads(note.read_text())["borders"]
+        borders = read_note(note, build, _read_borders)
     if min(np.diff(borders)) < LEAST_CHARACTERS:
         raise DataError(f"{where}: {source.path} is too short; {SPLITS_NEED}")
     characters = np.memmap(path, dtype=np.uint8, mode="r")
@@ -138,6 +142,13 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
         split: Stream(characters[a:b], (original[i + 1] - original[i]) / (b - a))
         for i, (split, a, b) in enumerate(zip(SPLITS, borders[:-1], borders[1:], strict=True))
     }
+
+
+def _read_borders(held: Any) -> list[int]:
+    borders = [int(border) for border in held["borders"]]
+    if len(borders) != len(SPLITS) + 1 or borders[0] != 0 or borders != sorted(borders):
+        raise ValueError("not the borders of three splits")
+    return borders
 
 
 def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, path: Path, note: Path) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tasks.data import cache
-from tasks.data.cache import build_once, build_verified, data_directory, noted_sha256, sha256_of, write_atomically
+from tasks.data.cache import (
+    build_once,
+    build_verified,
+    data_directory,
+    noted_sha256,
+    read_note,
+    sha256_of,
+    write_atomically,
+)
 from tasks.errors import DataError
 
 
@@ -121,3 +129,26 @@ def test_a_disk_that_keeps_nothing_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(cache, "sha256_of", lambda path: str(next(digests)))  # reads something else every time
     with pytest.raises(DataError, match="large: damaged right after it was made; is the disk in order"):
         build_verified(target, lambda: target.write_bytes(b"x") and None)
+
+
+@pytest.mark.parametrize("damage", [b"{", b"[]", b"", b"\xff", b'{"size": "many"}', b'{"other": 1}'])
+def test_a_damaged_note_is_made_anew(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    note = tmp_path / "note.json"
+
+    def build() -> None:
+        with write_atomically(note) as file:
+            file.write(b'{"size": 7}')
+
+    note.write_bytes(damage)
+    with caplog.at_level(logging.WARNING):
+        assert read_note(note, build, lambda held: int(held["size"])) == 7
+    assert f"{note}: damaged, making it anew" in caplog.text
+    caplog.clear()
+    assert read_note(note, build, lambda held: int(held["size"])) == 7
+    assert caplog.text == ""
+
+
+def test_a_note_that_cannot_be_made_whole_is_named(tmp_path: Path) -> None:
+    note = tmp_path / "note.json"
+    with pytest.raises(DataError, match=r"note\.json: damaged right after it was made"):
+        read_note(note, lambda: note.write_text("{") and None, lambda held: held)

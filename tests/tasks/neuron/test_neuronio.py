@@ -119,3 +119,22 @@ def test_folders_that_are_missing_damaged_or_real_are_refused(
             copy.write_bytes(path.read_bytes()[:-1] if path.name == "cells.i32" else path.read_bytes())
     with pytest.raises(DataError, match=r"cells\.i32: missing or damaged; convert again"):
         open_converted(tmp_path, "task")
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"shape": "ab", "files": []}', '{"shape": [1, 2], "files": 3}'])
+def test_a_damaged_manifest_is_named(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "manifest.json").write_text(damage)
+    with pytest.raises(DataError, match=r"manifest\.json: damaged .*; convert again"):
+        open_converted(tmp_path, "task")
+
+
+def test_damaged_offsets_are_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"shape": [1, 10], "files": []}')
+    (tmp_path / "train").mkdir()
+    for offsets in (np.array([0.5]), np.array([5, 3]), np.zeros((2, 2), dtype=np.int64)):
+        np.save(tmp_path / "train" / "offsets.npy", offsets)
+        with pytest.raises(DataError, match=r"offsets\.npy: damaged; convert again"):
+            open_converted(tmp_path, "task")
+    (tmp_path / "train" / "offsets.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(DataError, match=r"offsets\.npy: missing or damaged"):
+        open_converted(tmp_path, "task")

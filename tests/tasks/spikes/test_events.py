@@ -78,3 +78,14 @@ def test_bad_recordings_are_refused(tmp_path: Path) -> None:
     np.savez(path, counts=np.zeros(1))
     with pytest.raises(DataError, match=r"not a recordings file .*expected the arrays counts, planes"):
         read_recordings(path)
+
+
+@pytest.mark.parametrize("about", [b"{", b"[]", b'{"bin_ms": 1}', b'{"bin_ms": "1", "classes": ["a"]}', b"\xff"])
+def test_recordings_whose_description_is_damaged_are_refused_by_name(tmp_path: Path, about: bytes) -> None:
+    path = tmp_path / "r.npz"
+    write_recordings(path, make([1]))
+    with np.load(path) as archive:
+        held = {name: archive[name] for name in archive.files}
+    np.savez(path, **{**held, "about": np.frombuffer(about, dtype=np.uint8)})
+    with pytest.raises(DataError, match=r"r\.npz: not a recordings file"):
+        read_recordings(path)

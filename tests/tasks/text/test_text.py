@@ -177,3 +177,22 @@ def test_bytes_that_appear_during_training_are_refused(tmp_path: Path) -> None:
         file.write(b"HELLO" * 480)
     with pytest.raises(DataError, match=r"mine\.txt: holds bytes that it did not hold before"):
         task.train_batch(0, seed=0, batch_size=4, length=32)
+
+
+@pytest.mark.parametrize("damage", ["{", "[1]", '{"borders": [0, 9]}', '{"sha256": "x", "symbols": [], "unseen": []}'])
+def test_damaged_notes_of_a_text_are_made_anew(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"hello world " * 200)
+
+    def read() -> list[int]:
+        task = load_task("text", {"data": str(path), "alphabet": "letters"}, cache_dir=tmp_path)
+        assert isinstance(task, TextTask)
+        return [len(task.stream(split).characters) for split in ("train", "valid", "test")]
+
+    whole = read()
+    notes = [note for note in tmp_path.rglob("*.json") if note.parent.name in ("text", "scans", "leaks")]
+    assert len(notes) == 3
+    for note in notes:
+        note.write_text(damage)
+    assert read() == whole
+    assert not [note for note in notes if note.read_text() == damage]
