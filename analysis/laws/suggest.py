@@ -13,9 +13,9 @@ from analysis.errors import AnalysisError
 from analysis.rows.learning_rates import RateRule, power_rule
 from analysis.rows.sweep import Dataset, Sweep
 from sweeper.plan.grid import parse_grid
+from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.grid_space import GridSpace
 from sweeper.search.space import Observation, Point, Sizes
-from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.theory import Interval, TheorySearcher
 from sweeper.search.theory_frame import REACH
 from sweeper.status import store_cost_model
