@@ -38,13 +38,13 @@ JOINT_TRIALS = 4
 JOINT_NUMBERS = 8_192
 """Activities (time steps x sequences x neurons) of one optimiser step up to which it pays (measured)."""
 BYTES_PER_PROCESS = 350 * 1024**2
-"""Resident memory of a process that has loaded torch (measured)."""
+"""Resident memory of a process after its first, tiny trial (measured: 263 MiB of it are imports)."""
 BYTES_PER_CUDA_CONTEXT = 450 * 1024**2
 """GPU memory of a process before its first tensor: 300 to 500 MB by GPU and driver (assumption)."""
 LEAST_OWN_BYTES = 64 * 1024**2
-"""Trials expected to need less say nothing about memory: the allocator's own holdings are as large."""
+"""Trials expected to need less say nothing about memory: the allocator's own holdings are as large (assumption)."""
 _SPREAD_QUANTILE = 1.645
-"""Normal quantile of a 90 % range."""
+"""Normal quantile of a 90 % range, which leaves 5 % on each side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,7 @@ class CostModel:
         share = math.sqrt(sum((s / total) ** 2 for s in expected))
         # The built-in constants are wrong by the machine, hence for all trials alike: nothing averages out there.
         spread = self.log_spread * (math.sqrt(0.25 + 0.75 * share**2) if self.calibrated_on else 1.0)
+        # errors are of a factor, so the range is one of a logarithm: its ends are as far in ratio
         factor = math.exp(_SPREAD_QUANTILE * spread)
         return Forecast(
             seconds=total,
@@ -144,7 +145,7 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     overhead, neuron, arithmetic = (float(c) for c in nnls(weighted, np.ones(len(known)))[0])
     model = CostModel(overhead_s=overhead, neuron_s=neuron, arithmetic_s=arithmetic)
     residuals = np.log(seconds) - np.log([model.seconds(spec) for spec, _ in known])
-    # Three constants were fitted, which the degrees of freedom leave out.
+    # Three constants were fitted, and each takes a degree of freedom.
     spread = float(np.sqrt(np.sum(residuals**2) / max(1, len(known) - 3)))
     # Trials that are all alike can be fitted almost exactly; no forecast claims to be better than 2 %.
     return replace(model, log_spread=max(spread, 0.02), calibrated_on=len(known), memory_factor=memory_factor)
@@ -192,11 +193,12 @@ def _memory_factor(rows: Sequence[Mapping[str, Any]]) -> float:
 def _own_bytes(spec: TrialSpec, device: str) -> int:
     """Weights with gradient and two moments, what is kept for differentiation, the input and the loss's copies."""
     model, training, total = spec.model, spec.training, _counts(spec.model)
-    width = 8 if training.dtype == "float64" else 4
+    width = 8 if training.dtype == "float64" else 4  # bytes of a number
     if isinstance(model, ElmConfig):
         backend = "native" if device == "cpu" else "torch"
         kept = saved_bytes(model, backend=backend, batch=training.batch_size, steps=training.length, itemsize=width)
     else:
+        # a rough count for the other architectures (assumption): only the ELM Network's is measured
         hidden = getattr(model, "mlp_width", 4)
         per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
         kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron
@@ -221,9 +223,12 @@ def _features(spec: TrialSpec) -> tuple[float, float, float]:
     training, params = spec.training, _counts(spec.model).trainable_params
     steps = float(training.steps * training.length)
     evaluations = training.steps // training.eval_every + 1
+    # Null means the whole split, whose size only the data know: 20 and 100 batches stand for it (assumption). Three
+    # splits are evaluated at the end.
     eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
     # An evaluation has no backward pass, which multiplies by the weights twice (for the gradients of the inputs and of
-    # the weights) where the forward pass does once: as `model.flops.Flops.training` counts it, a third of the work.
+    # the weights) where the forward pass does once: a third of the work, as `model.flops.Flops.training` counts it
+    # (measured on laptop cases of `benchmarks.model`: 0.21 to 0.25 of a step's time natively, 0.32 to 0.36 by torch).
     eval_steps *= training.length / 3
     sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
     return steps + eval_steps, sequences * getattr(spec.model, "n_rec", 1), sequences * params
