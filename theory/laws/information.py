@@ -46,7 +46,7 @@ def information(n_rec: npt.ArrayLike, ln_snr: npt.ArrayLike, beta: npt.ArrayLike
     >>> round(float(information(1, 0.0, 1.0).bits), 12)
     1.0
     """
-    n, x, b = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in (n_rec, ln_snr, beta)))
+    n, x, b = (np.asarray(value, dtype=np.float64) for value in (n_rec, ln_snr, beta))
     ln_n = np.log(n)
     ln_u = x - b * ln_n
     h, f, h_beta = channel_information(ln_u, b)

@@ -68,6 +68,21 @@ def test_scalar_and_broadcast_shapes():
     assert channel_information(np.zeros((3, 1)), np.ones(4)).h.shape == (3, 4)
 
 
+def test_a_shared_beta_gives_what_one_per_point_gives():
+    """Shared along the rows, the same in a few columns, and different everywhere are summed in different ways."""
+    rng = np.random.default_rng(1)
+    x, beta = rng.normal(-1, 3, (40, 90)), 1 / rng.uniform(0.4, 4.5, (40, 1))
+    beta[:3] = [[1.0], [0.5], [1 / 3]]
+    levels = beta * np.array([1.0, 1.02])[np.arange(90) % 2]
+    single = [channel_information(x[:, i], levels[:, i]) for i in range(90)]
+    for name in ("h", "f", "h_beta"):
+        wanted = np.stack([getattr(one, name) for one in single], axis=1)
+        np.testing.assert_allclose(getattr(channel_information(x, levels), name), wanted, rtol=1e-12)
+        shared = getattr(channel_information(x, beta), name)
+        np.testing.assert_allclose(shared[:, ::2], wanted[:, ::2], rtol=1e-12)
+        np.testing.assert_allclose(getattr(channel_information(x[:1], levels[:1]), name), wanted[:1], rtol=1e-12)
+
+
 def test_weights_sum_a_slow_series():
     n = np.arange(1, 21)
     assert abs(alternating_weights(20) @ (1 / (2 * n - 1)) - np.pi / 4) < 1e-15
