@@ -14,6 +14,12 @@ from theory.types import FloatArray
 GRID = 96
 """Points of the first scan in ln d_m; the optimum is then bracketed by two neighbours."""
 
+TOLERANCE = 2e-15
+"""Width in ln d_m at which a bracket is closed: a few roundings of it."""
+
+STEPS = 100
+"""Most evaluations of one root; about 8 are needed where the slope is smooth, 46 halvings where it jumps."""
+
 EDGE = 1e-3
 """Distance in ln d_m from an end of the range below which an optimum counts as lying on it."""
 
@@ -28,8 +34,8 @@ class Located(NamedTuple):
 
 
 def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, float]) -> Located:
-    """Find the continuum optimum of every parameter set of a curve: a scan in ln d_m, then bisection (or golden
-    section) between neighbours.
+    """Find the continuum optimum of every parameter set of a curve: a scan in ln d_m, then the root of the law's
+    stationarity (without one: golden section) between neighbours.
 
     >>> from theory.laws.registry import get_law
     >>> law = get_law("separable_power_law", n_ref=1.0, k_ref=1.0)
@@ -52,8 +58,8 @@ def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, floa
     left, right = grid[inner - 1], grid[inner + 1]
     sides = [_slope(curve, budget, cost, side) for side in (left, right)]
     if sides[0] is not None and sides[1] is not None:
-        place = _bisect(curve, budget, cost, left, right)
         edge = np.where((edge < 0) & (sides[0] > 0), 0, np.where((edge > 0) & (sides[1] < 0), 0, edge))
+        place = _root(curve, budget, cost, (left, right), (sides[0], sides[1]), np.flatnonzero(edge == 0))
     else:
         place = _golden(curve, budget, cost, left, right)
         step = 1e-6 * (grid[1] - grid[0])
@@ -85,21 +91,74 @@ def budget_line(budget: float, cost: Cost, d_m: npt.ArrayLike, *, whole: bool = 
     )
 
 
-def _slope(curve: Curve, budget: float, cost: Cost, ln_d_m: FloatArray) -> FloatArray | None:
+def _slope(
+    curve: Curve, budget: float, cost: Cost, ln_d_m: FloatArray, sets: IntArray | None = None
+) -> FloatArray | None:
+    """The law's stationarity, set r (of those chosen) at place r: [sets]; None for laws without one."""
     design = budget_line(budget, cost, np.exp(ln_d_m))
-    theta = {name: value[None, :] for name, value in curve.theta.items()}
+    theta = {
+        name: (value if sets is None or value.size == 1 else value[sets])[None, :]
+        for name, value in curve.theta.items()
+    }
     with np.errstate(all="ignore"):
         slope = curve.law.stationarity(theta, design, design.k_e / (design.k_e + cost.k_c))
     return None if slope is None else np.broadcast_to(slope.reshape(-1), ln_d_m.shape)
 
 
-def _bisect(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: FloatArray) -> FloatArray:
-    for _ in range(46):
-        middle = (left + right) / 2
-        slope = _slope(curve, budget, cost, middle)
+def _root(
+    curve: Curve,
+    budget: float,
+    cost: Cost,
+    ends: tuple[FloatArray, FloatArray],
+    slopes: tuple[FloatArray, FloatArray],
+    sets: IntArray,
+) -> FloatArray:
+    """Find where the slope along the budget falls through 0, by Chandrupatla's method (Advances in Engineering Software
+    28, 1997): inverse quadratic interpolation where that converges, halving where it does not.
+
+    Args:
+        curve: R sets of parameters.
+        budget: Trainable parameters.
+        cost: Counts.
+        ends: Left and right end of each bracket in ln d_m, [R] each.
+        slopes: The slope there, [R] each.
+        sets: Those that are searched; the others keep their left end.
+    """
+    place = ends[0].copy()
+    near, far = ends[0][sets], ends[1][sets]
+    # Without a change of sign the interval is halved to a root by these stand-ins, for values say nothing there.
+    halved = ~((slopes[0][sets] > 0) & (slopes[1][sets] < 0))
+    f_near, f_far = np.where(halved, 1.0, slopes[0][sets]), np.where(halved, -1.0, slopes[1][sets])
+    share = np.where(halved, 0.5, f_near / (f_near - f_far))
+    for _ in range(STEPS):
+        if not sets.size:
+            break
+        fresh = near + share * (far - near)
+        slope = _slope(curve, budget, cost, fresh, sets)
         assert slope is not None, "laws with a stationarity have it everywhere"
-        left, right = np.where(slope > 0, middle, left), np.where(slope > 0, right, middle)
-    return (left + right) / 2
+        same = (slope > 0) == (f_near > 0)
+        # `near` is the end that was evaluated last, `far` lies beyond the root, `old` is the end that `near` replaced.
+        old, f_old = np.where(same, near, far), np.where(same, f_near, f_far)
+        far, f_far = np.where(same, far, near), np.where(same, f_far, f_near)
+        near, f_near = fresh, slope
+        width = np.abs(far - near)
+        place[sets] = np.where(np.abs(f_far) < np.abs(f_near), far, near)
+        live = np.flatnonzero((width > TOLERANCE) & (slope != 0))
+        sets, halved = sets[live], halved[live]
+        near, far, old, f_near, f_far, f_old, width = np.stack([near, far, old, f_near, f_far, f_old, width])[:, live]
+        share = np.where(halved, 0.5, _share((near, far, old), (f_near, f_far, f_old)))
+        least = np.minimum(0.5 * TOLERANCE / width, 0.5)
+        share = np.clip(share, least, 1 - least)
+    return place
+
+
+def _share(x: tuple[FloatArray, FloatArray, FloatArray], f: tuple[FloatArray, FloatArray, FloatArray]) -> FloatArray:
+    """Where to look next between the first and the second of three points, as a share of their distance."""
+    (a, b, c), (fa, fb, fc) = x, f
+    with np.errstate(all="ignore"):  # equal values have no interpolation; the condition is then false
+        xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
+        share = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+        return np.where((phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(share), share, 0.5)
 
 
 def _golden(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: FloatArray) -> FloatArray:

@@ -78,6 +78,17 @@ def test_stationarity_and_brute_force(floor):
     assert fine[np.argmin(curve.on_grid(budget_line(3.5e6, SIM_COST, fine))[0])] == pytest.approx(d_m, rel=5e-3)
 
 
+def test_a_jump_of_the_slope_is_found_to_rounding():
+    """The max floor's slope jumps at k_floor, where interpolation has nothing to go by; sets of both kinds at once."""
+    k_floor = np.array([2e4, 1e5, 3e3, 1e5])
+    theta = {"u_ref": np.exp(5.9), "alpha": np.array([1.0, 1.0, 1.0, 0.8]), "beta": 1.0, "k_floor": k_floor}
+    d_m = locate(bare("max", theta), 6e7, SIM_COST, (0.5, 1000)).d_m
+    np.testing.assert_allclose(SIM_COST.complexity(d_m)[[0, 2]], [2e4, 3e3], rtol=1e-13)
+    for i in (1, 3):
+        one = {name: value[i] if np.ndim(value) else value for name, value in theta.items()}
+        assert locate(bare("max", one), 6e7, SIM_COST, (0.5, 1000)).d_m[0] == pytest.approx(d_m[i], rel=1e-13)
+
+
 def test_optimum_does_not_know_the_link():
     theta = {"u_ref": 300.0, "alpha": 0.95, "beta": 0.9, "k_floor": 2e4, "lam": 0.4}
     found = [
