@@ -42,6 +42,7 @@ def cli(debug: bool) -> None:
       sweeper launch grid.yaml -r results     run what is missing in results/
       sweeper status -r results               what is done, running, failed, missing
       sweeper retry -r results --where "..."  run some trials again
+      sweeper verify -r results               check every file and row; which trials to run again
       sweeper doctor --cluster ...            what would stop a sweep, here and on a cluster
       sweeper launch grid.yaml --cluster profile.yaml     submit to Slurm, Kubernetes, a cloud or ssh hosts
       sweeper jobs; sweeper stop NAME         submitted jobs, seen from outside
@@ -253,6 +254,26 @@ def compact(results: str) -> None:
     from sweeper.store.store import ResultsStore
 
     ResultsStore.open(results).compact()
+
+
+@cli.command()
+@results_either_way
+@click.option("--set-aside", is_flag=True, help="Move damaged files to damaged/, so that a launch runs them again.")
+@JSON
+def verify(results: str, set_aside: bool, as_json: bool) -> None:
+    """Check everything RESULTS holds: parts, checksums, schemas, rows against their specs, curves, checkpoints.
+
+    Says which trials to run again. Exit code 1 where something is wrong.
+    """
+    from sweeper.launch.verify import verify
+    from sweeper.tables import print_verification, verification_json
+
+    found = verify(results, set_aside=set_aside)
+    if as_json:
+        click.echo(verification_json(found))
+    else:
+        print_verification(found, results, set_aside=set_aside)
+    sys.exit(0 if found.holds else 1)
 
 
 @cli.command()

@@ -45,7 +45,7 @@ class DamageError(StoreError):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: damaged ({why}). `sweeper verify` says what it held and how to go on without it.")
-        self.path = path
+        self.path, self.why = path, why
 
 
 def warn_of_damage(error: DamageError) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sweeper.console import PlainConsole
 from sweeper.launch.result import LaunchResult
+from sweeper.launch.verify import Verification
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
@@ -188,6 +189,38 @@ def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
             f"{len(live.running)} trials in work",
             highlight=False,
         )
+
+
+def print_verification(found: Verification, results: str, *, set_aside: bool) -> None:
+    """Print what is wrong in a results directory, and which trials to run again."""
+    console, place = _console(), shlex.quote(results)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    rows = ", ".join(f"{count:,} {table}" for table, count in found.rows.items())
+    say(f"{found.parts} part files with {rows} rows")
+    if found.unsealed:
+        say(f"{found.unsealed} of them are of an earlier version and carry no hash; `sweeper compact` gives them one")
+    for sentence in found.damaged:
+        say(f"damaged: {sentence}")
+    for sentence in found.problems:
+        say(sentence)
+    if found.wrong:
+        chosen = " or ".join(f"trial_id == '{trial_id}'" for trial_id in found.wrong)
+        say(f'Run again: sweeper retry -r {place} --where "{chosen}"')
+    if found.damaged and found.missing:
+        first = "" if set_aside else f"sweeper verify -r {place} --set-aside, then "
+        say(
+            f"Run again: {first}the launches of its grids; these trials have no readable row: {' '.join(found.missing)}"
+        )
+    if found.holds:
+        say("Nothing is wrong.")
+
+
+def verification_json(found: Verification) -> str:
+    """What was found in a results directory, for machines."""
+    return json.dumps({"holds": found.holds, **asdict(found)})
 
 
 def forecast_line(forecast: Forecast, lanes: int) -> str:

@@ -8,6 +8,7 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     curves/*.parquet         evaluations during training
     attempts/*.parquet       every try
     launches/                logs of launches, and the present state of running ones
+    damaged/                 files that `sweeper verify --set-aside` took out
     checkpoints/<id>.pt      last state of long trials that have not ended
 
 Writers only add files; compaction writes one file of what they hold and deletes them afterwards, so that a process
@@ -157,6 +158,11 @@ class ResultsStore:
         rows = rows if keep.all() else rows.filter(pa.array(keep))
         return rows if columns is None else rows.select(list(columns))
 
+    def read_every(self, table: str, columns: Sequence[str]) -> pa.Table:
+        """Columns of every row of a table, also of rows that do not count."""
+        schema = pa.schema([SCHEMAS[table].field(name) for name in columns])
+        return pa.concat_tables([schema.empty_table(), *self._read_parts(table, columns, None)])
+
     def _read_parts(
         self, table: str, columns: Sequence[str] | None, trial_ids: pa.ChunkedArray | None
     ) -> list[pa.Table]:
@@ -168,7 +174,7 @@ class ResultsStore:
                 groups = [
                     group if wanted is None else group.filter(pc.is_in(group["trial_id"], wanted))
                     for part in self._parts(listed)
-                    for group in part.groups(columns)
+                    for group in self._groups(part, columns)
                 ]
             except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
                 continue
@@ -265,6 +271,16 @@ class ResultsStore:
             if len(content) > _LONGEST_TEXT:
                 raise StoreError(f"{info.path}: longer than {_LONGEST_TEXT:,} bytes. Move it away to go on.")
         return texts
+
+    def names(self, folder: str, ending: str) -> list[str]:
+        """Names, without the ending, of the files of a folder below the root."""
+        return sorted(str(info.base_name).removesuffix(ending) for info in self._listed(folder, ending))
+
+    def set_aside(self, path: str) -> None:
+        """Move a damaged file out of what is read, to ``damaged/`` below the root."""
+        with self._storage_errors(f"move {_base(path)}"):
+            self._create_folder("damaged")
+            self._fs.move(path, f"{self._root}/damaged/{_base(path)}")
 
     def delete_text(self, name: str) -> None:
         """Remove a text file below the root, where there is one."""
@@ -390,12 +406,24 @@ class ResultsStore:
         try:
             return open_part(self._fs, path)
         except DamageError as error:
-            if self._on_damage is None:
-                raise
-            if path not in self._damaged:
-                self._damaged.add(path)
-                self._on_damage(error)
+            self._leave_out(error)
             return None
+
+    def _groups(self, part: Part, columns: Sequence[str] | None) -> list[pa.Table]:
+        """The rows of a part, none of them where it is damaged and may be left out."""
+        try:
+            return list(part.groups(columns))
+        except DamageError as error:  # of a part without a hash, which shows its damage only when it is decoded
+            self._leave_out(error)
+            return []
+
+    def _leave_out(self, error: DamageError) -> None:
+        """Go on without a damaged part, saying so once, or raise the error."""
+        if self._on_damage is None:
+            raise error
+        if error.path not in self._damaged:
+            self._damaged.add(error.path)
+            self._on_damage(error)
 
     def _delete(self, path: str) -> None:
         with self._storage_errors(f"remove {_base(path)}"), suppress(FileNotFoundError):  # somebody else was here first
