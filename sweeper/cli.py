@@ -19,6 +19,7 @@ from cluster.jobs.jobs import jobs, stop
 from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
+from sweeper.home import use_writable_home
 from tasks.cli import data
 
 if TYPE_CHECKING:
@@ -316,6 +317,8 @@ def _executor(executor: str, address: str | None, lanes: dict[str, Any]) -> "Exe
     from sweeper.executors.ray_executor import RayExecutor
     from sweeper.lane.options import LaneOptions
 
+    if (folder := use_writable_home()) is not None:
+        click.echo(f"Warning: the home directory cannot be written; caches go to {folder}", err=True)
     require("torch", "snntorch", *(["ray"] if executor == "ray" else []))
     options = LaneOptions(**lanes)
     if executor == "processes":

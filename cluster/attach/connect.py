@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -232,6 +233,29 @@ def _muted_stderr() -> Iterator[None]:
         os.close(silent)
 
 
+_SOCKET_BYTES = 107
+"""Longest path of a Unix socket on Linux (108 bytes of sun_path in <sys/un.h>, one of them its end)."""
+_BELOW_TEMP = len("/ray/session_2026-11-26_23-59-11_010831_4194304/sockets/plasma_store")
+"""What Ray puts behind the temporary directory in the longest of its sockets' paths."""
+
+
+def _short_temp() -> str:
+    """A directory for Ray's sockets: the temporary one, unless its path is too long for them.
+
+    Raises:
+        ConnectError: it is, and /tmp cannot be written.
+    """
+    chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    if len(os.fsencode(chosen)) + _BELOW_TEMP > _SOCKET_BYTES:
+        if not os.access("/tmp", os.W_OK):
+            raise ConnectError(
+                f"TMPDIR={chosen} is too long for Ray's sockets, whose paths end after {_SOCKET_BYTES} bytes, and /tmp "
+                "cannot be written; set RAY_TMPDIR to a short path, or use --executor processes"
+            )
+        chosen = "/tmp"
+    return os.path.join(chosen, "ray")
+
+
 def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
     ray.init(
         address="local",
@@ -242,6 +266,7 @@ def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
         logging_level=logging.ERROR,
         object_store_memory=_OBJECT_STORE_BYTES,
         namespace=namespace,
+        _temp_dir=_short_temp(),
     )
 
 

@@ -1,6 +1,5 @@
 """The part of `sweeper doctor` that looks at this machine."""
 
-import getpass
 import os
 import platform
 import shutil
@@ -50,7 +49,7 @@ def _shared_memory() -> Iterator[Finding]:
 
 def _other_rays() -> Iterator[Finding]:
     """Ray heads on this machine: a sweep never joins them, but they take memory and ports."""
-    me = getpass.getuser()
+    me = psutil.Process().username()
     for process in psutil.process_iter(["name", "username", "pid"]):
         if process.info["name"] == "gcs_server":
             owner = process.info["username"]
@@ -81,7 +80,9 @@ def results_findings(results: str | None) -> Iterator[Finding]:
     # the folder need not be there yet; the nearest one that is decides whether it can be made
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
-        yield error("results", f"{existing} is not writable for {getpass.getuser()}", "choose another --results")
+        yield error(
+            "results", f"{existing} is not writable for {psutil.Process().username()}", "choose another --results"
+        )
     else:
         yield ok("results", f"{folder} is writable from here")
         yield disk(str(existing), shutil.disk_usage(existing).free)

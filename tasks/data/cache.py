@@ -22,9 +22,16 @@ _log = logging.getLogger(__name__)
 
 
 def data_directory(override: str | Path | None = None) -> Path:
-    """Return the directory for data sets: `override`, else $ELM_DATA_DIR, else the user's cache directory."""
+    """Return the directory for data sets: `override`, else $ELM_DATA_DIR, else the user's cache directory.
+
+    Raises:
+        DataError: this user has no home directory, and nothing else is set.
+    """
     chosen = override or os.environ.get(ENVIRONMENT_VARIABLE)
-    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("elm-sweeper", appauthor=False))
+    try:
+        return Path(chosen or platformdirs.user_cache_dir("elm-sweeper", appauthor=False)).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"no home directory ({error}); set {ENVIRONMENT_VARIABLE} or HOME") from error
 
 
 @contextlib.contextmanager
