@@ -106,21 +106,23 @@ def plot_residuals(data: Residuals) -> Figure:
 
 def _points(data: Agreement | Residuals, x: FloatArray, y: FloatArray, hover: str) -> list[Figure]:
     traces = []
-    for budget, k_c in sorted({(b, k) for b, k in zip(data.budget, data.k_c, strict=True)}, key=str):
-        # Rows without a budget hold NaN there, which equals nothing, itself included.
-        own = ((data.budget == budget) | (np.isnan(data.budget) & np.isnan(budget))) & (data.k_c == k_c)
-        colour = f"@budget:{int(data.rank[own][0])}"
-        half = np.nan_to_num(data.half[own])
+    # NaN stands for a missing budget and equals nothing, itself included; a groupby takes all of them for one key.
+    lines = pd.DataFrame({"budget": data.budget, "k_c": data.k_c}).groupby(["budget", "k_c"], dropna=False)
+    for _, members in lines:
+        rows = members.index.to_numpy()
+        budget, k_c = float(data.budget[rows[0]]), float(data.k_c[rows[0]])
+        colour = f"@budget:{int(data.rank[rows[0]])}"
+        half = np.nan_to_num(data.half[rows])
         traces.append(
             scatter(
                 "markers",
-                x[own],
-                y[own],
-                customdata=data.position[own].astype(np.int64),
+                x[rows],
+                y[rows],
+                customdata=data.position[rows].astype(np.int64),
                 marker={"color": colour, "size": 7, "opacity": 0.85},
                 error_y={"type": "data", "array": half, "thickness": 1, "width": 0, "color": colour},
-                hovertemplate=f"P = {short(budget)}: {hover}<extra></extra>",
-                meta={"kind": "mean", "budget": None if np.isnan(budget) else float(budget), "k_c": float(k_c)},
+                hovertemplate=f"{'' if np.isnan(budget) else f'P = {short(budget)}: '}{hover}<extra></extra>",
+                meta={"kind": "mean", "budget": None if np.isnan(budget) else budget, "k_c": k_c},
             )
         )
     return traces

@@ -211,3 +211,12 @@ def test_intervals_of_a_stored_report_are_shown_only_for_the_same_rows(own_dir, 
     ):
         (own_dir / "fit.json").write_text(damaged)
         assert stored_evidence(view, own_dir / "fit.json") is None
+
+
+def test_rows_without_a_budget_are_drawn_once(view):
+    found = agreement_data(view.data, view.table.assign(budget=np.nan), view.overlay)
+    points = [trace for trace in plot_agreement(found)["data"] if trace["mode"] == "markers"]
+    assert len(points) == view.table["k_c"].nunique()
+    assert sum(len(trace["x"]) for trace in points) == len(view.table)
+    assert points[0]["meta"]["budget"] is None
+    assert "nan" not in points[0]["hovertemplate"]
