@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.dashboard.panels import Choice, Panel, Tab
 from analysis.figures.isobudget import Figure, scatter
-from analysis.figures.theme import PLAIN_SYMBOL, SYMBOL_OF, SYMBOLS, axis, layout
+from analysis.figures.theme import PLAIN_SYMBOL, SYMBOL_OF, SYMBOLS, UNORDERED_LIGHT, axis, layout
 from analysis.report.compare import COLUMNS, Line, comparison_rows
 
 
@@ -51,7 +51,8 @@ def plot_comparison(lines: list[Line], name: str) -> Figure:
     for rank, line in enumerate(lines):
         y, colour = getattr(line, name), f"@task:{rank}"
         # A symbol beside the colour: groups stay apart in print and for readers who do not tell the colours apart.
-        symbol = SYMBOLS[rank % len(SYMBOLS)]
+        # They move on by one with each round of colours: colours and symbols are equally many.
+        symbol = SYMBOLS[(rank + rank // len(UNORDERED_LIGHT)) % len(SYMBOLS)]
         marks = [symbol if ok or name == "value" else f"{symbol}-open" for ok in line.bracketed]
         trace = scatter(
             "lines+markers",

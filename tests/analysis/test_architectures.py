@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from analysis.cli import cli
 from analysis.commands import make_views
 from analysis.dashboard.compare_tab import plot_comparison
+from analysis.figures.theme import resolve, theme
 from analysis.laws.theory_fit import FitSettings
 from analysis.report.compare import comparison, comparison_rows
 from analysis.rows.load import read_sweep
@@ -85,3 +86,9 @@ def test_one_command_writes_it(ran, tmp_path):
     assert "chrono_lstm" in found.output
     assert "nan" not in found.output
     assert page.stat().st_size > 100_000
+
+
+def test_no_two_groups_of_many_look_alike(lines):
+    many = [lines[0]._replace(name=f"group {i}") for i in range(20)]
+    traces = resolve(plot_comparison(many, "value"), theme("light", 1))["data"]
+    assert len({(trace["line"]["color"], trace["marker"]["symbol"][0]) for trace in traces}) == 20
