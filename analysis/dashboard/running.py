@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from analysis.dashboard.panels import Panel, rows_of
-from sweeper.errors import SweeperError
+from sweeper.errors import FOR_PEOPLE
 from sweeper.plan.expand import Plan, expand
 from sweeper.plan.grid import parse_grid
 from sweeper.queue.journal import LiveLaunch, live_launches
@@ -43,7 +43,9 @@ class Plans:
         if (name, text) not in self._known:
             try:
                 self._known[name, text] = self._expand(name, text)
-            except (SweeperError, ValueError):  # a grid of another version: the trials are then shown by id alone
+            # A grid of another version, or one that names data that are not here: its trials are shown by id alone.
+            # Any other error is a fault of this program, and must not pass for such a grid.
+            except FOR_PEOPLE:
                 self._known[name, text] = None
         return self._known[name, text]
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from analysis.dashboard.running import NOTHING, Plans, running_now
+from model.config import ConfigError
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.store.store import ResultsStore
@@ -79,3 +80,15 @@ def test_a_grid_is_expanded_once(store):
     running_now(store, plans)
     running_now(store, plans)
     assert asked == ["tiny"]
+
+
+def test_only_errors_about_the_grid_pass_for_a_grid_of_another_version():
+    def refused(name, text):
+        raise ConfigError("d_m: 0 is too few")
+
+    def faulty(name, text):
+        raise ValueError("a fault of this program")
+
+    assert Plans(refused).get("tiny", GRID) is None
+    with pytest.raises(ValueError, match="a fault of this program"):
+        Plans(faulty).get("tiny", GRID)
