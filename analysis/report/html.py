@@ -12,6 +12,7 @@ from analysis.figures.fit import agreement_data, plot_agreement, plot_residuals,
 from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.figures.isobudget import isobudget_data, plot_isobudget
 from analysis.figures.theme import CONFIG, theme
+from analysis.glossary import explained
 from analysis.html import Cell, asset, content_security_policy, to_json
 from analysis.laws.view import View
 from analysis.report.model import Group, Joint, Report
@@ -118,23 +119,23 @@ def _joint(entries: Sequence[Joint]) -> str:
 
 
 def _section(prefix: str, section: Section, figures: str) -> str:
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
+    sentences = "".join(f"<p>{explained(sentence)}</p>" for sentence in section.sentences)
     title = section.title if prefix in ("0", "all") else f"{section.title} ({prefix})"
     tables = "".join(_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
     key = f"{prefix}-{section.id}-title"
     return (
-        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>"
-        f"{said}{figures}{tables}</section>"
+        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{explained(section.title)}</h3>"
+        f"{sentences}{figures}{tables}</section>"
     )
 
 
 def _folded(prefix: str, section: Section) -> str:
     """A section that is opened on demand: long lists of hashes that few readers need."""
     tables = "".join(_table(f"{section.title}: table {i}", table) for i, table in enumerate(section.tables, 1))
-    said = "".join(f"<p>{escape(sentence)}</p>" for sentence in section.sentences)
+    sentences = "".join(f"<p>{explained(sentence)}</p>" for sentence in section.sentences)
     key = f"{prefix}-{section.id}-title"
     return (
-        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>{said}"
+        f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{escape(section.title)}</h3>{sentences}"
         f"<details><summary>Show</summary>{tables}</details></section>"
     )
 
@@ -142,7 +143,7 @@ def _folded(prefix: str, section: Section) -> str:
 def _table(name: str, table: Table) -> str:
     words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]
     head = "".join(
-        f"<th scope='col'{' class=text' if wordy else ''}>{escape(name)}</th>"
+        f"<th scope='col'{' class=text' if wordy else ''}>{explained(name)}</th>"
         for name, wordy in zip(table.columns, words, strict=True)
     )
     body = "".join(
@@ -161,5 +162,6 @@ def _wordy(cell: Cell) -> bool:
 
 
 def _cell(cell: Cell, wordy: bool) -> str:
-    text = cell if isinstance(cell, str) else number(cell)
-    return f"<td{' class=text' if wordy else ''}>{escape(text)}</td>"
+    # Sentences are explained; short texts are names and numbers, in which a marked word would only be noise.
+    text = (explained(cell) if wordy else escape(cell)) if isinstance(cell, str) else number(cell)
+    return f"<td{' class=text' if wordy else ''}>{text}</td>"

@@ -1,8 +1,10 @@
 """The report: every section has its numbers, poor data have reasons, and `verify` finds what was changed."""
 
 import json
+import re
 import sys
 from dataclasses import replace
+from html import escape
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from analysis.cli import main
 from analysis.commands import make_views
 from analysis.errors import AnalysisError
+from analysis.glossary import GLOSSARY
 from analysis.laws.evidence import EvidenceSettings, gather
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
@@ -155,6 +158,13 @@ def test_the_report_is_one_file_with_its_numbers_inside(written, document, view)
         assert section.title in text
     assert "connect-src 'none'" in text
     assert provenance_section(written.provenance).tables[0].rows[0][1] == view.data.rows_sha256
+
+
+def test_words_of_the_glossary_are_explained_in_sentences_and_headings(written, view):
+    text = report_html(written, [view])
+    for word in ("AICc", "k_e", "RMSE"):
+        assert f'<abbr title="{escape(GLOSSARY[word])}">{word}</abbr>' in text
+    assert re.search(r"<th scope='col'[^>]*><abbr title=[^>]*>AICc</abbr></th>", text)
 
 
 def test_names_from_people_are_escaped(tmp_path, trial):
