@@ -3,11 +3,11 @@ const content = JSON.parse(document.getElementById("content").textContent);
 
 async function drawAll() {
   const drawn = [];
-  for (const {name, figure} of content.figures) {
+  for (const {name, figure, taller} of content.figures) {
     const node = document.createElement("pre");
     node.dataset.name = name;
     try {
-      node.textContent = await Plotly.toImage(figure, content.settings);
+      node.textContent = await Plotly.toImage(figure, {...content.settings, height: content.settings.height + taller});
       node.dataset.ok = "1";
     } catch (error) {
       node.textContent = String(error);

@@ -35,6 +35,18 @@ FILE_NAME = {"frontier-half": "frontier"} | {f"path-{name}": f"optimum-{name}" f
 TITLE_PX, NOTE_PX = 16.0, 12.5
 """Font sizes of a title and of the line below it."""
 
+LEGEND_INSIDE = 600
+"""Pixels of width from which a legend fits between the axes; on narrower figures it would cover the data."""
+
+LEGEND_SYMBOL, LEGEND_ROW = 45, 20
+"""Pixels of a legend's symbol with its gaps, and the height of one of its rows."""
+
+ONE_LINE_TOP = 66
+"""Pixels of the upper margin below a title and a note of one line each."""
+
+TAG = re.compile(r"<[^>]*>")
+"""Markup of Plotly's texts, which takes no room."""
+
 LETTER = 0.56
 """Mean width of a letter in font sizes, on the wide side (DejaVu Sans): what fits there fits in narrower fonts."""
 
@@ -56,6 +68,8 @@ class Picture(NamedTuple):
 
     name: str
     figure: Figure
+    taller: int = 0
+    """Pixels beyond the height that was asked for, so that title and legend take no room from a narrow drawing."""
 
 
 class Format(NamedTuple):
@@ -95,19 +109,22 @@ def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[P
         tokens = theme(mode, view.table["budget"].nunique())
         prefix = f"{_slug(view.data.label)}-" if len(views) > 1 else ""
         for name, figure in _figures(view):
-            found.append(Picture(prefix + name, resolve(broken(figure, width), tokens)))
+            drawn, taller = fitted(figure, width)
+            found.append(Picture(prefix + name, resolve(drawn, tokens), taller))
     return found
 
 
 def _figures(view: View) -> Iterator[tuple[str, Figure]]:
     panels = [panel for tab in group_tabs(view) for panel in tab.panels if panel.id not in LEFT_OUT]
     k_cs = sorted(view.table["k_c"].unique().tolist())
+    gated = bool(view.table["d_m"].isna().all())
     for panel in panels:
         own = FILE_NAME.get(panel.id, panel.id)
         for number, choice in enumerate(panel.choices):
             name = own if number == 0 else f"{own.split('-')[0]}-{_slug(choice.label)}"
             figure = _titled(_with_runs(choice, view), panel, view)
-            if not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
+            # Without d_m the connectivity follows n_rec: one figure for each would show a single size.
+            if gated or not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
                 yield name, figure
                 continue
             for k_c in k_cs:
@@ -125,6 +142,34 @@ def _with_runs(choice: Choice, view: View) -> Figure:
 def _titled(figure: Figure, panel: Panel, view: View) -> Figure:
     title = f"{panel.title} · {view.data.label}"
     return titled(figure, _escape(title), _escape(panel.caption))
+
+
+def fitted(figure: Figure, width: int) -> tuple[Figure, int]:
+    """Break title and note into lines, and where the figure is narrow put the legend below the axes.
+
+    Args:
+        figure: with its title.
+        width: in pixels.
+
+    Returns:
+        The figure, and the pixels by which it must be taller for its axes to keep their height.
+    """
+    figure = broken(figure, width)
+    if width >= LEGEND_INSIDE:
+        return figure, 0
+    figure_layout = figure["layout"]
+    taller = max(figure_layout["margin"]["t"] - ONE_LINE_TOP, 0)
+    names = [unescape(TAG.sub("", trace["name"])) for trace in figure["data"] if trace.get("showlegend")]
+    if not figure_layout["showlegend"] or not names:
+        return figure, taller
+    entry = LEGEND_SYMBOL + LETTER * NOTE_PX * max(map(len, names))
+    rows = -(-len(names) // max(int(width / entry), 1))
+    room = round(LEGEND_ROW * rows)
+    place = {"orientation": "h", "x": 0, "xref": "container", "xanchor": "left"}
+    place |= {"y": 0.01, "yref": "container", "yanchor": "bottom"}
+    margin = figure_layout["margin"] | {"b": figure_layout["margin"]["b"] + room}
+    legend = figure_layout["legend"] | place
+    return figure | {"layout": figure_layout | {"legend": legend, "margin": margin}}, taller + room
 
 
 def broken(figure: Figure, width: int) -> Figure:
@@ -145,7 +190,7 @@ def _lines(text: str, width: int, size: float) -> list[str]:
     room = (width - 24) / (LETTER * size)
     lines, used = [""], 0
     for word in text.split(" "):
-        letters = len(unescape(re.sub(r"<[^>]*>", "", word)))
+        letters = len(unescape(TAG.sub("", word)))
         if lines[-1] and used + 1 + letters > room:
             lines.append("")
             used = 0
@@ -213,10 +258,11 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
         raise AnalysisError(f"the browser returned no picture of {', '.join(missing)}")
     if how.kind == "png":
         return drawn
-    on_paper = {name: _sized(svg, how) for name, svg in drawn.items()}
+    sizes = {picture.name: how._replace(height=how.height + picture.taller) for picture in found}
+    on_paper = {name: _sized(svg, sizes[name]) for name, svg in drawn.items()}
     if how.kind == "svg":
         return on_paper
-    return {name: print_pdf(svg.decode(), *how.millimetres) for name, svg in on_paper.items()}
+    return {name: print_pdf(svg.decode(), *sizes[name].millimetres) for name, svg in on_paper.items()}
 
 
 def _sized(svg: bytes, how: Format) -> bytes:

@@ -24,7 +24,7 @@ from analysis.rows.sweep import Sweep, among
 from sweeper.store.schema import STATUSES
 
 SHOWN = 2000
-"""Most single trials a panel draws; above it means are drawn (SVG draws 2,000 points in a fraction of a second)."""
+"""Most single trials a panel draws; above it means are drawn. `benchmarks/analysis.py` times a page of as many."""
 
 CURVE_DIGITS = 6
 """Significant digits of a stored curve in the file."""
@@ -99,7 +99,10 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
         "task_metric": data.keys["metric"],
         "direction": data.direction,
         "budgets": budgets,
-        "k_cs": sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)),
+        # Without d_m the connectivity follows n_rec and is no choice: a filter by it would leave a single size.
+        "k_cs": []
+        if table["d_m"].isna().all()
+        else sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)),
         "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
         "left_out": len(data.rows) - len(rows),
         "theme": {mode: {"budget": theme(mode, len(budgets))["budget"]} for mode in ("light", "dark")},

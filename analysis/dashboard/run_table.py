@@ -1,6 +1,6 @@
 """All trials, for the Runs tab: every stored column, every setting of the specs, and why a trial entered no fit.
 
-The page reads it only when it is needed (the Runs tab, a CSV file), so its size costs no first paint.
+The page unpacks it when it is first needed: for the Runs tab, or for a CSV file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -134,7 +134,7 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
     known = [word if isinstance(word, str) else None for word in words]
     if len(known) == 1:
         return {"name": name, "kind": "text", "same": known[0]}
-    # Where most texts differ, codes and words together take more room than the texts.
+    # Where most texts differ, the words are nearly as long as the texts and the codes come on top.
     if len(known) > len(texts) / 2:
         return {"name": name, "kind": "text", "texts": texts}
     return {"name": name, "kind": "text", "codes": codes.astype(np.int32), "words": known}

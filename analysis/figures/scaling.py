@@ -17,8 +17,8 @@ LEVELS = 8
 
 Item = TypeVar("Item")
 
-LABEL_ROOM = 0.07
-"""Share of the surface's width that is kept free for the names of the budgets."""
+LABEL_ROOM = 0.15
+"""Share of the data's width that is kept free for the names of the budgets: four letters on a figure of 85 mm."""
 
 LINE_POINTS = 3
 """Fewest configurations that make a line."""

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.dashboard import page
+from analysis.dashboard.export import LEGEND_ROW, ONE_LINE_TOP, pictures
 from analysis.dashboard.tabs import frontier_tab, tradeoff_tab
+from analysis.dashboard.tabs_law import group_tabs
 from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view, with_baselines
@@ -76,3 +79,24 @@ def test_sentences_speak_of_the_connectivity_that_is_drawn_and_of_a_better_rival
         assert "(N = 4)" not in panels[name].summary  # the best network at k_c = 256, which is not drawn
         assert panels[name].summary.endswith(view.rival_note)
     assert panels["frontier-third"].summary.startswith("k_c = 16: best mean: 2.719")
+
+
+def test_a_narrow_figure_has_its_legend_below_the_axes_and_not_over_the_baselines(views):
+    name = "frontier-k_c16"
+    narrow = next(p for p in pictures([views[0]], width=391) if p.name == name)
+    wide = next(p for p in pictures([views[0]]) if p.name == name)
+    legend, margin = narrow.figure["layout"]["legend"], narrow.figure["layout"]["margin"]
+    assert (legend["yref"], legend["yanchor"], legend["orientation"]) == ("container", "bottom", "h")
+    assert margin["b"] >= wide.figure["layout"]["margin"]["b"] + 2 * LEGEND_ROW
+    # what title and legend take is added to the height, so the axes keep theirs
+    assert narrow.taller == margin["t"] - ONE_LINE_TOP + margin["b"] - wide.figure["layout"]["margin"]["b"]
+    assert wide.taller == 0
+
+
+def test_networks_without_d_m_have_one_figure_through_all_their_connectivities(views):
+    gated = next(view for view in views if view.data.keys["architecture"] == "gru")
+    names = [picture.name for picture in pictures([gated])]
+    assert "frontier" in names
+    assert not [name for name in names if "-k_c" in name]
+    (group,) = page.payload(gated.sweep, [gated], [group_tabs(gated)], [()], provenance=[], warnings=[])["groups"]
+    assert group["k_cs"] == []
