@@ -89,7 +89,7 @@ def fit_tab(view: View) -> Tab:
 
 def _diagnostics(view: View) -> list[Panel]:
     if view.overlay is None or not len(view.table):
-        why = "; ".join(view.law.refused) or "no law"
+        why = "; ".join(refused.sentence for refused in view.law.refused) or "no law"
         return [Panel("agreement", "No law was fitted", "the reason", summary=why, width="full")]
     found = agreement_data(view.data, view.table, view.overlay)
     r = "undefined" if found.correlation is None else f"{found.correlation:.4f}"

@@ -186,18 +186,27 @@ def held_out(law: LawFit) -> HeldOutErrors:
     except TheoryError as error:
         errors = replace(errors, budget_reason=str(error))
     try:
-        return replace(errors, k_e=tuple(leave_one_k_e_out(_few(law, fits))))
+        return replace(errors, k_e=tuple(leave_one_k_e_out(one_of_each_family(law, fits))))
     except TheoryError as error:
         return replace(errors, k_e_reason=str(error))
 
 
-def _few(law: LawFit, fits: Mapping[str, FitResult]) -> dict[str, FitResult]:
-    ranked = [row.name for row in law.comparison.rows] if law.comparison else []
+def one_of_each_family(law: LawFit, fits: Mapping[str, FitResult]) -> dict[str, FitResult]:
+    """The chosen law and the best variant of each other family, `LAWS_HELD_OUT` at most.
+
+    Leaving out each k_e in turn refits every law as often as there are values of k_e, so that not all are tried.
+
+    Args:
+        law: the group's laws, with their ranks.
+        fits: fits by name, among which the choice is made.
+    """
+    ranked = [row.name for row in law.comparison.rows if row.name in fits] if law.comparison else []
     chosen = [name for name, fit in fits.items() if fit is law.fit]
-    first_of_family = {name.split(":")[0]: name for name in reversed(ranked)}
-    others = sorted(set(first_of_family.values()) - set(chosen), key=ranked.index)
-    names = [*chosen, *others][:LAWS_HELD_OUT]
-    return {name: fits[name] for name in names if name in fits}
+    best_of_family: dict[str, str] = {}
+    for name in ranked:
+        best_of_family.setdefault(fits[name].law.name, name)
+    others = [name for name in best_of_family.values() if name not in chosen]
+    return {name: fits[name] for name in [*chosen, *others][:LAWS_HELD_OUT]}
 
 
 def calibration_section(law: LawFit, settings: EvidenceSettings) -> Calibration | Refusal:

@@ -68,6 +68,25 @@ class Refusal:
     reason: str
 
 
+@dataclass(frozen=True)
+class RefusedLaw:
+    """A law that could not be fitted, or the optimum of one that could not be located."""
+
+    law: str
+    """Its name in the comparison, or what was asked of it; empty where no law was tried at all."""
+    reason: str
+    """Without the name."""
+
+    @property
+    def sentence(self) -> str:
+        """Both in one line."""
+        return f"{self.law}: {self.reason}" if self.law else self.reason
+
+    def to_plain(self) -> str:
+        """The line, which is what the report's document stores."""
+        return self.sentence
+
+
 @dataclass(frozen=True, kw_only=True)
 class NoInterval:
     """Stands where an interval could not be computed."""

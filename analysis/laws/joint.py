@@ -4,8 +4,9 @@ As in the paper's fit of seven experiments: one affine map to the metric, refere
 value per level for the parameters an ablation moves. Every number comes from `theory`; results are plain JSON values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.laws.theory_fit import TIE, FitSettings, LawChoice, design_of, scaled
+from analysis.laws.theory_fit import NUMERICAL, TIE, FitSettings, LawChoice, design_of, one_line, scaled
 from analysis.laws.view import View
 from analysis.rows.sweep import DESIGN_POINT, IDENTITY
 from analysis.rows.weights import Weighting, weigh
@@ -95,10 +96,30 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     entries = []
     for family in compared:
         if pairs and set(pairs.values()) <= set(family.settings):
-            entries.append(_together(family, pairs, settings))
+            named = ", ".join(dict.fromkeys(pairs.values()))
+            entries.append(_or_reason(family, named, partial(_together, family, pairs, settings)))
         automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
-        entries += [_one_setting(family, n, settings) for n in (wanted or automatic) if n in family.settings]
+        for name in wanted or automatic:
+            if name in family.settings:
+                entries.append(_or_reason(family, name, partial(_one_setting, family, name, settings)))
     return entries
+
+
+def _or_reason(family: Family, setting: str, compute: Callable[[], Json]) -> Json:
+    """An entry, or one that only says why it could not be computed: joint fits come last and must not cost the rest."""
+    try:
+        return compute()
+    except NUMERICAL as error:
+        entry = _empty(family, setting)
+        entry["sentences"].append(f"No joint fit: it could not be computed: {one_line(error)}")
+        return entry
+
+
+def _empty(family: Family, setting: str) -> Json:
+    """An entry in which nothing is written down yet."""
+    lists: Json = {name: [] for name in ("levels", "left_out", "models", "parameters", "sentences")}
+    law = None if family.law is None else family.law.text
+    return {"family": family.label, "setting": setting, "scale": family.scale, "law": law} | lists
 
 
 def families(views: Sequence[View]) -> list[Family]:
@@ -158,8 +179,7 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
 def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -> Json:
     """One fit in which all named parameters vary with their settings, and what each of them adds."""
     keep = np.ones(len(family.rows), dtype=bool)
-    entry: Json = {"family": family.label, "setting": ", ".join(dict.fromkeys(pairs.values())), "scale": family.scale}
-    entry |= {"levels": [], "left_out": [], "law": _law_text(family), "models": [], "parameters": [], "sentences": []}
+    entry = _empty(family, ", ".join(dict.fromkeys(pairs.values())))
     for name in dict.fromkeys(pairs.values()):
         for level, rows in family.rows.groupby(name):
             entry["levels"].append(_level(f"{name} {_text(level)}", rows))
@@ -185,9 +205,8 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
 def _levels(family: Family, name: str, keep: Mask) -> tuple[Json, npt.NDArray[np.str_], Mask]:
     """Describe the levels; those with too few configurations are left out and named."""
     text = family.rows[name].map(_text).to_numpy(str)
-    entry: Json = {"family": family.label, "setting": name, "scale": family.scale, "levels": [], "left_out": []}
-    entry |= {"law": _law_text(family), "models": [], "parameters": [], "sentences": []}
-    for level in sorted(set(text[keep]), key=_order):
+    entry = _empty(family, name)
+    for level in in_order(set(text[keep])):
         at_level = keep & (text == level)
         row = _level(level, family.rows[at_level])
         if row["configurations"] < MIN_CONFIGURATIONS:
@@ -216,10 +235,6 @@ def _law(family: Family, design: Design, entry: Json) -> Law | None:
         entry["sentences"].append(f"No joint fit: {law.label} has no searched parameter that could vary.")
         law = None
     return law
-
-
-def _law_text(family: Family) -> str | None:
-    return None if family.law is None else family.law.text
 
 
 def _design(family: Family, keep: Mask, labels: Mapping[str, npt.NDArray[np.str_]]) -> Design:
@@ -351,9 +366,12 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, (int, float, np.integer, np.floating)) else str(value)
 
 
-def _order(level: str) -> tuple[float, str]:
-    """Numbers by size, then words."""
-    try:
-        return float(level), level
-    except ValueError:
-        return float("inf"), level
+def in_order(levels: Iterable[str]) -> list[str]:
+    """Levels that are numbers by size, then words.
+
+    >>> in_order(["none", "20", "5", "follows P"])
+    ['5', '20', 'follows P', 'none']
+    """
+    words = pd.Series(sorted(levels), dtype=object)
+    numbers = pd.to_numeric(words, errors="coerce")  # a word becomes NaN, which sorts last
+    return words.loc[numbers.sort_values(kind="stable").index].tolist()

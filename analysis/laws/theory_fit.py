@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from analysis.errors import AnalysisError
+from analysis.laws.findings import RefusedLaw
 from analysis.rows.means import budget_lines
 from analysis.rows.sweep import Dataset, Exclusion
 from analysis.rows.weights import CHOICES, Weighting, weigh
@@ -36,8 +37,20 @@ RIVALS = ("separable_power_law", "quadratic", "power_law", "constant")
 LINK_BUDGETS = 3
 """Budgets from which a free link (Box-Cox) is tried; one budget cannot tell a link from an exponent."""
 
+NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
+"""What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
+
 TIE = 2.0
 """Differences of AICc up to this are ties; the variant with fewer parameters is then taken."""
+
+
+def one_line(error: Exception) -> str:
+    """An error as one line of a report; the name of its class where it says nothing.
+
+    >>> one_line(ValueError("made-up\\nfault")), one_line(ZeroDivisionError())
+    ('made-up fault', 'ZeroDivisionError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class Scale(NamedTuple):
@@ -93,7 +106,7 @@ class LawFit:
     """The chosen law, its variants and its rivals by AICc."""
     fits: Mapping[str, FitResult]
     """All fits of the comparison, by name."""
-    refused: tuple[str, ...]
+    refused: tuple[RefusedLaw, ...]
     """Laws that could not be fitted, each with the reason."""
     excluded: tuple[Exclusion, ...]
     """Rows left out by the fit beyond those of the dataset."""
@@ -107,7 +120,7 @@ class LawFit:
     def predict(self, design: Design) -> FloatArray:
         """Mean metric of each row of a design, in metric units."""
         if self.fit is None:
-            raise AnalysisError(f"{self.data.label}: no law was fitted: {'; '.join(self.refused)}")
+            raise AnalysisError(f"{self.data.label}: no law was fitted: {'; '.join(r.sentence for r in self.refused)}")
         return self.scale.back(self.fit.predict(design))
 
 
@@ -122,7 +135,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     scale, rows, excluded = scaled(data)
     chosen = candidates(settings.law, rows)
     fits: dict[str, FitResult] = {}
-    refused: list[str] = []
+    refused: list[RefusedLaw] = []
     metric = scale.to(rows["value"].to_numpy(float))
     weighting = weigh(rows, metric, settings.weights)
     if len(rows):
@@ -143,9 +156,9 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
                     seed=settings.seed,
                 )
             except TheoryError as error:
-                refused.append(f"{name}: {error}")
+                refused.append(RefusedLaw(name, str(error)))
     else:
-        refused.append("no finished trial with a value")
+        refused.append(RefusedLaw("", "no finished trial with a value"))
     best = _choose({name: fit for name, fit in fits.items() if name in chosen})
     costs = {
         k_c: cost
@@ -313,7 +326,7 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
 
 
 def _allocations(
-    fit: FitResult, rows: pd.DataFrame, costs: Mapping[float, Cost], refused: list[str]
+    fit: FitResult, rows: pd.DataFrame, costs: Mapping[float, Cost], refused: list[RefusedLaw]
 ) -> tuple[Allocation, ...]:
     allocations = []
     for k_c, budget, part in budget_lines(rows):
@@ -323,5 +336,5 @@ def _allocations(
         try:
             allocations.append(optimum(fit, budget, costs[k_c], d_m_range=span))
         except TheoryError as error:
-            refused.append(f"optimum at P = {budget:g}: {error}")
+            refused.append(RefusedLaw(f"optimum at P = {budget:g}", str(error)))
     return tuple(allocations)

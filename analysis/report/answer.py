@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.laws.findings import Estimate, Evidence, StoredEvidence
+from analysis.laws.findings import Estimate, Evidence, RefusedLaw, StoredEvidence
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
 from analysis.report.tables import counted, number
@@ -56,16 +56,17 @@ def answer_lines(
     return tuple(line for line in (*lines, _next(view, steps)) if line)
 
 
-def why_no_law(refused: Sequence[str]) -> str:
+def why_no_law(refused: Sequence[RefusedLaw]) -> str:
     """The two most common reasons of many refusals, in one sentence.
 
-    >>> why_no_law(["a: A: 9 rows cannot support 6 parameters; add", "b: B: 9 rows cannot support 7 parameters; add"])
+    >>> reasons = ["A: 9 rows cannot support 6 parameters; add", "B: 9 rows cannot support 7 parameters; add"]
+    >>> why_no_law([RefusedLaw("a", reasons[0]), RefusedLaw("b", reasons[1])])
     '2 laws were refused; most often: 9 rows cannot support 6 parameters'
     """
     if not refused:
         return "No law was fitted."
-    # "name: label: reason; advice"; reasons that differ in their numbers alone are one, the first speaks for them
-    reasons = [reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for reason in refused]
+    # the advice after a reason is cut off; reasons that differ in their numbers alone are one, the first stands for all
+    reasons = [law.reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for law in refused]
     kinds = [re.sub(r"\d+", "#", reason) for reason in reasons]
     first = dict(reversed(list(zip(kinds, reasons, strict=True))))
     told = " and ".join(first[kind] for kind, _ in Counter(kinds).most_common(2))

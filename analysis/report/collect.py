@@ -3,19 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.theory_fit import LawFit, fit_dataset, scaled
+from analysis.laws.findings import RefusedLaw
+from analysis.laws.theory_fit import NUMERICAL, LawFit, fit_dataset, one_line, scaled
 from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.report.model import ReportSettings
 from analysis.report.report import Done, card, group_report
 from analysis.rows.sweep import Dataset, Sweep
 from analysis.rows.weights import Weighting
-from theory.errors import TheoryError
-
-NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
-"""What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
 
 
 def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -> Iterator[Done]:
@@ -34,7 +29,7 @@ def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -
         try:
             view = make_view(sweep, fit_dataset(data, settings.fit))
         except NUMERICAL as error:
-            view = make_view(sweep, unfitted(data, _sentence(error)))
+            view = make_view(sweep, unfitted(data, one_line(error)))
         (view,) = with_baselines([view], lines)
         yield describe(view, settings.evidence)
 
@@ -57,7 +52,7 @@ def describe(view: View, evidence: EvidenceSettings | None) -> Done:
         return Done(view, group_report(view, evidence))
     except NUMERICAL as error:
         group = group_report(view, None)
-        reason = f"The evidence about this law could not be computed: {_sentence(error)}"
+        reason = f"The evidence about this law could not be computed: {one_line(error)}"
         return Done(view, replace(group, cannot_conclude=(*group.cannot_conclude, reason)))
 
 
@@ -70,13 +65,9 @@ def unfitted(data: Dataset, reason: str) -> LawFit:
         fit=None,
         comparison=None,
         fits={},
-        refused=(reason,),
+        refused=(RefusedLaw("", reason),),
         excluded=excluded,
         costs={},
         allocations=(),
         weighting=Weighting("equal", None, None, (), "Equal weights."),
     )
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.findings import EMPTY, OMIT, SCREEN, Evidence, plain
+from analysis.laws.findings import EMPTY, OMIT, SCREEN, Evidence, RefusedLaw, plain
 from analysis.laws.next_steps import NextStep
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.alarms import Alarm
@@ -220,7 +220,7 @@ class Group:
     optima: tuple[OptimumPart, ...]
     rivals: tuple[Rival, ...]
     verdict: str | None
-    refused: tuple[str, ...]
+    refused: tuple[RefusedLaw, ...]
     evidence: Evidence | None = field(default=None, metadata=EMPTY)
     alarms: tuple[Alarm, ...]
     axes: AxesPart

@@ -119,7 +119,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
         optima=optimum_parts(view),
         rivals=rivals(law),
         verdict=None if law.comparison is None else law.comparison.verdict,
-        refused=tuple(law.refused),
+        refused=law.refused,
         evidence=gathered,
         alarms=tuple(view.alarms),
         axes=axes_part(view),

@@ -131,7 +131,7 @@ def _optima(group: Group) -> Section:
 def _rivals(group: Group) -> Section:
     sentences = [group.verdict] if group.verdict else []
     if group.law is not None:  # without a law the reasons stand under its parameters
-        sentences += [f"Not fitted: {reason}" for reason in group.refused]
+        sentences += [f"Not fitted: {refused.sentence}" for refused in group.refused]
     return Section("rivals", "Rival laws", sentences, [rival_table(group.rivals)] if group.rivals else [])
 
 

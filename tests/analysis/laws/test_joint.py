@@ -3,12 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from analysis.cli import main
 from analysis.commands import make_views
 from analysis.errors import AnalysisError
 from analysis.laws import joint
+from analysis.laws.evidence import EvidenceSettings
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.report import report
 from analysis.report.collect import describe
@@ -145,3 +147,18 @@ def test_a_quick_report_leaves_it_out_unless_it_is_asked_for(ablated):
         report.assemble(ablated[0].sweep, [describe(view, None) for view in ablated], ReportSettings()), ablated
     )
     assert "fitted jointly" not in text
+
+
+@pytest.mark.parametrize("vary", [[], ["alpha=tau_m_max"]])
+def test_a_joint_fit_that_fails_is_one_sentence_and_costs_the_report_nothing(ablated, monkeypatch, vary):
+    def broken(*_, **__):
+        raise np.linalg.LinAlgError("made-up\nfault")
+
+    monkeypatch.setattr("analysis.laws.joint.fit_law", broken)
+    (entry,) = joint.joint_fits(ablated, vary, SETTINGS)
+    assert entry["setting"] == "tau_m_max"
+    assert entry["sentences"] == ["No joint fit: it could not be computed: made-up fault"]
+    settings = ReportSettings(evidence=EvidenceSettings(draws=0), vary=tuple(vary))
+    done = [describe(view, None) for view in ablated]
+    (written,) = report.assemble(ablated[0].sweep, done, settings).joint
+    assert "made-up fault" in written.sentences[0]

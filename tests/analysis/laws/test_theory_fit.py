@@ -104,7 +104,8 @@ def test_poor_data_give_reasons(tmp_path, trial):
     found = fit_dataset(only(tmp_path), FitSettings())
     assert found.fit is None
     assert found.allocations == ()
-    assert any("2 rows cannot support" in reason for reason in found.refused)
+    reasons = {refused.law: refused.reason for refused in found.refused}
+    assert "2 rows cannot support" in reasons["separable_power_law"]
     assert overlay(found, configurations(found.data)) is None
     with pytest.raises(AnalysisError, match="no law was fitted"):
         found.predict(design_of(found.data.rows))

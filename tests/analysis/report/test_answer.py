@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from analysis.cli import cli
 from analysis.errors import AnalysisError
+from analysis.laws.findings import RefusedLaw
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
@@ -145,5 +146,6 @@ def test_report_and_card_say_the_same(view):
 
 
 def test_reasons_of_many_refused_laws_are_one_sentence():
-    refused = [f"l{i}: law {i}: 9 rows cannot support {i} parameters; add runs" for i in range(12)] + ["q: law q: odd"]
+    refused = [RefusedLaw(f"l{i}", f"law {i}: 9 rows cannot support {i} parameters; add runs") for i in range(12)]
+    refused.append(RefusedLaw("q", "law q: odd"))
     assert why_no_law(refused) == "13 laws were refused; most often: 9 rows cannot support 0 parameters and odd"

@@ -17,6 +17,7 @@ from analysis.commands import make_views
 from analysis.errors import AnalysisError
 from analysis.glossary import GLOSSARY
 from analysis.laws.evidence import EvidenceSettings, gather
+from analysis.laws.findings import RefusedLaw
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
@@ -335,7 +336,7 @@ def test_a_group_that_fails_is_one_sentence_and_costs_the_others_nothing(sweep, 
     assert group.cannot_conclude[-1].endswith("could not be computed: made-up fault")
     monkeypatch.setattr("analysis.report.collect.fit_dataset", broken)
     (done,) = collect(sweep, [view.data], ReportSettings())
-    assert done.group.refused == ("made-up fault",)
+    assert done.group.refused == (RefusedLaw("", "made-up fault"),)
 
 
 def test_architectures_without_memory_units_are_null_in_json(tmp_path, trial):
