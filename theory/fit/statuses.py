@@ -4,9 +4,8 @@ import numpy as np
 from scipy import stats
 
 from theory.data.design import number_rows
-from theory.data.replicates import Noise
-from theory.fit.f_tests import lack_of_fit
 from theory.fit.information import information_matrix
+from theory.fit.misfit import misfit
 from theory.fit.problem import Problem
 from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult, Starts, Status
@@ -25,8 +24,11 @@ TIE = 2.0
 CHANCE = 0.05
 """Chance of calling a right law's floor implausible that is allowed (both sides together)."""
 
-MISFIT = 0.01
-"""Chance below which misses of a right law are called lack of fit, and repeated rows copies."""
+MISFIT = 0.04
+"""Chance of calling a right law's misses lack of fit."""
+
+COPIES = 0.01
+"""Chance of calling repeated rows copies where they are coincidences."""
 
 LEAST_STEP = 1e-7
 """Share of the metric's range below which a common step of its values is one of rounding (assumption)."""
@@ -133,7 +135,7 @@ def design_statuses(fit: FitResult) -> list[Status]:
         statuses.append(_status("no_replicates", "note", sentence))
     repeats, expected = repeated_rows(fit)
     # Counts of rare coincidences are Poisson; a metric with few digits repeats itself without any copying.
-    if repeats and stats.poisson.sf(repeats - 1, expected) < MISFIT:
+    if repeats and stats.poisson.sf(repeats - 1, expected) < COPIES:
         sentence = (
             f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
             "make intervals too narrow. Drop the copies."
@@ -276,20 +278,17 @@ def _fit_statuses(fit: FitResult) -> list[Status]:
     """Does the law miss the means of its configurations by more than the noise between their seeds?"""
     if fit.given.loss != "least_squares":
         return []
-    compiled = restore(fit).compiled
-    means = int(compiled.codes.max()) + 1
-    spare = fit.n - means
-    if spare <= 0 or compiled.within <= 0:
+    restored = restore(fit)
+    compiled = restored.compiled
+    spare = fit.n - len(restored.problem.design)
+    missed = misfit(restored.problem, restored.x, restored.coefficients, compiled.within, spare)
+    if missed is None or missed.p_value >= MISFIT:
         return []
-    noise = Noise(float(np.sqrt(compiled.within / spare)), spare)
-    missed = max(fit.rss / compiled.scale**2 - compiled.within, 0.0)
-    test = lack_of_fit(missed, means - fit.p, noise)
-    if test is None or test.p_value >= MISFIT:
-        return []
+    how = "in a smooth way " if missed.smooth else ""
     sentence = (
-        f"Lack of fit: the law misses the means of the configurations by {np.sqrt(test.f):.2g} times what seed noise "
-        f"explains (F = {test.f:.3g}, p = {test.p_value:.1e}); its form is wrong here, and intervals that assume it "
-        "are too narrow."
+        f"Lack of fit: the law misses the means of the configurations {how}by {np.sqrt(missed.test.f):.2g} times what "
+        f"seed noise explains (F = {missed.test.f:.3g}, p = {missed.p_value:.1e}); its form is wrong here, and "
+        "intervals that assume it are too narrow."
     )
     return [_status("lack_of_fit", "warning", sentence)]
 

@@ -81,3 +81,20 @@ def test_a_single_copy_of_a_row_is_named():
     rounded[::3] = rounded[1::3]
     rounded[2::3] = rounded[1::3]
     assert fit_law("power_law", DESIGN, rounded).has("duplicated_rows")
+
+
+def test_small_smooth_miss_is_found():
+    """An interaction of one seed standard deviation, which the sum of all 64 misses hardly shows."""
+    n_rec, k_e = (axis.ravel() for axis in np.meshgrid(2.0 ** np.arange(4, 12), 2.0 ** np.arange(4, 12)))
+    design = Design(n_rec=np.tile(n_rec, 2), k_e=np.tile(k_e, 2))
+    x, y = np.log(n_rec / 181), np.log(k_e / 181)
+    right = 1 + (n_rec / 181) ** -0.5 + (k_e / 181) ** -0.5
+    wrong = right + 0.05 * x * y / (x * y).std()
+    counts = []
+    for mean in (right, wrong):
+        fits = [fit_law("separable_power_law", design, noisy(np.tile(mean, 2), seed, 0.05)) for seed in range(12)]
+        counts.append(sum(fit.has("lack_of_fit") for fit in fits))
+        sentences = [one.sentence for fit in fits for one in fit.statuses if one.code == "lack_of_fit"]
+    assert counts[0] <= 2
+    assert counts[1] == 12
+    assert all("in a smooth way" in sentence for sentence in sentences)
