@@ -149,7 +149,7 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
         key: {name: float(value) for name, value in zip(columns, best.coefficients[g], strict=True)}
         for g, key in enumerate(compiled.group_keys)
     }
-    sd, freedom = pure_error(given.metric, given.design.configurations())
+    sd, freedom = pure_error(given.metric, given.design.configurations(), compiled.weights)
     result = FitResult(
         law=law,
         given=given,

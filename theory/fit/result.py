@@ -108,7 +108,7 @@ class FitResult:
     noise_sd: float
     """sqrt(rss / (n - p)); for robust losses from the median absolute residual."""
     pure_error_sd: float | None
-    """Pooled standard deviation of seeds of one configuration; None without replicates."""
+    """Pooled standard deviation of seeds of one configuration (of runs of weight 1); None without replicates."""
     pure_error_df: int
     """Its degrees of freedom."""
     condition: float | None

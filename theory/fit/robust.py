@@ -181,16 +181,25 @@ def variance_factor(
     return np.asarray((drawn * psi**2).sum(axis=1) / (rows - parameters) / slopes**2)
 
 
-def replicate_scale(metric: FloatArray, configurations: IntArray) -> float | None:
+def replicate_scale(metric: FloatArray, configurations: IntArray, weights: FloatArray | None = None) -> float | None:
     """Return a seed standard deviation that outliers do not move: the median absolute difference of seed pairs; None
     with fewer than 5 pairs.
+
+    Args:
+        metric: [rows].
+        configurations: Number of each row's configuration, [rows].
+        weights: 1 / variance up to a factor, [rows]; the standard deviation is that of a run of weight 1. None: equal.
 
     >>> round(replicate_scale(np.array([0.0, 1.0] * 6), np.repeat(np.arange(6), 2)), 6)
     1.048358
     """
+    variance = np.ones_like(metric) if weights is None else 1 / weights
     gaps: list[float] = []
     for configuration in np.unique(configurations):
-        values = metric[configurations == configuration]
-        first, second = np.triu_indices(values.size, 1)
-        gaps.extend(np.abs(values[first] - values[second]).tolist())
+        rows = np.flatnonzero(configurations == configuration)
+        first, second = (rows[chosen] for chosen in np.triu_indices(rows.size, 1))
+        # The variance of a difference is the sum of the two; runs of weight 1 have 2.
+        gaps.extend(
+            (np.abs(metric[first] - metric[second]) * np.sqrt(2 / (variance[first] + variance[second]))).tolist()
+        )
     return float(np.median(gaps) / np.sqrt(2) / 0.6744897501960817) if len(gaps) >= 5 else None

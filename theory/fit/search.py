@@ -183,7 +183,9 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
 def huber_threshold(compiled: Compiled, given: FitInput) -> float | None:
     """1.345 replicate standard deviations in the problem's units; None without enough replicates, or for other
     losses."""
-    sd = replicate_scale(given.metric, given.design.configurations()) if given.loss == "huber" else None
+    if given.loss != "huber":
+        return None
+    sd = replicate_scale(given.metric, given.design.configurations(), compiled.weights)
     return None if not sd else HUBER * sd / compiled.scale
 
 

@@ -7,6 +7,7 @@ from tests.theory.truths import SIGMA, grid_design, log_sizes
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
+from theory.fit.robust import replicate_scale
 from theory.laws.parameters import Prior
 from theory.laws.registry import get_law
 from theory.optimum.locate import locate
@@ -281,3 +282,18 @@ def test_everything_at_a_bound_is_a_status(t1):
     bound = [status.sentence for status in fit.statuses if status.code == "at_bound"]
     assert len(bound) >= 3
     assert any(sentence.startswith("alpha = 0.11 is at its upper bound") for sentence in bound)
+
+
+def test_replicate_scale_and_pure_error_are_those_of_a_run_of_weight_one():
+    """Two kinds of runs, one with three times the noise and so a ninth of the weight."""
+    rng = np.random.default_rng(0)
+    configurations = np.repeat(np.arange(400), 2)
+    noisy = np.repeat(np.arange(400) % 2 == 0, 2)
+    metric = np.where(noisy, 3.0, 1.0) * rng.standard_normal(800)
+    weights = np.where(noisy, 1 / 9, 1.0)
+    assert replicate_scale(metric, configurations, weights) == pytest.approx(1.0, rel=0.1)
+    sizes = np.repeat(np.geomspace(10, 1e4, 400), 2)
+    fit = fit_law("power_law", Design(n_rec=sizes, k_e=np.ones(800)), 5 + metric, weights=weights, starts=8)
+    unit = weights.mean() ** -0.5  # weights are scaled to mean 1, and with them the noise of a run of weight 1
+    assert fit.pure_error_sd == pytest.approx(unit, rel=0.1)
+    assert fit.noise_sd == pytest.approx(fit.pure_error_sd, rel=0.05)
