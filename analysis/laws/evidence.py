@@ -41,7 +41,7 @@ from theory.optimum.frontier import power_law
 from theory.uncertainty.calibration import Calibration, calibrate
 from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
-from theory.uncertainty.intervals import Interval, bootstrap, delta, envelope
+from theory.uncertainty.intervals import Interval, bootstrap, cluster_draws, delta, envelope
 from theory.uncertainty.neuron import fit_neuron
 from theory.uncertainty.quantities import Draws, all_parameters, best_d_m, optimum_quantities
 
@@ -114,7 +114,9 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
     assert fit is not None, "intervals are asked for fitted laws only"
     try:
         draws = bootstrap(fit, settings.draws, kind="residual", seed=settings.seed)
-        parameters = tuple(finite(row) for row in envelope(fit, all_parameters(fit), draws=draws))
+        clusters = cluster_draws(fit, settings.draws, seed=settings.seed)
+        rows = envelope(fit, all_parameters(fit), draws=draws, clusters=clusters)
+        parameters = tuple(finite(row) for row in rows)
     except TheoryError as error:
         return Refusal(reason=str(error))
     optima, exponents = [], []
@@ -123,7 +125,7 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         # exponents change slowly along P: the ends and the middle show them, at a third of the cost
         sloped = {budgets[0], budgets[len(budgets) // 2], budgets[-1]} if budgets else set()
         for budget in budgets:
-            found = _place_intervals(law, fit, budget, cost, draws, slopes=budget in sloped)
+            found = _place_intervals(law, fit, budget, cost, draws, clusters, slopes=budget in sloped)
             sizes = {name: found[name] for name in ("d_m", "n_rec", "metric")}
             optima.append(OptimumIntervals(budget=budget, k_c=k_c, **sizes))
             if budget in sloped:
@@ -144,11 +146,11 @@ def finite(row: Interval) -> Interval:
 
 
 def _place_intervals(
-    law: LawFit, fit: FitResult, budget: float, cost: Cost, draws: Draws, *, slopes: bool
+    law: LawFit, fit: FitResult, budget: float, cost: Cost, draws: Draws, clusters: Draws | None, *, slopes: bool
 ) -> dict[str, Estimate]:
     quantities = optimum_quantities(budget, cost, slopes=slopes)
     try:
-        rows = [finite(row) for row in envelope(fit, list(quantities.values()), draws=draws)]
+        rows = [finite(row) for row in envelope(fit, list(quantities.values()), draws=draws, clusters=clusters)]
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {name: NoInterval(reason=str(error)) for name in quantities}
     found: dict[str, Estimate] = dict(zip(quantities, rows, strict=True))

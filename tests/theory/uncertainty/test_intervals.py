@@ -10,7 +10,7 @@ from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.laws.registry import get_law
 from theory.uncertainty.calibration import calibrate
-from theory.uncertainty.intervals import bootstrap, delta, envelope, percentile, prediction
+from theory.uncertainty.intervals import bootstrap, cluster_draws, delta, envelope, percentile, prediction
 from theory.uncertainty.profile import profile
 from theory.uncertainty.quantities import (
     Quantity,
@@ -174,3 +174,32 @@ def test_envelope_covers_on_the_default_grid(t2):
     alone = calibrate(fit, n=150, method="percentile", draws=80)
     for one, both in zip(alone.rows, found.rows, strict=False):
         assert one.width <= both.width
+
+
+def lines(outliers):
+    """60 sizes with one run each; the noise of the smallest 6 is 8 times that of the others, or like theirs."""
+    rng = np.random.default_rng(4)
+    n = np.geomspace(10, 1e5, 60)
+    noise = 0.01 * rng.standard_normal(60) * np.where((np.arange(60) < 6) & outliers, 8.0, 1.0)
+    return fit_law("power_law", Design(n_rec=n, k_e=np.ones(60)), 1 + 3 * n**-0.5 + noise)
+
+
+def test_wider_of_two_bootstraps_that_disagree_is_given():
+    """Large noise where it decides the exponent: exchanging residuals between all rows dilutes it."""
+    fit = lines(outliers=True)
+    draws, clusters = bootstrap(fit, 300, kind="residual"), cluster_draws(fit, 300)
+    residual, cluster = percentile(draws)[0], percentile(clusters)[0]
+    assert np.log(cluster.high / cluster.low) > 4 / 3 * np.log(residual.high / residual.low)
+    both = envelope(fit, draws=draws, clusters=clusters)[0]
+    assert both.low == min(delta(fit)[0].low, cluster.low)
+    assert both.high == max(delta(fit)[0].high, cluster.high)
+    assert "the cluster bootstrap's interval is" in both.reason
+    assert envelope(fit, n=300)[0] == both
+
+
+def test_two_bootstraps_that_agree_are_not_mentioned():
+    assert envelope(lines(outliers=False), n=300)[0].reason is None
+
+
+def test_few_configurations_are_not_drawn(fit):
+    assert cluster_draws(fit, 20) is None
