@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.laws.theory_fit import TIE, FitSettings, LawFit, design_of, fit_dataset
+from analysis.laws.theory_fit import FitSettings, LawFit, design_of, fit_dataset
 from analysis.rows.means import pooled_noise
 from analysis.rows.sweep import Dataset
 from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
@@ -21,8 +21,11 @@ from theory.fit.fit import fit_law
 from theory.fit.result import FitResult
 from theory.laws.registry import get_law
 from theory.uncertainty.intervals import prediction
+from theory.uncertainty.selection import MARGIN, decide
 
 DECAYS, FLOORS = ("power", "exponential", "stretched"), ("additive", "max", "none")
+NOISE_LINKS = ("affine", "boxcox")
+OURS = "a power law with a floor"
 
 
 def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
@@ -140,34 +143,43 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
 def noise_law(data: Dataset, settings: FitSettings) -> Answer:
     """Is the noise of a neuron a power law of k_e with a floor?
 
-    Rule: reproduced if a power law with a floor has the smallest AICc and every form of another kind (no floor, or no
-    power) is more than 2 behind; not reproduced if a form of another kind leads by more than 2; otherwise not decided.
+    Rule (`theory.uncertainty.selection.decide`): reproduced if the best power law with a floor leads every form of
+    another kind (no floor, or no power) by more than 7 AICc beyond nesting, under the affine and the Box-Cox link, on
+    the runs and on the means of the configurations; not reproduced if a form of another kind leads so; otherwise not
+    decided.
     """
     question = "Is the noise law a power law with a floor?"
     law = fit_dataset(data, settings)
     rows = data.rows[~data.rows["trial_id"].isin([t for e in law.excluded for t in e.trial_ids])]
-    scores: dict[str, float] = {}
+    fits: dict[str, dict[str, FitResult]] = {link: {} for link in NOISE_LINKS}
+    kinds: dict[str, str] = {}
     for decay in DECAYS:
         for floor in FLOORS:
-            score = _aicc(law, settings, rows, decay=decay, floor=floor)
-            if score is not None:
-                scores[f"{decay}, {floor} floor" if floor != "none" else f"{decay}, no floor"] = score
-    if not scores:
-        return Answer(question, NOT_DECIDED, "No form could be fitted.", {})
-    lowest = min(scores.values())
-    delta = {name: score - lowest for name, score in sorted(scores.items(), key=lambda item: item[1])}
-    ours = [value for name, value in delta.items() if name.startswith("power") and "no floor" not in name]
-    others = [value for name, value in delta.items() if not name.startswith("power") or "no floor" in name]
-    lead = min(others, default=np.inf) - min(ours, default=np.inf)
-    verdict = REPRODUCED if lead > TIE else NOT_REPRODUCED if lead < -TIE else NOT_DECIDED
+            name = f"{decay}, {floor} floor" if floor != "none" else f"{decay}, no floor"
+            kinds[name] = OURS if decay == "power" and floor != "none" else "another form"
+            for link in NOISE_LINKS:
+                fit = _noise_fit(law, settings, rows, decay=decay, floor=floor, link=link)
+                if fit is not None:
+                    fits[link][name] = fit
+    affine = {name: fit.aicc for name, fit in fits["affine"].items() if fit.aicc is not None}
+    lowest = min(affine.values(), default=0.0)
+    delta = {name: score - lowest for name, score in sorted(affine.items(), key=lambda item: item[1])}
+    try:
+        decision = decide(fits, kinds)
+    except TheoryError as error:
+        return Answer(question, NOT_DECIDED, f"Too few forms could be fitted: {error}.", {"delta_aicc": delta})
+    verdict = NOT_DECIDED if decision.winner is None else REPRODUCED if decision.winner == OURS else NOT_REPRODUCED
     told = ", ".join(f"{name} {value:.1f}" for name, value in list(delta.items())[:4])
-    return Answer(question, verdict, f"AICc behind the best: {told}.", {"delta_aicc": delta})
+    sentence = f"{decision.sentence} AICc behind the best (affine link, runs): {told}."
+    return Answer(question, verdict, sentence, {"delta_aicc": delta, "leads": decision.leads})
 
 
-def _aicc(law: LawFit, settings: FitSettings, rows: pd.DataFrame, *, decay: str, floor: str) -> float | None:
+def _noise_fit(
+    law: LawFit, settings: FitSettings, rows: pd.DataFrame, *, decay: str, floor: str, link: str
+) -> FitResult | None:
     try:
         fit = fit_law(
-            get_law("effective_information", decay=decay, floor=floor),
+            get_law("effective_information", decay=decay, floor=floor, link=link),
             design_of(rows),
             law.scale.to(rows["value"].to_numpy(float)),
             direction=_direction(law),
@@ -176,7 +188,7 @@ def _aicc(law: LawFit, settings: FitSettings, rows: pd.DataFrame, *, decay: str,
         )
     except TheoryError:
         return None
-    return fit.aicc if fit.usable else None
+    return fit if fit.usable else None
 
 
 def _direction(law: LawFit) -> Any:
@@ -187,7 +199,8 @@ def moved_exponent(joint: Mapping[str, Any], expected: str) -> Answer:
     """Does a setting move the exponent that the paper says it moves?
 
     Rule: reproduced if the joint fit in which that exponent differs between the levels has the smallest AICc by more
-    than 2; not reproduced if another one (nothing differs, another parameter, or the metric's map) has.
+    than 7 (`theory.uncertainty.selection.MARGIN`); not reproduced if another one (nothing differs, another parameter,
+    or the metric's map) has.
 
     Args:
         joint: entry of `analysis.laws.joint.joint_fits` about the setting.
@@ -198,7 +211,8 @@ def moved_exponent(joint: Mapping[str, Any], expected: str) -> Answer:
     if expected not in scores or len(scores) < 2:
         return Answer(question, NOT_DECIDED, " ".join(joint["sentences"]) or "No joint fit.", {"aicc": scores})
     lead = min(score for name, score in scores.items() if name != expected) - scores[expected]
-    verdict = REPRODUCED if lead > TIE else NOT_REPRODUCED if lead < -TIE else NOT_DECIDED
+    # The models contain one another, and one that contains another loses no more than the penalty of its parameters.
+    verdict = REPRODUCED if lead > MARGIN else NOT_REPRODUCED if lead < -MARGIN else NOT_DECIDED
     lowest = min(scores.values())
     told = ", ".join(f"{name} {scores[name] - lowest:.1f}" for name in sorted(scores, key=lambda name: scores[name]))
     levels = ", ".join(row["level"] for row in joint["levels"])

@@ -223,9 +223,9 @@ def joint(**aicc: float) -> dict:
 
 
 def test_an_exponent_counts_as_moved_only_ahead_of_every_other_explanation():
-    assert moved_exponent(joint(all_shared=10.0, alpha=0.0, beta=5.0), "alpha").verdict == REPRODUCED
-    assert moved_exponent(joint(all_shared=10.0, alpha=5.0, beta=0.0), "alpha").verdict == NOT_REPRODUCED
-    assert moved_exponent(joint(all_shared=10.0, alpha=1.0, beta=0.0), "alpha").verdict == NOT_DECIDED
+    assert moved_exponent(joint(all_shared=10.0, alpha=0.0, beta=8.0), "alpha").verdict == REPRODUCED
+    assert moved_exponent(joint(all_shared=10.0, alpha=8.0, beta=0.0), "alpha").verdict == NOT_REPRODUCED
+    assert moved_exponent(joint(all_shared=10.0, alpha=6.0, beta=0.0), "alpha").verdict == NOT_DECIDED
     told = moved_exponent(joint(all_shared=10.0), "alpha")
     assert (told.verdict, told.sentence) == (NOT_DECIDED, "Why not.")
 

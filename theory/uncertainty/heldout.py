@@ -11,8 +11,8 @@ from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law, refit
 from theory.fit.result import Direction, FitResult
-from theory.fit.statuses import TIE
 from theory.types import FloatArray
+from theory.uncertainty.selection import MARGIN
 
 Mask = npt.NDArray[np.bool_]
 
@@ -188,7 +188,7 @@ class Regime:
     """Whether a broken power law beats the plain one inside the range."""
 
     broken: bool | None
-    """True if it does by more than a tie; None if it cannot be tested."""
+    """True if it does by more than `selection.MARGIN`; None if it cannot be tested."""
     delta_aicc: float | None
     """AICc of the plain law minus that of the broken one."""
     p_break: float | None
@@ -224,8 +224,8 @@ def regime_check(
     if plain.aicc is None or broken.aicc is None:
         return Regime(broken=None, delta_aicc=None, p_break=None, sentence="No regime check: a fit is exact.")
     delta, place = plain.aicc - broken.aicc, broken.values["p_break"]
-    # AICc counts the two parameters that the break costs, so a tie goes to the plain law.
-    if delta <= TIE:
+    # The broken law contains the plain one, and the place of its break is chosen for the largest gain.
+    if delta <= MARGIN:
         return Regime(
             broken=False, delta_aicc=delta, p_break=None, sentence="No break: one power law describes the range."
         )

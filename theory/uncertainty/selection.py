@@ -1,4 +1,4 @@
-"""Which law to believe: AICc on the same rows, with ties called ties."""
+"""Which law to believe: AICc on the same rows, with ties called ties and verdicts kept for leads that bear one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,8 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.errors import TheoryError
+from theory.fit.restore import restore
 from theory.fit.result import FitResult
 from theory.fit.statuses import TIE
+from theory.types import FloatArray
+
+MARGIN = 7.0
+"""AICc by which a law must lead, beyond what nesting alone gives it, before it is called the right one: laws within 2
+to 7 of the best keep some support and should not be dismissed (Burnham, Anderson and Huyvaert 2011, Behavioral Ecology
+and Sociobiology 65, 23-35); it is a ratio of likelihoods of 33, "strong evidence" (Royall 1997: 32)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +86,114 @@ def compare(fits: Mapping[str, FitResult]) -> Comparison:
     return Comparison(rows=rows, verdict=_verdict(rows))
 
 
+def means_aicc(rss: FloatArray, means: int, p: int) -> FloatArray:
+    """AICc of the means of configurations, from their weighted sum of squares; inf where there are too few.
+
+    >>> float(means_aicc(np.array(27 * 0.01), 27, 6).round(2))
+    -104.44
+    """
+    penalty = _penalty(means, p)
+    if penalty is None:
+        return np.full(np.shape(rss), np.inf)
+    with np.errstate(divide="ignore"):
+        return np.asarray(means * np.log(rss / means) + penalty)
+
+
+def _penalty(n: int, p: int) -> float | None:
+    """What AICc adds for p parameters and the variance; None with too few rows."""
+    k = p + 1
+    return None if n - k - 1 <= 0 else 2 * k + 2 * k * (k + 1) / (n - k - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Which kind of law is the right one, if these rows say so whichever way they are looked at."""
+
+    winner: str | None
+    """The kind that leads everywhere by more than the margin; None: not decided."""
+    leads: dict[str, tuple[str, float]]
+    """By condition: the kind of the best law, and its smallest AICc lead over laws of other kinds beyond nesting."""
+    sentence: str
+    """What may be concluded."""
+
+
+def decide(fits: Mapping[str, Mapping[str, FitResult]], kinds: Mapping[str, str] | None = None) -> Decision:
+    """Decide between kinds of laws, such as forms of the noise law, under several links and on runs and means alike.
+
+    A law that contains another one never does worse but for the penalty of its further parameters, so a lead of the
+    smaller law by that penalty says nothing against the larger. The verdict asks for `MARGIN` beyond it, and for the
+    same winner under every link, with the runs and with the means of the configurations as the rows.
+
+    Args:
+        fits: Least-squares fits by link (or other condition), then by the law's name; the same names under every link.
+        kinds: Kind of each law by its name; default: each is its own kind.
+
+    Raises:
+        TheoryError: no fits, fits of other rows, or a single kind.
+
+    >>> from theory.data.published import load_published
+    >>> from theory.fit.fit import fit_law
+    >>> table = load_published("enwik8")
+    >>> names = ("quadratic", "cubic")
+    >>> decide({"affine": {name: fit_law(name, table.design, table.columns["test_bpc"]) for name in names}}).winner
+    """
+    if not fits:
+        raise TheoryError("fits: empty; nothing to compare")
+    leads: dict[str, tuple[str, float]] = {}
+    for link, laws in fits.items():
+        _check_same(laws)
+        names = {name: name if kinds is None else kinds[name] for name in laws}
+        if len(set(names.values())) < 2:
+            raise TheoryError(f"fits.{link}: one kind of law only ({', '.join(laws)}); nothing to decide")
+        for unit, scores in (("runs", _scores(laws)), ("means", _scores(laws, means=True))):
+            leads[f"{link} link, {unit}"] = _lead(scores, names)
+    best = {kind for kind, _ in leads.values()}
+    least = min(lead for _, lead in leads.values())
+    winner = best.pop() if len(best) == 1 and least > MARGIN else None
+    told = "; ".join(f"{name}: {kind} by {lead:.1f}" for name, (kind, lead) in leads.items())
+    if winner is not None:
+        return Decision(
+            winner=winner, leads=leads, sentence=f"{winner} leads everywhere by more than {MARGIN:g} AICc ({told})."
+        )
+    return Decision(
+        winner=None,
+        leads=leads,
+        sentence=f"Not decided: a verdict takes a lead of {MARGIN:g} AICc beyond nesting under every link, on runs and "
+        f"on means ({told}).",
+    )
+
+
+def _scores(laws: Mapping[str, FitResult], *, means: bool = False) -> dict[str, tuple[float, float]]:
+    """AICc and its penalty by law, of the runs or of the means; laws without one are left out."""
+    scores: dict[str, tuple[float, float]] = {}
+    for name, fit in laws.items():
+        if means:
+            restored = restore(fit)
+            n = len(restored.problem.design)
+            rss = fit.rss - restored.compiled.within * restored.compiled.scale**2
+            score = float(means_aicc(np.array(max(rss, 0.0)), n, fit.p))
+        else:
+            n, score = fit.n, np.inf if fit.aicc is None else fit.aicc
+        penalty = _penalty(n, fit.p)
+        if penalty is not None and np.isfinite(score):
+            scores[name] = (score, penalty)
+    return scores
+
+
+def _lead(scores: Mapping[str, tuple[float, float]], kinds: Mapping[str, str]) -> tuple[str, float]:
+    """The kind of the best law, and its smallest lead over the laws of other kinds beyond nesting."""
+    if not scores:
+        return "none", 0.0
+    first = min(scores, key=lambda name: scores[name][0])
+    score, penalty = scores[first]
+    leads = [
+        other - score - max(0.0, more - penalty)
+        for name, (other, more) in scores.items()
+        if kinds[name] != kinds[first]
+    ]
+    return kinds[first], min(leads, default=0.0)
+
+
 def _check_same(fits: Mapping[str, FitResult]) -> None:
     if not fits:
         raise TheoryError("fits: empty; nothing to compare")
@@ -132,7 +247,12 @@ def _verdict(rows: tuple[Rank, ...]) -> str:
         return f"No law beats the constant (within {TIE:g} of the best AICc); the data show no dependence on the sizes."
     if len(tied) > 1:
         return f"Tie: {', '.join(tied)} are within {TIE:g} AICc units; these rows cannot tell them apart."
-    second = (
-        f", {rows[1].delta:.1f} AICc units before {rows[1].name}" if len(rows) > 1 and rows[1].delta is not None else ""
-    )
-    return f"{tied[0]} is preferred{second}; in-sample, so check it against a held-out budget."
+    others = [row for row in rows[1:] if row.delta is not None]
+    if not others:
+        return f"{tied[0]} is the only law with an AICc here."
+    second = others[0]
+    assert second.delta is not None, "laws without an AICc were left out"
+    ahead = f"{second.delta:.1f} AICc units before {second.name}"
+    if second.delta <= MARGIN:
+        return f"{tied[0]} is ahead, {ahead}: less than the {MARGIN:g} of a verdict, so {second.name} is not ruled out."
+    return f"{tied[0]} is preferred, {ahead}; in-sample, so check it against a held-out budget."
