@@ -30,7 +30,7 @@ from analysis.laws.findings import (
 )
 from analysis.laws.next_steps import chosen_runs
 from analysis.laws.sensitivity import sensitivity, without_flagged
-from analysis.laws.theory_fit import LawFit
+from analysis.laws.theory_fit import BEST, LawFit
 from analysis.laws.view import View
 from analysis.rows.means import seed_noise
 from theory.data.cost import Cost
@@ -38,6 +38,7 @@ from theory.errors import TheoryError
 from theory.fit.f_tests import lack_of_fit
 from theory.fit.result import Direction, FitResult
 from theory.optimum.frontier import power_law
+from theory.uncertainty.averaging import averaged
 from theory.uncertainty.calibration import Calibration, calibrate
 from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
@@ -108,7 +109,8 @@ def _or_reason(compute: Callable[[FitResult], T], fit: FitResult) -> T | Refusal
 def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal:
     """Compute intervals of parameters, optima and exponents, all from the same draws.
 
-    The interval is the wider, on each side, of the delta method and a percentile bootstrap of the residuals.
+    The interval of a parameter is the wider, on each side, of the delta method and a percentile bootstrap. An optimum's
+    carries the choice of the law where AICc made it: it is averaged over the laws that were compared.
     """
     fit = law.fit
     assert fit is not None, "intervals are asked for fitted laws only"
@@ -145,12 +147,34 @@ def finite(row: Interval) -> Interval:
     return replace(row, low=low, high=high)
 
 
+def compared_laws(law: LawFit) -> dict[str, FitResult]:
+    """Return the fits among which AICc chose, with the rivals that have an optimum; none where a law was named."""
+    if law.settings.law != BEST or law.settings.loss != "least_squares":
+        return {}
+    return {
+        name: fit for name, fit in law.fits.items() if fit.usable and fit.aicc is not None and "n_rec" in fit.law.axes
+    }
+
+
+def _carrying(alone: Interval, over: Interval) -> Interval:
+    """The chosen law's estimate with the interval over all laws that were compared."""
+    if over.low is None or over.high is None:
+        return replace(over, estimate=alone.estimate)
+    low, high = min(over.low, alone.estimate), max(over.high, alone.estimate)
+    return replace(over, estimate=alone.estimate, low=low, high=high)
+
+
 def _place_intervals(
     law: LawFit, fit: FitResult, budget: float, cost: Cost, draws: Draws, clusters: Draws | None, *, slopes: bool
 ) -> dict[str, Estimate]:
     quantities = optimum_quantities(budget, cost, slopes=slopes)
+    wanted = list(quantities.values())
     try:
-        rows = [finite(row) for row in envelope(fit, list(quantities.values()), draws=draws, clusters=clusters)]
+        rows = envelope(fit, wanted, draws=draws, clusters=clusters)
+        compared = compared_laws(law)
+        if len(compared) > 1:
+            rows = [_carrying(row, over) for row, over in zip(rows, averaged(compared, wanted), strict=True)]
+        rows = [finite(row) for row in rows]
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {name: NoInterval(reason=str(error)) for name in quantities}
     found: dict[str, Estimate] = dict(zip(quantities, rows, strict=True))

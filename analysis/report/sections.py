@@ -25,6 +25,7 @@ from analysis.report.tables import (
     parameter_table,
     rival_table,
 )
+from theory.uncertainty.intervals import Interval
 
 
 def group_sections(group: Group) -> list[Section]:
@@ -116,6 +117,9 @@ def _fit_sentences(group: Group) -> list[str]:
             f"Intervals: 95 %, of the mean, the wider of delta method and {evidence.draws.asked} residual bootstrap "
             f"draws ({evidence.draws.failed} failed)."
         )
+    places = [row.d_m for row in evidence.optimum_intervals or ()]
+    if any(isinstance(place, Interval) and place.method == "averaged" for place in places):
+        sentences.append("Intervals of optima carry the choice of the law: averaged over the laws compared by AICc.")
     return sentences
 
 
