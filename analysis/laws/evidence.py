@@ -30,7 +30,7 @@ from analysis.laws.findings import (
 )
 from analysis.laws.next_steps import chosen_runs
 from analysis.laws.sensitivity import sensitivity, without_flagged
-from analysis.laws.theory_fit import BEST, LawFit
+from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
 from analysis.rows.means import seed_noise
 from theory.data.cost import Cost
@@ -149,7 +149,7 @@ def finite(row: Interval) -> Interval:
 
 def compared_laws(law: LawFit) -> dict[str, FitResult]:
     """Return the fits among which AICc chose, with the rivals that have an optimum; none where a law was named."""
-    if law.settings.law != BEST or law.settings.loss != "least_squares":
+    if len(law.candidates) < 2 or law.fit is None or law.fit.given.loss != "least_squares":
         return {}
     return {
         name: fit for name, fit in law.fits.items() if fit.usable and fit.aicc is not None and "n_rec" in fit.law.axes

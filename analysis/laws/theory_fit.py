@@ -106,6 +106,8 @@ class LawFit:
     """The chosen law, its variants and its rivals by AICc."""
     fits: Mapping[str, FitResult]
     """All fits of the comparison, by name."""
+    candidates: tuple[str, ...]
+    """Names of the laws among which AICc was to choose; one where a law was named."""
     refused: tuple[RefusedLaw, ...]
     """Laws that could not be fitted, each with the reason."""
     excluded: tuple[Exclusion, ...]
@@ -172,6 +174,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         fit=best,
         comparison=compare(comparable) if comparable else None,
         fits=fits,
+        candidates=tuple(chosen),
         refused=tuple(refused),
         excluded=excluded,
         costs=costs,

@@ -65,6 +65,7 @@ def unfitted(data: Dataset, reason: str) -> LawFit:
         fit=None,
         comparison=None,
         fits={},
+        candidates=(),
         refused=(RefusedLaw("", reason),),
         excluded=excluded,
         costs={},
