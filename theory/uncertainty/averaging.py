@@ -254,7 +254,9 @@ def averaged(fits: Mapping[str, FitResult], quantities: Sequence[Quantity], *, l
     ]
     low, high = average(laws, weight, level)
     estimate = np.sum(
-        [share * (law.estimate[0] if share > 0 else 0.0) for law, share in zip(laws, weight[0], strict=True)], axis=0
+        # without those of no weight: their estimates may be infinite
+        [share * law.estimate[0] for law, share in zip(laws, weight[0], strict=True) if share > 0],
+        axis=0,
     )
     shares = sorted(zip(weight[0], names, strict=True), reverse=True)
     words = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares if share >= 0.005)
