@@ -79,6 +79,8 @@ LIMITS: Mapping[str, Limit] = {
     "nodes": Limit(0, 100_000, "nodes of a cluster", "no cluster has more"),
     "per_node": Limit(0, 10_000, "CPU cores or GPUs of a node", "no machine has more"),
     "memory": Limit(1, 2**30, "MiB of memory of a node", "a pebibyte: no machine has more"),
+    "preemptions": Limit(0, 60, "preemptions of a node per hour", "a node lost each minute ends no trial"),
+    "spread": Limit(0, 10, "standard deviation of a logarithm", "a factor of e^10 = 22,000 is no forecast any more"),
     "times": Limit(0, 1_000_000, "repetitions of a job", "each takes seconds at least"),
 }
 

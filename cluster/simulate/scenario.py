@@ -4,8 +4,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from cluster.errors import ScenarioError, unknown_name
+from cluster.errors import ScenarioError, SettingError, unknown_name
+from cluster.limits import check_limit
 
+_LIMITS = {
+    "nodes": "nodes",
+    "gpus": "per_node",
+    "cpus": "per_node",
+    "pack": "packed",
+    "lanes": "lanes",
+    "preempt": "preemptions",
+    "recover": "seconds",
+    "start": "seconds",
+    "lane_start": "seconds",
+    "overhead": "seconds",
+    "requeue": "seconds",
+    "price": "number",
+    "error": "spread",
+    "bias": "spread",
+}
+"""Limit of each number, by its key in `cluster.limits.LIMITS`."""
 _SPANS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -58,6 +76,11 @@ class Scenario:
         for name in ("checkpoint", "limit"):
             if not getattr(self, name) > 0:
                 raise ScenarioError(f"simulate: {name}: expected more than zero, got {getattr(self, name)}")
+        for name, limit in _LIMITS.items():
+            try:
+                check_limit(limit, getattr(self, name), f"simulate: {name}")
+            except SettingError as error:
+                raise ScenarioError(str(error)) from error
         # every start would end before it did anything, so the simulation would never end
         if self.limit <= self.start + self.lane_start:
             raise ScenarioError(f"simulate: limit: {self.limit} s end before the first lane has started")
@@ -106,7 +129,7 @@ def _reader(key: str) -> Callable[[str, str], object]:
 
 
 def _whole(key: str, value: str) -> int:
-    if not re.fullmatch(r"\d+", value):
+    if not re.fullmatch(r"[0-9]{1,15}", value):
         raise ScenarioError(f"simulate: {key}: expected a whole number, got {value!r}")
     return int(value)
 
@@ -126,11 +149,11 @@ def _span(key: str, value: str) -> float:
 
 
 def _rate(key: str, value: str) -> float:
-    """Per hour, unless another unit is given."""
-    amount, slash, unit = value.partition("/")
-    if slash and (unit not in _SPANS or not unit):
-        raise ScenarioError(f"simulate: {key}: expected a rate such as 0.02/h, got {value!r}")
-    return _number(key, amount) * (3600.0 / _SPANS[unit] if slash else 1.0)
+    """Per hour; without its unit nobody knows whether 5 were meant per hour or per day."""
+    amount, _, unit = value.partition("/")
+    if unit not in _SPANS or not unit:
+        raise ScenarioError(f"simulate: {key}: expected a rate with its unit, such as 0.02/h or 1/d, got {value!r}")
+    return _number(key, amount) * (3600.0 / _SPANS[unit])
 
 
 def _flag(key: str, value: str) -> bool:
