@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.interpolate import PchipInterpolator
 
 from analysis.errors import AnalysisError
 from analysis.laws.findings import RefusedLaw
@@ -324,6 +323,8 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
     levels, index = np.unique(d_m, return_index=True)
     if len(levels) < 2:
         return None
+    from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
+
     curve = PchipInterpolator(np.log(levels), np.log(k_e[index]), extrapolate=True)
     return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=float(rows["k_c"].iloc[0]), readout_params=readout)
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 
 from model.budget import Counts, counts
 from model.config import ElmConfig, ModelConfig
@@ -135,6 +134,8 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     memory_factor = _memory_factor(rows)
     if len(known) < LEAST_HISTORY:
         return CostModel(memory_factor=memory_factor)
+    from scipy.optimize import nnls  # slow to load, and plans without a history do without
+
     features = np.array([_features(spec) for spec, _ in known])
     seconds = np.array([wall for _, wall in known])
     # A trial shorter than the assumed start would divide by nothing, or turn its sign.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
 
 from sweeper.errors import GridError
 from sweeper.plan.targets import TargetError
@@ -127,6 +126,8 @@ def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[f
 
 def _cost(sizes: Sequence[Sizes]) -> Cost:
     """Counts along d_m as the configurations realise them, interpolated in logarithms."""
+    from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
+
     known = {float(size.d_m): size for size in sizes if size.d_m is not None}
     d_m = sorted(known)
     # This interpolant keeps the order of its points, so that k_e rises with d_m everywhere; a cubic spline may

@@ -27,6 +27,14 @@ def test_importing_the_command_line_loads_nothing_heavy():
     assert found.stdout.strip() == "[]"
 
 
+def test_commands_that_fit_nothing_load_no_fitting_library():
+    """scipy's statistics, optimisers and splines take longer to load than a summary takes to make."""
+    slow = ("scipy.stats", "scipy.optimize", "scipy.interpolate")
+    code = f"import sys, analysis.commands; print([m for m in {slow!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_help_answers_at_once():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = subprocess.run([sys.executable, "-m", "analysis.cli", "--help"], capture_output=True, text=True, check=True)

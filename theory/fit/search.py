@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import qmc
 
 from theory.data.design import IntArray
 from theory.errors import TheoryError
@@ -192,6 +191,8 @@ def huber_threshold(compiled: Compiled, given: FitInput) -> float | None:
 def start_points(problem: Problem, given: FitInput) -> FloatArray:
     """Draw the starts: a Latin hypercube over the starting ranges (logarithmic where the search is), scanned values
     spread evenly: [starts, p]."""
+    from scipy.stats import qmc  # half a second, which commands that fit nothing need not wait
+
     dimension = len(problem.free)
     if dimension == 0:
         return np.empty((1, 0))

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
 
 from theory.data.design import IntArray
 from theory.fit.problem import Evaluation, Problem
@@ -222,6 +221,8 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
         problem: The fit, on one data set.
         x: The best search's end, [p].
     """
+    from scipy.optimize import least_squares  # slow to load, and commands that fit nothing do without
+
     x = x.copy()
     start = problem.evaluate(x[None])
     inside = (x > problem.lower) & (x < problem.upper)

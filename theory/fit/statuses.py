@@ -1,7 +1,7 @@
 """Findings about a fit, as sentences: what was found, what follows, what data would help."""
 
 import numpy as np
-from scipy import stats
+from scipy.special import pdtrc, stdtrit
 
 from theory.data.design import number_rows
 from theory.fit.information import information_matrix
@@ -135,7 +135,7 @@ def design_statuses(fit: FitResult) -> list[Status]:
         statuses.append(_status("no_replicates", "note", sentence))
     repeats, expected = repeated_rows(fit)
     # Counts of rare coincidences are Poisson; a metric with few digits repeats itself without any copying.
-    if repeats and stats.poisson.sf(repeats - 1, expected) < COPIES:
+    if repeats and pdtrc(repeats - 1, expected) < COPIES:
         sentence = (
             f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
             "make intervals too narrow. Drop the copies."
@@ -235,7 +235,7 @@ def _floor_status(fit: FitResult) -> list[Status]:
     means = _best_means(fit, restored)
     statuses = []
     for (key, coefficients), error, (edge, best) in zip(fit.coefficients.items(), errors, means, strict=True):
-        floor, half = coefficients["E"], float(stats.t.ppf(1 - CHANCE / 2, restored.degrees)) * float(error)
+        floor, half = coefficients["E"], float(stdtrit(restored.degrees, 1 - CHANCE / 2)) * float(error)
         if fit.direction == "min":
             beyond = floor - half > edge
             # A metric that was never negative is taken for one that cannot be.
@@ -267,7 +267,7 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
     for number in range(len(fit.coefficients)):
         seen = np.flatnonzero((of_group == number) & (total > 0))
         # The best of m means is low by chance alone: each mean gets the share CHANCE / m (Bonferroni).
-        quantile = float(stats.t.ppf(1 - CHANCE / 2 / seen.size, restored.degrees))
+        quantile = float(stdtrit(restored.degrees, 1 - CHANCE / 2 / seen.size))
         edges = sign * mean[seen] + quantile * fit.noise_sd / np.sqrt(total[seen])
         chosen = int(np.argmin(edges))
         best.append((sign * float(edges[chosen]), float(mean[seen[chosen]])))

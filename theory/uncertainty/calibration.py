@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from theory.errors import TheoryError, unknown
 from theory.fit.restore import restore
@@ -131,7 +131,7 @@ def _intervals(
         return values, np.full(values.shape, np.inf), np.full(values.shape, -np.inf)
     restored = restore(fit)
     linear = linearise(restored.problem, refits.draws, refits.variance, wanted)
-    half = float(stats.t.ppf(0.5 + level / 2, restored.degrees)) * linear.standard_error
+    half = float(stdtrit(restored.degrees, 0.5 + level / 2)) * linear.standard_error
     return linear.estimate, linear.estimate - half, linear.estimate + half
 
 

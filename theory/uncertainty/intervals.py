@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from theory.data.design import Design
 from theory.errors import TheoryError, unknown
@@ -75,7 +75,7 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     restored = restore(fit)
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), wanted)
     # t and not normal quantiles, since the variance is estimated from the same few residuals.
-    quantile = float(stats.t.ppf(0.5 + level / 2, restored.degrees))
+    quantile = float(stdtrit(restored.degrees, 0.5 + level / 2))
     intervals = []
     for k, quantity in enumerate(wanted):
         centre, half = float(linear.estimate[0, k]), quantile * float(linear.standard_error[0, k])
@@ -294,7 +294,7 @@ def prediction(
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), rows)
     # The error of the fitted mean and the noise of a new run are independent, so their variances add.
     spread = linear.standard_error[0] ** 2 + (fit.noise_sd**2 if kind == "new_run" else 0.0)
-    half = float(stats.t.ppf(0.5 + level / 2, restored.degrees)) * np.sqrt(spread)
+    half = float(stdtrit(restored.degrees, 0.5 + level / 2)) * np.sqrt(spread)
     mean = linear.estimate[0]
     return Prediction(mean=mean, low=mean - half, high=mean + half, kind=kind, level=level)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtri, stdtrit
 
 from theory.data.design import IntArray
 from theory.errors import TheoryError, unknown
@@ -246,10 +246,10 @@ def _close(
     # A profile's searches may find a better optimum than the fit did; increases are counted from the best known.
     lowest = min(best, float(cost.min()))
     if threshold == "t":
-        limit = float(stats.t.ppf(0.5 + level / 2, degrees)) ** 2
+        limit = float(stdtrit(degrees, 0.5 + level / 2)) ** 2
         increase = (cost - lowest) / (lowest / degrees)
     else:
-        limit = float(stats.chi2.ppf(level, 1))
+        limit = float(chdtri(1, 1 - level))
         increase = fit.n * np.log(cost / lowest)
     low, high = _crossing(value, increase, centre, limit, -1), _crossing(value, increase, centre, limit, 1)
     natural = [None if end is None else float(np.exp(end)) if log else end for end in (low, high)]
