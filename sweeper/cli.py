@@ -20,6 +20,7 @@ from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, runnin
 from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
 from sweeper.home import use_writable_home
+from sweeper.output import make_stderr_best_effort, make_stdout_best_effort
 from tasks.cli import data
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def launch(
         return
     runs_on = _executor(executor, target, lanes)
     if not as_json:
+        make_stdout_best_effort()  # the product of a launch is its rows: what it prints may get lost
         print_launch_start(loaded, results)
     _finish(launch(loaded, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
 
@@ -234,6 +236,8 @@ def retry(
     if target is not None and not isinstance(target, str):
         raise click.UsageError("retry attaches to a running cluster only; launch submits jobs")
     runs_on = _executor(executor, target, lanes)
+    if not as_json:
+        make_stdout_best_effort()
     _finish(retry(condition, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
 
 
@@ -398,6 +402,7 @@ def main() -> None:
     """Entry point of the `sweeper` command."""
     # Job scripts stop a launch by SIGINT, and a shell may start what runs in the background deaf to it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    make_stderr_best_effort()
     run_command(cli)
 
 

@@ -20,7 +20,17 @@ from sweeper.store.schema import FAILED, FINISHED, OUT_OF_MEMORY
 from sweeper.store.store import ResultsStore
 
 MISSING, NEW, RUNNING = "missing", "new", "running"
-_COLUMNS = ["trial_id", "attempt", "status", "reason", "data_name", "data_sha256", "code_version", "ended_at"]
+_COLUMNS = [
+    "trial_id",
+    "attempt",
+    "status",
+    "reason",
+    "data_name",
+    "data_sha256",
+    "code_version",
+    "ended_at",
+    "backend",
+]
 _COST_COLUMNS = ["status", "spec", "wall_s", "peak_memory_bytes", "lane", "device", "ended_at"]
 _BATCH = 1000
 _HISTORY = 500
@@ -44,6 +54,8 @@ class SweepStatus:
     """One trial for each of the `reasons`."""
     unplanned: int
     """Stored trials that the plan does not ask for (another sweep's, or removed from the grid)."""
+    backends: Mapping[str, int]
+    """Number of finished trials per implementation of the network that trained them."""
     unfinished_tries: frozenset[str]
     """Failed trials that have tries left: a launch was cut short before it could try them again."""
 
@@ -77,6 +89,11 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
         stale=_stale(planned, table),
         reasons=reasons,
         examples=examples,
+        backends=Counter(
+            row["backend"]
+            for row in _rows(planned.filter(pc.equal(planned["status"], FINISHED)), ["backend"])
+            if row["backend"] is not None
+        ),
         unplanned=len(stored.keys() - plan.trials.keys()),
         unfinished_tries=frozenset(
             row["trial_id"]

@@ -147,6 +147,9 @@ def print_launch(result: LaunchResult, results: str) -> None:
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
     console.print(f"{result.ran} trials run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
     _print_reasons(console, result.status)
+    if result.status.backends:
+        ran_on = ", ".join(f"{name} ({count} trials)" for name, count in sorted(result.status.backends.items()))
+        console.print(f"Trained by the back end {ran_on}.", highlight=False)
     if result.ran and result.busy_s > 0:
         console.print(_forecast_error(result), highlight=False)
     if result.ended_because:
@@ -308,5 +311,6 @@ def _status_dict(status: SweepStatus) -> dict[str, object]:
         "stale": dict(status.stale),
         "reasons": dict(status.reasons),
         "examples": dict(status.examples),
+        "backends": dict(status.backends),
         "unplanned": status.unplanned,
     }

@@ -58,7 +58,7 @@ def running_now(store: ResultsStore, plans: Plans, *, now: datetime | None = Non
         plans: keeps expanded grids between calls.
         now: the time; default: now.
     """
-    launches = live_launches(store)
+    launches = live_launches(store, wait=False)  # asked again and again, which is as good as waiting
     if not launches:
         return Now(0, NOTHING, ())
     grids, at = store.grids(), now or datetime.now(UTC)

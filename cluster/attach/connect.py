@@ -256,30 +256,47 @@ def _short_temp() -> str:
     return os.path.join(chosen, "ray")
 
 
+_STARTS = 2
+"""Times that Ray is started before it is given up: on a busy machine the first may run into a timeout of Ray's own."""
+
+
 def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        namespace=namespace,
-        _temp_dir=_short_temp(),
-    )
+    place = _short_temp()
+    for left in reversed(range(_STARTS)):
+        try:
+            with ray_internals.shielded():
+                ray.init(
+                    address="local",
+                    num_cpus=cpus,
+                    num_gpus=gpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    namespace=namespace,
+                    _temp_dir=place,
+                )
+            return
+        except Exception as error:  # Ray raises a bare Exception where one of its processes does not come up in time
+            ray.shutdown()  # what did come up
+            if not left:
+                raise ConnectError(
+                    f"Ray did not start here, {_STARTS} times: {joined(error)[:300]}. Its logs are below {place}. On a "
+                    "machine that is busy or short of memory try again later, or use --executor processes"
+                ) from error
 
 
 def _attach(address: str, namespace: str) -> None:
     check_reachable(address)
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace=namespace,
-            runtime_env=shipped_code(),
-        )
+        with ray_internals.shielded():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace=namespace,
+                runtime_env=shipped_code(),
+            )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         ray.shutdown()
         raise ConnectError(f"--cluster {address}: {_why_not(error)}") from error

@@ -22,10 +22,14 @@ from sweeper.queue.monitor import Monitor
 if TYPE_CHECKING:
     from sweeper.lane.trainer import Trainer
 
-_EXPOSED = ("pull", "heartbeat", "leave", "fail")
+_EXPOSED = ("pull", "heartbeat", "leave", "fail", "warn")
 """What lanes may call; draining and stopping is the launcher's."""
 _MAX_DEATHS = 20
 """Deaths of lanes before the machine, not a trial, is taken for the cause (a trial is given up after three)."""
+_LAUNCHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that a terminal, `timeout` or a batch system sends to every process of ours; the launcher alone acts."""
+_ORPHAN_S = 30.0
+"""Seconds that a lane has for saving its trial once its launcher is dead (assumption)."""
 _POLL_S = 0.1
 """Pause between two looks at the lanes: what a lane that ends may keep its successor waiting."""
 
@@ -65,20 +69,29 @@ class ProcessExecutor:
         broker = _Locked(Broker(assignments, direction=direction))
         authkey = os.urandom(32)  # the port is open to every user of this machine, and what comes in is unpickled
         server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-        threading.Thread(target=_serve, args=(server,), name="broker", daemon=True).start()
+        server_thread = threading.Thread(target=_serve, args=(server,), name="broker", daemon=True)
+        server_thread.start()
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
 
-        def start(number: int) -> BaseProcess:
+        processes: dict[int, BaseProcess] = {}
+
+        def start(number: int) -> None:
             name = config.lane_name(number)
             arguments = (server.address, authkey, name, config, self.trainer)
             process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
-            process.start()
-            return process
+            # Held back, not ignored, until the lane ignores them itself: this thread gets its own right afterwards
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, _LAUNCHERS)
+            try:
+                process.start()
+                processes[number] = process
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
         with monitor.watching(broker):
-            processes = {number: start(number) for number in range(lanes)}
             try:
-                _supervise(broker, processes, start)
+                for number in range(lanes):
+                    start(number)
+                _supervise(broker, server_thread, processes, start)
             finally:
                 # Lanes that still live are those of a launch that failed, or that the third Ctrl-C ends. All are killed
                 # before any is waited for: one that takes its time to go must not leave the others at work
@@ -94,32 +107,37 @@ def _serve(server: Any) -> None:
         server.serve_forever()
 
 
-def _supervise(broker: Any, processes: dict[int, BaseProcess], start: Callable[[int], BaseProcess]) -> None:
+def _supervise(
+    broker: Any, server: threading.Thread, processes: dict[int, BaseProcess], start: Callable[[int], None]
+) -> None:
     """Restart lanes that die while there is work; return when every lane has ended by itself."""
     deaths = 0
     while processes:
         time.sleep(_POLL_S)
+        if not server.is_alive():
+            raise ExecutorError("the thread that serves the lanes has ended")
         for index, process in list(processes.items()):
             if process.is_alive():
                 continue
             del processes[index]
-            if process.exitcode == 0:
-                if broker.need().lanes > len(processes):  # it left with work to do: worn out, or its GPU not clean
-                    processes[index] = start(index)
-                continue
-            broker.lane_died(process.name)  # at once: the silence of a lane would tell it only after a minute
-            deaths += 1
-            if deaths > _MAX_DEATHS:
-                raise ExecutorError(f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up")
-            if not broker.is_done():
-                processes[index] = start(index)
+            if process.exitcode != 0:
+                broker.lane_died(process.name)  # at once: the silence of a lane would tell it only after a minute
+                deaths += not broker.need().closed
+                if deaths > _MAX_DEATHS:
+                    raise ExecutorError(
+                        f"lanes died {deaths} times, the last with exit code {process.exitcode}; giving up"
+                    )
+            if broker.need().lanes > len(processes):  # it left with work to do: dead, worn out, or its GPU not clean
+                start(index)
 
 
 def _lane_main(
     address: tuple[str, int], authkey: bytes, name: str, config: LaneConfig, trainer: "Trainer | None"
 ) -> None:
-    # A terminal sends Ctrl-C to every process of ours; what it means is the launcher's to decide
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _LAUNCHERS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LAUNCHERS)
+    threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
     # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not
     from sweeper.lane.lane import run_lane
     from sweeper.lane.trainer import train_assignment
@@ -127,6 +145,15 @@ def _lane_main(
     manager = _BrokerManager(address, authkey)
     manager.connect()
     run_lane(_Client(manager.broker()), name, config, trainer or train_assignment)
+
+
+def _end_after_launcher() -> None:
+    """Lanes leave by themselves when their broker has gone; one that cannot, since a step takes long, is ended."""
+    launcher = multiprocessing.parent_process()
+    assert launcher is not None, "a lane is a child process"
+    launcher.join()
+    time.sleep(_ORPHAN_S)
+    os._exit(1)
 
 
 class _Client:
@@ -147,6 +174,9 @@ class _Client:
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         self._call("fail", lane, incarnation, reason)
+
+    def warn(self, text: str) -> None:
+        self._call("warn", text)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane.lane import BrokerGoneError

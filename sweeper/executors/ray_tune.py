@@ -199,6 +199,9 @@ class _Client:
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         self._call(self._actor.fail, lane, incarnation, reason)
 
+    def warn(self, text: str) -> None:
+        self._call(self._actor.warn, text)
+
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:
         try:

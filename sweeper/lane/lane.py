@@ -3,13 +3,14 @@
 Rows are written before a trial is reported to the broker, so what the broker counts as done is on disk.
 """
 
+import logging
 import resource
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from typing import Protocol
 
@@ -52,6 +53,9 @@ class BrokerClient(Protocol):
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """See `Broker.fail`. Raises `BrokerGoneError`."""
 
+    def warn(self, text: str) -> None:
+        """See `Broker.warn`. Raises `BrokerGoneError`."""
+
 
 def run_lane(
     broker: BrokerClient,
@@ -78,11 +82,38 @@ def run_lane(
     torch.set_num_threads(config.threads)
     identity = (name, uuid.uuid4().hex, host or socket.gethostname())
     try:
-        return _pull_and_run(broker, identity, config, trainer)
+        with _warnings_to(broker):
+            return _pull_and_run(broker, identity, config, trainer)
     except StoreError as error:
         with suppress(BrokerGoneError):
             broker.fail(*identity[:2], str(error))
         return 0
+
+
+@contextmanager
+def _warnings_to(broker: BrokerClient) -> Iterator[None]:
+    """Hand what our packages warn of to the launcher: on Ray nobody sees what a lane prints."""
+    relay = _Relay(broker)
+    loggers = [logging.getLogger(name) for name in ("model", "tasks", "sweeper")]
+    for logger in loggers:
+        logger.addHandler(relay)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(relay)
+
+
+class _Relay(logging.Handler):
+    """Sends the texts of warnings to a broker."""
+
+    def __init__(self, broker: BrokerClient) -> None:
+        super().__init__(logging.WARNING)
+        self._broker = broker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(BrokerGoneError):  # the launcher has ended: nobody is left to read it
+            self._broker.warn(record.getMessage())
 
 
 def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:

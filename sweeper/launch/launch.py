@@ -9,7 +9,8 @@ from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, expand
 from sweeper.plan.grid import Grid
-from sweeper.queue.journal import live_launches
+from sweeper.queue.journal import clear_dead_launches, live_launches
+from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
 
@@ -31,6 +32,14 @@ def launch(
             done.
         ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
     """
+    requests = StopRequests(console)
+    with requests.listening():
+        return _launch(grid, results, executor, console, requests, end_of(max_hours))
+
+
+def _launch(
+    grid: Grid, results: str, executor: Executor, console: Console, requests: StopRequests, ends_at: float
+) -> LaunchResult:
     searched = grid.search is not None and grid.search.adaptive
     plan = None if searched else _runnable(expand(grid))
     # Before the directory is made: a launch that cannot work leaves nothing behind
@@ -38,8 +47,9 @@ def launch(
     if executor.lanes_here and not ResultsStore.exists(results):
         check_packages((block.task, block.task_options) for block in grid.blocks)
     store = ResultsStore.create(results)
+    clear_dead_launches(store)
     store.compact()  # also what an earlier launch left when it was killed
-    runner = Runner(store=store, executor=executor, console=console, ends_at=end_of(max_hours))
+    runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
     if plan is None:
         # Here and not above: the search's statistics take half a second to load, which a plain launch does not need
         from sweeper.launch.search_loop import search_launch

@@ -10,6 +10,7 @@ from sweeper.launch.result import LaunchResult
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.trial import spec_from_canonical
+from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import stored_plans
 from sweeper.store.schema import SCHEMAS
 from sweeper.store.store import ResultsStore
@@ -36,7 +37,10 @@ def retry(
     trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
     trials |= {row.trial_id: row for row in rows}
     plan = Plan(name="retry", rows=tuple(rows), trials=trials)
-    return Runner(store=store, executor=executor, console=console, ends_at=end_of(max_hours)).run(plan, rows)
+    requests = StopRequests(console)
+    runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=end_of(max_hours))
+    with requests.listening():
+        return runner.run(plan, rows)
 
 
 def merge(target: str, source: str) -> int:

@@ -8,7 +8,6 @@ from functools import partial
 
 from rich.console import Console
 
-from cluster.errors import ClusterError
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event
@@ -20,6 +19,7 @@ from sweeper.plan.seed_batch import SHORT_S, arrange
 from sweeper.plan.trial import TrialSpec
 from sweeper.queue.journal import Journal
 from sweeper.queue.monitor import Monitor
+from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import store_cost_model, sweep_status
 from sweeper.store.store import ResultsStore
 from tasks.spec import task_spec
@@ -43,6 +43,8 @@ class Runner:
     """What runs them."""
     console: Console
     """Where progress goes."""
+    requests: StopRequests
+    """What signals ask of the launch, from its beginning to its end."""
     ends_at: float = math.inf
     """Monotonic seconds after which no further trial is started; see `end_of`."""
 
@@ -58,17 +60,17 @@ class Runner:
         if self.executor.lanes_here:
             check_packages((spec.task, spec.task_options) for spec in specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
-        journal = Journal(self.store, plan.name, total=len(rows))
-        monitor = Monitor(
-            self.console,
-            partial(record_event, self.store),
-            journal.update,
-            ends_at=self.ends_at,
-            log_spread=costs.log_spread,
-        )
-        left = self._rounds(plan.name, {row.trial_id: row for row in rows}, costs, journal, monitor)
-        self.store.compact()
-        journal.close()
+        with Journal(self.store, plan.name, total=len(rows)) as journal:
+            monitor = Monitor(
+                self.console,
+                self.requests,
+                partial(record_event, self.store),
+                journal.update,
+                ends_at=self.ends_at,
+                log_spread=costs.log_spread,
+            )
+            left = self._rounds(plan.name, {row.trial_id: row for row in rows}, costs, journal, monitor)
+            self.store.compact()
         status = sweep_status(plan, self.store)
         self.store.release_memory()
         out_of_time = left > 0 and monitor.out_of_time
@@ -76,7 +78,7 @@ class Runner:
             plan=plan,
             status=status,
             ran=len(rows) - left,
-            interrupted=monitor.interrupted or out_of_time,
+            interrupted=(left > 0 and monitor.interrupted) or out_of_time,
             stopped_because=monitor.stopped_because,
             forecast=costs.forecast(specs),
             busy_s=monitor.busy_s,
@@ -91,12 +93,8 @@ class Runner:
         left, rounds = list(wanted.values()), 0
         while left and not (monitor.interrupted or monitor.out_of_time or monitor.stopped_because):
             rounds += 1
-            try:
-                failure = self._round(sweep, left, costs, monitor)
-            except ClusterError as error:  # not there, or not there any more: another round would not help
-                journal.note(str(error))
-                journal.close()
-                raise
+            # A ClusterError ends the launch: the cluster is not there any more, so another round would not help
+            failure = self._round(sweep, left, costs, monitor)
             if monitor.error is not None:
                 raise monitor.error
             # Only the store says what has ended: an executor that fails may have lost what its broker knew
@@ -128,7 +126,7 @@ class Runner:
                 direction=task_spec(specs[0].task, specs[0].task_options).direction,
                 trial_bytes=max(costs.memory_bytes(spec, options.device) for spec in specs),
             )
-        except KeyboardInterrupt:  # the third Ctrl-C; the monitor knows of it
+        except KeyboardInterrupt:  # the third Ctrl-C; the requests tell of it
             return None
         except ExecutorError as error:
             return error

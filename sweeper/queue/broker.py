@@ -82,6 +82,7 @@ class Broker:
         self._never_joint: set[int | None] = set()
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
+        self._warnings: dict[str, None] = {}
 
     def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
         """Take a lane's reports and hand it new trials.
@@ -137,6 +138,10 @@ class Broker:
         self.leave(lane, incarnation)
         self._stopped_because = self._stopped_because or f"{reason} The same command goes on once that is mended."
         self._draining = True
+
+    def warn(self, text: str) -> None:
+        """Take a lane's warning for the launcher's console; lanes that warn of the same are heard once."""
+        self._warnings[text] = None
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
@@ -203,6 +208,7 @@ class Broker:
             reasons=dict(tally.reasons),
             lanes=len(self._lanes),
             stopped_because=self._stopped_because,
+            warnings=tuple(self._warnings),
         )
 
     def _now(self) -> float:
@@ -359,6 +365,9 @@ class Broker:
         itself from now on, and one that kills its lane again is known.
         """
         held = [a for a in state.held.values() if not self._tally.has_ended(a.trial_id)]
+        if self._draining:  # what ends a launch may end its lanes too; a trial that kills lanes is known in the next
+            self._queue.extendleft(replace(a, joint=()) for a in reversed(held))
+            return
         if len(held) > 1:
             self._never_joint.update(a.joint_key for a in held if a.joint)
             self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))

@@ -1,7 +1,11 @@
 """What a launch leaves for people and other processes while it runs: a log file and its present state.
 
 `launches/<id>.json` below the results directory is replaced every few seconds; `sweeper status` reads it to tell what
-is running. A launch that was killed leaves a file that no longer changes, which counts as ended after `STALE_S`.
+is running. Whether its launcher still lives is not read off clocks that machines may disagree about. In this order:
+
+1. A launcher that can be seen from here (same boot, same process namespace) lives as long as its process does.
+2. A state that the storage, by its own clock, took within the last `STALE_S` is that of a launch that lives.
+3. Else it is looked at for `LOOK_S`, which is more than two of its updates: what does not change meanwhile is dead.
 """
 
 import json
@@ -11,34 +15,26 @@ import re
 import socket
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psutil
-
+from sweeper.errors import StoreError
+from sweeper.queue.identity import ProcessIdentity, own_identity
 from sweeper.queue.messages import Snapshot
 from sweeper.store.store import ResultsStore
 
 UPDATE_S = 5.0
+"""Pause between two writes of the state."""
 STALE_S = 60.0
+"""A state that the storage took longer ago than this may be that of a dead launch."""
+LOOK_S = 12.0
+"""Time in which the state of a launch that lives changes at least once: twice `UPDATE_S`, and 2 s for the storage."""
+_LONG_GONE_S = 86400.0
+"""A state older than this is not looked at twice: nobody's clock is off by a day (assumption)."""
+_POLL_S = 0.5
 STAMP = "%Y%m%dT%H%M%S"
-_CLOCKS_APART_S = 86_400.0
-"""Further apart no two clocks of machines that share a directory are (assumption): the file is damaged."""
-_COUNTS = (int, 1e9)
-_FIELDS: dict[str, tuple[Any, float]] = {
-    "sweep": (str, 255),
-    "host": (str, 255),
-    "pid": (int, 2**31 - 1),
-    "began": (int | float, 1e11),
-    "updated": (int | float, 1e11),
-    "running": (list, 200_000),
-    "done": _COUNTS,
-    "total": _COUNTS,
-}
-"""What a state holds: type, and largest value or length."""
-_log = logging.getLogger(__name__)
-_warned: set[str] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +44,7 @@ class LiveLaunch:
     sweep: str
     """Name of its grid."""
     started: datetime
-    """When it began."""
+    """When it began, by the clock of its host."""
     host: str
     """Machine of the launcher."""
     pid: int
@@ -62,7 +58,7 @@ class LiveLaunch:
 
 
 class Journal:
-    """Writes one launch's log and state.
+    """Writes one launch's log and state, which is removed at the end of the block, however that ends.
 
     Args:
         store: where they go.
@@ -76,7 +72,20 @@ class Journal:
         self._lines: list[str] = []
         self._reasons: dict[str, int] = {}
         self._updated = -UPDATE_S
+        self._updates = 0
         self.note(f"launch of {sweep}: {total} trials to run, launcher {socket.gethostname()} pid {os.getpid()}")
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.note(f"{type(error).__name__}: {error}")
+        try:
+            self._close()
+        except StoreError:
+            if error is None:  # else the storage may be what ended the block; the first error is the one to be told
+                raise
 
     def note(self, text: str) -> None:
         """Add a line to the log."""
@@ -94,21 +103,24 @@ class Journal:
         self._write_state(list(snapshot.running), sum(snapshot.statuses.values()))
         self._write_log()
 
-    def close(self) -> None:
-        """Write what is left to the log and remove the state."""
+    def _close(self) -> None:
+        """Remove the state and write what is left to the log."""
+        self._store.delete_text(f"launches/{self._name}.json")
         for reason, count in sorted(self._reasons.items()):
             self.note(f"{count} x {reason}")
         self.note("launch ended")
         self._write_log()
-        self._store.delete_text(f"launches/{self._name}.json")
 
     def _write_state(self, running: list[str], done: int) -> None:
+        self._updates += 1
+        identity = own_identity()
         state = {
             "sweep": self._sweep,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "began": psutil.Process().create_time(),
-            "updated": time.time(),
+            "process": None if identity is None else vars(identity),
+            "directory": self._store.identity(),
+            "updates": self._updates,  # makes each state differ from the one before
             "running": running,
             "done": done,
             "total": self._total,
@@ -119,24 +131,106 @@ class Journal:
         self._store.write_text(f"launches/{self._name}.log", "\n".join(self._lines) + "\n")
 
 
-def live_launches(store: ResultsStore) -> list[LiveLaunch]:
-    """Launches that wrote their state within the last `STALE_S` seconds, but for those known to be dead."""
-    live = []
-    for name, text in store.texts("launches", ".json").items():
-        try:
-            state = _state(name, text)
-        except ValueError as error:
-            _warn_once(f"{store.uri}/launches/{name}.json: not the state of a launch ({error}); left out. Delete it.")
-            continue
-        silent_s = time.time() - state["updated"]
-        if silent_s < STALE_S and not _has_died(state["host"], state["pid"], state["began"]):
-            started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
-            shown = {field: state[field] for field in ("sweep", "host", "pid", "done", "total")}
-            live.append(LiveLaunch(**shown, running=tuple(state["running"]), started=started))
-    return live
+def live_launches(store: ResultsStore, *, wait: bool = True) -> list[LiveLaunch]:
+    """Launches that run now.
+
+    Args:
+        store: the results directory.
+        wait: look for up to `LOOK_S` at what nothing else decides. Without, such a launch counts as alive until calls
+            of this process that are as far apart have seen it unchanged.
+    """
+    return [_launch(name, state) for name, state in _states(store, wait=wait).items()]
 
 
-def _state(name: str, text: str) -> dict[str, Any]:
+def clear_dead_launches(store: ResultsStore) -> int:
+    """Remove the states that dead launches left, and say of how many."""
+    listed = store.texts("launches", ".json")
+    dead = listed.keys() - _states(store, wait=True).keys()
+    for name in dead:
+        store.delete_text(f"launches/{name}.json")
+    return len(dead)
+
+
+def _states(store: ResultsStore, *, wait: bool) -> dict[str, dict[str, Any]]:
+    """States of the launches that live, by name; what is no state of ours is left out."""
+    while True:
+        texts = store.texts("launches", ".json")
+        states = {name: state for name, text in texts.items() if (state := _checked(store, name, text)) is not None}
+        verdicts = {name: _lives(store, name, states[name], texts[name]) for name in states}
+        if None not in verdicts.values() or not wait:
+            return {name: state for name, state in states.items() if verdicts[name] is not False}
+        time.sleep(_POLL_S)
+
+
+def _lives(store: ResultsStore, name: str, state: Mapping[str, Any], text: str) -> bool | None:
+    """Whether a launch lives; None where one more look is needed, until which it counts as alive."""
+    if state["process"] is not None and state["directory"] == store.identity():  # else it is a copy of another's state
+        visible = ProcessIdentity(**state["process"]).is_alive()
+        if visible is not None:
+            return visible
+    age_s = store.age_s(f"launches/{name}.json")
+    if age_s is not None and abs(age_s) < STALE_S:
+        return True
+    if age_s is not None and abs(age_s) > _LONG_GONE_S:
+        return False
+    seen = _LOOKS.setdefault((store.uri, name), _Look(text, time.monotonic()))
+    if seen.text != text:
+        _LOOKS[store.uri, name] = _Look(text, time.monotonic(), changed=True)
+        return True
+    if time.monotonic() - seen.at < LOOK_S:
+        return True if seen.changed else None
+    return False
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A state as it was seen."""
+
+    text: str
+    """What it said."""
+    at: float
+    """When it was first seen to say so, monotonic seconds."""
+    changed: bool = False
+    """Whether it had said something else before, so that it was written while we looked."""
+
+
+_LOOKS: dict[tuple[str, str], _Look] = {}
+"""By results directory and name of the launch: what this process saw of launches that nothing but change can tell."""
+
+_COUNTS = (int, 1e9)
+_FIELDS: dict[str, tuple[type, float]] = {
+    "sweep": (str, 255),
+    "host": (str, 255),
+    "pid": (int, 2**31 - 1),
+    "running": (list, 200_000),
+    "done": _COUNTS,
+    "total": _COUNTS,
+}
+"""Type of each field of a state, and the most it can be: the number itself, or the length of a text or list."""
+_PROCESS_FIELDS: dict[str, tuple[type, float]] = {
+    "boot": (str, 64),
+    "namespace": (str, 64),
+    "pid": (int, 2**31 - 1),
+    "start": (int, 2**63),
+}
+
+_log = logging.getLogger(__name__)
+_warned: set[str] = set()
+
+
+def _checked(store: ResultsStore, name: str, text: str) -> dict[str, Any] | None:
+    """A state as a launch writes it; None, with a warning, for anything else that lies there under such a name."""
+    try:
+        return _read(name, text)
+    except (ValueError, RecursionError) as error:
+        line = f"{store.uri}/launches/{name}.json: not the state of a launch ({error}); left out. Delete it."
+        if line not in _warned:  # a launch looks every few seconds
+            _warned.add(line)
+            _log.warning("%s", line)
+        return None
+
+
+def _read(name: str, text: str) -> dict[str, Any]:
     """What a launch wrote, its fields of the types and within the bounds that a launch writes.
 
     Raises:
@@ -144,31 +238,34 @@ def _state(name: str, text: str) -> dict[str, Any]:
     """
     datetime.strptime(name.partition("-")[0], STAMP)
     state = json.loads(text)
-    if not isinstance(state, dict) or not set(_FIELDS) <= set(state):
+    if not isinstance(state, dict):
         raise ValueError(f"expected the fields {', '.join(_FIELDS)}")
-    for field, (kinds, most) in _FIELDS.items():
-        value = state[field]
-        size = len(value) if isinstance(value, str | list) else value
-        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= size <= most:
-            raise ValueError(f"{field} is {str(value)[:40]!r}")
+    _check_fields(state, _FIELDS)
     if not all(isinstance(trial_id, str) and re.fullmatch("[0-9a-f]{16}", trial_id) for trial_id in state["running"]):
         raise ValueError("running holds what is no trial")
-    if state["updated"] > time.time() + _CLOCKS_APART_S:
-        raise ValueError(f"updated is {state['updated']:.4g}, far in the future")
+    # Both are null where the system or the storage cannot tell
+    process, directory = state.setdefault("process", None), state.setdefault("directory", None)
+    if process is not None:
+        if not isinstance(process, dict) or process.keys() != _PROCESS_FIELDS.keys():
+            raise ValueError(f"process is {str(process)[:40]!r}")
+        _check_fields(process, _PROCESS_FIELDS)
+    if directory is not None and not isinstance(directory, str):
+        raise ValueError(f"directory is {str(directory)[:40]!r}")
     return state
 
 
-def _warn_once(line: str) -> None:
-    if line not in _warned:  # a launch looks every few seconds
-        _warned.add(line)
-        _log.warning("%s", line)
+def _check_fields(values: Mapping[str, Any], fields: Mapping[str, tuple[type, float]]) -> None:
+    if not fields.keys() <= values.keys():
+        raise ValueError(f"expected the fields {', '.join(fields)}")
+    for field, (kind, most) in fields.items():
+        value = values[field]
+        size = len(value) if isinstance(value, str | list) else value
+        if type(value) is not kind or not 0 <= size <= most:
+            raise ValueError(f"{field} is {str(value)[:40]!r}")
 
 
-def _has_died(host: str, pid: int, began: float) -> bool:
-    """Whether a launcher of this machine was killed; of another machine only silence tells."""
-    if host != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(pid).create_time() - began) > 1  # the number may be another process's by now
-    except psutil.NoSuchProcess:
-        return True
+def _launch(name: str, state: Mapping[str, Any]) -> LiveLaunch:
+    started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
+    return LiveLaunch(
+        started=started, running=tuple(state["running"]), **{key: state[key] for key in _FIELDS if key != "running"}
+    )

@@ -111,6 +111,8 @@ class Snapshot:
     """Lanes heard of lately."""
     stopped_because: str | None
     """Why the broker stopped the sweep by itself."""
+    warnings: tuple[str, ...] = ()
+    """What lanes warned of, each text once."""
 
 
 @dataclass(frozen=True, kw_only=True)

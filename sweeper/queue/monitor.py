@@ -1,12 +1,10 @@
-"""What a person sees of a running launch: one live line, and what Ctrl-C does."""
+"""What a person sees of a running launch, and how what was asked of the launch reaches its broker."""
 
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Protocol
 
 from rich.console import Console
@@ -14,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from cluster.errors import printable
-from sweeper.errors import StoreError
 from sweeper.queue.messages import Event, LateFinish, Snapshot
+from sweeper.queue.stop_requests import DRAIN, LEAVE, StopRequests
 from sweeper.store.schema import FINISHED
 
 POLL_S = 0.5
@@ -23,12 +21,6 @@ _QUANTILE_90 = 1.645
 """Normal quantile of a 90 % range."""
 PLAIN_LINE_S = 15.0
 """Seconds between progress lines where the output is not a terminal."""
-
-
-_ON_INTERRUPT = {
-    1: "Stopping: the running trials are finished and stored. Ctrl-C again saves and leaves them; both can be resumed.",
-    2: "Leaving: long trials save a checkpoint first. Ctrl-C again kills; that can be resumed too.",
-}
 
 
 class BrokerHandle(Protocol):
@@ -48,10 +40,11 @@ class BrokerHandle(Protocol):
 
 
 class Monitor:
-    """Polls the broker from a thread while the executor runs; draws the line, records events, passes on Ctrl-C.
+    """Polls the broker from a thread while the executor runs: draws the line, records events, passes on requests.
 
     Args:
         console: where the line goes.
+        requests: what signals ask of the launch.
         on_event: writes down what no lane can.
         on_snapshot: called every few seconds with the state of the queue.
         ends_at: monotonic seconds after which nothing more is handed out.
@@ -61,26 +54,27 @@ class Monitor:
     def __init__(
         self,
         console: Console,
+        requests: StopRequests,
         on_event: Callable[[Event | LateFinish], None],
         on_snapshot: Callable[[Snapshot], None] = lambda snapshot: None,
         *,
         ends_at: float = math.inf,
         log_spread: float = 0.0,
     ) -> None:
-        self._console = console
+        self._console, self._requests = console, requests
         self._on_event, self._on_snapshot, self._ends_at = on_event, on_snapshot, ends_at
         self._log_spread = log_spread
-        self._interrupts = 0
+        self._warned: set[str] = set()
         self._ended = threading.Event()
         self._began = time.monotonic()
         self.busy_s = 0.0
         self.last: Snapshot | None = None
-        self.error: StoreError | None = None
+        self.error: BaseException | None = None
 
     @property
     def interrupted(self) -> bool:
         """Whether the user asked to stop."""
-        return self._interrupts > 0
+        return self._requests.level >= DRAIN
 
     @property
     def out_of_time(self) -> bool:
@@ -94,11 +88,9 @@ class Monitor:
 
     @contextmanager
     def watching(self, handle: BrokerHandle) -> Iterator[None]:
-        """Watch one broker; the first Ctrl-C drains it, the second stops it, the third raises KeyboardInterrupt."""
+        """Watch one broker while the block lasts; `error` says afterwards what ended the watching before its time."""
         self._ended.clear()
         thread = threading.Thread(target=self._watch, args=(handle,), name="monitor", daemon=True)
-        in_main = threading.current_thread() is threading.main_thread()
-        previous = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
         thread.start()
         try:
             yield
@@ -106,39 +98,39 @@ class Monitor:
             self._ended.set()
             thread.join()
             self.busy_s += self.last.busy_s if self.last is not None else 0.0
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._interrupts = max(2, self._interrupts + 1) if number == signal.SIGTERM else self._interrupts + 1
-        if self._interrupts > 2:
-            raise KeyboardInterrupt
-        self._console.print(_ON_INTERRUPT[self._interrupts], soft_wrap=True)
-
-    def _write_down(self, handle: BrokerHandle) -> None:
-        """Hand on events and state; when the storage fails nothing more is run, and the launcher raises the error."""
-        if self.error is not None:
-            handle.drain()
-            return
-        try:
-            for event in handle.take_events():
-                self._on_event(event)
-            if self.last is not None:
-                self._on_snapshot(self.last)
-        except StoreError as error:
-            self.error = error
 
     def _watch(self, handle: BrokerHandle) -> None:
+        try:
+            self._watch_until_ended(handle)
+        except BaseException as error:  # the border of the thread: SystemExit, too, would end it without a word
+            self.error = error
+            # Nobody would obey limits or write down losses from now on: nothing more is run, and the launcher raises it
+            while True:
+                handle.drain()
+                if self._ended.wait(POLL_S):
+                    return
+
+    def _print_warnings(self, snapshot: Snapshot) -> None:
+        """Print each warning of the lanes once, however many brokers a launch has."""
+        for text in snapshot.warnings:
+            if text not in self._warned:
+                self._warned.add(text)
+                self._console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def _watch_until_ended(self, handle: BrokerHandle) -> None:
         printed = time.monotonic()
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while True:
                 ended = self._ended.wait(POLL_S)
-                if self._interrupts > 1:
+                if self._requests.level >= LEAVE:
                     handle.stop()
                 elif self.interrupted or self.out_of_time:
                     handle.drain()
                 self.last = handle.snapshot()
-                self._write_down(handle)
+                self._print_warnings(self.last)
+                for event in handle.take_events():
+                    self._on_event(event)
+                self._on_snapshot(self.last)
                 line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
                 if self._console.is_terminal:
                     live.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))

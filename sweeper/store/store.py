@@ -287,6 +287,32 @@ class ResultsStore:
         if self._exists(name):
             self._delete(f"{self._root}/{name}")
 
+    def age_s(self, name: str) -> float | None:
+        """Seconds since a file below the root was written, by the storage's own clock, whatever clocks its writer and
+        this machine have; None where that cannot be asked: no such file, or nothing can be written there.
+        """
+        probe = f"{self._root}/{name.rpartition('/')[0]}/.clock-{_unique()}"
+        try:
+            with self._fs.open_output_stream(probe) as stream:
+                stream.write(b"now")
+            now, then = (info.mtime_ns for info in self._fs.get_file_info([probe, f"{self._root}/{name}"]))
+            self._fs.delete_file(probe)
+        except OSError:
+            return None
+        return None if now is None or then is None else (now - then) / 1e9
+
+    def identity(self) -> str:
+        """What tells this results directory from a copy of it, as long as this machine runs."""
+        if self.local_path() is None:
+            return self.uri
+        numbers = os.stat(self._root)
+        return f"{numbers.st_dev}:{numbers.st_ino}"
+
+    def checkpointed(self) -> set[str]:
+        """Trials that have left a checkpoint and no final row yet."""
+        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/checkpoints", allow_not_found=True))
+        return {i.base_name.removesuffix(".pt") for i in infos if i.base_name.endswith(".pt") and i.base_name[0] != "."}
+
     def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
         """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
         with self._storage_errors("write a checkpoint"):

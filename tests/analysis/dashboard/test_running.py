@@ -1,8 +1,9 @@
 """What runs now: per launch with its pace, per trial with its sizes, and nothing when nothing runs."""
 
 import json
-import time
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +33,10 @@ def store(tmp_path):
     return store
 
 
-def launched(store, *, done, running, sweep="tiny", name="20260101T000000-a", updated=None):
-    state = {"sweep": sweep, "host": "node7", "pid": 42, "running": running, "done": done, "total": 4, "began": 0.0}
-    store.write_text(f"launches/{name}.json", json.dumps(state | {"updated": updated or time.time()}))
+def launched(store, *, done, running, sweep="tiny", name="20260101T000000-a"):
+    state = {"sweep": sweep, "host": "node7", "pid": 42, "running": running, "done": done, "total": 4}
+    store.write_text(f"launches/{name}.json", json.dumps(state))
+    return Path(store.local_path(), "launches", f"{name}.json")
 
 
 def test_a_trial_in_work_is_shown_with_its_sizes_and_the_launch_with_its_pace(store):
@@ -64,7 +66,8 @@ def test_a_trial_of_an_unknown_grid_is_shown_by_its_id(store):
 
 def test_a_launch_that_was_killed_does_not_run(store):
     assert running_now(store, Plans()) == (0, NOTHING, ())
-    launched(store, done=1, running=[ID], updated=time.time() - 3600)
+    path = launched(store, done=1, running=[ID])
+    os.utime(path, (0, 0))
     assert running_now(store, Plans()) == (0, NOTHING, ())
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -28,6 +27,7 @@ from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.seed_batch import Place
 from sweeper.queue.broker import Broker
+from sweeper.queue.identity import ProcessIdentity, own_identity
 from sweeper.queue.journal import Journal, live_launches
 from sweeper.queue.messages import Assignment
 from sweeper.status import missing_rows, stored_plans, sweep_status
@@ -205,28 +205,30 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
     broker = Broker(assignments_of([Place(row, None, 1) for row in plan.trials.values()], "s", store, CostModel()))
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
-    journal = Journal(store, "truth", total=16)
-    journal.update(broker.snapshot())
-    (live,) = live_launches(store)
-    assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
-    assert 0 <= (datetime.now(UTC) - live.started).total_seconds() < 60
-    assert sweep_status(plan, store).states[running] == "running"
-    journal.close()
+    with Journal(store, "truth", total=16) as journal:
+        journal.update(broker.snapshot())
+        (live,) = live_launches(store)
+        assert (live.sweep, live.running, live.total) == ("truth", (running,), 16)
+        assert 0 <= (datetime.now(UTC) - live.started).total_seconds() < 60
+        assert sweep_status(plan, store).states[running] == "running"
     assert live_launches(store) == []
     (log,) = store.texts("launches", ".log").values()
     assert "launch of truth: 16 trials" in log
 
 
-def leave_state(store: ResultsStore, running: str, what: str, value) -> None:
+def leave_state(store: ResultsStore, running: str, process: ProcessIdentity) -> None:
     """Leave what a launcher leaves that was killed while it ran a trial."""
     made = Assignment(trial_id=running, spec=None, sweep="truth", budget=1, attempt=1, configuration="c")  # type: ignore[arg-type]
     broker = Broker([made])
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"sweeper.queue.journal.{what}", lambda: value)
-        patch.setattr("sweeper.queue.journal.psutil.Process", lambda *number: SimpleNamespace(create_time=lambda: 1.0))
+        patch.setattr("sweeper.queue.journal.own_identity", lambda: process)
         Journal(store, "truth", total=16).update(broker.snapshot())
+
+
+HERE = own_identity()
+ELSEWHERE = replace(HERE, boot="another machine's")
 
 
 @pytest.mark.parametrize("reused", [False, True])
@@ -234,35 +236,39 @@ def test_what_a_killed_launcher_ran_is_run_by_the_next_at_once(tmp_path, reused)
     running = next(iter(expand(parse_grid(GRID)).trials))
     gone = subprocess.Popen(["true"])
     gone.wait()
-    leave_state(ResultsStore.create(tmp_path / "r"), running, "os.getpid", os.getpid() if reused else gone.pid)
+    killed = replace(HERE, start=HERE.start - 1) if reused else replace(HERE, pid=gone.pid)
+    leave_state(ResultsStore.create(tmp_path / "r"), running, killed)
     result = run(GRID, tmp_path / "r")
     assert (result.ran, result.status.counts) == (16, {"finished": 16})
+    assert list((tmp_path / "r" / "launches").glob("*.json")) == [], "the next launch clears it away"
 
 
-def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tmp_path, monkeypatch):
+def test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent(tmp_path):
     running = next(iter(expand(parse_grid(GRID)).trials))
-    leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
+    leave_state(ResultsStore.create(tmp_path / "r"), running, ELSEWHERE)
+    (state,) = (tmp_path / "r" / "launches").glob("*.json")
     output = io.StringIO()
     first = launch(parse_grid(GRID), str(tmp_path / "r"), here(), Console(file=output))
     assert first.status.counts == {"finished": 15, "running": 1}, "it may still be at work"
     assert "truth is being launched into" in output.getvalue()
 
     def in_the_end(assignment, progress, context):
-        monkeypatch.setattr("sweeper.queue.journal.STALE_S", 0.0)
+        os.utime(state, (0, 0))  # long ago
         GroundTruth()(assignment, progress, context)
 
     more = run(GRID.replace("seeds: 2", "seeds: 3"), tmp_path / "r", in_the_end)
     assert (more.ran, more.status.counts) == (9, {"finished": 24})
 
 
-def test_the_time_given_is_that_of_the_whole_launch(tmp_path, monkeypatch):
+def test_the_time_given_is_that_of_the_whole_launch(tmp_path):
     """Also when it takes over what another launch left: the clock does not begin anew."""
     text = GRID.replace("[4000, 8000]", "[4000]").replace("[1, 2, 4, 8]", "[1, 2]").replace("seeds: 2", "seeds: 1")
     running = next(iter(expand(parse_grid(text)).trials))
-    leave_state(ResultsStore.create(tmp_path / "r"), running, "socket.gethostname", "elsewhere")
+    leave_state(ResultsStore.create(tmp_path / "r"), running, ELSEWHERE)
+    (state,) = (tmp_path / "r" / "launches").glob("*.json")
 
     def in_the_end(assignment, progress, context):
-        monkeypatch.setattr("sweeper.queue.journal.STALE_S", 0.0)
+        os.utime(state, (0, 0))
         GroundTruth(seconds=1.2)(assignment, progress, context)
 
     result = run(text, tmp_path / "r", in_the_end, max_hours=1 / 3600)

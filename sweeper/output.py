@@ -1,0 +1,95 @@
+"""Output that cannot stop the program: a closed pipe, a full disk or a terminal on hold costs lines alone."""
+
+import atexit
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+_PATIENCE_S = 1.0
+"""Time in which a line is usually out; a reader that takes longer is not waited for any more."""
+_MOST_WAITING = 1000
+"""Pieces of text that wait for a slow reader; what comes on top of them is dropped."""
+
+
+class BestEffortStream:
+    """Stands for a text stream; everything but writing is passed on to it.
+
+    A thread of its own writes, so that whoever prints neither gets the stream's errors nor waits for its reader, not
+    even in the handler of a signal.
+
+    Args:
+        stream: the stream; it must have a file descriptor.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        stream.flush()
+        self._stream, self._descriptor = stream, stream.fileno()
+        self._texts: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()  # may be used in signal handlers
+        self._held_up = self._ended = False
+        threading.Thread(target=self._write_all, name="output", daemon=True).start()
+
+    def write(self, text: str) -> int:
+        """Take some text."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if text and self._texts.qsize() < _MOST_WAITING:
+            self._texts.put(text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Take several pieces of text."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Wait until everything is out, unless the reader is slow."""
+        if self._ended or (self._held_up and not self._texts.empty()):
+            return
+        out = threading.Event()  # one per call: a lock that is shared would be waited for in a signal's handler
+        self._texts.put(out)
+        self._held_up = not out.wait(_PATIENCE_S)
+
+    def end(self) -> None:
+        """Write out what is left and wait for nothing more: threads stop when the interpreter ends."""
+        self.flush()
+        self._ended = True
+
+    def _write_all(self) -> None:
+        while True:
+            item = self._texts.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
+            left = item.encode(self._stream.encoding, "replace")
+            try:
+                # Past the stream's buffer, whose lock would be held while the reader is slow, and asked for at exit
+                while left:
+                    left = left[os.write(self._descriptor, left) :]
+            except OSError:  # nobody reads it any more, or there is no room for it
+                continue
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def make_stderr_best_effort() -> None:
+    """Let nothing that is told on stderr stop the program."""
+    sys.stderr = _best_effort(sys.stderr)
+
+
+def make_stdout_best_effort() -> None:
+    """The same for stdout, in commands whose product is not what they print."""
+    sys.stdout = _best_effort(sys.stdout)
+
+
+def _best_effort(stream: Any) -> Any:
+    """The stream behind such a one, where it is a file: not a window of another program's tests, nor closed."""
+    try:
+        made = BestEffortStream(stream)
+    except (AttributeError, OSError, ValueError):
+        return stream
+    atexit.register(made.end)
+    return made
