@@ -1,7 +1,7 @@
 """The frontier: the best metric of each budget, the law's, and a power law through it."""
 
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -128,18 +128,50 @@ def plot_frontier(
     if published is not None:
         traces.append(_published_trace(published))
         sizes = np.concatenate([sizes, published.x])
-    # The legend goes into the corner at the left that the frontier leaves empty: an error starts high there, an
-    # accuracy low.
-    low_is_best = data.direction == "min"
-    place = {
-        "x": 0.02,
-        "xanchor": "left",
-        "y": 0.03 if low_is_best else 0.98,
-        "yanchor": "bottom" if low_is_best else "top",
-    }
+    marks = [(data.x, data.y), *((line.x, line.y) for line in data.beside)]
+    marks += [] if published is None else [(published.x, published.y)]
+    place = emptiest_corner(
+        (np.concatenate([x for x, _ in marks]), np.concatenate([y for _, y in marks])),
+        (own["x"].to_numpy(float), own["y"].to_numpy(float)),
+    )
     legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
     x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
     return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
+
+
+LEGEND_SHARE = (0.65, 0.45)
+"""Width and height of the legend as shares of the axes: six entries on a third of the page."""
+
+
+def emptiest_corner(marks: tuple[FloatArray, FloatArray], runs: tuple[FloatArray, FloatArray]) -> dict[str, Any]:
+    """Place a legend in the corner where it covers the fewest marks, and of those the fewest single runs.
+
+    No corner is empty for every sweep: other architectures may lie far above the frontier or far below it.
+
+    Args:
+        marks: trainable parameters and metric of the frontier and of what stands beside it.
+        runs: the same of the single runs, which are faint.
+    """
+    every = [np.concatenate([marks[i], runs[i]]) for i in range(2)]
+    ends = [(float(np.log10(every[0].min())), float(np.log10(every[0].max()))), (every[1].min(), every[1].max())]
+    wide, high = LEGEND_SHARE
+
+    def covered(points: tuple[FloatArray, FloatArray], corner: tuple[str, str]) -> int:
+        x, y = (
+            (values - low) / max(top - low, 1e-12)
+            for values, (low, top) in zip((np.log10(points[0]), points[1]), ends, strict=True)
+        )
+        across = x < wide if corner[0] == "left" else x > 1 - wide
+        return int((across & (y < high if corner[1] == "bottom" else y > 1 - high)).sum())
+
+    corners = [(side, end) for side in ("left", "right") for end in ("bottom", "top")]
+    side, end = min(corners, key=lambda corner: (covered(marks, corner), covered(runs, corner)))
+    return {
+        "x": 0.02 if side == "left" else 0.98,
+        "xanchor": side,
+        "y": 0.03 if end == "bottom" else 0.98,
+        "yanchor": end,
+    }
 
 
 def _line_traces(data: FrontierData) -> list[Figure]:

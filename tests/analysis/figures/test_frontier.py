@@ -100,3 +100,15 @@ def test_networks_without_d_m_have_one_figure_through_all_their_connectivities(v
     assert not [name for name in names if "-k_c" in name]
     (group,) = page.payload(gated.sweep, [gated], [group_tabs(gated)], [()], provenance=[], warnings=[])["groups"]
     assert group["k_cs"] == []
+
+
+def test_the_legend_covers_neither_the_frontier_nor_what_stands_beside_it(drawn):
+    legend = plot_frontier(drawn)["layout"]["legend"]
+    assert (legend["xanchor"], legend["yanchor"]) == ("right", "top")  # the gated networks lie below the frontier
+    accuracy = drawn._replace(
+        direction="max",
+        trials=drawn.trials.iloc[:0],
+        y=np.linspace(0.6, 0.8, len(drawn.x)),
+        beside=tuple(line._replace(y=np.linspace(0.1, 0.2, len(line.x))) for line in drawn.beside[:1]),
+    )
+    assert plot_frontier(accuracy)["layout"]["legend"]["yanchor"] == "bottom"
