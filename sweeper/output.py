@@ -77,19 +77,24 @@ class BestEffortStream:
 
 def make_stderr_best_effort() -> None:
     """Let nothing that is told on stderr stop the program."""
-    sys.stderr = _best_effort(sys.stderr)
+    _replace("stderr")
 
 
 def make_stdout_best_effort() -> None:
     """The same for stdout, in commands whose product is not what they print."""
-    sys.stdout = _best_effort(sys.stdout)
+    _replace("stdout")
 
 
-def _best_effort(stream: Any) -> Any:
-    """The stream behind such a one, where it is a file: not a window of another program's tests, nor closed."""
+def _replace(name: str) -> None:
+    """Put such a stream before one of `sys`, where that is a file that is open."""
+    stream = getattr(sys, name)
+    if stream is not getattr(sys, f"__{name}__"):  # another program shows its own there
+        return
     try:
         made = BestEffortStream(stream)
     except (AttributeError, OSError, ValueError):
-        return stream
+        return
     atexit.register(made.end)
-    return made
+    setattr(sys, name, made)
+    # The server of multiprocessing puts these back into place when it ends
+    setattr(sys, f"__{name}__", made)

@@ -94,7 +94,7 @@ def test_a_copy_of_a_results_directory_has_no_launch(tmp_path, store):
 BAD = [{"running": [7]}, {"process": {"pid": "x"}}, {"total": "many"}, {"process": {**vars(HERE), "start": None}}]
 
 
-@pytest.mark.parametrize("bad", ["{", "[]", "null", "[" * 100_000, '{"sweep": "s"}', *BAD], ids=str)
+@pytest.mark.parametrize("bad", ["{", "[]", "null", "[" * 100_000, '{"sweep": "s"}', *BAD], ids=range(5 + len(BAD)))
 def test_what_is_no_state_is_passed_over_and_cleared_away(store, bad):
     path = state_of(store, None)
     path.write_text(bad if isinstance(bad, str) else json.dumps(json.loads(path.read_text()) | bad))
