@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from theory.errors import TheoryError
 from theory.fit.restore import Restored, restore
@@ -167,7 +167,7 @@ def _jackknife(
     tail = 0.5 + level / 2
     # The end of the interval is taken with the t quantile of the law's degrees of freedom, where the groups have fewer.
     # For a law that fits, the jackknife stands beside the delta method, which has them; else it stands alone.
-    few = stats.t.ppf(tail, count - 1) / stats.t.ppf(tail, law.degrees)
+    few = stdtrit(count - 1, tail) / stdtrit(law.degrees, tail)
     return np.asarray(error * np.where(wrong[chosen, None], few, 1.0))
 
 
@@ -190,7 +190,7 @@ def _end(laws: Sequence[Evidence], weight: FloatArray, tail: float) -> FloatArra
     error = np.stack([law.standard_error for law in laws])
     error = np.maximum(error, 1e-12 * np.maximum(np.abs(estimate), 1e-300))
     degrees = np.array([law.degrees for law in laws])[:, None, None]
-    reach = np.abs(stats.t.ppf(tail, degrees)) * error
+    reach = np.abs(stdtrit(degrees, tail)) * error
     # The end of the mixture lies between the ends of its parts.
     low = np.where(used, estimate - reach, np.inf).min(axis=0)
     high = np.where(used, estimate + reach, -np.inf).max(axis=0)
@@ -200,7 +200,7 @@ def _end(laws: Sequence[Evidence], weight: FloatArray, tail: float) -> FloatArra
     centre, width = np.where(used, estimate, 0.0), np.where(used & np.isfinite(error), error, 1.0)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        above = (share * stats.t.cdf((middle - centre) / width, degrees)).sum(axis=0) > tail
+        above = (share * stdtr(degrees, (middle - centre) / width)).sum(axis=0) > tail
         low, high = np.where(above, low, middle), np.where(above, middle, high)
     return np.where(unknown, -np.inf if tail < 0.5 else np.inf, (low + high) / 2)
 
