@@ -48,8 +48,8 @@ def _packed(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         kind = _TYPES[value.dtype.kind]
         packed = np.ascontiguousarray(value, dtype=f"<{kind}")
-        found = {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
-        return found if value.ndim == 1 else found | {"shape": ",".join(str(size) for size in value.shape)}
+        array = {"dtype": kind, "bdata": base64.b64encode(packed.tobytes()).decode()}
+        return array if value.ndim == 1 else array | {"shape": ",".join(str(size) for size in value.shape)}
     if isinstance(value, np.generic):
         return _with_nulls(value.item())
     raise TypeError(f"{type(value).__name__} is not JSON")

@@ -127,11 +127,11 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         # exponents change slowly along P: the ends and the middle show them, at a third of the cost
         sloped = {budgets[0], budgets[len(budgets) // 2], budgets[-1]} if budgets else set()
         for budget in budgets:
-            found = _place_intervals(law, fit, budget, cost, draws, clusters, slopes=budget in sloped)
-            sizes = {name: found[name] for name in ("d_m", "n_rec", "metric")}
+            by_name = _place_intervals(law, fit, budget, cost, draws, clusters, slopes=budget in sloped)
+            sizes = {name: by_name[name] for name in ("d_m", "n_rec", "metric")}
             optima.append(OptimumIntervals(budget=budget, k_c=k_c, **sizes))
             if budget in sloped:
-                slopes = {name: found[f"slope {name}"] for name in ("n_rec", "k_e", "d_m")}
+                slopes = {name: by_name[f"slope {name}"] for name in ("n_rec", "k_e", "d_m")}
                 exponents.append(Exponents(budget=budget, k_c=k_c, **slopes))
     return LawIntervals(
         parameters=parameters,
@@ -177,14 +177,14 @@ def _place_intervals(
         rows = [finite(row) for row in rows]
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {name: NoInterval(reason=str(error)) for name in quantities}
-    found: dict[str, Estimate] = dict(zip(quantities, rows, strict=True))
+    by_name: dict[str, Estimate] = dict(zip(quantities, rows, strict=True))
     metric = rows[list(quantities).index("metric")]
     if metric.low is not None and metric.high is not None:
         # the law lives on the fitted scale, people read the metric
         ends = law.scale.back(np.array([metric.low, metric.estimate, metric.high]))
         low, estimate, high = (float(value) for value in ends)
-        found["metric"] = replace(metric, low=low, estimate=estimate, high=high)
-    return found
+        by_name["metric"] = replace(metric, low=low, estimate=estimate, high=high)
+    return by_name
 
 
 def neuron_section(view: View) -> NeuronLaws | Refusal | None:

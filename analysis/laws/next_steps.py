@@ -98,11 +98,11 @@ def chosen_runs(view: View) -> ChosenRuns | Refusal:
     if fit is None or not fit.free or not lines:
         return Refusal(reason="no law that could guide a choice, or no optimum to narrow")
     cost, target = law.costs[lines[-1].k_c], lines[-1].budget
-    own = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
+    at_k_c = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
     points = [
         (int(cost.n_rec(budget, d_m)), d_m, budget)
-        for budget in sorted(own["budget"].unique())
-        for d_m in np.union1d(np.geomspace(own["d_m"].min(), own["d_m"].max(), CANDIDATES).round(), own["d_m"])
+        for budget in sorted(at_k_c["budget"].unique())
+        for d_m in np.union1d(np.geomspace(at_k_c["d_m"].min(), at_k_c["d_m"].max(), CANDIDATES).round(), at_k_c["d_m"])
         if cost.n_rec(budget, d_m) >= 1
     ]
     n_rec, d_m, budget = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
@@ -115,7 +115,7 @@ def chosen_runs(view: View) -> ChosenRuns | Refusal:
         d_m=d_m,
     )
     try:
-        found = next_points(fit, design, [target], cost, PICKS)
+        chosen = next_points(fit, design, [target], cost, PICKS)
     except (TheoryError, np.linalg.LinAlgError) as error:
         return Refusal(reason=str(error))
     model = time_model(view)
@@ -129,13 +129,13 @@ def chosen_runs(view: View) -> ChosenRuns | Refusal:
             why=pick.reason,
             hours=_hours(model, [pick.trainable_params]),
         )
-        for pick in found.picks
+        for pick in chosen.picks
     )
     return ChosenRuns(
-        target=found.targets[0],
-        sd_now=found.target_sd[0],
-        law=found.law,
-        sentences=tuple(found.sentences),
+        target=chosen.targets[0],
+        sd_now=chosen.target_sd[0],
+        law=chosen.law,
+        sentences=tuple(chosen.sentences),
         picks=picks,
     )
 
@@ -180,7 +180,7 @@ def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
 
 
 def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
-    found = []
+    steps = []
     for optimum in view.optima:
         if optimum.extend not in ("smaller d_m", "larger d_m"):
             continue
@@ -193,8 +193,8 @@ def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
         what = f"d_m = {', '.join(map(str, new))} at P = {optimum.budget:,.0f}, k_c = {optimum.k_c:g}"
         why = f"the optimum there is not bracketed: the best d_m is the {'largest' if factor > 1 else 'smallest'}"
         hours = _hours(model, [optimum.budget] * trials)
-        found.append(NextStep(what, why, trials, hours, optimum.budget, optimum.k_c))
-    return found
+        steps.append(NextStep(what, why, trials, hours, optimum.budget, optimum.k_c))
+    return steps
 
 
 def _seeds(view: View, model: TimeModel | None) -> list[NextStep]:
@@ -216,26 +216,26 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     sizes = np.geomspace(float(middle["n_rec"]) / 10, float(middle["n_rec"]) * 3, SWEEP).round()
     cost = float(middle["k_e"] + middle["k_c"])
     params = [float(max(n, 2) * cost + middle["readout_params"]) for n in sizes]
-    told = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
-    what = f"n_rec = {told} at d_m = {middle['d_m']:.0f}"
+    neurons = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
+    what = f"n_rec = {neurons} at d_m = {middle['d_m']:.0f}"
     why = f"{' and '.join(tangled)} cannot be told apart in this design"
     return [NextStep(what, why, SWEEP, _hours(model, params))]
 
 
 def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
-    found = []
+    steps = []
     for kind, what in (
         ("under-trained", "the flagged configurations with twice the steps"),
         ("learning rate at its bound", "the flagged configurations with learning rates beyond those tried"),
         ("seed spread", "2 more seeds of the flagged configurations"),
         ("collapsed", "2 more seeds of the flagged configurations"),
     ):
-        own = [alarm for alarm in view.alarms if alarm.kind == kind]
-        ids = {trial_id for alarm in own for trial_id in alarm.trial_ids}
-        if own:
+        alarms = [alarm for alarm in view.alarms if alarm.kind == kind]
+        ids = {trial_id for alarm in alarms for trial_id in alarm.trial_ids}
+        if alarms:
             params = view.data.rows.loc[view.data.rows["trial_id"].isin(ids), "trainable_params"].to_numpy(float)
             factor = 2.0 if kind == "under-trained" else 1.0
             hours = _hours(model, params.tolist())
-            why = f"{len(own)} design point{'s are' if len(own) != 1 else ' is'} flagged: {kind}"
-            found.append(NextStep(what, why, len(ids), None if hours is None else factor * hours))
-    return found
+            why = f"{len(alarms)} design point{'s are' if len(alarms) != 1 else ' is'} flagged: {kind}"
+            steps.append(NextStep(what, why, len(ids), None if hours is None else factor * hours))
+    return steps

@@ -121,12 +121,12 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
         design = Design(n_rec=flat_n, k_e=flat_k, k_c=np.full(n.size, k_c), trainable_params=params)
         return law.predict(design).reshape(n.shape)
 
-    surfaces = [] if per_budget else [_surface(k_c, own, lines, predict) for k_c, own in _by_k_c(law, table)]
+    surfaces = [] if per_budget else [_surface(k_c, part, lines, predict) for k_c, part in _by_k_c(law, table)]
     return Overlay(
         law=law.fit.law.label,
         lines=tuple(lines),
-        optima=tuple(found for allocation in law.allocations if (found := _optimum(law, allocation)) is not None),
-        paths=tuple(_path(law, k_c, own) for k_c, own in _by_k_c(law, table)),
+        optima=tuple(place for allocation in law.allocations if (place := _optimum(law, allocation)) is not None),
+        paths=tuple(_path(law, k_c, part) for k_c, part in _by_k_c(law, table)),
         surfaces=tuple(surfaces),
         predicted=law.predict(design_of(table)),
         predict=predict,
@@ -135,8 +135,8 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
 
 def _by_k_c(law: LawFit, table: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
     with_budget = table[table["budget"].notna()]
-    own = [(k_c, with_budget[with_budget["k_c"] == k_c]) for k_c in law.costs]
-    return [(k_c, part) for k_c, part in own if part["d_m"].nunique() > 1]
+    parts = [(k_c, with_budget[with_budget["k_c"] == k_c]) for k_c in law.costs]
+    return [(k_c, part) for k_c, part in parts if part["d_m"].nunique() > 1]
 
 
 def _line(law: LawFit, budget: float, cost: Cost, sampled: pd.Series) -> TheoryLine:
@@ -206,10 +206,10 @@ def path_places(
         middle = (left + right) / 2
         rising = _slopes(fit, known[:, 0], cost, middle) > 0
         left, right = np.where(rising, middle, left), np.where(rising, right, middle)
-    found = (left + right) / 2
+    ln_d_m = (left + right) / 2
     inside = np.where(best == 0, first > 0, np.where(best == GRID - 1, last < 0, True))
-    inside &= (found >= grid[:, 0] + EDGE) & (found <= grid[:, -1] - EDGE)
-    return known[inside, 0], np.exp(found[inside])
+    inside &= (ln_d_m >= grid[:, 0] + EDGE) & (ln_d_m <= grid[:, -1] - EDGE)
+    return known[inside, 0], np.exp(ln_d_m[inside])
 
 
 def _slopes(fit: FitResult, budgets: FloatArray, cost: Cost, ln_d_m: FloatArray) -> Any:
@@ -238,11 +238,11 @@ def _one_by_one(
     points = []
     for budget, end in known.tolist():
         try:
-            found = locate(fit.curve(budget=budget), budget, cost, (span[0], end))
+            optimum = locate(fit.curve(budget=budget), budget, cost, (span[0], end))
         except TheoryError:  # the law cannot go there
             continue
-        if found.edge[0] == 0:
-            points.append((budget, float(found.d_m[0])))
+        if optimum.edge[0] == 0:
+            points.append((budget, float(optimum.d_m[0])))
     columns = np.array(points, dtype=np.float64).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
 
@@ -268,5 +268,5 @@ def _surface(
     spent, budgets = n * (k + k_c), table["budget"] - table["readout_params"]
     outside = (spent < budgets.min() / BEYOND) | (spent > budgets.max() * BEYOND)
     metric = np.where(outside, np.nan, predict(n, k, k_c))
-    own = tuple((line.budget, line.n_rec, line.k_e) for line in lines if line.k_c == k_c)
-    return TheorySurface(k_c, n_rec, k_e, metric, own)
+    equal_budget = tuple((line.budget, line.n_rec, line.k_e) for line in lines if line.k_c == k_c)
+    return TheorySurface(k_c, n_rec, k_e, metric, equal_budget)

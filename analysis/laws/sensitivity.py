@@ -46,22 +46,22 @@ def _other_weights(law: LawFit) -> list[Variant | RefusedVariant]:
     fit = law.fit
     assert fit is not None, "sensitivity is asked for fitted laws only"
     other = "equal" if law.weighting.kind == "replicates" else "replicates"
-    found = weigh(fitted_rows(law), fit.given.metric, other)
-    if found.kind != other:
+    weighting = weigh(fitted_rows(law), fit.given.metric, other)
+    if weighting.kind != other:
         return []
     named = "equal weights" if other == "equal" else "weights from replicates"
-    return [_try(named, law, partial(fit_given, fit.law, replace(fit.given, weights=found.values)))]
+    return [_try(named, law, partial(fit_given, fit.law, replace(fit.given, weights=weighting.values)))]
 
 
 def _windows(fit: FitResult) -> dict[str, npt.NDArray[np.bool_]]:
-    design, found = fit.given.design, {}
+    design, windows = fit.given.design, {}
     budgets = np.unique(design.budgets)
     if len(budgets) > 2:
-        found["without the smallest budget"] = design.budgets > budgets[0]
+        windows["without the smallest budget"] = design.budgets > budgets[0]
     if design.d_m is not None and len(np.unique(design.d_m)) > 4:
-        found["without the smallest d_m"] = design.d_m > design.d_m.min()
-        found["without the largest d_m"] = design.d_m < design.d_m.max()
-    return found
+        windows["without the smallest d_m"] = design.d_m > design.d_m.min()
+        windows["without the largest d_m"] = design.d_m < design.d_m.max()
+    return windows
 
 
 def _other_split(view: View, split: str) -> Variant | RefusedVariant:

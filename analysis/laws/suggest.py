@@ -97,11 +97,11 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
         TargetError: the target cannot be read, or lies outside of what this design reaches.
     """
     hours, name = settings.hours, settings.name or sweep.label + SUFFIX
-    wanted, said = read_target(settings.target), []
+    wanted, sentences = read_target(settings.target), []
     if hours <= 0:
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
     base, notes = _base(sweep, data, wanted, name)
-    said += notes
+    sentences += notes
     space = GridSpace(
         grid=parse_grid(_text(base, "theory")), costs=store_cost_model(sweep.store) if sweep.store else _no_store(sweep)
     )
@@ -111,7 +111,7 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
     if allowed != space.space.budgets:
         space = replace(space, grid=parse_grid(_text({**base, "budgets": list(allowed)}, "theory")))
         searcher = replace(searcher, space=space.space, cache={})
-    points, reasons, before, after, told = _choose(searcher, space, history, wanted, hours)
+    points, reasons, before, after, basis = _choose(searcher, space, history, wanted, hours)
     if not points:
         raise AnalysisError(
             f"--hours: {hours:g} h does not pay for a single run; the cheapest takes {_cheapest(space):.3g} h"
@@ -119,7 +119,7 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
     runs = tuple(_run(point, why, space) for point, why in zip(points, reasons, strict=True))
     text = _notes(settings.target, runs, before, after) + space.header(name) + space.blocks_text(points)
     return Suggestion(
-        target=settings.target, runs=runs, before=before, after=after, sentences=(*said, *told), grid=text
+        target=settings.target, runs=runs, before=before, after=after, sentences=(*sentences, *basis), grid=text
     )
 
 
@@ -131,7 +131,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     """The grid that describes the group's family of networks, open in d_m."""
     if sweep.store is None:
         _no_store(sweep)
-    rows, said = data.rows, []
+    rows, sentences = data.rows, []
     if not len(rows) or rows["d_m"].isna().any() or rows["budget"].isna().all():
         raise AnalysisError(
             f"{data.label}: suggestions need finished trials of ELM Networks with `budgets`, found none"
@@ -149,11 +149,11 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     if rows["learning_rate"].nunique() > 1:
         rule = power_rule(rows)
         training["learning_rate"] = _rule(rule)
-        said.append(f"the learning rate follows a rule through the best rates of these rows ({rule.yaml()})")
+        sentences.append(f"the learning rate follows a rule through the best rates of these rows ({rule.yaml()})")
     budgets = sorted({int(budget) for budget in rows["budget"].dropna()})
     if target.budget is not None and round(target.budget) not in budgets:
         wanted = target.budget
-        nearest = min(budgets, key=lambda own: abs(np.log(own / wanted)))
+        nearest = min(budgets, key=lambda budget: abs(np.log(budget / wanted)))
         if max(nearest / wanted, wanted / nearest) > REACH:
             raise TargetError(
                 f"target: P = {target.budget:g} is more than a factor of {REACH:g} from the nearest budget of these "
@@ -169,22 +169,22 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         "training": training,
         "seeds": SEEDS,
     }
-    return content, [*said, *notes]
+    return content, [*sentences, *notes]
 
 
 def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[str]]:
     """The sampled range, wider on a side where a budget's best network is the last one."""
-    low, high, said = int(rows["d_m"].min()), int(rows["d_m"].max()), []
+    low, high, sentences = int(rows["d_m"].min()), int(rows["d_m"].max()), []
     means = rows.groupby(["budget", "d_m"])["value"].mean().reset_index()
     places = means.groupby("budget")["value"].agg("idxmin" if direction == "min" else "idxmax")
     best = means.loc[places, "d_m"]
     if (best == low).any() and low > 1:
         low = max(1, int(low / EXTEND))
-        said.append(f"a budget's best d_m is the smallest: the range is extended down to {low}")
+        sentences.append(f"a budget's best d_m is the smallest: the range is extended down to {low}")
     if (best == high).any():
         high = int(high * EXTEND)
-        said.append(f"a budget's best d_m is the largest: the range is extended up to {high}")
-    return low, high, said
+        sentences.append(f"a budget's best d_m is the largest: the range is extended up to {high}")
+    return low, high, sentences
 
 
 def _rule(rule: RateRule) -> dict[str, Any]:
@@ -200,12 +200,12 @@ def _history(data: Dataset, space: GridSpace) -> list[Observation]:
     """The rows as points of the space, metric as a loss; the analysis's own choice of rows, split and learning rate."""
     sign = 1.0 if data.direction == "min" else -1.0
     rows = data.rows[data.rows["budget"].notna()]
-    found = []
+    observations = []
     for budget, d_m, seed, value in zip(rows["budget"], rows["d_m"], rows["seed"], rows["value"], strict=True):
         point = space.space.point(int(budget), {"d_m": int(d_m)}, int(seed))
         if isinstance(space.measure(point), Sizes):
-            found.append(Observation(point, sign * float(value)))
-    return found
+            observations.append(Observation(point, sign * float(value)))
+    return observations
 
 
 def _affordable(space: GridSpace, hours: float, target: Target) -> tuple[int | None, ...]:
@@ -226,21 +226,21 @@ def _choose(
     """Runs within the hours: by the law, or filling the space where no law can be fitted."""
     unknown = Interval(float("nan"), float("nan"), float("nan"), "no law can be fitted yet")
     try:
-        found = searcher.affordable(history, MOST, hours * 3600)
+        chosen = searcher.affordable(history, MOST, hours * 3600)
     except TheoryError as error:
         points = searcher.fill(history, MOST)
         kept = _within(points, space, hours)
         fallback = f"no law guides the choice ({error}): these runs fill the space"
         return kept, ["spread"] * len(kept), unknown, unknown, [fallback]
-    before, after = searcher.expected(history, found, target)
-    said: list[str] = list(found.sentences)
+    before, after = searcher.expected(history, chosen, target)
+    sentences: list[str] = list(chosen.sentences)
     whole = searcher.interval(history, target)
     if whole.reason is None and (whole.low < before.low or whole.high > before.high):
-        said.append(
+        sentences.append(
             f"with the other laws that these rows do not rule out the interval is {whole.low:.4g} to {whole.high:.4g}; "
             "the gain below is within the law that fits best"
         )
-    return list(found.points), list(found.reasons), before, after, said
+    return list(chosen.points), list(chosen.reasons), before, after, sentences
 
 
 def _within(points: tuple[Point, ...], space: GridSpace, hours: float) -> list[Point]:
@@ -274,11 +274,11 @@ def _notes(target: str, runs: tuple[Run, ...], before: Interval, after: Interval
     """Comments at the top of the grid."""
     hours = sum(run.hours for run in runs)
     lines = [f"{len(runs)} runs for: {target}. Expected: {hours:.3g} h of trial time."]
-    lines += [f"Interval by the best law now: {told(before)}; expected afterwards: {told(after)}."]
+    lines += [f"Interval by the best law now: {interval_text(before)}; expected afterwards: {interval_text(after)}."]
     return "".join(f"# {line}\n" for line in lines)
 
 
-def told(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
     """An interval in words."""
     if interval.reason is not None:
         return f"none ({interval.reason})"

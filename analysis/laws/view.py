@@ -57,12 +57,12 @@ class View(NamedTuple):
         comparison, fit = self.law.comparison, self.law.fit
         if comparison is None or fit is None:
             return None
-        own = [row for row in comparison.rows if self.law.fits[row.name] is fit and row.delta is not None]
-        if not own or own[0].delta is None or own[0].delta <= TIE:
+        drawn = [row for row in comparison.rows if self.law.fits[row.name] is fit and row.delta is not None]
+        if not drawn or drawn[0].delta is None or drawn[0].delta <= TIE:
             return None
-        better = "far better" if own[0].delta > FAR else "better"
+        better = "far better" if drawn[0].delta > FAR else "better"
         rival = comparison.rows[0].label
-        return f"The law drawn is {own[0].delta:,.0f} AICc units behind {rival}, which describes these rows {better}."
+        return f"The law drawn is {drawn[0].delta:,.0f} AICc units behind {rival}, which describes these rows {better}."
 
 
 def make_view(sweep: Sweep, law: LawFit) -> View:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from analysis.html import none
-from analysis.laws.suggest import Suggestion, told
+from analysis.laws.suggest import Suggestion, interval_text
 from analysis.report.compare import COLUMNS, Line, comparison_rows
 from analysis.report.model import Group, Report
 from analysis.report.sections import group_sections, joint_section
@@ -196,8 +196,8 @@ def print_suggestion(found: Suggestion, label: str, console: Console) -> None:
     rows = [(*(none(v) for v in (r.budget, r.d_m, r.n_rec, r.seed)), number(r.hours, 2), r.why) for r in found.runs]
     print_table(Table(("P", "d_m", "N", "seed", "hours", "chosen for"), rows, keys=3), console)
     console.print(f"{counted(len(found.runs), 'run')}, {found.hours:.3g} h of trial time", highlight=False)
-    console.print(f"interval by the best law now: {told(found.before)}", soft_wrap=True, highlight=False)
-    console.print(f"expected afterwards: {told(found.after)}", soft_wrap=True, highlight=False)
+    console.print(f"interval by the best law now: {interval_text(found.before)}", soft_wrap=True, highlight=False)
+    console.print(f"expected afterwards: {interval_text(found.after)}", soft_wrap=True, highlight=False)
 
 
 def print_comparison(lines: list[Line], console: Console) -> None:

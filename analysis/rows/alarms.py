@@ -95,14 +95,14 @@ def _untrained(sweep: Sweep, data: Dataset) -> list[Flag]:
     value = data.rows["value"]
     threshold = UNTRAINED_SHARE * float(value.max() - value.min())
     numbers = data.rows.set_index("trial_id")["configuration"].loc[gains.index]
-    found = []
+    flags = []
     for number, part in gains.groupby(numbers):
         gain, error = float(part["gain"].mean()), float(np.sqrt((part["error"] ** 2).mean() / len(part)))
         if gain - 2 * error > threshold > 0:
             why = f"twice the steps would gain about {gain:.2g} (end of the {split} curve); threshold {threshold:.2g}"
             ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
-            found.append(("under-trained", why, ids))
-    return found
+            flags.append(("under-trained", why, ids))
+    return flags
 
 
 def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFrame:
@@ -144,14 +144,14 @@ def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
     )
     joined = data.rows.join(rates, on=list(DESIGN_POINT))
     edge = joined[(joined["nunique"] > 1) & joined["learning_rate"].isin([*joined["min"], *joined["max"]])]
-    found = []
+    flags = []
     for _, part in edge.groupby("configuration"):
         rate, low, high = (float(part[name].iloc[0]) for name in ("learning_rate", "min", "max"))
         if rate in (low, high):
             side = "smaller" if rate == low else "larger"
             why = f"best learning rate {rate:g} is the end of those run here ({low:g} to {high:g}): try {side} ones"
-            found.append(("learning rate at its bound", why, part["trial_id"].tolist()))
-    return found
+            flags.append(("learning rate at its bound", why, part["trial_id"].tolist()))
+    return flags
 
 
 def _collapsed(data: Dataset) -> list[Flag]:
@@ -173,24 +173,24 @@ def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
     noise = seed_noise(data)
     if noise.sd is None:
         return []
-    found = []
+    flags = []
     for _, row in table[table["n"] > 1].iterrows():
-        own, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
-        others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * own
+        freedom, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
+        others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * freedom
         if rest < 3 or others <= 0:
             continue
         ratio = float(row["sd"] ** 2 / (others / rest))
-        if ratio > fdtri(own, rest, 1 - SPREAD_LEVEL):
+        if ratio > fdtri(freedom, rest, 1 - SPREAD_LEVEL):
             ids = data.rows.loc[data.rows["configuration"] == row["configuration"], "trial_id"].tolist()
             why = f"seeds vary {np.sqrt(ratio):.1f} times as much (sd {row['sd']:.3g}) as those of other configurations"
-            found.append(("seed spread", why, ids))
-    return found
+            flags.append(("seed spread", why, ids))
+    return flags
 
 
 def _splits(data: Dataset) -> list[Flag]:
     """Configurations whose gap between the measured split and another one is far off the usual gap."""
     columns = {split: Measure(kind=data.measure.kind, split=split).column for split in SPLITS}
-    found: list[Flag] = []
+    flags: list[Flag] = []
     for split, column in columns.items():
         if split == data.measure.split or data.rows[column].isna().any():
             continue
@@ -203,5 +203,5 @@ def _splits(data: Dataset) -> list[Flag]:
                 f"{data.measure.split} minus {split} is {gap[number]:.3g}, usually {gap.median():.3g}: "
                 f"{abs(off[number]) / scale:.0f} robust deviations apart"
             )
-            found.append(("splits disagree", why, ids))
-    return found
+            flags.append(("splits disagree", why, ids))
+    return flags

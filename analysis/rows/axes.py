@@ -72,26 +72,26 @@ def check_axes(table: pd.DataFrame) -> AxesCheck:
 
 
 def _sentences(inflation: tuple[Inflation, ...], together: tuple[Interaction, ...]) -> list[str]:
-    found = []
+    sentences = []
     high = [row.axis for row in inflation if row.vif is not None and row.vif > VIF_LIMIT]
     still = [row.axis for row in inflation if row.vif is None]
     if high:
-        found.append(
+        sentences.append(
             f"{' and '.join(high)} cannot be told apart in this design (variance inflation above {VIF_LIMIT:g}): "
             "add runs that vary one of them with the other fixed, such as 7 values of n_rec at one d_m."
         )
     elif len(still) < len(AXES) - 1:
-        found.append("The axes that vary are varied independently enough to be told apart.")
+        sentences.append("The axes that vary are varied independently enough to be told apart.")
     if still:
-        found.append(
+        sentences.append(
             f"{' and '.join(still)} did not vary: nothing can be said about {'it' if len(still) == 1 else 'them'}."
         )
     for row in together:
         strength = "supported" if row.delta_aicc > 2 else "not supported" if row.delta_aicc < -2 else "undecided"
-        found.append(
+        sentences.append(
             f"Interaction of {row.first} and {row.second}: {strength} "
             f"(AICc changes by {row.delta_aicc:+.1f} when it is dropped)."
         )
     if not together and len(still) < len(AXES) - 1:
-        found.append("Interactions cannot be estimated in this design: too few or dependent configurations.")
-    return found
+        sentences.append("Interactions cannot be estimated in this design: too few or dependent configurations.")
+    return sentences

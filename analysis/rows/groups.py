@@ -58,22 +58,22 @@ def _apart(rows: pd.DataFrame, hidden: list[str], grids: pd.Series, plans: Store
     """The settings that set the groups of one identity apart, as columns."""
     of_training = [*TRAINING_SETTINGS, *(name for name in hidden if name.startswith("training."))]
     of_model = [*MODEL_SETTINGS, *(name for name in hidden if name not in of_training)]
-    found = {name: rows[name] for name in of_model if rows[name].nunique(dropna=False) > 1}
+    columns = {name: rows[name] for name in of_model if rows[name].nunique(dropna=False) > 1}
     if (rows.groupby("k_c")["d_tree"].nunique() > 1).any():  # the same k_c, split into branches in another way
-        found["d_tree"] = rows["d_tree"]
-    part = _numbered(found, rows.index)
+        columns["d_tree"] = rows["d_tree"]
+    part = _numbered(columns, rows.index)
     ratio = _ratio(rows, part, grids)
     if ratio.nunique(dropna=False) > 1:
-        found["mlp_ratio"] = ratio
+        columns["mlp_ratio"] = ratio
     for name in of_training:
         if rows[name].nunique(dropna=False) > 1:
             column = _followed(rows[name], rows["budget"], part, grids)
             if column.nunique(dropna=False) > 1:
-                found[name] = column
-    rates = _rate_families(rows, _numbered(found, rows.index), grids, plans)
+                columns[name] = column
+    rates = _rate_families(rows, _numbered(columns, rows.index), grids, plans)
     if rates.nunique() > 1:
-        found["learning_rate"] = rates
-    return pd.DataFrame(found, index=rows.index)
+        columns["learning_rate"] = rates
+    return pd.DataFrame(columns, index=rows.index)
 
 
 def _numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.Series:
@@ -85,20 +85,20 @@ def _numbered(columns: dict[str, pd.Series], index: pd.Index) -> pd.Series:
 
 def _followed(values: pd.Series, budget: pd.Series, part: pd.Series, grids: pd.Series) -> pd.Series:
     """Replace the values that a grid ties to the budget by `FOLLOWS`, among rows that share all other settings."""
-    found = values.astype(object)
+    settings = values.astype(object)
     frame = pd.DataFrame({"value": values, "budget": budget.astype("float64"), "part": part, "grid": grids})
     asked = frame[frame["grid"].notna() & frame["budget"].notna()]
-    for number, own in asked.groupby("part"):
+    for number, asked_part in asked.groupby("part"):
         tied: dict[float, Any] = {}
-        for _, of_grid in own.groupby("grid"):
+        for _, of_grid in asked_part.groupby("grid"):
             levels = of_grid.groupby("budget")["value"].agg(["nunique", "first"])
             # a grid that gives one budget several values compares them; one that gives all the same ties nothing
             if (levels["nunique"] == 1).all() and levels["first"].nunique() > 1:
                 tied.update(zip(levels.index.astype(float), levels["first"], strict=True))
         mine = frame["part"] == number
         follows = mine & (frame["value"] == frame["budget"].map(tied))
-        found[follows] = FOLLOWS
-    return found
+        settings[follows] = FOLLOWS
+    return settings
 
 
 def _ratio(rows: pd.DataFrame, part: pd.Series, grids: pd.Series) -> pd.Series:
@@ -120,17 +120,17 @@ def _rate_families(rows: pd.DataFrame, part: pd.Series, grids: pd.Series, plans:
     for rule in plans.rules:
         nodes[_obeys(rule, rows)] = rule
     points = pd.Series(rows.groupby(list(DESIGN_POINT), dropna=False).ngroup(), index=rows.index)
-    own_nodes = pd.Series(
+    part_nodes = pd.Series(
         list(zip(part, nodes, strict=True)), index=rows.index
     )  # one part's list links nothing elsewhere
     # design points that were tuned each stand for their own best rate, whichever rates were tried there
     several = rate.groupby([part, points]).transform("nunique") > 1
     tuned = several.map({True: "tuned", False: None})
     links = [(part, grids), (part, points), (part, tuned)]
-    linked = _families(own_nodes, links)
+    linked = _families(part_nodes, links)
     names = pd.Series("", index=rows.index)
-    for _, own in rate.groupby([part, linked], dropna=False):
-        names[own.index] = _rate_name(nodes[own.index], own)
+    for _, rates in rate.groupby([part, linked], dropna=False):
+        names[rates.index] = _rate_name(nodes[rates.index], rates)
     within = pd.Series(linked).groupby(part).nunique()
     if (within > 1).any() and grids.isna().any():
         # without a stored grid a rule can only be told by its values: a power of the sizes to the last digit
@@ -178,9 +178,9 @@ def _families(nodes: pd.Series, links: Iterable[tuple[pd.Series, pd.Series]]) ->
     keys = [_key(node) for node in nodes]
     for part, label in links:
         first: dict[Hashable, Hashable] = {}
-        for key, own, name in zip(keys, part, label, strict=True):
+        for key, in_part, name in zip(keys, part, label, strict=True):
             if name is not None and name == name:
-                parent[root(key)] = root(first.setdefault((own, name), key))
+                parent[root(key)] = root(first.setdefault((in_part, name), key))
     number: dict[Hashable, int] = {}
     return pd.Series([number.setdefault(root(key), len(number)) for key in keys], index=nodes.index)
 

@@ -77,10 +77,10 @@ def choose_rates(
     if not several.any():
         return Choice(keep, "")
     for _, part in everything.groupby(point, dropna=False):
-        own = finished.loc[part.index.intersection(finished.index)]
-        if own["learning_rate"].nunique() > 1:
-            rates = rates_of(own, part[part["status"] == DIVERGED], column, sign)
-            keep[own.index] = own["learning_rate"] == rates.best
+        runs = finished.loc[part.index.intersection(finished.index)]
+        if runs["learning_rate"].nunique() > 1:
+            rates = rates_of(runs, part[part["status"] == DIVERGED], column, sign)
+            keep[runs.index] = runs["learning_rate"] == rates.best
     return Choice(keep, "another learning rate is better on the validation split, over the seeds they share")
 
 
@@ -122,19 +122,19 @@ def rate_section(trials: pd.DataFrame, kept: pd.DataFrame, value: str, direction
     sign = 1.0 if direction == "min" else -1.0
     rows, optima = [], _optima(trials, kept, value, sign)
     for _, part in trials.groupby(point, dropna=False):
-        own = part[part["trial_id"].isin(kept["trial_id"])]
-        if not len(own):
+        entered = part[part["trial_id"].isin(kept["trial_id"])]
+        if not len(entered):
             continue
         diverged = part["status"] == DIVERGED
         means = {
             float(cast(Any, rate)): float(runs[value].mean()) for rate, runs in part[~diverged].groupby("learning_rate")
         }
-        best = _number(own, "learning_rate")
-        named = {name: None if own[name].isna().all() else _number(own, name) for name in point}
+        best = _number(entered, "learning_rate")
+        named = {name: None if entered[name].isna().all() else _number(entered, name) for name in point}
         rows.append(
             named
             | {
-                "n_rec": _number(own, "n_rec"),
+                "n_rec": _number(entered, "n_rec"),
                 "best": best,
                 "metric": means[best],
                 "others": [{"rate": rate, "metric": mean} for rate, mean in means.items() if rate != best],
@@ -151,20 +151,20 @@ def _number(rows: pd.DataFrame, name: str) -> float:
 
 def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -> list[Json]:
     """Best measured d_m per size and k_c: with the best rate of each point, and with each single rate for all."""
-    found = []
+    optima = []
     finished = trials[trials["status"] != DIVERGED]
     for _, part in finished.groupby(["size", "k_c"]):
         size, k_c = _number(part, "size"), _number(part, "k_c")
-        own = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
-        levels = set(own["d_m"].dropna())
+        entered = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
+        levels = set(entered["d_m"].dropna())
         if len(levels) < 2:
             continue
         single = {}
         for rate, rows in part.groupby("learning_rate"):
             if set(rows["d_m"].dropna()) == levels:  # only a rate that every d_m was run with shows its own optimum
                 single[f"{rate:g}"] = _best_d_m(rows, value, sign)
-        found.append({"size": size, "k_c": k_c, "best_of": _best_d_m(own, value, sign), "single": single})
-    return found
+        optima.append({"size": size, "k_c": k_c, "best_of": _best_d_m(entered, value, sign), "single": single})
+    return optima
 
 
 def _best_d_m(rows: pd.DataFrame, value: str, sign: float) -> float:
@@ -174,23 +174,23 @@ def _best_d_m(rows: pd.DataFrame, value: str, sign: float) -> float:
 def _sentences(rows: list[Json], optima: list[Json]) -> list[str]:
     several = [row for row in rows if row["others"]]
     worst = [max((abs(o["metric"] - row["metric"]) for o in row["others"]), default=0.0) for row in several]
-    said = [
+    sentences = [
         f"{len(several)} of {len(rows)} design points were run with several learning rates; each enters with the one "
         "that is best on the validation split over the seeds they share."
     ]
     if several:
-        said.append(
+        sentences.append(
             f"Another rate moves the metric by up to {max(worst):.3g} (median over points {np.median(worst):.3g})."
         )
     for row in optima:
-        told = ", ".join(f"{d_m:g} at rate {rate}" for rate, d_m in row["single"].items())
+        by_rate = ", ".join(f"{d_m:g} at rate {rate}" for rate, d_m in row["single"].items())
         if len(row["single"]) > 1:
             moved = any(d_m != row["best_of"] for d_m in row["single"].values())
             verdict = "one rate for all would move the optimum" if moved else "the optimum is the same at every rate"
-            said.append(
-                f"Size {row['size']:,.0f}: best d_m {row['best_of']:g}; with one rate for all: {told}: {verdict}."
+            sentences.append(
+                f"Size {row['size']:,.0f}: best d_m {row['best_of']:g}; with one rate for all: {by_rate}: {verdict}."
             )
-    return said
+    return sentences
 
 
 class RateRule(NamedTuple):
@@ -229,20 +229,20 @@ def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]
         AnalysisError: fewer than `RULE_POINTS` design points have several rates.
     """
     sign = 1.0 if direction == "min" else -1.0
-    found = []
+    best_rates = []
     for _, part in trials.groupby(point, dropna=False):
         finished = part[part["status"] != DIVERGED]
         if finished["learning_rate"].nunique() < 2:
             continue
         rates = rates_of(finished, part[part["status"] == DIVERGED], column, sign)
-        found.append((float(finished["n_rec"].iloc[0]), float(finished["d_m"].iloc[0]), vertex(rates.score)))
-    if len(found) < RULE_POINTS:
+        best_rates.append((float(finished["n_rec"].iloc[0]), float(finished["d_m"].iloc[0]), vertex(rates.score)))
+    if len(best_rates) < RULE_POINTS:
         raise AnalysisError(
-            f"a learning-rate rule needs {RULE_POINTS} design points with several rates each, found {len(found)}: "
+            f"a learning-rate rule needs {RULE_POINTS} design points with several rates each, found {len(best_rates)}: "
             "launch a pilot with `training: {learning_rate: [...]}` over 2 or more values of d_m and budget"
         )
     tried = trials["learning_rate"].astype("float64")
-    n_rec, d_m, best = (np.array(values) for values in zip(*found, strict=True))
+    n_rec, d_m, best = (np.array(values) for values in zip(*best_rates, strict=True))
     return _power(n_rec, d_m, best, float(tried.min()), float(tried.max()))
 
 

@@ -238,28 +238,28 @@ def _usable(rows: pd.DataFrame, measure: Measure) -> tuple[pd.DataFrame, list[Ex
 
 def _followed(rows: pd.DataFrame) -> list[str]:
     """Training settings that differ within a group because its grid ties them to the budget."""
-    told = []
+    notes = []
     for name in TRAINING_SETTINGS:
         if rows[name].nunique() > 1:
             ends = rows.loc[[rows["budget"].idxmin(), rows["budget"].idxmax()]]
             low, high = (
                 f"{value:,} at P = {size:,.0f}" for value, size in zip(ends[name], ends["budget"], strict=True)
             )
-            told.append(
+            notes.append(
                 f"{name} follows P in the stored grid ({low}, {high}), so these rows cannot tell apart what P does and "
                 f"what {name} does."
             )
-    return told
+    return notes
 
 
 def _stray(rows: pd.DataFrame, stray: frozenset[str]) -> list[str]:
-    found = rows[rows["trial_id"].isin(stray)]
-    if not len(found):
+    unplanned = rows[rows["trial_id"].isin(stray)]
+    if not len(unplanned):
         return []
-    grids = ", ".join(sorted(found["sweep"].unique()))
+    grids = ", ".join(sorted(unplanned["sweep"].unique()))
     return [
-        f"{len(found)} of {len(rows)} rows are not in the stored grid any more ({grids}); they enter because all their "
-        'settings are those of the others. --where "planned == 1" leaves them out.'
+        f"{len(unplanned)} of {len(rows)} rows are not in the stored grid any more ({grids}); they enter because all "
+        'their settings are those of the others. --where "planned == 1" leaves them out.'
     ]
 
 

@@ -276,12 +276,12 @@ def _frontier(rows: pd.DataFrame, table: pd.DataFrame, way: str, seed: int) -> F
     level = rows["budget"].astype("float64").fillna(rows["trainable_params"]).to_numpy(float)
     labels = rows["configuration"].to_numpy()
     direction: Direction = "min" if way == "min" else "max"
-    found = pareto(
+    front = pareto(
         level, rows["value"].to_numpy(float), configurations=labels, direction=direction, seed=seed, tolerance=0
     )
-    place = pd.Series(np.arange(len(table)), index=table["configuration"]).loc[labels[found.row]].to_numpy()
+    place = pd.Series(np.arange(len(table)), index=table["configuration"]).loc[labels[front.row]].to_numpy()
     membership = None
-    if found.probability is not None:
+    if front.probability is not None:
         membership = np.zeros(len(table))
-        membership[place] = found.probability
-    return Frontier(np.asarray(place[found.member], dtype=np.int64), membership)
+        membership[place] = front.probability
+    return Frontier(np.asarray(place[front.member], dtype=np.int64), membership)

@@ -157,11 +157,13 @@ def published_points(data: Dataset) -> PublishedPoints | None:
     table, column = load_published(name), f"{data.measure.split}_{data.metric}"
     if not data.measure.kind.startswith("final") or column not in table.columns:
         return None
-    own = data.keys["data_name"]
-    verdict = "the same data" if own == same else f"other data than {own}: shapes may be compared, levels not"
+    data_name = data.keys["data_name"]
+    verdict = (
+        "the same data" if data_name == same else f"other data than {data_name}: shapes may be compared, levels not"
+    )
     sentence = f"Published ({name}): {len(table.design)} single runs on {verdict}; they enter no mean and no fit."
     y, params = table.columns[column], table.columns["trainable_params"]
-    return PublishedPoints(name, own == same, sentence, params, y, table.design.n_rec, table.columns["d_m"])
+    return PublishedPoints(name, data_name == same, sentence, params, y, table.design.n_rec, table.columns["d_m"])
 
 
 def _sizes(table: PublishedTable) -> dict[str, Any]:
@@ -183,12 +185,12 @@ def _sizes(table: PublishedTable) -> dict[str, Any]:
 
 
 def _metrics(recipe: Recipe, table: PublishedTable) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for split in SPLITS:
         for column, target in ((recipe.metric, "metric"), ("loss", "loss")):
             if f"{split}_{column}" in table.columns:
-                found[f"final_{split}_{target}"] = table.columns[f"{split}_{column}"]
-    return found
+                columns[f"final_{split}_{target}"] = table.columns[f"{split}_{column}"]
+    return columns
 
 
 def _constants(name: str, recipe: Recipe, table: PublishedTable) -> dict[str, Any]:

@@ -97,15 +97,15 @@ def summarise(sweep: Sweep, groups: Sequence[Dataset]) -> Summary:
 
 
 def _by_budget(trials: pd.DataFrame) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+    by_budget: dict[str, dict[str, int]] = {}
     budgets = trials["budget"].astype("float64")
     for budget in [*sorted(budgets.dropna().unique()), None]:
-        own = trials[budgets.isna() if budget is None else budgets == budget]
-        if len(own):
-            counts = {status: int((own["status"] == status).sum()) for status in STATUSES}
+        rows = trials[budgets.isna() if budget is None else budgets == budget]
+        if len(rows):
+            counts = {status: int((rows["status"] == status).sum()) for status in STATUSES}
             name = "none" if budget is None else f"{budget:.0f}"
-            found[name] = {status: count for status, count in counts.items() if count}
-    return found
+            by_budget[name] = {status: count for status, count in counts.items() if count}
+    return by_budget
 
 
 def _hours(sweep: Sweep) -> Hours:
@@ -126,10 +126,10 @@ def _hours(sweep: Sweep) -> Hours:
 
 def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
     table, noise = configurations(data), seed_noise(data)
-    found = []
+    best = []
     for optimum in optima(data, table):
         point, has_d_m = configuration(table, optimum.best), optimum.bracketed is not None
-        found.append(
+        best.append(
             Best(
                 budget=optimum.budget,
                 k_c=optimum.k_c,
@@ -149,7 +149,7 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
         warnings.append("one run per configuration: no interval")
     title, direction = data.title, data.direction
     return GroupSummary(
-        data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(found), tuple(warnings)
+        data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(best), tuple(warnings)
     )
 
 
@@ -162,26 +162,26 @@ def nothing_left(data: Dataset) -> str:
 def _warnings(trials: pd.DataFrame) -> list[str]:
     if not len(trials):
         return ["no trials yet: sweeper launch grid.yaml"]
-    found = []
+    sentences = []
     lost = trials[trials["status"] != FINISHED]
     if len(lost):
         top = lost["reason"].fillna("no reason given").value_counts()
-        found.append(f"{len(lost)} trials did not finish; most often: {top.index[0]} ({top.iloc[0]} times)")
+        sentences.append(f"{len(lost)} trials did not finish; most often: {top.index[0]} ({top.iloc[0]} times)")
     if trials["code_version"].nunique() > 1:
-        found.append(
+        sentences.append(
             f"{trials['code_version'].nunique()} code versions: {', '.join(sorted(trials['code_version'].unique()))}"
         )
     hashes = trials.dropna(subset=["data_sha256"]).groupby("data_name")["data_sha256"].nunique()
-    found += [f"data {name} was read in {count} versions" for name, count in hashes.items() if count > 1]
-    return found
+    sentences += [f"data {name} was read in {count} versions" for name, count in hashes.items() if count > 1]
+    return sentences
 
 
-def as_json(found: Any) -> Any:
+def as_json(content: Any) -> Any:
     """The summary as JSON values."""
-    if isinstance(found, tuple) and hasattr(found, "_asdict"):
-        return {name: as_json(value) for name, value in found._asdict().items()}
-    if isinstance(found, (list, tuple)):
-        return [as_json(value) for value in found]
-    if isinstance(found, dict):
-        return {name: as_json(value) for name, value in found.items()}
-    return None if isinstance(found, float) and not np.isfinite(found) else found
+    if isinstance(content, tuple) and hasattr(content, "_asdict"):
+        return {name: as_json(value) for name, value in content._asdict().items()}
+    if isinstance(content, (list, tuple)):
+        return [as_json(value) for value in content]
+    if isinstance(content, dict):
+        return {name: as_json(value) for name, value in content.items()}
+    return None if isinstance(content, float) and not np.isfinite(content) else content

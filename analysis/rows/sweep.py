@@ -173,5 +173,5 @@ def among(column: pd.Series, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
     [True, False, True]
     """
     wanted = pa.array(list(ids), pa.large_string())
-    found = pc.is_in(pa.array(column, pa.large_string()), value_set=wanted)
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    matches = pc.is_in(pa.array(column, pa.large_string()), value_set=wanted)
+    return np.asarray(matches.to_numpy(zero_copy_only=False), dtype=np.bool_)

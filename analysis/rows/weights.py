@@ -58,15 +58,15 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
         return Weighting("equal", None, None, levels, f"Equal weights{asked}: no configuration has two runs.")
     known = [level for level in levels if level.sd is not None]
     low, high = min(known, key=_sd), max(known, key=_sd)
-    told = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
-    told = told if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"
+    spread = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
+    spread = spread if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"
     test = "no test of a difference" if chance is None else f"Bartlett p = {chance:.2g}"
     if choice == "replicates" or (choice == "auto" and chance is not None and chance < SURE):
         weights = replicate_weights(values, codes, size)
         return Weighting(
-            "replicates", weights, chance, levels, f"Weights 1 / variance of each budget: {told} ({test})."
+            "replicates", weights, chance, levels, f"Weights 1 / variance of each budget: {spread} ({test})."
         )
-    return Weighting("equal", None, chance, levels, f"Equal weights: {told} ({test}).")
+    return Weighting("equal", None, chance, levels, f"Equal weights: {spread} ({test}).")
 
 
 def _level(budget: float, values: FloatArray, codes: npt.NDArray[np.int64]) -> Level:

@@ -13,18 +13,18 @@ from studies.paper_in_miniature.questions import Answer
 AXES = ("n_rec", "k_e", "k_c")
 
 
-def study_pictures(told: Sequence[Answer], metric: str, mode: str = "light") -> list[Picture]:
+def study_pictures(answers: Sequence[Answer], metric: str, mode: str = "light") -> list[Picture]:
     """Pictures of what the answers hold; a question without numbers has none.
 
     Args:
-        told: answers of one task.
+        answers: what was answered about one task.
         metric: axis title of the metric.
         mode: `light` or `dark`.
     """
     tokens = theme(mode, 6)
-    along = {a.numbers["axis"]: a.numbers for a in told if "means" in a.numbers}
-    effects = [e for a in told for e in a.numbers.get("effects", []) if e["gain"]]
-    compared = [row for a in told for row in a.numbers.get("comparisons", [])]
+    along = {a.numbers["axis"]: a.numbers for a in answers if "means" in a.numbers}
+    effects = [e for a in answers for e in a.numbers.get("effects", []) if e["gain"]]
+    compared = [row for a in answers for row in a.numbers.get("comparisons", [])]
     drawn = {
         "axes-alone": plot_axes(along, metric) if along else None,
         "ablations": plot_effects(effects, metric) if effects else None,

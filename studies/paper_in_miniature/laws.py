@@ -52,7 +52,7 @@ def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
     expected = prediction(law.fit, design, kind="new_run")
     back = law.scale.back
     ends = np.sort(np.vstack([back(expected.low), back(expected.high)]), axis=0)
-    rivals = {name: told for name, fit in law.fits.items() if (told := _extrapolated(law, fit, design)) is not None}
+    rivals = {name: values for name, fit in law.fits.items() if (values := _extrapolated(law, fit, design)) is not None}
     return {
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "sweep": plan.name,
@@ -106,8 +106,8 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
     question = "Does the law fitted to the smaller budgets predict the largest?"
     if not path.exists():
         return Answer(question, NOT_DECIDED, "No prediction was made beforehand.", {})
-    told = json.loads(path.read_text(encoding="utf-8"))
-    points = pd.DataFrame(told["points"])
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    points = pd.DataFrame(stored["points"])
     means = rows.groupby(["budget", "n_rec", "d_m"])["value"].agg(["mean", "size"]).reset_index()
     both = points.assign(place=range(len(points))).merge(means, on=["budget", "n_rec", "d_m"], suffixes=("", "_seen"))
     both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
@@ -122,7 +122,7 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
         return float(np.sqrt(np.mean((np.asarray(expected, dtype=float)[both["place"]] - seen) ** 2)))
 
     rmse = error(points["mean"])
-    rivals = {name: error(values) / noise for name, values in told["rivals"].items()}
+    rivals = {name: error(values) / noise for name, values in stored["rivals"].items()}
     runs = rows.merge(points, on=["budget", "n_rec", "d_m"])
     covered = float(runs["value"].between(runs["low"], runs["high"]).mean())
     better = np.argmin if rows["direction"].iloc[0] == "min" else np.argmax
@@ -137,7 +137,7 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
         f"{both['d_m'].iloc[seen_best]:.0f}. Best of all laws tried: {best_rival} with {rivals[best_rival]:.1f}."
     )
     numbers = {"rmse": rmse, "seed_sd": noise, "in_seed_sds": rmse / noise, "coverage": covered, "rivals": rivals}
-    return Answer(question, verdict, sentence, numbers | {"made_at": told["made_at"], "law": told["law"]})
+    return Answer(question, verdict, sentence, numbers | {"made_at": stored["made_at"], "law": stored["law"]})
 
 
 def noise_law(data: Dataset, settings: FitSettings) -> Answer:
@@ -169,8 +169,8 @@ def noise_law(data: Dataset, settings: FitSettings) -> Answer:
     except TheoryError as error:
         return Answer(question, NOT_DECIDED, f"Too few forms could be fitted: {error}.", {"delta_aicc": delta})
     verdict = NOT_DECIDED if decision.winner is None else REPRODUCED if decision.winner == OURS else NOT_REPRODUCED
-    told = ", ".join(f"{name} {value:.1f}" for name, value in list(delta.items())[:4])
-    sentence = f"{decision.sentence} AICc behind the best (affine link, runs): {told}."
+    listed = ", ".join(f"{name} {value:.1f}" for name, value in list(delta.items())[:4])
+    sentence = f"{decision.sentence} AICc behind the best (affine link, runs): {listed}."
     return Answer(question, verdict, sentence, {"delta_aicc": delta, "leads": decision.leads})
 
 
@@ -214,8 +214,8 @@ def moved_exponent(joint: Mapping[str, Any], expected: str) -> Answer:
     # The models contain one another, and one that contains another loses no more than the penalty of its parameters.
     verdict = REPRODUCED if lead > MARGIN else NOT_REPRODUCED if lead < -MARGIN else NOT_DECIDED
     lowest = min(scores.values())
-    told = ", ".join(f"{name} {scores[name] - lowest:.1f}" for name in sorted(scores, key=lambda name: scores[name]))
+    listed = ", ".join(f"{name} {scores[name] - lowest:.1f}" for name in sorted(scores, key=lambda name: scores[name]))
     levels = ", ".join(row["level"] for row in joint["levels"])
-    sentence = f"Levels {levels}. AICc behind the best where what differs is: {told}."
+    sentence = f"Levels {levels}. AICc behind the best where what differs is: {listed}."
     values = [row for row in joint["parameters"] if row["parameter"] == expected]
     return Answer(question, verdict, sentence, {"aicc": scores, "values": values})

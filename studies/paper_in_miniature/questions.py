@@ -146,8 +146,8 @@ def interior_optimum(data: Dataset) -> Answer:
     interior = [row["budget"] for row in rows if row["interior"]]
     at_end = all(row["d_m"] in row["range"] for row in rows)
     verdict = REPRODUCED if len(interior) == len(rows) else NOT_REPRODUCED if at_end else NOT_DECIDED
-    told = ", ".join(f"d_m = {row['d_m']:.0f} (N = {row['n_rec']:.0f}) at P = {row['budget']:,.0f}" for row in rows)
-    sentence = f"Best measured: {told}; both ends significantly worse at {len(interior)} of {len(rows)} budgets."
+    places = ", ".join(f"d_m = {row['d_m']:.0f} (N = {row['n_rec']:.0f}) at P = {row['budget']:,.0f}" for row in rows)
+    sentence = f"Best measured: {places}; both ends significantly worse at {len(interior)} of {len(rows)} budgets."
     return Answer(question, verdict, sentence, {"budgets": rows, "seed_sd": noise.sd})
 
 
@@ -205,29 +205,30 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
         return tuple(Answer(question, NOT_DECIDED, sentence, {}) for question in questions)  # type: ignore[return-value]
     axis = np.log(budgets) - np.log(budgets).mean()
     exponents = {name: np.log(place) @ axis / (axis @ axis) for name, place in (("n_rec", n_rec), ("d_m", d_m))}
-    told = {name: _interval(draws) for name, draws in exponents.items()}
+    intervals = {name: _interval(draws) for name, draws in exponents.items()}
     places = {
         "budgets": budgets.tolist(),
         "d_m": [_interval(d_m[:, i]) for i in range(len(budgets))],
         "n_rec": [_interval(n_rec[:, i]) for i in range(len(budgets))],
     }
-    up = all(low > 0 for _, low, _ in told.values())
-    down = any(high < 0 for _, _, high in told.values())
+    up = all(low > 0 for _, low, _ in intervals.values())
+    down = any(high < 0 for _, _, high in intervals.values())
     sentence = (
         f"Law-free optimum from P = {budgets[0]:,.0f} to {budgets[-1]:,.0f}: "
-        f"n_rec* ~ P^{_said(told['n_rec'])}, d_m* ~ P^{_said(told['d_m'])}; d_m* from {places['d_m'][0][0]:.2g} to "
+        f"n_rec* ~ P^{_interval_text(intervals['n_rec'])}, d_m* ~ P^{_interval_text(intervals['d_m'])}; "
+        f"d_m* from {places['d_m'][0][0]:.2g} to "
         f"{places['d_m'][-1][0]:.2g}."
     )
     moved = Answer(
         questions[0],
         REPRODUCED if up else NOT_REPRODUCED if down else NOT_DECIDED,
         sentence,
-        {"exponents": told, "optima": places},
+        {"exponents": intervals, "optima": places},
     )
     ratio = _interval(exponents["d_m"] / exponents["n_rec"])
     holds, narrow = ratio[1] <= 0.5 <= ratio[2], ratio[2] - ratio[1] < 0.5
     verdict = NOT_REPRODUCED if not holds else REPRODUCED if narrow else NOT_DECIDED
-    return moved, Answer(questions[1], verdict, f"Ratio of the exponents {_said(ratio)}.", {"ratio": ratio})
+    return moved, Answer(questions[1], verdict, f"Ratio of the exponents {_interval_text(ratio)}.", {"ratio": ratio})
 
 
 def _interval(draws: FloatArray) -> tuple[float, float, float]:
@@ -236,7 +237,7 @@ def _interval(draws: FloatArray) -> tuple[float, float, float]:
     return float(draws[0]), float(low), float(high)
 
 
-def _said(interval: tuple[float, float, float]) -> str:
+def _interval_text(interval: tuple[float, float, float]) -> str:
     return f"{interval[0]:.2f} ({interval[1]:.2f} to {interval[2]:.2f})"
 
 
@@ -257,18 +258,18 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
     pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
     sign = -1.0 if direction == "min" else 1.0
     difference = sign * (pairs["value"] - pairs["value_base"]).to_numpy(float)
-    found: dict[str, Any] = {"setting": setting, "value": value, "pairs": len(pairs), "gain": None}
+    effect: dict[str, Any] = {"setting": setting, "value": value, "pairs": len(pairs), "gain": None}
     if len(pairs) >= 3:
         half = stdtrit(len(pairs) - 1, (1 + LEVEL) / 2) * difference.std(ddof=1) / np.sqrt(len(pairs))
         mean = float(difference.mean())
-        found["gain"] = [mean, mean - float(half), mean + float(half)]
+        effect["gain"] = [mean, mean - float(half), mean + float(half)]
     means = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget")
     for name, table in (("best_d_m", means.idxmax().map(lambda place: place[1])), ("best_metric", means.max() * sign)):
-        found[name] = {
+        effect[name] = {
             f"{budget:g}": {"changed": float(row["value"]), "base": float(row["value_base"])}
             for budget, row in table.iterrows()
         }
-    return found
+    return effect
 
 
 def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
@@ -293,14 +294,16 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
     """
     question = "Is the ELM Network better than LSTM, Chrono-LSTM and GRU at equal P?"
     sign = -1.0 if elm.direction == "min" else 1.0
-    own = dict(best_at_budgets(elm))
+    elm_runs = dict(best_at_budgets(elm))
     rows: list[dict[str, Any]] = []
     for data in others:
         for budget, runs in best_at_budgets(data):
-            if budget not in own:
+            if budget not in elm_runs:
                 continue
-            mean, low, high = _welch(sign * own[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float))
-            values = {"elm": float(own[budget]["value"].mean()), "other": float(runs["value"].mean())}
+            mean, low, high = _welch(
+                sign * elm_runs[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float)
+            )
+            values = {"elm": float(elm_runs[budget]["value"].mean()), "other": float(runs["value"].mean())}
             name, at_end = data.keys["architecture"], bool(runs["trial_id"].isin(rate_at_end).any())
             about = {"learning_rate": float(runs["learning_rate"].iloc[0]), "rate_at_end": at_end}
             rows.append({"budget": budget, "architecture": name, "lead": [mean, low, high]} | values | about)
@@ -308,8 +311,10 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
         return Answer(question, NOT_DECIDED, "No other architecture was run at these budgets.", {})
     ahead, behind = sum(r["lead"][1] > 0 for r in rows), sum(r["lead"][2] < 0 for r in rows)
     verdict = REPRODUCED if ahead == len(rows) else NOT_REPRODUCED if behind else NOT_DECIDED
-    told = "; ".join(f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows)
-    sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {told}."
+    listed = "; ".join(
+        f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows
+    )
+    sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {listed}."
     ends = [f"{r['architecture']} at P = {r['budget']:,.0f}" for r in rows if r["rate_at_end"]]
     if ends:
         sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."

@@ -81,9 +81,9 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
     if output.exists():
         raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
     data = _main(elm_groups(read_sweep(results))[0])
-    told = predict(fit_dataset(data, FitSettings()), plan)
-    output.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    for point in told["points"]:
+    expected = predict(fit_dataset(data, FitSettings()), plan)
+    output.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    for point in expected["points"]:
         place = f"P = {point['budget']:,} d_m = {point['d_m']}"
         click.echo(f"{place}: {point['mean']:.4f} ({point['low']:.4f} to {point['high']:.4f})")
     click.echo(f"wrote {output}")
@@ -96,15 +96,15 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
 def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
     """Answer the study's questions from the rows of each RESULTS; writes verdicts.json and verdicts.md."""
     output.mkdir(parents=True, exist_ok=True)
-    found = {}
+    by_task = {}
     for one in results:
         sweep = read_sweep(one)
-        found[Path(one).name] = told = list(answers(sweep, Path(one) / "prediction.json"))
+        by_task[Path(one).name] = answered = list(answers(sweep, Path(one) / "prediction.json"))
         if figures:
-            write_pictures(study_pictures(told, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
-    plain = {name: [answer._asdict() for answer in told] for name, told in found.items()}
-    (output / "verdicts.json").write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    table = markdown(found)
+            write_pictures(study_pictures(answered, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
+    documents = {name: [answer._asdict() for answer in answered] for name, answered in by_task.items()}
+    (output / "verdicts.json").write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
+    table = markdown(by_task)
     (output / "verdicts.md").write_text(table, encoding="utf-8")
     click.echo(table)
 
@@ -118,25 +118,25 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
     """
     settings, groups = FitSettings(), elm_groups(sweep)
     everything = groups[0]
-    main, own = _main(everything), _at_base(everything)
+    main, at_base = _main(everything), _at_base(everything)
     yield from law_free(everything)
-    yield noise_law(own, settings)
-    yield held_out(prediction, own.rows[own.rows["sweep"].str.endswith("_holdout")])
+    yield noise_law(at_base, settings)
+    yield held_out(prediction, at_base.rows[at_base.rows["sweep"].str.endswith("_holdout")])
     yield _beside_published(main, settings)
     yield from _ablations(groups, main)
     yield from _exponents(sweep, groups, settings)
     gated = [data for data in datasets(sweep, Selection()) if data.keys["architecture"] in GATED]
     bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
-    yield architectures(own, gated, bounds)
+    yield architectures(at_base, gated, bounds)
 
 
 def law_free(data: Dataset) -> Iterator[Answer]:
     """The questions about one group of networks that need no law."""
-    base, own = _base(data), _at_base(data)
+    base, at_base = _base(data), _at_base(data)
     for axis in ("n_rec", "k_e", "k_c"):
         yield axis_alone(data, axis, base)
-    yield interior_optimum(own)
-    yield from movement(own)
+    yield interior_optimum(at_base)
+    yield from movement(at_base)
 
 
 def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
@@ -147,11 +147,11 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
         return Answer(question, NOT_DECIDED, f"No table was published for {main.keys['task']}.", {})
     published = datasets(published_sweep(related), Selection())[0]
     numbers: dict[str, Any] = {}
-    told = []
+    lines = []
     for name, data in (("here", main), (f"published:{related}", published)):
         law = fit_dataset(data, settings)
-        found = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else None
-        known = found.parameters if isinstance(found, LawIntervals) else ()
+        estimates = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else None
+        known = estimates.parameters if isinstance(estimates, LawIntervals) else ()
         rows = {row.quantity: plain(row) for row in known if row.quantity in ("alpha", "beta")}
         numbers[name] = {"law": law.fit.law.label if law.fit is not None else None, "parameters": list(rows.values())}
         ranges = ", ".join(
@@ -159,8 +159,8 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
             + (f" ({row['low']:.2f} to {row['high']:.2f})" if row["low"] is not None else " (no interval)")
             for key, row in rows.items()
         )
-        told.append(f"{name}: {ranges or 'no interval'} [{numbers[name]['law']}]")
-    return Answer(question, MEASURED, f"{'; '.join(told)}. One published budget determines neither.", numbers)
+        lines.append(f"{name}: {ranges or 'no interval'} [{numbers[name]['law']}]")
+    return Answer(question, MEASURED, f"{'; '.join(lines)}. One published budget determines neither.", numbers)
 
 
 def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
@@ -172,12 +172,15 @@ def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
             if name != setting:
                 others_at_base &= rows[name] == base[name]
         part = rows[others_at_base & rows["budget"].isin(_shared_budgets(rows, setting, base))]
-        own = part[part[setting] == base[setting]]
+        unchanged = part[part[setting] == base[setting]]
         changed = sorted(set(part[setting]) - {base[setting]})
         if not changed:
             continue
-        told = [ablation(own, part[part[setting] == value], main.direction, setting, f"{value:g}") for value in changed]
-        yield _effect(setting, float(base[setting]), told, main)
+        effects = [
+            ablation(unchanged, part[part[setting] == value], main.direction, setting, f"{value:g}")
+            for value in changed
+        ]
+        yield _effect(setting, float(base[setting]), effects, main)
 
 
 def _exponents(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> Iterator[Answer]:
@@ -190,22 +193,22 @@ def _exponents(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -
             yield moved_exponent(entry, MOVES[setting])
 
 
-def _effect(setting: str, base: float, told: list[dict[str, Any]], main: Dataset) -> Answer:
+def _effect(setting: str, base: float, effects: list[dict[str, Any]], main: Dataset) -> Answer:
     """What a setting does to the metric; for rho_rec = 0 that is the question of the feed-forward network."""
     lines = [
         f"{row['value']}: {row['gain'][0]:+.3f} ({row['gain'][1]:+.3f} to {row['gain'][2]:+.3f})"
-        for row in told
+        for row in effects
         if row["gain"] is not None
     ]
     sentence = f"Gain in {main.metric} over {setting} = {base:g} at equal P, d_m and seed: {'; '.join(lines)}."
     if setting != "rho_rec":
-        return Answer(f"What does {setting} do at equal P?", MEASURED, sentence, {"effects": told})
-    zero = next((row["gain"] for row in told if row["value"] == "0"), None)
+        return Answer(f"What does {setting} do at equal P?", MEASURED, sentence, {"effects": effects})
+    zero = next((row["gain"] for row in effects if row["value"] == "0"), None)
     verdict = NOT_DECIDED
     if zero is not None:
         verdict = REPRODUCED if zero[2] < 0 else NOT_REPRODUCED if zero[1] > 0 else NOT_DECIDED
     question = "Does recurrence help: is the feed-forward ELM (rho_rec = 0) worse at equal P?"
-    return Answer(question, verdict, sentence, {"effects": told})
+    return Answer(question, verdict, sentence, {"effects": effects})
 
 
 def _shared_budgets(rows: pd.DataFrame, setting: str, base: dict[str, Any]) -> list[float]:
@@ -242,22 +245,22 @@ def _base(data: Dataset) -> Base:
     return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=HELD)
 
 
-def markdown(found: dict[str, list[Answer]]) -> str:
+def markdown(by_task: dict[str, list[Answer]]) -> str:
     """All verdicts in one table, then the numbers of each task in one of its own."""
-    parts = [overview(found)]
-    for name, told in found.items():
+    parts = [overview(by_task)]
+    for name, answered in by_task.items():
         lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
-        lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in told]
+        lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in answered]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
-def overview(found: Mapping[str, Sequence[Answer]]) -> str:
+def overview(by_task: Mapping[str, Sequence[Answer]]) -> str:
     """The verdicts of all tasks beside each other, one question per line."""
-    verdicts = {name: {answer.question: answer.verdict for answer in told} for name, told in found.items()}
-    questions = dict.fromkeys(question for told in verdicts.values() for question in told)
-    lines = [f"| question | {' | '.join(found)} |", "|---|" + "---|" * len(found)]
-    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in found)} |" for q in questions]
+    verdicts = {name: {answer.question: answer.verdict for answer in answered} for name, answered in by_task.items()}
+    questions = dict.fromkeys(question for answered in verdicts.values() for question in answered)
+    lines = [f"| question | {' | '.join(by_task)} |", "|---|" + "---|" * len(by_task)]
+    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in by_task)} |" for q in questions]
     return "\n".join(lines)
 
 
