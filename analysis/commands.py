@@ -335,6 +335,7 @@ def _beside(sweep: Sweep, name: str) -> Path | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is seen whole or not at all."""
+    # The number of the process keeps two commands that write the same file out of each other's half-written text.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
     def write() -> None:

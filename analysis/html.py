@@ -17,6 +17,7 @@ def none(value: Any) -> Cell:
     if isinstance(value, str) or value is None:
         return value
     number = float(value)
+    # NaN is the only number that differs from itself; JSON has none.
     if number != number:
         return None
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
@@ -40,6 +41,8 @@ def to_json(value: Any) -> str:
         text = json.dumps(value, allow_nan=False, **options)
     except ValueError:  # missing numbers are rare, and only they make the slow walk necessary
         text = json.dumps(_with_nulls(value), allow_nan=False, **options)
+    # A text such as </script> would end the element that holds the JSON. JSON allows both separators inside of texts,
+    # but scripts ended a line there before ECMAScript 2019.
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

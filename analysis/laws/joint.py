@@ -305,6 +305,7 @@ def _tell(
 def _adjust(entry: Json, tested: Mapping[str, str]) -> None:
     """Adjust the chances for the number of models tested."""
     rows = [row for row in entry["models"] if row["model"] in tested and row["p_value"] is not None]
+    # One test per parameter that might vary: the more are tried, the likelier the smallest chance is small by luck.
     adjusted = holm([row["p_value"] for row in rows])
     for row in entry["models"]:
         row["p_holm"] = None

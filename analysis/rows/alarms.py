@@ -123,6 +123,7 @@ def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFram
     total = pd.DataFrame({"xy": x * y, "xx": x**2, "yy": y**2, "count": 1.0}).groupby(trial).sum()
     total = total[(total["count"] >= 4) & (total["xx"] > 0)]
     slope = total["xy"] / total["xx"]
+    # Rounding can leave a sum of squares just below zero where the points lie on the line.
     rest = (total["yy"] - slope * total["xy"]).clip(lower=0)
     error = np.sqrt(rest / (total["count"] - 2) / total["xx"])
     sign = -1.0 if direction == "min" else 1.0
@@ -176,6 +177,7 @@ def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
     flags = []
     for _, row in table[table["n"] > 1].iterrows():
         freedom, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
+        # A configuration is compared with the others alone: its spread is in the pooled one, which it would raise.
         others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * freedom
         if rest < 3 or others <= 0:
             continue
@@ -196,6 +198,8 @@ def _splits(data: Dataset) -> list[Flag]:
             continue
         gap = (data.rows["value"] - data.rows[column].astype("float64")).groupby(data.rows["configuration"]).mean()
         off = gap - gap.median()
+        # For a normal distribution 1.4826 times the median distance from the median is the standard deviation. Unlike
+        # that, it does not grow with the very outliers that are looked for.
         scale = 1.4826 * float(off.abs().median())
         for number in off.index[(off.abs() > GAP_SCORE * scale).to_numpy() & (scale > 0)]:
             ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
