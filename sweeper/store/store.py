@@ -305,7 +305,8 @@ class ResultsStore:
         """What tells this results directory from a copy of it, as long as this machine runs."""
         if self.local_path() is None:
             return self.uri
-        numbers = os.stat(self._root)
+        with self._storage_errors("look at the results directory"):
+            numbers = os.stat(self._root)
         return f"{numbers.st_dev}:{numbers.st_ino}"
 
     def checkpointed(self) -> set[str]:

@@ -126,7 +126,7 @@ def test_a_million_trials_take_seconds():
 
 def test_a_trial_that_can_never_end_is_an_error():
     with pytest.raises(ScenarioError, match="was lost 1001 times: it is longer than the time between losses"):
-        run([36000.0], preempt=3600, checkpoint=1e9)
+        run([36000.0], preempt=60, checkpoint=1e9)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,9 @@ def test_a_trial_that_can_never_end_is_an_error():
         ("nodes", "nodes: expected nodes=VALUE"),
         ("nodes=four", "nodes: expected a whole number, got 'four'"),
         ("nodes=0", "nodes: expected at least 1, got 0"),
-        ("preempt=0.02/fortnight", "preempt: expected a rate such as 0.02/h"),
+        ("preempt=0.02/fortnight", "preempt: expected a rate with its unit, such as 0.02/h"),
+        ("preempt=5", "preempt: expected a rate with its unit, such as 0.02/h"),
+        ("preempt=61/h", "preempt: 61.0 is not allowed; preemptions of a node per hour: 0 to 60"),
         ("preempt=-1/h", "preempt: expected zero or more"),
         ("limit=soon", "limit: expected a time span such as 90s, 5m or 24h, got 'soon'"),
         ("limit=10s", "limit: 10.0 s end before the first lane has started"),
