@@ -12,6 +12,7 @@ PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 LATER = {
     # read whenever a command starts, `--help` included; see test_importing_a_command_line_loads_nothing_heavy
     "sweeper/cli.py",
+    "sweeper/cli_options.py",
     "analysis/cli.py",
     "cluster/doctor/doctor.py",
     "cluster/jobs/jobs.py",
