@@ -38,7 +38,7 @@ from theory.errors import TheoryError
 from theory.fit.f_tests import lack_of_fit
 from theory.fit.result import Direction, FitResult
 from theory.optimum.frontier import power_law
-from theory.uncertainty.averaging import averaged
+from theory.uncertainty.averaging import Averaging, average_over
 from theory.uncertainty.calibration import Calibration, calibrate
 from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regime_check
 from theory.uncertainty.identifiability import identifiability
@@ -121,13 +121,14 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         parameters = tuple(finite(row) for row in rows)
     except TheoryError as error:
         return Refusal(reason=str(error))
+    choice = choice_of_law(law)
     optima, exponents = [], []
     for k_c, cost in law.costs.items():
         budgets = sorted(a.budget for a in law.allocations if a.k_c == k_c)
         # exponents change slowly along P: the ends and the middle show them, at a third of the cost
         sloped = {budgets[0], budgets[len(budgets) // 2], budgets[-1]} if budgets else set()
         for budget in budgets:
-            by_name = _place_intervals(law, fit, budget, cost, draws, clusters, slopes=budget in sloped)
+            by_name = _place_intervals(law, fit, budget, cost, draws, clusters, choice, slopes=budget in sloped)
             sizes = {name: by_name[name] for name in ("d_m", "n_rec", "metric")}
             optima.append(OptimumIntervals(budget=budget, k_c=k_c, **sizes))
             if budget in sloped:
@@ -156,6 +157,17 @@ def compared_laws(law: LawFit) -> dict[str, FitResult]:
     }
 
 
+def choice_of_law(law: LawFit) -> Averaging | Refusal | None:
+    """Make ready, once for all places, what it takes to let intervals carry the choice; None where a law was named."""
+    compared = compared_laws(law)
+    if len(compared) < 2:
+        return None
+    try:
+        return average_over(compared)
+    except (TheoryError, np.linalg.LinAlgError) as error:
+        return Refusal(reason=str(error))
+
+
 def _carrying(alone: Interval, over: Interval) -> Interval:
     """The chosen law's estimate with the interval over all laws that were compared."""
     if over.low is None or over.high is None:
@@ -165,15 +177,24 @@ def _carrying(alone: Interval, over: Interval) -> Interval:
 
 
 def _place_intervals(
-    law: LawFit, fit: FitResult, budget: float, cost: Cost, draws: Draws, clusters: Draws | None, *, slopes: bool
+    law: LawFit,
+    fit: FitResult,
+    budget: float,
+    cost: Cost,
+    draws: Draws,
+    clusters: Draws | None,
+    choice: Averaging | Refusal | None,
+    *,
+    slopes: bool,
 ) -> dict[str, Estimate]:
     quantities = optimum_quantities(budget, cost, slopes=slopes)
     wanted = list(quantities.values())
     try:
         rows = envelope(fit, wanted, draws=draws, clusters=clusters)
-        compared = compared_laws(law)
-        if len(compared) > 1:
-            rows = [_carrying(row, over) for row, over in zip(rows, averaged(compared, wanted), strict=True)]
+        if isinstance(choice, Refusal):
+            return {name: NoInterval(reason=choice.reason) for name in quantities}
+        if choice is not None:
+            rows = [_carrying(row, over) for row, over in zip(rows, choice.intervals(wanted), strict=True)]
         rows = [finite(row) for row in rows]
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {name: NoInterval(reason=str(error)) for name in quantities}

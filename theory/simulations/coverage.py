@@ -27,7 +27,7 @@ from theory.laws.base import Law
 from theory.laws.registry import get_law
 from theory.simulations.worlds import BUDGETS, COST, World, worlds
 from theory.types import FloatArray
-from theory.uncertainty.averaging import Evidence, average, evidence, weights_of, widen
+from theory.uncertainty.averaging import Evidence, average, evidence, leave_out, weights_of, widen
 from theory.uncertainty.quantities import Draws, Quantity, best_d_m
 from theory.uncertainty.resample import refit_many
 
@@ -143,7 +143,8 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
     for one, share in zip(fitted, weight.T, strict=True):
         law = one.evidence
         if share.any():  # the jackknife is dear, and a law without weight has no say
-            law = widen(one.fit, law, one.draws, quantities, wrong=one.wrong, metric=metric, level=LEVEL)
+            left_out = leave_out(one.fit, one.draws, wrong=one.wrong, metric=metric)
+            law = widen(law, left_out, quantities, wrong=one.wrong, level=LEVEL)
         evidences.append(law)
     low, high = average(evidences, weight, LEVEL)
     chosen, index = _choose(fitted), np.arange(sweeps)

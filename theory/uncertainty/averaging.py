@@ -17,6 +17,7 @@ the measured coverage; departures that no residual shows remain invisible to eve
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
 from theory.uncertainty.intervals import Interval
 from theory.uncertainty.quantities import Draws, Quantity
-from theory.uncertainty.resample import refit_many
+from theory.uncertainty.resample import Refits, refit_many
 from theory.uncertainty.restore import as_draws
 from theory.uncertainty.selection import means_aicc
 
@@ -88,7 +89,11 @@ def weights_of(laws: Sequence[Evidence]) -> FloatArray:
     Args:
         laws: One entry for each law.
     """
-    score = np.stack([law.aicc for law in laws], axis=1)
+    return akaike_weights(np.stack([law.aicc for law in laws], axis=1))
+
+
+def akaike_weights(score: FloatArray) -> FloatArray:
+    """Weights of laws by their AICc, [R, laws]; those too small to move an end are 0."""
     lowest = score.min(axis=1, keepdims=True)
     # Where no law has an AICc, all count alike.
     known = np.isfinite(lowest)
@@ -99,76 +104,97 @@ def weights_of(laws: Sequence[Evidence]) -> FloatArray:
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
+class LeftOut(NamedTuple):
+    """A law refitted without each group of rows in turn."""
+
+    sets: npt.NDArray[np.intp]
+    """Data sets to which that was done."""
+    groups: int
+    """Number of groups."""
+    refits: Refits
+    """Set by set, group by group; a refit that failed is missing."""
+
+
+def leave_out(
+    fit: FitResult, draws: Draws, *, wrong: npt.NDArray[np.bool_], metric: FloatArray | None = None
+) -> list[LeftOut]:
+    """Refit a law without each level of k_e in turn, and without each budget where it shows lack of fit.
+
+    Args:
+        fit: Whose law and settings are used.
+        draws: Its parameters for R data sets.
+        wrong: Where the law shows lack of fit, [R].
+        metric: The data sets, [R, rows]; None: the fit's own.
+
+    Returns:
+        An entry for each of the two; none for fewer than 5 levels of k_e or 3 budgets.
+    """
+    design = restore(fit).problem.design
+    data = fit.given.metric[None] if metric is None else metric
+    everywhere = np.ones(len(data), dtype=np.bool_)
+    entries = []
+    for size, least, where in ((design.k_e, LEAST_LEVELS, everywhere), (design.budgets, LEAST_BUDGETS, wrong)):
+        groups = np.unique(size, return_inverse=True)[1].ravel()
+        count, sets = int(groups.max()) + 1, np.flatnonzero(where)
+        if count < least or not sets.size:
+            continue
+        left = (groups != np.arange(count)[:, None]).astype(np.float64)
+        refits = refit_many(
+            fit,
+            metric=np.repeat(data[sets], count, axis=0),
+            weights=np.tile(left, (sets.size, 1)),
+            centre=np.repeat(draws.x[sets], count, axis=0),
+        )
+        entries.append(LeftOut(sets, count, refits))
+    return entries
+
+
 def widen(
-    fit: FitResult,
     law: Evidence,
-    draws: Draws,
+    entries: Sequence[LeftOut],
     quantities: Sequence[Quantity],
     *,
     wrong: npt.NDArray[np.bool_],
-    metric: FloatArray | None = None,
     level: float = 0.95,
 ) -> Evidence:
     """Widen the errors of a law to those of the jackknife, where these are larger.
 
     Args:
-        fit: Whose law and settings are used.
         law: What it says.
-        draws: Its parameters for R data sets.
+        entries: Its refits, see `leave_out`.
         quantities: What is asked.
-        wrong: Where the law shows lack of fit, [R]: these are refitted without each budget in turn as well.
-        metric: The data sets, [R, rows]; None: the fit's own.
+        wrong: Where the law shows lack of fit, [R].
         level: Nominal coverage, at which the two kinds of error are compared.
 
     Returns:
-        The same with larger errors; unchanged with fewer than 5 levels of k_e and fewer than 3 budgets.
+        The same with larger errors.
     """
-    design = restore(fit).problem.design
-    data = fit.given.metric[None] if metric is None else metric
     error = law.standard_error
-    everywhere = np.ones(len(data), dtype=np.bool_)
-    for size, least, where in ((design.k_e, LEAST_LEVELS, everywhere), (design.budgets, LEAST_BUDGETS, wrong)):
-        groups = np.unique(size, return_inverse=True)[1].ravel()
-        if groups.max() + 1 >= least and where.any():
-            jackknife = np.zeros_like(error)
-            jackknife[where] = _jackknife(fit, law, draws, quantities, data, groups, where, wrong, level)
-            error = np.maximum(error, jackknife)
+    for entry in entries:
+        jackknife = np.zeros_like(error)
+        jackknife[entry.sets] = _jackknife(law, entry, quantities, wrong, level)
+        error = np.maximum(error, jackknife)
     return law._replace(standard_error=error)
 
 
 def _jackknife(
-    fit: FitResult,
-    law: Evidence,
-    draws: Draws,
-    quantities: Sequence[Quantity],
-    data: FloatArray,
-    groups: npt.NDArray[np.intp],
-    where: npt.NDArray[np.bool_],
-    wrong: npt.NDArray[np.bool_],
-    level: float,
+    law: Evidence, entry: LeftOut, quantities: Sequence[Quantity], wrong: npt.NDArray[np.bool_], level: float
 ) -> FloatArray:
     """Standard errors of the delete-a-group jackknife for some data sets, wider where its few groups stand alone."""
-    chosen, count = np.flatnonzero(where), int(groups.max()) + 1
-    left = (groups != np.arange(count)[:, None]).astype(np.float64)
-    again = refit_many(
-        fit,
-        metric=np.repeat(data[chosen], count, axis=0),
-        weights=np.tile(left, (chosen.size, 1)),
-        centre=np.repeat(draws.x[chosen], count, axis=0),
-    )
+    sets, count = entry.sets, entry.groups
     # A refit that fails without a group says that everything hangs on it.
-    moved = np.full((chosen.size * count, len(quantities)), np.inf)
-    values = [quantity.evaluate(again.draws) for quantity in quantities]
-    moved[again.kept.astype(np.int64)] = np.stack(
+    moved = np.full((sets.size * count, len(quantities)), np.inf)
+    values = [quantity.evaluate(entry.refits.draws) for quantity in quantities]
+    moved[entry.refits.kept.astype(np.int64)] = np.stack(
         [np.log(value) if quantity.log else value for quantity, value in zip(quantities, values, strict=True)], axis=1
     )
-    shift = moved.reshape(chosen.size, count, -1) - law.estimate[chosen, None]
+    shift = moved.reshape(sets.size, count, -1) - law.estimate[sets, None]
     error = np.sqrt((count - 1) / count * (shift**2).sum(axis=1))
     tail = 0.5 + level / 2
     # The end of the interval is taken with the t quantile of the law's degrees of freedom, where the groups have fewer.
     # For a law that fits, the jackknife stands beside the delta method, which has them; else it stands alone.
     few = stdtrit(count - 1, tail) / stdtrit(law.degrees, tail)
-    return np.asarray(error * np.where(wrong[chosen, None], few, 1.0))
+    return np.asarray(error * np.where(wrong[sets, None], few, 1.0))
 
 
 def average(laws: Sequence[Evidence], weight: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
@@ -205,6 +231,99 @@ def _end(laws: Sequence[Evidence], weight: FloatArray, tail: float) -> FloatArra
     return np.where(unknown, -np.inf if tail < 0.5 else np.inf, (low + high) / 2)
 
 
+class Weighted(NamedTuple):
+    """A law that was compared, ready to be asked."""
+
+    name: str
+    share: float
+    """Its Akaike weight, above 0."""
+    restored: Restored
+    draws: Draws
+    """The fit itself."""
+    rss: float
+    """Sum of squares of the means, in the problem's units."""
+    wrong: npt.NDArray[np.bool_]
+    """Whether it shows lack of fit, [1]."""
+    entries: list[LeftOut]
+    """Its refits."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Averaging:
+    """The laws that were compared, with weights and refits, which serve every quantity that is asked."""
+
+    laws: tuple[Weighted, ...]
+    """Those with weight."""
+
+    def intervals(self, quantities: Sequence[Quantity], *, level: float = 0.95) -> list[Interval]:
+        """Take intervals of quantities; see `averaged`."""
+        laws = [
+            widen(
+                evidence(law.restored, law.draws, np.array([law.rss]), quantities),
+                law.entries,
+                quantities,
+                wrong=law.wrong,
+                level=level,
+            )
+            for law in self.laws
+        ]
+        share = np.array([law.share for law in self.laws])
+        low, high = average(laws, share[None], level)
+        estimate = np.sum([law.estimate[0] * part for law, part in zip(laws, share, strict=True)], axis=0)
+        ordered = sorted(((law.share, law.name) for law in self.laws), reverse=True)
+        words = ", ".join(f"{name} {100 * part:.0f} %" for part, name in ordered if part >= 0.005)
+        intervals = []
+        for k, quantity in enumerate(quantities):
+            ends = (float(low[0, k]), float(high[0, k]))
+            closed = bool(np.isfinite(ends).all())
+            value = [float(np.exp(end)) if quantity.log else end for end in (*ends, float(estimate[k]))]
+            intervals.append(
+                Interval(
+                    quantity=quantity.name,
+                    estimate=value[2],
+                    low=value[0] if closed else None,
+                    high=value[1] if closed else None,
+                    level=level,
+                    method="averaged",
+                    reason=f"averaged over laws by AICc of the means: {words}"
+                    if closed
+                    else f"a law with weight leaves {quantity.name} open: {words}",
+                )
+            )
+        return intervals
+
+
+def average_over(fits: Mapping[str, FitResult]) -> Averaging:
+    """Weigh the laws that were compared, and refit those with weight for the jackknife.
+
+    Args:
+        fits: Usable least-squares fits of the same rows, by name.
+
+    Raises:
+        TheoryError: no fit, robust losses, or too few configurations.
+    """
+    if not fits:
+        raise TheoryError("fits: empty; nothing to average")
+    known: list[tuple[str, Restored, float]] = []
+    for name, fit in fits.items():
+        if fit.given.loss != "least_squares":
+            raise TheoryError(f"fits.{name}: loss {fit.given.loss!r} has no AICc, so its law has no weight")
+        restored = restore(fit)
+        if len(restored.problem.design) <= fit.p:
+            continue  # as many parameters as configurations: no AICc of the means, and so no weight
+        known.append((name, restored, max(fit.rss / restored.compiled.scale**2 - restored.compiled.within, 0.0)))
+    if not known:
+        raise TheoryError("fits: as many parameters as configurations; nothing can be averaged")
+    scores = [means_aicc(np.array([rss]), len(one.problem.design), one.compiled.p) for _, one, rss in known]
+    laws = []
+    for (name, restored, rss), share in zip(known, akaike_weights(np.stack(scores, axis=1))[0], strict=True):
+        if share > 0:
+            fit = fits[name]
+            draws, wrong = as_draws(fit, restored), np.array([fit.has("lack_of_fit")])
+            laws.append(Weighted(name, float(share), restored, draws, rss, wrong, leave_out(fit, draws, wrong=wrong)))
+    return Averaging(laws=tuple(laws))
+
+
 def averaged(fits: Mapping[str, FitResult], quantities: Sequence[Quantity], *, level: float = 0.95) -> list[Interval]:
     """Take intervals over all laws that were compared: what to print where AICc chose the law.
 
@@ -230,52 +349,4 @@ def averaged(fits: Mapping[str, FitResult], quantities: Sequence[Quantity], *, l
     >>> interval.method, 15 < interval.low < interval.estimate < interval.high < 30
     ('averaged', True)
     """
-    if not fits:
-        raise TheoryError("fits: empty; nothing to average")
-    laws: list[Evidence] = []
-    draws: list[Draws] = []
-    names: list[str] = []
-    for name, fit in fits.items():
-        if fit.given.loss != "least_squares":
-            raise TheoryError(f"fits.{name}: loss {fit.given.loss!r} has no AICc, so its law has no weight")
-        restored = restore(fit)
-        if len(restored.problem.design) <= fit.p:
-            continue  # as many parameters as configurations: no AICc of the means, and so no weight
-        rss = max(fit.rss / restored.compiled.scale**2 - restored.compiled.within, 0.0)
-        names.append(name)
-        draws.append(as_draws(fit, restored))
-        laws.append(evidence(restored, draws[-1], np.array([rss]), quantities))
-    if not laws:
-        raise TheoryError("fits: as many parameters as configurations; nothing can be averaged")
-    weight = weights_of(laws)
-    laws = [
-        widen(fit, law, draw, quantities, wrong=np.array([fit.has("lack_of_fit")]), level=level) if share > 0 else law
-        for fit, law, draw, share in zip([fits[name] for name in names], laws, draws, weight[0], strict=True)
-    ]
-    low, high = average(laws, weight, level)
-    estimate = np.sum(
-        # without those of no weight: their estimates may be infinite
-        [share * law.estimate[0] for law, share in zip(laws, weight[0], strict=True) if share > 0],
-        axis=0,
-    )
-    shares = sorted(zip(weight[0], names, strict=True), reverse=True)
-    words = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares if share >= 0.005)
-    intervals = []
-    for k, quantity in enumerate(quantities):
-        ends = (float(low[0, k]), float(high[0, k]))
-        closed = bool(np.isfinite(ends).all())
-        value = [float(np.exp(end)) if quantity.log else end for end in (*ends, float(estimate[k]))]
-        intervals.append(
-            Interval(
-                quantity=quantity.name,
-                estimate=value[2],
-                low=value[0] if closed else None,
-                high=value[1] if closed else None,
-                level=level,
-                method="averaged",
-                reason=f"averaged over laws by AICc of the means: {words}"
-                if closed
-                else f"a law with weight leaves {quantity.name} open: {words}",
-            )
-        )
-    return intervals
+    return average_over(fits).intervals(quantities, level=level)
