@@ -7,7 +7,7 @@ parameters are few.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from scipy.special import fdtr, fdtrc
+from scipy.special import fdtrc
 
 from theory.data.replicates import Noise
 from theory.fit.result import FitResult
@@ -22,6 +22,13 @@ class FTest(NamedTuple):
     """Degrees of freedom of its numerator and denominator."""
     p_value: float
     """Chance of a larger ratio if nothing but noise were at work."""
+
+
+def ratio_test(sum_of_squares: float, degrees: int, variance: float, freedom: int) -> FTest:
+    """Compare a mean square with a variance that is known from elsewhere, with `freedom` degrees of freedom."""
+    ratio = sum_of_squares / degrees / variance
+    # The upper tail itself, since 1 minus the lower one would lose every digit of a small chance.
+    return FTest(ratio, (degrees, freedom), float(fdtrc(degrees, freedom, ratio)))
 
 
 def lack_of_fit(sum_of_squares: float, degrees: int, noise: Noise) -> FTest | None:
@@ -40,8 +47,7 @@ def lack_of_fit(sum_of_squares: float, degrees: int, noise: Noise) -> FTest | No
     """
     if not noise.sd or not noise.freedom or degrees <= 0:
         return None
-    ratio = sum_of_squares / degrees / noise.sd**2
-    return FTest(ratio, (degrees, noise.freedom), float(1 - fdtr(degrees, noise.freedom, ratio)))
+    return ratio_test(sum_of_squares, degrees, noise.sd**2, noise.freedom)
 
 
 def nested(one: FitResult, other: FitResult) -> FTest | None:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import fdtrc
 
 from theory.data.design import Design
-from theory.fit.f_tests import FTest
+from theory.fit.f_tests import FTest, ratio_test
 from theory.fit.problem import Problem
 from theory.types import FloatArray
 
@@ -50,17 +49,13 @@ def misfit(problem: Problem, x: FloatArray, coefficients: FloatArray, within: fl
     noise = within / spare
     missed = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None])[0] - problem.metric)
     jacobian = problem.full_jacobian(x[None], coefficients[None])[0]
-    tests = [(_test(missed, degrees, noise, spare), False)]
+    tests = [(ratio_test(float(missed @ missed), degrees, noise, spare), False)]
     directions = _smooth_directions(problem.design, np.sqrt(problem.weights), jacobian)
     if 0 < directions.shape[1] < degrees:
-        tests.append((_test(directions.T @ missed, directions.shape[1], noise, spare), True))
+        smooth_part = directions.T @ missed
+        tests.append((ratio_test(float(smooth_part @ smooth_part), directions.shape[1], noise, spare), True))
     test, smooth = min(tests, key=lambda entry: entry[0].p_value)
     return Misfit(test, smooth, min(1.0, len(tests) * test.p_value))
-
-
-def _test(missed: FloatArray, degrees: int, noise: float, spare: int) -> FTest:
-    ratio = float(missed @ missed) / degrees / noise
-    return FTest(ratio, (degrees, spare), float(fdtrc(degrees, spare, ratio)))
 
 
 def _smooth_directions(design: Design, root: FloatArray, jacobian: FloatArray) -> npt.NDArray[np.float64]:
