@@ -110,7 +110,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
                 "for a plain mean; the data show no dependence on the sizes.",
             )
         )
-    statuses += [*_fit_statuses(fit), *_floor_status(fit)]
+    statuses += _restored_statuses(fit)
     for name, prior in fit.given.priors.items():
         statuses.append(
             _status(
@@ -219,16 +219,23 @@ def _level_statuses(fit: FitResult) -> list[Status]:
     return statuses
 
 
-def _floor_status(fit: FitResult) -> list[Status]:
-    """An irreducible metric that lies beyond what was measured, noise and its own error included, is a wrong fit's."""
-    names = [item.name for item in fit.law.coefficients]
-    if len(names) < 2 or names[0] != "E":
+def _restored_statuses(fit: FitResult) -> list[Status]:
+    """Does the law miss the means, and does its floor lie beyond them? Both ask the problem of the fit."""
+    has_floor = len(fit.law.coefficients) > 1 and fit.law.coefficients[0].name == "E"
+    has_means = fit.given.loss == "least_squares"
+    if not (has_floor or has_means):
         return []
     restored = restore(fit)
+    statuses = _misfit_statuses(fit, restored) if has_means else []
+    return [*statuses, *(_floor_statuses(fit, restored) if has_floor else [])]
+
+
+def _floor_statuses(fit: FitResult, restored: Restored) -> list[Status]:
+    """An irreducible metric that lies beyond what was measured, noise and its own error included, is a wrong fit's."""
     information = information_matrix(restored.problem, restored.x[None], restored.coefficients[None])
     direction = np.zeros((1, len(fit.coefficients), information.scale.shape[1]))
     for group in range(len(fit.coefficients)):
-        direction[0, group, restored.x.size + group * len(names)] = 1.0
+        direction[0, group, restored.x.size + group * len(fit.law.coefficients)] = 1.0
     variance = np.array([restored.variance])
     # The problem's weights carry the scale of its residuals, so that errors of coefficients come in metric units.
     errors = information.standard_error(direction, variance)[0]
@@ -274,11 +281,8 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
     return best
 
 
-def _fit_statuses(fit: FitResult) -> list[Status]:
+def _misfit_statuses(fit: FitResult, restored: Restored) -> list[Status]:
     """Does the law miss the means of its configurations by more than the noise between their seeds?"""
-    if fit.given.loss != "least_squares":
-        return []
-    restored = restore(fit)
     compiled = restored.compiled
     spare = fit.n - len(restored.problem.design)
     missed = misfit(restored.problem, restored.x, restored.coefficients, compiled.within, spare)
