@@ -193,11 +193,17 @@ def aicc(rss: float, n: int, p: int, scale: float) -> float | None:
     >>> round(aicc(14 * 0.004845**2, 14, 3, 1.0), 1)
     -136.8
     """
-    k = p + 1
+    penalty = aicc_penalty(n, p)
     # Residuals of 1e-12 of the spread are rounding errors, whose logarithm would win every comparison.
-    if rss <= 1e-24 * n * scale**2 or n - k - 1 <= 0:
+    if rss <= 1e-24 * n * scale**2 or penalty is None:
         return None
-    return float(n * np.log(rss / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+    return float(n * np.log(rss / n) + penalty)
+
+
+def aicc_penalty(n: int, p: int) -> float | None:
+    """What AICc adds for p parameters and the variance; None with too few rows."""
+    k = p + 1
+    return None if n - k - 1 <= 0 else 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
 def constant_aicc(given: FitInput) -> float | None:

@@ -53,3 +53,9 @@ def restore(fit: FitResult) -> Restored:
     if fit.given.priors:
         problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
     return Restored(compiled, problem, x, coefficients, variance, threshold)
+
+
+def missed_means(fit: FitResult, restored: Restored) -> float:
+    """Weighted sum of squares by which a least-squares fit misses the means of its configurations, in the problem's
+    units: that of the runs without the spread between seeds, which no law can change."""
+    return max(fit.rss / restored.compiled.scale**2 - restored.compiled.within, 0.0)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy.special import stdtr, stdtrit
 
 from theory.errors import TheoryError
-from theory.fit.restore import Restored, restore
+from theory.fit.restore import Restored, missed_means, restore
 from theory.fit.result import FitResult
 from theory.types import FloatArray
 from theory.uncertainty.covariance import linearise
@@ -311,7 +311,7 @@ def average_over(fits: Mapping[str, FitResult]) -> Averaging:
         restored = restore(fit)
         if len(restored.problem.design) <= fit.p:
             continue  # as many parameters as configurations: no AICc of the means, and so no weight
-        known.append((name, restored, max(fit.rss / restored.compiled.scale**2 - restored.compiled.within, 0.0)))
+        known.append((name, restored, missed_means(fit, restored)))
     if not known:
         raise TheoryError("fits: as many parameters as configurations; nothing can be averaged")
     scores = [means_aicc(np.array([rss]), len(one.problem.design), one.compiled.p) for _, one, rss in known]

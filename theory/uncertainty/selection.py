@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from theory.errors import TheoryError
-from theory.fit.restore import restore
+from theory.fit.fit import aicc_penalty
+from theory.fit.restore import missed_means, restore
 from theory.fit.result import FitResult
 from theory.fit.statuses import TIE
 from theory.types import FloatArray
@@ -92,17 +93,11 @@ def means_aicc(rss: FloatArray, means: int, p: int) -> FloatArray:
     >>> float(means_aicc(np.array(27 * 0.01), 27, 6).round(2))
     -104.44
     """
-    penalty = _penalty(means, p)
+    penalty = aicc_penalty(means, p)
     if penalty is None:
         return np.full(np.shape(rss), np.inf)
     with np.errstate(divide="ignore"):
         return np.asarray(means * np.log(rss / means) + penalty)
-
-
-def _penalty(n: int, p: int) -> float | None:
-    """What AICc adds for p parameters and the variance; None with too few rows."""
-    k = p + 1
-    return None if n - k - 1 <= 0 else 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,11 +165,11 @@ def _scores(laws: Mapping[str, FitResult], *, means: bool = False) -> dict[str, 
         if means:
             restored = restore(fit)
             n = len(restored.problem.design)
-            rss = fit.rss - restored.compiled.within * restored.compiled.scale**2
-            score = float(means_aicc(np.array(max(rss, 0.0)), n, fit.p))
+            rss = missed_means(fit, restored) * restored.compiled.scale**2
+            score = float(means_aicc(np.array(rss), n, fit.p))
         else:
             n, score = fit.n, np.inf if fit.aicc is None else fit.aicc
-        penalty = _penalty(n, fit.p)
+        penalty = aicc_penalty(n, fit.p)
         if penalty is not None and np.isfinite(score):
             scores[name] = (score, penalty)
     return scores
