@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from cluster.errors import SettingError, unknown_name
+from cluster.errors import SettingError, UserError, unknown_name
 from cluster.limits import LIMITS, allowed, check_limit, shown
 
 Reader = Callable[[object, str], Any]
@@ -175,7 +175,7 @@ def _line(mark: Any) -> int:
 
 
 @contextlib.contextmanager
-def raised_as(kind: type[SettingError]) -> Iterator[None]:
+def raised_as(kind: type[UserError]) -> Iterator[None]:
     """Give the errors of the readers inside the block the class that the file's own reader promises."""
     try:
         yield

@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from cluster.errors import ScenarioError, SettingError, unknown_name
+from cluster.errors import ScenarioError, unknown_name
 from cluster.limits import check_limit
+from cluster.values import raised_as
 
 _LIMITS = {
     "nodes": "nodes",
@@ -76,11 +77,9 @@ class Scenario:
         for name in ("checkpoint", "limit"):
             if not getattr(self, name) > 0:
                 raise ScenarioError(f"simulate: {name}: expected more than zero, got {getattr(self, name)}")
-        for name, limit in _LIMITS.items():
-            try:
+        with raised_as(ScenarioError):
+            for name, limit in _LIMITS.items():
                 check_limit(limit, getattr(self, name), f"simulate: {name}")
-            except SettingError as error:
-                raise ScenarioError(str(error)) from error
         # every start would end before it did anything, so the simulation would never end
         if self.limit <= self.start + self.lane_start:
             raise ScenarioError(f"simulate: limit: {self.limit} s end before the first lane has started")

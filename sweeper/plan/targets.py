@@ -6,8 +6,9 @@ Both are small languages of their own, read by two patterns and refused with an 
 import re
 from dataclasses import dataclass
 
-from cluster.errors import SettingError, unknown_name
+from cluster.errors import unknown_name
 from cluster.limits import check_limit
+from cluster.values import raised_as
 from sweeper.errors import SweeperError
 
 QUANTITIES = ("d_m_opt", "n_rec_opt", "metric", "exponent", "alpha", "beta")
@@ -126,10 +127,8 @@ def _name(limit: Limit) -> str:
 
 def _within(key: str, value: float, place: str) -> float:
     """The value, within its limit of `cluster.limits`."""
-    try:
+    with raised_as(TargetError):
         check_limit(key, value, place)
-    except SettingError as error:
-        raise TargetError(str(error)) from error
     return value
 
 
