@@ -309,11 +309,6 @@ class ResultsStore:
             numbers = os.stat(self._root)
         return f"{numbers.st_dev}:{numbers.st_ino}"
 
-    def checkpointed(self) -> set[str]:
-        """Trials that have left a checkpoint and no final row yet."""
-        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/checkpoints", allow_not_found=True))
-        return {i.base_name.removesuffix(".pt") for i in infos if i.base_name.endswith(".pt") and i.base_name[0] != "."}
-
     def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
         """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
         with self._storage_errors("write a checkpoint"):
