@@ -117,14 +117,13 @@ def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[P
 def _figures(view: View) -> Iterator[tuple[str, Figure]]:
     panels = [panel for tab in group_tabs(view) for panel in tab.panels if panel.id not in LEFT_OUT]
     k_cs = sorted(view.table["k_c"].unique().tolist())
-    gated = bool(view.table["d_m"].isna().all())
     for panel in panels:
         own = FILE_NAME.get(panel.id, panel.id)
         for number, choice in enumerate(panel.choices):
             name = own if number == 0 else f"{own.split('-')[0]}-{_slug(choice.label)}"
             figure = _titled(_with_runs(choice, view), panel, view)
             # Without d_m the connectivity follows n_rec: one figure for each would show a single size.
-            if gated or not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
+            if not view.has_d_m or not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
                 yield name, figure
                 continue
             for k_c in k_cs:

@@ -100,9 +100,7 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
         "direction": data.direction,
         "budgets": budgets,
         # Without d_m the connectivity follows n_rec and is no choice: a filter by it would leave a single size.
-        "k_cs": []
-        if table["d_m"].isna().all()
-        else sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)),
+        "k_cs": sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)) if view.has_d_m else [],
         "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
         "left_out": len(data.rows) - len(rows),
         "theme": {mode: {"budget": theme(mode, len(budgets))["budget"]} for mode in ("light", "dark")},

@@ -28,7 +28,7 @@ def tradeoff_tab(view: View) -> Tab:
     """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
     # networks that are sized by n_rec alone have nothing to split, so that a panel against d_m would be empty
-    split = () if view.table["d_m"].isna().all() else (_isobudget(view, "d_m", "k_e"),)
+    split = (_isobudget(view, "d_m", "k_e"),) if view.has_d_m else ()
     panels = (_isobudget(view, "n_rec"), *split, _frontier(view, found, "third"), _optima(view))
     return Tab("tradeoff", "Trade-off", panels)
 
@@ -116,7 +116,7 @@ def _optima(view: View) -> Panel:
 def frontier_tab(view: View) -> Tab:
     """The frontier, and where the optimum goes as the budget grows."""
     found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
-    axes = () if view.table["d_m"].isna().all() else ("n_rec", "d_m", "k_e")
+    axes = ("n_rec", "d_m", "k_e") if view.has_d_m else ()
     return Tab(
         "frontier",
         "Frontier",

@@ -210,7 +210,7 @@ def _seeds(view: View, model: TimeModel | None) -> list[NextStep]:
 
 def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     tangled = [row.axis for row in view.axes.inflation if row.vif is not None and row.vif > VIF_LIMIT]
-    if not tangled or view.table["d_m"].isna().all():
+    if not tangled or not view.has_d_m:
         return []
     middle = view.table.iloc[(view.table["d_m"] - view.table["d_m"].median()).abs().argsort().iloc[0]]
     sizes = np.geomspace(float(middle["n_rec"]) / 10, float(middle["n_rec"]) * 3, SWEEP).round()

@@ -117,7 +117,7 @@ def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baselin
                 for data, line in lines
                 if data is not view.data and all(data.keys[name] == view.data.keys[name] for name in same)
             )
-            if view.table["d_m"].notna().any()
+            if view.has_d_m
             else ()
         )
         for view in views

@@ -48,7 +48,7 @@ def answer_lines(
     if not len(view.table):
         return (f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}", _next(view, steps))
     lines = [_splits(view)]
-    if view.table["d_m"].notna().any():
+    if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))
         lines.append(_law(view, evidence, fitted=fitted))
         lines.append(_beside(view))
@@ -228,7 +228,7 @@ def _next(view: View, steps: Sequence[NextStep]) -> str:
     if not urgent:
         return f"Next: nothing urgent; `analysis dashboard {where}` shows all of it."
     first = urgent[0]
-    if view.table["d_m"].isna().all() or view.table["budget"].isna().all():
+    if not view.has_d_m or view.table["budget"].isna().all():
         return f"Next: {first.what}, because {first.why}: `sweeper launch GRID.yaml -r {where}`."
     # A step of its own target is paid for by itself; runs for the law as a whole serve all the others, too.
     hours = (first.hours or 0.0) if first.budget is not None else sum(step.hours or 0.0 for step in urgent)

@@ -49,7 +49,7 @@ def comparison(views: list[View]) -> list[Line]:
     """
     found = []
     for view in views:
-        if view.optima and view.table["d_m"].isna().all():
+        if view.optima and not view.has_d_m:
             found.append(_baseline_line(view))
             continue
         for k_c in sorted({optimum.k_c for optimum in view.optima}):
