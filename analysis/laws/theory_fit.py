@@ -14,7 +14,7 @@ from analysis.rows.means import budget_lines
 from analysis.rows.sweep import Dataset, Exclusion
 from analysis.rows.weights import CHOICES, Weighting, weigh
 from cluster.errors import unknown_name
-from theory.data.cost import Cost, elm_cost
+from theory.data.cost import Cost, elm_cost, interpolated_cost
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import LOSSES, fit_law
@@ -324,10 +324,7 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
     levels, index = np.unique(d_m, return_index=True)
     if len(levels) < 2:
         return None
-    from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
-
-    curve = PchipInterpolator(np.log(levels), np.log(k_e[index]), extrapolate=True)
-    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=float(rows["k_c"].iloc[0]), readout_params=readout)
+    return interpolated_cost(levels, k_e[index], k_c=float(rows["k_c"].iloc[0]), readout_params=readout)
 
 
 def _allocations(

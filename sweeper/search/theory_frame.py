@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sweeper.errors import GridError
 from sweeper.plan.targets import TargetError
 from sweeper.search.space import Point, Sizes, Space
-from theory.data.cost import Cost
+from theory.data.cost import Cost, interpolated_cost
 from theory.data.design import Design, join_designs
 from theory.errors import TheoryError
 from theory.optimum.locate import budget_line
@@ -126,16 +126,11 @@ def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[f
 
 def _cost(sizes: Sequence[Sizes]) -> Cost:
     """Counts along d_m as the configurations realise them, interpolated in logarithms."""
-    from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
-
     known = {float(size.d_m): size for size in sizes if size.d_m is not None}
     d_m = sorted(known)
-    # This interpolant keeps the order of its points, so that k_e rises with d_m everywhere; a cubic spline may
-    # overshoot, and neurons(budget, d_m) would then not fall.
-    curve = PchipInterpolator(np.log(d_m), np.log([known[value].k_e for value in d_m]), extrapolate=True)
     one = sizes[0]
     readout = one.trainable_params - one.n_rec * (one.k_e + one.k_c)
-    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=one.k_c, readout_params=readout)
+    return interpolated_cost(d_m, [known[value].k_e for value in d_m], k_c=one.k_c, readout_params=readout)
 
 
 def design_of(rows: Sequence[tuple[Sizes, int | None]]) -> Design:

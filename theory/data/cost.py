@@ -106,3 +106,24 @@ def elm_cost(
         linear_neuron = 3 * (d_tree + 3) + 3 + 3 + 1
         readout_params = 0.0 if n_out is None else n_out * (linear_neuron + k_c) + n_out**2 + n_out
     return Cost(k_e=k_e, k_c=k_c, readout_params=readout_params)
+
+
+def interpolated_cost(d_m: npt.ArrayLike, k_e: npt.ArrayLike, *, k_c: float, readout_params: float) -> Cost:
+    """Counts along d_m as networks realise them, interpolated in logarithms, and beyond them extrapolated.
+
+    Args:
+        d_m: At least two different values, rising, [values].
+        k_e: Of each, [values].
+        k_c: Synapses per neuron.
+        readout_params: Trainable parameters outside the recurrent layer.
+
+    >>> cost = interpolated_cost([2, 4, 8], [20, 40, 80], k_c=16.0, readout_params=0.0)
+    >>> round(float(cost.complexity(3)), 9)
+    30.0
+    """
+    from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
+
+    # This interpolant keeps the order of its points, so that k_e rises with d_m everywhere; a cubic spline may
+    # overshoot, and neurons(budget, d_m) would then not fall.
+    curve = PchipInterpolator(np.log(d_m), np.log(k_e), extrapolate=True)
+    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=k_c, readout_params=readout_params)
