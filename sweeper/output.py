@@ -96,5 +96,3 @@ def _replace(name: str) -> None:
         return
     atexit.register(made.end)
     setattr(sys, name, made)
-    # The server of multiprocessing puts these back into place when it ends
-    setattr(sys, f"__{name}__", made)

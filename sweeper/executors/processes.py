@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.managers import BaseManager
 from multiprocessing.process import BaseProcess
@@ -69,7 +68,9 @@ class ProcessExecutor:
         broker = _Locked(Broker(assignments, direction=direction))
         authkey = os.urandom(32)  # the port is open to every user of this machine, and what comes in is unpickled
         server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-        server_thread = threading.Thread(target=_serve, args=(server,), name="broker", daemon=True)
+        # Not `serve_forever`: at its end that puts sys.stdout back to the terminal's, away from a notebook or a test
+        server.stop_event = threading.Event()  # type: ignore[attr-defined]  # asked for by the threads of connections
+        server_thread = threading.Thread(target=server.accepter, name="broker", daemon=True)
         server_thread.start()
         context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
 
@@ -99,12 +100,7 @@ class ProcessExecutor:
                     process.kill()
                 for process in processes.values():
                     process.join()
-                server.stop_event.set()  # type: ignore[attr-defined]  # made by serve_forever
-
-
-def _serve(server: Any) -> None:
-    with suppress(SystemExit):  # how serve_forever ends
-        server.serve_forever()
+                server.stop_event.set()  # type: ignore[attr-defined]
 
 
 def _supervise(
