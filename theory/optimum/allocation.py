@@ -101,6 +101,8 @@ def optimum(
     (22, 660, 22.5)
     """
     curve = fit.curve(group=group, levels=levels, budget=budget) if isinstance(fit, FitResult) else fit
+    # An optimum beyond the data is extrapolation, so the range of k_e that was run limits it unless the caller says
+    # otherwise.
     low, high = _range(fit, budget, cost, d_m_range)
     if delta is None:
         # Differences below the noise of a seed are not seen in practice, so they do not count against an allocation.
@@ -129,6 +131,7 @@ def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float
         low, high = (float(value) for value in cost.d_m([k_e.min(), k_e.max()]))
     else:
         low, high = given or THEORY_RANGE
+    # Beyond this d_m not even one neuron fits into the budget.
     return low, min(high, float(cost.d_m(room)))
 
 
@@ -136,6 +139,7 @@ def _nearest_end(fit: FitResult, k_e: float) -> int:
     """-1 or 1 if the sampled k_e nearest to the optimum is the smallest or the largest one: nothing was seen beyond
     it."""
     levels = np.unique(fit.given.design.k_e)
+    # Levels of k_e are spaced by factors, so nearness is measured in the logarithm.
     nearest = int(np.argmin(np.abs(np.log(levels / k_e))))
     return -1 if nearest == 0 else 1 if nearest == levels.size - 1 else 0
 
@@ -168,10 +172,12 @@ def _bracketed(
 ) -> Allocation:
     # The ends come from an inversion by bisection, so a whole d_m at an end may be off by rounding.
     first, last = int(np.ceil(d_m_range[0] - 1e-9)), int(np.floor(d_m_range[1] + 1e-9))
+    # A bare theory may allow 1e5 values of d_m; those far from the continuum optimum are not worth an evaluation.
     first, last = max(1, first, int(continuum) - INTEGERS), min(last, int(continuum) + INTEGERS)
     d_m = np.arange(first, last + 1, dtype=np.float64)
     # This drops values at the upper end only, since n_rec falls with d_m: the places in `sizes` below stay the same.
     line = budget_line(budget, cost, d_m[cost.n_rec(budget, d_m) >= 1], whole=True)
+    # With the sign, smaller is better for every metric.
     metric = curve.sign * curve.on_grid(line)[0]
     best = int(np.argmin(metric))
     inside = metric <= metric[best] + delta

@@ -72,10 +72,13 @@ def pareto(
     labels = np.arange(params.size) if configurations is None else np.asarray(configurations)
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
     codes = codes.ravel().astype(np.int64)
+    # Seed noise is pooled over all configurations, because each by itself has only a few seeds.
     sd = noise_sd if noise_sd is not None else pure_error(values, codes)[0]
     seeds = np.bincount(codes)
     means = np.bincount(codes, weights=values) / seeds
     cost = params[first]
+    # Realised counts scatter a little around their budget. Compared exactly, a run would not be beaten by one of the
+    # same budget that happens to have a few parameters more.
     level = infer_budgets(cost, tolerance=tolerance) if tolerance > 0 else cost
     # lexsort sorts by its last key first: by level, and by count within one.
     order = np.lexsort((cost, level))
@@ -90,6 +93,7 @@ def pareto(
         noise = np.random.default_rng(seed).standard_normal((draws, order.size)) * sd / np.sqrt(seeds[order])
         probability = _members(level[order], sign * means[order] + noise).mean(axis=0)
         sentence = f"Membership under a seed sd of {sd:.3g} per run, {draws} draws."
+    # Membership itself is that of the means; the draws only say how sure it is.
     member = _members(level[order], sign * means[order][None])[0]
     return Pareto(
         cost[order], level[order], means[order], seeds[order], first[order], member, probability, sd, sentence
@@ -100,6 +104,7 @@ def _members(level: FloatArray, badness: FloatArray) -> npt.NDArray[np.bool_]:
     """Which of the configurations (sorted by level) are strictly best among all of their level and below: [draws,
     configurations]."""
     member = np.zeros(badness.shape, dtype=bool)
+    # Levels are walked from the cheapest, and each keeps the best of all that cost no more.
     best = np.full(len(badness), np.inf)
     for value in np.unique(level):
         inside = np.flatnonzero(level == value)
@@ -138,6 +143,7 @@ def power_law(
     params = np.asarray(trainable_params, dtype=np.float64)
     levels = np.unique(infer_budgets(params)).size
     if levels < 4:
+        # Three parameters go through any three points exactly.
         raise TheoryError(f"trainable_params: a power law with a floor needs at least 4 budgets, got {levels}")
     # The law reads trainable_params alone; the other sizes are there because a design must have them.
     design = Design(n_rec=np.ones_like(params), k_e=params, trainable_params=params)

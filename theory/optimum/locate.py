@@ -49,19 +49,29 @@ def locate(curve: Curve, budget: float, cost: Cost, d_m_range: tuple[float, floa
         raise TheoryError(
             f"budget: {budget:g} leaves no range of d_m (from {low:g} to {high:g}) with at least one neuron"
         )
+    # The range may span decades, and in ln d_m an optimum is as wide at small sizes as at large ones.
     grid = np.linspace(np.log(low), np.log(high), GRID)
     metric = curve.sign * curve.on_grid(budget_line(budget, cost, np.exp(grid)))
+    # A draw may overflow at an extreme size; such a place is no optimum.
     metric = np.where(np.isfinite(metric), metric, np.inf)
     best = np.argmin(metric, axis=1)
     edge = np.where(best == 0, -1, np.where(best == GRID - 1, 1, 0)).astype(np.int64)
+    # A best point at an end has no neighbour beyond, so the bracket moves inwards; whether the optimum lies on the end
+    # is decided below.
     inner = np.clip(best, 1, GRID - 2)
     left, right = grid[inner - 1], grid[inner + 1]
+    # Near a minimum the metric is flat to rounding over a relative width of 1e-8, the root of a slope is sharp. So laws
+    # that know their slope are located by it.
     sides = [_slope(curve, budget, cost, side) for side in (left, right)]
     if sides[0] is not None and sides[1] is not None:
+        # At the end of the grid the slope may still point inwards: the optimum then lies between the end and its
+        # neighbour.
         edge = np.where((edge < 0) & (sides[0] > 0), 0, np.where((edge > 0) & (sides[1] < 0), 0, edge))
         place = _root(curve, budget, cost, (left, right), (sides[0], sides[1]), np.flatnonzero(edge == 0))
     else:
         place = _golden(curve, budget, cost, left, right)
+        # Golden section ends beside the end of a bracket, never on it, so only an optimum that lies further off than
+        # the search can resolve is inside.
         step = 1e-6 * (grid[1] - grid[0])
         edge = np.where(
             (edge < 0) & (place > grid[0] + step), 0, np.where((edge > 0) & (place < grid[-1] - step), 0, edge)
@@ -143,10 +153,13 @@ def _root(
         near, f_near = fresh, slope
         width = np.abs(far - near)
         place[sets] = np.where(np.abs(f_far) < np.abs(f_near), far, near)
+        # Sets that are done leave the arrays, so that a few slow ones do not make all the others go on.
         live = np.flatnonzero((width > TOLERANCE) & (slope != 0))
         sets, halved = sets[live], halved[live]
         near, far, old, f_near, f_far, f_old, width = np.stack([near, far, old, f_near, f_far, f_old, width])[:, live]
         share = np.where(halved, 0.5, _share((near, far, old), (f_near, f_far, f_old)))
+        # A step is at least half of the tolerance, or else interpolation could creep towards one end and never close
+        # the bracket.
         least = np.minimum(0.5 * TOLERANCE / width, 0.5)
         share = np.clip(share, least, 1 - least)
     return place
@@ -158,6 +171,8 @@ def _share(x: tuple[FloatArray, FloatArray, FloatArray], f: tuple[FloatArray, Fl
     with np.errstate(all="ignore"):  # equal values have no interpolation; the condition is then false
         xi, phi = (a - b) / (c - b), (fa - fb) / (fc - fb)
         share = fa / (fb - fa) * fc / (fb - fc) + (c - a) / (b - a) * fa / (fc - fa) * fb / (fc - fb)
+        # Chandrupatla's condition: inverse quadratic interpolation is trusted only where the three points make it
+        # monotone.
         return np.where((phi**2 < xi) & ((1 - phi) ** 2 < 1 - xi) & np.isfinite(share), share, 0.5)
 
 
@@ -167,8 +182,11 @@ def _golden(curve: Curve, budget: float, cost: Cost, left: FloatArray, right: Fl
     def value(x: FloatArray) -> FloatArray:
         return curve.sign * curve.row_by_row(budget_line(budget, cost, np.exp(x)))
 
+    # One of the two inner points of a step is reused by the next, which is why the ratio is the golden one.
     inner, outer = right - ratio * (right - left), left + ratio * (right - left)
     f_inner, f_outer = value(inner), value(outer)
+    # Each step keeps 0.618 of the bracket: 40 of them leave 4e-9 of its width, below which the metric is flat to
+    # rounding.
     for _ in range(40):
         go_left = f_inner < f_outer
         left, right = np.where(go_left, left, inner), np.where(go_left, outer, right)

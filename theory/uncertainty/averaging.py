@@ -79,6 +79,7 @@ def evidence(restored: Restored, draws: Draws, rss: FloatArray, quantities: Sequ
         raise TheoryError(
             f"{restored.problem.law.label}: {means} configurations leave no degree of freedom beside {p} parameters"
         )
+    # The variance comes from the misses of the means, which hold seed noise and what the law misses alike.
     linear = linearise(restored.problem, draws, rss / degrees, quantities)
     return Evidence(means_aicc(rss, means, p), linear.estimate, linear.standard_error, degrees)
 
@@ -98,9 +99,12 @@ def akaike_weights(score: FloatArray) -> FloatArray:
     # Where no law has an AICc, all count alike.
     known = np.isfinite(lowest)
     gap = np.where(known, score - np.where(known, lowest, 0.0), 0.0)
+    # AICc is twice a negative log-likelihood, so half of the gap is the logarithm of the ratio of evidences (Burnham
+    # and Anderson 2002, section 2.9).
     weight = np.exp(-gap / 2)
     weight /= weight.sum(axis=1, keepdims=True)
     weight = np.where(weight < LEAST_WEIGHT, 0.0, weight)
+    # Shares are normalised again, so that what was cut off does not make the interval narrower.
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
@@ -133,16 +137,20 @@ def leave_out(
     data = fit.given.metric[None] if metric is None else metric
     everywhere = np.ones(len(data), dtype=np.bool_)
     entries = []
+    # A budget is a large part of a sweep, so leaving one out widens every interval. That is paid only where the law
+    # shows that it misses the data.
     for size, least, where in ((design.k_e, LEAST_LEVELS, everywhere), (design.budgets, LEAST_BUDGETS, wrong)):
         groups = np.unique(size, return_inverse=True)[1].ravel()
         count, sets = int(groups.max()) + 1, np.flatnonzero(where)
         if count < least or not sets.size:
             continue
+        # Rows are left out by a weight of 0, so that all refits keep one shape and run at once.
         left = (groups != np.arange(count)[:, None]).astype(np.float64)
         refits = refit_many(
             fit,
             metric=np.repeat(data[sets], count, axis=0),
             weights=np.tile(left, (sets.size, 1)),
+            # Each refit starts from the optimum of its own data set, from which leaving out one level moves it little.
             centre=np.repeat(draws.x[sets], count, axis=0),
         )
         entries.append(LeftOut(sets, count, refits))
@@ -173,6 +181,7 @@ def widen(
     for entry in entries:
         jackknife = np.zeros_like(error)
         jackknife[entry.sets] = _jackknife(law, entry, quantities, wrong, level)
+        # The larger error is taken and not their sum: both measure the same uncertainty, of which each may miss a part.
         error = np.maximum(error, jackknife)
     return law._replace(standard_error=error)
 
@@ -189,6 +198,8 @@ def _jackknife(
         [np.log(value) if quantity.log else value for quantity, value in zip(quantities, values, strict=True)], axis=1
     )
     shift = moved.reshape(sets.size, count, -1) - law.estimate[sets, None]
+    # The factor of the delete-a-group jackknife: estimates without one group share most of their data and so scatter
+    # far less than independent ones would.
     error = np.sqrt((count - 1) / count * (shift**2).sum(axis=1))
     tail = 0.5 + level / 2
     # The end of the interval is taken with the t quantile of the law's degrees of freedom, where the groups have fewer.
@@ -221,9 +232,12 @@ def _end(laws: Sequence[Evidence], weight: FloatArray, tail: float) -> FloatArra
     low = np.where(used, estimate - reach, np.inf).min(axis=0)
     high = np.where(used, estimate + reach, -np.inf).max(axis=0)
     unknown = ~(np.isfinite(low) & np.isfinite(high))
+    # Any finite bracket does where the end is infinite; its result is thrown away in the last line.
     low, high = np.where(unknown, 0.0, low), np.where(unknown, 1.0, high)
     share = np.where(used, weight.T[:, :, None], 0.0)
     centre, width = np.where(used, estimate, 0.0), np.where(used & np.isfinite(error), error, 1.0)
+    # Bisection, because a mixture of t distributions has no quantile in closed form and is monotone, so that halving
+    # always works for all data sets at once.
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         above = (share * stdtr(degrees, (middle - centre) / width)).sum(axis=0) > tail
@@ -270,6 +284,7 @@ class Averaging:
         share = np.array([law.share for law in self.laws])
         low, high = average(laws, share[None], level)
         estimate = np.sum([law.estimate[0] * part for law, part in zip(laws, share, strict=True)], axis=0)
+        # Shares below half a per cent would be printed as 0 %.
         ordered = sorted(((law.share, law.name) for law in self.laws), reverse=True)
         words = ", ".join(f"{name} {100 * part:.0f} %" for part, name in ordered if part >= 0.005)
         intervals = []
@@ -314,9 +329,12 @@ def average_over(fits: Mapping[str, FitResult]) -> Averaging:
         known.append((name, restored, missed_means(fit, restored)))
     if not known:
         raise TheoryError("fits: as many parameters as configurations; nothing can be averaged")
+    # AICc of the means and not of the runs, for the reason in the docstring of this module.
     scores = [means_aicc(np.array([rss]), len(one.problem.design), one.compiled.p) for _, one, rss in known]
     laws = []
     for (name, restored, rss), share in zip(known, akaike_weights(np.stack(scores, axis=1))[0], strict=True):
+        # Only laws with weight are refitted: the jackknife is the dear part, and a law without weight cannot move an
+        # end.
         if share > 0:
             fit = fits[name]
             draws, wrong = as_draws(fit, restored), np.array([fit.has("lack_of_fit")])

@@ -55,9 +55,12 @@ def variance_inflation(axis: str, logs: Mapping[str, FloatArray]) -> float:
     if not others:
         return 1.0
     centred = logs[axis] - logs[axis].mean()
+    # The other axes are not centred, so their regression needs a constant.
     design = np.column_stack([np.ones(len(centred)), *others])
     rest = centred - design @ np.linalg.lstsq(design, centred, rcond=None)[0]
     unexplained = float(rest @ rest) / float(centred @ centred)
+    # What least squares leaves of a centred column is rounding below this share, and its inverse would be a number that
+    # means nothing.
     return 1 / unexplained if unexplained > 1e-12 else float("inf")
 
 
@@ -110,13 +113,17 @@ class _Surface(NamedTuple):
 
 def _weighted_fit(terms: Mapping[str, FloatArray], metric: FloatArray, weights: FloatArray) -> _Surface | None:
     """Weighted least squares; None where the terms are dependent in this design or too many for it."""
+    # Multiplying rows by the root of their weight turns weighted least squares into an ordinary one. Weights of mean 1
+    # keep the residual variance in the metric's own units.
     root = np.sqrt(weights / weights.mean())
     design = np.column_stack(list(terms.values())) * root[:, None]
     n, p = design.shape
+    # The condition number is asked of the weighted terms, for those are what is inverted below.
     if n < p + SPARE or np.linalg.cond(design) > DEPENDENT:
         return None
     values, *_ = np.linalg.lstsq(design, metric * root, rcond=None)
     rss = float(np.sum((metric * root - design @ values) ** 2))
+    # The inverse of the normal matrix is safe here, because the condition number was limited above.
     errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * rss / (n - p))
     score = aicc(rss, n, p, float(np.std(metric)))
     if score is None:

@@ -101,8 +101,11 @@ def calibrate(
         raise TheoryError(f"n: {n} simulations measure no coverage; need at least 10, better 400")
     wanted = all_parameters(fit) if quantities is None else list(quantities)
     rng = np.random.default_rng(seed)
+    # Noise is normal and of the fit's own size: the question is how the intervals hold if everything that they assume
+    # is true.
     metric, _ = resample(fit, n, "parametric", rng=rng)
     assert metric is not None, "parametric draws are metrics"
+    # Another seed for the starts, so that they are independent of the noise.
     refits = refit_many(fit, metric=metric, starts=starts, seed=seed + 1)
     estimate, low, high = _intervals(fit, wanted, refits, method, level)
     if method != "delta":
@@ -161,11 +164,13 @@ def _widen(
         residual -= residual.mean(axis=1, keepdims=True)
         picked = rng.integers(0, fit.n, (block.size, draws, fit.n))
         noisy = mean[:, None] + residual[np.arange(block.size)[:, None, None], picked] / root
+        # Each bootstrap starts from its own simulation's optimum and not from the fit's.
         again = refit_many(fit, metric=noisy.reshape(-1, fit.n), centre=np.repeat(part.x, draws, axis=0))
         # Refits that failed stay nan and are left out of the quantiles.
         values = np.full((block.size * draws, len(wanted)), np.nan)
         values[again.kept.astype(np.int64)] = _values(wanted, again.draws)
         lower, upper = np.nanquantile(values.reshape(block.size, draws, -1), [0.5 - level / 2, 0.5 + level / 2], axis=1)
+        # The wider end on each side, as `envelope` does; for "percentile" the ends before were empty.
         low[block], high[block] = np.minimum(low[block], lower), np.maximum(high[block], upper)
     return low, high
 

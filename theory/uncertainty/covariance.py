@@ -31,6 +31,7 @@ def linearise(problem: Problem, draws: Draws, variance: FloatArray, quantities: 
         variance: Residual variance of each, [R].
         quantities: What.
     """
+    # One decomposition serves all quantities: the information belongs to the fit, only the gradients differ.
     information = information_matrix(problem, draws.x, draws.coefficients)
     estimate = np.stack([_value(quantity, draws) for quantity in quantities], axis=1)
     gradient = np.stack([_gradient(quantity, draws, information.steps) for quantity in quantities], axis=1)
@@ -39,6 +40,8 @@ def linearise(problem: Problem, draws: Draws, variance: FloatArray, quantities: 
 
 def _value(quantity: Quantity, draws: Draws) -> FloatArray:
     value = quantity.evaluate(draws)
+    # Errors propagate linearly, and positive quantities are more nearly linear in their logarithm, whose interval also
+    # cannot reach below 0.
     return np.log(value) if quantity.log else value
 
 
@@ -48,8 +51,13 @@ def _gradient(quantity: Quantity, draws: Draws, steps: FloatArray) -> FloatArray
     shape = draws.coefficients.shape
     flat = draws.coefficients.reshape(count, -1)
     z = p + flat.shape[1]
+    # The steps are those of the information matrix: a change of the same size in any unit, so that neither the unit of
+    # the metric nor that of the sizes moves an error.
     moves = np.einsum("rz,zy->rzy", steps, np.eye(z))  # [R, z, z]
+    # The lower side comes first, so that `values[:, 1] - values[:, 0]` below is the rise.
     both = np.stack([-moves, moves], axis=1)  # [R, 2, z, z]
+    # A quantity such as an optimum is a search of its own, but it takes any number of parameter vectors at once. So
+    # every refit, side and direction becomes a row of one long list.
     x = (draws.x[:, None, None] + both[..., :p]).reshape(count * 2 * z, p)
     coefficients = (flat[:, None, None] + both[..., p:]).reshape(count * 2 * z, *shape[1:])
     values = _value(quantity, Draws(fit=draws.fit, x=x, coefficients=coefficients)).reshape(count, 2, z)

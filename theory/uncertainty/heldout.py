@@ -82,6 +82,7 @@ def leave_one_k_e_out(fits: Mapping[str, FitResult]) -> list[HeldOut]:
     """
     design = _common(fits)
     levels = np.unique(design.k_e)
+    # With two levels a single one would be left, from which no dependence on k_e can be fitted.
     if levels.size < 3:
         raise TheoryError(f"k_e: {levels.size} levels; leaving one out needs at least 3")
     masks = [design.k_e == level for level in levels]
@@ -111,6 +112,7 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
         return HeldOut(
             name=name, label=fit.law.label, held=held, rows=rows, rmse=None, bias=None, seed_sds=None, reason=str(error)
         )
+    # Errors are pooled before the root mean square, so that levels with more runs count for more.
     missed = np.concatenate(errors)
     rmse = float(np.sqrt(np.mean(missed**2)))
     return HeldOut(

@@ -48,6 +48,8 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
     """
     restored = restore(fit)
     profiles = {label: profile(fit, label, level=level, seed=seed) for label in fit.free}
+    # A profile follows the curved valley of the fit, which a standard error, a straight line, does not see. So profiles
+    # decide what is identified, and singular values only describe.
     identified = {label: one.closed for label, one in profiles.items()}
     # The floor keeps an exact fit, whose variance is 0, from dividing by it.
     jacobian = restored.problem.evaluate(restored.x[None]).jacobian[0] / np.sqrt(max(restored.variance, 1e-300))
@@ -86,6 +88,7 @@ def _sentences(
 ) -> tuple[str, ...]:
     sentences = [profiles[label].sentence for label in fit.free]
     open_ones = [label for label, closed in identified.items() if not closed]
+    # One budget explains whatever is left open, so single parameters are not listed beside it.
     if levels["budget"] == 1 and len(fit.free) > 1:
         sentences.append(
             "Parameters not identified by one budget: only the place and curvature of the optimum are. "
@@ -96,6 +99,7 @@ def _sentences(
             f"Not identified: {', '.join(open_ones)}. "
             "Add budgets (over a decade or more) and a sweep of n_rec at a fixed d_m."
         )
+    # k_c often has a single level on purpose, so that its few levels are no fault of the design.
     few = [f"{name} ({count})" for name, count in levels.items() if count < FEW_LEVELS and name != "k_c"]
     if few:
         sentences.append(f"Fewer than {FEW_LEVELS} levels: {', '.join(few)}.")

@@ -84,6 +84,8 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
         if quantity.log and half > OPEN:
             half = np.inf
         reason = _reason(fit, quantity, half)
+        # A quantity that nothing fitted enters has an error of 0, but an interval of no width would claim perfect
+        # knowledge.
         ends = (None, None) if half == 0 or not np.isfinite(half) else (centre - half, centre + half)
         intervals.append(_interval(quantity, centre, ends, level, "delta", reason))
     return intervals
@@ -111,9 +113,11 @@ def bootstrap(fit: FitResult, n: int = 1000, *, kind: str = "cluster", starts: i
     """
     if n < 2:
         raise TheoryError(f"n: {n} draws make no interval; need at least 2, better 1000")
+    # Of the two, one is None: rows drawn with replacement change the weights, new residuals change the metric.
     metric, weights = resample(fit, n, kind, rng=np.random.default_rng(seed))
     # Another seed for the starts, so that they are independent of the draws.
     found = refit_many(fit, metric=metric, weights=weights, starts=starts, seed=seed + 1)
+    # Where more than half of the refits fail, those that are left are a selection and not a sample.
     if len(found.draws) < n / 2:
         raise TheoryError(f"bootstrap: only {len(found.draws)} of {n} refits gave finite values; the fit is not usable")
     return found.draws
@@ -208,11 +212,14 @@ def cluster_draws(fit: FitResult, n: int = 1000, *, seed: int = 0) -> Draws | No
 
 def _wider(quantity: Quantity, residual: Interval, cluster: Interval | None) -> tuple[Interval, str | None]:
     """The interval to use, and what to say of it where the two bootstraps disagree."""
+    # Without cluster draws there is nothing to compare with.
     if cluster is None or None in (residual.low, residual.high, cluster.low, cluster.high):
         return residual, None
     one, other = (_width(quantity, interval) for interval in (residual, cluster))
     if max(one, other) <= DISAGREE * min(one, other):
         return residual, None
+    # Neither bootstrap is right where they disagree: with uneven noise the residual one is too narrow, with few
+    # configurations the cluster one is. The wider errs on the safe side.
     kind, ratio = ("cluster", other / one) if other > one else ("residual", one / other)
     words = (
         f"drawing configurations and drawing residuals disagree; the {kind} bootstrap's interval is {ratio:.1f} times "
@@ -224,6 +231,7 @@ def _wider(quantity: Quantity, residual: Interval, cluster: Interval | None) -> 
 def _width(quantity: Quantity, interval: Interval) -> float:
     assert interval.low is not None, "an interval without ends has no width"
     assert interval.high is not None, "an interval without ends has no width"
+    # The width is compared on the scale on which the interval was built.
     return float(np.log(interval.high / interval.low)) if quantity.log else interval.high - interval.low
 
 
@@ -290,6 +298,8 @@ def prediction(
     if kind not in ("mean", "new_run"):
         raise unknown("kind", kind, ("mean", "new_run"))
     restored = restore(fit)
+    # Each row is a quantity of its own, so that its error includes the covariance between coefficients and searched
+    # parameters.
     rows = [_row_quantity(design.take([row]), group) for row in range(len(design))]
     linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), rows)
     # The error of the fitted mean and the noise of a new run are independent, so their variances add.
@@ -316,6 +326,8 @@ def _scaled(quantity: Quantity, draws: Draws) -> FloatArray:
 
 
 def _reason(fit: FitResult, quantity: Quantity, half: float) -> str | None:
+    # A parameter at its bound counts as known there, which makes other intervals narrower than they should be. So the
+    # reason of every interval names it.
     bound = [name for name in fit.free if fit.at_bound(name)]
     if quantity.name in bound:
         return f"{quantity.name} is at its bound: the data do not limit it"

@@ -76,6 +76,7 @@ def fit_neuron(
     errors = np.asarray(error, dtype=np.float64)
     if not (np.isfinite(errors) & (errors > 0)).all():
         raise TheoryError("error: every value must be finite and above 0 (for an AUC use 1 - AUC)")
+    # A single neuron has n_rec = 1; the noise law reads k_e alone.
     design = Design(n_rec=np.ones_like(errors), k_e=np.asarray(k_e, dtype=np.float64))
     rows = []
     for form in forms:
@@ -85,6 +86,7 @@ def fit_neuron(
         # Errors of neurons span decades and scatter in proportion, so the law is fitted to their logarithm.
         fit = fit_law(NeuronNoise(decay=decay, floor=floor_kind), design, np.log(errors), seed=seed)
         alpha, alpha_se = fit.values.get("alpha"), None
+        # At a bound the data do not limit alpha on one side, so a symmetric standard error would mislead.
         if alpha is not None and not fit.at_bound("alpha"):
             restored = restore(fit)
             linear = linearise(
@@ -94,6 +96,7 @@ def fit_neuron(
             # The standard error is of ln alpha, the search coordinate; times alpha it is that of alpha.
             alpha_se = alpha * spread if np.isfinite(spread) else None
         floor = (
+            # The law fits ln error = ln A + ln nu, so the floor in units of the error is A times that of nu.
             None if "phi" not in fit.derived else float(np.exp(fit.coefficients["all"]["ln_A"]) * fit.derived["phi"])
         )
         rows.append(

@@ -99,6 +99,7 @@ def profile(
     >>> found.closed, found.low < fit.values["a"] < found.high
     (True, True)
     """
+    # A profile compares sums of squares, which is a comparison of likelihoods for least squares only.
     if fit.given.loss != "least_squares":
         raise TheoryError(
             f"profile: loss {fit.given.loss!r} has no likelihood; profile a least-squares fit, or use the bootstrap"
@@ -123,9 +124,12 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))
     # Laws with a kink draw more starts than asked for; every few of them keeps their scanned values spread out.
     fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
+    # The fit's own optimum is the best start near the estimate. Far from it another valley may be lower, which only
+    # fresh starts find.
     begin = np.concatenate([restored.x[None], fresh])
     x = np.repeat(begin[None], grid.size, axis=0)
     x[:, :, j] = grid[:, None]
+    # All values of the grid are searched at once, value by value and start by start, as `_best` takes them apart again.
     ends = solve(problem, x.reshape(-1, len(problem.free)), steps=100, tolerance=1e-9, frozen=j)
     best = _best(ends.x, ends.cost, grid.size)
     return _Held(grid, _sweep(problem, best, j, grid))
@@ -141,7 +145,9 @@ def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) 
     # Five standard errors hold any interval that the linear picture expects; the evenly spaced rest is for profiles
     # that stay flat up to a bound.
     near = centre + np.linspace(-5, 5, POINTS - 20) * width if 0 < width < np.inf else np.array([centre])
+    # Without a usable standard error nothing says where to look closely, so the even spread is four times as dense.
     far = np.linspace(low, high, 2 * POINTS - near.size if near.size == 1 else 20)
+    # The two spreads share values where they overlap or are clipped to a bound, and each value needs one search only.
     return np.unique(np.clip(np.concatenate([near, far]), low, high))
 
 
@@ -211,14 +217,20 @@ def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) ->
         raise TheoryError(
             f"profile: {quantity.name} depends on the coefficients; use delta, bootstrap or envelope for it"
         )
+    # In units of the linear error the profile should reach its limit about two steps from the centre, so four on each
+    # side hold both ends with room for a skew.
     centre, width = float(linear.estimate[0, 0]), float(linear.standard_error[0, 0])
     # Where the linear error is useless, two units on each side of the estimate are looked at, a factor of 7 in the
     # logarithm.
     width = width if 0 < width < 0.5 else 0.5
     target = centre + np.linspace(-4, 4, 17) * width
     noise = np.sqrt(restored.variance)
+    # A derived quantity is no search coordinate, so it cannot be frozen like a parameter. A stiff penalty holds it
+    # instead, and the value that is reached is read off afterwards.
     pull = _Pull(fit, quantity, target, PULL * noise / width)
     pulled = replace(problem, penalties=(*problem.penalties, pull))
+    # Every target is a data set of its own with the same metric, because penalties learn their target from the number
+    # of the data set.
     index = np.arange(target.size, dtype=np.int64)
     metric = np.broadcast_to(problem.metric, (target.size, problem.metric.size))
     ends = solve(
@@ -244,7 +256,10 @@ def _close(
     order = np.argsort(held.value, kind="stable")
     value, cost = held.value[order], held.cost[order] + within
     # A profile's searches may find a better optimum than the fit did; increases are counted from the best known.
+    # An increase counted from a worse point than the lowest could be negative.
     lowest = min(best, float(cost.min()))
+    # The t threshold uses the variance with its degrees of freedom and so suits few rows; chi-square is its limit for
+    # many.
     if threshold == "t":
         limit = float(stdtrit(degrees, 0.5 + level / 2)) ** 2
         increase = (cost - lowest) / (lowest / degrees)
@@ -271,7 +286,11 @@ def _crossing(value: FloatArray, increase: FloatArray, centre: float, limit: flo
     outward = np.argsort(side * value)
     x, root = value[outward], np.sqrt(np.maximum(increase[outward], 0.0))
     beyond = side * (x - centre) >= -1e-12 * np.ptp(x)
+    # The estimate itself is put first with an increase of 0, so that there is always one accepted value, however coarse
+    # the grid.
     x, root = np.concatenate([[centre], x[beyond]]), np.concatenate([[0.0], root[beyond]])
+    # The outermost accepted value counts, not the first crossing, so that an interval holds every value that fits, also
+    # across a local rise.
     accepted = np.flatnonzero(root**2 <= limit)
     last = int(accepted[-1])
     if last == x.size - 1:

@@ -54,6 +54,7 @@ class Draws:
     ) -> Curve:
         """Return the law with these R sets of numbers; arguments as in `FitResult.curve`."""
         fit = self.fit
+        # The level map works on rows; a curve is one place, so its single row is dropped again.
         theta = {name: value[:, 0] for name, value in fit.level_map(one_row(levels)).theta(self._column).items()}
         g = list(fit.coefficients).index(fit.group_key(group, budget))
         values = [self.coefficients[:, g, k] for k in range(self.coefficients.shape[2])]
@@ -64,8 +65,10 @@ class Draws:
         fit, keys = self.fit, list(self.fit.coefficients)
         theta = fit.level_map(levels_of(design)).theta(self._column)
         index = [keys.index(key) for key in fit.coefficient_keys(design, group)]
+        # Each row takes the coefficients of its own group, so that one call predicts a design of several groups.
         by_row = self.coefficients[:, index]  # [R, rows, q]
         metric = fit.law.predict(theta, [by_row[:, :, k] for k in range(by_row.shape[2])], design)
+        # A law without searched parameters gives one prediction for all draws.
         return np.broadcast_to(metric, (len(self), len(design)))
 
     def _column(self, label: str) -> FloatArray:
@@ -132,6 +135,8 @@ def best_d_m(
 
     def evaluate(draws: Draws) -> FloatArray:
         curve = draws.curve(group=group, levels=levels, budget=budget)
+        # A draw's optimum may lie beyond the data. It is looked for in a wider range than the fit's own, so that the
+        # interval is not cut off at the end of the data.
         return locate(curve, budget, cost, d_m_range or wide_range(draws.fit, budget, cost)).d_m
 
     return Quantity(name=f"d_m at {budget:g}", evaluate=evaluate)
@@ -164,6 +169,7 @@ def optimum_quantities(
     >>> list(found), found["slope k_e"].name
     (['d_m', 'n_rec', 'metric', 'slope n_rec', 'slope k_e', 'slope d_m'], 'd ln k_e / d ln P at 1e+06')
     """
+    # Metric, sizes and slopes all need the place of the optimum, which is by far the dearest part of them.
     located: dict[tuple[int, float], tuple[Draws, FloatArray]] = {}
 
     def place(draws: Draws, side: float = 0.0) -> FloatArray:
@@ -181,6 +187,8 @@ def optimum_quantities(
         def evaluate(draws: Draws) -> FloatArray:
             ends = [
                 np.log(_size(axis, budget * float(np.exp(side)), cost, place(draws, side)))
+                # The exponent is a difference between the optima of two neighbouring budgets, because the optimum has
+                # no derivative in closed form under every law.
                 for side in (-EXPONENT_STEP, EXPONENT_STEP)
             ]
             return np.asarray((ends[1] - ends[0]) / (2 * EXPONENT_STEP), dtype=np.float64)
@@ -190,6 +198,7 @@ def optimum_quantities(
     quantities = {
         "d_m": Quantity(name=f"d_m at {budget:g}", evaluate=place),
         "n_rec": Quantity(name=f"n_rec at {budget:g}", evaluate=lambda draws: cost.neurons(budget, place(draws))),
+        # A metric may be negative, and an exponent too, so neither has an interval in the logarithm.
         "metric": Quantity(name=f"metric at {budget:g}", evaluate=metric, log=False),
     }
     if slopes:
@@ -209,5 +218,7 @@ def wide_range(fit: FitResult, budget: float, cost: Cost) -> tuple[float, float]
     """Range of d_m for draws: four times beyond the data's, never beyond one neuron."""
     k_e = fit.given.design.k_e
     low, high = (float(value) for value in cost.d_m([k_e.min(), k_e.max()]))
+    # A budget that does not cover the readout has no room at all; the tiny size then leaves an empty range, which
+    # `locate` refuses with a sentence.
     room = float(cost.d_m(max(budget - cost.readout_params - cost.k_c, 1e-300)))
     return max(low / MARGIN, THEORY_RANGE[0] / MARGIN), min(high * MARGIN, room)

@@ -60,10 +60,13 @@ def refit_many(
     restored = restore(fit)
     sets = len(metric) if metric is not None else len(weights) if weights is not None else 1
     first = np.repeat(restored.x[None], sets, axis=0) if centre is None else centre
+    # Searches of one data set stand next to each other, so that the best of each set is a reshape away.
     begin = _starts(restored, first, starts, seed)
     refitted = _least_squares if fit.given.loss == "least_squares" else _robust
     ends = refitted(restored, begin, metric, weights, fit.given.loss)
     best = np.argmin(ends.cost.reshape(sets, starts), axis=1) + starts * np.arange(sets)
+    # A data set without a finite fit is dropped and counted. The index of those that stay lets the caller put them back
+    # in their places.
     kept = np.flatnonzero(np.isfinite(ends.cost[best]))
     chosen = best[kept]
     draws = Draws(fit=fit, x=ends.x[chosen], coefficients=ends.coefficients[chosen], failed=sets - kept.size)
@@ -82,10 +85,13 @@ class _Ends(NamedTuple):
 def _least_squares(
     restored: Restored, begin: FloatArray, metric: FloatArray | None, weights: FloatArray | None, loss: str
 ) -> _Ends:
+    # Both engines have one signature; least squares has nothing to choose.
     del loss
     problem, compiled = restored.problem, restored.compiled
     sets = len(metric) if metric is not None else len(weights) if weights is not None else 1
     index = np.repeat(np.arange(sets, dtype=np.int64), len(begin) // sets)
+    # Least squares works on the means of configurations. New metrics have new means and a new spread within, which
+    # belongs to the noise all the same; with the old metrics both stay.
     merged, within = (None, np.full(sets, compiled.within)) if metric is None else compiled.merge(metric)
     changed = problem.with_data(merged, None if weights is None else problem.weights * weights)
     ends = solve(changed, begin, sets=index, steps=STEPS, tolerance=TOLERANCE)
@@ -103,6 +109,8 @@ def _robust(
     starts, shape = len(begin) // sets, (sets, len(restored.problem.design))
     data = np.broadcast_to(restored.problem.metric if metric is None else metric, shape)
     counts = np.ones(shape) if weights is None else weights
+    # The rounds of a block go on until its slowest search has settled and hold several arrays of searches times rows,
+    # so neither should grow with the number of draws.
     size = max(1, ROBUST_BLOCK // starts)
     parts = [
         _robust_block(restored, begin[i * starts : (i + size) * starts], data[i : i + size], counts[i : i + size], loss)
@@ -117,6 +125,8 @@ def _robust_block(restored: Restored, begin: FloatArray, metric: FloatArray, cou
     index = np.repeat(np.arange(sets, dtype=np.int64), len(begin) // sets)
     drawn = counts[index]
     first = np.diff(index, prepend=-1) > 0
+    # The shortcut of going on from the fit's coefficients is right only if the first starts are the fit itself. A
+    # caller may also give its own centres.
     at_fit = bool((begin[first] == restored.x).all())
     parts = []
     for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
@@ -134,6 +144,7 @@ def _robust_block(restored: Restored, begin: FloatArray, metric: FloatArray, cou
                     coefficients=started,
                 )
             )
+    # The two groups of searches ran apart; this puts their results back into the order of the starts.
     order = np.argsort(np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)]))
     x, coefficients, _, scale, residual = (np.concatenate(column)[order] for column in zip(*parts, strict=True))
     # one limit for all searches of a data set, as in the fit: each with its own would not be comparable
@@ -166,17 +177,23 @@ def resample(
         # least squares has merged the seeds of a configuration; robust losses keep them, and they are drawn together
         codes = np.arange(len(design)) if fit.given.loss == "least_squares" else design.configurations()
         total = int(codes.max()) + 1
+        # Drawing with replacement is a multinomial count for each configuration; as a weight it changes no array's
+        # shape.
         return None, rng.multinomial(total, np.full(total, 1 / total), size=count)[:, codes].astype(np.float64)
     mean = fit.predict(given.design) if at is None else at.predict(given.design)[0]
+    # Times the root of its weight every residual has the same variance, so residuals may be exchanged between rows.
     root = np.ones(n) if given.weights is None else np.sqrt(given.weights / given.weights.mean())
     if kind == "parametric":
         return mean + rng.standard_normal((count, n)) * (fit.noise_sd if sd is None else sd) / root, None
     residual = root * (given.metric - fit.predict(given.design))
+    # A fit takes up part of the noise, so its residuals are too small by this factor.
     residual = residual * np.sqrt(n / (n - fit.p))
     if kind == "residual":
+        # Centred, so that draws carry no shift of their own.
         centred = residual - residual.mean()
         return mean + centred[rng.integers(0, n, (count, n))] / root, None
     configuration = given.design.configurations()
+    # All seeds of a configuration keep or flip their sign together: what a law misses there is common to them.
     signs = rng.integers(0, 2, (count, int(configuration.max()) + 1)) * 2.0 - 1
     return mean + signs[:, configuration] * residual / root, None
 
@@ -190,9 +207,12 @@ def _starts(restored: Restored, first: FloatArray, starts: int, seed: int) -> Fl
         JITTER if free.parameter.log else JITTER_SHARE * span
         for free, span in zip(problem.free, problem.upper - problem.lower, strict=True)
     ]
+    # The first start stays at the centre, which is nearly always in the right valley.
     begin[:, 1:] += np.array(spread) * rng.standard_normal((sets, starts - 1, p))
     scan = scan_index(problem)
     if scan is not None and starts > 1:
         low, high = problem.free[scan].parameter.start_range
+        # A kinked parameter has a local minimum in each interval of the data, which a start near the fit would never
+        # leave.
         begin[:, 1:, scan] = rng.uniform(low, high, (sets, starts - 1))
     return np.asarray(np.clip(begin.reshape(sets * starts, p), problem.lower, problem.upper))

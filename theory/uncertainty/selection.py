@@ -96,6 +96,7 @@ def means_aicc(rss: FloatArray, means: int, p: int) -> FloatArray:
     penalty = aicc_penalty(means, p)
     if penalty is None:
         return np.full(np.shape(rss), np.inf)
+    # An exact fit has an AICc of minus infinity, which is the right order and no error.
     with np.errstate(divide="ignore"):
         return np.asarray(means * np.log(rss / means) + penalty)
 
@@ -144,6 +145,7 @@ def decide(fits: Mapping[str, Mapping[str, FitResult]], kinds: Mapping[str, str]
             leads[f"{link} link, {unit}"] = _lead(scores, names)
     best = {kind for kind, _ in leads.values()}
     least = min(lead for _, lead in leads.values())
+    # A single kind must lead everywhere: a verdict that changes with the link or the unit of evidence is none.
     winner = best.pop() if len(best) == 1 and least > MARGIN else None
     told = "; ".join(f"{name}: {kind} by {lead:.1f}" for name, (kind, lead) in leads.items())
     if winner is not None:
@@ -165,6 +167,7 @@ def _scores(laws: Mapping[str, FitResult], *, means: bool = False) -> dict[str, 
         if means:
             restored = restore(fit)
             n = len(restored.problem.design)
+            # Back to metric units, so that laws fitted under the same rows share one scale.
             rss = missed_means(fit, restored) * restored.compiled.scale**2
             score = float(means_aicc(np.array(rss), n, fit.p))
         else:
@@ -182,6 +185,8 @@ def _lead(scores: Mapping[str, tuple[float, float]], kinds: Mapping[str, str]) -
     first = min(scores, key=lambda name: scores[name][0])
     score, penalty = scores[first]
     leads = [
+        # A larger law that contains the winner can fit no worse, so its AICc is at most the difference of the penalties
+        # behind. Only what goes beyond that is evidence against it.
         other - score - max(0.0, more - penalty)
         for name, (other, more) in scores.items()
         if kinds[name] != kinds[first]
@@ -242,6 +247,7 @@ def _verdict(rows: tuple[Rank, ...]) -> str:
         return f"No law beats the constant (within {TIE:g} of the best AICc); the data show no dependence on the sizes."
     if len(tied) > 1:
         return f"Tie: {', '.join(tied)} are within {TIE:g} AICc units; these rows cannot tell them apart."
+    # The first row is the one that leads; the next with an AICc is its rival.
     others = [row for row in rows[1:] if row.delta is not None]
     if not others:
         return f"{tied[0]} is the only law with an AICc here."
