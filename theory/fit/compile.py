@@ -62,6 +62,8 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
     """
     design, rows = given.design, len(given.design)
     metric, weights = check_metric(given.metric, rows), check_weights(given.weights, rows)
+    # Everything is looked up by name before rows are merged, because an error should speak of the rows that the caller
+    # knows.
     group_codes, group_keys = _groups(law, given)
     free = _free(law, given)
     levels = map_levels(law.parameters, given.vary, design, _levels_of(given))
@@ -131,6 +133,7 @@ def _groups(law: Law, given: FitInput) -> tuple[IntArray, tuple[str, ...]]:
 def _free(law: Law, given: FitInput) -> tuple[Searched, ...]:
     """List the searched numbers with the bounds that were given, one for each level where a parameter varies."""
     names = [parameter.name for parameter in law.parameters]
+    # Every setting that names a parameter is checked here, since a misspelt one would otherwise be silently ignored.
     for what, chosen in (
         ("vary", given.vary),
         ("fixed", given.fixed),
@@ -174,6 +177,7 @@ def _merge(
     design: Design, metric: FloatArray, weights: FloatArray, extra: list[LabelArray]
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray, float] | None:
     """Rows of one configuration become one row with the weighted mean; the spread around it is returned."""
+    # Levels and groups split a configuration further, because their rows have other predictions.
     codes = number_rows([design.configurations(), *extra])
     if int(codes.max()) + 1 == len(design):
         return None

@@ -45,6 +45,7 @@ def lack_of_fit(sum_of_squares: float, degrees: int, noise: Noise) -> FTest | No
     >>> lack_of_fit(8.0, 4, Noise(1.0, 20)).f
     2.0
     """
+    # Noise that came out as exactly 0 has no ratio to compare with.
     if not noise.sd or not noise.freedom or degrees <= 0:
         return None
     return ratio_test(sum_of_squares, degrees, noise.sd**2, noise.freedom)
@@ -64,6 +65,7 @@ def nested(one: FitResult, other: FitResult) -> FTest | None:
     (1, 10)
     """
     small, large = sorted((one, other), key=lambda fit: fit.p)
+    # The larger model's residuals estimate the noise: it is the one that may be right if the smaller is not.
     more, spare = large.p - small.p, large.n - large.p
     if more <= 0 or spare <= 0 or large.rss <= 0:
         return None

@@ -140,7 +140,9 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
     problem, best, rss = outcome.problem, outcome.best, outcome.rss * compiled.scale**2
     robust = outcome.robust_scale is not None
     values = {name: float(value) for name, value in given.fixed.items()}
+    # Fixed values stand beside searched ones: whoever reads a result needs all numbers of the law.
     values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
+    # Numbers that follow from the parameters are given at the reference level, because a result has one of each.
     reference = {
         number.parameter.name: values[number.label] for number in problem.free if problem.levels.is_reference(number)
     } | dict(given.fixed)
@@ -163,6 +165,7 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
         rss=rss,
         rmse=float(np.sqrt(rss / compiled.n)),
         pearson_r=None,
+        # A reweighted sum of squares is no likelihood.
         aicc=None if robust else aicc(rss, compiled.n, compiled.p, compiled.scale),
         noise_sd=outcome.robust_scale * compiled.scale
         if outcome.robust_scale is not None
@@ -203,6 +206,7 @@ def aicc(rss: float, n: int, p: int, scale: float) -> float | None:
 def aicc_penalty(n: int, p: int) -> float | None:
     """What AICc adds for p parameters and the variance; None with too few rows."""
     k = p + 1
+    # The correction divides by this number; at or below 0 there are too few rows for any comparison.
     return None if n - k - 1 <= 0 else 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
@@ -228,6 +232,7 @@ def condition(problem: Problem, x: FloatArray) -> float | None:
 
 
 def _pearson(prediction: FloatArray, metric: FloatArray) -> float | None:
+    # A constant has no correlation, and one that is constant up to rounding would have a random one.
     if np.ptp(prediction) <= 1e-12 * np.abs(prediction).max() or np.ptp(metric) == 0:
         return None
     return float(np.corrcoef(prediction, metric)[0, 1])

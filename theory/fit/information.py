@@ -35,9 +35,12 @@ class Information(NamedTuple):
             gradient: [refits, quantities, z].
             variance: [refits].
         """
+        # A parameter that is known has scale inf, so its part of the gradient becomes 0 here.
         lean = np.einsum("rkz,raz->rka", gradient / self.scale[:, None], self.axes)
+        # Relative to the largest, since singular values of a Jacobian with columns of length one have no unit.
         known = self.singular > SINGULAR * self.singular[:, :1]
         size = np.abs(lean).max(axis=2, keepdims=True)
+        # A gradient never misses an undetermined direction exactly; below 1e-6 of its largest part it is taken to.
         lost = (~known[:, None] & (np.abs(lean) > 1e-6 * size)).any(axis=2)
         inverse = np.where(known, 1 / np.where(known, self.singular, 1.0), 0.0)
         error = np.sqrt(variance[:, None] * ((lean * inverse[:, None]) ** 2).sum(axis=2))
@@ -55,21 +58,29 @@ def information_matrix(problem: Problem, x: FloatArray, coefficients: FloatArray
         coefficients: [refits, groups, q].
     """
     jacobian = problem.full_jacobian(x, coefficients)  # [refits, z, rows]
+    # Taken before penalties and pinned columns change the Jacobian, so that a step is the same with and without a
+    # prior.
     steps = _steps(problem, x, coefficients, jacobian)
+    # A prior is information like a row of data: its residuals are further columns here, which move no coefficient.
     for penalty in problem.penalties:
         slopes = penalty(x, np.arange(len(x), dtype=np.int64))[1]
         padded = np.zeros((len(x), jacobian.shape[1], slopes.shape[2]))
         padded[:, : x.shape[1]] = slopes
         jacobian = np.concatenate([jacobian, padded], axis=2)
+    # The solver clips to bounds exactly, so equality tells which parameters rest there.
     pinned = (x <= problem.lower) | (x >= problem.upper)
     held = (coefficients == 0) & (problem.signs != 0)
     dead = np.concatenate([pinned, held.reshape(len(x), -1)], axis=1)
     jacobian = np.where(dead[:, :, None], 0.0, jacobian)
     length = np.sqrt(np.einsum("rzm,rzm->rz", jacobian, jacobian))
+    # With columns of length one the decomposition is not dominated by whichever parameter has the largest unit. A
+    # column of zeros keeps its zeros and comes out as undetermined.
     scale = np.where(length > 0, length, 1.0)
     unit = jacobian / scale[:, :, None]
     # a known parameter gets a row of its own: infinite information, no contribution to any error
     anchored = np.concatenate([unit, np.einsum("rz,zy->rzy", np.where(dead, 1.0, 0.0), np.eye(dead.shape[1]))], axis=2)
+    # Of the Jacobian itself and not of the information matrix, whose singular values are the squares and would lose
+    # half of the digits.
     _, singular, axes = np.linalg.svd(anchored.transpose(0, 2, 1), full_matrices=False)
     return Information(np.where(dead, np.inf, scale), singular, axes, steps)
 

@@ -41,6 +41,7 @@ def level_label(name: str, column: str, level: object) -> str:
     >>> level_label("alpha", "tau_m_max", 10)
     'alpha[tau_m_max=10]'
     """
+    # The name is for people; nothing reads the level out of it again, `Searched` keeps it.
     return f"{name}[{column}={level}]"
 
 
@@ -65,6 +66,7 @@ def searched_numbers(parameters: Sequence[Parameter], vary: Mapping[str, str], d
         if column is None:
             numbers.append(Searched(parameter))
             continue
+        # Sorted, so that the order of the numbers does not depend on that of the rows.
         levels = np.unique(design.labels(column, f"vary.{parameter.name}")).tolist()
         numbers += [Searched(parameter, column, level) for level in levels]
     return numbers

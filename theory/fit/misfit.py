@@ -46,15 +46,19 @@ def misfit(problem: Problem, x: FloatArray, coefficients: FloatArray, within: fl
     degrees = rows - x.size - coefficients.size
     if spare <= 0 or within <= 0 or degrees <= 0:
         return None
+    # The noise is that between seeds alone, which no law can change, so that it is independent of what the law misses.
     noise = within / spare
+    # Weighted, so that every miss of a mean has the variance of a single run whatever the number of its seeds.
     missed = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None])[0] - problem.metric)
     jacobian = problem.full_jacobian(x[None], coefficients[None])[0]
     tests = [(ratio_test(float(missed @ missed), degrees, noise, spare), False)]
     directions = _smooth_directions(problem.design, np.sqrt(problem.weights), jacobian)
+    # With as many directions as degrees of freedom the second test would be the first one again.
     if 0 < directions.shape[1] < degrees:
         smooth_part = directions.T @ missed
         tests.append((ratio_test(float(smooth_part @ smooth_part), directions.shape[1], noise, spare), True))
     test, smooth = min(tests, key=lambda entry: entry[0].p_value)
+    # Bonferroni's factor for having looked twice.
     return Misfit(test, smooth, min(1.0, len(tests) * test.p_value))
 
 
@@ -66,14 +70,19 @@ def _smooth_directions(design: Design, root: FloatArray, jacobian: FloatArray) -
         root: Roots of their weights, [rows].
         jacobian: What the law can follow, [z, rows].
     """
+    # k_c may be 0, where its logarithm does not exist.
     sizes = [np.log(size) for size in (design.n_rec, design.k_e, design.k_c) if size is not None and (size > 0).all()]
+    # An axis with a single value would repeat the constant. Standardised logarithms keep the squares from being
+    # parallel to the axes.
     axes = [(size - size.mean()) / size.std() for size in sizes if np.ptp(size) > 1e-9]
     terms = [np.ones(len(design)), *axes, *(one * other for k, one in enumerate(axes) for other in axes[k:])]
     wanted = np.stack([term * root for term in terms], axis=1)
+    # Of length one, so that SPANNED is a share of each direction whatever its unit.
     wanted /= np.linalg.norm(wanted, axis=0)
     length = np.linalg.norm(jacobian, axis=1)
     known = jacobian[length > 0] / length[length > 0, None]
     left, singular, _ = np.linalg.svd(known.T, full_matrices=False)
+    # Directions that are zero up to rounding belong to parameters that act alike; as basis vectors they would be noise.
     followed = left[:, singular > 1e-9 * singular.max(initial=0.0)]
     rest = wanted - followed @ (followed.T @ wanted)
     directions, size, _ = np.linalg.svd(rest, full_matrices=False)

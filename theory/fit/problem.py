@@ -82,6 +82,7 @@ class Problem:
     def theta(self, x: FloatArray) -> dict[str, FloatArray]:
         """Search coordinates [A, p] to parameters by name, [A, 1] or (varying by row) [A, rows], with reference
         levels."""
+        # The last axis has length one and stands for the rows, with which it broadcasts.
         columns = {number.label: number.parameter.to_natural(x[:, j : j + 1]) for j, number in enumerate(self.free)}
         columns |= {name: np.full((1, 1), value) for name, value in self.fixed.items()}
         return self.levels.theta(columns.__getitem__)
@@ -94,9 +95,12 @@ class Problem:
             rows: Data set of each vector where there are several; default 0..A-1.
             jacobian: Whether to evaluate the Jacobian.
         """
+        # Which data set a vector belongs to matters only where there are several.
         sets = np.arange(len(x), dtype=np.int64) if rows is None else rows
         terms = self.law.terms(self.theta(x), self.design, gradient=jacobian)
         shape = (len(x), len(self.design))
+        # Residuals and columns are multiplied by the root of the weight, so that everything below is unweighted least
+        # squares.
         metric, root = self._data(self.metric, sets), np.sqrt(self._data(self.weights, sets))
         # What has no coefficient is taken off the data before the linear solution.
         target = metric if terms.base is None else metric - terms.base
@@ -108,6 +112,8 @@ class Problem:
         # Groups share no coefficients, so each is a linear problem of its own rows: cheaper than one with zeros for the
         # rest, and exactly the same.
         for group in range(groups):
+            # A slice makes views where an index array would copy every array of the largest and commonest case, a
+            # single group.
             member: slice | npt.NDArray[np.int64] = slice(None) if groups == 1 else np.flatnonzero(self.groups == group)
             weight = root[:, member]
             columns = (
@@ -166,6 +172,7 @@ class Problem:
 
     def predict(self, x: FloatArray, coefficients: FloatArray) -> FloatArray:
         """Evaluate the metric at x [A, p] with coefficients [A, groups, q]: [A, rows]."""
+        # Predictions come with given coefficients, so nothing is solved and no derivative is needed.
         terms = self.law.terms(self.theta(x), self.design, gradient=False)
         shape = (len(x), len(self.design))
         metric = np.zeros(shape) if terms.base is None else np.broadcast_to(terms.base, shape).copy()
@@ -193,6 +200,7 @@ class Problem:
             for k, slope in by_column.items():
                 # Here the coefficients stay where they are, unlike in `evaluate`, where they follow the searched
                 # parameters.
+                # The column -1 is the law's base, which has no coefficient.
                 row = row + (slope if k < 0 else by_row[:, :, k] * slope)
             rows.append(row * root)
         for group in range(coefficients.shape[1]):
@@ -202,6 +210,7 @@ class Problem:
 
     def with_data(self, metric: FloatArray | None = None, weights: FloatArray | None = None) -> "Problem":
         """Return the same problem on other data (one row per data set)."""
+        # A copy shares all arrays but the replaced ones, so thousands of data sets cost only their own rows.
         return replace(
             self,
             metric=self.metric if metric is None else metric,

@@ -36,6 +36,7 @@ class Restored(NamedTuple):
 
 def restore(fit: FitResult) -> Restored:
     """Rebuild the problem of a fit and its optimum."""
+    # A result stores what was given and not the problem, which is large and follows from it.
     compiled = compile_fit(fit.law, fit.given, merge=fit.given.loss == "least_squares")
     problem = compiled.problem
     x = np.array([free.parameter.to_search(fit.values[free.label]) for free in problem.free])

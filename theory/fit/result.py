@@ -124,6 +124,7 @@ class FitResult:
     @property
     def usable(self) -> bool:
         """False if any status is an error."""
+        # Warnings leave a fit usable: they limit what its numbers mean, while an error says that they mean nothing.
         return all(status.level != "error" for status in self.statuses)
 
     @property
@@ -149,6 +150,8 @@ class FitResult:
     @cached_property
     def searched(self) -> dict[str, Searched]:
         """What each searched number stands for, by its label in `values`, in the order of `free`."""
+        # Made anew from what was given, because a result keeps no problem; bounds that the caller replaced are in
+        # `bounds`.
         parameters = [parameter for parameter in self.law.parameters if parameter.name not in self.given.fixed]
         return {number.label: number for number in searched_numbers(parameters, self.given.vary, self.given.design)}
 
@@ -178,6 +181,7 @@ class FitResult:
     def _fitted_budget(self, budget: float | None) -> float:
         fitted = np.unique(self.given.design.budgets)
         if budget is None:
+            # With one budget there is nothing to confuse it with.
             if fitted.size == 1:
                 return float(fitted[0])
             raise TheoryError(f"budget: needed, the law {self.law.name} is fitted per budget: {fitted.tolist()}")
@@ -253,6 +257,7 @@ class FitResult:
         """Return the fit as JSON values, numbers unrounded; the rows themselves stay where they came from."""
         given = self.given
         return {
+            # Readers of stored fits can tell by this number whether they know the keys.
             "format": 1,
             "law": {"name": self.law.name, "options": self.law.options, "label": self.law.label},
             **{name: getattr(self, name) for name in _PLAIN},

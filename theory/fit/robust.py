@@ -77,6 +77,8 @@ def reweight(
     base = problem.weights if problem.weights.ndim == 1 else problem.weights[chosen]
     rows = len(problem.design)
     drawn = np.ones((len(x), rows)) if counts is None else counts
+    # The median of residuals is too small because the fit took up part of the noise, as a standard deviation over n
+    # instead of n - p is.
     spare = rows / max(1, rows - x.shape[1] - len(problem.signs))
     weights = np.ones((len(x), rows))
 
@@ -90,9 +92,12 @@ def reweight(
     if coefficients is None:
         x, coefficients = searched(weights, 50, 1e-6)
     scale = lowest = np.full(len(x), np.inf)
+    # Tukey's loss has many local optima. Huber's is convex, so the first rounds lead to the same neighbourhood from
+    # anywhere.
     for step in range(first, ROUNDS):
         with np.errstate(all="ignore"):
             residual = np.sqrt(base) * (problem.predict(x, coefficients) - metric)
+        # The floor keeps an exact fit from dividing by 0.
         scale = np.maximum(MAD * _median(np.abs(residual), drawn) * np.sqrt(spare), 1e-14)
         if step == WARM:
             lowest = scale / 2  # Tukey's scale may not implode on the rows that it keeps
@@ -102,6 +107,7 @@ def reweight(
         fresh = _weights(residual, limits(scale, kind, threshold), kind)
         change = np.abs(fresh - weights).max()
         weights = fresh
+        # Weights that stand still before the loss changes from Huber's to Tukey's say nothing of the end.
         if change < SETTLED and step > WARM:
             break
         x, coefficients = searched(weights, 25, 1e-9)
@@ -132,6 +138,7 @@ def objective(residual: FloatArray, limit: FloatArray, loss: str, counts: FloatA
     """
     size, edge = np.abs(residual), limit[:, None]
     if loss == "tukey":
+        # Without its usual factor edge^2 / 6, which is the same for all searches that are compared at one limit.
         rho = 1 - (1 - np.minimum(size / edge, 1) ** 2) ** 3
     else:
         rho = np.where(size < edge, size**2 / 2, edge * size - edge**2 / 2)
@@ -140,10 +147,13 @@ def objective(residual: FloatArray, limit: FloatArray, loss: str, counts: FloatA
 
 def _median(size: FloatArray, counts: FloatArray) -> FloatArray:
     """Median of each row of sizes, each counted as often as it was drawn, [A]."""
+    # A row that was drawn twice counts as two residuals, so the middle is looked for in the running total of the
+    # counts.
     order = np.argsort(size, axis=1)
     ranked = np.take_along_axis(size, order, axis=1)
     total = np.cumsum(np.take_along_axis(counts, order, axis=1), axis=1)
     half = total[:, -1:] / 2
+    # With an even total the median is the mean of the two in the middle; with an odd one both are the same.
     ends = [np.argmax(reached, axis=1)[:, None] for reached in (total >= half, total > half)]
     return np.asarray(sum(np.take_along_axis(ranked, end, axis=1)[:, 0] for end in ends) / 2)
 
@@ -171,6 +181,8 @@ def variance_factor(
     inside = np.abs(residual) < edge
     if loss == "tukey":
         ratio = np.where(inside, (residual / edge) ** 2, 1.0)
+        # psi is the derivative of rho and slope that of psi: the variance of an M-estimator is a ratio of the two
+        # (Huber 1981).
         psi, slope = residual * (1 - ratio) ** 2, np.where(inside, (1 - ratio) * (1 - 5 * ratio), 0.0)
     else:
         psi, slope = np.clip(residual, -edge, edge), inside.astype(np.float64)
@@ -202,4 +214,6 @@ def replicate_scale(metric: FloatArray, configurations: IntArray, weights: Float
         gaps.extend(
             (np.abs(metric[first] - metric[second]) * np.sqrt(2 / (variance[first] + variance[second]))).tolist()
         )
+    # A difference of two runs has sqrt(2) times the standard deviation of one, and 0.6745 standard deviations are the
+    # median of its absolute value for normal noise.
     return float(np.median(gaps) / np.sqrt(2) / 0.6744897501960817) if len(gaps) >= 5 else None

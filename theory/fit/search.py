@@ -62,6 +62,8 @@ class PriorPenalty:
 
     def __call__(self, x: FloatArray, rows: IntArray) -> tuple[FloatArray, FloatArray]:
         """Return values [A, k] and Jacobian [A, p, k]."""
+        # A normal prior adds a squared residual to minus twice the log-likelihood, once the data's residuals are in
+        # units of their noise; dividing sd by the noise brings both to the problem's units.
         values = (x[:, self.columns] - self.mean) / self.sd
         slopes = np.zeros((len(x), x.shape[1], self.columns.size))
         slopes[:, self.columns, np.arange(self.columns.size)] = 1 / self.sd
@@ -74,6 +76,7 @@ def search(compiled: Compiled, given: FitInput) -> Found:
     ends, full = _multi_start(problem, given)
     if given.loss != "least_squares":
         return _robust(compiled, given, ends)
+    # Stable, so that equal costs keep the order of the starts on every machine.
     order = np.argsort(ends.cost, kind="stable")
     best = polish(problem, ends.x[order[0]])
     # A subsample's costs can only be compared with each other, not with the polished cost of all rows.
@@ -105,8 +108,10 @@ def prior_penalty(problem: Problem, given: FitInput, noise: float) -> PriorPenal
 
 def _multi_start(problem: Problem, given: FitInput) -> tuple[Solution, bool]:
     """Search from every start; on many rows, on a subsample (second value False)."""
+    # Laws of sizes have several optima, and nothing tells from a start which one it leads to.
     begin = start_points(problem, given)
     sample = _subsample(problem, given.seed)
+    # Where the optima lie shows on a subsample too; the polish then runs on all rows.
     small = problem if sample is None else _rows(problem, sample)
     scan = scan_index(problem)
     if scan is not None:
@@ -140,6 +145,7 @@ def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polis
     problem, last = compiled.problem, 0.0
     for _ in range(PRIOR_ROUNDS):
         # Without the penalty: the distance from the prior is no noise of the data.
+        # The noise includes the spread that was merged away, because it is that of single runs.
         noise = np.sqrt((data_cost(problem, best.x) + compiled.within) / (compiled.n - compiled.p))
         if abs(noise - last) <= SETTLED * noise:  # `restore` weighs the prior against the noise of the end
             break
@@ -162,6 +168,8 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     x = ends.x[order[fresh][:ROBUST_ENDS]]
     threshold = huber_threshold(compiled, given)
     reweighted = reweight(problem, x, given.loss, threshold=threshold)
+    # Objectives at their own scales could not be compared: a search with a larger scale would count its outliers for
+    # less.
     limit = limits(np.full(len(x), reweighted.scale.min()), given.loss, threshold)
     reached = objective(reweighted.residual, limit, given.loss)
     chosen = int(np.argmin(reached))
@@ -193,6 +201,7 @@ def start_points(problem: Problem, given: FitInput) -> FloatArray:
     spread evenly: [starts, p]."""
     from scipy.stats import qmc  # half a second, which commands that fit nothing need not wait
 
+    # A law without searched parameters has one solution, and a single empty start leads to it.
     dimension = len(problem.free)
     if dimension == 0:
         return np.empty((1, 0))
@@ -222,6 +231,7 @@ def _subsample(problem: Problem, seed: int) -> npt.NDArray[np.int64] | None:
     rows = len(problem.design)
     if rows <= MANY_ROWS:
         return None
+    # Sorted, so that the rows keep their order.
     return np.sort(np.random.default_rng(seed).choice(rows, SUBSAMPLE, replace=False))
 
 

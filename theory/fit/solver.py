@@ -85,6 +85,7 @@ def solve(
     """
     chosen = np.arange(len(x), dtype=np.int64) if sets is None else sets
     lower, upper = problem.lower, problem.upper
+    # At least one search runs even where its rows alone exceed the block.
     block = max(1, POINTS // max(1, len(problem.design)))
     with np.errstate(all="ignore"):  # a trial step may overflow; it is then refused
         parts = [
@@ -100,6 +101,7 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
     x = np.clip(x, rules.lower, rules.upper)
     now = problem.evaluate(x, sets)
     cost = np.where(np.isfinite(now.cost), now.cost, np.inf)
+    # Filled with the starting points first, so that a search without a single good step still has an end.
     end = Solution(x.copy(), cost.copy(), now.coefficients.copy(), np.full(len(x), OUT_OF_STEPS, dtype=np.int64))
     end.code[~np.isfinite(cost)] = NON_FINITE
     # Nothing to search: the linear solution is the whole answer.
@@ -114,6 +116,8 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
         x[live],
         _pick(now, live),
         cost[live],
+        # The usual small first damping (a thousandth of the curvature): nearly a Gauss-Newton step, raised at once
+        # where that fails.
         np.full(live.size, 1e-3),
         np.full(live.size, 2.0),
         np.zeros((live.size, x.shape[1])),
@@ -169,6 +173,7 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     index = np.arange(search.x.shape[1])
     damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None] * np.maximum(search.scale, floor))
     move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    # A projected step: what would leave the box stops at its wall, and the next step finds that parameter pinned.
     trial = np.clip(search.x + move, rules.lower, rules.upper)
     move = trial - search.x
     # From the move after clipping and without the damping: what the linear model says that this very step gains.
@@ -230,6 +235,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
     if inside.any():
         # scipy's solver keeps strictly inside its bounds and would push a parameter off the one where it rests.
         free = np.flatnonzero(inside)
+        # The pinned parameters keep their values here, while scipy moves the others only.
         whole = x.copy()
 
         last: list[tuple[bytes, Evaluation]] = []
@@ -253,10 +259,13 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
                 x[free],
                 jac=jacobian,
                 bounds=(problem.lower[free], problem.upper[free]),
+                # Parameters and logarithms of very different curvature share one trust region.
                 x_scale="jac",
                 ftol=TIGHT,
                 xtol=TIGHT,
                 gtol=TIGHT,
+                # The polish starts next to the optimum. One that needs more than this many evaluations sits on a kink
+                # or a ridge, which the statuses then say.
                 max_nfev=200,
             )
         evaluations += int(descent.nfev)
@@ -264,6 +273,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
         if 2 * descent.cost <= start.cost[0]:
             x[free] = descent.x
     end = problem.evaluate(x[None])
+    # Without noise the residual is rounding, and its cosine with anything is random.
     exact = end.cost[0] <= EXACT * np.sum(problem.weights * problem.metric**2)
     gradient = 0.0 if exact else _cosine(end, inside)
     return Polished(x, float(end.cost[0]), end.coefficients[0], gradient, evaluations)

@@ -43,6 +43,7 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
                 "converged", "ok", f"Converged: the scaled gradient is {best.gradient:.1e} after a polish to 1e-12."
             )
         )
+    # At a kink the gradient never vanishes, whatever the number of steps, so this is no failure of the search.
     elif (kink := problem.law.scan(1)) is not None:
         statuses.append(
             _status(
@@ -71,6 +72,7 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
         return statuses
     share = f"{starts.agreeing} of {starts.total} starts reached the best sum of squares"
     gap = "" if starts.runner_up is None else f"; the next optimum is {100 * starts.runner_up:.3g} % worse"
+    # The best end agrees with itself; a single one may be any local optimum.
     if starts.agreeing < 2:
         statuses.append(
             _status(
@@ -99,6 +101,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
     if (
         fit.aicc is not None
         and constant_aicc is not None
+        # The constant itself, with one coefficient for each group, is not compared with itself.
         and fit.p > len(fit.coefficients)
         and fit.aicc > constant_aicc - TIE
     ):
@@ -135,6 +138,7 @@ def design_statuses(fit: FitResult) -> list[Status]:
         statuses.append(_status("no_replicates", "note", sentence))
     repeats, expected = repeated_rows(fit)
     # Counts of rare coincidences are Poisson; a metric with few digits repeats itself without any copying.
+    # pdtrc(k - 1, m) is the chance of k or more.
     if repeats and pdtrc(repeats - 1, expected) < COPIES:
         sentence = (
             f"{repeats} rows repeat another row's sizes and metric exactly; counted as independent runs they "
@@ -155,6 +159,7 @@ def repeated_rows(fit: FitResult) -> tuple[int, float]:
     repeats = codes.size - int(codes.max()) - 1
     if not repeats:
         return 0, 0.0
+    # Only runs of one configuration can repeat each other, so pairs are counted within each.
     runs = np.bincount(configurations)
     noise = fit.pure_error_sd or fit.noise_sd
     chance = min(1.0, resolution(metric) / (2 * np.sqrt(np.pi) * noise)) if noise > 0 else 0.0
@@ -169,6 +174,7 @@ def resolution(metric: FloatArray) -> float:
     (0.05, 0.0)
     """
     values = np.unique(metric)
+    # Two values have one difference, which is a multiple of itself.
     if values.size < 3:
         return 0.0
     steps = np.unique(np.diff(values))
@@ -188,6 +194,7 @@ def resolution(metric: FloatArray) -> float:
 def _budget_statuses(fit: FitResult) -> list[Status]:
     """A law of both axes needs several budgets, or else its parameters trade off."""
     searched = sorted({number.parameter.name for number in fit.searched.values()})
+    # A single parameter has nothing to trade off against, and a law of one axis needs no second budget to tell it.
     if len(searched) < 2 or not {"n_rec", "k_e"} <= set(fit.law.axes):
         return []
     count = np.unique(fit.given.design.budgets).size
@@ -221,6 +228,7 @@ def _level_statuses(fit: FitResult) -> list[Status]:
 
 def _restored_statuses(fit: FitResult) -> list[Status]:
     """Does the law miss the means, and does its floor lie beyond them? Both ask the problem of the fit."""
+    # A floor is recognised by the name that all laws with an irreducible metric give it.
     has_floor = len(fit.law.coefficients) > 1 and fit.law.coefficients[0].name == "E"
     has_means = fit.given.loss == "least_squares"
     if not (has_floor or has_means):
@@ -235,6 +243,7 @@ def _floor_statuses(fit: FitResult, restored: Restored) -> list[Status]:
     information = information_matrix(restored.problem, restored.x[None], restored.coefficients[None])
     direction = np.zeros((1, len(fit.coefficients), information.scale.shape[1]))
     for group in range(len(fit.coefficients)):
+        # The floor is the first coefficient of its group, behind the searched parameters.
         direction[0, group, restored.x.size + group * len(fit.law.coefficients)] = 1.0
     variance = np.array([restored.variance])
     # The problem's weights carry the scale of its residuals, so that errors of coefficients come in metric units.

@@ -39,6 +39,7 @@ def solve_linear(columns: FloatArray, target: FloatArray, signs: FloatArray) -> 
         target: [A, m].
         signs: [q], -1, 0 or 1.
     """
+    # Nearly every problem has the right signs at once, so the dear search over subsets runs on the rest alone.
     best = _orthogonal(columns, target, np.ones(columns.shape[:2]))
     wrong = np.flatnonzero((best.coefficients * signs < 0).any(axis=1))
     if wrong.size:
@@ -53,6 +54,9 @@ def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Line
     best: Linear | None = None
     # Dropping every constrained column always satisfies the signs, so each problem ends with a feasible subset.
     cost = np.full(len(columns), np.inf)
+    # A problem with signs has its optimum on a face of the cone where some coefficients are 0 and the others solve
+    # their own unconstrained problem. At most three coefficients of a law here have a sign, so that all faces can be
+    # tried.
     for chosen in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
         # The full set is what had the wrong sign.
         if all(chosen):
@@ -74,13 +78,16 @@ def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Line
 def _orthogonal(columns: FloatArray, target: FloatArray, used: FloatArray) -> Linear:
     """Gram-Schmidt with one repetition, over A problems at once."""
     count, q, _ = columns.shape
+    # Unused columns become zeros instead of being removed, so that all problems keep one shape.
     basis = columns * used[:, :, None]
     triangle = np.zeros((count, q, q))
     for j in range(q):
         # A view: what is taken off below changes the basis in place.
         vector = basis[:, j]
+        # Of the column before anything is taken off, to which what is left is compared.
         length = np.sqrt(np.einsum("am,am->a", vector, vector))
         # One pass leaves an error that grows with the condition of the columns; the second brings it down to rounding.
+        # Each step runs over all problems at once, which pays because the columns are few and the problems many.
         for _ in range(2):
             for i in range(j):
                 overlap = np.einsum("am,am->a", basis[:, i], vector)
@@ -134,6 +141,7 @@ def projected_slope(linear: Linear, slopes: Mapping[int, FloatArray]) -> FloatAr
         direct += linear.coefficients[:, j, None] * slope
         # A column with coefficient 0 was dropped, for its sign or as dependent: it is not among those projected on.
         turned[:, j] = np.where(used[:, j], np.einsum("am,am->a", slope, residual), 0.0)
+    # The two terms of the derivative lie in the same space of columns, so both are taken off in one product.
     lean = np.einsum("aqm,am->aq", linear.basis, direct) + _forward(linear.triangle, turned)
     result: FloatArray = direct - np.einsum("aq,aqm->am", lean, linear.basis)
     return result
