@@ -55,6 +55,7 @@ class Cost:
     def d_m(self, k_e: npt.ArrayLike) -> FloatArray:
         """Invert k_e(d_m) by bisection; real d_m."""
         target = np.asarray(k_e, dtype=np.float64)
+        # In the logarithm, so that one bracket serves neurons of any size.
         low, high = np.full(target.shape, np.log(1e-6)), np.full(target.shape, np.log(D_M_MAX))
         if (self.complexity(np.exp(low)) > target).any() or (self.complexity(np.exp(high)) < target).any():
             raise TheoryError(f"k_e: {target.min():g}..{target.max():g} is outside what this cost reaches")
@@ -89,6 +90,7 @@ def elm_cost(
     >>> float(elm_cost(d_tree=50, d_branch=15).complexity(15))
     2461.0
     """
+    # The counts below hold for these two; deeper networks bring their own.
     if l_mlp not in (0, 1):
         raise TheoryError(f"l_mlp: {l_mlp} is not one of: 0, 1 (pass your own k_e to Cost for deeper ones)")
     k_c = float(d_tree * d_branch)

@@ -44,6 +44,7 @@ class Design:
     """Further columns by name (ablation settings, tasks), used as `groups` and in `vary`."""
 
     def __post_init__(self) -> None:
+        # The longest column says how many rows there are; all others must have as many, or one value for all.
         rows = max((np.size(getattr(self, name)) for name in _SIZES if getattr(self, name) is not None), default=0)
         for name in _SIZES:
             value = getattr(self, name)
@@ -71,6 +72,7 @@ class Design:
     @property
     def budgets(self) -> FloatArray:
         """The budget of each row: as asked for, or the group's largest realised count where it was not given."""
+        # A budget that was asked for is exact; realised counts only come near it.
         return self.budget if self.budget is not None else infer_budgets(self.params)
 
     @property
@@ -84,6 +86,7 @@ class Design:
         """Return the chosen rows (integer positions or a boolean mask)."""
         chosen = np.asarray(index)
         picked: dict[str, Any] = {name: _take(getattr(self, name), chosen) for name in _SIZES}
+        # Taken through the constructor, so that a selection passes the same checks as any other design.
         return Design(**picked, covariates={name: value[chosen] for name, value in self.covariates.items()})
 
     def labels(self, spec: str | npt.ArrayLike | None, what: str) -> LabelArray:
@@ -93,6 +96,7 @@ class Design:
         if isinstance(spec, str):
             if spec in self.covariates:
                 return self.covariates[spec]
+            # Budgets are no covariate, but grouping by them is common enough to have a name.
             if spec == "budget":
                 return self.budgets
             raise unknown(what, spec, ["budget", *self.covariates])
@@ -103,6 +107,7 @@ class Design:
 
     def configurations(self) -> IntArray:
         """Number the configurations: rows that agree in every column (their seeds apart) share a number."""
+        # A method in front of the cached property, since refits ask for it thousands of times.
         return self._configurations
 
     @cached_property
@@ -128,6 +133,7 @@ def join_designs(designs: Sequence[Design]) -> Design:
     columns: dict[str, Any] = {}
     for name in _SIZES:
         parts = [getattr(design, name) for design in designs]
+        # A column that one part lacks has no value for its rows; a made-up one would enter fits.
         if all(part is not None for part in parts):
             columns[name] = np.concatenate(parts)
     return Design(**columns)
@@ -158,6 +164,7 @@ def infer_budgets(trainable_params: npt.ArrayLike, *, tolerance: float = BUDGET_
     [3516342.0, 3516342.0, 77310.0, 77310.0]
     """
     params = np.asarray(trainable_params, dtype=np.float64)
+    # Sorted counts: each budget is then a run of neighbours.
     ranked = np.unique(params)
     largest, first = [], 0
     while first < ranked.size:

@@ -54,6 +54,7 @@ def load_published(name: str) -> PublishedTable:
         raise unknown("published", name, PUBLISHED)
     with files("theory").joinpath("published", _FILES[name]).open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
+    # All columns of the published files are numbers.
     columns = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
     cost = _COSTS[name]
     d_m, n_rec = columns["d_m"], columns.get("n_rec", np.ones(len(rows)))
@@ -67,6 +68,7 @@ def load_published(name: str) -> PublishedTable:
         budget=None if name == "neuronio" else np.full(len(rows), _BUDGETS[name]),
     )
     metrics = {
+        # Only accuracies and areas under a curve are better when larger; all other columns are errors or losses.
         column: "max" if column.endswith(("accuracy", "auc")) else "min"
         for column in columns
         if column.split("_")[0] in _SPLITS

@@ -41,6 +41,7 @@ def pure_error(metric: FloatArray, configurations: IntArray, weights: FloatArray
     freedom = metric.size - int(np.count_nonzero(total))
     if freedom == 0:
         return Noise(None, 0)
+    # Weights are inverse variances up to a factor, so this is the noise of a run of weight 1.
     return Noise(float(np.sqrt(np.sum(weight * (metric - mean[configurations]) ** 2) / freedom)), freedom)
 
 
@@ -74,6 +75,7 @@ def replicate_weights(
         # A few seeds estimate a variance badly, and one that comes out near 0 by chance would take over the fit; the
         # pooled one counts as prior_df more degrees of freedom. A group without replicates gets it alone.
         variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
+    # The estimate of least variance weighs each row by its inverse variance (Gauss and Markov).
     return check_weights(1 / variance, groups.size)
 
 
@@ -96,7 +98,9 @@ def bartlett(noises: Sequence[Noise]) -> float | None:
     sd, freedom = (np.array(column, dtype=float) for column in zip(*known, strict=True))
     total, count = freedom.sum(), len(known)
     pooled = float((freedom * sd**2).sum() / total)
+    # Bartlett's statistic is 0 where all groups have one variance and grows with their spread.
     statistic = total * np.log(pooled) - float((freedom * np.log(sd**2)).sum())
     # without the correction the statistic of small groups is too large for its chi-squared distribution
     correction = 1 + (float((1 / freedom).sum()) - 1 / total) / (3 * (count - 1))
+    # Rounding may leave equal variances slightly below 0.
     return float(chdtrc(count - 1, max(float(statistic) / correction, 0.0)))

@@ -149,6 +149,7 @@ class Curve:
         object.__setattr__(
             self,
             "theta",
+            # At least one axis, so that a single theory and a thousand draws take the same way.
             {name: np.atleast_1d(np.asarray(value, dtype=np.float64)) for name, value in self.theta.items()},
         )
         object.__setattr__(
@@ -165,6 +166,7 @@ class Curve:
     @property
     def sign(self) -> float:
         """1 where smaller is better, -1 where larger is."""
+        # Optimisers minimise; with the sign a metric to be maximised is minimised too.
         return 1.0 if self.direction == "min" else -1.0
 
     def on_grid(self, design: Design) -> FloatArray:

@@ -53,6 +53,8 @@ def alternating_weights(terms: int) -> FloatArray:
     # Algorithm 1 of the paper, with d = T_n(3), the Chebyshev polynomial whose size at 3 sets the error.
     d = (3 + np.sqrt(8)) ** terms
     d = (d + 1 / d) / 2
+    # c / d are the weights; each follows from the one before, so that no binomial coefficient of large numbers is
+    # formed.
     b, c, weights = -1.0, -d, []
     for k in range(terms):
         c = b - c
@@ -88,6 +90,8 @@ def channel_information(ln_u: npt.ArrayLike, beta: npt.ArrayLike) -> Channel:
     points, own = shape[-1] if shape else 1, b.shape[-1] if b.ndim else 1
     flat_x = np.broadcast_to(x, shape).reshape(-1, points)
     flat_b = np.broadcast_to(b, (*shape[:-1], own)).reshape(-1, own)
+    # Coefficients depend on beta alone. Where many points share a few values of beta (levels of k_c), each value is
+    # evaluated once and not point by point.
     levels = _levels(flat_b)
     if len(levels) > 1:
         out = np.empty((3, *flat_x.shape))
@@ -104,6 +108,7 @@ def _levels(b: FloatArray) -> list[npt.NDArray[np.int64]]:
     few such levels; nothing otherwise."""
     if len(b) == 1 or b.shape[1] == 1 or b.size < 2 * FEW:
         return []
+    # The first set says which columns belong together; the test below asks whether the others agree.
     values, first, place = np.unique(b[0], return_index=True, return_inverse=True)
     if b.size < FEW * values.size or not (b == b[:, first][:, place]).all():
         return []
@@ -145,6 +150,7 @@ def _powers(q: FloatArray) -> FloatArray:
     power = np.empty((len(q), TERMS, q.shape[1]))
     power[:, 0] = q
     done = 1
+    # Doubling takes 5 products instead of 19, and rounding grows with the number of products.
     while done < TERMS:
         more = min(done, TERMS - done)
         np.multiply(power[:, :more], power[:, done - 1 : done], out=power[:, done : done + more])
@@ -177,6 +183,7 @@ def _below(x: FloatArray, b: FloatArray, t: FloatArray, r: FloatArray, power: Fl
     """
     y0 = -x / b
     e0 = np.exp(-y0)
+    # t passes 0 where beta = 1/n, which is an ordinary value of beta and must not be a special one of the result.
     near = np.abs(t) < NEAR
     # J and K are split into their parts in q^n and in e0, so that both are sums whose weights depend on beta alone.
     j = np.where(near, 0.0, SIGNED / np.where(near, 1.0, t))
@@ -195,6 +202,7 @@ def _add_near(
     sums: FloatArray, near: npt.NDArray[np.bool_], t: FloatArray, e0: FloatArray, y0: FloatArray, power: FloatArray
 ) -> None:
     """Add J and K of the terms with beta near 1/n, whose parts may not be taken apart."""
+    # Few terms of few sets are near, so only those are taken out.
     rows, terms = np.nonzero(near.any(axis=2))
     j, k = _differences(power[rows, terms], e0[rows], y0[rows], np.broadcast_to(t[rows, terms], e0[rows].shape))
     weight = SIGNED[terms] * near[rows, terms]

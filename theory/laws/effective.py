@@ -67,6 +67,7 @@ class EffectiveInformation(Law):
             ("floor", FLOORS),
             ("link", LINKS),
         ):
+            # Checked when a law is made, where the misspelt option is still at hand.
             if getattr(self, what) not in choices:
                 raise unknown(what, getattr(self, what), choices)
 
@@ -90,6 +91,8 @@ class EffectiveInformation(Law):
                 name="u_ref", lower=1e-9, upper=1e9, start=(1e-3, 1e3), meaning="last channel's snr at (n_ref, k_ref)"
             )
         ]
+        # The bounds are far wider than what the published tables give (alpha about 1, beta 0.9 to 2), so that a fit
+        # that ends at one says that its data do not limit the parameter.
         if self.decay != "exponential":
             searched.append(
                 Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e")
@@ -143,12 +146,15 @@ class EffectiveInformation(Law):
         """Implement `Law.coefficients`."""
         return (
             Coefficient(name="a", meaning="metric without information"),
+            # Without the sign a fit could explain a metric that gets worse with information, which contradicts the
+            # theory.
             Coefficient(name="b", sign=1, meaning="metric per unit of g(I)"),
         )
 
     def bind(self, design: Design) -> "EffectiveInformation":
         """Implement `Law.bind`."""
         filled: dict[str, Any] = {
+            # References in the middle of the data keep u_ref from following alpha and beta along a ridge.
             "k_ref": self.k_ref or float(np.median(design.k_e)),
             "n_ref": self.n_ref or float(np.sqrt(design.n_rec.min() * design.n_rec.max())),
             "k_range": self.k_range or (float(design.k_e.min()), float(design.k_e.max())),
@@ -163,6 +169,7 @@ class EffectiveInformation(Law):
 
     def scan(self, count: int) -> tuple[str, FloatArray] | None:
         """Implement `Law.scan`."""
+        # Only the max floor has a kink.
         if self.floor != "max":
             return None
         low, high = self._bound("k_range")
@@ -238,6 +245,7 @@ class EffectiveInformation(Law):
         info = state.information
         # d_ln_i / I = dg/dI, with the minus of the column.
         per_nat = -linked.d_ln_i / info.bits
+        # Noise enters through ln S alone, so each of its parameters only multiplies this slope.
         by_snr = per_nat * info.d_ln_snr
         # The search runs in ln beta. This is the part at fixed S; the part through S has its own entry,
         # "beta@reference", so that levels of beta are told apart from the reference that all of them share.
@@ -250,6 +258,7 @@ class EffectiveInformation(Law):
         for name, slope in state.noise.d_floor.items():
             slopes[name if name == "k_floor" else name + REFERENCE] = -by_snr * slope
         if self.connectivity:
+            # ln beta falls by ln(k_c/k_c_ref) per unit of gamma.
             slopes["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))
         if linked.d_lam is not None:
             slopes["lam"] = -linked.d_lam

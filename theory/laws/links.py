@@ -36,6 +36,7 @@ def apply_link(bits: FloatArray, link: str, *, lam: FloatArray | None = None, i_
     >>> apply_link(np.array([2.0]), "boxcox", lam=np.array([1.0])).value.tolist()
     [1.0]
     """
+    # The derivative in ln I is I itself.
     if link == "affine":
         return Linked(bits, bits, None)
     ln_i = np.log(bits)

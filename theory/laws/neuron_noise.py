@@ -48,6 +48,7 @@ class NeuronNoise(Law):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Implement `Law.parameters`."""
+        # The registry shows a law that no data have bound yet, so its bounds need some range.
         low, high = self.k_range or (1.0, 1e6)
         decays = {
             "alpha": Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e"),

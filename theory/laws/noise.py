@@ -85,6 +85,8 @@ def noise(
         raise unknown("decay", decay, DECAYS)
     if floor not in FLOORS:
         raise unknown("floor", floor, FLOORS)
+    # Everything is written in ln D: over decades of k_e the decay itself would underflow, and the fit needs logarithms
+    # anyway.
     here = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, parameters, decay)
     if floor == "none":
         return Noise(here.value, here.d_parameters, {}, -here.d_ln_k)
@@ -93,6 +95,7 @@ def noise(
     # `share` is the part of nu that the decay makes up, d ln nu / d ln D; the floor has the rest. With the max floor it
     # jumps from 1 to 0 at k_floor, which is why laws with that floor scan its place.
     if floor == "max":
+        # At the kink itself the decay counts, so that a floor at the largest k_e touches no row.
         share = np.asarray(here.value >= low.value, dtype=np.float64)
         ln_nu = np.maximum(here.value, low.value)
     else:

@@ -69,6 +69,7 @@ class Parameter:
     def start_range(self) -> tuple[float, float]:
         """Range of the starting values in the search coordinate."""
         low, high = self.start or (self.lower, self.upper)
+        # Bounds that a caller narrowed cut the usual starting range as well.
         return self.to_search(max(low, self.lower)), self.to_search(min(high, self.upper))
 
 

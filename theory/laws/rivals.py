@@ -141,6 +141,7 @@ class SeparablePowerLaw(Law):
     def bind(self, design: Design) -> "SeparablePowerLaw":
         """Implement `Law.bind`."""
         filled: dict[str, Any] = {
+            # A median lies in the data whatever the spacing of a sweep.
             "n_ref": self.n_ref or float(np.median(design.n_rec)),
             "k_ref": self.k_ref or float(np.median(design.k_e)),
         }
@@ -269,6 +270,7 @@ class BrokenPowerLaw(Law):
         """Implement `Law.terms`."""
         x = np.log(design.params) - np.log(theta["p_break"])
         # Both branches are 1 at the break: the curve is continuous and only its slope jumps.
+        # The bounds of the break are the data's range, so both branches have rows or the break sits at its bound.
         below = x < 0
         slope = np.where(below, theta["first"], theta["second"])
         column = np.exp(-slope * x)

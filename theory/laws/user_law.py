@@ -69,6 +69,7 @@ class UserLaw(Law):
         return Terms(tuple(values), slopes) if self.linear else Terms((), slopes, values[0])
 
     def _moved(self, item: Parameter, value: FloatArray, step: FloatArray) -> FloatArray:
+        # theta comes in natural units, steps are in the search coordinate.
         return np.asarray(value * np.exp(step) if item.log else value + step)
 
     def _stack(self, theta: Mapping[str, FloatArray], design: Design) -> FloatArray:
@@ -132,6 +133,8 @@ def user_law(
 
     def wrap(function: Callable[..., Any]) -> UserLaw:
         title = str(name or getattr(function, "__name__", "user law"))
+        # The first argument is the design. Names are compared here, because a call would fail only in the middle of a
+        # fit.
         taken = list(inspect.signature(function).parameters)[1:]
         wanted = [item.name for item in searched]
         if sorted(taken) != sorted(wanted):
@@ -156,6 +159,7 @@ def load_user_law(spec: str) -> UserLaw:
     path, _, name = spec.rpartition(":")
     if not Path(path).is_file():
         raise TheoryError(f"law: no file {path!r} (from {spec!r}); give path/to/file.py:name")
+    # Run as a file and not imported: it need not lie on the import path, and two files may have one name.
     laws = {key: value for key, value in runpy.run_path(path).items() if isinstance(value, UserLaw)}
     if name not in laws:
         raise unknown(

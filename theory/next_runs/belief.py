@@ -131,11 +131,13 @@ def believe(
     fit, *others = best_fits(design, observed, seed=seed)
     problem = _problem(fit, design, observed, places, smooth)
     # An exact fit has no residual, but noise sizes must be above 0 to be averaged over.
+    # Sizes are in units of the law's residual, so that one list of them suits every metric.
     weighed, gain = _weigh(problem, max(fit.noise_sd, 1e-9 * float(np.abs(observed).max())))
     # What was conditioned is the departure from the fitted law, so the law's prediction is added back below; behind the
     # places come the law's parameters.
     mean, covariance = _average([problem.condition(hyper) for hyper, _ in weighed], [w for _, w in weighed])
     count = len(places)
+    # Variances add over a mixture, so its sizes are summarised by root mean squares.
     square = {
         name: float(np.sqrt(sum(w * getattr(hyper, name) ** 2 for hyper, w in weighed)))
         for name in ("noise", "amplitude", "roughness", "length")
@@ -208,6 +210,8 @@ class _Problem(NamedTuple):
 def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Design, smooth: IntArray | None) -> _Problem:
     identity = _identity(design)
     _, rows, of, counts = np.unique(identity, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    # Means of configurations and the spread about them hold all that normal runs say, so the covariance has a row for
+    # each configuration and not for each run.
     means = np.bincount(of, observed) / counts
     runs = design.take(rows)
     here = as_draws(fit, restore(fit))
@@ -215,6 +219,7 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     free = len(fit.free)
     # A searched parameter is a linear function of all parameters too: its row of the identity.
     wanted = np.concatenate([wanted, np.eye(free, seen.shape[1])])
+    # The prior is wide: it only keeps matrices invertible where the runs determine nothing.
     prior = _prior_variance(fit, seen, float(np.ptp(observed)))
     at, to = _coordinates(runs), _coordinates(places)
     rough = np.ones(len(places), dtype=bool)
@@ -244,6 +249,7 @@ def _row_gradients(here: Draws, design: Design) -> FloatArray:
     draws = Draws(
         fit=here.fit, x=here.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
     )
+    # All moved parameters are draws of one call, up first and down behind.
     values = draws.predict(design)
     return np.asarray(((values[: steps.size] - values[steps.size :]) / (2 * steps[:, None])).T)
 
@@ -300,6 +306,7 @@ def best_fits(design: Design, loss: FloatArray, *, seed: int = 0) -> list[FitRes
         try:
             # A law with too many parameters for the runs so far refuses; it gets its turn when there are more. Three
             # spare rows, fewer than a reported fit needs, let the design lean on a law early.
+            # The metric was turned into a loss before, so every fit minimises.
             fits.append(fit_law(law, design, loss, starts=STARTS, seed=seed, spare=3))
         except TheoryError as error:
             refused.append(f"{error}")
@@ -315,6 +322,7 @@ def _score(fit: FitResult) -> float:
 
 
 def _laws(design: Design) -> list[str | Law]:
+    # Only laws that place an optimum at budgets that were not run; polynomials per budget cannot.
     laws: list[str | Law] = ["separable_power_law", get_law("effective_information", floor="additive")]
     # These have a link's exponent or a kink to determine as well, of which one or two budgets say little.
     if np.unique(design.budgets).size >= 3:
@@ -351,9 +359,11 @@ def _kernel(distance: FloatArray, hyper: Hyper) -> FloatArray:
     """Covariance of the discrepancy at squared distances."""
     if hyper.amplitude == 0:
         return np.zeros_like(distance)
+    # The squared-exponential kernel: a law of a wrong form errs smoothly in the sizes.
     return np.asarray(hyper.amplitude**2 * np.exp(-distance / (2 * hyper.length**2)))
 
 
 def _steady(matrix: FloatArray) -> FloatArray:
     """Keep a covariance positive definite in floating point, also where runs have no noise at all."""
+    # Relative to the matrix, so that the unit of the metric does not matter.
     return matrix + JITTER * float(np.mean(np.diag(matrix))) * np.eye(len(matrix))

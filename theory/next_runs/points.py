@@ -100,6 +100,7 @@ def next_points(
     count = len(sizes)
     places = [np.arange(count + LINE * i, count + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
     belief = believe(runs, loss, join_designs([sizes, *lines]), smooth=np.concatenate(places), seed=seed)
+    # The price is the trainable parameters, since the time of a step grows with them.
     batch = choose(
         belief,
         Goal(lines=tuple(places)),
@@ -111,6 +112,7 @@ def next_points(
         cost_power=cost_power,
     )
     after = replace(belief, plausible=())  # which laws a run will rule out cannot be expected, so one law is asked
+    # One seed for all, so that differences between them are not those of draws.
     spreads = [_spreads(after, places, seed)]
     for chosen in batch.picks:
         # After each pick in turn, so that a reader sees where further runs stop to pay.

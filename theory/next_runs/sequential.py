@@ -91,6 +91,7 @@ def choose(
         cost_power: Gains are divided by price to this power.
     """
     rng = np.random.default_rng(seed)
+    # Every pick is foreseen before the next one is chosen; otherwise a batch would be the same run many times.
     after = belief
     free = np.full(len(candidates), n) if seats is None else np.array(seats, dtype=np.int64)
     measured = set() if taken is None else set(taken.tolist())
@@ -136,6 +137,7 @@ def foresee(belief: Belief, place: int) -> Belief:
         place: Row of its places.
     """
     covariance, loading = belief.covariance, belief.loading
+    # Rounding can leave the variance of a place that is known exactly slightly below 0.
     variance = max(float(covariance[place, place]), 0.0) + belief.hyper.noise**2
     return replace(
         belief,
@@ -171,6 +173,7 @@ class _LineState(NamedTuple):
 def _line_state(mean: FloatArray, covariance: FloatArray, rng: np.random.Generator) -> _LineState:
     drawn = _draws_of(mean, covariance, rng, DRAWS)
     best = np.argmin(drawn, axis=1)
+    # Counted over draws, since the place of a minimum of a normal field has no chance in closed form.
     chance = np.bincount(best, minlength=len(mean)) / DRAWS
     return _LineState(chance, float(np.mean(drawn[:, int(np.argmin(mean))] - drawn.min(axis=1))))
 
@@ -239,6 +242,7 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
     others = [float(_vertex(ladder, fit.predict(belief.places.take(line))[None])[0]) for fit in belief.plausible]
     low, high = min([low, *others]), max([high, *others])
     here = float(_vertex(ladder, belief.mean[line][None])[0])
+    # An interval that touches an end may go on beyond it.
     inside = ladder[0] < min(low, here) and max(high, here) < ladder[-1]
     return Located(float(np.exp(here)), float(np.exp(low)), float(np.exp(high)), bool(inside))
 
@@ -281,6 +285,7 @@ def space_filling(candidates: Design, taken: Design | None, n: int) -> IntArray:
         taken: What was run.
         n: How many, at most as many as there are candidates.
     """
+    # Distances are compared in shares of each axis's range, so that neither axis decides by its unit.
     places = _unit(candidates, candidates)
     seen = np.empty((0, 2)) if taken is None else _unit(taken, candidates)
     order = np.argsort(candidates.budgets, kind="stable")

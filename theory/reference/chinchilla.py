@@ -65,6 +65,7 @@ def points() -> tuple[Design, FloatArray]:
     size, flop, loss = (
         np.array([float(row[name]) for row in rows]) for name in ("model_size", "training_flop", "loss")
     )
+    # Strictly below the fifth largest, which leaves exactly five out.
     kept = loss < np.sort(loss)[-LEFT_OUT]
     return Design(n_rec=size[kept], k_e=(flop / (6 * size))[kept]), np.log(loss[kept])
 
@@ -82,6 +83,7 @@ def refit(starts: int = 24) -> tuple[dict[str, float], float]:
     ends = solve(problem, start_points(problem, given))
     best = ends.x[[int(np.argmin(ends.cost))]]
     for _ in range(ROUNDS):  # the loss is nearly the absolute value, for which reweighting is slow
+        # The problem's residuals are scaled by the metric's spread, so the bend is too.
         again = reweight(problem, best, "huber", threshold=bend, coefficients=np.empty((1, 1, 0)))
         moved = float(np.abs(again.x - best).max())
         best = again.x

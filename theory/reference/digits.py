@@ -37,7 +37,9 @@ def digits(value: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """
     got, wanted = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     error = np.abs(got - wanted) / np.where(wanted == 0, 1.0, np.abs(wanted))
+    # The worst number counts: a mean would hide one wrong parameter among many.
     worst = float(np.max(error))
     if not np.isfinite(worst):
         return 0.0
+    # Rounded, so that an example in a docstring does not depend on the last bit.
     return min(MOST, round(-float(np.log10(max(worst, 10**-MOST))), 9))

@@ -249,6 +249,7 @@ def fit_problem(name: str) -> FitResult:
     response = np.array([float(row["y"]) for row in rows])
     sizes = [np.array([float(row[key]) for row in rows]) for key in ("x1", "x2") if rows[0][key]]
     # The predictors may have any sign, unlike sizes of networks, so they travel as covariates.
+    # Sizes must be there and positive; these models do not use them.
     design = Design(
         n_rec=np.ones(len(rows)),
         k_e=np.ones(len(rows)),
@@ -288,6 +289,7 @@ def compare(name: str) -> list[Reached]:
         return Quantity(name=f"b{k + 1}", evaluate=evaluate, log=False)
 
     intervals = delta(fit, [parameter(k) for k in range(len(certified))])
+    # Intervals come with t quantiles; divided by the quantile they are the standard errors that NIST certifies.
     quantile = float(stats.t.ppf(0.975, fit.n - fit.p))
     spread = [np.nan if one.high is None else (one.high - one.estimate) / quantile for one in intervals]
     reached = [

@@ -95,15 +95,18 @@ class Row:
 
 
 def _fit(law: Law, world: World, metric: FloatArray, quantities: list[Quantity]) -> Fitted:
+    # One full search for each law and world; the sweeps differ by noise alone, so they start from its end.
     fit = fit_law(law, world.design, metric[0], starts=16)
     restored = restore(fit)
     refits = refit_many(fit, metric=metric, starts=STARTS)
+    # A sweep that is missing under one law could not be compared with the others.
     if len(refits.draws) < len(metric):
         raise TheoryError(f"{law.label}: {len(metric) - len(refits.draws)} refits gave no finite value")
     compiled, problem, draws = restored.compiled, restored.problem, refits.draws
     means = len(problem.design)
     within = compiled.merge(metric)[1]
     total = refits.variance * restored.degrees
+    # What a law misses of the means, without the spread between seeds.
     rss = np.maximum(total - within, 1e-300)
     law_says = evidence(restored, refits.draws, rss, quantities)
     # the delta method of the fit by itself takes the variance of the runs
@@ -120,6 +123,7 @@ def _fit(law: Law, world: World, metric: FloatArray, quantities: list[Quantity])
             for k in range(len(metric))
         ]
     )
+    # Scale 1 is that of the problem's residuals; only differences between laws of one sweep are used.
     scores = [aicc(float(value), compiled.n, compiled.p, 1.0) for value in total]
     return Fitted(
         fit=fit,
@@ -157,10 +161,12 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
     rows = []
     for k, budget in enumerate(BUDGETS):
         truth = np.log(world.best_d_m(budget))
+        # Ends that are infinite hold everything, so open intervals count as holding the truth.
         inside = (low[:, k] <= truth) & (truth <= high[:, k])
         closed = np.isfinite(low[:, k]) & np.isfinite(high[:, k])
         own = (own_low[:, k] <= truth) & (truth <= own_high[:, k])
         width, own_width = high[:, k] - low[:, k], own_high[:, k] - own_low[:, k]
+        # Intervals may be open in both methods, whose ratio means nothing.
         with np.errstate(invalid="ignore", divide="ignore"):
             wider = float(np.nanmedian((width / own_width)[closed])) if closed.any() else np.inf
         rows.append(
@@ -183,6 +189,7 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
 def _choose(fitted: list[Fitted]) -> IntArray:
     """Smallest AICc; within a tie the fewest parameters: the place of the chosen law, [sweeps]."""
     score = np.stack([one.aicc for one in fitted])
+    # The same choice as an analysis makes, which is what the coverage is about.
     tied = score <= score.min(axis=0) + TIE
     rank = np.array([one.p for one in fitted])[:, None] + 1e-6 * (score - score.min(axis=0))
     return np.asarray(np.argmin(np.where(tied, rank, np.inf), axis=0), dtype=np.int64)

@@ -87,8 +87,10 @@ def _accuracy(items: int, copies: bool) -> Make:
     """Accuracies of so many test items, of which one row may be a copy of another one."""
 
     def make(rng: np.random.Generator) -> FitResult:
+        # An accuracy is a whole number of items, which is what makes rows repeat.
         metric = np.round(items * (0.9 - 2 / SIZES + 0.01 * rng.standard_normal(SIZES.size))) / items
         if copies:
+            # The second seed of every size becomes a copy of its first.
             metric[1::3] = metric[::3]
         return fit_law("power_law", LINE, metric, direction="max", starts=16)
 
@@ -118,6 +120,7 @@ def cases() -> list[Case]:
     """List what is simulated."""
     power = 1 + 8 * SIZES**-0.5
     flat_then_down = 2 + 8 * SIZES**-1.5 - 0.4 * (SIZES > 1500)
+    # The exponent is beyond the bound of 6 that power laws have.
     steep = 1 + 1e9 * SIZES**-8.0
     additive = get_law("effective_information", floor="additive")
     return [

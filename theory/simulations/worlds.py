@@ -40,6 +40,7 @@ def grid(seeds: int = SEEDS, k_c: tuple[float, ...] = (COST.k_c,)) -> Design:
     lines = []
     for budget in BUDGETS:
         sizes = np.array(SIZES)
+        # A whole number of few neurons leaves a large part of its budget unspent.
         line = budget_line(budget, COST, sizes[COST.n_rec(budget, sizes) >= 8], whole=True)
         lines += [(line, synapses) for synapses in k_c]
     count = [len(line) for line, _ in lines]
@@ -64,6 +65,7 @@ def effective(floor: str, theta: dict[str, float], a: float, b: float, **moved: 
         b: Metric per unit of information.
         moved: Factor on a parameter, row by row, by its name.
     """
+    # References are given, because a bound law would take them from the rows and so move with the design.
     law = get_law("effective_information", floor=floor, k_ref=K_REF, n_ref=N_REF, k_range=(200.0, 1e5))
 
     def mean(design: Design) -> FloatArray:
@@ -98,6 +100,8 @@ def normal(rng: np.random.Generator, design: Design, count: int) -> FloatArray:
 
 def heavy(rng: np.random.Generator, design: Design, count: int) -> FloatArray:
     """Student's t with 2 degrees of freedom: no variance, median size of the normal noise."""
+    # 0.6745 and 0.8165 are the third quartiles of the normal and of this t distribution: half of all noise is as large
+    # as the normal one.
     return SIGMA * 0.6745 / 0.8165 * rng.standard_t(2, (count, len(design)))
 
 
@@ -130,6 +134,7 @@ class World:
 
     def best_d_m(self, budget: float) -> float:
         """Return where the expected metric is best along a budget (continuum, to 1e-4)."""
+        # A plain search by values, independent of the code that is being measured.
         d_m = np.geomspace(2.0, 400.0, 60_001)
         d_m = d_m[COST.n_rec(budget, d_m) >= 1]
         return float(d_m[np.argmin(self.mean(budget_line(budget, COST, d_m)))])
