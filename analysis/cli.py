@@ -40,7 +40,7 @@ def selection_options(command: Command) -> Command:
         type=click.Choice(MEASURES),
         default="final_metric",
         show_default=True,
-        help="The task's metric at the end, at the best validation step, or the loss in nats.",
+        help="The task's metric at the end, at the best validation step, or the loss.",
     )
     which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
     where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")

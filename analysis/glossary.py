@@ -13,6 +13,9 @@ GLOSSARY = {
     "k_e": "Effective complexity: trained parameters of one neuron apart from its synapses.",
     "k_c": "Connectivity: trained synapses of one neuron.",
     "bpc": "Bits per character: the mean negative log2 probability of the right next character; smaller is better.",
+    "mse": "Mean squared error of the predicted values; smaller is better.",
+    "mae": "Mean absolute error of the predicted values; smaller is better.",
+    "r2": "Share of the targets' variance that the predictions explain: 1 is perfect, 0 is what their mean reaches.",
     "RMSE": "Root of the mean squared difference between measurement and law.",
     "variance inflation": "How much wider an axis' interval is because the axes were varied together; above 10 they "
     "cannot be told apart.",

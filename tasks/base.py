@@ -12,6 +12,15 @@ from typing import Literal, NamedTuple
 from tasks.options import Option, OptionValue
 
 Options = Mapping[str, OptionValue]
+Loss = Literal["cross_entropy", "mse", "bce", "spikes_and_voltage"]
+Direction = Literal["min", "max"]
+METRICS: Mapping[Loss, Mapping[str, Direction]] = {
+    "cross_entropy": {"accuracy": "max", "loss": "min", "bpc": "min"},
+    "mse": {"mse": "min", "mae": "min", "r2": "max"},
+    "bce": {"accuracy": "max", "loss": "min"},
+    "spikes_and_voltage": {"auc": "max"},
+}
+"""Metrics that a task with each loss may call its own, with the better end of each; the first one is usual."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +37,18 @@ class TaskSpec:
     """Outputs of the network."""
     length: int
     """Default sequence length in time steps."""
-    loss: Literal["cross_entropy", "spikes_and_voltage"]
-    """Training loss."""
+    loss: Loss
+    """Training loss: of classes, of values (mse), of yes-or-no answers (bce), or of a neuron's spikes and voltage."""
     loss_on: Literal["every_step", "last_step"]
     """Time steps that the loss and the metric look at."""
     metric: str
-    """Name of the main metric in result dictionaries: "bpc", "accuracy" or "auc"."""
-    direction: Literal["min", "max"]
+    """Name of the main metric, one of `METRICS` of the loss."""
+    direction: Direction
     """Whether a smaller or a larger metric is better."""
-    chance: float
-    """Metric of a network that knows nothing: uniform guesses."""
+    chance: float | None
+    """Metric of a network that knows nothing: uniform guesses. None for errors of values, which have no such limit."""
     baseline: float | None
-    """Test metric of the trivial baseline (order-1 n-gram, majority class); None when only the data can tell."""
+    """Test metric of the trivial baseline (order-1 n-gram, majority class, mean); None when only the data can tell."""
     input_kind: Literal["ids", "spikes", "real"]
     """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
     carry_state: bool

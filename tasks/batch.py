@@ -17,9 +17,9 @@ class Batch(NamedTuple):
     x: Tensor
     """ids: int64 [B, T]; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
     y: Tensor
-    """int64 [B, T] (every step) or [B] (last step); spikes and voltage: float32 [B, T, 2]."""
+    """Cross entropy: int64 [B, T] (every step) or [B] (last step). Other losses: float32 with a last axis of n_out."""
     weight: Tensor | None
-    """float32, like y without its last axis of 2: 0 marks padding and burn-in; None means 1 everywhere."""
+    """float32 [B, T] (every step) or [B] (last step): 0 marks padding and burn-in; None means 1 everywhere."""
     starts_fresh: bool
     """Whether the state must be zero before this batch; else it continues from the batch before."""
     original_bytes: float | None = None

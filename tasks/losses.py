@@ -1,6 +1,7 @@
 """Training losses and evaluation metrics of all tasks."""
 
 import math
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ MV_PER_UNIT = 10.0
 
 
 def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
-    """Return the weighted mean loss of a batch: cross entropy in nats, or half of spike and voltage loss each.
+    """Return the weighted mean loss of a batch.
 
-    The spike loss is the binary cross entropy of output 0, the voltage loss the squared error of output 1 in the units
-    of the target (tens of mV), both with factor 0.5 as published for NeuronIO.
+    Cross entropy is in nats; the squared error (mse) and the binary cross entropy (bce, nats) are means over the
+    outputs. Spikes and voltage count one half each, as published for NeuronIO: the spike loss is the binary cross
+    entropy of output 0, the voltage loss the squared error of output 1 in the units of the target (tens of mV).
 
     Args:
         spec: the task.
@@ -34,12 +36,12 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
     Raises:
         TaskError: label smoothing for a task without classes.
     """
-    if spec.loss == "spikes_and_voltage":
-        if label_smoothing:
-            raise TaskError(f"{spec.name}: label_smoothing must be 0, not {label_smoothing}; the task has no classes")
-        losses = _spike_and_voltage_loss(logits, batch)
-    else:
+    if spec.loss == "cross_entropy":
         losses = _cross_entropy(spec, logits, batch, label_smoothing)
+    elif label_smoothing:
+        raise TaskError(f"{spec.name}: label_smoothing must be 0, not {label_smoothing}; the task has no classes")
+    else:
+        losses = _loss_without_classes(spec, logits, batch)
     if batch.weight is None:
         return losses.mean()
     weight = batch.weight.to(losses.device)
@@ -53,6 +55,17 @@ def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing
     return functional.cross_entropy(
         scores.flatten(0, -2), target.flatten(), reduction="none", label_smoothing=label_smoothing
     ).view(target.shape)
+
+
+def _loss_without_classes(spec: TaskSpec, logits: Tensor, batch: Batch) -> Tensor:
+    """Return the mean over the outputs of every target, [B, T] or [B]."""
+    if spec.loss == "spikes_and_voltage":
+        return _spike_and_voltage_loss(logits, batch)
+    scores = _scores(spec, logits)
+    target = batch.y.to(scores.device, scores.dtype)
+    if spec.loss == "mse":
+        return ((scores - target) ** 2).mean(-1)
+    return functional.binary_cross_entropy_with_logits(scores, target, reduction="none").mean(-1)
 
 
 def _spike_and_voltage_loss(logits: Tensor, batch: Batch) -> Tensor:
@@ -71,7 +84,7 @@ class MetricAccumulator:
 
     def __init__(self, spec: TaskSpec) -> None:
         self._spec = spec
-        self._metrics = SpikeMetrics() if spec.loss == "spikes_and_voltage" else ClassMetrics(spec)
+        self._metrics: Metrics = SpikeMetrics() if spec.loss == "spikes_and_voltage" else _OF_LOSS[spec.loss](spec)
 
     @torch.no_grad()
     def update(self, logits: Tensor, batch: Batch) -> None:
@@ -81,9 +94,13 @@ class MetricAccumulator:
     def result(self) -> dict[str, float]:
         """Return "loss", the spec's metric and further ones.
 
-        Cross entropy: "loss" in nats, "accuracy" and, for text, "bpc" and "bits_per_original_byte". Spikes and voltage:
-        "loss" as in training, "auc" (NaN without spikes or without pauses), "mae_mv", "rmse_mv" and "rmse_aligned_mv",
-        for which the prediction is first brought to the mean and variance of the target, as in published results.
+        Cross entropy: "loss" in nats, "accuracy" and, for text, "bpc" and "bits_per_original_byte".
+        Values (mse): "loss" and "mse", both the squared error, "mae" and "r2", means over the outputs; "r2" is NaN
+        where an output's target never changes.
+        Binary cross entropy: "loss" in nats and "accuracy", the share of right answers of all outputs.
+        Spikes and voltage: "loss" as in training, "auc" (NaN without spikes or without pauses), "mae_mv", "rmse_mv" and
+        "rmse_aligned_mv", for which the prediction is first brought to the mean and variance of the target, as in
+        published results.
 
         Raises:
             TaskError: no target was given.
@@ -92,6 +109,16 @@ class MetricAccumulator:
         if result is None:
             raise TaskError(f"{self._spec.name}: no targets to evaluate; the split is empty or max_batches is 0")
         return result
+
+
+class Metrics(Protocol):
+    """Sums of what one kind of loss is measured by."""
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add one batch; `logits` are [B, T, n_out]."""
+
+    def result(self) -> dict[str, float] | None:
+        """Return the metrics, None without targets."""
 
 
 class ClassMetrics:
@@ -120,8 +147,67 @@ class ClassMetrics:
         result = {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
         if self._spec.metric == "bpc":
             result["bpc"] = result["loss"] / math.log(2)
-            result["bits_per_original_byte"] = self._loss / math.log(2) / self._original_bytes
+            if self._original_bytes:
+                result["bits_per_original_byte"] = self._loss / math.log(2) / self._original_bytes
         return result
+
+
+class ValueMetrics:
+    """Sums of the errors of a regression, and of its targets for r2, one per output."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self._origin: Tensor | None = None
+        self._weight = 0.0
+        self._squared, self._absolute, self._first, self._second = torch.zeros(4, spec.n_out, dtype=torch.float64)
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add one batch; `logits` are [B, T, n_out]."""
+        scores = _scores(self._spec, logits).double().flatten(0, -2).cpu()
+        target = batch.y.double().flatten(0, -2).cpu()
+        weight = torch.ones(len(target)) if batch.weight is None else batch.weight.flatten().cpu()
+        weight = weight.double()
+        if self._origin is None:
+            # Squares are summed around one target, since those around 0 would lose a small variance of large values.
+            self._origin = target[0].clone()
+        error, moved = scores - target, target - self._origin
+        self._weight += float(weight.sum())
+        self._squared += weight @ error**2
+        self._absolute += weight @ error.abs()
+        self._first += weight @ moved
+        self._second += weight @ moved**2
+
+    def result(self) -> dict[str, float] | None:
+        """Return the metrics, None without targets."""
+        if self._weight == 0:
+            return None
+        spread = self._second - self._first**2 / self._weight
+        r2 = torch.where(spread > 0, 1 - self._squared / spread, math.nan)
+        mse = float(self._squared.mean() / self._weight)
+        return {"loss": mse, "mse": mse, "mae": float(self._absolute.mean() / self._weight), "r2": float(r2.mean())}
+
+
+class AnswerMetrics:
+    """Sums of loss and hits of outputs that each answer yes or no."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self._loss = self._correct = self._weight = 0.0
+
+    def update(self, logits: Tensor, batch: Batch) -> None:
+        """Add one batch; `logits` are [B, T, n_out]."""
+        losses = _loss_without_classes(self._spec, logits, batch).double()
+        weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses)
+        right = (_scores(self._spec, logits) > 0) == (batch.y.to(logits.device) > 0.5)
+        self._loss += float((losses * weight).sum())
+        self._correct += float((right.double().mean(-1) * weight).sum())
+        self._weight += float(weight.sum())
+
+    def result(self) -> dict[str, float] | None:
+        """Return the metrics, None without targets."""
+        if self._weight == 0:
+            return None
+        return {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
 
 
 class SpikeMetrics:
@@ -160,3 +246,10 @@ class SpikeMetrics:
             "rmse_mv": float(np.sqrt(np.mean((guess - voltage) ** 2)) * MV_PER_UNIT),
             "rmse_aligned_mv": float(np.sqrt(np.mean((aligned - voltage) ** 2)) * MV_PER_UNIT),
         }
+
+
+_OF_LOSS: dict[str, type[ClassMetrics | ValueMetrics | AnswerMetrics]] = {
+    "cross_entropy": ClassMetrics,
+    "mse": ValueMetrics,
+    "bce": AnswerMetrics,
+}

@@ -94,7 +94,7 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
     return {
         "label": data.label,
         "metric": data.title,
-        "unit": "loss in nats" if data.measure.is_loss else data.metric,
+        "unit": data.measure.unit(data.keys["metric"]),
         "measure": data.measure.column,
         "task_metric": data.keys["metric"],
         "direction": data.direction,

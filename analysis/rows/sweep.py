@@ -17,9 +17,11 @@ from analysis.rows.plans import StoredPlans, read_plans
 from cluster.errors import unknown_name
 from sweeper.store.schema import SPLITS
 from sweeper.store.store import ResultsStore
+from tasks.base import METRICS
 
 MEASURES = ("final_metric", "best_metric", "final_loss")
-"""The task's metric at the end (default), at the step of the best validation metric, or the loss at the end in nats."""
+"""The task's metric at the end (default), at the step of the best validation metric, or the loss at the end: nats, or
+for tasks that are measured by errors of values the squared error."""
 
 
 IDENTITY = ("task", "data_name", "metric", "direction", "architecture")
@@ -89,13 +91,19 @@ class Measure:
 
     @property
     def is_loss(self) -> bool:
-        """Whether the loss is meant, in nats, and not the task's own metric."""
+        """Whether the loss is meant and not the task's own metric."""
         return self.kind.endswith("loss")
 
+    def unit(self, metric: str) -> str:
+        """What is measured, such as ``bpc`` or ``loss in nats``, where `metric` is the task's own metric."""
+        if not self.is_loss:
+            return metric
+        return "squared error" if metric in METRICS["mse"] else "loss in nats"
+
     def describe(self, metric: str) -> str:
-        """Name for axes, such as ``test bpc (at the end)``."""
+        """Name for axes, such as ``test bpc (at the end)``, where `metric` is the task's own metric."""
         when = "at the end" if self.kind.startswith("final") else "at the best validation step"
-        return f"{self.split} {'loss in nats' if self.is_loss else metric} ({when})"
+        return f"{self.split} {self.unit(metric)} ({when})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +161,7 @@ class Dataset:
     @property
     def title(self) -> str:
         """Axis title of the metric."""
-        return self.measure.describe(self.metric)
+        return self.measure.describe(self.keys["metric"])
 
     @property
     def rows_sha256(self) -> str:

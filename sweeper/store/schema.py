@@ -107,15 +107,15 @@ class TrialRecord:
     final_step: int | None
     """Step of the final evaluation."""
     final_train_loss: float | None
-    """Training-split loss at the end, nats."""
+    """Training-split loss at the end: nats, or squared error."""
     final_train_metric: float | None
     """Training-split metric at the end."""
     final_valid_loss: float | None
-    """Validation loss at the end, nats."""
+    """Validation loss at the end: nats, or squared error."""
     final_valid_metric: float | None
     """Validation metric at the end."""
     final_test_loss: float | None
-    """Test loss at the end, nats."""
+    """Test loss at the end: nats, or squared error."""
     final_test_metric: float | None
     """Test metric at the end."""
     best_step: int | None
@@ -176,7 +176,7 @@ class CurveRecord:
     split: str
     """`train` (running mean since the last evaluation while training), `valid` or `test`."""
     loss: float | None
-    """Mean loss, nats."""
+    """Mean loss: nats, or squared error."""
     metric: float | None
     """The task's metric."""
     learning_rate: float | None

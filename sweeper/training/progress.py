@@ -12,7 +12,7 @@ class Evaluation:
     split: str
     """`train`, `valid` or `test`."""
     loss: float
-    """Mean loss, nats."""
+    """Mean loss: nats, or squared error."""
     metric: float
     """The task's metric."""
     learning_rate: float | None

@@ -3,9 +3,10 @@ import math
 
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import mean_absolute_error, r2_score, roc_auc_score
 from torch.nn import functional
 
+from tasks.base import TaskSpec
 from tasks.batch import Batch
 from tasks.errors import TaskError
 from tasks.losses import MetricAccumulator, training_loss
@@ -133,3 +134,70 @@ def test_smoothing_needs_classes() -> None:
 def test_an_empty_spike_evaluation_is_an_error() -> None:
     with pytest.raises(TaskError, match="no targets to evaluate"):
         MetricAccumulator(SPIKES).result()
+
+
+VALUES = dataclasses.replace(TEXT, n_out=3, loss="mse", metric="mse", chance=None)
+ANSWERS = dataclasses.replace(TEXT, n_out=3, loss="bce", metric="accuracy", direction="max", chance=0.5)
+
+
+def values(*, last: bool, seed: int = 5, size: int = 6) -> tuple[torch.Tensor, Batch]:
+    """Answers and targets of three outputs; targets lie around 1000, where squares around 0 lose their digits."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(size, 4, 3, generator=generator, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(size, *([] if last else [4]), 3, generator=generator)
+    weight = (torch.rand(y.shape[:-1], generator=generator) < 0.7).float()
+    return logits + 1000, Batch(y, y + 1000, weight, True)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_metrics_of_values_equal_scikit_learn_over_all_batches(last: bool) -> None:
+    spec = dataclasses.replace(VALUES, loss_on="last_step" if last else "every_step")
+    accumulator, guesses, wanted, weights = MetricAccumulator(spec), [], [], []
+    for seed, size in ((5, 6), (6, 2)):
+        logits, batch = values(last=last, seed=seed, size=size)
+        accumulator.update(logits, batch)
+        guesses.append((logits[:, -1] if last else logits).reshape(-1, 3).detach())
+        wanted.append(batch.y.reshape(-1, 3))
+        weights.append(batch.weight.flatten())
+    guess, want, weight = torch.cat(guesses), torch.cat(wanted), torch.cat(weights)
+    result = accumulator.result()
+    squared = ((guess - want) ** 2).mean(-1)
+    assert result["mse"] == result["loss"] == pytest.approx(float((squared * weight).sum() / weight.sum()))
+    assert result["mae"] == pytest.approx(mean_absolute_error(want, guess, sample_weight=weight))
+    assert result["r2"] == pytest.approx(r2_score(want, guess, sample_weight=weight))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_loss_of_values_is_the_weighted_squared_error(last: bool) -> None:
+    spec = dataclasses.replace(VALUES, loss_on="last_step" if last else "every_step")
+    logits, batch = values(last=last)
+    accumulator = MetricAccumulator(spec)
+    accumulator.update(logits, batch)
+    assert training_loss(spec, logits, batch).item() == pytest.approx(accumulator.result()["loss"])
+
+
+def test_r2_of_a_target_that_never_changes_is_missing() -> None:
+    logits, batch = values(last=False)
+    accumulator = MetricAccumulator(VALUES)
+    accumulator.update(logits, batch._replace(y=torch.full_like(batch.y, 7.0)))
+    assert math.isnan(accumulator.result()["r2"])
+
+
+def test_yes_or_no_answers_are_measured_per_output() -> None:
+    logits, batch = values(last=False)
+    logits, batch = logits - 1000, batch._replace(y=(batch.x > 0).float())
+    kept = batch.weight > 0
+    expected = functional.binary_cross_entropy_with_logits(logits[kept], batch.y[kept].double())
+    accumulator = MetricAccumulator(ANSWERS)
+    accumulator.update(logits, batch)
+    right = ((logits > 0) == (batch.y > 0.5))[kept].double().mean()
+    assert accumulator.result() == pytest.approx({"loss": expected.item(), "accuracy": right.item()})
+    assert training_loss(ANSWERS, logits, batch).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("spec", [VALUES, ANSWERS])
+def test_a_split_without_values_is_an_error(spec: TaskSpec) -> None:
+    with pytest.raises(TaskError, match="no targets to evaluate"):
+        MetricAccumulator(spec).result()
+    with pytest.raises(TaskError, match=r"label_smoothing must be 0"):
+        training_loss(spec, *values(last=False), label_smoothing=0.1)
