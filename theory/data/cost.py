@@ -111,21 +111,31 @@ def elm_cost(
 
 
 def interpolated_cost(d_m: npt.ArrayLike, k_e: npt.ArrayLike, *, k_c: float, readout_params: float) -> Cost:
-    """Counts along d_m as networks realise them, interpolated in logarithms, and beyond them extrapolated.
+    """Counts along d_m as networks realise them: interpolated between the sizes that were run, a power law beyond them.
 
     Args:
         d_m: At least two different values, rising, [values].
-        k_e: Of each, [values].
+        k_e: Of each, rising, [values].
         k_c: Synapses per neuron.
         readout_params: Trainable parameters outside the recurrent layer.
 
     >>> cost = interpolated_cost([2, 4, 8], [20, 40, 80], k_c=16.0, readout_params=0.0)
-    >>> round(float(cost.complexity(3)), 9)
-    30.0
+    >>> cost.complexity([3, 16]).round(9).tolist()
+    [30.0, 160.0]
     """
     from scipy.interpolate import PchipInterpolator  # slow to load, and most commands do without
 
-    # This interpolant keeps the order of its points, so that k_e rises with d_m everywhere; a cubic spline may
-    # overshoot, and neurons(budget, d_m) would then not fall.
-    curve = PchipInterpolator(np.log(d_m), np.log(k_e), extrapolate=True)
-    return Cost(k_e=lambda x: np.exp(curve(np.log(x))), k_c=k_c, readout_params=readout_params)
+    x, y = np.log(np.asarray(d_m, dtype=np.float64)), np.log(np.asarray(k_e, dtype=np.float64))
+    # This interpolant is monotone between its points, where a cubic spline may overshoot; neurons(budget, d_m) would
+    # then not fall.
+    inside = PchipInterpolator(x, y)
+    first, last = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
+
+    def k_e_of(sizes: FloatArray) -> FloatArray:
+        at = np.log(sizes)
+        # The cubics at the ends turn around soon after them, and `Cost.d_m` looks far beyond. So the logarithms go on
+        # along straight lines there, with the slopes between the outermost pairs of points, which rise for certain.
+        beyond = first * np.minimum(at - x[0], 0.0) + last * np.maximum(at - x[-1], 0.0)
+        return np.asarray(np.exp(inside(np.clip(at, x[0], x[-1])) + beyond))
+
+    return Cost(k_e=k_e_of, k_c=k_c, readout_params=readout_params)
