@@ -115,6 +115,7 @@ def _needs_nothing(options: Options, place: Place) -> tuple[str, ...]:
 class Entry(NamedTuple):
     """A task as `tasks.spec` and `tasks.loaders` find it by name."""
 
+    # A tuple and not a function of the options: what a grid may set must be known before any value is.
     options: tuple[Option, ...]
     """what a grid may set, with defaults"""
     build: Callable[[Options, Place], TaskSpec]

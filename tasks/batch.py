@@ -14,6 +14,7 @@ SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 class Batch(NamedTuple):
     """Input and target of one step. B sequences, T time steps."""
 
+    # Spike counts stay bytes until they are on the device: as the network's numbers they would be four times as large.
     x: Tensor
     """ids: int64 [B, T]; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
     y: Tensor

@@ -26,6 +26,7 @@ def data() -> None:
 @_DIRECTORY
 def list_command(data_dir: str | None) -> None:
     """List the data sets and which of them are ready for use."""
+    # All data sets are listed, absent ones too: the list is how one learns what can be fetched.
     width = max(map(len, DATA_SETS))
     for entry in DATA_SETS.values():
         click.echo(
@@ -77,6 +78,8 @@ def _fetch_with_bar(entry: DataSet, data_dir: str | None) -> Path:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns) as bar:
+        # Bars of all files exist from the start and appear with their first block, so that files that are already there
+        # show none.
         lines = {file.name: bar.add_task(file.name, total=file.size, visible=False) for file in entry.files}
 
         def report(name: str, done: int, total: int | None) -> None:
@@ -101,6 +104,7 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
     problems_by_name = {entry.name: problems(entry, data_dir) for entry in chosen}
     for name, lines in problems_by_name.items():
         click.echo(f"{name}: {'not in order' if lines else 'ok'}")
+    # After all lines are printed, so that one damaged set does not hide the state of the others.
     if any(problems_by_name.values()):
         raise DataError("; ".join(line for lines in problems_by_name.values() for line in lines))
 
@@ -110,4 +114,5 @@ def _state(entry: DataSet, data_dir: str | None) -> str:
         return entry.kind
     from tasks.data.fetch import is_present
 
+    # A set that only a person can fetch has no files to look for, so it never counts as present.
     return "present" if entry.files and is_present(entry, data_dir) else "absent"

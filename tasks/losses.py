@@ -52,6 +52,7 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
 def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
     """Return the loss of every target, [B, T] or [B]."""
     scores, target = _scores(spec, logits), batch.y.to(logits.device)
+    # Unreduced, because padding is weighted out by the caller.
     return functional.cross_entropy(
         scores.flatten(0, -2), target.flatten(), reduction="none", label_smoothing=label_smoothing
     ).view(target.shape)
@@ -147,6 +148,8 @@ class ClassMetrics:
         result = {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
         if self._spec.metric == "bpc":
             result["bpc"] = result["loss"] / math.log(2)
+            # A text without case and punctuation has fewer characters than bytes, so bits per character alone would
+            # flatter it.
             if self._original_bytes:
                 result["bits_per_original_byte"] = self._loss / math.log(2) / self._original_bytes
         return result
@@ -222,6 +225,7 @@ class SpikeMetrics:
         """Add one batch; `logits` are [B, T, 2]."""
         # weights are 0 or 1 here, so leaving steps out is weighting them
         kept = slice(None) if batch.weight is None else (batch.weight > 0)
+        # To main memory at once: a split's predictions may not fit beside the network on a device.
         self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[kept].flatten().double())
         self._predicted.append(logits.cpu()[kept].reshape(-1, 2).double())
         self._wanted.append(batch.y[kept].reshape(-1, 2).double())
@@ -238,6 +242,7 @@ class SpikeMetrics:
         # the area is a share of pairs of one spike and one pause; without either there is none
         both = 0 < spikes.sum() < len(spikes)
         spread = guess.std()  # 0 for a network that answers the same always, which cannot be aligned
+        # The published error compares shapes, so a constant offset and a scale of the prediction are taken out first.
         aligned = (guess - guess.mean()) / spread * voltage.std() + voltage.mean() if spread > 0 else guess
         return {
             "loss": float(torch.cat(self._losses).mean()),

@@ -18,6 +18,7 @@ def package(module: str, what: str, *, extra: str = "data") -> Any:
         DataError: it is not installed; gives the command that installs it.
     """
     try:
+        # Imported by name at the place of use, so that a missing package stops only what needs it.
         return importlib.import_module(module)
     # error.name may be a package that the module itself needs and lacks: that one is named
     except ModuleNotFoundError as error:

@@ -13,6 +13,7 @@ from tasks.options import Option, OptionValue, resolve_options
 
 ROOMS = (tasks.text.spec.ROOM, tasks.spikes.spec.ROOM, tasks.sequences.spec.ROOM, tasks.neuron.spec.ROOM)
 """Every room of tasks, in the order in which they are listed; the one place that a new room is added to."""
+# Tasks of all rooms share one list of names, since a grid file gives a name and no room.
 _TASKS: dict[str, Entry] = {name: entry for room in ROOMS for name, entry in room.tasks.items()}
 
 
@@ -70,6 +71,7 @@ def packages_of(
         TaskError: unknown task, unknown option or invalid value.
     """
     checked = canonical_options(name, options, where=where)
+    # Checked first, so that a misspelt option is named and not the package that its default would need.
     return _TASKS[name].packages(checked, Place(where, cache_dir))
 
 

@@ -26,5 +26,6 @@ def _file_problem(path: Path, file: RemoteFile) -> str | None:
     digest = digest_of(path, file.unpacked_digest)
     if digest == file.unpacked_digest:
         return None
+    # Without the note the file counts as unchecked, so that no later start trusts it.
     note_of(path).unlink(missing_ok=True)
     return f"{path}: damaged ({digest}, expected {file.unpacked_digest}); delete it and fetch again"

@@ -29,6 +29,7 @@ def data_directory(override: str | Path | None = None) -> Path:
     """
     chosen = override or os.environ.get(ENVIRONMENT_VARIABLE)
     try:
+        # Both the option and the variable may begin with a tilde, which a shell does not expand in every place.
         return Path(chosen or platformdirs.user_cache_dir("elm-sweeper", appauthor=False)).expanduser()
     except RuntimeError as error:
         raise DataError(f"no home directory ({error}); set {ENVIRONMENT_VARIABLE} or HOME") from error
@@ -88,6 +89,7 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
     if not target.exists():
         with explained(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            # A lock of the operating system and no file that means "busy": it is released when its holder dies.
             lock = FileLock(target.with_name(f".{target.name}.lock"))
             lock.acquire()
         try:
@@ -158,6 +160,7 @@ def noted_sha256(path: Path, directory: Path) -> str:
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, computed once per process while the file stays the same."""
     identity = identity_of(path)
+    # Hashing reads the whole file, which for the largest takes seconds, and a process loads it for each of its trials.
     if identity not in _known_hashes:
         with path.open("rb") as file:
             _known_hashes[identity] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -37,6 +37,7 @@ class _Incomplete(Exception):
 
 def folder_of(data_set: DataSet, cache_dir: str | Path | None = None) -> Path:
     """Return the folder of a data set's files, which need not exist."""
+    # Apart from what is generated or converted, which can be made again without a network.
     return data_directory(cache_dir) / "real" / data_set.name
 
 
@@ -113,6 +114,7 @@ def _bring(data_set: DataSet, file: RemoteFile, folder: Path, progress: Progress
         _check(packed, file.digest)
         if file.packing != "none":
             _unpack(packed, target, file)
+            # The unpacked file is checked by a hash of its own, so the packed one is not needed again.
             packed.unlink()
     _check(target, file.unpacked_digest)
     with write_atomically(note_of(target)) as note:
@@ -145,6 +147,7 @@ def _opened(packed: Path, file: RemoteFile) -> Iterator[BinaryIO]:
 
 def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progress | None) -> None:
     """Download one file from the first mirror that gives the right bytes."""
+    # A partial file has a name of its own, so that nothing takes it for the whole.
     part, failures = packed.with_name(f"{packed.name}.part"), []
     for url in file.urls:
         try:
@@ -178,6 +181,7 @@ def _receive_all(url: str, part: Path, file: RemoteFile, progress: Progress | No
 
 def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) -> None:
     """Append to the partial file until the server's or the declared size is reached."""
+    # The size on disk says how far the last attempt came, also one of an earlier process.
     have = part.stat().st_size if part.exists() else 0
     if file.size is not None and have >= file.size:  # whole and yet not accepted: start anew
         have = 0
@@ -193,5 +197,6 @@ def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) 
                 have += len(block)
                 if progress:
                     progress(file.name, have, total)
+    # A connection may end early without an error; without a known size the hash decides.
     if total is not None and have < total:
         raise _Incomplete(f"ended after {have} of {total} bytes")

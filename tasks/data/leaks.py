@@ -92,6 +92,8 @@ def text_leaks(characters: Mapping[str, npt.NDArray[np.uint8]]) -> list[Leak]:
     Args:
         characters: byte values of every split, `train` among them, uint8 [n]; may be memory-mapped.
     """
+    # Blocks of validation and test stand side by side, so that each character counts once; the training text is
+    # searched at every position, because a copy need not begin at a multiple of the block.
     blocks = {split: _window_hashes(text)[::BLOCK] for split, text in characters.items() if split != "train"}
     seen = {split: np.zeros(len(hashes), dtype=bool) for split, hashes in blocks.items()}
     # A table of the hashes' leading bits tells most positions of the training text apart from all blocks at once, so
@@ -101,6 +103,7 @@ def text_leaks(characters: Mapping[str, npt.NDArray[np.uint8]]) -> list[Leak]:
         wanted[hashes >> _TABLE_SHIFT] = True
     train = characters["train"]
     for start in range(0, max(len(train) - BLOCK + 1, 0), _CHUNK):
+        # Chunks overlap by a block less one, so that no window is lost between them.
         windows = _window_hashes(train[start : start + _CHUNK + BLOCK - 1])
         windows = windows[wanted[windows >> _TABLE_SHIFT]]
         for split, hashes in blocks.items():

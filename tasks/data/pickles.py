@@ -24,6 +24,8 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
 
 class _Restricted(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        # A pickle can name any function and have it called while it is read, so everything that is not known to be
+        # harmless is refused.
         if (module, name) not in _ALLOWED:
             raise DataError(f"refused: the pickle asks for {module}.{name}; only numpy arrays in containers are read")
         return _ALLOWED[module, name]

@@ -100,9 +100,12 @@ def spikes(
     # As in the original chain: the positive half of the spectrum, transformed back at half the rate.
     spectrum = scipy.fft.fft(sound, 2 * bins)[:bins].astype(np.complex64)
     velocity = scipy.fft.ifft(_transfer_matrix(bins, channels) * spectrum, axis=1, overwrite_x=True).real
+    # A seed for each channel, so that channels are independent and can be computed in any order.
     trains = [_bushy_cell(velocity[c, :samples].astype(np.float64), seed * channels + c) for c in range(channels)]
     times = np.concatenate(trains) / NEURON_RATE
     units = np.repeat(np.arange(channels, dtype=np.uint16), [len(part) for part in trains])
+    # Spikes of one moment are sorted by channel as well, so that the file does not depend on how the channels were
+    # joined.
     order = np.lexsort((units, times))
     return times[order], units[order]
 
@@ -126,6 +129,7 @@ def _hair_cell(velocity: Any) -> Any:
     dt = 1.0 / NEURON_RATE
     y, g, loss, r, x, a, b, h, m = 5.05, 2000.0, 2500.0, 6580.0, 66.3, 5.0, 300.0, 50000.0, 1.0
     k = g * a / (a + b)
+    # The constants carry the letters of the paper, so that equations can be compared line by line.
     cleft = m * y * k / (loss * k + y * (loss + r))
     # the pools begin as silence leaves them, or the start would look like the onset of a sound
     free, store = cleft * (loss + r) / k, cleft * r / x

@@ -65,6 +65,7 @@ def _joined(
     splits: Sequence[str],
     about: dict[str, object],
 ) -> Recordings:
+    # Sorted, so that a speaker's number does not depend on the order of the files.
     names = sorted(set(speakers))
     return Recordings(
         cells=np.concatenate(parts),
@@ -87,6 +88,7 @@ def main() -> None:
 @click.option("--seed", default=1, show_default=True, help="Of pitch, speed, noise and nerve fibres.")
 def mini(target: Path, bin_ms: int, seed: int) -> None:
     """Make the spoken digits of shd-mini anew (about ten minutes)."""
+    # One generator in a fixed order of draws, so that the file can be made again byte for byte.
     random = np.random.default_rng(seed)
     parts, listed = [], utterances(random)
     with click.progressbar(listed, label="speaking and listening") as bar:
@@ -121,6 +123,7 @@ def convert(
     File names as in the Free Spoken Digit Dataset and the Heidelberg Digits are understood. Without --valid and --test
     the last two speakers by name are held out, one for each.
     """
+    # A folder is listed in whatever order the file system has; sorted, the same recordings give the same file.
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".wav", ".flac"})
     labels_and_speakers = [_parsed(path, [pattern] if pattern else _PATTERNS) for path in files]
     if not labels_and_speakers:

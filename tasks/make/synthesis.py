@@ -51,8 +51,10 @@ def utterances(random: np.random.Generator) -> list[Utterance]:
     utterances_made: list[Utterance] = []
     for split in ("train", "valid", "test"):
         for voice in _ESPEAK[split]:
+            # One accent for a voice, as people have one.
             accent = _ACCENTS[int(random.integers(len(_ACCENTS)))]
             for label, word in enumerate(CLASSES):
+                # The first ten classes are English, the others German.
                 language = accent if label < 10 else "de"
                 for _ in range(REPETITIONS):
                     command = _espeak(f"{language}+{voice}", word, random)
@@ -106,6 +108,7 @@ def _with_true_sizes(wave: bytes) -> bytes:
 
 def at_sample_rate(samples: npt.NDArray[np.float64], rate: int) -> npt.NDArray[np.float64]:
     """Resample from `rate` to SAMPLE_RATE."""
+    # A polyphase filter takes a ratio of whole numbers, in lowest terms to be short.
     common = np.gcd(rate, SAMPLE_RATE)
     resampled: npt.NDArray[np.float64] = scipy.signal.resample_poly(samples, SAMPLE_RATE // common, rate // common)
     return resampled
@@ -119,6 +122,7 @@ def trimmed(sound: npt.NDArray[np.float64], *, threshold: float = 0.01) -> npt.N
 
 def placed(sound: npt.NDArray[np.float64], random: np.random.Generator) -> npt.NDArray[np.float64]:
     """Add silence on both sides (30-130 ms before, 20-80 ms after) and noise 52-72 dB below the speech."""
+    # Recordings of people never begin at the same moment, and are never without noise.
     before, after = (int(random.uniform(*span) * SAMPLE_RATE) for span in ((0.03, 0.13), (0.02, 0.08)))
     level = np.sqrt(np.mean(sound**2)) * 10 ** (random.uniform(-72, -52) / 20)
     padded = np.pad(sound, (before, after))

@@ -82,6 +82,7 @@ def _jumps(random: np.random.Generator, columns: int, low: float, high: float) -
 def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
     """Integrate all simulations at once with exponential Euler steps of 0.5 ms."""
     count = len(excitatory)
+    # A matrix of zeros and ones sums the spikes of a branch's segments for all simulations in one product.
     per_branch = np.zeros((SEGMENTS, _BRANCHES), dtype=np.float32)
     per_branch[np.arange(SEGMENTS), np.arange(SEGMENTS) * _BRANCHES // SEGMENTS] = 1
     dt = 1 / _STEPS_PER_MS
@@ -94,6 +95,8 @@ def simulate(excitatory: Bits, inhibitory: Bits) -> Simulation:
         excited = excitatory[:, ms].astype(np.float32) @ per_branch
         inhibited = inhibitory[:, ms].astype(np.float32) @ per_branch
         g_ampa += _AMPA * excited
+        # Two exponentials that rise together and fall at different speeds: their difference begins at 0 and peaks
+        # later.
         g_rise += _NMDA * excited
         g_nmda += _NMDA * excited
         g_gaba += _GABA * inhibited

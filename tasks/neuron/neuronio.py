@@ -54,6 +54,7 @@ class NeuronioTask:
         """Return windows that start at random times of random simulations."""
         self._check(length)
         simulations = self._data.splits["train"]
+        # A function of seed and step alone, so that a resumed trial needs no state of an iterator.
         random = np.random.default_rng([seed, step])
         numbers = random.integers(len(simulations.voltage), size=batch_size)
         starts = random.integers(IGNORED_MS, self._data.duration - length + 1, size=batch_size)
@@ -68,6 +69,7 @@ class NeuronioTask:
         # each window begins with a burn-in that the window before it has evaluated
         first = IGNORED_MS - self._burn_in
         starts = np.arange(first, self._data.duration - self._burn_in, length - self._burn_in)
+        # Simulation by simulation, so that the windows of one lie next to each other on disk.
         windows = np.stack(np.meshgrid(np.arange(len(simulations.voltage)), starts, indexing="ij"), -1).reshape(-1, 2)
         time = np.arange(length)
         for begin in range(0, len(windows), batch_size)[:max_batches]:
@@ -95,6 +97,7 @@ class NeuronioTask:
         weight: npt.NDArray[np.float32],
     ) -> Batch:
         size, length = weight.shape
+        # Flat, so that a window's events are its indices.
         x = np.zeros((size, length * self._data.channels), dtype=np.float32)
         inhibitory = self._data.channels // 2
         y = np.zeros((size, length, 2), dtype=np.float32)
@@ -105,6 +108,7 @@ class NeuronioTask:
             x[row, cells] = np.where(cells % self._data.channels < inhibitory, 1, -1)
             end = min(start + length, self._data.duration)
             y[row, : end - start, 0] = simulations.spikes[number, start:end]
+            # Spikes stand far above the rest of the voltage and are the other output's task, so they are clipped.
             y[row, : end - start, 1] = np.minimum(simulations.voltage[number, start:end], CLIP_MV)
         x = x.reshape(size, length, self._data.channels)
         # shifted and scaled so that a network's outputs begin near the targets
@@ -140,6 +144,7 @@ def _mini_folder(directory: Path) -> Path:
 
 def _simulate_into(folder: Path) -> None:
     with explained(folder):
+        # On the same disk as the result: pickles of whole simulations may not fit into a small /tmp.
         scratch = tempfile.TemporaryDirectory(dir=folder)
     with scratch as name:
         sources: dict[Split, list[Path]] = {"train": [], "valid": [], "test": []}

@@ -216,6 +216,7 @@ def open_converted(folder: Path, where: str) -> Converted:
         for name, size_expected in expected.items():
             if not (place / name).is_file() or (place / name).stat().st_size != size_expected:
                 raise DataError(f"{place / name}: missing or damaged; convert again")
+        # Mapped and not read: the published set takes 115 GB as pickles.
         splits[split] = Simulations(
             np.memmap(place / "cells.i32", np.int32, "r"),
             offsets,

@@ -28,6 +28,7 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
     return TaskSpec(
         name="neuronio",
         data_name="neuronio-mini" if data == "embedded" else Path(data).name,
+        # Twice the 639 segments of the neuron: an excitatory and an inhibitory synapse on each.
         n_in=1278,
         n_out=2,
         length=500,

@@ -41,6 +41,7 @@ class Images:
 
     def inputs(self, numbers: Numbers) -> Tensor:
         """Return brightness from 0 to 1, float32 [B, pixels, 1]."""
+        # Kept as bytes and turned into numbers batch by batch, at a quarter of the memory.
         return torch.from_numpy(self._pixels[numbers].astype(np.float32) / self._white)[..., None]
 
     def hashes(self, numbers: Numbers) -> Hashes:
@@ -87,6 +88,7 @@ def read_digits() -> tuple[npt.NDArray[np.uint8], Numbers, str]:
 
 def _digits(upsample: int) -> tuple[Images, str, dict[Split, Numbers]]:
     pixels, labels, sha256 = read_digits()
+    # Enlarged by repetition and not by interpolation: the sequence gets longer, the image stays the same.
     large = pixels.repeat(upsample, axis=1).repeat(upsample, axis=2).reshape(len(pixels), -1)
     # shuffled with a fixed seed before the cut, so that all three parts hold the same kinds of digits
     order = np.random.default_rng(_DIGITS_SPLIT_SEED).permutation(len(labels))
@@ -112,6 +114,7 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
     if len(pixels) != len(labels):
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     numbers = np.arange(len(labels))
+    # A shortened archive, as tests make one, keeps most of its images for training.
     valid = trained - min(_CIFAR_VALID, trained // 10)
     splits: dict[Split, Numbers] = {
         "train": numbers[:valid],

@@ -126,6 +126,7 @@ def load_listops(
     rules = RULES[str(options["size"])]
     # test and valid come first in the stream of expressions, so that more training examples leave them as they are
     sizes = [int(options[f"{split}_examples"]) for split in ("test", "valid", "train")]
+    # Everything that the expressions depend on, so that a change of any of them makes new ones.
     tag = f"{rules}|{sum(sizes)}|{_SEED}"
     store = data_directory(cache_dir) / "listops" / hashlib.sha256(tag.encode()).hexdigest()[:24]
     build_verified(store.with_suffix(".npy"), lambda: _write(store, rules, sum(sizes)))
@@ -146,6 +147,7 @@ def load_listops(
 
 def _write(store: Path, rules: Rules, count: int) -> None:
     keys, values = zip(*distinct_expressions(rules, count), strict=True)
+    # One long array and offsets, since expressions differ in length.
     symbols = np.frombuffer(b"".join(keys), dtype=np.uint8)
     classes = np.array(values, dtype=np.uint8)
     with write_atomically(store.with_suffix(".npy")) as file:

@@ -57,6 +57,7 @@ def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
     """Draw a scene with two paths of `dashes` dashes."""
     while True:
         path = _place(_chains(random, dashes), [])
+        # Markers this close would touch or leave no room between the paths that start at them.
         if path is None or np.linalg.norm(path[-1] - path[0]) < _CLEARANCE + 2 * _MARKER_RADIUS:
             continue
         # Places that leave no room for one of the answers are given up before the coin is tossed.
@@ -87,6 +88,7 @@ def _chains(random: np.random.Generator, dashes: int, start: Points | None = Non
     """Return candidates of bounded turning from a place, a random one when None, [candidates, dashes + 1, 2]."""
     # many candidates in one call of numpy; `_place` takes the first that fits
     turns = random.uniform(-_LARGEST_TURN, _LARGEST_TURN, (_CANDIDATES, dashes))
+    # The first turn is the direction in which the path sets out.
     turns[:, 0] = random.uniform(0, 2 * np.pi, _CANDIDATES)
     headings = np.cumsum(turns, axis=1)
     steps = _STEP * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
@@ -185,6 +187,7 @@ def _draw(brightness: Points, head: Points, tail: Points, radius: float) -> None
 @functools.lru_cache(maxsize=256)
 def example(split: Split, number: int, side: int, dashes: int) -> tuple[npt.NDArray[np.uint8], bool]:
     """Return image and answer of a numbered example; the answer and the geometry do not depend on `side`."""
+    # A generator for each example, so that any of them can be drawn without those before it.
     scene = draw_scene(np.random.default_rng([_SPLIT_SEEDS[split], dashes, number]), dashes)
     return render(scene, side), scene.joined
 

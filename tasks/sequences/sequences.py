@@ -60,6 +60,7 @@ class SequenceTask:
         self._sampler = sampler or functools.partial(shuffled, splits["train"].order)
         self.data_name, self.data_sha256 = spec.data_name, data_sha256
         self.spec = spec
+        # A baseline that only the data can tell is that of the test split, on which results are reported.
         if spec.baseline is None:
             self.spec = dataclasses.replace(spec, baseline=self.majority("test"))
 
@@ -114,4 +115,5 @@ def _permutation(n: int, seed: int, epoch: int) -> Numbers:
 
 def with_replacement(n: int, step: int, seed: int, batch_size: int) -> Numbers:
     """Return the numbers of `step` when every example is drawn from range(n) anew."""
+    # Seed and step make the batch, so that no state of a generator has to be saved.
     return np.random.default_rng([seed, step]).integers(n, size=batch_size)

@@ -43,6 +43,7 @@ def write_recordings(path: Path, recordings: Recordings) -> None:
         DataError: the cells are not sorted within a recording.
     """
     steps = _steps(recordings)
+    # Three byte planes hold steps up to 2**24 - 1, which unsorted cells would not respect.
     if len(steps) and (steps.min() < 0 or steps.max() > 0xFFFFFF):
         raise DataError(f"{path}: the spikes of a recording must be sorted and less than 2**24 cells apart")
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -58,6 +59,7 @@ def write_recordings(path: Path, recordings: Recordings) -> None:
         for name in _ARRAYS:
             content = io.BytesIO()
             np.lib.format.write_array(content, arrays[name], allow_pickle=False)
+            # Written by hand, since np.savez knows no LZMA.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _DATE), content.getvalue(), zipfile.ZIP_LZMA)
 
 
@@ -76,6 +78,7 @@ def read_recordings(path: Path) -> Recordings:
         DataError: not such a file, damaged, empty or with values out of range.
     """
     try:
+        # Without pickles, since the file may come from anybody.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             held = {name: archive[name] for name in _ARRAYS}
         about = json.loads(held["about"].tobytes())

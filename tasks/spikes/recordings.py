@@ -71,9 +71,11 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     if data == "embedded":
         _refuse_damaged(hashes[0])
     sha256 = hashes[0] if len(hashes) == 1 else _hash_of(hashes)
+    # The bin width is in the name, because every width is binned and stored apart.
     store = directory / "recordings" / f"{sha256[:24]}-{bin_ms}ms"
     build_verified(store.with_suffix(".npy"), lambda: _write_store(store, read()))
     cells = np.load(store.with_suffix(".npy"), mmap_mode="r")
+    # The labels are small and stay in memory; the events are many and are mapped.
     with np.load(store.with_suffix(".npz")) as held:
         offsets, label, speaker, split = (held[name] for name in ("offsets", "label", "speaker", "split"))
     if len(cells) != offsets[-1]:
@@ -156,6 +158,7 @@ def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
     bins, channels = np.divmod(recordings.cells, CHANNELS)
     bins //= bin_ms // stored
     kept = bins < DURATION_MS // bin_ms
+    # Joined bins of one recording must be sorted again, but never mix with those of another one.
     owner = np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))[kept]
     cells = (bins * CHANNELS + channels)[kept].astype(np.int32)
     order = np.lexsort((cells, owner))

@@ -67,6 +67,7 @@ def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
         Counts, uint8 [B, K * bins, CHANNELS].
     """
     flat = chosen.ravel()
+    # Events become a dense tensor only here, for one batch: that of all recordings would be gigabytes of zeros.
     parts = [recordings.cells[recordings.offsets[n] : recordings.offsets[n + 1]] for n in flat]
     starts = np.arange(len(flat), dtype=np.int64) * (bins * CHANNELS)
     positions = np.concatenate(parts) + np.repeat(starts, [len(part) for part in parts])

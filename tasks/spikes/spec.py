@@ -59,6 +59,7 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
         metric="accuracy",
         direction="max",
         chance=1 / classes,
+        # Of other recordings only the data can tell how frequent a class is.
         baseline=baseline if data == "embedded" else None,
         input_kind="spikes",
         carry_state=False,

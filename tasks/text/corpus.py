@@ -102,6 +102,7 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")
     _refuse_other_formats(path, where)
+    # Asked before the file is read: a text this short would fail later with an empty split.
     if min(b - a for a, b in itertools.pairwise(split_borders(stat.st_size))) < LEAST_CHARACTERS:
         raise DataError(f"{where}: {path} is too short; {SPLITS_NEED}")
     # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
@@ -203,6 +204,7 @@ def packed_corpus() -> Path:
     Raises:
         DataError: gensim is not installed or no longer ships the file.
     """
+    # Importing gensim would load all of it for the sake of one file that lies beside its code.
     spec = importlib.util.find_spec("gensim")
     for folder in (spec.submodule_search_locations if spec else None) or ():
         packed = Path(folder) / _MEMBER

@@ -61,6 +61,7 @@ def _text_spec(options: Options, place: Place) -> TaskSpec:
         metric="bpc",
         direction="min",
         chance=math.log2(symbols),
+        # A user's own text has no stored baseline, and training its n-gram model would need the data.
         baseline=_ORDER_1_BPC.get(data_name),
         input_kind="ids",
         carry_state=True,

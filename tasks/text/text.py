@@ -83,6 +83,8 @@ class TextTask:
         n = len(text.characters)
         # a function of step and seed alone, so that a resumed trial needs no state of an iterator
         shift = int(np.random.default_rng([seed, 0]).integers(n))
+        # The seed moves where all streams begin, so that seeds see the text in another order though the text is the
+        # same.
         starts = (shift + np.arange(batch_size, dtype=np.int64) * n // batch_size + step * length) % n
         ids = self.ids(text.characters[(starts[:, None] + np.arange(length + 1)) % n])
         return self._batch(ids, None, starts_fresh=step == 0, text=text)
@@ -124,6 +126,7 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
     original = split_borders(source.size)
     path, borders = source.path, list(original)
     if transform != "plain":
+        # Named by the hash of the source, so that a changed file gets a transformed text of its own.
         path = directory / "text" / f"{source.sha256[:24]}-{transform}.u8"
         note = path.with_suffix(".json")
 
@@ -135,6 +138,7 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
         borders = read_note(note, build, _read_borders)
     if min(np.diff(borders)) < LEAST_CHARACTERS:
         raise DataError(f"{where}: {source.path} is too short; {SPLITS_NEED}")
+    # Mapped and not read, so that the trials of one machine share the pages.
     characters = np.memmap(path, dtype=np.uint8, mode="r")
     if len(characters) != borders[-1]:
         raise DataError(f"{path}: holds {len(characters)} bytes instead of {borders[-1]}; delete it and start again")
@@ -156,6 +160,7 @@ def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, p
     with write_atomically(path) as file:
         for start, end in itertools.pairwise(original):
             blocks = read_blocks(plain, start, end)
+            # Written block by block, since a text may be larger than the memory.
             written = sum(map(file.write, _letters(blocks) if transform == "letters" else _without_newlines(blocks)))
             borders.append(borders[-1] + written)
     with write_atomically(note) as file:
