@@ -56,6 +56,7 @@ def counts(config: ModelConfig) -> Counts:
         return _neuron_counts(config)
     if isinstance(config, SnnConfig):
         return _snn_counts(config)
+    # SnnConfig is a subclass of LstmConfig, so it was asked before.
     if isinstance(config, LstmConfig):  # and its kin: GRU, Chrono-LSTM
         gates = 3 if isinstance(config, GruConfig) else 4
         k_c, k_e = gates * (config.n_in + config.n_rec), 2 * gates  # torch keeps two biases for each gate
@@ -68,6 +69,7 @@ def _elm_counts(config: ElmConfig) -> Counts:
     # The read-out neurons share everything else with the recurrent ones, also whether timescales are learnt; see
     # `model.cell.layer.readout_config`.
     readout_k_e = _elm_k_e(READOUT_D_M, 0, READOUT_L_MLP, config)
+    # Read-out neurons with their synapses, then the dense map n_out x n_out with its bias.
     readout_params = config.n_out * (readout_k_e + config.k_c) + config.n_out * config.n_out + config.n_out
     # one index for each synapse, of the recurrent and of the read-out neurons
     wiring = (config.n_rec + config.n_out) * config.k_c
@@ -77,6 +79,7 @@ def _elm_counts(config: ElmConfig) -> Counts:
 
 def _neuron_counts(config: ElmNeuronConfig) -> Counts:
     """Count a single neuron; its fixed numbers are its timescales and, with windows, index and validity of synapses."""
+    # Without branches the MLP reads every synapse.
     width_in = (config.d_tree or config.k_c) + config.d_m
     k_e = mlp_params(width_in, config.mlp_width, config.d_m, config.l_mlp)
     windows = 0 if config.d_branch is None else 2 * config.k_c
@@ -143,6 +146,7 @@ def solve_d_branch(config: ModelConfig, budget: int) -> int:
 
 def _largest(config: ModelConfig, name: str, budget: int) -> int:
     """Bisect for the largest value of one field within the budget; the count grows strictly with every such field."""
+    # Python counts True as the integer 1.
     if isinstance(budget, bool) or not isinstance(budget, int):
         raise BudgetError(f"budget: {budget!r} is not valid; give a whole number of trainable parameters")
     field_names = {field.name for field in fields(config)}
@@ -154,6 +158,7 @@ def _largest(config: ModelConfig, name: str, budget: int) -> int:
         change: dict[str, Any] = {name: value}
         return counts(replace(config, **change)).trainable_params
 
+    # The smallest network decides whether any fits, and its count is what the message can offer.
     if params(1) > budget:
         raise BudgetError(f"budget: {budget} is too small for {name} = 1; the smallest feasible budget is {params(1)}")
     # There is no upper bound to begin with: double `high` until it does not fit (`low` does), then halve the gap.

@@ -56,6 +56,7 @@ class ElmConfig:
     """dropout probability of the recurrent layer's own previous activity, one mask per sequence"""
 
     def __post_init__(self) -> None:
+        # Types come first, so that the comparisons below meet numbers only.
         _normalise(self)
         for name in ("n_in", "n_out", "n_rec", "d_m", "d_tree", "d_branch"):
             _require(self, name, getattr(self, name) >= 1, "an integer >= 1")
@@ -69,6 +70,7 @@ class ElmConfig:
         for name in ("lambda_", "input_scale", "embedding_scale"):
             _require(self, name, getattr(self, name) > 0.0, "a number > 0")
         for name in ("dropout_in", "dropout_rec"):
+            # A probability of 1 would drop everything, and survivors could not be scaled by 1 / (1 - p).
             _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a probability from 0 up to, not including, 1")
 
     @property
@@ -122,6 +124,7 @@ class ElmNeuronConfig:
         _require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
         _require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
         if self.d_branch is None:
+            # Without a window every channel is read once, which needs branches of equal size.
             whole = self.d_tree == 0 or self.n_in % self.d_tree == 0
             _require(self, "d_branch", whole, f"the synapses per branch, for d_tree does not divide n_in = {self.n_in}")
         else:
@@ -213,6 +216,7 @@ class SnnConfig(LstmConfig):
             _require(self, name, getattr(self, name) > 0.0, "a number > 0")
 
 
+# Constants and no fields: all published networks have these values, so there is nothing to choose.
 READOUT_D_M = 3
 """memory units of a read-out neuron (the published networks use 3 everywhere)"""
 READOUT_L_MLP = 0
@@ -233,6 +237,7 @@ MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
 
 def _check_timescales(config: Any) -> None:
     _require(config, "tau_m_min", config.tau_m_min > 0.0, "a number > 0")
+    # Equal bounds are allowed: all memory units then share one timescale.
     _require(config, "tau_m_max", config.tau_m_max >= config.tau_m_min, f"a number >= tau_m_min = {config.tau_m_min}")
 
 
@@ -249,6 +254,7 @@ def _normalise(config: Any) -> None:
     Raises:
         ConfigError: a field is no number of its kind, or not finite.
     """
+    # Read off the declared types, so that a new field is checked without being listed here.
     for field in fields(config):
         value = getattr(config, field.name)
         # a union such as `int | None` has no __name__, and a class prints as "<class 'int'>"
@@ -270,4 +276,5 @@ def _normalise(config: Any) -> None:
 
 def _require(config: object, name: str, condition: bool, valid: str) -> None:
     if not condition:
+        # One form for every message: field, value, and what would be valid.
         raise ConfigError(f"{name}: {getattr(config, name)!r} is not valid; give {valid}")

@@ -49,6 +49,7 @@ def flops(config: ModelConfig) -> Flops:
         ConfigError: the configuration is of no known architecture.
     """
     if isinstance(config, ElmConfig):
+        # The output weights are one more use of the memory.
         mlp = _mlp_weights(config.d_tree, config.d_m, config.mlp_width, config.l_mlp) + config.d_m
         readout_mlp = _mlp_weights(config.d_tree, READOUT_D_M, 0, READOUT_L_MLP) + READOUT_D_M
         readout = config.n_out * (config.k_c + readout_mlp + config.n_out)

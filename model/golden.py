@@ -69,6 +69,7 @@ def golden_neuron(arrays: dict[str, np.ndarray]) -> ElmNeuron:
     """Build the single neuron of a golden file, in float64, with the file's timescales and weights."""
     values = {name[7:]: value.item() for name, value in arrays.items() if name.startswith("config.")}
     values = {_NEURON_NAMES.get(name, name): value for name, value in values.items() if name not in _NOT_NEURON_CONFIG}
+    # Timescales here are in steps, so another dt would need them converted.
     if arrays["config.dt"].item() != 1.0:
         raise GoldenError(f"config.dt is {arrays['config.dt'].item()}; only steps of 1 can be run")
     config = ElmNeuronConfig(**_checked(values, ElmNeuronConfig))
@@ -119,6 +120,7 @@ def network_differences(arrays: dict[str, np.ndarray], network: ElmNetwork) -> d
         + float(arrays["config.reg_mlp"]) * output.mlp_out_magnitude
         + float(arrays["config.reg_activity"]) * output.population_activity
     )
+    # A network may be compared several times, and gradients would add up.
     network.zero_grad(set_to_none=True)
     loss.backward()
     results: dict[str, Any] = {
@@ -191,6 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _print_differences(title: str, differences: dict[str, float]) -> bool:
     for name, value in differences.items():
         print(f"{title:38s} {name:32s} {value:.2e}")
+    # Compared with <= so that NaN, which is below nothing, counts as a difference.
     agrees = all(value <= TOLERANCE for value in differences.values())
     worst = max(differences, key=lambda name: differences[name])
     verdict = "agrees" if agrees else f"DIFFERS (above {TOLERANCE:.0e})"

@@ -34,6 +34,7 @@ def saved_bytes(
     if config.tau_b is not None:
         state += (config.n_rec + config.n_out) * config.d_tree
     outputs = 2 * config.n_out  # logits, by segment and joined
+    # Every state between segments is kept, rounded up because the last segment may be shorter.
     return itemsize * (batch * (segment * numbers + -(-steps // segment) * state + steps * outputs) + fixed)
 
 

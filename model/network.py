@@ -58,6 +58,7 @@ def build_network(
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
+    # A generator of its own, so that building a network neither depends on the global one nor moves it.
     generator = Generator().manual_seed(seed)
     if isinstance(config, ElmConfig):
         return ElmNetwork(config, generator, dtype, backend)
@@ -65,6 +66,7 @@ def build_network(
         return ElmNeuron(config, generator, dtype, backend)
     if backend != "auto":
         raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
+    # Before LstmConfig, of which it is a subclass for the sake of the fields that they share.
     if isinstance(config, SnnConfig):
         return SpikingNetwork(config, generator, dtype)
     if isinstance(config, LstmConfig):

@@ -57,6 +57,7 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
     """
     if name not in BACKENDS:
         raise ConfigError(f"backend: {name!r} is not valid; give one of {', '.join(BACKENDS)}")
+    # The reference runs anywhere, so it is asked before anything that could be unavailable.
     if name == "reference":
         return ReferenceBackend()
     # recorded graphs are torch's path made faster, so they are no name of their own that a grid could ask for

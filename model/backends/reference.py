@@ -28,6 +28,8 @@ def run_reference(
     if masks is not None:
         x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
     rates, readout_rates = network.hidden.rates(), network.readout.rates()
+    # Lists that are stacked at the end: writing into one tensor would be an operation in place at every step, which
+    # autograd would have to track.
     logits, activities, mlp_outs = [], [], []
     for x_BI in x_BTI.unbind(1):
         recurrent_BN = state.activity_BN if masks is None else state.activity_BN * masks.recurrent_BN

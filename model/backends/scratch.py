@@ -33,9 +33,11 @@ class _Pool:
 
     def take(self, size: int) -> mmap.mmap:
         """Take the smallest free block that is large enough and not wastefully so, or make one."""
+        # A much larger block would be missing for whom it fits.
         most = size + int(self._excess * size) + mmap.PAGESIZE
         with self._lock:
             fitting = [block for block in self._free if size <= len(block) <= most]
+            # The smallest that fits leaves the larger ones to those who need them.
             block = min(fitting, key=len) if fitting else _new_block(size)
             if fitting:
                 self._free.remove(block)
@@ -57,6 +59,7 @@ class _Pool:
                     block = self._returned.popleft()
                     self._in_use -= len(block)
                     self._free.append(block)
+                # A peak of the last calls is what the next ones may need again; more than that is kept for nobody.
                 excess = self._in_use + self.free_bytes() - max(self._recently_in_use)
                 while excess > 0:
                     excess -= len(self._free.pop(0))

@@ -16,6 +16,7 @@ class FlatParameters:
     """
 
     def __init__(self, network: nn.Module) -> None:
+        # A list, since the order of the parameters is that of their places in the joint tensor.
         self._parameters = list(network.parameters())
         self.values = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in self._parameters]))
         # views of the same memory: an optimiser that changes `values` changes the network

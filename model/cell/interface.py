@@ -80,6 +80,7 @@ class InputMasks(NamedTuple):
     @classmethod
     def draw(cls, like: Tensor, batch: int, n_in: int, n_rec: int, probability: float) -> "InputMasks | None":
         """Draw masks from torch's global generator; None where nothing is dropped."""
+        # No draw at all, so that dropout that is switched off leaves the global generator where it was.
         if probability == 0.0:
             return None
         sizes = (n_in, n_rec)
@@ -109,6 +110,7 @@ def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = Fal
             f"x: {x.dtype} of shape {list(x.shape)} is not valid; "
             f"give integer ids [{lead}batch, time] or float or uint8 values [{lead}batch, time, {n_in}]"
         )
+    # Spike counts arrive as bytes, a quarter of the size on their way from the loader.
     x = x.to(dtype)
     # one sum is an eighth of the work of looking at every value, and finite unless a value is not (or all are huge)
     if not bool(torch.isfinite(x.sum())) and not bool(torch.isfinite(x).all()):

@@ -116,11 +116,13 @@ class ElmLayer(nn.Module):
         # branches and memory feed one MLP, in this order; every back end and the golden files rely on it
         hidden_BNH = torch.cat([sums_BNR, kept_BND], dim=-1)
         for linear in self.mlp[:-1]:
+            # Squared rectification, as published; its slope is 0 at 0, so that a unit opens smoothly.
             hidden_BNH = torch.relu(linear(hidden_BNH)).square()
         mlp_out_BND = self.mlp[-1](hidden_BNH)
         memory_BND = kept_BND + rates.absorb_ND * TANH_SCALE * torch.tanh(TANH_SLOPE * mlp_out_BND)
         y_BN = (self.readout_weight * memory_BND).sum(-1)
         if config.tau_r is not None:
+            # The average includes this step, and is subtracted afterwards: a high-pass filter of the output.
             kappa_r = math.exp(-1.0 / config.tau_r)
             average_BN = kappa_r * average_BN + (1.0 - kappa_r) * y_BN
             y_BN = y_BN - average_BN

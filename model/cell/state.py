@@ -37,4 +37,5 @@ def zero_rows(state: AnyState, rows_B: Tensor) -> AnyState:
         state: any model's state.
         rows_B: booleans [B], True where the row starts afresh.
     """
+    # masked_fill and no product with a mask: 0 times a state that is not finite would stay NaN.
     return type(state)(*(tensor.masked_fill(rows_B.view(-1, *[1] * (tensor.dim() - 1)), 0.0) for tensor in state))

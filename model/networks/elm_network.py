@@ -32,6 +32,7 @@ class ElmNetwork(nn.Module):
         self.segment: int | None = None
         self._backend_wanted = backend
         self.hidden = ElmLayer(config, generator, dtype)
+        # The order of construction is the order of the draws: another one would give every seed other weights.
         self.readout = ElmLayer(readout_config(config), generator, dtype)
         self.output = DrawnLinear(config.n_out, config.n_out, generator, dtype)
         self._choose_backend()
@@ -76,6 +77,7 @@ class ElmNetwork(nn.Module):
         return Output(
             logits=result.logits,
             state=result.state,
+            # Squared after the mean over time and memory and before that over batch and neurons, as published.
             mlp_out_magnitude=result.mlp_out_BN.square().mean((-2, -1)),
             population_activity=result.activity,  # rectified already
             activity=result.activity_BTN,
@@ -128,6 +130,7 @@ class ElmNetwork(nn.Module):
         return ElmState(
             activity_BN=zeros(config.n_rec),
             memory_BND=zeros(config.n_rec, config.d_m),
+            # Traces that are switched off have no elements, so that states of all networks have the same fields.
             readout_average_BN=zeros(config.n_rec if config.tau_r is not None else 0),
             branch_BNR=zeros(config.n_rec, config.d_tree if traced else 0),
             readout_memory_BOD=zeros(config.n_out, self.readout.config.d_m),

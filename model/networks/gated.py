@@ -37,6 +37,8 @@ class GatedNetwork(nn.Module):
         kind: type[nn.GRU] | type[nn.LSTM] = nn.GRU if self.is_gru else nn.LSTM
         with torch.random.fork_rng(devices=[]):  # torch's own draws, overwritten below, leave no mark
             self.recurrent = kind(config.n_in, config.n_rec, batch_first=True, dtype=dtype)
+        # Drawn in double precision and rounded last, as all weights here, so that both precisions start from the same
+        # numbers.
         for parameter in self.recurrent.parameters():
             draw = torch.rand(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.data.copy_((2.0 * draw - 1.0) / math.sqrt(config.n_rec))

@@ -112,6 +112,7 @@ class ElmNeuron(nn.Module):
         steps, synapse_C = x_BTI.shape[1], torch.relu(self.synapse_weight)
         layers: list[Tensor] = [tensor for linear in self.mlp for tensor in linear.parameters()]
         first_HK, bias_H, *rest = layers  # of every layer weight, then bias
+        # The first layer reads branches and memory side by side; its two halves are applied at different times.
         branch_HR, recurrent_HD = first_HK[:, : self.branches], first_HK[:, self.branches :]
         per_branch = len(synapse_C) // self.branches
         # synapses, branches and first layer are linear and follow each other: one matrix from channels to hidden units
@@ -124,6 +125,7 @@ class ElmNeuron(nn.Module):
             drive_TBH, trace_BH, state.memory_BD, kappa_b, keep_D, gain_D, recurrent_HD, torch.is_grad_enabled(), *rest
         )
         decay_T = kappa_b ** torch.arange(steps - 1, -1, -1, dtype=x_BTI.dtype, device=x_BTI.device)
+        # A trace after the last step is its start, decayed, and the input, each step decayed by the time since.
         summed_BC = torch.einsum("t,bti->bi", decay_T, x_BTI)[:, self.channel] * synapse_C
         branch_BR = kappa_b**steps * state.branch_BR + summed_BC.view(len(x_BTI), self.branches, -1).sum(2)
         return memory_TBD.transpose(0, 1), ElmNeuronState(branch_BR, memory_TBD[-1])
@@ -139,6 +141,7 @@ def synapse_channels(config: ElmNeuronConfig) -> Tensor:
     """List the channel that every synapse reads: each once, or windows at even distances that may overlap."""
     order = torch.arange(config.n_in)
     if config.interleaved:
+        # Excitatory and inhibitory channels of one place follow each other, so that a window holds both kinds.
         order = order.view(2, -1).T.flatten()
     if config.d_branch is None:
         return order

@@ -47,8 +47,10 @@ class MemoryScan(torch.autograd.Function):
             grad_enabled: `torch.is_grad_enabled()` where the scan is called; within this method it is always off.
             rest: weight and bias of the MLP's other layers.
         """
+        # needs_input_grad says that weights are trained also under no_grad, where nothing needs to be kept.
         trains = grad_enabled and any(ctx.needs_input_grad)
         layers = [(weight.T, bias) for weight, bias in zip(rest[::2], rest[1::2], strict=True)]
+        # Transposed once before the loop, which uses it at every step.
         recurrent_DH = recurrent_HD.T
         kepts, squashed, memories = [], [], []
         hidden: list[list[Tensor]] = [[] for _ in layers]
@@ -92,8 +94,11 @@ class MemoryScan(torch.autograd.Function):
             for layer in reversed(range(count)):
                 layer_grads[layer].append(signal)
                 signal = (signal @ weights[layer]).mul_(open_units[layer][step])
+            # The trace of a step reaches the next one by kappa_b, so its gradients add up on the way back with the same
+            # decay.
             trace_grad = signal if trace_grad is None else torch.add(signal, trace_grad, alpha=ctx.kappa_b)
             drive_grads.append((signal, trace_grad))
+            # The kept memory reaches the next one through the MLP and directly; both parts decay by the same share.
             memory_grad = torch.addmm(memory_grad, signal, recurrent_HD).mul_(keep_D)
         # collected on the way back, hence reversed; weights are then one product over all steps
         drive_TBH = torch.stack([trace for _, trace in reversed(drive_grads)])

@@ -36,7 +36,9 @@ class SpikingNetwork(nn.Module):
         # a bare matrix: the bias of these neurons is that of `input`
         draw = torch.rand((config.n_rec, config.n_rec), generator=generator, dtype=torch.float64)
         self.recurrent_weight = nn.Parameter(((2.0 * draw - 1.0) / math.sqrt(config.n_rec)).to(dtype))
+        # Spread on the logarithmic scale, as the memories of an ELM neuron are.
         beta_N = torch.exp(-1.0 / log_spaced(config.tau_m_min, config.tau_m_max, config.n_rec)).to(dtype)
+        # A spike is a step, whose derivative is 0 almost everywhere; training replaces it by that of an arctan.
         spike_grad = surrogate.atan(alpha=config.surrogate_slope)
         self.neurons = snntorch.Leaky(beta=beta_N, spike_grad=spike_grad, learn_beta=config.learn_tau_m)
         self.output = DrawnLinear(config.n_rec, config.n_out, generator, dtype)
@@ -80,6 +82,7 @@ class SpikingNetwork(nn.Module):
             spikes.append(spikes_BN)
         spikes_BTN = torch.stack(spikes, 1)
         seen_BTN = spikes_BTN if masks is None else spikes_BTN * masks.readout_BN.unsqueeze(1)
+        # A leaky read-out sums spikes over time, since a single step's spikes say little.
         kappa_out, logits = math.exp(-1.0 / config.tau_out), []
         for drive_BO in self.output(seen_BTN).unbind(1):
             readout_BO = torch.add(drive_BO, readout_BO, alpha=kappa_out)

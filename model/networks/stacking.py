@@ -36,6 +36,7 @@ def stack_networks(networks: Sequence[ElmNetwork]) -> ElmNetwork:
     modules = [dict(network.named_modules()) for network in networks]
     for name, module in stack.named_modules():
         parts = [named[name] for named in modules]
+        # Module by module, so that parameters keep their names and a stack is saved and loaded like a single network.
         for key in dict(module.named_parameters(recurse=False)):
             values = torch.stack([part.get_parameter(key).detach() for part in parts])
             setattr(module, key, nn.Parameter(values))
@@ -51,6 +52,7 @@ def _check_same(first: ElmNetwork, other: ElmNetwork) -> None:
         raise ConfigError(
             f"networks: {other.output.weight.dtype} beside {first.output.weight.dtype}; give one precision"
         )
+    # Field by field, so that the message names the one that differs.
     for field in fields(first.config):
         mine, theirs = getattr(first.config, field.name), getattr(other.config, field.name)
         if mine != theirs:

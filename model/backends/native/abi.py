@@ -10,6 +10,7 @@ from torch import Tensor
 
 _MATRICES = 9
 """most linear maps of an MLP, kMaxMatrices in layer.h"""
+# The names below stand in the order of the structure in layer.h, because C knows places and no names.
 _INTEGERS = ("n", "d_m", "d_tree", "d_branch", "n_in", "matrices", "steps", "batch", "threads")
 _SWITCHES = ("recurrent", "rectified", "filtered", "traced", "stored", "input_kind", "batch_first", "input_grad",
              "rate_grads")  # fmt: skip
@@ -66,6 +67,7 @@ class LayerStruct(ctypes.Structure):
 
 
 def _address(tensor: Tensor, network: int, networks: int) -> int:
+    # Networks are stacked along the first axis of contiguous memory, so each begins at its share of the bytes.
     return tensor.data_ptr() + tensor.nbytes // networks * network
 
 

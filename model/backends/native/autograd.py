@@ -90,6 +90,7 @@ class NativeNetwork(torch.autograd.Function):
         masks = None if masks is None else DropoutMasks(*(mask.contiguous() for mask in masks))
         inputs = Inputs.of(tensors)
         memory = inputs.state[1]
+        # The memory has all axes but time, so the other sizes are read off it.
         lead, (batch, n, d_m) = memory.shape[:-3], memory.shape[-3:]
         networks, steps, magnitude_NB = len(plans), inputs.x.shape[len(lead) + 1], memory.new_empty(*lead, n, batch)
         mlp_out = memory.new_empty(*lead, batch, steps, n, d_m) if keep_mlp_out else None

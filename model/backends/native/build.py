@@ -45,6 +45,7 @@ def kernel(dtype: torch.dtype) -> Kernel:
     compiler = _compiler()
     path = cache_directory() / f"elm_layer-{_key(compiler, dtype)}.so"
     try:
+        # Only for this user: whoever can write here can have code run.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_others_out(path.parent)
         if not _intact(path):
@@ -109,6 +110,7 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
     """Hash everything the binary depends on: source, compiler, flags, precision and the processor's abilities."""
     digest = hashlib.sha256()
     for source in sorted(_SOURCES.iterdir()):
+        # The sources themselves and no version number, which one could forget to raise.
         digest.update(source.name.encode() + source.read_bytes())
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
     digest.update("\0".join([*compiler, version, *_FLAGS, _REALS[dtype], _processor()]).encode())
@@ -154,5 +156,6 @@ def _compile(command: list[str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise NativeUnavailable(f"{command[0]} took more than {_BUILD_SECONDS} s") from error
     if done.returncode:
+        # The first line that speaks of an error: a compiler's first lines are often warnings or the list of includes.
         complaints = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
         raise NativeUnavailable(f"{command[0]} failed with status {done.returncode}: {complaints[0]}")

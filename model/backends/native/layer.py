@@ -81,6 +81,8 @@ def _description(config: ElmConfig, recurrent: bool) -> LayerStruct:
     for place, size in enumerate(sizes):
         layer.dims[place] = size
     layer.recurrent = layer.rectified = recurrent
+    # The recurrent layer's activity goes to the read-out layer, batch last, as the kernel computes it; the read-out's
+    # goes to torch, batch first.
     layer.batch_first = not recurrent
     layer.filtered, layer.traced = config.tau_r is not None, config.tau_b is not None
     layer.kappa_r = 0.0 if config.tau_r is None else math.exp(-1.0 / config.tau_r)

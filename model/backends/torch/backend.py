@@ -103,9 +103,11 @@ def _run(
     keep_activity: bool,
 ) -> RunResult:
     """Run K networks; every tensor has the leading axis K."""
+    # Stacked networks share no numbers, so their neurons are simply more neurons of one layer.
     hidden, readout = _FlatLayer(network.hidden, network.stacked), _FlatLayer(network.readout, network.stacked)
     k, batch, steps = x.shape[:3]
     drop_NB = None if masks is None else _batch_last(masks.recurrent_BN)
+    # The recurrence runs first and as a whole: the read-out feeds nothing back into it.
     activity_TNB, memory_NDB, average_NB, branch_NRB, magnitude_NB, mlp_out_TNDB = run_recurrence(
         plan.recurrence,
         _filled_table(plan.recurrence, network, x, None if masks is None else masks.input_BI),
@@ -122,6 +124,7 @@ def _run(
     )
     seen_TNB = activity_TNB if masks is None else activity_TNB * _batch_last(masks.readout_BN)
     y_TOB, readout_memory_ODB, readout_branch_ORB = _run_readout(readout, plan, seen_TNB, state, k)
+    # Time and batch become one axis, so that the dense map is a single product over the sequence.
     y_KLO = y_TOB.view(steps, k, -1, batch).permute(1, 3, 0, 2).reshape(k, batch * steps, -1)
     weight, bias = network.output.weight, network.output.bias
     weight_KOO = weight.view(k, *weight.shape[-2:])
@@ -151,10 +154,12 @@ def _filled_table(plan: RecurrencePlan, network: NetworkParts, x: Tensor, mask_K
         masked = x if mask_KBI is None else x * mask_KBI.unsqueeze(2)
         input_TXB.copy_(masked.permute(2, 0, 3, 1).reshape(steps, -1, batch))
         return table_TXB
+    # A dropped channel takes its symbol with it: the height of the one-hot code is that of the mask.
     height_KBT = torch.full_like(x, 1, dtype=weight.dtype) if mask_KBI is None else mask_KBI.gather(2, x)
     # ids become rows of the one table that all stacked networks share
     channel_KBT = x + network.config.n_in * torch.arange(k, device=x.device).view(-1, 1, 1)
     height_TKB = network.config.embedding_scale * height_KBT.permute(2, 0, 1)
+    # Zeros and one number a column: the dense code is never made beside the table.
     input_TXB.zero_().scatter_(1, channel_KBT.permute(2, 0, 1), height_TKB)
     return table_TXB
 

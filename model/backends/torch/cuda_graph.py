@@ -53,6 +53,7 @@ class CudaRecorder:
     def warm_up(self, action: Action) -> tuple[Tensor, ...]:
         """Run an action on a stream of its own, where a recording will run it."""
         with torch.cuda.device(self._device):
+            # CUDA records on a stream other than the default one, so what prepares a recording runs on one as well.
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # untyped in torch
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -239,6 +240,7 @@ class CudaGraphBackend:
             if len(self._recordings) > _MOST_RECORDINGS:
                 self._recordings.popitem(last=False)
             return None
+        # Order of use, so that the first entry is the longest unused.
         self._recordings.move_to_end(key)
         recording = self._recordings[key]
         if recording is None:

@@ -59,6 +59,7 @@ class Recurrence(torch.autograd.Function):
             Activity [T, N, B]; memory, average and branch traces after the last step; sum over time and memory of
             abs(o) [N, B]; o [T, N, D, B] or None.
         """
+        # autograd functions take tensors one by one, so they are sorted into their names here.
         weights = Weights.of(tensors[4:])
         trains = grad_enabled and any(ctx.needs_input_grad)
         trace = _allocate(plan, table_TXB, drop_NB, weights, trains)
