@@ -87,6 +87,7 @@ def run_group(
         Stopped: the trials were stopped; those that have no rows are run anew later.
     """
     progresses, spent = [TrialProgress() for _ in group], _Spent(len(group))
+    # By place, as trainers report ends: only those that have not ended are blamed or split below.
     left = dict(enumerate(group))
 
     def on_end(place: int, error: Exception | None) -> None:
@@ -98,9 +99,13 @@ def run_group(
     except Stopped:
         raise
     except TimedOut as error:
+        # The limit is one for the group as a whole, so whoever has not ended by now is over it. A copy, since `on_end`
+        # takes out of `left`.
         for place in list(left):
             on_end(place, error)
     except Exception as error:  # the border of the group, as in `run_trial`
+        # No traceback and no rows: it cannot be told whose fault it was, and the trials are about to show it one by
+        # one.
         reason = f"{len(group)} trials in one go: {_one_line(error)}"
         share = spent.share_s()
         sink.report(
@@ -129,6 +134,8 @@ class _Spent:
     def share_s(self) -> float:
         """Wall seconds of each trial that still runs."""
         marks = time.perf_counter(), time.process_time()
+        # The time since the last mark is divided among those that ran in it. A trial that ends early takes no part in
+        # what comes after, so the shares of a group add up to what the group took.
         wall, cpu = (
             share + (now - mark) / self._running
             for share, now, mark in zip(self._shares, marks, self._marks, strict=True)
@@ -138,6 +145,7 @@ class _Spent:
 
     def outcome(self, error: Exception | None, lane: str, code_version: str, device: str | None) -> Outcome:
         """How one of the trials ended, now."""
+        # Before the count goes down: the trial that ends has run in the time up to now.
         share_s = self.share_s()
         self._running -= 1
         status, reason, trace = _class_of(error)
@@ -151,6 +159,7 @@ class _Spent:
             code_version=code_version,
             cpu_s=self._shares[1],
             peak_memory_bytes=peak_memory_bytes(device),
+            # A trial by itself is timed by its start and end, loading of the data included.
             share_s=share_s if self._together > 1 else None,
             trained_with=self._together - 1,
         )
@@ -167,6 +176,8 @@ def _class_of(error: Exception | None) -> tuple[str, str | None, str | None]:
     if isinstance(error, TimedOut):
         return TIMED_OUT, str(error), None
     status = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED
+    # The endings above are results of the settings, and their sentence says all. What is left is a fault of the program
+    # or the machine, which cannot be found without the traceback.
     return status, _one_line(error), "".join(traceback_module.format_exception(error))
 
 

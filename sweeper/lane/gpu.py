@@ -38,6 +38,7 @@ class GpuMemory:
         self._device, self._slack_bytes = device, slack_bytes
         self._cuda: CudaMemory = cuda or torch.cuda
         self._watched = device.startswith("cuda")
+        # Measured before the first trial, when no tensor of a trial can be there yet.
         self._base = self._held() if self._watched else (0, 0)
 
     def is_back(self) -> bool:
@@ -45,7 +46,10 @@ class GpuMemory:
         if not self._watched:
             return True
         gc.collect()  # networks hold cycles through their hooks
+        # Blocks that torch keeps for later are free for this process alone; a neighbour on the GPU cannot take them.
         self._cuda.empty_cache()
+        # Tensors that are still referred to show in the first number, blocks that cannot be given back because a piece
+        # of each is in use in the second alone.
         return all(now <= base + self._slack_bytes for now, base in zip(self._held(), self._base, strict=True))
 
     def _held(self) -> tuple[int, int]:

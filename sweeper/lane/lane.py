@@ -79,7 +79,10 @@ def run_lane(
     Returns:
         Number of trials run, 0 where the storage failed.
     """
+    # Left to itself torch starts a thread per core, and by default there is a lane per core already.
     torch.set_num_threads(config.threads)
+    # The name stays when Ray or the launcher starts a lane again; the number drawn here tells the broker that it is a
+    # new process, which holds nothing of what its predecessor held.
     identity = (name, uuid.uuid4().hex, host or socket.gethostname())
     try:
         with _warnings_to(broker):
@@ -94,6 +97,7 @@ def run_lane(
 def _warnings_to(broker: BrokerClient) -> Iterator[None]:
     """Hand what our packages warn of to the launcher: on Ray nobody sees what a lane prints."""
     relay = _Relay(broker)
+    # A module's logger hands its records on to its package's, so three handlers hear all of our modules.
     loggers = [logging.getLogger(name) for name in ("model", "tasks", "sweeper")]
     for logger in loggers:
         logger.addHandler(relay)
@@ -101,6 +105,8 @@ def _warnings_to(broker: BrokerClient) -> Iterator[None]:
         yield
     finally:
         for logger in loggers:
+            # Tests run lanes in their own process, where a handler left behind would go on talking to a broker that has
+            # ended.
             logger.removeHandler(relay)
 
 
@@ -121,6 +127,7 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
     ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
         try:
+            # Reports travel with the next pull: a call of their own would double the calls that the broker answers.
             while True:
                 # Looked at between trials, while nothing is in hand that a fresh process would have to begin anew
                 if not memory.is_back() or wear.is_out(ran):
@@ -132,6 +139,7 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                     writer.flush()  # its reports may be all that the broker waits for
                     reports = writer.take_reports()
                     pulled = broker.pull(*identity, reports) if reports else pulled
+                # The writer was flushed above, so a lane that ends here has reported everything.
                 if not pulled.assignments and not pulled.wait:
                     return ran
                 if not pulled.assignments:
@@ -146,6 +154,8 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                         )
                         for assignment in group
                     ]
+                    # Set anew each time, since the trial before may have run alone with the memory of all lanes. The
+                    # first speaks for its group: a trial that is to run alone is never put into one.
                     limit_memory(config.memory, alone=group[0].alone)
                     if isinstance(trainer, JointTrainer) and len(group) > 1:
                         run_group(group, name, config.code_version, contexts, trainer, writer)
@@ -166,6 +176,8 @@ def _groups(assignments: Sequence[Assignment], trainer: Trainer) -> list[list[As
     """Assignments that are run in one go, in order."""
     if not isinstance(trainer, JointTrainer):
         return [[assignment] for assignment in assignments]
+    # The trials of a group follow one another and carry the same tuple of ids. A trial by itself carries an empty one,
+    # and two such neighbours would look like a group: there the id takes its place.
     return [list(group) for _, group in groupby(assignments, key=lambda a: a.joint or a.trial_id)]
 
 
@@ -176,6 +188,8 @@ def limit_memory(memory: HostMemory | None, *, alone: bool) -> None:
     """
     if memory is None:
         return
+    # The data segment and not the address space (RLIMIT_AS): the latter counts shared libraries and Ray's shared memory
+    # as well, which every lane maps and none takes.
     share = memory.whole_bytes if alone else memory.share_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)  # the hard limit stays, or the share could not grow again
     soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
@@ -192,6 +206,7 @@ class _Pulse:
         self._step = 0
         self._leave = False
         self._ended = threading.Event()
+        # A daemon: heartbeats must not keep a process alive whose lane has ended by an error.
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def __enter__(self) -> "_Pulse":
@@ -215,11 +230,15 @@ class _Pulse:
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
+            # A lane that has run nothing yet is known to the broker by its pulls. Between two trials the last one is
+            # named still, which the broker ignores as soon as it has its report.
             if self._group:
+                # All trials of a group are at the same step, so one of them stands for all.
                 first = self._group[0]
                 share = min(1.0, self._step / first.spec.training.steps)
                 try:
                     self._leave = not self._broker.heartbeat(*self._identity, first.trial_id, share)
+                # The trial is stopped at its next step and saves a checkpoint, which the next launch goes on from.
                 except BrokerGoneError:
                     self._leave = True
                     return

@@ -31,6 +31,7 @@ class LaneOptions:
     @property
     def lane_count(self) -> int:
         """Trials at a time, the default filled in."""
+        # By what a container may use of the machine, which can be less than its cores.
         return self.lanes or machine_share().workers
 
 
@@ -87,6 +88,7 @@ def lane_config(sweep: str, store_uri: str, options: LaneOptions, memory: HostMe
         options: what the person chose.
         memory: memory that each lane is held to, where it is known.
     """
+    # Eight hex digits: names need to differ among the few launches that write into one directory at a time.
     prefix = f"{sweep}-{uuid.uuid4().hex[:8]}"
     return LaneConfig(
         store_uri=store_uri, lane_prefix=prefix, code_version=code_version(), options=options, memory=memory

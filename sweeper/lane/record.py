@@ -58,9 +58,10 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
     task = task_spec(spec.task, spec.task_options)
     total = counts(model)
     tokens = measured.steps_done * training.batch_size * training.length
+    # A trial that diverged or was stopped may have evaluations behind it, but none is its result: a fit that forgot to
+    # look at the status would take a number of an unfinished training for one.
     finished = outcome.status == FINISHED
     final, best = (measured.final, measured.best) if finished else ({}, {})
-    whole_best = best if len(best) > 1 else {}
     return TrialRecord(
         trial_id=assignment.trial_id,
         hash_scheme=HASH_SCHEME,
@@ -79,7 +80,9 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         n_in=model.n_in,
         n_out=model.n_out,
         n_rec=model.n_rec,
+        # Baselines have no neurons with such parts: their configs lack these fields, and the columns stay null.
         d_m=getattr(model, "d_m", None),
+        # The width that was built, since `d_mlp` itself may be left to a default that depends on d_m.
         d_mlp=getattr(model, "mlp_width", None),
         l_mlp=getattr(model, "l_mlp", None),
         d_tree=getattr(model, "d_tree", None),
@@ -106,9 +109,9 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         final_test_loss=_loss(final, "test"),
         final_test_metric=_metric(final, "test"),
         best_step=best["valid"].step if best else None,
-        best_train_metric=_metric(whole_best, "train"),
+        best_train_metric=_metric(best, "train"),
         best_valid_metric=_metric(best, "valid"),
-        best_test_metric=_metric(whole_best, "test"),
+        best_test_metric=_metric(best, "test"),
         steps_done=measured.steps_done,
         tokens=tokens,
         tokens_per_s=tokens / measured.train_s if measured.train_s > 0 else None,
@@ -173,9 +176,12 @@ def _metric(evaluations: Mapping[str, Evaluation], split: str) -> float | None:
 
 def _others(evaluations: Mapping[str, Evaluation], split: str) -> str | None:
     others = evaluations[split].others if split in evaluations else {}
+    # One column of JSON: what is measured beside the metric differs from task to task, and a column for each would make
+    # the table's schema depend on the tasks there are.
     return json.dumps({name: defined(value) for name, value in others.items()}) if others else None
 
 
 def defined(value: float) -> float | None:
     """A number, or None where it is not one: missing stays missing."""
+    # A NaN makes the mean of its whole column a NaN in Arrow and in SQL, where a null is left out; JSON knows no NaN.
     return value if math.isfinite(value) else None

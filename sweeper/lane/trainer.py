@@ -67,6 +67,7 @@ class _Training:
             JointTrial(spec=assignment.spec, progress=progress, checkpoints=context.checkpoints)
             for assignment, progress, context in zip(assignments, progresses, contexts, strict=True)
         ]
+        # One lane made all contexts, with one heartbeat and one device: the first stands for them.
         train_jointly(trials, on_end=on_end, on_step=contexts[0].on_step, device=contexts[0].device)
 
 

@@ -38,6 +38,7 @@ class Wear:
             return True
         if trials < LEAST_TRIALS:
             return False
+        # Taken once: growth that creeps on from trial to trial must add up, not begin anew at each look.
         if self._base is None:
             self._base = self._resident()
         return trials >= 2 * LEAST_TRIALS and self._resident() - self._base > self._most_growth_bytes

@@ -28,6 +28,9 @@ class RowWriter:
         self._store, self._lane = store, lane
         self._waiting: list[TrialRows] = []
         self._reports: list[Report] = []
+        # Two locks: this one guards the two lists and is held for an instant, so that training never waits for a disk.
+        # The other is held while files are written, so that `flush` also waits for a batch that the thread has taken
+        # out of the list and not yet written.
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._wake, self._ended = threading.Event(), False
@@ -39,6 +42,8 @@ class RowWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
+        # Nothing is written here. Every way in which a lane ends in order has flushed before, and when the storage has
+        # failed another try would only hide the first error.
         self._ended = True
         self._wake.set()
         self._thread.join()
@@ -77,12 +82,15 @@ class RowWriter:
             except Exception as error:  # the border of the thread: raised in the lane's own, which cannot see it here
                 self._error = error
                 return
+            # After writing and not before, so that the first trial of a pause is on disk at once.
             time.sleep(0 if self._ended else FLUSH_S)
 
     def _write(self) -> None:
         """Write what waits; final rows last, since they are what marks a trial as done."""
         with self._writing:
             with self._lock:
+                # Should writing fail, the batch is reported to nobody: the sweep stops, and its trials have no row and
+                # are run anew.
                 batch, self._waiting = self._waiting, []
             if not batch:
                 return
@@ -90,8 +98,10 @@ class RowWriter:
             self._store.write("attempts", [rows.attempt for rows in batch], writer=self._lane)
             self._store.write("trials", [rows.trial for rows in batch], writer=self._lane)
             for rows in batch:
+                # After the final row: until that is on disk, a trial that is run again goes on from its checkpoint.
                 self._store.delete_checkpoint(rows.trial.trial_id)
             with self._lock:
+                # Last of all, so that the broker never counts what a crash could still take back.
                 self._reports += [_report(rows.trial) for rows in batch]
 
     def _raise_error(self) -> None:
