@@ -97,12 +97,14 @@ class Broker:
         for report in reports:
             assignment = state.held.pop(report.trial_id, None)
             self._ended(report, assignment, lane)
+        # What it runs from now on is said by its next heartbeat.
         state.running, state.progress = None, 0.0
         self._reap()
         if self._draining:
             return Pull(assignments=(), wait=False)
         taken = self._take(state)
         state.held.update({a.trial_id: a for a in taken})
+        # What others hold comes back to the queue when they fail or die, so a lane without work stays for that long.
         others_hold = any(other.held for name, other in self._lanes.items() if name != lane)
         wait = not taken and (others_hold or bool(self._queue))
         return Pull(assignments=taken, wait=wait and not self._superfluous(state, bool(taken)))
@@ -130,17 +132,20 @@ class Broker:
             held = self._lanes.pop(lane).held
         for report in reports:  # what is stored is stored, also by a lane that was given up
             self._ended(report, held.pop(report.trial_id, None), lane)
+        # A group is broken up when it comes back: `_take_group` may give its trials other neighbours.
         left = [replace(a, joint=()) for a in held.values() if not self._tally.has_ended(a.trial_id)]
         self._queue.extendleft(reversed(left))  # ahead of the rest, in their old order
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """Stop the sweep for a reason that no other lane would escape, such as a full disk; blames no trial."""
         self.leave(lane, incarnation)
+        # The first lane's reason is kept; the others meet the same obstacle a moment later.
         self._stopped_because = self._stopped_because or f"{reason} The same command goes on once that is mended."
         self._draining = True
 
     def warn(self, text: str) -> None:
         """Take a lane's warning for the launcher's console; lanes that warn of the same are heard once."""
+        # A dictionary without values: it keeps each text once, and in the order in which they came.
         self._warnings[text] = None
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
@@ -185,6 +190,8 @@ class Broker:
     def need(self) -> Need:
         """What is left to do; a lane that holds trials but was silent for several heartbeats has left."""
         self._reap()
+        # Shorter than the silence after which a lane is given up: at the end of a sweep nothing is lost by not waiting,
+        # since trials that are not reported are run anew.
         recent = self._now() - LEFT_S
         holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
         closed = self._draining or self.is_done()
@@ -202,6 +209,7 @@ class Broker:
             running=tuple(assignment.trial_id for assignment, _ in running),
             queued=len(self._queue),
             work_total=tally.work_total,
+            # Sums of rounded numbers may end a little below zero, which would be no time left.
             work_left=max(0.0, tally.work_total - tally.work_done - sum(a.work * share for a, share in running)),
             busy_s=tally.busy_s,
             best=tally.best,
@@ -214,6 +222,8 @@ class Broker:
     def _now(self) -> float:
         """The time; a pause in which nobody could be heard, such as Ctrl-Z, makes no lane silent."""
         now = self._clock()
+        # Moving the marks instead of the limit, so that a lane that had been silent before the pause does not begin
+        # anew.
         pause, self._last_asked = now - self._last_asked, now
         if pause > STALL_S:
             for state in self._lanes.values():
@@ -241,6 +251,7 @@ class Broker:
             return () if neighbours else (self._queue.popleft(),)
         if self._queue[0].single:  # what the lane ran before is to be reported first, or it would share the blame
             return () if state.held else (self._queue.popleft(),)
+        # Size before taking: it is a share of the queue, which gets shorter with each group taken.
         taken: list[Assignment] = []
         size = self._pull_size()
         while self._queue and len(taken) < size and not (self._queue[0].alone or self._queue[0].single):
@@ -250,6 +261,8 @@ class Broker:
     def _take_group(self) -> list[Assignment]:
         """The next trial with the neighbours that it is trained in one go with; no more than a lane's fair share."""
         group = [self._queue.popleft()]
+        # Rounded up, and with the one already taken counted: a group must not be so large that another lane goes
+        # without.
         key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
         if key is None or key in self._never_joint:
             return group
@@ -270,6 +283,8 @@ class Broker:
                 self._events.append(LateFinish(trial_id=report.trial_id))
             return
         if assignment is None:
+            # Only a finish is believed while another lane holds the trial: a failure of the earlier attempt says
+            # nothing about the one that runs.
             assignment = self._take_back(report.trial_id, also_held=finished)
             if assignment is None:  # another lane holds it and may still finish it: that attempt is the later one
                 return
@@ -298,8 +313,12 @@ class Broker:
         if verdict in (AGAIN, AGAIN_ALONE):
             # Once alone, always alone: it ran out of memory beside others before its lane died
             alone = assignment.alone or verdict == AGAIN_ALONE
+            # At the end of the queue, so that what was wrong for a moment has time to pass and the trials that have not
+            # been tried yet are not kept waiting by one that fails.
             self._queue.append(replace(assignment, attempt=assignment.attempt + 1, alone=alone, joint=()))
         elif verdict == AGAIN_SINGLE:
+            # In this launch no trials of such a shape are joined any more: what broke one group (memory, say) breaks
+            # the next one too.
             self._never_joint.add(assignment.joint_key)
             # First, so that what failed as a group is known trial by trial before more of the shape is handed out
             self._queue.appendleft(replace(assignment, single=True, joint=()))
@@ -325,6 +344,7 @@ class Broker:
 
     def _quarantine(self, configuration: str, lane: str) -> None:
         """End the queued replicates of a configuration that fails again and again."""
+        # Replicates that other lanes run now are left to end: their lanes could not be told without losing the process.
         for assignment in [a for a in self._queue if a.configuration == configuration]:
             self._queue.remove(assignment)
             self._tally.end(assignment, QUARANTINED)
@@ -339,8 +359,11 @@ class Broker:
             )
 
     def _pull_size(self) -> int:
+        # Until a trial has ended nobody knows how long they take, and a guess that is too high leaves other lanes
+        # without work.
         if self._tally.mean_s is None:
             return 1
+        # Against a division by zero alone; PULL_LIMIT binds long before a trial takes a tenth of a millisecond.
         mean_s = max(self._tally.mean_s, 1e-4)
         # Half of an equal share, so that the last trials are spread over all lanes instead of waiting in one's hands
         fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
@@ -353,6 +376,7 @@ class Broker:
         alive_hosts = {s.host for name, s in self._lanes.items() if name not in silent}
         sizes = Counter(s.host for s in silent.values())
         for name, state in silent.items():
+            # Should it come back, it is a new lane to the broker, and what it reports then is weighed in `_ended`.
             del self._lanes[name]
             # A single lane's silence may be its trial's doing; that of all of a host's lanes at once is the host's
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
@@ -369,12 +393,14 @@ class Broker:
             self._queue.extendleft(replace(a, joint=()) for a in reversed(held))
             return
         if len(held) > 1:
+            # A group may be what killed the lane, by its memory for instance, so its shape is not joined again either.
             self._never_joint.update(a.joint_key for a in held if a.joint)
             self._queue.extendleft(replace(a, single=True, joint=()) for a in reversed(held))
             return
         for assignment in held:
             host_lost = host_lost or self._host_is_lost(state.host)
             status, reason = (PREEMPTED, "its host was lost") if host_lost else (LOST, "its lane died")
+            # The lane is dead and writes nothing: the launcher records the attempt.
             self._tally.attempt(status, reason)
             self._events.append(
                 Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=reason)

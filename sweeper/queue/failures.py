@@ -62,15 +62,19 @@ class FailurePolicy:
         if status == SPLIT:
             return AGAIN_SINGLE
         verdict = self._verdict(trial_id, status)
+        # A lost node says nothing about the trials; counted, it would hide in the share below that all of them fail.
         self.attempts += status != PREEMPTED
         if status in (FAILED, OUT_OF_MEMORY, LOST):
             self.failures[f"{status}: {kind_of(reason)}"] += 1
+        # Counted when the last try has failed, so that a passing fault quarantines nothing.
         if verdict == END and status == FAILED:
             self.bugs[configuration] += 1
         return verdict
 
     def has_failed(self, trial_id: str) -> bool:
         """Whether an attempt at a trial has left a row that says so."""
+        # Lost and preempted attempts leave no row of the trial, and a lane that comes back with one needs no
+        # correction.
         return trial_id in self.bug_tries or trial_id in self.memory_tries
 
     def is_quarantined(self, configuration: str) -> bool:
@@ -79,6 +83,7 @@ class FailurePolicy:
 
     def poisoned(self) -> str | None:
         """Why the whole sweep is to stop, or None: most trials fail alike, so the next one will too."""
+        # Among the first few attempts a high share may be chance.
         if self.attempts < POISON_LEAST or not self.failures:
             return None
         kind, count = self.failures.most_common(1)[0]
@@ -87,6 +92,8 @@ class FailurePolicy:
         return f"{count} of {self.attempts} attempts failed alike ({kind})"
 
     def _verdict(self, trial_id: str, status: str) -> str:
+        # Each class has a counter of its own: a trial that was tried twice for want of memory has not used up the tries
+        # that tell whether it kills its lane.
         if status == PREEMPTED:
             self.preemptions[trial_id] += 1
             return AGAIN
@@ -104,4 +111,5 @@ class FailurePolicy:
 
 def kind_of(reason: str) -> str:
     """A reason without its numbers, so that like failures count as one."""
+    # Steps, losses and bytes differ from trial to trial, and with them no two reasons would be equal.
     return re.sub(r"[-+]?\d[\d.e+-]*", "#", reason)

@@ -29,6 +29,7 @@ class ProcessIdentity:
         here = own_identity()
         if here is None or (here.boot, here.namespace) != (self.boot, self.namespace):
             return None
+        # The number alone is no proof: once a process has ended, the kernel gives its number to another.
         return _start(self.pid) == self.start
 
 
@@ -54,4 +55,6 @@ def _start(pid: int) -> int | None:
         return None
     # The name, in parentheses, may hold spaces and parentheses itself; the state is field 3 and follows it
     fields = text[text.rindex(")") + 1 :].split()
+    # Number and name, fields 1 and 2, are cut off, so field 22 stands at place 19. A zombie has ended; its entry waits
+    # for its parent alone.
     return None if fields[0] in "ZX" else int(fields[19])

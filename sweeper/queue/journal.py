@@ -71,6 +71,7 @@ class Journal:
         self._name = f"{datetime.now(UTC):{STAMP}}-{uuid.uuid4().hex[:6]}"
         self._lines: list[str] = []
         self._reasons: dict[str, int] = {}
+        # The first update is due at once, since another launch looks for a state before it starts the same trials.
         self._updated = -UPDATE_S
         self._updates = 0
         self.note(f"launch of {sweep}: {total} trials to run, launcher {socket.gethostname()} pid {os.getpid()}")
@@ -97,6 +98,7 @@ class Journal:
             if reason not in self._reasons:
                 self.note(reason)
             self._reasons[reason] = count
+        # Monotonic, since the clock of the machine may be set back or forward while the launch runs.
         if time.monotonic() - self._updated < UPDATE_S:
             return
         self._updated = time.monotonic()
@@ -105,6 +107,7 @@ class Journal:
 
     def _close(self) -> None:
         """Remove the state and write what is left to the log."""
+        # First, so that a launch whose log cannot be written does not look as if it went on.
         self._store.delete_text(f"launches/{self._name}.json")
         for reason, count in sorted(self._reasons.items()):
             self.note(f"{count} x {reason}")
@@ -119,6 +122,7 @@ class Journal:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "process": None if identity is None else vars(identity),
+            # Tells this directory from a copy of it, in which the state of a launch that runs would lie as well.
             "directory": self._store.identity(),
             "updates": self._updates,  # makes each state differ from the one before
             "running": running,
@@ -128,6 +132,7 @@ class Journal:
         self._store.write_text(f"launches/{self._name}.json", json.dumps(state))
 
     def _write_log(self) -> None:
+        # The whole log each time: object stores cannot append to a file.
         self._store.write_text(f"launches/{self._name}.log", "\n".join(self._lines) + "\n")
 
 
@@ -156,6 +161,7 @@ def _states(store: ResultsStore, *, wait: bool) -> dict[str, dict[str, Any]]:
     while True:
         texts = store.texts("launches", ".json")
         states = {name: state for name, text in texts.items() if (state := _checked(store, name, text)) is not None}
+        # All are looked at before anything is waited for, so that many dead launches cost one wait and not one each.
         verdicts = {name: _lives(store, name, states[name], texts[name]) for name in states}
         if None not in verdicts.values() or not wait:
             return {name: state for name, state in states.items() if verdicts[name] is not False}
@@ -169,10 +175,12 @@ def _lives(store: ResultsStore, name: str, state: Mapping[str, Any], text: str) 
         if visible is not None:
             return visible
     age_s = store.age_s(f"launches/{name}.json")
+    # The absolute value, because the storage's clock may have been set back between the two times it gave.
     if age_s is not None and abs(age_s) < STALE_S:
         return True
     if age_s is not None and abs(age_s) > _LONG_GONE_S:
         return False
+    # Neither process nor age can tell: what is left is whether the text changes, which needs two looks.
     seen = _LOOKS.setdefault((store.uri, name), _Look(text, time.monotonic()))
     if seen.text != text:
         _LOOKS[store.uri, name] = _Look(text, time.monotonic(), changed=True)
@@ -222,6 +230,7 @@ def _checked(store: ResultsStore, name: str, text: str) -> dict[str, Any] | None
     """A state as a launch writes it; None, with a warning, for anything else that lies there under such a name."""
     try:
         return _read(name, text)
+    # A RecursionError comes from `json.loads` at brackets nested thousands deep.
     except (ValueError, RecursionError) as error:
         line = f"{store.uri}/launches/{name}.json: not the state of a launch ({error}); left out. Delete it."
         if line not in _warned:  # a launch looks every few seconds
@@ -236,11 +245,14 @@ def _read(name: str, text: str) -> dict[str, Any]:
     Raises:
         ValueError: a field is missing, of another type or cannot be; says which.
     """
+    # The start of the launch is read off the name, so a name without one is no launch's. Checked like the rest, because
+    # a results directory may be shared and anybody can put files into it.
     datetime.strptime(name.partition("-")[0], STAMP)
     state = json.loads(text)
     if not isinstance(state, dict):
         raise ValueError(f"expected the fields {', '.join(_FIELDS)}")
     _check_fields(state, _FIELDS)
+    # Other launches leave alone what is named here, so ids it has to be and nothing else.
     if not all(isinstance(trial_id, str) and re.fullmatch("[0-9a-f]{16}", trial_id) for trial_id in state["running"]):
         raise ValueError("running holds what is no trial")
     # Both are null where the system or the storage cannot tell
@@ -260,6 +272,7 @@ def _check_fields(values: Mapping[str, Any], fields: Mapping[str, tuple[type, fl
     for field, (kind, most) in fields.items():
         value = values[field]
         size = len(value) if isinstance(value, str | list) else value
+        # Not `isinstance`, to which True and False are integers.
         if type(value) is not kind or not 0 <= size <= most:
             raise ValueError(f"{field} is {str(value)[:40]!r}")
 

@@ -89,7 +89,9 @@ class Monitor:
     @contextmanager
     def watching(self, handle: BrokerHandle) -> Iterator[None]:
         """Watch one broker while the block lasts; `error` says afterwards what ended the watching before its time."""
+        # One monitor serves all rounds of a launch, one broker after the other.
         self._ended.clear()
+        # A daemon, so that a launcher that ends by an error is not kept alive by looks at its broker.
         thread = threading.Thread(target=self._watch, args=(handle,), name="monitor", daemon=True)
         thread.start()
         try:
@@ -97,6 +99,7 @@ class Monitor:
         finally:
             self._ended.set()
             thread.join()
+            # Summed here, because the next round's broker counts from zero.
             self.busy_s += self.last.busy_s if self.last is not None else 0.0
 
     def _watch(self, handle: BrokerHandle) -> None:
@@ -115,13 +118,18 @@ class Monitor:
         for text in snapshot.warnings:
             if text not in self._warned:
                 self._warned.add(text)
+                # Without markup: the text may hold names of files and data, and brackets in them are no style.
                 self._console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def _watch_until_ended(self, handle: BrokerHandle) -> None:
         printed = time.monotonic()
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while True:
+                # Waits first and looks afterwards, also once more after the end: events of the last moments would be
+                # lost otherwise.
                 ended = self._ended.wait(POLL_S)
+                # Asked anew at each look and not once: a broker that is started later in the launch has not heard of it
+                # yet.
                 if self._requests.level >= LEAVE:
                     handle.stop()
                 elif self.interrupted or self.out_of_time:
@@ -133,7 +141,9 @@ class Monitor:
                 self._on_snapshot(self.last)
                 line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
                 if self._console.is_terminal:
+                    # A line that wraps would be drawn below the last one instead of over it, four times a second.
                     live.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
+                # The output may be a file: a line there stays.
                 elif ended or time.monotonic() - printed > PLAIN_LINE_S:
                     self._console.print(line, highlight=False, soft_wrap=True)
                     printed = time.monotonic()
@@ -168,6 +178,7 @@ def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
     done = sum(snapshot.statuses.values())
     left = snapshot.total - done
     expected_s = elapsed_s * snapshot.work_left / work_done
+    # A trial's error is one of its logarithm, so the range is a factor up and down.
     factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))
     low, high = duration(expected_s / factor), duration(expected_s * factor)
     return low if low == high else f"{low} to {high}"

@@ -39,6 +39,7 @@ class StopRequests:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Listen in this block; in another thread than the main one, which gets no signals, do nothing."""
+        # Python runs signal handlers in the main thread alone, and refuses to set one elsewhere.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -49,12 +50,15 @@ class StopRequests:
             yield
         finally:
             for number, handler in previous.items():
+                # A program that calls `launch` from its own code keeps its own reaction to signals afterwards.
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         before = self.level
+        # Only Ctrl-C counts up, because a person presses it and sees what it does.
         self.level = min(KILL, before + 1) if number == signal.SIGINT else max(LEAVE, before)
         if self.level == KILL and number == signal.SIGINT:
+            # Raised where the main thread is just now, so that even a launch that hangs can be ended.
             raise KeyboardInterrupt
         if self.level != before:
             self._console.print(_ON_REQUEST[self.level], soft_wrap=True)

@@ -23,6 +23,7 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self._direction = direction
+        # Ids alone, because the assignments of trials that have ended are let go: the broker may take 2 KB per trial.
         self._ended: dict[str, bool] = {}
 
     def has_ended(self, trial_id: str) -> bool:
@@ -52,6 +53,7 @@ class Tally:
         """Count what a lane says of an attempt."""
         self.busy_s += report.wall_s
         self.attempt(report.status, report.reason)
+        # A finished trial can have no metric, such as the area under a curve over data without events.
         if report.status == FINISHED and report.metric is not None and self._is_best(report.metric):
             self.best = (report.trial_id, report.metric)
 
@@ -59,6 +61,7 @@ class Tally:
         """Count a trial that will not be tried again."""
         self._ended[assignment.trial_id] = status == FINISHED
         self.statuses[status] += 1
+        # Work of a trial that was given up counts as done too: it is not left to do.
         self.work_done += assignment.work
 
     def _is_best(self, metric: float) -> bool:
