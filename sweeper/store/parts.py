@@ -48,17 +48,23 @@ def counting(ranking: pa.Table, table: str) -> npt.NDArray[np.bool_]:
     keep = np.ones(len(ids), dtype=np.bool_)
     if len(ids) == 0:
         return keep
+    # Every attempt is a row of the history in its own right.
     if table != "attempts":
         finished = np.asarray(ranking["status"]) == FINISHED if table == "trials" else np.int64(0)
+        # One number orders first by attempt and then by whether it finished.
         rank = 2 * attempt + finished
         best = np.zeros(ids.max() + 1, dtype=np.int64)
+        # `at`, because ids repeat: an assignment by index would keep the last of them instead of the largest.
         np.maximum.at(best, ids, rank)
         keep = rank == best[ids]
     key = ids
     for name in KEYS[table][1:]:
         codes = attempt if name == "attempt" else _codes(ranking[name])
+        # Digits of a number with mixed bases: equal keys mean equal values in all columns. Tables that fit into memory
+        # are far from overflowing 64 bits.
         key = key * (codes.max() + 1) + codes
     kept = np.flatnonzero(keep)
+    # `unique` gives the first place of each key, and parts are listed by name: every reader drops the same rows.
     _, first = np.unique(key[kept], return_index=True)
     keep[:] = False
     keep[kept[first]] = True
@@ -110,7 +116,9 @@ def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
     """
     try:
         with filesystem.open_input_stream(path) as stream:
+            # All of it and once: the bytes that are decoded are the very ones that were checked.
             payload = stream.read_buffer()
+    # The reader takes this one for a merge that was quicker, not for damage.
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -155,6 +163,7 @@ def packed(table: str, groups: Iterable[pa.Table]) -> pa.Buffer:
 
 def _in_lots(groups: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Small tables joined until they make a row group."""
+    # Each row group has headers and dictionaries of its own, so that groups of a few rows make files large and slow.
     waiting: list[pa.Table] = []
     for rows in groups:
         waiting.append(rows)
@@ -180,6 +189,7 @@ def _as_now(rows: pa.Table, schema: pa.Schema, path: str) -> pa.Table:
     if set(rows.schema.names) != set(schema.names):
         table = path.rsplit("/", 2)[1]
         raise StoreError(f"{path}: its columns are not those of {table} in schema version {SCHEMA_VERSION}.")
+    # By name and not by position: columns may have been put into another order since the file was written.
     return rows.select(schema.names).cast(schema)
 
 

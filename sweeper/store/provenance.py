@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 
+# Cached, because every lost attempt is recorded with it, and each answer takes two runs of git.
 @cache
 def code_version() -> str:
     """Version of this package, with the git commit (and `+changed`) when it runs from a checkout."""
@@ -18,6 +19,7 @@ def code_version() -> str:
         return version
     try:
         commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        # Files that git does not know are left out: results and notes beside the code change no number.
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):  # no git program, or a repository without a commit
         return version

@@ -216,12 +216,14 @@ _ARROW_TYPES: dict[type, pa.DataType] = {
     int: pa.int64(),
     float: pa.float64(),
     bool: pa.bool_(),
+    # With the zone, or readers on machines of other zones would take the times for their own.
     datetime: pa.timestamp("us", tz="UTC"),
 }
 
 
 def _arrow_field(name: str, annotation: object) -> pa.Field:
     arguments = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
+    # Unpacked into exactly one, so that a field with a union of two types fails at import.
     (base,) = [a for a in arguments if a is not type(None)]
     return pa.field(name, _ARROW_TYPES[typing.cast(type, base)], nullable=type(None) in arguments)
 
@@ -230,6 +232,7 @@ def _arrow_schema(record: type) -> pa.Schema:
     hints = typing.get_type_hints(record)
     return pa.schema(
         [_arrow_field(f.name, hints[f.name]) for f in fields(record)],
+        # In each file and not in the directory's marker alone, so that a file copied elsewhere still says what it is.
         metadata={VERSION_KEY: str(SCHEMA_VERSION).encode()},
     )
 

@@ -68,6 +68,7 @@ class ResultsStore:
         self._root = root.rstrip("/")
         self.uri = uri
         self._on_damage = on_damage
+        # A store is read several times by one command; each damaged file is named once.
         self._damaged: set[str] = set()
 
     @classmethod
@@ -82,6 +83,7 @@ class ResultsStore:
             for table in SCHEMAS:
                 store._fs.create_dir(f"{store._root}/{table}", recursive=True)
             store._fs.create_dir(f"{store._root}/grids", recursive=True)
+            # The marker comes last: a directory that was made by half is not taken for a results directory.
             if store._exists(_MARKER):
                 store._check_marker()
             else:
@@ -135,6 +137,7 @@ class ResultsStore:
         """
         if not records:
             return None
+        # Parquet files cannot be appended to, so each call makes a file of its own; `compact` joins them.
         rows = [vars(record) for record in records]  # flat dataclasses
         return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{_unique()}")
 
@@ -151,6 +154,7 @@ class ResultsStore:
         Raises:
             StoreError: a part is not readable or has another schema version.
         """
+        # Which row counts depends on columns that nobody asked for; they are read with the others and dropped again.
         wanted = None if columns is None else list(dict.fromkeys([*columns, *RANKING[table]]))
         schema = SCHEMAS[table] if wanted is None else pa.schema([SCHEMAS[table].field(c) for c in wanted])
         rows = pa.concat_tables([schema.remove_metadata().empty_table(), *self._read_parts(table, wanted, trial_ids)])
@@ -168,6 +172,8 @@ class ResultsStore:
     ) -> list[pa.Table]:
         """Every row of a table, or of some trials; several may be of one trial."""
         wanted = None if trial_ids is None else trial_ids.combine_chunks()
+        # A part that is half read is thrown away with all others: rows of one listing are consistent, rows of two may
+        # hold a trial twice or not at all.
         for _ in range(_READ_TRIES):
             try:
                 listed = self._list_parts(table)
@@ -190,6 +196,8 @@ class ResultsStore:
 
     def attempts_made(self) -> dict[str, int]:
         """Number of attempts on record, by trial_id."""
+        # Both tables: lost and preempted attempts stand in the history alone, and a writer that was killed may have
+        # stored the history of an attempt and not yet its final row.
         return self._attempts("trials", "attempts")
 
     def attempts_ended(self) -> dict[str, int]:
@@ -217,6 +225,7 @@ class ResultsStore:
         retry, which makes a higher one, still replaces it.
         """
         ids = pa.chunked_array([[trial_id]])
+        # Every row and not those that count: the one looked for is exactly one that does not.
         rows = [row for part in self._read_parts("trials", None, ids) for row in part.to_pylist()]
         finished = max((row for row in rows if row["status"] == FINISHED), key=_attempt, default=None)
         latest = max(map(_attempt, rows), default=0)
@@ -233,6 +242,7 @@ class ResultsStore:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
         for table in SCHEMAS:
             listed = self._list_parts(table)
+            # A single part is merged as well where it has no hash in its name: written anew it gets one.
             if len(listed) > 1 or not all(map(is_sealed, listed)):
                 self._merge(table, listed)
         self.release_memory()
@@ -240,6 +250,7 @@ class ResultsStore:
     @staticmethod
     def release_memory() -> None:
         """Give back what reading took: a launcher lives on for hours afterwards."""
+        # Arrow keeps freed memory for itself: after reading a large store that was most of what a launcher held.
         pa.default_memory_pool().release_unused()
 
     def save_grid(self, name: str, text: str) -> None:
@@ -262,6 +273,8 @@ class ResultsStore:
         for info in self._listed(folder, ending):
             try:
                 with self._fs.open_input_stream(info.path) as stream:
+                    # One byte more than is allowed shows that the file is longer, however long it is, and memory stays
+                    # bounded.
                     content = stream.read(_LONGEST_TEXT + 1)
                 texts[info.base_name.removesuffix(ending)] = content.decode()
             except FileNotFoundError:  # its writer removed it after we listed it
@@ -280,6 +293,7 @@ class ResultsStore:
         """Move a damaged file out of what is read, to ``damaged/`` below the root."""
         with self._storage_errors(f"move {_base(path)}"):
             self._create_folder("damaged")
+            # Moved and not deleted: whole pages of it may still be read by hand.
             self._fs.move(path, f"{self._root}/damaged/{_base(path)}")
 
     def delete_text(self, name: str) -> None:
@@ -291,6 +305,8 @@ class ResultsStore:
         """Seconds since a file below the root was written, by the storage's own clock, whatever clocks its writer and
         this machine have; None where that cannot be asked: no such file, or nothing can be written there.
         """
+        # A file written now is dated by the same clock as the one in question, and only that makes their difference an
+        # age. The dot hides it from listings.
         probe = f"{self._root}/{name.rpartition('/')[0]}/.clock-{_unique()}"
         try:
             with self._fs.open_output_stream(probe) as stream:
@@ -307,12 +323,15 @@ class ResultsStore:
             return self.uri
         with self._storage_errors("look at the results directory"):
             numbers = os.stat(self._root)
+        # The path alone would be the same where a copy was moved to the old place.
         return f"{numbers.st_dev}:{numbers.st_ino}"
 
     def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
         """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
         with self._storage_errors("write a checkpoint"):
             self._create_folder("checkpoints")
+            # The hash is in the file, where that of a part is in its name: each checkpoint takes the place and name of
+            # the last.
             self._write_bytes(f"checkpoints/{trial_id}.pt", hashlib.sha256(payload).digest() + payload)
 
     def read_checkpoint(self, trial_id: str) -> bytes | None:
@@ -354,9 +373,13 @@ class ResultsStore:
     def _merge(self, table: str, listed: Sequence[str]) -> None:
         """Write one file of what the listed ones hold, then remove them."""
         try:
+            # Two passes: the few columns that decide which rows count fit into memory for the whole table, and the rest
+            # is copied a row group at a time.
             ranking = [group for part in self._parts(listed) for group in part.groups(RANKING[table])]
             keep = counting(pa.concat_tables(ranking), table)
             kept = self._kept(self._parts(listed), keep)
+            # Its name says that it is a merge, by which a reader in the middle of a listing learns that files may be
+            # gone.
             self._write_part(table, kept, f"compact-{_unique()}")
         except FileNotFoundError:  # somebody else merges them at this moment
             return
@@ -391,6 +414,7 @@ class ResultsStore:
             os.replace(temporary, path)
         except OSError:
             if os.path.exists(temporary):
+                # What was written in vain would go on taking room of a disk that may be full.
                 os.unlink(temporary)
             raise
 
@@ -408,6 +432,7 @@ class ResultsStore:
             StoreError: one is no regular file; to read a pipe or a device would wait for ever.
         """
         infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        # Names with a dot are files that are still being written, or were when their writer was killed.
         infos = [info for info in infos if info.base_name.endswith(ending) and not info.base_name.startswith(".")]
         for info in infos:
             if info.type == pafs.FileType.NotFound:  # deleted while the folder was listed
@@ -452,6 +477,7 @@ class ResultsStore:
             self._fs.delete_file(path)
 
     def _exists(self, name: str) -> bool:
+        # A pipe or a device under that name would be waited for without end, so it counts as absent.
         return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)
 
     def _check_marker(self) -> None:
@@ -481,6 +507,7 @@ def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
         return filesystem, root, text
+    # Absolute, since lanes under Ray run in folders of their own.
     return pafs.LocalFileSystem(), os.path.abspath(text), text
 
 
@@ -497,4 +524,5 @@ def _is_merged(path: str) -> bool:
 
 
 def _unique() -> str:
+    # Drawn and not counted: writers on many hosts name files without asking each other.
     return uuid.uuid4().hex[:16]
