@@ -9,6 +9,7 @@ from sweeper.queue.messages import Assignment
 from sweeper.queue.monitor import Monitor
 
 if TYPE_CHECKING:
+    # For the types alone: when run it would load torch (1.7 s), which a launcher does not need.
     from sweeper.lane.trainer import Trainer
 
 

@@ -61,7 +61,9 @@ class ProcessExecutor:
         self, assignments: Sequence[Assignment], *, store_uri: str, monitor: Monitor, direction: str, trial_bytes: int
     ) -> None:
         """See `Executor`."""
+        # A lane without a trial would load torch in vain.
         lanes = min(self.options.lane_count, len(assignments))
+        # On a GPU it is the GPU's memory that runs out, which the limit on a process does not see.
         on_cpus = self.options.device == "cpu"
         memory = HostMemory.of(machine_share().available_bytes, lanes) if on_cpus else None
         config = lane_config(assignments[0].sweep, store_uri, self.options, memory)
@@ -110,6 +112,7 @@ def _supervise(
     deaths = 0
     while processes:
         time.sleep(_POLL_S)
+        # Else lanes that cannot reach their broker would be started again and again, and the machine be blamed.
         if not server.is_alive():
             raise ExecutorError("the thread that serves the lanes has ended")
         for index, process in list(processes.items()):
@@ -118,6 +121,7 @@ def _supervise(
             del processes[index]
             if process.exitcode != 0:
                 broker.lane_died(process.name)  # at once: the silence of a lane would tell it only after a minute
+                # Lanes that die while the launch is ending are expected, and nothing is started in their place.
                 deaths += not broker.need().closed
                 if deaths > _MAX_DEATHS:
                     raise ExecutorError(
@@ -130,6 +134,7 @@ def _supervise(
 def _lane_main(
     address: tuple[str, int], authkey: bytes, name: str, config: LaneConfig, trainer: "Trainer | None"
 ) -> None:
+    # Ignored before they are let through again: what came while they were held back must not end the lane now.
     for number in _LAUNCHERS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _LAUNCHERS)
@@ -147,8 +152,10 @@ def _end_after_launcher() -> None:
     """Lanes leave by themselves when their broker has gone; one that cannot, since a step takes long, is ended."""
     launcher = multiprocessing.parent_process()
     assert launcher is not None, "a lane is a child process"
+    # `parent_process` waits on a pipe that the kernel closes when the launcher dies, however it dies.
     launcher.join()
     time.sleep(_ORPHAN_S)
+    # Not `sys.exit`, which in a thread ends that thread alone.
     os._exit(1)
 
 
@@ -178,6 +185,7 @@ class _Client:
         from sweeper.lane.lane import BrokerGoneError
 
         try:
+            # A proxy keeps one connection per thread, so heartbeats do not take the answers of pulls for theirs.
             return self._proxy._callmethod(method, arguments)
         except (EOFError, ConnectionError) as error:
             raise BrokerGoneError(str(error)) from error

@@ -35,6 +35,7 @@ class Cached:
 
     def __init__(self, ask: Callable[[], Any], pause_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask, self._pause_s, self._clock = ask, pause_s, clock
+        # The first call asks, whatever the clock says.
         self._asked = float("-inf")
         self._answer: Any = None
 
@@ -72,8 +73,10 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next lane; None while no more are of use, `FINISHED` once none ever will be."""
         need = self._need()
+        # `FINISHED` is final for Tune, None is not: a lane that comes back may put trials into the queue again.
         if need.closed or self._lost >= self._most_lost:
             return str(Searcher.FINISHED)
+        # As many lanes as trials wait or run: one more would start, find nothing and leave.
         if len(self._live) >= need.lanes:
             return None
         # What lives is counted per GPU type, since Tune does not say on which node it has put a lane
@@ -124,6 +127,7 @@ class SweepEnd(Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether the sweep has been over for long enough."""
+        # Work may come back after the queue was empty, when a lane with trials in hand dies: then the wait begins anew.
         if not self._need().over:
             self._over_since = None
             return False

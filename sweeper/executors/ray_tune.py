@@ -85,15 +85,20 @@ def run_on_ray(
             broker, actor = _start_broker(assignments, direction, idle_leave=address is not None)
             with monitor.watching(_Handle(actor)):
                 _run_lanes(broker, room, config, trainer)
+    # RuntimeError as well: Tune raises that where it meets an error that it did not foresee, such as a worker that
+    # Ray's memory monitor ended.
     except (RayError, RuntimeError, tune.TuneError) as error:
         raise ExecutorError(str(error)) from error
 
 
 def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_leave: bool) -> tuple[str, Any]:
     """Start the broker as an actor beside the launcher, with which it lives and dies; its name, and the actor."""
+    # A name of its own for each launch: actors' names are shared by all who use the namespace on a cluster.
     name = f"broker-{uuid.uuid4().hex[:8]}"
+    # On the launcher's own node: others may be lost or given back while the launch goes on.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = (
+        # No share of a CPU is asked for, since it computes next to nothing and would take a lane's place.
         ray.remote(Broker)
         .options(name=name, num_cpus=0, scheduling_strategy=here)
         .remote(assignments, direction=direction, idle_leave=idle_leave, host_is_lost=is_lost)
@@ -106,6 +111,7 @@ def _run_lanes(broker: str, room: Room, config: LaneConfig, trainer: Trainer) ->
     """Let Tune keep as many lanes as there is room and work for, until the broker has nothing left."""
     trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
     need = _Asking(broker)
+    # Tune writes its state whatever it is told, and nobody reads it: the store knows what has ended.
     with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch:
         tune.Tuner(
             tune.with_resources(trainable, lambda setting: setting["resources"]),
@@ -118,6 +124,8 @@ def _run_lanes(broker: str, room: Room, config: LaneConfig, trainer: Trainer) ->
                 name="lanes",
                 storage_path=scratch,
                 stop=SweepEnd(need),
+                # Counted per lane, for lanes and nodes that die: what a trial raises is caught in the lane and never
+                # reaches Tune.
                 failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
                 verbose=0,
             ),
@@ -143,6 +151,7 @@ def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer
     client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
     node = ray.get_runtime_context().get_node_id()
     name = lane_config.lane_name(config["lane"])
+    # The node's id and not the machine's name as host: it is what the broker asks Ray about when a lane falls silent.
     return {"ran": run_lane(client, name, _with_memory_of(node, lane_config), trainer, host=node)}
 
 
@@ -151,6 +160,7 @@ def _with_memory_of(node: str, config: LaneConfig) -> LaneConfig:
     if config.memory is not None or config.options.device != "cpu":
         return config
     resources = next(known["Resources"] for known in ray.nodes() if known["NodeID"] == node)
+    # A lane takes one CPU (`cluster.attach.lanes`), so there are as many lanes as the node has CPUs.
     lanes = max(1, int(resources.get("CPU", 1)))
     return replace(config, memory=HostMemory.of(resources["memory"], lanes))
 
