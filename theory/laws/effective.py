@@ -22,7 +22,7 @@ from theory.errors import TheoryError, unknown
 from theory.laws.base import REFERENCE, Law, Terms, Theta
 from theory.laws.information import Information, information
 from theory.laws.links import LINKS, Linked, apply_link
-from theory.laws.noise import DECAYS, FLOORS, Noise, noise
+from theory.laws.noise import Noise, check_form, decay_parameters, floor_noise, noise
 from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
 
@@ -62,14 +62,9 @@ class EffectiveInformation(Law):
     name = "effective_information"
 
     def __post_init__(self) -> None:
-        for what, choices in (
-            ("decay", tuple(DECAYS)),
-            ("floor", FLOORS),
-            ("link", LINKS),
-        ):
-            # Checked when a law is made, where the misspelt option is still at hand.
-            if getattr(self, what) not in choices:
-                raise unknown(what, getattr(self, what), choices)
+        check_form(self.decay, self.floor)
+        if self.link not in LINKS:
+            raise unknown("link", self.link, LINKS)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -91,23 +86,12 @@ class EffectiveInformation(Law):
                 name="u_ref", lower=1e-9, upper=1e9, start=(1e-3, 1e3), meaning="last channel's snr at (n_ref, k_ref)"
             )
         ]
+        k_decay = Parameter(
+            name="k_decay", lower=low / 1e2, upper=high * 1e2, start=(low, high), meaning="noise decay, parameters"
+        )
         # The bounds are far wider than what the published tables give (alpha about 1, beta 0.9 to 2), so that a fit
         # that ends at one says that its data do not limit the parameter.
-        if self.decay != "exponential":
-            searched.append(
-                Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e")
-            )
-        else:
-            start = (low, high)
-            searched.append(
-                Parameter(
-                    name="k_decay", lower=low / 1e2, upper=high * 1e2, start=start, meaning="noise decay, parameters"
-                )
-            )
-        if self.decay == "stretched":
-            searched.append(
-                Parameter(name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent")
-            )
+        searched += decay_parameters(self.decay, k_decay)
         searched.append(
             Parameter(name="beta", lower=0.05, upper=6.0, start=(0.3, 3.0), meaning="exponent of the signal spectrum")
         )
@@ -179,10 +163,7 @@ class EffectiveInformation(Law):
         """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""
         derived = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
         if self.floor != "none":
-            only_decay = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}
-            derived["phi"] = float(
-                np.exp(noise(theta["k_floor"], self._bound("k_ref"), only_decay, decay=self.decay).ln_nu)
-            )
+            derived["phi"] = floor_noise(self._bound("k_ref"), theta, self.decay)
         return derived
 
     def bits(self, theta: Theta, design: Design) -> FloatArray:
@@ -222,15 +203,7 @@ class EffectiveInformation(Law):
 
     def _state(self, theta: Theta, design: Design) -> _State:
         ln_n_ref = np.log(self._bound("n_ref"))
-        noisy = noise(
-            design.k_e,
-            self._bound("k_ref"),
-            theta,
-            decay=self.decay,
-            floor=self.floor,
-            # A floor that levels share is one size of noise, so it is written in the decay of the reference level.
-            floor_parameters={name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]},
-        )
+        noisy = noise(design.k_e, self._bound("k_ref"), theta, decay=self.decay, floor=self.floor)
         beta, beta_ref = theta["beta"], theta.get("beta" + REFERENCE, theta["beta"])
         if self.connectivity:
             beta = beta * np.exp(-theta["gamma"] * np.log(design.connectivity / self._bound("k_c_ref")))
@@ -253,10 +226,7 @@ class EffectiveInformation(Law):
         beta_ref = theta.get("beta" + REFERENCE, theta["beta"])
         ln_n_ref = np.log(self._bound("n_ref"))
         slopes = {"u_ref": by_snr, "beta": by_beta, "beta" + REFERENCE: by_snr * beta_ref * ln_n_ref}
-        for name, slope in state.noise.d_decay.items():
-            slopes[name] = -by_snr * slope
-        for name, slope in state.noise.d_floor.items():
-            slopes[name if name == "k_floor" else name + REFERENCE] = -by_snr * slope
+        slopes |= {name: -by_snr * slope for name, slope in state.noise.slopes.items()}
         if self.connectivity:
             # ln beta falls by ln(k_c/k_c_ref) per unit of gamma.
             slopes["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from theory.data.design import Design
-from theory.errors import unknown
-from theory.laws.base import REFERENCE, Law, Terms, Theta
-from theory.laws.noise import DECAYS, FLOORS, noise
+from theory.laws.base import Law, Terms, Theta
+from theory.laws.noise import check_form, decay_parameters, floor_noise, noise
 from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
 
@@ -31,9 +30,7 @@ class NeuronNoise(Law):
     axes = ("k_e",)
 
     def __post_init__(self) -> None:
-        for what, choices in (("decay", tuple(DECAYS)), ("floor", FLOORS)):
-            if getattr(self, what) not in choices:
-                raise unknown(what, getattr(self, what), choices)
+        check_form(self.decay, self.floor)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -50,15 +47,9 @@ class NeuronNoise(Law):
         """Implement `Law.parameters`."""
         # The registry shows a law that no data have bound yet, so its bounds need some range.
         low, high = self.k_range or (1.0, 1e6)
-        decays = {
-            "alpha": Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e"),
-            "k_decay": Parameter(
-                name="k_decay", lower=low / 1e4, upper=high * 1e2, start=(low, high), meaning="decay, parameters"
-            ),
-            "stretch": Parameter(
-                name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent"
-            ),
-        }
+        k_decay = Parameter(
+            name="k_decay", lower=low / 1e4, upper=high * 1e2, start=(low, high), meaning="decay, parameters"
+        )
         # Outside the data a max floor binds in all rows or in none, and its place no longer matters; an additive floor
         # is felt beyond the data on both sides, so its bounds are wider.
         floors = {
@@ -70,7 +61,7 @@ class NeuronNoise(Law):
             ],
             "none": [],
         }
-        return tuple([decays[name] for name in DECAYS[self.decay]] + floors[self.floor])
+        return tuple(decay_parameters(self.decay, k_decay) + floors[self.floor])
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -92,19 +83,11 @@ class NeuronNoise(Law):
         """phi = D(k_floor)."""
         if self.floor == "none":
             return {}
-        only = {name: np.asarray(theta[name]) for name in DECAYS[self.decay]}
-        return {"phi": float(np.exp(noise(theta["k_floor"], self.k_ref or 1.0, only, decay=self.decay).ln_nu))}
+        return {"phi": floor_noise(self.k_ref or 1.0, theta, self.decay)}
 
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
-        shared = {name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[self.decay]}
-        nu = noise(design.k_e, self.k_ref or 1.0, theta, decay=self.decay, floor=self.floor, floor_parameters=shared)
-        slopes: dict[tuple[str, int], FloatArray] = {}
-        if gradient:
-            slopes = {(name, -1): slope for name, slope in nu.d_decay.items()}
-            for name, slope in nu.d_floor.items():
-                # A floor that levels share is defined by the reference level's decay, so the decay parameters act on it
-                # through that level; k_floor acts directly.
-                slopes[name if name == "k_floor" else name + REFERENCE, -1] = slope
+        nu = noise(design.k_e, self.k_ref or 1.0, theta, decay=self.decay, floor=self.floor)
+        slopes = {(name, -1): slope for name, slope in nu.slopes.items()} if gradient else {}
         # ln nu has no coefficient to solve for (its factor is 1), so it is the base and only ln A is linear.
         return Terms((np.ones((1, len(design))),), slopes, np.atleast_2d(nu.ln_nu))

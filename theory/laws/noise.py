@@ -23,6 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.errors import unknown
+from theory.laws.base import REFERENCE, Theta
+from theory.laws.parameters import Parameter
 from theory.types import FloatArray
 
 DECAYS: dict[str, tuple[str, ...]] = {
@@ -38,10 +40,9 @@ class Noise(NamedTuple):
     """ln nu with its derivatives; every array has the broadcast shape of k_e and the parameters."""
 
     ln_nu: FloatArray
-    d_decay: dict[str, FloatArray]
-    """Derivative with respect to ln of each decay parameter, as it acts through D(k_e)."""
-    d_floor: dict[str, FloatArray]
-    """The same as it acts through phi = D(k_floor); includes "k_floor". Empty without a floor."""
+    slopes: dict[str, FloatArray]
+    """Derivative with respect to ln of each parameter, by the names that `Terms.gradient` uses: a decay parameter acts
+    through D(k_e) under its own name, and through phi = D(k_floor) with the suffix "@reference"."""
     local_exponent: FloatArray
     """-d ln nu / d ln k_e."""
 
@@ -54,25 +55,43 @@ class _Log(NamedTuple):
     d_ln_k: FloatArray
 
 
-def noise(
-    k_e: npt.ArrayLike,
-    k_ref: float,
-    parameters: Mapping[str, FloatArray],
-    *,
-    decay: str = "power",
-    floor: str = "none",
-    floor_parameters: Mapping[str, FloatArray] | None = None,
-) -> Noise:
+def check_form(decay: str, floor: str) -> None:
+    """Refuse a decay or a floor that there is not.
+
+    Raises:
+        TheoryError: one of them is unknown; the message lists the choices.
+    """
+    if decay not in DECAYS:
+        raise unknown("decay", decay, DECAYS)
+    if floor not in FLOORS:
+        raise unknown("floor", floor, FLOORS)
+
+
+def decay_parameters(decay: str, k_decay: Parameter) -> list[Parameter]:
+    """List the searched parameters of a decay.
+
+    Args:
+        decay: "power", "exponential" or "stretched".
+        k_decay: That of the exponential, whose bounds depend on the data.
+    """
+    described = {
+        "alpha": Parameter(name="alpha", lower=0.01, upper=10.0, start=(0.2, 3.0), meaning="noise exponent in k_e"),
+        "stretch": Parameter(name="stretch", lower=1e-3, upper=3.0, start=(0.02, 1.0), meaning="stretching exponent"),
+        "k_decay": k_decay,
+    }
+    return [described[name] for name in DECAYS[decay]]
+
+
+def noise(k_e: npt.ArrayLike, k_ref: float, theta: Theta, *, decay: str = "power", floor: str = "none") -> Noise:
     """Evaluate ln nu(k_e) and its derivatives.
 
     Args:
         k_e: Effective complexity (parameters per neuron), above 0.
         k_ref: Where D = 1, above 0.
-        parameters: Those of the decay and, with a floor, "k_floor"; natural units, broadcasting with `k_e`.
+        theta: Parameters of the decay and, with a floor, "k_floor"; natural units, broadcasting with `k_e`. A decay
+            parameter that varies by level has its reference level under its name with the suffix "@reference".
         decay: "power", "exponential" or "stretched".
         floor: "none", "max" or "additive".
-        floor_parameters: Decay parameters that define phi where they differ from `parameters`: a floor shared by groups
-            of different decay.
 
     Raises:
         TheoryError: `decay` or `floor` is unknown.
@@ -81,17 +100,15 @@ def noise(
     >>> np.exp(law.ln_nu).round(12).tolist(), law.local_exponent.tolist()
     ([1.0, 0.1], [1.0, 0.0])
     """
-    if decay not in DECAYS:
-        raise unknown("decay", decay, DECAYS)
-    if floor not in FLOORS:
-        raise unknown("floor", floor, FLOORS)
+    check_form(decay, floor)
     # Everything is written in ln D: over decades of k_e the decay itself would underflow, and the fit needs logarithms
     # anyway.
-    here = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, parameters, decay)
+    here = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, theta, decay)
     if floor == "none":
-        return Noise(here.value, here.d_parameters, {}, -here.d_ln_k)
-    shared = floor_parameters or parameters
-    low = _ln_decay(np.log(parameters["k_floor"]), k_ref, shared, decay)
+        return Noise(here.value, here.d_parameters, -here.d_ln_k)
+    # A floor that levels share is one size of noise, so it is written in the decay of the reference level.
+    shared = {name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[decay]}
+    low = _ln_decay(np.log(theta["k_floor"]), k_ref, shared, decay)
     # `share` is the part of nu that the decay makes up, d ln nu / d ln D; the floor has the rest. With the max floor it
     # jumps from 1 to 0 at k_floor, which is why laws with that floor scan its place.
     if floor == "max":
@@ -102,13 +119,25 @@ def noise(
         # The sum is taken in logarithms: an exponential decay underflows long before its logarithm does.
         ln_nu = np.logaddexp(here.value, low.value)
         share = np.exp(here.value - ln_nu)
-    d_decay = {name: share * slope for name, slope in here.d_parameters.items()}
-    d_floor = {name: (1 - share) * slope for name, slope in low.d_parameters.items()}
-    d_floor["k_floor"] = (1 - share) * low.d_ln_k
-    return Noise(ln_nu, d_decay, d_floor, -share * here.d_ln_k)
+    slopes = {name: share * slope for name, slope in here.d_parameters.items()}
+    slopes |= {name + REFERENCE: (1 - share) * slope for name, slope in low.d_parameters.items()}
+    slopes["k_floor"] = (1 - share) * low.d_ln_k
+    return Noise(ln_nu, slopes, -share * here.d_ln_k)
 
 
-def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Mapping[str, FloatArray], decay: str) -> _Log:
+def floor_noise(k_ref: float, theta: Mapping[str, float], decay: str) -> float:
+    """Return phi = D(k_floor), the noise that no complexity removes, in units of that at k_ref.
+
+    Args:
+        k_ref: Where D = 1.
+        theta: Parameters of the decay, and "k_floor".
+        decay: "power", "exponential" or "stretched".
+    """
+    only_decay = {name: np.asarray(theta[name]) for name in DECAYS[decay]}
+    return float(np.exp(noise(theta["k_floor"], k_ref, only_decay, decay=decay).ln_nu))
+
+
+def _ln_decay(ln_k: FloatArray, k_ref: float, parameters: Theta, decay: str) -> _Log:
     if decay == "power":
         value = -parameters["alpha"] * (ln_k - np.log(k_ref))
         # ln D is proportional to alpha, so its derivative in ln alpha is ln D itself; 0 * ln_k gives the slope the
