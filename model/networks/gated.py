@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from model.cell.interface import InputMasks, Output, check_input, dense_input
+from model.cell.interface import InputMasks, Output
 from model.cell.layer import DrawnLinear
 from model.config import ChronoLstmConfig, GruConfig, LstmConfig
+from model.networks.baseline import BaselineNetwork
 
 
 class LstmState(NamedTuple):
@@ -24,10 +25,8 @@ class GruState(NamedTuple):
     hidden_BN: Tensor
 
 
-class GatedNetwork(nn.Module):
+class GatedNetwork(BaselineNetwork):
     """A layer of gated units -> linear read-out."""
-
-    backend_name = "torch"
 
     def __init__(self, config: LstmConfig, generator: Generator, dtype: torch.dtype) -> None:
         """Draw all weights U(-1, 1) / sqrt(n_rec), torch's own scheme, from `generator`."""
@@ -51,12 +50,6 @@ class GatedNetwork(nn.Module):
         zeros = self.output.weight.new_zeros(batch_size, self.config.n_rec)
         return GruState(zeros) if self.is_gru else LstmState(zeros, zeros.clone())
 
-    def draw_masks(self, batch_size: int) -> InputMasks | None:
-        """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
-        return InputMasks.draw(
-            self.output.weight, batch_size, self.config.n_in, self.config.n_rec, self.config.dropout_in
-        )
-
     def forward(
         self,
         x: Tensor,
@@ -66,21 +59,15 @@ class GatedNetwork(nn.Module):
         keep_activity: bool = False,
     ) -> Output:
         """Run a segment of a sequence; arguments and errors as for `model.networks.elm_network.ElmNetwork.forward`."""
-        config = self.config
-        x = check_input(x, config.n_in, self.output.weight.dtype)
+        x_BTI, masks = self.read(x, masks)
         state = self.zero_state(len(x)) if state is None else state
-        masks = self.draw_masks(len(x)) if masks is None and self.training else masks
-        x_BTI = dense_input(x, config.n_in, config.embedding_scale, self.output.weight.dtype)
-        if masks is not None:
-            x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
         # torch's modules want states with a leading axis of layers, of which there is one
         before = tuple(tensor.unsqueeze(0).contiguous() for tensor in state)
         after: Any
         hidden_BTN, after = self.recurrent(x_BTI, before[0] if self.is_gru else before)
-        seen_BTN = hidden_BTN if masks is None else hidden_BTN * masks.readout_BN.unsqueeze(1)
         nothing = hidden_BTN.new_zeros(())
         return Output(
-            logits=self.output(seen_BTN),
+            logits=self.read_out(hidden_BTN, masks),
             state=GruState(after.squeeze(0)) if self.is_gru else LstmState(*(tensor.squeeze(0) for tensor in after)),
             mlp_out_magnitude=nothing,
             population_activity=nothing,

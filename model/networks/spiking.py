@@ -8,9 +8,10 @@ import torch
 from snntorch import surrogate
 from torch import Generator, Tensor, nn
 
-from model.cell.interface import InputMasks, Output, check_input, dense_input
+from model.cell.interface import InputMasks, Output
 from model.cell.layer import DrawnLinear, log_spaced
 from model.config import SnnConfig
+from model.networks.baseline import BaselineNetwork
 
 
 class SnnState(NamedTuple):
@@ -24,10 +25,10 @@ class SnnState(NamedTuple):
     """membrane potentials of the read-out units, which do not spike"""
 
 
-class SpikingNetwork(nn.Module):
+class SpikingNetwork(BaselineNetwork):
     """Recurrent leaky integrate-and-fire neurons -> leaky read-out units, whose membranes are the logits."""
 
-    backend_name = "torch"
+    config: SnnConfig
 
     def __init__(self, config: SnnConfig, generator: Generator, dtype: torch.dtype) -> None:
         super().__init__()
@@ -48,12 +49,6 @@ class SpikingNetwork(nn.Module):
         zeros_BN = self.recurrent_weight.new_zeros(batch_size, self.config.n_rec)
         return SnnState(zeros_BN, zeros_BN.clone(), self.recurrent_weight.new_zeros(batch_size, self.config.n_out))
 
-    def draw_masks(self, batch_size: int) -> InputMasks | None:
-        """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
-        return InputMasks.draw(
-            self.output.weight, batch_size, self.config.n_in, self.config.n_rec, self.config.dropout_in
-        )
-
     def forward(
         self,
         x: Tensor,
@@ -66,13 +61,8 @@ class SpikingNetwork(nn.Module):
 
         `population_activity` is the mean number of spikes per neuron and step.
         """
-        config = self.config
-        x = check_input(x, config.n_in, self.output.weight.dtype)
+        x_BTI, masks = self.read(x, masks)
         spikes_BN, membrane_BN, readout_BO = self.zero_state(len(x)) if state is None else state
-        masks = self.draw_masks(len(x)) if masks is None and self.training else masks
-        x_BTI = dense_input(x, config.n_in, config.embedding_scale, self.output.weight.dtype)
-        if masks is not None:
-            x_BTI = x_BTI * masks.input_BI.unsqueeze(1)
         spikes = []
         # what depends on the input alone is one product over the sequence; spikes must be taken step by step
         for current_BN in self.input(x_BTI).unbind(1):
@@ -81,10 +71,9 @@ class SpikingNetwork(nn.Module):
             spikes_BN = spikes_BN.to(drive_BN.dtype)  # snntorch's spikes are single precision
             spikes.append(spikes_BN)
         spikes_BTN = torch.stack(spikes, 1)
-        seen_BTN = spikes_BTN if masks is None else spikes_BTN * masks.readout_BN.unsqueeze(1)
         # A leaky read-out sums spikes over time, since a single step's spikes say little.
-        kappa_out, logits = math.exp(-1.0 / config.tau_out), []
-        for drive_BO in self.output(seen_BTN).unbind(1):
+        kappa_out, logits = math.exp(-1.0 / self.config.tau_out), []
+        for drive_BO in self.read_out(spikes_BTN, masks).unbind(1):
             readout_BO = torch.add(drive_BO, readout_BO, alpha=kappa_out)
             logits.append(readout_BO)
         return Output(
