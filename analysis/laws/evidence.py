@@ -150,7 +150,7 @@ def finite(row: Interval) -> Interval:
 
 def compared_laws(law: LawFit) -> dict[str, FitResult]:
     """Return the fits among which AICc chose, with the rivals that have an optimum; none where a law was named."""
-    if len(law.candidates) < 2 or law.fit is None or law.fit.given.loss != "least_squares":
+    if len(law.candidates) < 2 or law.fit is None or law.fit.inputs.loss != "least_squares":
         return {}
     return {
         name: fit for name, fit in law.fits.items() if fit.usable and fit.aicc is not None and "n_rec" in fit.law.axes
@@ -226,7 +226,7 @@ def neuron_section(view: View) -> NeuronLaws | Refusal | None:
 
 def held_out(law: LawFit) -> HeldOutErrors:
     """Errors on the largest budget, and on each k_e in turn, of laws that have not seen them."""
-    fits = {name: fit for name, fit in law.fits.items() if fit.given.loss == "least_squares"}
+    fits = {name: fit for name, fit in law.fits.items() if fit.inputs.loss == "least_squares"}
     errors = HeldOutErrors()
     try:
         errors = replace(errors, budget=tuple(leave_budget_out(fits)))

@@ -284,7 +284,7 @@ def _tell(
         entry["models"].append(
             {
                 "model": name,
-                "vary": dict(fit.given.vary),
+                "vary": dict(fit.inputs.vary),
                 "p": fit.p,
                 "n": fit.n,
                 "rmse": fit.rmse,
@@ -296,7 +296,7 @@ def _tell(
             | ({"f": None, "df": None, "p_value": None} if test is None else test._asdict() | {"df": list(test.df)})
         )
     for name in tested:
-        if name in fits and fits[name].given.vary:
+        if name in fits and fits[name].inputs.vary:
             entry["parameters"] += _per_level(name, fits[name])
     _adjust(entry, tested)
     entry["sentences"] += _verdict(entry, tested, setting)

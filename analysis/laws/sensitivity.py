@@ -15,7 +15,7 @@ from analysis.rows.sweep import Measure
 from analysis.rows.weights import weigh
 from sweeper.store.schema import SPLITS
 from theory.errors import TheoryError
-from theory.fit.fit import fit_given, refit
+from theory.fit.fit import fit_bound_law, refit
 from theory.fit.result import FitResult
 from theory.uncertainty.heldout import Exclusion, exclusion_effects
 from theory.uncertainty.quantities import best_d_m
@@ -29,12 +29,14 @@ def sensitivity(view: View) -> list[Variant | RefusedVariant]:
     rows: list[Variant | RefusedVariant] = [_moved("as reported", fit, law)]
     rows += [_other_split(view, split) for split in SPLITS if split != view.data.measure.split]
     for loss in ("least_squares", "tukey", "huber"):
-        if loss != fit.given.loss:
-            rows.append(_try(f"loss {loss}", law, partial(fit_given, fit.law, replace(fit.given, loss=loss))))
+        if loss != fit.inputs.loss:
+            rows.append(_try(f"loss {loss}", law, partial(fit_bound_law, fit.law, replace(fit.inputs, loss=loss))))
     rows += _other_weights(law)
     for name, keep in _windows(fit).items():
-        weights = None if fit.given.weights is None else fit.given.weights[keep]
-        rows.append(_try(name, law, partial(refit, fit, fit.given.design.take(keep), fit.given.metric[keep], weights)))
+        weights = None if fit.inputs.weights is None else fit.inputs.weights[keep]
+        rows.append(
+            _try(name, law, partial(refit, fit, fit.inputs.design.take(keep), fit.inputs.metric[keep], weights))
+        )
     for other in law.fits.values():
         if other is not fit and other.usable and other.law.name in ("effective_information", "separable_power_law"):
             rows.append(_moved(f"law {other.law.label}", other, law))
@@ -46,15 +48,15 @@ def _other_weights(law: LawFit) -> list[Variant | RefusedVariant]:
     fit = law.fit
     assert fit is not None, "sensitivity is asked for fitted laws only"
     other = "equal" if law.weighting.kind == "replicates" else "replicates"
-    weighting = weigh(fitted_rows(law), fit.given.metric, other)
+    weighting = weigh(fitted_rows(law), fit.inputs.metric, other)
     if weighting.kind != other:
         return []
     named = "equal weights" if other == "equal" else "weights from replicates"
-    return [_try(named, law, partial(fit_given, fit.law, replace(fit.given, weights=weighting.values)))]
+    return [_try(named, law, partial(fit_bound_law, fit.law, replace(fit.inputs, weights=weighting.values)))]
 
 
 def _windows(fit: FitResult) -> dict[str, npt.NDArray[np.bool_]]:
-    design, windows = fit.given.design, {}
+    design, windows = fit.inputs.design, {}
     budgets = np.unique(design.budgets)
     if len(budgets) > 2:
         windows["without the smallest budget"] = design.budgets > budgets[0]

@@ -167,7 +167,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         if (cost := line_cost(rows[rows["k_c"] == k_c])) is not None
     }
     # A robust loss has no likelihood and so no AICc (`theory.fit.fit`); such a fit stands outside of the ranking.
-    comparable = {name: fit for name, fit in fits.items() if fit.given.loss == "least_squares"}
+    comparable = {name: fit for name, fit in fits.items() if fit.inputs.loss == "least_squares"}
     return LawFit(
         data=data,
         scale=scale,

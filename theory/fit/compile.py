@@ -48,33 +48,33 @@ class Compiled(NamedTuple):
         return mean, within / self.scale**2
 
 
-def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
+def compile_fit(law: Law, inputs: FitInput, *, merge: bool = True) -> Compiled:
     """Check what was given and build the problem.
 
     Args:
         law: A bound law.
-        given: Data and settings.
+        inputs: Data and settings.
         merge: Replace replicates by their weighted means (exact for least squares).
 
     Raises:
         TheoryError: anything that makes the fit meaningless: non-finite metric, constant metric, too few rows, unknown
             names.
     """
-    design, rows = given.design, len(given.design)
-    metric, weights = check_metric(given.metric, rows), check_weights(given.weights, rows)
+    design, rows = inputs.design, len(inputs.design)
+    metric, weights = check_metric(inputs.metric, rows), check_weights(inputs.weights, rows)
     # Everything is looked up by name before rows are merged, because an error should speak of the rows that the caller
     # knows.
-    group_codes, group_keys = _groups(law, given)
-    free = _free(law, given)
-    levels = map_levels(law.parameters, given.vary, design, _levels_of(given))
+    group_codes, group_keys = _groups(law, inputs)
+    free = _free(law, inputs)
+    levels = map_levels(law.parameters, inputs.vary, design, _levels_of(inputs))
     # Each group has coefficients of its own, so they count once for each of them.
     p = len(free) + len(group_keys) * len(law.coefficients)
-    _check_size(law, metric, p, given.spare)
+    _check_size(law, metric, p, inputs.spare)
     # Residuals in units of the metric's spread are of order one, whatever the metric, so that tolerances mean the same.
     scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
     # The sum of squares splits exactly into that of the means, which the law can change, and the spread within
     # replicates, which it cannot. Rows merge only where they share coefficients and levels.
-    merged = _merge(design, metric, weights, [group_codes, *_vary_columns(given)]) if merge else None
+    merged = _merge(design, metric, weights, [group_codes, *_vary_columns(inputs)]) if merge else None
     codes, run_weights = np.arange(rows), weights
     if merged is not None:
         index, codes, weights, metric, within = merged
@@ -89,8 +89,8 @@ def compile_fit(law: Law, given: FitInput, *, merge: bool = True) -> Compiled:
         groups=group_codes,
         free=free,
         levels=levels,
-        fixed=dict(given.fixed),
-        sign=1.0 if given.direction == "min" else -1.0,
+        fixed=dict(inputs.fixed),
+        sign=1.0 if inputs.direction == "min" else -1.0,
     )
     # n stays the number of runs: merging changes the arithmetic, not the degrees of freedom.
     return Compiled(problem, group_keys, within / scale**2, scale, rows, p, codes.astype(np.int64), run_weights)
@@ -109,14 +109,14 @@ def _check_size(law: Law, metric: FloatArray, p: int, spare: int) -> None:
         raise TheoryError(f"metric: constant ({metric[0]:g}) in all {rows} rows; nothing can be fitted to it")
 
 
-def _groups(law: Law, given: FitInput) -> tuple[IntArray, tuple[str, ...]]:
+def _groups(law: Law, inputs: FitInput) -> tuple[IntArray, tuple[str, ...]]:
     """Number the sets of coefficients and name them."""
-    design = given.design
+    design = inputs.design
     labels: list[LabelArray] = []
     names: list[str] = []
-    if given.groups is not None:
-        labels.append(design.labels(given.groups, "groups"))
-        names.append(given.groups)
+    if inputs.groups is not None:
+        labels.append(design.labels(inputs.groups, "groups"))
+        names.append(inputs.groups)
     if law.coefficients_per == "budget":
         labels.append(design.budgets)
         names.append("budget")
@@ -130,47 +130,47 @@ def _groups(law: Law, given: FitInput) -> tuple[IntArray, tuple[str, ...]]:
     return codes, tuple(keys)
 
 
-def _free(law: Law, given: FitInput) -> tuple[Searched, ...]:
+def _free(law: Law, inputs: FitInput) -> tuple[Searched, ...]:
     """List the searched numbers with the bounds that were given, one for each level where a parameter varies."""
     names = [parameter.name for parameter in law.parameters]
     # Every setting that names a parameter is checked here, since a misspelt one would otherwise be silently ignored.
     for what, chosen in (
-        ("vary", given.vary),
-        ("fixed", given.fixed),
-        ("priors", given.priors),
-        ("bounds", given.bounds),
+        ("vary", inputs.vary),
+        ("fixed", inputs.fixed),
+        ("priors", inputs.priors),
+        ("bounds", inputs.bounds),
     ):
         for name in chosen:
             if name not in names:
                 raise unknown(f"{what}.{name}", name, names)
     searched: list[Parameter] = []
     for original in law.parameters:
-        if original.name in given.fixed:
-            _check_fixed(original, given)
+        if original.name in inputs.fixed:
+            _check_fixed(original, inputs)
             continue
-        low, high = given.bounds.get(original.name, (original.lower, original.upper))
+        low, high = inputs.bounds.get(original.name, (original.lower, original.upper))
         start = None if original.start is None else (max(original.start[0], low), min(original.start[1], high))
         # Bounds that exclude the usual starting range leave their own whole range to start in.
         start = start if start and start[0] < start[1] else None
         searched.append(replace(original, lower=low, upper=high, start=start))
-    return tuple(searched_numbers(searched, given.vary, given.design))
+    return tuple(searched_numbers(searched, inputs.vary, inputs.design))
 
 
-def _levels_of(given: FitInput) -> dict[str, list[object]]:
-    columns = set(given.vary.values())
-    return {column: given.design.labels(column, "vary").tolist() for column in columns}
+def _levels_of(inputs: FitInput) -> dict[str, list[object]]:
+    columns = set(inputs.vary.values())
+    return {column: inputs.design.labels(column, "vary").tolist() for column in columns}
 
 
-def _check_fixed(parameter: Parameter, given: FitInput) -> None:
-    value = given.fixed[parameter.name]
-    if parameter.name in given.vary:
+def _check_fixed(parameter: Parameter, inputs: FitInput) -> None:
+    value = inputs.fixed[parameter.name]
+    if parameter.name in inputs.vary:
         raise TheoryError(f"fixed.{parameter.name}: the parameter is in vary too; choose one")
     if not np.isfinite(value) or (parameter.log and value <= 0):
         raise TheoryError(f"fixed.{parameter.name}: {value} is not a finite value{' above 0' if parameter.log else ''}")
 
 
-def _vary_columns(given: FitInput) -> list[LabelArray]:
-    return [given.design.labels(column, "vary") for column in given.vary.values()]
+def _vary_columns(inputs: FitInput) -> list[LabelArray]:
+    return [inputs.design.labels(column, "vary") for column in inputs.vary.values()]
 
 
 def _merge(

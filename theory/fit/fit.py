@@ -87,7 +87,7 @@ def fit_law(
         raise TheoryError(f"starts: {starts} is too few to see whether searches agree; need at least {MIN_STARTS}")
     if spare < 1:
         raise TheoryError(f"spare: {spare} leaves no residual to judge the fit by; need at least 1")
-    given = FitInput(
+    inputs = FitInput(
         design=design,
         metric=check_metric(metric, len(design)),
         weights=None if weights is None else np.asarray(weights, dtype=np.float64),
@@ -102,20 +102,20 @@ def fit_law(
         seed=seed,
         spare=spare,
     )
-    return fit_given(get_law(law).bind(design), given)
+    return fit_bound_law(get_law(law).bind(design), inputs)
 
 
-def fit_given(law: Law, given: FitInput) -> FitResult:
+def fit_bound_law(law: Law, inputs: FitInput) -> FitResult:
     """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
     # Means of replicates are sufficient for least squares; a robust loss judges every run by itself.
-    compiled = compile_fit(law, given, merge=given.loss == "least_squares")
-    outcome = search(compiled, given)
-    return _assemble(law, given, compiled, outcome)
+    compiled = compile_fit(law, inputs, merge=inputs.loss == "least_squares")
+    outcome = search(compiled, inputs)
+    return _assemble(law, inputs, compiled, outcome)
 
 
 def refit(fit: FitResult, design: Design, metric: FloatArray, weights: FloatArray | None = None) -> FitResult:
     """Repeat a fit on other rows with the same law, references and settings."""
-    return fit_given(fit.law, replace(fit.given, design=design, metric=metric, weights=weights))
+    return fit_bound_law(fit.law, replace(fit.inputs, design=design, metric=metric, weights=weights))
 
 
 def _named(
@@ -135,26 +135,26 @@ def _named(
     return replace(design, covariates=covariates), group_name, names
 
 
-def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> FitResult:
+def _assemble(law: Law, inputs: FitInput, compiled: Compiled, outcome: Found) -> FitResult:
     # The problem works in units of the metric's spread, so its sum of squares needs the square of that to come back.
     problem, best, rss = outcome.problem, outcome.best, outcome.rss * compiled.scale**2
     robust = outcome.robust_scale is not None
-    values = {name: float(value) for name, value in given.fixed.items()}
+    values = {name: float(value) for name, value in inputs.fixed.items()}
     # Fixed values stand beside searched ones: whoever reads a result needs all numbers of the law.
     values |= {free.label: float(free.parameter.to_natural(best.x[j])) for j, free in enumerate(problem.free)}
     # Numbers that follow from the parameters are given at the reference level, because a result has one of each.
     reference = {
         number.parameter.name: values[number.label] for number in problem.free if problem.levels.is_reference(number)
-    } | dict(given.fixed)
+    } | dict(inputs.fixed)
     columns = [coefficient.name for coefficient in law.coefficients]
     coefficients = {
         key: {name: float(value) for name, value in zip(columns, best.coefficients[g], strict=True)}
         for g, key in enumerate(compiled.group_keys)
     }
-    sd, freedom = pure_error(given.metric, given.design.configurations(), compiled.weights)
+    sd, freedom = pure_error(inputs.metric, inputs.design.configurations(), compiled.weights)
     result = FitResult(
         law=law,
-        given=given,
+        inputs=inputs,
         values=values,
         free=tuple(free.label for free in problem.free),
         bounds={free.label: (free.parameter.lower, free.parameter.upper) for free in problem.free},
@@ -178,10 +178,10 @@ def _assemble(law: Law, given: FitInput, compiled: Compiled, outcome: Found) -> 
         robust_weights=outcome.robust_weights,
     )
     # The correlation needs the result's own prediction, and the statuses need both, so they are filled in afterwards.
-    result = replace(result, pearson_r=_pearson(result.predict(given.design), given.metric))
+    result = replace(result, pearson_r=_pearson(result.predict(inputs.design), inputs.metric))
     statuses = [
         *search_statuses(outcome.best, outcome.starts, outcome.non_finite, problem),
-        *value_statuses(result, constant_aicc(given)),
+        *value_statuses(result, constant_aicc(inputs)),
         *design_statuses(result),
     ]
     rank: dict[str, int] = {"error": 0, "warning": 1, "note": 2, "ok": 3}
@@ -210,16 +210,16 @@ def aicc_penalty(n: int, p: int) -> float | None:
     return None if n - k - 1 <= 0 else 2 * k + 2 * k * (k + 1) / (n - k - 1)
 
 
-def constant_aicc(given: FitInput) -> float | None:
+def constant_aicc(inputs: FitInput) -> float | None:
     """AICc of no law at all: one mean per metric group."""
     # Scaled to mean 1 as in the fit, since AICc's compare only on the same scale.
-    weights = np.ones_like(given.metric) if given.weights is None else given.weights / given.weights.mean()
-    labels = given.design.labels(given.groups, "groups")
+    weights = np.ones_like(inputs.metric) if inputs.weights is None else inputs.weights / inputs.weights.mean()
+    labels = inputs.design.labels(inputs.groups, "groups")
     codes = np.unique(labels, return_inverse=True)[1].ravel()
     total = np.bincount(codes, weights=weights)
-    mean = np.bincount(codes, weights=weights * given.metric) / total
-    rss = float(np.sum(weights * (given.metric - mean[codes]) ** 2))
-    return aicc(rss, given.metric.size, total.size, float(np.std(given.metric)))
+    mean = np.bincount(codes, weights=weights * inputs.metric) / total
+    rss = float(np.sum(weights * (inputs.metric - mean[codes]) ** 2))
+    return aicc(rss, inputs.metric.size, total.size, float(np.std(inputs.metric)))
 
 
 def condition(problem: Problem, x: FloatArray) -> float | None:

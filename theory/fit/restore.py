@@ -37,22 +37,22 @@ class Restored(NamedTuple):
 def restore(fit: FitResult) -> Restored:
     """Rebuild the problem of a fit and its optimum."""
     # A result stores what was given and not the problem, which is large and follows from it.
-    compiled = compile_fit(fit.law, fit.given, merge=fit.given.loss == "least_squares")
+    compiled = compile_fit(fit.law, fit.inputs, merge=fit.inputs.loss == "least_squares")
     problem = compiled.problem
     x = np.array([free.parameter.to_search(fit.values[free.label]) for free in problem.free])
     names = [item.name for item in fit.law.coefficients]
     coefficients = np.array([[fit.coefficients[key][name] for name in names] for key in compiled.group_keys])
     # All runs count, those that were merged too: `fit.rss` includes the spread within replicates.
     variance = fit.rss / compiled.scale**2 / (compiled.n - compiled.p)
-    threshold = huber_threshold(compiled, fit.given)
+    threshold = huber_threshold(compiled, fit.inputs)
     # A robust loss bounds large residuals, so their sum of squares says little of the variance of its estimates.
-    if fit.given.loss != "least_squares":
+    if fit.inputs.loss != "least_squares":
         residual = np.sqrt(problem.weights) * (problem.predict(x[None], coefficients[None]) - problem.metric)
-        limit = limits(np.array([fit.noise_sd / compiled.scale]), fit.given.loss, threshold)
-        variance = float(variance_factor(residual, limit, fit.given.loss, compiled.p)[0])
+        limit = limits(np.array([fit.noise_sd / compiled.scale]), fit.inputs.loss, threshold)
+        variance = float(variance_factor(residual, limit, fit.inputs.loss, compiled.p)[0])
     # The same noise that the last round of the search weighed the priors against, once the rounds have settled.
-    if fit.given.priors:
-        problem = replace(problem, penalties=(prior_penalty(problem, fit.given, float(np.sqrt(variance))),))
+    if fit.inputs.priors:
+        problem = replace(problem, penalties=(prior_penalty(problem, fit.inputs, float(np.sqrt(variance))),))
     return Restored(compiled, problem, x, coefficients, variance, threshold)
 
 

@@ -80,7 +80,7 @@ class FitResult:
 
     law: Law
     """The law, bound to the data (references and bounds filled in)."""
-    given: FitInput
+    inputs: FitInput
     """What was fitted."""
     values: dict[str, float]
     """Searched and fixed parameters in natural units; levels as "alpha[tau_m_max=10]"."""
@@ -130,7 +130,7 @@ class FitResult:
     @property
     def direction(self) -> Direction:
         """Whether smaller or larger metric is better."""
-        return self.given.direction
+        return self.inputs.direction
 
     def at_bound(self, label: str) -> str | None:
         """Return "lower" or "upper" if a searched parameter ended at that bound, else None."""
@@ -152,8 +152,8 @@ class FitResult:
         """What each searched number stands for, by its label in `values`, in the order of `free`."""
         # Made anew from what was given, because a result keeps no problem; bounds that the caller replaced are in
         # `bounds`.
-        parameters = [parameter for parameter in self.law.parameters if parameter.name not in self.given.fixed]
-        return {number.label: number for number in searched_numbers(parameters, self.given.vary, self.given.design)}
+        parameters = [parameter for parameter in self.law.parameters if parameter.name not in self.inputs.fixed]
+        return {number.label: number for number in searched_numbers(parameters, self.inputs.vary, self.inputs.design)}
 
     def level_map(self, levels: Mapping[str, Sequence[object]]) -> LevelMap:
         """Return which of the fitted numbers some rows take.
@@ -161,7 +161,7 @@ class FitResult:
         Args:
             levels: Level of each row by covariate; the reference level where one is missing.
         """
-        return map_levels(self.law.parameters, self.given.vary, self.given.design, levels)
+        return map_levels(self.law.parameters, self.inputs.vary, self.inputs.design, levels)
 
     def _value(self, label: str) -> FloatArray:
         return np.array([self.values[label]])
@@ -169,7 +169,7 @@ class FitResult:
     def group_key(self, group: object = None, budget: float | None = None) -> str:
         """Return the key into `coefficients` of a group (None: the only one) and, for laws fitted per budget, of a
         budget."""
-        parts = [] if self.given.groups is None else [f"{self.given.groups}={group}"]
+        parts = [] if self.inputs.groups is None else [f"{self.inputs.groups}={group}"]
         if self.law.coefficients_per == "budget":
             parts.append(f"budget={self._fitted_budget(budget)!r}")
         # The same words as in `compile_fit`, which named the groups.
@@ -179,7 +179,7 @@ class FitResult:
         return key
 
     def _fitted_budget(self, budget: float | None) -> float:
-        fitted = np.unique(self.given.design.budgets)
+        fitted = np.unique(self.inputs.design.budgets)
         if budget is None:
             # With one budget there is nothing to confuse it with.
             if fitted.size == 1:
@@ -202,7 +202,7 @@ class FitResult:
             group: One group for all rows.
         """
         rows = len(design)
-        column = self.given.groups
+        column = self.inputs.groups
         if group is None and column is not None:
             if column not in design.covariates:
                 raise TheoryError(
@@ -251,11 +251,11 @@ class FitResult:
     @property
     def residuals(self) -> FloatArray:
         """Metric minus prediction, [rows]."""
-        return self.given.metric - self.predict(self.given.design)
+        return self.inputs.metric - self.predict(self.inputs.design)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fit as JSON values, numbers unrounded; the rows themselves stay where they came from."""
-        given = self.given
+        inputs = self.inputs
         return {
             # Readers of stored fits can tell by this number whether they know the keys.
             "format": 1,
@@ -267,10 +267,10 @@ class FitResult:
             "statuses": [vars(status) for status in self.statuses],
             "usable": self.usable,
             "settings": {
-                **{name: getattr(given, name) for name in ("direction", "loss", "starts", "seed")},
-                "fixed": dict(given.fixed),
-                "priors": {name: vars(prior) for name, prior in given.priors.items()},
-                "vary": dict(given.vary),
+                **{name: getattr(inputs, name) for name in ("direction", "loss", "starts", "seed")},
+                "fixed": dict(inputs.fixed),
+                "priors": {name: vars(prior) for name, prior in inputs.priors.items()},
+                "vary": dict(inputs.vary),
             },
         }
 

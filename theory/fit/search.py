@@ -70,20 +70,20 @@ class PriorPenalty:
         return values, slopes
 
 
-def search(compiled: Compiled, given: FitInput) -> Found:
+def search(compiled: Compiled, inputs: FitInput) -> Found:
     """Run all starts, polish the best, and count how many agree with it."""
     problem = compiled.problem
-    ends, full = _multi_start(problem, given)
-    if given.loss != "least_squares":
-        return _robust(compiled, given, ends)
+    ends, full = _multi_start(problem, inputs)
+    if inputs.loss != "least_squares":
+        return _robust(compiled, inputs, ends)
     # Stable, so that equal costs keep the order of the starts on every machine.
     order = np.argsort(ends.cost, kind="stable")
     best = polish(problem, ends.x[order[0]])
     # A subsample's costs can only be compared with each other, not with the polished cost of all rows.
     starts = _agreement(ends.cost, best.cost if full else float(ends.cost[order[0]]), problem)
-    if given.priors:
+    if inputs.priors:
         # A prior may favour another optimum than the data alone, so some runners-up are searched again with it.
-        problem, best = _with_priors(compiled, given, ends.x[order[: min(4, order.size)]], best)
+        problem, best = _with_priors(compiled, inputs, ends.x[order[: min(4, order.size)]], best)
     rss = data_cost(problem, best.x) + compiled.within
     return Found(best, starts, _dropped(ends), problem, rss)
 
@@ -95,10 +95,10 @@ def data_cost(problem: Problem, x: FloatArray) -> float:
     return float(residual @ residual)
 
 
-def prior_penalty(problem: Problem, given: FitInput, noise: float) -> PriorPenalty:
+def prior_penalty(problem: Problem, inputs: FitInput, noise: float) -> PriorPenalty:
     """Build the penalty of the given priors against a noise standard deviation in the problem's units."""
-    chosen = [(j, free.parameter) for j, free in enumerate(problem.free) if free.parameter.name in given.priors]
-    priors = [given.priors[parameter.name] for _, parameter in chosen]
+    chosen = [(j, free.parameter) for j, free in enumerate(problem.free) if free.parameter.name in inputs.priors]
+    priors = [inputs.priors[parameter.name] for _, parameter in chosen]
     return PriorPenalty(
         columns=np.array([j for j, _ in chosen], dtype=np.int64),
         mean=np.array([parameter.to_search(prior.mean) for (_, parameter), prior in zip(chosen, priors, strict=True)]),
@@ -106,11 +106,11 @@ def prior_penalty(problem: Problem, given: FitInput, noise: float) -> PriorPenal
     )
 
 
-def _multi_start(problem: Problem, given: FitInput) -> tuple[Solution, bool]:
+def _multi_start(problem: Problem, inputs: FitInput) -> tuple[Solution, bool]:
     """Search from every start; on many rows, on a subsample (second value False)."""
     # Laws of sizes have several optima, and nothing tells from a start which one it leads to.
-    begin = start_points(problem, given)
-    sample = _subsample(problem, given.seed)
+    begin = start_points(problem, inputs)
+    sample = _subsample(problem, inputs.seed)
     # Where the optima lie shows on a subsample too; the polish then runs on all rows.
     small = problem if sample is None else _rows(problem, sample)
     scan = scan_index(problem)
@@ -139,7 +139,7 @@ def _agreement(cost: FloatArray, reference: float, problem: Problem, tolerance: 
     return Starts(total=cost.size, agreeing=max(1, int(np.count_nonzero(cost <= limit))), runner_up=gap)
 
 
-def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polished) -> tuple[Problem, Polished]:
+def _with_priors(compiled: Compiled, inputs: FitInput, x: FloatArray, best: Polished) -> tuple[Problem, Polished]:
     """Refit with priors: the noise that they are weighed against follows from the residuals, so repeat until it
     settles."""
     problem, last = compiled.problem, 0.0
@@ -150,28 +150,28 @@ def _with_priors(compiled: Compiled, given: FitInput, x: FloatArray, best: Polis
         if abs(noise - last) <= SETTLED * noise:  # `restore` weighs the prior against the noise of the end
             break
         last = noise
-        problem = replace(problem, penalties=(prior_penalty(problem, given, float(noise)),))
+        problem = replace(problem, penalties=(prior_penalty(problem, inputs, float(noise)),))
         ends = solve(problem, np.concatenate([x, best.x[None]]))
         best = polish(problem, ends.x[int(np.argmin(ends.cost))])
     return problem, best
 
 
-def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
+def _robust(compiled: Compiled, inputs: FitInput, ends: Solution) -> Found:
     """Reweight from the different least-squares optima and keep the smallest robust objective."""
     problem = compiled.problem
-    if given.priors:
-        raise TheoryError(f"priors: not available with loss {given.loss!r}; use least_squares")
+    if inputs.priors:
+        raise TheoryError(f"priors: not available with loss {inputs.loss!r}; use least_squares")
     order = np.argsort(ends.cost, kind="stable")
     # Many searches end in the same optimum, which needs reweighting once. Costs are sorted, so a jump above the one
     # before is a new optimum; the difference of two infinite costs is nan and counts as none.
     fresh = np.append(True, np.diff(ends.cost[order]) > 1e-4 * ends.cost[order][:-1]) & np.isfinite(ends.cost[order])
     x = ends.x[order[fresh][:ROBUST_ENDS]]
-    threshold = huber_threshold(compiled, given)
-    reweighted = reweight(problem, x, given.loss, threshold=threshold)
+    threshold = huber_threshold(compiled, inputs)
+    reweighted = reweight(problem, x, inputs.loss, threshold=threshold)
     # Objectives at their own scales could not be compared: a search with a larger scale would count its outliers for
     # less.
-    limit = limits(np.full(len(x), reweighted.scale.min()), given.loss, threshold)
-    reached = objective(reweighted.residual, limit, given.loss)
+    limit = limits(np.full(len(x), reweighted.scale.min()), inputs.loss, threshold)
+    reached = objective(reweighted.residual, limit, inputs.loss)
     chosen = int(np.argmin(reached))
     weights = reweighted.weights[chosen]
     weighted = problem.with_data(weights=problem.weights * weights)
@@ -187,16 +187,16 @@ def _robust(compiled: Compiled, given: FitInput, ends: Solution) -> Found:
     )
 
 
-def huber_threshold(compiled: Compiled, given: FitInput) -> float | None:
+def huber_threshold(compiled: Compiled, inputs: FitInput) -> float | None:
     """1.345 replicate standard deviations in the problem's units; None without enough replicates, or for other
     losses."""
-    if given.loss != "huber":
+    if inputs.loss != "huber":
         return None
-    sd = replicate_scale(given.metric, given.design.configurations(), compiled.weights)
+    sd = replicate_scale(inputs.metric, inputs.design.configurations(), compiled.weights)
     return None if not sd else HUBER * sd / compiled.scale
 
 
-def start_points(problem: Problem, given: FitInput) -> FloatArray:
+def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
     """Draw the starts: a Latin hypercube over the starting ranges (logarithmic where the search is), scanned values
     spread evenly: [starts, p]."""
     from scipy.stats import qmc  # half a second, which commands that fit nothing need not wait
@@ -206,10 +206,10 @@ def start_points(problem: Problem, given: FitInput) -> FloatArray:
     if dimension == 0:
         return np.empty((1, 0))
     scan = scan_index(problem)
-    count = given.starts if scan is None else max(given.starts, SCAN)
+    count = inputs.starts if scan is None else max(inputs.starts, SCAN)
     ranges = np.array([free.parameter.start_range for free in problem.free])
     # A Latin hypercube covers the range of each parameter evenly even with few starts in many dimensions.
-    unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(given.seed)).random(count)
+    unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(inputs.seed)).random(count)
     points = ranges[:, 0] + unit * (ranges[:, 1] - ranges[:, 0])
     scanned = problem.law.scan(count)
     if scan is not None and scanned is not None:

@@ -114,7 +114,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
             )
         )
     statuses += _restored_statuses(fit)
-    for name, prior in fit.given.priors.items():
+    for name, prior in fit.inputs.priors.items():
         statuses.append(
             _status(
                 "prior_used",
@@ -122,7 +122,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
                 f"{name} has a prior: centre {prior.mean:g}, sd {prior.sd:g} in the search coordinate.",
             )
         )
-    for name, value in fit.given.fixed.items():
+    for name, value in fit.inputs.fixed.items():
         statuses.append(_status("fixed", "note", f"{name} was fixed at {value:g}, not fitted."))
     return statuses
 
@@ -154,7 +154,7 @@ def repeated_rows(fit: FitResult) -> tuple[int, float]:
     Two runs of one configuration with normal noise of standard deviation s differ by less than half a step of the
     metric with a chance of about step / (2 sqrt(pi) s).
     """
-    configurations, metric = fit.given.design.configurations(), fit.given.metric
+    configurations, metric = fit.inputs.design.configurations(), fit.inputs.metric
     codes = number_rows([configurations, metric])
     repeats = codes.size - int(codes.max()) - 1
     if not repeats:
@@ -197,7 +197,7 @@ def _budget_statuses(fit: FitResult) -> list[Status]:
     # A single parameter has nothing to trade off against, and a law of one axis needs no second budget to tell it.
     if len(searched) < 2 or not {"n_rec", "k_e"} <= set(fit.law.axes):
         return []
-    count = np.unique(fit.given.design.budgets).size
+    count = np.unique(fit.inputs.design.budgets).size
     if count == 1:
         sentence = (
             f"Parameters not identified by one budget: {', '.join(searched)} trade off along a ridge; only the "
@@ -213,7 +213,7 @@ def _budget_statuses(fit: FitResult) -> list[Status]:
 
 def _level_statuses(fit: FitResult) -> list[Status]:
     """An exponent needs a few levels of its axis."""
-    design, statuses = fit.given.design, []
+    design, statuses = fit.inputs.design, []
     columns = {"n_rec": design.n_rec, "k_e": design.k_e, "k_c": design.k_c, "trainable_params": design.budgets}
     for axis in fit.law.axes if fit.free else ():
         column = columns[axis]
@@ -230,7 +230,7 @@ def _restored_statuses(fit: FitResult) -> list[Status]:
     """Does the law miss the means, and does its floor lie beyond them? Both ask the problem of the fit."""
     # A floor is recognised by the name that all laws with an irreducible metric give it.
     has_floor = len(fit.law.coefficients) > 1 and fit.law.coefficients[0].name == "E"
-    has_means = fit.given.loss == "least_squares"
+    has_means = fit.inputs.loss == "least_squares"
     if not (has_floor or has_means):
         return []
     restored = restore(fit)
@@ -255,7 +255,7 @@ def _floor_statuses(fit: FitResult, restored: Restored) -> list[Status]:
         if fit.direction == "min":
             beyond = floor - half > edge
             # A metric that was never negative is taken for one that cannot be.
-            below_zero = floor + half < 0 and float(fit.given.metric.min()) >= 0
+            below_zero = floor + half < 0 and float(fit.inputs.metric.min()) >= 0
         else:
             beyond, below_zero = floor + half < edge, False
         if beyond or below_zero:
@@ -273,10 +273,10 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
     compiled, groups = restored.compiled, restored.problem.groups
     # Least squares has merged the rows of a configuration; a robust loss keeps them, and rejected rows count for less.
     groups = groups[compiled.codes]
-    codes = number_rows([fit.given.design.configurations(), groups])
+    codes = number_rows([fit.inputs.design.configurations(), groups])
     weights = compiled.weights if fit.robust_weights is None else compiled.weights * fit.robust_weights
     total, of_group = np.bincount(codes, weights=weights), np.zeros(int(codes.max()) + 1, dtype=np.int64)
-    mean = np.bincount(codes, weights=weights * fit.given.metric) / np.where(total > 0, total, np.nan)
+    mean = np.bincount(codes, weights=weights * fit.inputs.metric) / np.where(total > 0, total, np.nan)
     of_group[codes] = groups
     sign = 1.0 if fit.direction == "min" else -1.0
     best = []

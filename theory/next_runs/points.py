@@ -139,7 +139,7 @@ def next_points(
 
 def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
     """The fitted runs of the cost's connectivity, their metric as a loss."""
-    design, metric = fit.given.design, fit.given.metric
+    design, metric = fit.inputs.design, fit.inputs.metric
     loss = metric if fit.direction == "min" else -metric
     if design.k_c is None:
         return design, loss

@@ -120,17 +120,19 @@ def optimum(
     return _bracketed(curve, budget, cost, delta, (low, high), float(located.d_m[0]))
 
 
-def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float, float] | None) -> tuple[float, float]:
+def _range(
+    fit: FitResult | Curve, budget: float, cost: Cost, d_m_range: tuple[float, float] | None
+) -> tuple[float, float]:
     """Range of d_m: as given, or as in the data; never beyond one neuron."""
     # What is left for k_e when the whole budget goes into a single neuron.
     room = budget - cost.readout_params - cost.k_c
     if room <= 0:
         raise TheoryError(f"budget: {budget:g} does not cover the readout ({cost.readout_params:g}) and one neuron")
-    if given is None and isinstance(fit, FitResult):
-        k_e = fit.given.design.k_e
+    if d_m_range is None and isinstance(fit, FitResult):
+        k_e = fit.inputs.design.k_e
         low, high = (float(value) for value in cost.d_m([k_e.min(), k_e.max()]))
     else:
-        low, high = given or THEORY_RANGE
+        low, high = d_m_range or THEORY_RANGE
     # Beyond this d_m not even one neuron fits into the budget.
     return low, min(high, float(cost.d_m(room)))
 
@@ -138,7 +140,7 @@ def _range(fit: FitResult | Curve, budget: float, cost: Cost, given: tuple[float
 def _nearest_end(fit: FitResult, k_e: float) -> int:
     """-1 or 1 if the sampled k_e nearest to the optimum is the smallest or the largest one: nothing was seen beyond
     it."""
-    levels = np.unique(fit.given.design.k_e)
+    levels = np.unique(fit.inputs.design.k_e)
     # Levels of k_e are spaced by factors, so nearness is measured in the logarithm.
     nearest = int(np.argmin(np.abs(np.log(levels / k_e))))
     return -1 if nearest == 0 else 1 if nearest == levels.size - 1 else 0

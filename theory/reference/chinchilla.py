@@ -77,10 +77,10 @@ def refit(starts: int = 24) -> tuple[dict[str, float], float]:
         starts: Searches.
     """
     design, metric = points()
-    given = FitInput(design=design, metric=metric, loss="huber", starts=starts)
-    compiled = compile_fit(log_loss.bind(design), given, merge=False)
+    inputs = FitInput(design=design, metric=metric, loss="huber", starts=starts)
+    compiled = compile_fit(log_loss.bind(design), inputs, merge=False)
     problem, bend = compiled.problem, BEND / compiled.scale
-    ends = solve(problem, start_points(problem, given))
+    ends = solve(problem, start_points(problem, inputs))
     best = ends.x[[int(np.argmin(ends.cost))]]
     for _ in range(ROUNDS):  # the loss is nearly the absolute value, for which reweighting is slow
         # The problem's residuals are scaled by the metric's spread, so the bend is too.

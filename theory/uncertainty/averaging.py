@@ -134,7 +134,7 @@ def leave_out(
         An entry for each of the two; none for fewer than 5 levels of k_e or 3 budgets.
     """
     design = restore(fit).problem.design
-    data = fit.given.metric[None] if metric is None else metric
+    data = fit.inputs.metric[None] if metric is None else metric
     everywhere = np.ones(len(data), dtype=np.bool_)
     entries = []
     # A budget is a large part of a sweep, so leaving one out widens every interval. That is paid only where the law
@@ -321,8 +321,8 @@ def average_over(fits: Mapping[str, FitResult]) -> Averaging:
         raise TheoryError("fits: empty; nothing to average")
     known: list[tuple[str, Restored, float]] = []
     for name, fit in fits.items():
-        if fit.given.loss != "least_squares":
-            raise TheoryError(f"fits.{name}: loss {fit.given.loss!r} has no AICc, so its law has no weight")
+        if fit.inputs.loss != "least_squares":
+            raise TheoryError(f"fits.{name}: loss {fit.inputs.loss!r} has no AICc, so its law has no weight")
         restored = restore(fit)
         if len(restored.problem.design) <= fit.p:
             continue  # as many parameters as configurations: no AICc of the means, and so no weight

@@ -93,7 +93,7 @@ def calibrate(
     >>> found.rows[0].quantity, found.rows[0].coverage > 0.85
     ('exponent', True)
     """
-    if not fit.usable or fit.given.loss != "least_squares":
+    if not fit.usable or fit.inputs.loss != "least_squares":
         raise TheoryError("calibrate: needs a usable least-squares fit; read the fit's statuses")
     if method not in METHODS:
         raise unknown("method", method, METHODS)
@@ -153,11 +153,11 @@ def _widen(
     low, high = ends[0].copy(), ends[1].copy()
     count, sets = len(refits.draws), refits.kept.astype(np.int64)
     # Residuals times the root of their weight have one variance, so they may be exchanged between rows.
-    root = np.ones(fit.n) if fit.given.weights is None else np.sqrt(fit.given.weights / fit.given.weights.mean())
+    root = np.ones(fit.n) if fit.inputs.weights is None else np.sqrt(fit.inputs.weights / fit.inputs.weights.mean())
     for start in range(0, count, BATCH):
         block = np.arange(start, min(start + BATCH, count))
         part = Draws(fit=fit, x=refits.draws.x[block], coefficients=refits.draws.coefficients[block])
-        mean = part.predict(fit.given.design)
+        mean = part.predict(fit.inputs.design)
         # A fit takes up part of the noise: residuals are inflated to the variance that was there before it, and centred
         # so that draws carry no shift of their own.
         residual = root * (metric[sets[block]] - mean) * np.sqrt(fit.n / (fit.n - fit.p))

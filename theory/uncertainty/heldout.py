@@ -92,11 +92,11 @@ def leave_one_k_e_out(fits: Mapping[str, FitResult]) -> list[HeldOut]:
 def _common(fits: Mapping[str, FitResult]) -> Design:
     if not fits:
         raise TheoryError("fits: empty; nothing to compare")
-    return next(iter(fits.values())).given.design
+    return next(iter(fits.values())).inputs.design
 
 
 def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOut:
-    given = fit.given
+    inputs = fit.inputs
     errors: list[FloatArray] = []
     rows = int(sum(mask.sum() for mask in masks))
     # Replicates first: the residual noise of a law that fits badly would make its own misses look small.
@@ -105,9 +105,9 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
         # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
         # compared.
         for mask in masks:
-            weights = None if given.weights is None else given.weights[~mask]
-            part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
-            errors.append(given.metric[mask] - part.predict(given.design.take(mask)))
+            weights = None if inputs.weights is None else inputs.weights[~mask]
+            part = refit(fit, inputs.design.take(~mask), inputs.metric[~mask], weights)
+            errors.append(inputs.metric[mask] - part.predict(inputs.design.take(mask)))
     except TheoryError as error:
         return HeldOut(
             name=name, label=fit.law.label, held=held, rows=rows, rmse=None, bias=None, seed_sds=None, reason=str(error)
@@ -162,16 +162,16 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
     (2, ['a', 'b'])
     """
     effects = []
-    given = fit.given
+    inputs = fit.inputs
     for reason, spec in exclusions.items():
         mask = np.asarray(spec, dtype=bool)
-        if mask.shape != given.metric.shape:
+        if mask.shape != inputs.metric.shape:
             raise TheoryError(
                 f"exclusions.{reason}: has shape {mask.shape}, expected one flag for each of {fit.n} rows"
             )
-        weights = None if given.weights is None else given.weights[~mask]
+        weights = None if inputs.weights is None else inputs.weights[~mask]
         try:
-            part = refit(fit, given.design.take(~mask), given.metric[~mask], weights)
+            part = refit(fit, inputs.design.take(~mask), inputs.metric[~mask], weights)
         except TheoryError as error:
             effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
             continue

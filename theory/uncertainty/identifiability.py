@@ -72,7 +72,7 @@ def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Id
 
 
 def _levels(fit: FitResult) -> dict[str, int]:
-    design = fit.given.design
+    design = fit.inputs.design
     levels = {
         "budget": np.unique(design.budgets).size,
         "n_rec": np.unique(design.n_rec).size,

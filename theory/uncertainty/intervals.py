@@ -205,7 +205,7 @@ def cluster_draws(fit: FitResult, n: int = 1000, *, seed: int = 0) -> Draws | No
     Returns:
         The draws; None with fewer than 10 configurations per parameter.
     """
-    if int(fit.given.design.configurations().max()) + 1 < CONFIGURATIONS * fit.p:
+    if int(fit.inputs.design.configurations().max()) + 1 < CONFIGURATIONS * fit.p:
         return None
     return bootstrap(fit, n, kind="cluster", seed=seed)
 

@@ -100,9 +100,9 @@ def profile(
     (True, True)
     """
     # A profile compares sums of squares, which is a comparison of likelihoods for least squares only.
-    if fit.given.loss != "least_squares":
+    if fit.inputs.loss != "least_squares":
         raise TheoryError(
-            f"profile: loss {fit.given.loss!r} has no likelihood; profile a least-squares fit, or use the bootstrap"
+            f"profile: loss {fit.inputs.loss!r} has no likelihood; profile a least-squares fit, or use the bootstrap"
         )
     if threshold not in ("t", "chi2"):
         raise unknown("threshold", threshold, ("t", "chi2"))
@@ -121,7 +121,7 @@ def profile(
 def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int) -> _Held:
     problem, j = restored.problem, fit.free.index(label)
     grid = _grid(fit, restored, label, problem.free[j].parameter)
-    fresh = start_points(problem, replace(fit.given, starts=STARTS, seed=seed))
+    fresh = start_points(problem, replace(fit.inputs, starts=STARTS, seed=seed))
     # Laws with a kink draw more starts than asked for; every few of them keeps their scanned values spread out.
     fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
     # The fit's own optimum is the best start near the estimate. Far from it another valley may be lower, which only

@@ -216,7 +216,7 @@ def _size(axis: str, budget: float, cost: Cost, d_m: FloatArray) -> FloatArray:
 
 def wide_range(fit: FitResult, budget: float, cost: Cost) -> tuple[float, float]:
     """Range of d_m for draws: four times beyond the data's, never beyond one neuron."""
-    k_e = fit.given.design.k_e
+    k_e = fit.inputs.design.k_e
     low, high = (float(value) for value in cost.d_m([k_e.min(), k_e.max()]))
     # A budget that does not cover the readout has no room at all; the tiny size then leaves an empty range, which
     # `locate` refuses with a sentence.

@@ -62,8 +62,8 @@ def refit_many(
     first = np.repeat(restored.x[None], sets, axis=0) if centre is None else centre
     # Searches of one data set stand next to each other, so that the best of each set is a reshape away.
     begin = _starts(restored, first, starts, seed)
-    refitted = _least_squares if fit.given.loss == "least_squares" else _robust
-    ends = refitted(restored, begin, metric, weights, fit.given.loss)
+    refitted = _least_squares if fit.inputs.loss == "least_squares" else _robust
+    ends = refitted(restored, begin, metric, weights, fit.inputs.loss)
     best = np.argmin(ends.cost.reshape(sets, starts), axis=1) + starts * np.arange(sets)
     # A data set without a finite fit is dropped and counted. The index of those that stay lets the caller put them back
     # in their places.
@@ -171,28 +171,28 @@ def resample(
     """
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
-    given, n = fit.given, fit.n
+    inputs, n = fit.inputs, fit.n
     if kind == "cluster":
         design = restore(fit).problem.design
         # least squares has merged the seeds of a configuration; robust losses keep them, and they are drawn together
-        codes = np.arange(len(design)) if fit.given.loss == "least_squares" else design.configurations()
+        codes = np.arange(len(design)) if fit.inputs.loss == "least_squares" else design.configurations()
         total = int(codes.max()) + 1
         # Drawing with replacement is a multinomial count for each configuration; as a weight it changes no array's
         # shape.
         return None, rng.multinomial(total, np.full(total, 1 / total), size=count)[:, codes].astype(np.float64)
-    mean = fit.predict(given.design) if at is None else at.predict(given.design)[0]
+    mean = fit.predict(inputs.design) if at is None else at.predict(inputs.design)[0]
     # Times the root of its weight every residual has the same variance, so residuals may be exchanged between rows.
-    root = np.ones(n) if given.weights is None else np.sqrt(given.weights / given.weights.mean())
+    root = np.ones(n) if inputs.weights is None else np.sqrt(inputs.weights / inputs.weights.mean())
     if kind == "parametric":
         return mean + rng.standard_normal((count, n)) * (fit.noise_sd if sd is None else sd) / root, None
-    residual = root * (given.metric - fit.predict(given.design))
+    residual = root * (inputs.metric - fit.predict(inputs.design))
     # A fit takes up part of the noise, so its residuals are too small by this factor.
     residual = residual * np.sqrt(n / (n - fit.p))
     if kind == "residual":
         # Centred, so that draws carry no shift of their own.
         centred = residual - residual.mean()
         return mean + centred[rng.integers(0, n, (count, n))] / root, None
-    configuration = given.design.configurations()
+    configuration = inputs.design.configurations()
     # All seeds of a configuration keep or flip their sign together: what a law misses there is common to them.
     signs = rng.integers(0, 2, (count, int(configuration.max()) + 1)) * 2.0 - 1
     return mean + signs[:, configuration] * residual / root, None

@@ -197,26 +197,28 @@ def _lead(scores: Mapping[str, tuple[float, float]], kinds: Mapping[str, str]) -
 def _check_same(fits: Mapping[str, FitResult]) -> None:
     if not fits:
         raise TheoryError("fits: empty; nothing to compare")
-    first = next(iter(fits.values())).given
+    first = next(iter(fits.values())).inputs
     # AICc compares likelihoods of the same data: other rows, weights or a transformed metric would shift it by
     # what has nothing to do with the laws.
     for name, fit in fits.items():
-        given = fit.given
-        if given.loss != "least_squares":
+        inputs = fit.inputs
+        if inputs.loss != "least_squares":
             raise TheoryError(
-                f"fits.{name}: loss {given.loss!r} has no AICc; "
+                f"fits.{name}: loss {inputs.loss!r} has no AICc; "
                 "compare least-squares fits and report the robust ones beside them"
             )
         if (
-            given.metric.shape != first.metric.shape
-            or not np.array_equal(given.metric, first.metric)
-            or given.direction != first.direction
+            inputs.metric.shape != first.metric.shape
+            or not np.array_equal(inputs.metric, first.metric)
+            or inputs.direction != first.direction
         ):
             raise TheoryError(
                 f"fits.{name}: fitted to other rows than the first; AICc compares laws on the same rows only"
             )
-        if (given.weights is None) != (first.weights is None) or (
-            given.weights is not None and first.weights is not None and not np.array_equal(given.weights, first.weights)
+        if (inputs.weights is None) != (first.weights is None) or (
+            inputs.weights is not None
+            and first.weights is not None
+            and not np.array_equal(inputs.weights, first.weights)
         ):
             raise TheoryError(f"fits.{name}: fitted with other weights than the first")
 

@@ -67,7 +67,7 @@ def test_enwik8_with_the_additive_floor_reaches_the_published_quality():
 def test_accuracies_are_fitted_on_the_logit_and_predicted_as_accuracies(tmp_path):
     found = fit_dataset(only("published:shd_adding"), FitSettings(law="quadratic"))
     assert found.scale.name == "logit"
-    predicted = found.predict(found.fit.given.design)
+    predicted = found.predict(found.fit.inputs.design)
     assert ((predicted > 1 / 19) & (predicted < 1)).all()
     values = found.data.rows["value"].to_numpy()
     assert np.corrcoef(predicted, values)[0, 1] > 0.7

@@ -64,8 +64,8 @@ def test_one_budget_is_not_compared_with_itself(data):
 
 def test_the_fit_uses_them_and_the_report_shows_what_they_change(uneven, sweep):
     weighted, equal = fit_dataset(uneven, LAW), fit_dataset(uneven, replace(LAW, weights="equal"))
-    assert weighted.fit.given.weights is not None
-    assert equal.fit.given.weights is None
+    assert weighted.fit.inputs.weights is not None
+    assert equal.fit.inputs.weights is None
     assert weighted.fit.values["alpha"] != pytest.approx(equal.fit.values["alpha"], rel=1e-3)
     view = make_view(sweep, weighted)
     group = group_report(view, None)

@@ -86,5 +86,5 @@ def test_per_budget_law_does_not_extrapolate():
 
 
 def test_residuals_are_metric_minus_prediction(rich):
-    np.testing.assert_allclose(rich.given.metric - rich.residuals, rich.predict(rich.given.design))
+    np.testing.assert_allclose(rich.inputs.metric - rich.residuals, rich.predict(rich.inputs.design))
     assert rich.usable

@@ -67,7 +67,7 @@ def same(one, other, metric_unit):
         assert (a.low is None) == (b.low is None), a.quantity
         if a.low is not None:
             assert np.log(b.high / b.low) == pytest.approx(np.log(a.high / a.low), rel=1e-3), a.quantity
-    here, there = prediction(one, one.given.design), prediction(other, other.given.design)
+    here, there = prediction(one, one.inputs.design), prediction(other, other.inputs.design)
     for a, b in zip((here.mean, here.low, here.high), (there.mean, there.low, there.high), strict=True):
         np.testing.assert_allclose(b / metric_unit, a, rtol=0, atol=1e-5)
     assert {s.code for s in one.statuses} == {s.code for s in other.statuses}
