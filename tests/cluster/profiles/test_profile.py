@@ -1,14 +1,15 @@
 """Profiles are data: every mistake is one line that names the key, and no value becomes a command."""
 
+import re
 import subprocess
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cluster.errors import ProfileError
-from cluster.profiles.profile import KINDS, load_profile, parse_profile
+from cluster.profiles.profile import KINDS, Profile, load_profile, parse_profile
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,3 +161,32 @@ def test_no_value_of_a_profile_becomes_a_command(tmp_path, job_of, profile_of):
 
 def bash(text: str, folder) -> str:
     return subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def documented_settings() -> dict[str, dict[str, str]]:
+    """Default of each setting by kind, as the tables of the README state it."""
+    readme = (Path(__file__).parents[3] / "cluster" / "README.md").read_text(encoding="utf-8")
+    section = readme.split("## Every setting of a profile")[1].split("\n## ")[0]
+    tables = re.split(r"^(?:`kind: ([a-z-]+)`|Every kind):$", section, flags=re.MULTILINE)
+    return {
+        kind or "": dict(re.findall(r"^\| `(\w+)` \| (.*?) \| \S", table, re.MULTILINE))
+        for kind, table in zip(tables[1::2], tables[2::2], strict=True)
+    }
+
+
+def stated_default(setting) -> str:
+    if setting.name == "name":
+        return "the file's stem"
+    value = setting.default if setting.default_factory is MISSING else setting.default_factory()
+    if value is MISSING:
+        return "required"
+    return "–" if value in (None, (), {}) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def test_the_readme_lists_every_setting_with_its_default():
+    common = {f.name: stated_default(f) for f in fields(Profile)}
+    expected = {"": common}
+    for kind, cls in KINDS.items():
+        of_kind = [f for f in fields(cls) if "read" in f.metadata and f.name not in common]
+        expected[kind] = {f.name: stated_default(f) for f in of_kind}
+    assert documented_settings() == expected
