@@ -63,13 +63,14 @@ def make_job(
             asked for that the profile does not have.
     """
     # a line break could end a comment or a quoted word of a job file
-    for what, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
+    for label, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
-            raise ClusterError(f"{what}: {value!r} holds a character that cannot stand in a job file")
+            raise ClusterError(f"{label}: {value!r} holds a character that cannot stand in a job file")
     if "/" in sweep or sweep.startswith("."):
         raise ClusterError(f"the sweep's name: {sweep!r} cannot be a file name")
     check_time_limit(profile, longest_trial_s)
     device = _device(profile, arguments)
+    # Before the name, which is made of the whole path: the same results always belong to the same job.
     where = resolve_results(profile.results, results)
     name = job_name(profile, sweep, where)
     return Job(
@@ -83,35 +84,35 @@ def make_job(
     )
 
 
-def resolve_results(root: str, asked: str) -> str:
+def resolve_results(root: str, results: str) -> str:
     """Place a results directory below the profile's root.
 
     Args:
         root: absolute path or URI.
-        asked: relative to the root, or already below it.
+        results: relative to the root, or already below it.
 
     Raises:
         ClusterError: it would lie elsewhere.
     """
     scheme, _, rest = root.rpartition("://") if "://" in root else ("", "", root)
-    path = asked
-    if "://" in asked:
-        asked_scheme, _, path = asked.rpartition("://")
-        if asked_scheme != scheme:
-            raise _outside(root, asked)
-    elif scheme and asked.startswith("/"):
-        raise _outside(root, asked)
+    path = results
+    if "://" in results:
+        results_scheme, _, path = results.rpartition("://")
+        if results_scheme != scheme:
+            raise _outside(root, results)
+    elif scheme and results.startswith("/"):
+        raise _outside(root, results)
     # normalised before it is compared, or `..` would lead out of the root
-    relative = not asked.startswith("/") and "://" not in asked
+    relative = not results.startswith("/") and "://" not in results
     full = posixpath.normpath(posixpath.join(rest, path) if relative else path)
     top = posixpath.normpath(rest)
     if full != top and not full.startswith(top.rstrip("/") + "/"):
-        raise _outside(root, asked)
+        raise _outside(root, results)
     return f"{scheme}://{full}" if scheme else full
 
 
-def _outside(root: str, asked: str) -> ClusterError:
-    return ClusterError(f"--results {asked}: lies outside the profile's results root {root}; give a path below it")
+def _outside(root: str, results: str) -> ClusterError:
+    return ClusterError(f"--results {results}: lies outside the profile's results root {root}; give a path below it")
 
 
 def job_name(profile: AnyProfile, sweep: str, results: str) -> str:
@@ -162,9 +163,9 @@ def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Nodes with GPUs are for trials on GPUs, unless another device was asked for."""
     if "--device" not in arguments:
         return ("--device", "cuda") if profile.gpus_per_node else ()
-    asked = arguments[arguments.index("--device") + 1]
-    if asked.startswith("cuda") and not profile.gpus_per_node:
-        raise ClusterError(f"--device {asked}: profile {profile.name} has no GPUs; set gpus_per_node in it")
+    device = arguments[arguments.index("--device") + 1]
+    if device.startswith("cuda") and not profile.gpus_per_node:
+        raise ClusterError(f"--device {device}: profile {profile.name} has no GPUs; set gpus_per_node in it")
     return ()
 
 

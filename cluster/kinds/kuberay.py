@@ -172,6 +172,7 @@ def _pod(profile: KubeRayProfile, job: Job, *, head: bool) -> dict[str, Any]:
 
 
 def _submitter(profile: KubeRayProfile, job: Job) -> dict[str, Any]:
+    # The submitter only follows the launcher's log (assumption: half a core and 512 MiB will do).
     quantities = {"cpu": "500m", "memory": "512Mi"}
     container = {
         "name": "ray-job-submitter",
@@ -265,6 +266,7 @@ class KubeRayBackend:
         pods = run([*kubectl, "get", "pods", "-l", labels, "-o", "name"]).split()
         if not pods:
             raise SubmitError(f"{record.name}: has no head pod yet; stop it with --now")
+        # INT, as Ctrl-C would: the launcher lets running trials finish.
         run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", "bash", "-c", f"pkill -INT -f {LAUNCHER}"])
 
     @staticmethod
@@ -277,10 +279,11 @@ class KubeRayBackend:
         detail = " ".join(filter(None, (f"RayJob {name}:", deployment or "new", job, status.get("message", ""))))
         if deployment in ("Complete", "Failed"):
             return JobState(state=ENDED, detail=detail)
+        # The deployment's status says how the pods do, and only the job's whether the launcher runs.
         return JobState(state=RUNNING if job == "RUNNING" else QUEUED, detail=detail)
 
     @staticmethod
     def _delete(kubectl: list[str], name: str, run: Runner) -> None:
         # the job first: its head pod mounts the grid and is protected by the policy until it is gone
-        for what in ("rayjob", "networkpolicy", "configmap"):
-            run([*kubectl, "delete", what, name, "--ignore-not-found", "--wait=false"])
+        for resource in ("rayjob", "networkpolicy", "configmap"):
+            run([*kubectl, "delete", resource, name, "--ignore-not-found", "--wait=false"])

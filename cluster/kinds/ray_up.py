@@ -101,6 +101,7 @@ def _provider(profile: RayUpProfile) -> dict[str, Any]:
 
 
 def _head(profile: RayUpProfile) -> dict[str, Any]:
+    # Without CPUs for Ray: a trial on the head could take its memory, and with it the launcher and the queue.
     return {"resources": {"CPU": 0}, "node_config": _machine(profile, profile.head_type, worker=False)}
 
 
@@ -154,6 +155,7 @@ def _start(profile: RayUpProfile, *, head: bool) -> list[str]:
         if head
         else f"--address=$RAY_HEAD_IP:{_PORT}"
     )
+    # `ray up` runs this again when it updates machines, whose Ray has to go first.
     return ["ray stop", f"{_exports(profile)}ray start {where} {ports} --object-store-memory={OBJECT_STORE_BYTES}"]
 
 
@@ -229,6 +231,7 @@ class RayUpBackend:
             run([*_RAY, "exec", cluster, f"pkill -INT -f {LAUNCHER}"])
             return
         run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
+        # Only after `down`, which reads the file: without it nobody could end the machines any more.
         shutil.rmtree(os.path.dirname(cluster))
 
     @staticmethod

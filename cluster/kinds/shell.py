@@ -5,7 +5,7 @@ a profile is ever written into the body, so none can become a command.
 """
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 PORTS_FOR_RAY = 10
 """Ports at the start of a job's range that are not for worker processes."""
@@ -21,7 +21,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 
 # One Ray node in the foreground, until it ends or this shell is told to: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
 ray_node() {
-  local temp=$1 address=$2 cpus=$3 ray told='' status=0
+  local temp=$1 address=$2 cpus=$3 ray ending='' status=0
   shift 3
   rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
@@ -32,10 +32,10 @@ ray_node() {
     --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
     --disable-usage-stats --block &
   ray=$!
-  trap 'told=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
+  trap 'ending=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
   wait "$ray" || status=$?
   while kill -0 "$ray" 2> /dev/null; do wait "$ray" || status=$?; done  # a trap ends a wait early
-  [[ -z $told ]] || status=0
+  [[ -z $ending ]] || status=0
   if [[ $status != 0 ]]; then
     say "Ray ended with status $status; last lines of its logs:"
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
@@ -81,6 +81,38 @@ end_processes() {
   done
 }
 """
+
+
+def script_head(
+    about: Sequence[str], settings: Sequence[str], environment: Mapping[str, str], *, modules: Sequence[str] = ()
+) -> list[str]:
+    """The part of a job script that differs between jobs.
+
+    Args:
+        about: comments and directives below the first line.
+        settings: assignments that the body reads.
+        environment: variables of the job; values are quoted here.
+        modules: commands that prepare the machine, before the variables, which may overrule what those set.
+
+    Returns:
+        The lines up to the body.
+    """
+    return [
+        "#!/bin/bash",
+        *about,
+        "",
+        # Without the first a failing command would go unnoticed; by the second what a job writes is its user's alone.
+        "set -euo pipefail",
+        "umask 077",
+        "",
+        "# ---- what this job is -------------------------------------------------------------------------------------",
+        *settings,
+        *modules,
+        *exports(environment),
+        'cd "$folder"',
+        "",
+        "# ---- how it runs: the same in every job -------------------------------------------------------------------",
+    ]
 
 
 def assignment(name: str, value: object) -> str:

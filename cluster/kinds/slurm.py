@@ -16,8 +16,8 @@ from cluster.kinds.shell import (
     PORTS_FOR_RAY,
     array,
     assignment,
-    exports,
     range_size,
+    script_head,
 )
 from cluster.profiles.profile import SlurmProfile, SshProfile
 
@@ -145,34 +145,29 @@ def submit_command(job: Job) -> list[str]:
 
 
 def _head(profile: SlurmProfile, job: Job) -> list[str]:
-    return [
-        "#!/bin/bash",
-        f"# Sweep {job.sweep} on {profile.nodes} node(s): starts a Ray cluster of its own, sweeps, stops it.",
-        f"# Written by `sweeper launch --cluster` from profile {profile.name}. Submit again with: sbatch {SCRIPT}",
-        "#",
-        *_directives(profile, job),
-        "",
-        "set -euo pipefail",
-        "umask 077",
-        "",
-        "# ---- what this job is -------------------------------------------------------------------------------------",
-        assignment("folder", job.folder),
-        array("launch", launch_command(job)),
-        array("python", _interpreter(profile, job)),
-        *sizes(profile),
-        f"object_store={OBJECT_STORE_BYTES}",
-        f"first_port={_FIRST_PORT} last_port={_LAST_PORT} ports={range_size(profile.cpus_per_node)}",
-        f"start_timeout={profile.start_timeout} drain_s={max(1, profile.stop_notice - _SAVE_S)} "
-        f"max_requeues={profile.max_requeues}",
-        assignment("temp_dir", profile.temp_dir),
-        array("interface", ["--interface", profile.interface] if profile.interface else []),
-        array("gres", [f"--gres={gres}"] if (gres := _gres(profile)) else []),
-        *_modules(profile),
-        *exports(profile.env),
-        'cd "$folder"',
-        "",
-        "# ---- how it runs: the same in every job -------------------------------------------------------------------",
-    ]
+    return script_head(
+        [
+            f"# Sweep {job.sweep} on {profile.nodes} node(s): starts a Ray cluster of its own, sweeps, stops it.",
+            f"# Written by `sweeper launch --cluster` from profile {profile.name}. Submit again with: sbatch {SCRIPT}",
+            "#",
+            *_directives(profile, job),
+        ],
+        [
+            assignment("folder", job.folder),
+            array("launch", launch_command(job)),
+            array("python", _interpreter(profile, job)),
+            *sizes(profile),
+            f"object_store={OBJECT_STORE_BYTES}",
+            f"first_port={_FIRST_PORT} last_port={_LAST_PORT} ports={range_size(profile.cpus_per_node)}",
+            f"start_timeout={profile.start_timeout} drain_s={max(1, profile.stop_notice - _SAVE_S)} "
+            f"max_requeues={profile.max_requeues}",
+            assignment("temp_dir", profile.temp_dir),
+            array("interface", ["--interface", profile.interface] if profile.interface else []),
+            array("gres", [f"--gres={gres}"] if (gres := _gres(profile)) else []),
+        ],
+        profile.env,
+        modules=_modules(profile),
+    )
 
 
 def _directives(profile: SlurmProfile, job: Job) -> list[str]:
@@ -206,8 +201,8 @@ def _interpreter(profile: SlurmProfile, job: Job) -> list[str]:
     if profile.container is None:
         return [profile.python]
     # what a job reads and writes must be seen inside; a URI of results is no path
-    seen = [job.folder, *([job.results] if job.results.startswith("/") else []), *profile.container_binds]
-    binds = [part for path in dict.fromkeys([*seen, profile.temp_dir]) for part in ("--bind", path)]
+    visible = [job.folder, *([job.results] if job.results.startswith("/") else []), *profile.container_binds]
+    binds = [part for path in dict.fromkeys([*visible, profile.temp_dir]) for part in ("--bind", path)]
     gpu = ["--nv"] if profile.gpus_per_node else []  # brings the host's driver into the container
     return [profile.container_command, "exec", *gpu, *binds, profile.container, profile.python]
 
@@ -275,6 +270,8 @@ class SlurmBackend:
         listed = run(
             ["squeue", "--noheader", "--me", "--name", record.name, "--format=%i|%T|%M of %l|%D nodes|%R"]
         ).strip()
+        # squeue lists a job no more once it has ended; sacct, which would know how, needs a database that not every
+        # cluster has.
         if not listed:
             return JobState(state=ENDED, detail=f"Slurm job {number} has left the queue; see {record.folder}")
         job, state, *rest = listed.splitlines()[0].split("|")

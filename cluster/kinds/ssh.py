@@ -16,8 +16,8 @@ from cluster.kinds.shell import (
     PORTS_FOR_RAY,
     array,
     assignment,
-    exports,
     range_size,
+    script_head,
 )
 from cluster.kinds.slurm import sizes
 from cluster.profiles.profile import SshProfile
@@ -130,31 +130,26 @@ def script_path(job_folder: str) -> str:
 
 
 def _head(profile: SshProfile, job: Job) -> list[str]:
-    return [
-        "#!/bin/bash",
-        f"# Sweep {job.sweep} on {profile.nodes} machine(s) reached by ssh; this script runs on each of them.",
-        f"# Written by `sweeper launch --cluster` from profile {profile.name}. On a machine:",
-        f"#   bash {SCRIPT} status    what it does",
-        f"#   bash {SCRIPT} stop      end it here at once",
-        "",
-        "set -euo pipefail",
-        "umask 077",
-        "",
-        "# ---- what this job is -------------------------------------------------------------------------------------",
-        assignment("folder", job.folder),
-        array("launch", launch_command(job)),
-        array("python", [profile.python]),
-        assignment("head_host", profile.hosts[0].rpartition("@")[2]),
-        *sizes(profile),
-        f"object_store={OBJECT_STORE_BYTES} start_timeout={profile.start_timeout}",
-        f"port={profile.port} ports={range_size(profile.cpus_per_node)} tag={job.name.rpartition('-')[2]}",
-        assignment("temp_dir", profile.temp_dir),
-        array("interface", ["--interface", profile.interface] if profile.interface else []),
-        *exports(profile.env),
-        'cd "$folder"',
-        "",
-        "# ---- how it runs: the same in every job -------------------------------------------------------------------",
-    ]
+    return script_head(
+        [
+            f"# Sweep {job.sweep} on {profile.nodes} machine(s) reached by ssh; this script runs on each of them.",
+            f"# Written by `sweeper launch --cluster` from profile {profile.name}. On a machine:",
+            f"#   bash {SCRIPT} status    what it does",
+            f"#   bash {SCRIPT} stop      end it here at once",
+        ],
+        [
+            assignment("folder", job.folder),
+            array("launch", launch_command(job)),
+            array("python", [profile.python]),
+            assignment("head_host", profile.hosts[0].rpartition("@")[2]),
+            *sizes(profile),
+            f"object_store={OBJECT_STORE_BYTES} start_timeout={profile.start_timeout}",
+            f"port={profile.port} ports={range_size(profile.cpus_per_node)} tag={job.name.rpartition('-')[2]}",
+            assignment("temp_dir", profile.temp_dir),
+            array("interface", ["--interface", profile.interface] if profile.interface else []),
+        ],
+        profile.env,
+    )
 
 
 class SshBackend:

@@ -18,6 +18,7 @@ def commented_yaml(value: Mapping[str, Any], comments: Mapping[str, str]) -> str
     """
     unused = set(comments)
     lines = _lines(value, comments, "", unused)
+    # A comment on a key that was renamed would vanish from the file without a word.
     assert not unused, f"comments on keys that are not there: {sorted(unused)}"
     return "\n".join(lines) + "\n"
 
@@ -68,5 +69,7 @@ def _literal(item: str) -> bool:
 
 def _scalar(item: Any) -> str:
     quoted = '"' if isinstance(item, str) and not item.isprintable() else None  # only these hold line breaks as escapes
+    # PyYAML decides what needs quotes, such as `no` or `1e3`, which YAML would read as something else than text. The
+    # width keeps it from breaking lines.
     text = yaml.safe_dump(item, default_flow_style=True, default_style=quoted, width=10**9, allow_unicode=True)
     return text.removesuffix("...\n").strip("\n")

@@ -42,7 +42,7 @@ fail() { say "Error: $*" >&2; exit 1; }
 
 # One Ray node in the foreground, until it ends or this shell is told to: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
 ray_node() {
-  local temp=$1 address=$2 cpus=$3 ray told='' status=0
+  local temp=$1 address=$2 cpus=$3 ray ending='' status=0
   shift 3
   rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
   mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
@@ -53,10 +53,10 @@ ray_node() {
     --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
     --disable-usage-stats --block &
   ray=$!
-  trap 'told=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
+  trap 'ending=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
   wait "$ray" || status=$?
   while kill -0 "$ray" 2> /dev/null; do wait "$ray" || status=$?; done  # a trap ends a wait early
-  [[ -z $told ]] || status=0
+  [[ -z $ending ]] || status=0
   if [[ $status != 0 ]]; then
     say "Ray ended with status $status; last lines of its logs:"
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
