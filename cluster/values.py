@@ -69,6 +69,7 @@ def read_yaml(text: str) -> object:
     Raises:
         SettingError: it is not YAML, exceeds a limit, or has a mapping with a key twice or a key that is no text.
     """
+    # Before anything is parsed: time and memory of a parser grow with the text.
     check_limit("file", len(text), "the file's length")
     loader = None
     try:
@@ -179,6 +180,7 @@ def raised_as(kind: type[UserError]) -> Iterator[None]:
     """Give the errors of the readers inside the block the class that the file's own reader promises."""
     try:
         yield
+    # A class below the promised one says more and passes as it is.
     except kind:
         raise
     except SettingError as error:
@@ -227,6 +229,7 @@ def setting(read: Reader, default: Any = MISSING) -> Any:
         read: checks and converts the value.
         default: used where the file has no such key; without one the key is required.
     """
+    # dataclasses refuse a dictionary as default, which would be one object for all profiles.
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata={"read": read})
     return field(default=default, metadata={"read": read})
@@ -259,6 +262,8 @@ def _needs(cls: type[Any]) -> str:
 
 def text(value: object, place: str) -> str:
     """One line of text without control characters."""
+    # Numbers are taken as text: a partition or a version may be called `2024`. True and False are integers to Python,
+    # but were no name to the person.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SettingError(f"{place}: expected one line of text, got {shown(value)}")
     line = str(value)
@@ -422,6 +427,7 @@ def seconds(value: object, place: str) -> int:
 
 def mebibytes(value: object, place: str) -> int:
     """An amount of memory such as ``64G`` or ``64Gi``, as MiB; units are powers of 1024, as Slurm has them."""
+    # A number without its unit is refused: Slurm means megabytes by it, Kubernetes bytes.
     match = re.fullmatch(r"(\d+) *([A-Za-z]+)", str(value))
     if not match or match[2].upper() not in _MEMORY_UNITS or int(match[1]) == 0:
         raise SettingError(f"{place}: expected an amount of memory such as 64G, got {shown(value)}")

@@ -35,6 +35,7 @@ def own_address(*, name: str | None = None, interface: str | None = None, toward
     # a cluster on this machine alone may be asked for by its loop-back address; to others that address is themselves
     if resolved != _DEBIAN_SELF and (resolved != "127.0.0.1" or name in ("localhost", "127.0.0.1")):
         return resolved
+    # The name leads back to this machine itself, so the first address that others can use stands in.
     outward = [address for address in addresses.values() if not address.startswith("127.")]
     if not outward:
         raise ClusterError(f"{name}: resolves to {resolved} and no interface has another address; {_listed(addresses)}")

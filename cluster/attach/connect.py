@@ -112,6 +112,7 @@ def connected(
     """
     if cluster is not None:
         with attached_unchecked(cluster, namespace=namespace) as attached:
+            # Versions first: where they differ, the check of the results would fail for another reason than it says.
             check_versions(attached.nodes)
             if results is not None:
                 check_shared(attached.nodes, results)
@@ -164,6 +165,7 @@ def check_reachable(address: str) -> None:
         )
     native = not address.startswith("ray://")
     if native and MODE not in os.environ and _answers_anybody(address) and use_token():
+        # Set by `use_token` a moment ago; left there it would decide about the next cluster too.
         os.environ.pop(MODE)
         raise ConnectError(
             f"--cluster {address}: the cluster was started without a token, but this user has one (RAY_AUTH_TOKEN or "
@@ -185,6 +187,8 @@ def _answers_anybody(address: str) -> bool:
 
 def _speaks_http2(connection: socket.socket) -> bool:
     """Whether a server answers the preface of HTTP/2 (RFC 9113, section 3.4), which gRPC runs on, with its settings."""
+    # The preface is followed by an empty SETTINGS frame (type 4), as every client has to send; the server's first frame
+    # is one too.
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
     try:
         return connection.recv(4, socket.MSG_WAITALL)[3:4] == b"\4"
@@ -222,6 +226,7 @@ def use_token() -> bool:
 @contextmanager
 def _muted_stderr() -> Iterator[None]:
     """Ray's core writes its own lines about a refused connection straight to the file descriptor."""
+    # Descriptor 2 and not `sys.stderr`, which lines written below Python do not pass.
     kept = os.dup(2)
     silent = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -246,6 +251,7 @@ def _short_temp() -> str:
         ConnectError: it is, and /tmp cannot be written.
     """
     chosen = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    # In bytes, because a letter of a path may take up to four.
     if len(os.fsencode(chosen)) + _BELOW_TEMP > _SOCKET_BYTES:
         if not os.access("/tmp", os.W_OK):
             raise ConnectError(
@@ -303,6 +309,8 @@ def _attach(address: str, namespace: str) -> None:
 
 
 def _why_not(error: Exception) -> str:
+    # Ray says these things in the texts of its errors alone, so they are looked for there; what is not recognised is
+    # passed on.
     text = joined(error)
     if "Version mismatch" in text:
         return f"{text[text.index('Version mismatch') :][:300]}; install the cluster's versions here, or ours there"
@@ -326,12 +334,15 @@ def shipped_code() -> dict[str, Any]:
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     if (job.get("runtime_env") or {}).get("py_modules"):
         return {}
+    # By path: workers of a cluster need not have this package installed, and a driver's own `sys.path` does not reach
+    # them.
     root = Path(__file__).resolve().parents[2]
     return {"py_modules": [str(root / name) for name in PACKAGES if (root / name).is_dir()]}
 
 
 def cluster_nodes() -> tuple[Node, ...]:
     """The nodes that are alive and to stay, head first; needs a connection."""
+    # Ray goes on calling a node alive until it is gone; a lane put there now would be lost with it.
     leaving = draining_nodes()
     nodes = (_node(entry) for entry in ray.nodes() if entry["Alive"] and entry["NodeID"] not in leaving)
     return tuple(sorted(nodes, key=lambda node: (not node.is_head, node.address, node.node_id)))
@@ -346,6 +357,7 @@ def draining_nodes() -> frozenset[str]:
 
 def _node(entry: Mapping[str, Any]) -> Node:
     resources = entry["Resources"]
+    # Ray has no field for it; it offers each GPU type as a resource that is named after it.
     types = [key.removeprefix("accelerator_type:") for key in resources if key.startswith("accelerator_type:")]
     gpus = float(resources.get("GPU", 0.0))
     return Node(
@@ -370,6 +382,7 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
     Returns:
         By node id, the result, or a `ClusterError` that says why there is none.
     """
+    # By reference the function would have to be importable on the node, and whether it is, is what is to be found out.
     cloudpickle.register_pickle_by_value(probe)
     try:
         # without CPUs, so that it also runs on a node whose CPUs are all taken
@@ -389,6 +402,7 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
 
 def _fetch(reference: Any, deadline: float) -> Any:
     try:
+        # A tenth of a second at least, so that nodes that have answered are heard after one that used up the time.
         return ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
     except GetTimeoutError:
         return ClusterError(f"no answer within {_PROBE_S:.0f} s")

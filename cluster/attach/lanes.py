@@ -44,10 +44,10 @@ class LaneShape:
     @property
     def resources(self) -> dict[str, float]:
         """As `tune.with_resources` takes it."""
-        asked = {"cpu": self.cpus, "gpu": self.gpus}
+        amounts = {"cpu": self.cpus, "gpu": self.gpus}
         if self.gpu_type is not None:
-            asked[f"accelerator_type:{self.gpu_type}"] = _TYPE_SHARE
-        return {name: amount for name, amount in asked.items() if amount}
+            amounts[f"accelerator_type:{self.gpu_type}"] = _TYPE_SHARE
+        return {name: amount for name, amount in amounts.items() if amount}
 
 
 def lane_shapes(
@@ -72,6 +72,7 @@ def lane_shapes(
         ClusterError: GPUs are asked for and there are none, or there are no CPUs either.
     """
     if not device.startswith("cuda"):
+        # Node by node: halves of a CPU on two nodes make no lane.
         room = sum(int(node.cpus) for node in nodes)
         if room == 0 and lanes is None:
             raise ClusterError("the cluster offers no CPUs; start its nodes with --num-cpus, or give --lanes")
@@ -83,6 +84,7 @@ def lane_shapes(
     if not by_type and lanes is None:
         raise ClusterError(f"--device {device}: none of the {len(nodes)} nodes has a GPU that Ray may use")
     if not by_type:
+        # No GPU to ask yet: of the numbers known, the smallest is the one least likely to be too large.
         packed = trials_per_gpu if isinstance(trials_per_gpu, int) else min(trials_per_gpu.values(), default=1)
         return (LaneShape(count=lanes or 1, cpus=1.0, gpus=gpu_share(packed)),)
     shapes = [_on_gpus(kind, group, trials_per_gpu, bound=len(by_type) > 1) for kind, group in by_type.items()]
@@ -99,6 +101,8 @@ def _on_gpus(
         count=sum(int(node.gpus) * packed for node in nodes),
         cpus=_down(cpus),
         gpus=gpu_share(packed),
+        # Bound only where types differ: with one type Ray needs no help, and nodes whose type it does not know still
+        # fit.
         gpu_type=kind if bound else None,
     )
 

@@ -38,7 +38,9 @@ def machine_share(proc: Path = Path("/proc/self")) -> Share:
     import psutil  # 15 ms that the start of a command line need not pay
 
     memory = psutil.virtual_memory()
+    # By affinity and not by `cpu_count`, which counts cores that batch systems have given to others.
     cpus, total, available = float(len(os.sched_getaffinity(0))), int(memory.total), int(memory.available)
+    # A group may promise more than the one above it has, so each is looked at and the tightest holds.
     for folder in _groups(proc):
         if (quota := _cpu_quota(folder)) is not None:
             cpus = min(cpus, quota)

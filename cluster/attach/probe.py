@@ -38,22 +38,24 @@ def node_facts(*folders: str) -> dict[str, Any]:
 
 def gpus() -> list[tuple[str, int]]:
     """Name and memory (MiB) of each GPU that the driver shows; empty where there is no nvidia-smi."""
+    # Not by torch, which takes seconds to load and would hold a context on the GPU.
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return []
     rows = (line.rsplit(",", 1) for line in listed.splitlines() if "," in line)
+    # nvidia-smi writes `[N/A]` for memory that a device does not report.
     return [(name.strip(), int(memory)) for name, memory in rows if memory.strip().isdigit()]
 
 
-def leave_mark(folder: str, mark: str, others: str, patience_s: float) -> str | None:
+def leave_mark(folder: str, mark: str, expected: str, patience_s: float) -> str | None:
     """Write a file into a shared folder and look for somebody else's.
 
     Args:
         folder: path or URI.
         mark: name of the file to write.
-        others: name of the file that must be there.
+        expected: name of the file that must be there.
         patience_s: seconds to wait for it, since network file systems show new files late.
 
     Returns:
@@ -61,7 +63,7 @@ def leave_mark(folder: str, mark: str, others: str, patience_s: float) -> str | 
     """
     try:
         if "://" in folder:
-            return _leave_object(folder, mark, others)
+            return _leave_object(folder, mark, expected)
         if not os.path.isdir(folder):
             return "it does not exist there"
         with open(os.path.join(folder, mark), "w", encoding="ascii") as file:
@@ -69,7 +71,7 @@ def leave_mark(folder: str, mark: str, others: str, patience_s: float) -> str | 
             file.flush()
             os.fsync(file.fileno())  # to the server, or another node would wait for what lies in this one's cache
         deadline = time.monotonic() + patience_s
-        while not os.path.exists(os.path.join(folder, others)):
+        while not os.path.exists(os.path.join(folder, expected)):
             if time.monotonic() > deadline:
                 return "it is another folder there: the launcher's file does not appear in it"
             time.sleep(0.2)
@@ -78,13 +80,15 @@ def leave_mark(folder: str, mark: str, others: str, patience_s: float) -> str | 
     return None
 
 
-def _leave_object(uri: str, mark: str, others: str) -> str | None:
+def _leave_object(uri: str, mark: str, expected: str) -> str | None:
+    # In here, because nodes are asked before it is known what is installed there.
     from pyarrow import fs
 
     filesystem, root = fs.FileSystem.from_uri(uri)
     with filesystem.open_output_stream(f"{root}/{mark}") as stream:
         stream.write(b"written to check that this location is shared\n")
-    if filesystem.get_file_info(f"{root}/{others}").type != fs.FileType.File:
+    # Without waiting: object stores show an object to everybody as soon as it is written.
+    if filesystem.get_file_info(f"{root}/{expected}").type != fs.FileType.File:
         return "it is another place there: the launcher's object does not appear in it"
     return None
 

@@ -35,6 +35,7 @@ def use_token() -> bool:
     mode = os.environ.get(MODE)
     if mode is not None:
         return mode.lower() == "token"
+    # Whatever the mode, since the mode is what follows from the answer.
     if not AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
         return False
     os.environ[MODE] = "token"
@@ -92,6 +93,7 @@ def shielded() -> Iterator[None]:
         patch.object(utils, "set_sigterm_handler", lambda handler: None),
     ):
         yield
+    # Python lets the main thread alone set handlers.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # takes the place of the one in Ray's core
 

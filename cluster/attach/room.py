@@ -42,6 +42,7 @@ class Room:
     def _packed(self, nodes: Sequence[Node]) -> dict[str, int]:
         """Trials that fit each GPU type; nodes are asked for their GPUs' memory once."""
         new = [node for node in nodes if node.gpus and node.node_id not in self._memory]
+        # Once per node: the question starts a process there, and the room is asked for every few seconds.
         self._memory |= on_every_node(new, probe.node_facts) if new else {}
         return packed_by_type(nodes, self._memory, self._trial_bytes)
 

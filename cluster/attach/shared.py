@@ -31,8 +31,10 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
     """
     # a name of its own, so that two launches that look at the same time do not take each other's marks for theirs
     folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
+    # What the check had to make is removed again: a results directory that is there counts as one that was checked.
     new = [] if "://" in results else _missing(results)
-    _leave_own(folder)
+    # From here first: without the launcher's file every node would seem to look at another folder.
+    _mark_from_here(folder)
     try:
         marks = [(folder, node.node_id, _HERE, _PATIENCE_S) for node in nodes]
         answers = on_every_node(nodes, probe.leave_mark, *marks)
@@ -47,13 +49,14 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
 def _missing(path: str) -> list[str]:
     """The folder and those above it that do not exist, the deepest first."""
     missing = []
+    # `lexists`, so that a link that leads nowhere counts as somebody's and is not removed.
     while not os.path.lexists(path):
         missing.append(path)
         path = os.path.dirname(path)
     return missing
 
 
-def _leave_own(folder: str) -> None:
+def _mark_from_here(folder: str) -> None:
     try:
         if "://" not in folder:
             os.makedirs(folder)

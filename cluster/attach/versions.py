@@ -30,14 +30,15 @@ def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapp
     """
     problems = []
     for node in nodes:
-        there = facts[node.node_id]
-        if isinstance(there, ClusterError):
-            problems.append(f"{node.host} ({node.address}) cannot run Python: {there}")
+        versions = facts[node.node_id]
+        if isinstance(versions, ClusterError):
+            problems.append(f"{node.host} ({node.address}) cannot run Python: {versions}")
             continue
         differing = [
-            f"{name} {there[name] or 'not installed'} instead of {here[name]}"
+            f"{name} {versions[name] or 'not installed'} instead of {here[name]}"
+            # Python down to its patch level, as Ray itself compares it.
             for name in ("python", *probe.PACKAGES)
-            if _public(there[name]) != _public(here[name])
+            if _public(versions[name]) != _public(here[name])
         ]
         if differing:
             problems.append(f"{node.host} ({node.address}) has {', '.join(differing)}")

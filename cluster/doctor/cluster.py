@@ -22,6 +22,7 @@ def cluster_findings(address: str, results: str | None) -> Iterator[Finding]:
         results: results directory or URI that every node is to write; not looked at when None.
     """
     try:
+        # Unchecked, or the first difference would end what is to list all of them.
         with attached_unchecked(address, namespace=_NAMESPACE) as attached:
             yield ok(
                 "cluster",
@@ -35,7 +36,7 @@ def cluster_findings(address: str, results: str | None) -> Iterator[Finding]:
 def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Finding]:
     """Versions, GPUs, clock, disk and results of each node; needs a connection."""
     folders = ["/tmp", *([results] if results and "://" not in results else [])]
-    asked = time.time()
+    sent = time.time()
     facts = on_every_node(nodes, probe.node_facts, *[folders] * len(nodes))
     answered = time.time()
     problems = version_problems(nodes, facts, probe.node_facts())
@@ -48,22 +49,22 @@ def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Findin
         facts_of_node = facts[node.node_id]
         if not isinstance(facts_of_node, ClusterError):
             yield from _hardware(node, facts_of_node)
-            yield clock(node.host, facts_of_node["clock"] - (asked + answered) / 2, (answered - asked) / 2)
+            yield clock(node.host, facts_of_node["clock"] - (sent + answered) / 2, (answered - sent) / 2)
             for folder, free in facts_of_node["free_bytes"].items():
                 yield disk(f"{node.host}:{folder}", free)
     yield from _results(nodes, results)
 
 
 def _hardware(node: Node, facts: Mapping[str, Any]) -> Iterator[Finding]:
-    seen = len(facts["gpus"])
+    visible_gpus = len(facts["gpus"])
     named = f"{node.host} ({node.address}): {node.cpus:g} CPUs, {node.gpus:g} GPUs for Ray"
-    if node.gpus > seen:
+    if node.gpus > visible_gpus:
         yield error(
-            "hardware", f"{named}, {seen} seen by nvidia-smi", "start Ray there with --num-gpus as it really is"
+            "hardware", f"{named}, {visible_gpus} seen by nvidia-smi", "start Ray there with --num-gpus as it really is"
         )
-    elif seen > node.gpus:
+    elif visible_gpus > node.gpus:
         yield warning(
-            "hardware", f"{named}, {seen} seen by nvidia-smi", "start Ray there with --num-gpus to use them all"
+            "hardware", f"{named}, {visible_gpus} seen by nvidia-smi", "start Ray there with --num-gpus to use them all"
         )
     elif node.cpus > facts["cpus"]:
         yield warning("hardware", f"{named}, {facts['cpus']} cores", "lanes will share cores; lower --num-cpus there")

@@ -7,7 +7,6 @@ and psutil and the profiles would add 110 ms to that (measured), Ray a second.
 import json
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import click
 
@@ -51,7 +50,7 @@ def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
 def report(findings: Iterable[Finding], *, as_json: bool) -> int:
     """Print findings; the exit code is 1 where one is an error."""
     every = list(findings)
-    click.echo(json.dumps([asdict(finding) for finding in every], indent=1) if as_json else as_text(every))
+    click.echo(json.dumps([finding.json for finding in every], indent=1) if as_json else as_text(every))
     return 1 if any(finding.level == ERROR for finding in every) else 0
 
 

@@ -41,9 +41,9 @@ def local_findings() -> Iterator[Finding]:
 
 def _shared_memory() -> Iterator[Finding]:
     if os.path.isdir("/dev/shm") and (free := shutil.disk_usage("/dev/shm").free) < _SHM_BYTES:
-        found = f"{free / 2**20:.0f} MiB free at /dev/shm"
+        observation = f"{free / 2**20:.0f} MiB free at /dev/shm"
         yield warning(
-            "shared memory", found, "in a container, start it with --shm-size=1g; Ray falls back to slow disk"
+            "shared memory", observation, "in a container, start it with --shm-size=1g; Ray falls back to slow disk"
         )
 
 
@@ -51,12 +51,13 @@ def _other_rays() -> Iterator[Finding]:
     """Ray heads on this machine: a sweep never joins them, but they take memory and ports."""
     me = psutil.Process().username()
     for process in psutil.process_iter(["name", "username", "pid"]):
+        # The head's control service: every head has one, and workers have none.
         if process.info["name"] == "gcs_server":
             owner = process.info["username"]
-            found = f"a Ray head of {owner} runs here as process {process.info['pid']}"
+            observation = f"a Ray head of {owner} runs here as process {process.info['pid']}"
             remedy = "not joined unless --cluster names it"
             yield warning(
-                "other Ray", found, f"{remedy}; {'end it if it is a leftover' if owner == me else 'not yours'}"
+                "other Ray", observation, f"{remedy}; {'end it if it is a leftover' if owner == me else 'not yours'}"
             )
 
 

@@ -73,12 +73,14 @@ def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[F
         return
     nodes = sum(int(line.split("|")[2]) for line in fitting)
     cpus = max(int(line.split("|")[3].rstrip("+")) for line in fitting)
-    found = f"{fitting[0].split('|')[0]}: {nodes} nodes of up to {cpus} CPUs, time limit {fitting[0].split('|')[1]}"
+    partition_line = (
+        f"{fitting[0].split('|')[0]}: {nodes} nodes of up to {cpus} CPUs, time limit {fitting[0].split('|')[1]}"
+    )
     if nodes < profile.nodes or cpus < profile.cpus_per_node:
         remedy = f"the profile asks for {profile.nodes} nodes of {profile.cpus_per_node} CPUs"
-        yield error("partition", found, remedy)
+        yield error("partition", partition_line, remedy)
     else:
-        yield ok("partition", found)
+        yield ok("partition", partition_line)
 
 
 def _kuberay(profile: KubeRayProfile, run: Runner) -> Iterator[Finding]:
@@ -111,6 +113,7 @@ def _ray_up(profile: RayUpProfile, run: Runner) -> Iterator[Finding]:
         yield ok("files", f"{profile.wheel} and {ray_up.TOKEN} are there")
     except ClusterError as problem:
         yield error("files", str(problem), "make what is missing")
+    # A hint and no error: the name of an image need not tell what is in it.
     if installed_version("ray") not in profile.image:
         remedy = "take an image of the Ray version that is installed here"
         yield warning("image", f"{profile.image} does not name Ray {installed_version('ray')}", remedy)
@@ -118,14 +121,14 @@ def _ray_up(profile: RayUpProfile, run: Runner) -> Iterator[Finding]:
 
 def _ssh(profile: SshProfile, run: Runner) -> Iterator[Finding]:
     for host in profile.hosts:
-        asked = time.time()
+        sent = time.time()
         try:
-            there = float(run(ssh.remote(host, "date +%s.%N")))
+            remote_clock = float(run(ssh.remote(host, "date +%s.%N")))
         except (SubmitError, ValueError) as problem:
             yield error("ssh", f"{host}: {problem}", f"make `ssh {host} true` work without a password")
             continue
         answered = time.time()
-        yield clock(host, there - (asked + answered) / 2, (answered - asked) / 2)
+        yield clock(host, remote_clock - (sent + answered) / 2, (answered - sent) / 2)
         yield from _interpreter(host, ssh.remote(host, shlex.join([profile.python, "-c", _VERSIONS])), run, full=True)
         if "://" not in profile.results:
             yield from _folder(host, profile.results, run)
@@ -144,12 +147,12 @@ def _interpreter(where: str, command: list[str], run: Runner, *, full: bool = Fa
     names = ("python", "ray", "torch", "elm-sweeper")
     here = (platform.python_version(), *(installed_version(name).split("+")[0] for name in names[1:]))
     try:
-        there = tuple(run(command if full else [*command, "-c", _VERSIONS]).split())
+        versions = tuple(run(command if full else [*command, "-c", _VERSIONS]).split())
     except SubmitError as problem:
         yield error("interpreter", f"{where}: {problem}", "install this package into the profile's python")
         return
-    differing = [f"{name} {t} instead of {h}" for name, t, h in zip(names, there, here, strict=False) if t != h]
+    differing = [f"{name} {t} instead of {h}" for name, t, h in zip(names, versions, here, strict=False) if t != h]
     if differing:
         yield error("interpreter", f"{where}: {', '.join(differing)}", "install the same versions as here")
     else:
-        yield ok("interpreter", f"{where}: {', '.join(f'{n} {v}' for n, v in zip(names, there, strict=False))}")
+        yield ok("interpreter", f"{where}: {', '.join(f'{n} {v}' for n, v in zip(names, versions, strict=False))}")

@@ -287,6 +287,7 @@ def parse_profile(text: str, *, default_name: str = "profile") -> AnyProfile:
         content = s.read_yaml(text)
         if not isinstance(content, dict):
             raise ProfileError(f"expected a mapping with at least `kind`, got {type(content).__name__}")
+        # First of all, since it decides which keys are valid.
         kind = s.one_of(*KINDS)(content.pop("kind", None), "kind")
         return s.build(KINDS[kind], {"name": default_name, **content}, "")
 
@@ -320,6 +321,7 @@ def _directive(value: object, place: str) -> str | bool:
 
 def _temp_dir(value: object, place: str) -> str:
     path = s.absolute_path(value, place)
+    # Refused here, since on the node Ray would fail only after the job has waited in the queue.
     if len(path) + _SOCKET_TAIL > _SOCKET_LIMIT:
         longest = _SOCKET_LIMIT - _SOCKET_TAIL
         raise ProfileError(f"{place}: {path!r} is longer than {longest} characters, too long for Ray's Unix sockets")

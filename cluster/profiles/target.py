@@ -19,29 +19,30 @@ def read_target(value: str) -> str | AnyProfile:
         value: what was given to `--cluster`: `auto`, host:port, ray://host:port, or the path of a profile.
 
     Returns:
-        The address as it was given, or the profile.
+        The address unchanged, or the profile.
 
     Raises:
         ProfileError: the profile is missing or wrong.
         ConnectError: it is neither an address nor the name of a YAML file.
     """
+    # A name with such an ending is meant as a profile, so that a missing one is called missing and not a bad address.
     if value.endswith((".yaml", ".yml")) or os.path.isfile(value):
         return load_profile(value)
     return value if value == AUTO else _checked(value)
 
 
-def resolve_address(asked: str) -> str:
+def resolve_address(address: str) -> str:
     """Find the address to attach to.
 
     Args:
-        asked: `auto`, host:port, or ray://host:port.
+        address: `auto`, host:port, or ray://host:port.
 
     Raises:
         ConnectError: nothing is running, the choice is ambiguous, or the address is not one.
     """
-    if asked == AUTO:
-        asked = os.environ.get("RAY_ADDRESS", "") or _started_here()
-    return _checked(asked)
+    if address == AUTO:
+        address = os.environ.get("RAY_ADDRESS", "") or _started_here()
+    return _checked(address)
 
 
 def _checked(address: str) -> str:
@@ -53,6 +54,7 @@ def _checked(address: str) -> str:
 
 def _started_here() -> str:
     """Address of the one cluster of this user that `ray start` recorded on this machine."""
+    # The folder is open to everybody: another user's record would lead a launch to that user's cluster.
     if _RECORD.exists() and _RECORD.stat().st_uid == os.getuid() and (address := _RECORD.read_text().strip()):
         return address
     raise ConnectError(

@@ -72,6 +72,7 @@ class Scenario:
                 raise ScenarioError(f"simulate: {name}: expected at least 1, got {getattr(self, name)}")
         at_least_zero = "gpus preempt recover start lane_start overhead requeue price error bias"
         for name in at_least_zero.split():
+            # Written so that NaN, with which every comparison is false, is refused as well.
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ScenarioError(f"simulate: {name}: expected zero or more, got {getattr(self, name)}")
         for name in ("checkpoint", "limit"):
@@ -128,6 +129,7 @@ def _reader(key: str) -> Callable[[str, str], object]:
 
 
 def _whole(key: str, value: str) -> int:
+    # Not by `int`, which also takes `1_000`, blanks and digits of other scripts; 15 digits are exact in every format.
     if not re.fullmatch(r"[0-9]{1,15}", value):
         raise ScenarioError(f"simulate: {key}: expected a whole number, got {value!r}")
     return int(value)

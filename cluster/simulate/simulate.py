@@ -155,6 +155,7 @@ class _Outages:
                 self._limit += scenario.requeue + scenario.limit
             self.down.append(down)
             self.up.append(up)
+            # Drawn anew from the moment when the node is back, because losses have no memory (an exponential wait).
             self._next_loss = self._wait(up)
         return self.down[number]
 
@@ -186,6 +187,7 @@ class _Simulation:
 
     def run(self) -> Run:
         """Play all events."""
+        # Where no lane can be lost, trials never come back to the queue and one heap of lanes is all there is.
         if self._scenario.preempt == 0 and self._scenario.limit == float("inf"):
             return self._undisturbed()
         while self._events:
@@ -247,6 +249,7 @@ class _Simulation:
                 f"simulate: a trial with {self._left[trial]:.0f} s to go was lost {times} times: it is longer than the "
                 f"time between losses; checkpoint more often than every {self._scenario.checkpoint:.0f} s"
             )
+        # Queued when the node goes, not now: until then no other lane can know that the trial is lost.
         heapq.heappush(self._events, (down, _TRIAL, trial))
 
     def _come_back(self, outages: _Outages, lane: int, epoch: int) -> None:
@@ -268,6 +271,7 @@ class _Simulation:
             utilisation=useful,
             overhead=overhead,
             lost=lost,
+            # What is left over, so that the shares add up to one; rounding may take it below zero.
             idle=max(0.0, 1.0 - useful - overhead - lost),
             node_hours=paid / 3600.0,
             losses=sum(self._lost_times.values()),

@@ -161,18 +161,20 @@ def test_doctor_looks_at_every_node(cluster, tmp_path):
     by_check = {}
     for finding in findings:
         by_check.setdefault(finding.check, []).append(finding)
-    assert "3 nodes, 4 CPUs, 2 GPUs" in by_check["cluster"][0].found
+    assert "3 nodes, 4 CPUs, 2 GPUs" in by_check["cluster"][0].observation
     assert [f.level for f in by_check["versions"]] == ["ok"]
     assert sorted(f.level for f in by_check["hardware"]).count("error") == 1  # two GPUs claimed, none there
-    assert "2 GPUs for Ray, 0 seen by nvidia-smi" in next(f.found for f in by_check["hardware"] if f.level == "error")
+    assert "2 GPUs for Ray, 0 seen by nvidia-smi" in next(
+        f.observation for f in by_check["hardware"] if f.level == "error"
+    )
     assert all(f.level == "ok" for f in by_check["clock"])
     assert len(by_check["clock"]) == 3
-    assert by_check["results"][0].found == f"{tmp_path} is one place that all 3 nodes write"
+    assert by_check["results"][0].observation == f"{tmp_path} is one place that all 3 nodes write"
     assert all(finding.remedy for finding in findings if finding.level != "ok")
 
 
 def test_doctor_says_when_there_is_no_cluster():
     (finding,) = cluster_findings("127.0.0.1:1", None)
     assert finding.level == "error"
-    assert "nothing answers there" in finding.found
+    assert "nothing answers there" in finding.observation
     assert finding.remedy

@@ -28,8 +28,8 @@ def test_this_machine_is_looked_at(tmp_path):
 
 
 def test_machines_get_json(tmp_path):
-    found = json.loads(CliRunner().invoke(doctor, ["--json"]).output)
-    assert {"level", "check", "found", "remedy"} == set(found[0])
+    findings = json.loads(CliRunner().invoke(doctor, ["--json"]).output)
+    assert {"level", "check", "found", "remedy"} == set(findings[0])
 
 
 @pytest.mark.parametrize(
@@ -60,20 +60,20 @@ def test_strangers_rays_are_named(monkeypatch):
     process = SimpleNamespace(info={"name": "gcs_server", "username": "somebody", "pid": 7})
     monkeypatch.setattr("psutil.process_iter", lambda attributes: [process])
     (finding,) = doctor_here._other_rays()
-    assert finding.found == "a Ray head of somebody runs here as process 7"
+    assert finding.observation == "a Ray head of somebody runs here as process 7"
     assert "not joined unless --cluster names it" in finding.remedy
 
 
 def test_results_that_cannot_be_written_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr("os.access", lambda path, mode: False)
     (finding,) = doctor_here.results_findings(str(tmp_path / "a" / "b"))
-    assert (finding.level, finding.found.split()[0]) == ("error", str(tmp_path))
+    assert (finding.level, finding.observation.split()[0]) == ("error", str(tmp_path))
 
 
 def test_disks_and_clocks_are_judged():
     assert [disk("/tmp", int(gb * 1e9)).level for gb in (0.5, 3, 50)] == ["error", "warning", "ok"]
     assert [clock("a", skew, 0.5).level for skew in (0.2, -5.4, 6, -60)] == ["ok", "ok", "warning", "warning"]
-    assert "a is 60.0 s behind (+- 0.5 s)" in clock("a", -60, 0.5).found
+    assert "a is 60.0 s behind (+- 0.5 s)" in clock("a", -60, 0.5).observation
 
 
 def test_each_remedy_stands_below_its_finding():
@@ -100,8 +100,8 @@ def runner(**answers):
 def versions_here() -> str:
     from cluster.kinds.job import installed_version
 
-    found = (installed_version(name).split("+")[0] for name in ("ray", "torch", "elm-sweeper"))
-    return " ".join((sys.version.split()[0], *found))
+    versions = (installed_version(name).split("+")[0] for name in ("ray", "torch", "elm-sweeper"))
+    return " ".join((sys.version.split()[0], *versions))
 
 
 def test_slurm_profiles_are_held_against_the_partition(profile_of, monkeypatch, tmp_path):
@@ -110,10 +110,10 @@ def test_slurm_profiles_are_held_against_the_partition(profile_of, monkeypatch, 
     good = runner(sinfo="main*|1-00:00:00|4|64|256000|gpu:a100:8\n", python=versions_here())
     assert set(levels(profile_findings(profile, good)).values()) == {"ok"}
     small = runner(sinfo="main*|1:00:00|1|1|1000|(null)\n", python="3.9.0 2.9.0 2.0.0 0.1.0")
-    found = list(profile_findings(profile, small))
-    assert levels(found)["partition"] == levels(found)["interpreter"] == "error"
-    assert "the profile asks for 2 nodes of 2 CPUs" in as_text(found)
-    assert "ray 2.9.0 instead of" in as_text(found)
+    findings = list(profile_findings(profile, small))
+    assert levels(findings)["partition"] == levels(findings)["interpreter"] == "error"
+    assert "the profile asks for 2 nodes of 2 CPUs" in as_text(findings)
+    assert "ray 2.9.0 instead of" in as_text(findings)
     none = runner(sinfo="", python=versions_here())
     assert "gone does not exist" in as_text(
         profile_findings(profile_of("slurm", partition="gone", results=str(tmp_path)), none)
