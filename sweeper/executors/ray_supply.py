@@ -36,13 +36,13 @@ class Cached:
     def __init__(self, ask: Callable[[], Any], pause_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask, self._pause_s, self._clock = ask, pause_s, clock
         # The first call asks, whatever the clock says.
-        self._asked = float("-inf")
+        self._asked_at = float("-inf")
         self._answer: Any = None
 
     def __call__(self) -> Any:
         """The answer, asked anew where it is old."""
-        if self._clock() - self._asked >= self._pause_s:
-            self._answer, self._asked = self._ask(), self._clock()
+        if self._clock() - self._asked_at >= self._pause_s:
+            self._answer, self._asked_at = self._ask(), self._clock()
         return self._answer
 
 

@@ -21,6 +21,7 @@ def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, cos
             spec=row.spec,
             sweep=sweep,
             budget=row.budget,
+            # One above all attempts on record, so that the row that this one makes outranks theirs.
             attempt=made.get(row.trial_id, 0) + 1,
             configuration=intern(row.spec.configuration),  # one text for all replicates
             work=costs.seconds(row.spec),
@@ -37,6 +38,7 @@ def record_event(store: ResultsStore, event: Event | LateFinish) -> None:
     if isinstance(event, LateFinish):
         store.let_finished_count(event.trial_id)
         return
+    # Start and end alike: nobody who is left knows when the attempt began, and a duration of zero adds no lane time.
     now = datetime.now(UTC)
 
     def outcome(status: str) -> Outcome:
@@ -49,6 +51,7 @@ def record_event(store: ResultsStore, event: Event | LateFinish) -> None:
             code_version=code_version(),
         )
 
+    # The history first and the final row last, as lanes write them: killed in between, the trial is run anew.
     if event.attempt_status is not None:
         store.write("attempts", [attempt_record(event.assignment, outcome(event.attempt_status))], writer="launcher")
     if event.final_status is not None:

@@ -58,6 +58,7 @@ class StopLimits:
         if step < self.min_steps or not math.isfinite(best):
             return
         limit = self.limits.get(budget, {}).get(step)
+        # Losses in `limits` carry the sign, so that smaller is better for every task.
         if limit is not None and self.sign * best > limit:
             what = "the median" if self.rule == "median" else f"the best of {REDUCTION}"
             raise Pruned(f"{metric:.5g} at step {step}, {what} of earlier trials is {self.sign * limit:.5g}")
@@ -74,14 +75,17 @@ class StoppingTrainer:
 
     def __call__(self, assignment: "Assignment", progress: "TrialProgress", context: "TrialContext") -> None:
         """Run one trial."""
-        seen = 0
+        looked_at = 0
 
         def on_step(step: int) -> bool:
-            nonlocal seen
+            nonlocal looked_at
+            # The lane first: a trial that is to leave, or is over its time limit, is not to be called hopeless.
             go_on = context.on_step(step)
-            if go_on and len(progress.evaluations) > seen and step < assignment.spec.training.steps:
-                seen = len(progress.evaluations)
+            # At the last step there is nothing left to save, and a trial that has got that far shall have its result.
+            if go_on and len(progress.evaluations) > looked_at and step < assignment.spec.training.steps:
+                looked_at = len(progress.evaluations)
                 curve = [e for e in progress.evaluations if e.split == "valid" and math.isfinite(e.metric)]
+                # An evaluation whose metric is not finite is no ground to end a trial on.
                 if curve and curve[-1].step == step:
                     best = min(curve, key=lambda e: self.limits.sign * e.metric).metric
                     self.limits.check(assignment.budget, step, curve[-1].metric, best)
@@ -106,15 +110,19 @@ def check_steps(settings: SearchSettings, steps: Sequence[int]) -> None:
 def stop_limits(store: ResultsStore, settings: SearchSettings, direction: str) -> StopLimits:
     """Limits from the curves of a store: of every trial that got as far, at its best so far."""
     sign = 1.0 if direction == "min" else -1.0
+    # By budget, because larger networks are better at each step and would have every smaller one ended.
     budgets = {row["trial_id"]: row["budget"] for row in store.read("trials", ["trial_id", "budget"]).to_pylist()}
     curves: dict[str, dict[int, float]] = {}
     for row in store.read("curves", ["trial_id", "split", "step", "metric"]).to_pylist():
         if row["split"] == "valid" and row["metric"] is not None and row["trial_id"] in budgets:
             curves.setdefault(row["trial_id"], {})[row["step"]] = sign * row["metric"]
     by_place: dict[int | None, dict[int, list[float]]] = {}
+    # Also curves of trials that were ended: without them only the survivors of earlier batches would set the limits.
     for trial_id, curve in curves.items():
         best = math.inf
         for step in sorted(curve):
+            # Its best up to the step, as the trial's own best is held against the limit: a noisy validation ends
+            # nobody.
             best = min(best, curve[step])
             by_place.setdefault(budgets[trial_id], {}).setdefault(step, []).append(best)
     share = 0.5 if settings.pruning == "median" else 1 / REDUCTION
@@ -136,6 +144,7 @@ def _rungs(steps: Mapping[int, float], least: int) -> dict[int, float]:
     """The first step at or after each rung: least, 3 least, 9 least, ..."""
     rungs: dict[int, float] = {}
     rung = float(least)
+    # Validations need not fall on rungs exactly, so the next one after each rung is taken.
     while steps and rung <= max(steps):
         step = min(step for step in steps if step >= rung)
         rungs[step] = steps[step]

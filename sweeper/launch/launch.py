@@ -45,8 +45,10 @@ def _launch(
     # Before the directory is made: a launch that cannot work leaves nothing behind
     executor.check(results)
     if executor.lanes_here and not ResultsStore.exists(results):
+        # The runner asks as well, but when it does the directory has been made.
         check_packages((block.task, block.task_options) for block in grid.blocks)
     store = ResultsStore.create(results)
+    # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
     store.compact()  # also what an earlier launch left when it was killed
     runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
@@ -59,6 +61,7 @@ def _launch(
     _warn_of_twins(plan, store, console)
     before = sweep_status(plan, store)
     runs = [runner.run(plan, missing_rows(plan, before))]
+    # A second look, since another launch that ran some of the trials may have died while this one ran the others.
     while not (runs[-1].interrupted or runs[-1].stopped_because):
         after = runs[-1].status
         abandoned = _abandoned(plan, before, after)

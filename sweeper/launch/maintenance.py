@@ -34,6 +34,8 @@ def retry(
     """
     store = ResultsStore.open(results)
     rows = [_plan_row(row) for row in _select(store, condition)]
+    # The rows to run come from the rows themselves and not from the grids, which may have been edited since. The grids'
+    # other trials are in the plan so that they do not count as unplanned.
     trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
     trials |= {row.trial_id: row for row in rows}
     plan = Plan(name="retry", rows=tuple(rows), trials=trials)
@@ -55,14 +57,15 @@ def merge(target: str, source: str) -> int:
     Raises:
         SweeperError: one of them is no results directory, or of another schema version.
     """
-    theirs, ours = ResultsStore.open(source), ResultsStore.create(target)
-    before = len(ours.statuses())
+    source_store, target_store = ResultsStore.open(source), ResultsStore.create(target)
+    before = len(target_store.statuses())
+    # Rows and not files are copied, since only whole tables can be checked for damage and for their version.
     for table in SCHEMAS:
-        ours.adopt(table, theirs.read(table))
-    known = ours.grids()
-    for name, text in theirs.grids().items():
-        ours.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
-    return len(ours.statuses()) - before
+        target_store.adopt(table, source_store.read(table))
+    known = target_store.grids()
+    for name, text in source_store.grids().items():
+        target_store.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
+    return len(target_store.statuses()) - before
 
 
 def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:

@@ -27,11 +27,13 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
         SweeperError: the disk lacks space or inodes for the rows of these trials.
     """
     path = store.local_path()
+    # An object store has no free space that could be asked for.
     if path is not None:
         _check_disk(path, len(trial_bytes))
     largest = max(trial_bytes, default=0)
     share = machine_share()
     available = share.available_bytes
+    # A warning and no error: the expectation may be wrong by a factor, and a trial that is too large ends alone.
     if lanes * largest > available:
         console.print(
             f"Warning: {lanes} lanes of up to {largest / 1e9:.1f} GB each, {available / 1e9:.1f} GB available. "
@@ -57,11 +59,14 @@ def check_packages(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
 
 def _check_disk(path: str, trials: int) -> None:
     numbers = os.statvfs(path)
+    # What is free to this user (`f_bavail`), without the blocks that file systems keep for root (`f_bfree` counts
+    # them).
     free, needed = numbers.f_bavail * numbers.f_frsize, LEAST_FREE_BYTES + BYTES_PER_TRIAL * trials
     if free < needed:
         raise SweeperError(
             f"{path}: {free / 1e6:.0f} MB free, {needed / 1e6:.0f} MB needed for the rows of {trials} trials"
         )
+    # File systems that make inodes as they need them, such as btrfs, report none at all.
     if numbers.f_files > 0 and numbers.f_favail < FILES_PER_TRIAL * trials:
         raise SweeperError(
             f"{path}: {numbers.f_favail} inodes free, about {FILES_PER_TRIAL * trials} needed for {trials} trials"

@@ -37,6 +37,7 @@ class LaunchResult:
     def exit_code(self) -> int:
         """What a script learns of it. A trial that diverged or was pruned has not failed, unless none has finished."""
         counts = self.status.counts
+        # Before `interrupted`, which is true as well when time has run out.
         if self.stopped_because or self.out_of_time:
             return STOPPED
         if self.interrupted:

@@ -55,6 +55,7 @@ class Runner:
             SweeperError: the disk is too full to begin, or the executor fails without getting anything done.
             ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
         """
+        # Fitted anew for each run: a search's later batches are forecast by its earlier ones.
         costs = store_cost_model(self.store)
         specs = _specs(rows)
         if self.executor.lanes_here:
@@ -70,9 +71,12 @@ class Runner:
                 log_spread=costs.log_spread,
             )
             left = self._rounds(plan.name, {row.trial_id: row for row in rows}, costs, journal, monitor)
+            # Inside the journal's block, so that another launch still sees this one at work while files are merged.
             self.store.compact()
+        # After the journal has removed its state, or the trials of this launch would count as running.
         status = sweep_status(plan, self.store)
         self.store.release_memory()
+        # A limit that passes after the last trial has stopped nothing.
         out_of_time = left > 0 and monitor.out_of_time
         return LaunchResult(
             plan=plan,
@@ -89,12 +93,15 @@ class Runner:
         self, sweep: str, wanted: Mapping[str, PlanRow], costs: CostModel, journal: Journal, monitor: Monitor
     ) -> int:
         """Start the executor until every row has ended or somebody stops it; the number of rows that are left."""
+        # A trial to be run again has a final row already: only a row of a later attempt says that it has ended in this
+        # launch.
         before = self.store.attempts_made()
         left, rounds = list(wanted.values()), 0
         while left and not (monitor.interrupted or monitor.out_of_time or monitor.stopped_because):
             rounds += 1
             # A ClusterError ends the launch: the cluster is not there any more, so another round would not help
             failure = self._round(sweep, left, costs, monitor)
+            # Nobody wrote events down after it, so no further round is built on them.
             if monitor.error is not None:
                 raise monitor.error
             # Only the store says what has ended: an executor that fails may have lost what its broker knew
@@ -104,6 +111,8 @@ class Runner:
             stuck = len(left) == previous and not (monitor.interrupted or monitor.out_of_time)
             if failure is not None:
                 journal.note(f"the {self.executor.name} executor failed: {failure}")
+                # An executor that fails and yet gets trials done is worth another start: Ray may have lost a node or
+                # its memory.
                 if stuck or rounds == MAX_ROUNDS:
                     raise SweeperError(f"the {self.executor.name} executor failed: {failure}") from failure
             elif stuck and monitor.stopped_because is None:
@@ -123,7 +132,9 @@ class Runner:
                 assignments,
                 store_uri=self.store.local_path() or self.store.uri,
                 monitor=monitor,
+                # For the best trial of the progress line alone; a retry over several tasks takes that of the first.
                 direction=task_spec(specs[0].task, specs[0].task_options).direction,
+                # The largest, because any lane may get it.
                 trial_bytes=max(costs.memory_bytes(spec, options.device) for spec in specs),
             )
         except KeyboardInterrupt:  # the third Ctrl-C; the requests tell of it

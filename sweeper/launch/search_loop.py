@@ -49,6 +49,8 @@ def search_launch(grid: Grid, runner: Runner) -> LaunchResult:
     ended: str | None = None
     while ended is None:
         plan = search.chosen_plan()
+        # What was chosen and not run comes first, so that a launch that was killed finishes its batch before it chooses
+        # again.
         rows = missing_rows(plan, sweep_status(plan, store))
         if rows:
             runs.append(replace(runner, executor=search.stopping_early(runner.executor)).run(plan, rows))
@@ -73,6 +75,7 @@ def with_until(grid: Grid, rule: str) -> Grid:
     read_rule(rule)
     if grid.search is not None and grid.search.adaptive:
         return replace(grid, search=replace(grid.search, until=rule))
+    # A rule ends a sweep earlier and makes none larger.
     most = len(expand(grid).trials)
     return replace(grid, search=SearchSettings(kind="theory", trials=most, until=rule))
 
@@ -126,7 +129,8 @@ class RunningSearch:
         """What proposes; the intervals of the stop rule are among the targets of a theory search."""
         settings = self.settings
         if settings.kind == "theory":
-            extra = tuple(str(target) for target in self._asked())
+            extra = tuple(str(target) for target in self._interval_targets())
+            # The default target gives way to what the rule asks for; targets that somebody wrote are kept beside it.
             if settings.target == ("optimum",) and extra:
                 settings = replace(settings, target=extra)
             else:
@@ -136,16 +140,16 @@ class RunningSearch:
     @cached_property
     def judge(self) -> TheorySearcher | None:
         """What knows intervals; None where no rule asks for one."""
-        if not self._asked():
+        if not self._interval_targets():
             return None
         if isinstance(self.searcher, TheorySearcher):
             return self.searcher
-        texts = tuple(str(target) for target in self._asked())
+        texts = tuple(str(target) for target in self._interval_targets())
         judge = make_searcher(SearchSettings(kind="theory", target=texts), self.space.space)
         assert isinstance(judge, TheorySearcher), "kind theory makes a TheorySearcher"
         return judge
 
-    def _asked(self) -> list[Target]:
+    def _interval_targets(self) -> list[Target]:
         return [limit.target for limit in self.limits if limit.target is not None]
 
     def check(self) -> None:
@@ -167,6 +171,7 @@ class RunningSearch:
         )
         searcher = self.searcher
         if self.judge is not None or isinstance(searcher, TheorySearcher):
+            # A proposal from no history is quick, and is refused where a later one would be.
             (self.judge or searcher).propose([], 1)
         if not searcher.propose([], 1).points:
             raise SweeperError(f"{self.grid.name}: no point of the search space can be run")
@@ -189,12 +194,14 @@ class RunningSearch:
     def next_batch(self) -> tuple[str, ...]:
         """Choose the next batch and write it down; what to tell people, or nothing where nothing is left."""
         plan = self.chosen_plan()
+        # Counted in the file and not kept, so that a launch that goes on counts on.
         number = 1 + (self._text().count("\n# batch "))
         n = min(self.settings.batch, self.settings.trials - len(plan.trials))
         proposal: Proposal = self.searcher.propose(self.history(), n)
         if not proposal.points:
             return ()
         reasons = proposal.reasons or (f"{len(proposal.points)} trials by {self.settings.kind}",)
+        # Written before it is run: a launch that dies in between finds the batch in the store.
         self._write(number, proposal.points, reasons)
         return tuple(f"batch {number}: {line}" for line in reasons)
 
@@ -245,6 +252,7 @@ class RunningSearch:
         assert self.judge is not None, "a rule on an interval has a judge"
         assert limit.target is not None, "an interval is of something"
         history = self.history()
+        # Before a law can be fitted nothing is known, which no bound is wide enough for.
         if sum(o.loss is not None for o in history) < self.judge.least:
             return math.inf
         return self.judge.interval(history, limit.target).half_width
@@ -263,6 +271,7 @@ class RunningSearch:
     def _hours(self, plan: Plan) -> float:
         """Lane time of the chosen trials."""
         rows = self.store.read("trials", _TIMES).to_pylist()
+        # `wall_s` of a trial that was trained with others is its share, so that the sum is time of lanes.
         return float(sum(row["wall_s"] for row in rows if row["trial_id"] in plan.trials)) / 3600
 
     def _idle_batches(self) -> int:
@@ -274,6 +283,8 @@ class RunningSearch:
         for batch in self.space.batches(text):
             better = False
             for point in batch:
+                # Batches in the order of choice, from the grid that was written: rows alone do not say when they were
+                # chosen.
                 loss = losses.get(point)
                 if loss is not None and loss < best.get(point.budget, math.inf):
                     best[point.budget], better = loss, True

@@ -21,40 +21,43 @@ _COMMON_SHARE = 0.25
 _MOST_TRIALS = 2_000_000
 
 
-def simulate_plan(specs: Sequence[TrialSpec], costs: CostModel, asked: str) -> str:
+def simulate_plan(specs: Sequence[TrialSpec], costs: CostModel, scenario: str) -> str:
     """Simulate trials on a cluster.
 
     Args:
         specs: the trials, in the order in which they are handed out.
-        costs: says how long each takes on one lane; its error goes into the simulation unless `asked` gives another.
-        asked: such as ``nodes=64,gpus=8,preempt=0.02/h``; ``trials=100000`` repeats the plan up to that many.
+        costs: says how long each takes on one lane; its error goes into the simulation unless `scenario` gives another.
+        scenario: such as ``nodes=64,gpus=8,preempt=0.02/h``; ``trials=100000`` repeats the plan up to that many.
 
     Returns:
         A forecast for people, several lines.
 
     Raises:
-        ScenarioError: `asked` is not understood.
+        ScenarioError: `scenario` is not understood.
         SweeperError: there is nothing to run.
     """
     if not specs:
         raise SweeperError("--simulate: there is nothing left to run")
-    asked, count = _take_trials(asked, len(specs))
+    scenario, count = _take_trials(scenario, len(specs))
     spread = costs.log_spread
+    # The built-in constants are wrong by the machine, so that all of their error is common, as in `CostModel.forecast`.
     common = _COMMON_SHARE if costs.calibrated_on else 1.0
     errors = {"error": math.sqrt(1 - common) * spread, "bias": math.sqrt(common) * spread}
-    named = {part.partition("=")[0].strip() for part in asked.split(",")}
-    filled = ",".join(filter(None, (asked, *(f"{k}={v:.6f}" for k, v in errors.items() if k not in named))))
+    # Errors that the person gave hold; only the others come from the cost model.
+    named = {part.partition("=")[0].strip() for part in scenario.split(",")}
+    filled = ",".join(filter(None, (scenario, *(f"{k}={v:.6f}" for k, v in errors.items() if k not in named))))
+    # `resize` repeats the plan from its beginning until there are enough.
     durations = np.resize(np.array([costs.seconds(spec) for spec in specs]), count)
     source = f"{costs.calibrated_on} finished trials" if costs.calibrated_on else "built-in constants of one CPU core"
     return f"{forecast_text(forecast(durations, parse_scenario(filled)))}\ndurations    from {source}"
 
 
-def _take_trials(asked: str, planned: int) -> tuple[str, int]:
+def _take_trials(scenario: str, planned: int) -> tuple[str, int]:
     """Take `trials=N` out of a scenario; the plan's own number without it."""
-    parts = [part.strip() for part in asked.split(",")]
+    parts = [part.strip() for part in scenario.split(",")]
     wanted = [part.partition("=")[2].strip() for part in parts if part.partition("=")[0].strip() == "trials"]
     if not wanted:
-        return asked, planned
+        return scenario, planned
     if not re.fullmatch(r"\d+", wanted[-1]) or not 1 <= int(wanted[-1]) <= _MOST_TRIALS:
         raise SweeperError(f"--simulate: trials: expected a whole number up to {_MOST_TRIALS}, got {wanted[-1]!r}")
     return ",".join(part for part in parts if part.partition("=")[0].strip() != "trials"), int(wanted[-1])
@@ -78,6 +81,7 @@ def replay_store(store: ResultsStore, costs: CostModel) -> str:
     launches = Counter(_launch(row["lane"]) for row in attempts)
     if not launches or launches.most_common(1)[0][1] < 2:
         raise SweeperError(f"{store.uri}: holds no launch with two or more trials to compare the simulation with")
+    # A launch and not the whole store: between two launches the lanes were not there.
     largest = launches.most_common(1)[0][0]
     expected = {
         row["trial_id"]: costs.seconds(spec_from_canonical(row["spec"]))
@@ -104,6 +108,7 @@ def _busy(attempts: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]
     groups: list[list[Mapping[str, Any]]] = []
     for row in sorted(attempts, key=lambda row: (row["lane"], row["started_at"])):
         last = groups[-1] if groups else None
+        # A lane trains one thing at a time, so that trials of one lane overlap only where they were trained in one go.
         if last and last[0]["lane"] == row["lane"] and row["started_at"] < max(r["ended_at"] for r in last):
             last.append(row)
         else:

@@ -23,5 +23,6 @@ def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
         raise SweeperError(f"{grid.name}: none of its points can be run; see `sweeper plan`")
     if any(argument.startswith("cuda") for argument in arguments):
         return None
+    # Not calibrated: the rows here, if any, come from another machine than the job's.
     costs = CostModel()
     return max(costs.seconds(spec) for spec in specs)

@@ -59,6 +59,7 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
         StoreError: it is no results directory, or of another schema version.
     """
     errors: list[DamageError] = []
+    # Damage is gathered and not raised: the first damaged file must not hide the others.
     store = ResultsStore.open(results, on_damage=errors.append)
     tables = {table: store.read(table) for table in SCHEMAS}
     wrong = {row["trial_id"]: why for row in tables["trials"].to_pylist() if (why := _wrong(row)) is not None}
@@ -77,6 +78,7 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
         except DamageError as error:
             errors.append(error)
     if set_aside:
+        # Last, when everything has been read: a file that is moved away could not be looked at again.
         for damage in errors:
             store.set_aside(damage.path)
     parts = [path for table in SCHEMAS for path in store.names(table, ".parquet")]
@@ -95,6 +97,7 @@ def _wrong(row: Mapping[str, Any]) -> str | None:
     """Why the final row of a trial cannot be true, if so: ids and sizes follow from the spec."""
     try:
         spec = spec_from_canonical(row["spec"])
+    # Whatever a spec that was altered can raise: what is checked here may have been written by anybody.
     except (ValueError, KeyError, TypeError, SweeperError, ConfigError) as error:
         return f"its spec cannot be read ({error})"
     if spec.trial_id != row["trial_id"]:
@@ -117,6 +120,7 @@ def _expected(spec: TrialSpec) -> dict[str, Any]:
         "task": spec.task,
         "architecture": spec.architecture,
         **{name: getattr(spec.training, name) for name in _OF_TRAINING},
+        # `d_mlp` is missing among them: the column has the width that was built, not the setting.
         **{name: getattr(spec.model, name, None) for name in _OF_MODEL},
         **{name: getattr(total, name) for name in _OF_COUNTS},
     }
@@ -125,6 +129,7 @@ def _expected(spec: TrialSpec) -> dict[str, Any]:
 def _disagreements(store: ResultsStore) -> Iterator[str]:
     """Attempts that finished twice, on two lanes, with different numbers."""
     seen: dict[tuple[str, int], set[float | None]] = defaultdict(set)
+    # Also of rows that do not count: a lane that was thought dead may have made the same attempt as another.
     for row in store.read_every("trials", ["trial_id", "attempt", "status", "final_valid_metric"]).to_pylist():
         if row["status"] == FINISHED:
             seen[row["trial_id"], row["attempt"]].add(row["final_valid_metric"])
@@ -136,11 +141,13 @@ def _disagreements(store: ResultsStore) -> Iterator[str]:
 def _incomplete(tables: Mapping[str, pa.Table]) -> Iterator[str]:
     """Rows that lack their counterparts in the other tables."""
     trials = tables["trials"].select(["trial_id", "attempt", "status"]).to_pylist()
+    # Only rows without their counterparts are faults. The reverse is what a killed writer leaves: it writes curves and
+    # attempts before the final row.
     tried = set(tables["attempts"]["trial_id"].to_pylist())
     curves = set(tables["curves"]["trial_id"].to_pylist())
-    untold = [row["trial_id"] for row in trials if row["trial_id"] not in tried]
-    if untold:
-        yield f"{len(untold)} trials have no row in attempts: {_some(untold)}"
+    untried = [row["trial_id"] for row in trials if row["trial_id"] not in tried]
+    if untried:
+        yield f"{len(untried)} trials have no row in attempts: {_some(untried)}"
     bare = [row["trial_id"] for row in trials if row["status"] == FINISHED and row["trial_id"] not in curves]
     if bare:
         yield f"{len(bare)} finished trials have no curve: {_some(bare)}"
