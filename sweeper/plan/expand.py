@@ -107,6 +107,7 @@ def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
 
 
 def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+    # A range that a search chooses from has no list of values; its ends and middle show whether the space can be run.
     block = replace(block, model=_corners(block.model), training=_corners(block.training))
     task, options = _task(block, place)
     solved = size_to_solve(block, place)
@@ -151,6 +152,7 @@ def _first_row(
             counts=None,
             tier=tier,
         )
+    # After the sizes: a rule makes the rate from n_rec and d_m.
     trained = {name: _resolved(point[name], built) for name in block.training}
     training = _training(tuple({**length, **trained}.items()))
     _check_training(training, trained, where)
@@ -163,6 +165,7 @@ def _first_row(
         seed=seed,
     )
     total = counts_of(built)
+    # Listed with its solved sizes and not dropped, so that a person sees what the limits cost.
     reason = _outside(block.limits, built, total)
     return PlanRow(
         state=EXCLUDED if reason else RUNNABLE,
@@ -195,6 +198,7 @@ def _resolved(value: Any, config: ModelConfig) -> Any:
     return value.rate(config) if isinstance(value, RateRule) else value
 
 
+# One object for all points with the same settings: a plan of thousands keeps them all, and making one checks it.
 @lru_cache(maxsize=10_000)
 def _training(settings: tuple[tuple[str, Any], ...]) -> TrainingConfig:
     return TrainingConfig(**dict(settings))
@@ -208,8 +212,8 @@ def _check_training(training: TrainingConfig, settings: Mapping[str, Any], where
     with raised_as(GridError):
         check_limit("tokens", training.batch_size * training.length, f"{where}training: batch_size x length")
         check_limit("learning_rate", training.learning_rate, f"{where}training.learning_rate")
-    asked = settings.get("warmup_steps", TrainingConfig.warmup_steps)
-    if asked != TrainingConfig.warmup_steps and asked > training.steps:
+    warmup = settings.get("warmup_steps", TrainingConfig.warmup_steps)
+    if warmup != TrainingConfig.warmup_steps and warmup > training.steps:
         raise GridError(
             f"{where}training.warmup_steps: {training.warmup_steps} is longer than training, which has "
             f"{training.steps} steps: the learning rate would never reach its peak"
@@ -275,6 +279,7 @@ def refinement_levels(count: int) -> list[int]:
 
 def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: ModelConfig, total: Counts) -> str | None:
     for name, (low, high) in limits.items():
+        # Counts first, since k_e, k_c and the parameters are achieved ones, and a limit is of what is really built.
         value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
         # An architecture that has no such size is not limited by it.
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):

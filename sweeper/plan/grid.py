@@ -103,6 +103,7 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
             key's path in the file, the value and the valid choices.
     """
     file = Path(path)
+    # A file of one's own goes first: whoever copies a grid to edit it and keeps its name means the copy.
     if str(path) in shipped_grids() and not file.exists():
         file = SHIPPED / f"{path}.yaml"
     try:
@@ -128,9 +129,11 @@ def _grid(content: object, source: str, default_name: str) -> Grid:
     check_keys("", content, GRID_KEYS)
     name = text(content.get("name", default_name), "name")
     check_limit("name", len(name.encode()), f"name: {shown(name)}: its length")
+    # The grid is kept as `grids/<name>.yaml`, where a name with a dot in front would not be listed.
     if any(c in name for c in "/\\") or name.startswith("."):
         raise GridError(f"name: {name!r} cannot be a file name")
     shared = {key: value for key, value in content.items() if key not in ("name", "blocks", "search")}
+    # A file without `blocks` is one block that adds nothing to the top level.
     parts = content.get("blocks", [{}])
     if not isinstance(parts, list) or not parts:
         raise GridError("blocks: expected a list with at least one block of settings")
@@ -189,9 +192,9 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     )
 
 
-def _merge(shared: object, own: object) -> object:
+def _merge(shared: object, of_block: object) -> object:
     """A block's mapping extends the shared one key by key; anything else replaces it."""
-    return {**shared, **own} if isinstance(shared, dict) and isinstance(own, dict) else own
+    return {**shared, **of_block} if isinstance(shared, dict) and isinstance(of_block, dict) else of_block
 
 
 def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
@@ -200,6 +203,7 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         options = {key: option for key, option in value.items() if key != "name"}
         for key, option in options.items():
+            # To Python, True and False are integers too.
             if isinstance(option, int | float) and not isinstance(option, bool):
                 check_limit("whole" if isinstance(option, int) else "number", option, f"{place}.{key}")
         return value["name"], options
@@ -210,14 +214,14 @@ def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
 
 def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
     config = MODEL_CONFIGS[architecture]
-    own = [name for name in field_names(config) if name not in SOLVED_SIZES]
-    own += _TARGETS_OF.get(architecture, ())
-    others = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+    valid = [name for name in field_names(config) if name not in SOLVED_SIZES]
+    valid += _TARGETS_OF.get(architecture, ())
+    of_any_architecture = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
     for name in mapping(value, place):
-        if name in others.difference(own):
+        if name in of_any_architecture.difference(valid):
             why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
-            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(own))}")
-    return _axes(config, value, place, own)
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(valid))}")
+    return _axes(config, value, place, valid)
 
 
 def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
@@ -228,6 +232,7 @@ def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str
         if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
             axes[name] = (read_rule(entry, f"{place}.{name}"),)
             continue
+        # By its annotation as text, which finds the int of `int | None` as well.
         whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
         if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
             axes[name] = (_open_range(config, name, entry, f"{place}.{name}", whole),)
@@ -281,11 +286,13 @@ def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
         raise GridError(f"{place}: a range needs {'0 < ' * (spacing == 'log')}from < to, got {shown(dict(entry))}")
     shares = [i / (count - 1) for i in range(count)]
     values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
+    # Neighbours that round to one number are dropped later (`_distinct`), except where settings advance together.
     return [float(round(v)) for v in values] if whole else values
 
 
 def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
     """A range without a count: a search chooses the values."""
+    # Read as a range of two values, which checks its ends by the same rules.
     values = _range({**entry, "count": 2}, place, whole)
     ends = [_value(config, name, value, place) for value in values]
     return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)

@@ -33,7 +33,10 @@ class RateRule:
 
     def rate(self, model: Any) -> float:
         """The learning rate of a model configuration."""
+        # 1 to any power is 1: an architecture without d_m follows n_rec alone.
         sizes = float(model.n_rec) ** self.n_rec * float(getattr(model, "d_m", 1)) ** self.d_m
+        # Rounded, because the rate enters the trial's id, and powers differ in their last bit between libraries of
+        # mathematics.
         return float(f"{min(self.high, max(self.low, self.scale * sizes)):.{DIGITS}g}")
 
 
@@ -56,6 +59,7 @@ def read_rule(entry: Mapping[Any, Any], place: str) -> RateRule:
     if "scale" not in values:
         raise GridError(f"{place}.rule.scale: missing; `analysis learning-rate DIR` prints a fitted rule")
     rule = RateRule(**values)
+    # Comparisons with NaN are false, so that a NaN is refused here as well.
     if not 0 < rule.scale < float("inf") or not 0 <= rule.low <= rule.high or rule.high == 0:
         raise GridError(f"{place}.rule: needs scale > 0 and 0 <= low <= high, got {content}")
     return rule

@@ -101,27 +101,29 @@ def read_search(entry: object) -> SearchSettings:
     Raises:
         GridError: a key or value is not understood, or belongs to another kind of search.
     """
-    given = {"kind": entry} if isinstance(entry, str) else entry
-    if not isinstance(given, dict):
+    section = {"kind": entry} if isinstance(entry, str) else entry
+    if not isinstance(section, dict):
         raise GridError(f"search: expected one of {', '.join(KINDS)}, or a mapping with `kind`, got {entry!r}")
     valid = [field.name for field in fields(SearchSettings)]
-    check_keys("search.", given, valid)
-    if "kind" not in given:
+    check_keys("search.", section, valid)
+    if "kind" not in section:
         raise GridError(f"search.kind: missing. Valid: {', '.join(KINDS)}")
     for key, choices in _CHOICES.items():
-        if key in given:
-            one_of(*choices)(given[key], f"search.{key}")
+        if key in section:
+            one_of(*choices)(section[key], f"search.{key}")
+    # A setting of another kind of search would be read and then do nothing.
     for key, kinds in _OF_KIND.items():
-        if key in given and given["kind"] not in kinds:
-            raise GridError(f"search.{key}: belongs to search kind {' or '.join(kinds)}, not to {given['kind']!r}")
-    settings = SearchSettings(**_typed(given))
+        if key in section and section["kind"] not in kinds:
+            raise GridError(f"search.{key}: belongs to search kind {' or '.join(kinds)}, not to {section['kind']!r}")
+    settings = SearchSettings(**_typed(section))
     _check(settings)
     return settings
 
 
-def _typed(given: Mapping[str, Any]) -> dict[str, Any]:
-    values = dict(given)
+def _typed(section: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(section)
     for key, read in _WHOLE.items():
+        # Null is a value of `min_steps` alone, where it means that no number was set.
         if key in values and (key != "min_steps" or values[key] is not None):
             values[key] = read(values[key], f"search.{key}")
     if "target" in values:

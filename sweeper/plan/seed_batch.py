@@ -50,6 +50,7 @@ class Place(NamedTuple):
 
 def joint_key(spec: TrialSpec) -> Hashable | None:
     """What trials share that may be trained in one go; None for architectures that cannot be joined."""
+    # `model.networks.stacking` puts ELM Networks alone into one stack.
     if spec.architecture != "elm":
         return None
     # Sorted: the order in which options were written makes no difference to the data.
@@ -91,4 +92,5 @@ def arrange(rows: Sequence[PlanRow], *, choice: str | int, device: str, hurry: b
 def _most(row: PlanRow, choice: str | int, device: str) -> int:
     if choice == "off" or row.spec is None:
         return 1
+    # A number that somebody chose holds also where it was not measured to pay, GPUs included.
     return pays(row.spec, device) if choice == "auto" else int(choice)

@@ -20,7 +20,7 @@ class Size(NamedTuple):
 
     name: str
     """What people call it."""
-    given_by: tuple[str, ...]
+    settings: tuple[str, ...]
     """Settings that fix it."""
     field: str
     """Field the solver fills in."""
@@ -39,14 +39,15 @@ _SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
 def size_to_solve(block: Block, place: str) -> Size | None:
     """Which size follows from the budget; None where all are given."""
     sizes = _SIZES_OF.get(block.architecture, _SIZES[:1])
+    # k_c = d_tree x d_branch is solved through d_branch, so d_tree has to be known before.
     if block.architecture == "elm" and "d_tree" not in block.model:
         raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
     for size in sizes:
-        both = [name for name in size.given_by if name in block.model]
+        both = [name for name in size.settings if name in block.model]
         if len(both) > 1:
             raise GridError(f"{place}model: {' and '.join(both)} both fix {size.name}; give one of them")
-    missing = [size for size in sizes if not any(name in block.model for name in size.given_by)]
-    choices = "; ".join(f"{size.name} by {' or '.join(size.given_by)}" for size in sizes)
+    missing = [size for size in sizes if not any(name in block.model for name in size.settings)]
+    choices = "; ".join(f"{size.name} by {' or '.join(size.settings)}" for size in sizes)
     if block.budgets and len(missing) != 1:
         names = ", ".join(size.name for size in missing) or "none"
         raise GridError(
@@ -55,7 +56,7 @@ def size_to_solve(block: Block, place: str) -> Size | None:
         )
     if not block.budgets and missing:
         raise GridError(
-            f"{place}model: {missing[0].name} is not given (by {' or '.join(missing[0].given_by)}) and there is no "
+            f"{place}model: {missing[0].name} is not given (by {' or '.join(missing[0].settings)}) and there is no "
             "`budgets` to solve it from"
         )
     return missing[0] if missing else None

@@ -82,6 +82,8 @@ def read_rule(text: str) -> tuple[Limit, ...]:
     Raises:
         TargetError: a condition is not understood, contradicts another one, or can never be met.
     """
+    # Only `or` is understood: a search ends by the first of several conditions, and `and` would need all of them at one
+    # time.
     parts = [part.strip() for part in re.split(r"\s+or\s+", text.strip(), flags=re.IGNORECASE)]
     if re.search(r"\sand\s", text, flags=re.IGNORECASE):
         raise TargetError(f"until: {text!r}: conditions are joined by `or`: the first one that holds ends the search")
@@ -103,6 +105,7 @@ def _limit(part: str, text: str) -> Limit:
     interval = _INTERVAL.fullmatch(part)
     if interval is not None:
         width = _number(interval["width"]) / (100 if interval["percent"] else 1)
+        # Half a width of 100 % reaches down to zero, which says nothing about a size.
         if not 0 < width < 1:
             raise TargetError(
                 f"until: {part!r}: half the width of an interval over its estimate lies between 0 and 100 %"

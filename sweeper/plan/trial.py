@@ -120,9 +120,12 @@ class TrialSpec:
     @property
     def trial_id(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of `canonical`."""
+        # 64 bits: among a million trials the chance that two share an id is one in thirty million.
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
 
 
+# Everything that could differ between two machines is fixed: the order of keys, the spaces, and NaN, which JSON lacks.
+# One encoder for all specs, since making one takes longer than encoding.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -165,6 +168,7 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     if value is None and type(None) in options:
         return None
+    # A number that is too large is called too large; any other refusal leaves the types that the field takes besides.
     if float in options:
         try:
             return number(value, place)
@@ -172,6 +176,7 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
             raise
         except SettingError:  # an integer or a text may be allowed beside a number
             pass
+    # `type(...) is`, because True would pass for an integer with `isinstance`.
     for option in (bool, int, str):
         if option in options and type(value) is option:
             return value

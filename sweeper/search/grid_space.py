@@ -131,6 +131,7 @@ class GridSpace:
 
     def _point_of(self, spec: TrialSpec, budget: int | None) -> Point | None:
         """Where a trial lies in the space; None outside."""
+        # Other sweeps may have written rows of more budgets and seeds into the same directory.
         if budget not in self.space.budgets or spec.seed not in self.space.seeds:
             return None
         values: dict[str, Any] = {}
@@ -206,6 +207,7 @@ def _plain_grid(grid: Grid, block: Block) -> dict[str, Any]:
     for key, value in only_block.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **value} if both else value
+    # Each block states these for its own points, and a chosen grid searches no more.
     for key in ("search", "budgets", "seeds", "zip"):
         merged.pop(key, None)
     merged["name"] = grid.name + SUFFIX

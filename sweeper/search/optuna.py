@@ -1,8 +1,9 @@
 """Optuna's samplers behind the interface of all searches: TPE, NSGA-II and a Gaussian process, by ask and tell.
 
 The study is rebuilt from the store's rows for every batch and lives in memory; the trials of a batch are asked for one
-after the other while the earlier ones count as running, which each sampler has its own way to respect (TPE's constant
-liar, the Gaussian process's pending points). Infeasible suggestions are told as pruned and cost nothing.
+after the other while the earlier ones count as running. TPE (`constant_liar`) and the Gaussian process take running
+trials for bad or pending ones; NSGA-II makes each child from the last generation alone. Infeasible suggestions are told
+as pruned or failed and cost nothing. What is said here of the samplers was read in the source of Optuna 5.0.
 """
 
 import hashlib
@@ -33,8 +34,8 @@ MAX_SEED = 2**32 - 1
 class _RebuiltGenerations(NSGAIISampler):  # type: ignore[misc]  # mypy does not follow Optuna
     """NSGA-II in a study that was not grown by it: each stored trial brings its generation along.
 
-    By itself the sampler numbers the trials it has asked for, in an attribute of its own. A study that is rebuilt from
-    rows has none of those, so that all of its trials would be of the first generation and no parents would be found.
+    By itself the sampler numbers the trials that it was asked for, in an attribute that rows do not carry. In a study
+    that is rebuilt from rows every new trial would be of the first generation, which has no parents.
     """
 
     def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
@@ -43,6 +44,7 @@ class _RebuiltGenerations(NSGAIISampler):  # type: ignore[misc]  # mypy does not
             return int(trial.user_attrs[GENERATION])
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         generations = [int(other.user_attrs[GENERATION]) for other in complete]
+        # `population_size` finished trials close a generation, as in the base class.
         last = max(generations, default=0)
         return last + (generations.count(last) >= (self.population_size or 1))
 
@@ -76,9 +78,9 @@ class OptunaSearcher:
         points: list[Point] = []
         missing = 0
         for budget, count in parts:
-            asked = self._ask(history, budget, count, untried)
-            points += asked
-            missing += count - len(asked)
+            suggested = self._ask(history, budget, count, untried)
+            points += suggested
+            missing += count - len(suggested)
         if not missing:
             return Proposal(tuple(points))
         # What was just asked for is in no store yet, and must not be drawn again.
@@ -112,8 +114,9 @@ class OptunaSearcher:
             where = self.space.budgets[trial.params[BUDGET]] if pareto else budget
             point = untried.next(where, values)
             if point is None:
-                # TPE ranks pruned trials behind all finished ones and so learns where nothing fits; it ignores failed
-                # ones. Optuna defines pruning for a single objective only.
+                # TPE ranks pruned trials behind all finished ones and so learns where nothing fits; failed ones it
+                # leaves out (`_split_trials`). With two objectives Optuna's own pruning raises NotImplementedError, so
+                # there no meaning of a pruned trial can be relied on.
                 study.tell(trial, state=TrialState.PRUNED if not pareto else TrialState.FAIL)
                 misses += 1
                 continue
@@ -160,6 +163,7 @@ class OptunaSearcher:
 
 def _shares(history: Sequence[Observation], budgets: Sequence[int | None], n: int) -> dict[int | None, int]:
     """How many of n trials each budget gets, so that all budgets come out even."""
+    # Failed trials count too: a budget whose trials fail must not get all the others' share.
     made = {budget: sum(o.point.budget == budget for o in history) for budget in budgets}
     shares: dict[int | None, int] = dict.fromkeys(budgets, 0)
     for _ in range(n):
@@ -210,4 +214,5 @@ def _coordinate(dimension: Dimension, value: Any) -> Any:
 
 def _hash(text: str) -> int:
     """A seed from a text, the same on every machine."""
+    # Not `hash`, which Python salts anew in every process.
     return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) % MAX_SEED

@@ -43,6 +43,7 @@ class GridSearcher:
 
     def propose(self, history: Sequence[Observation], n: int) -> Proposal:
         """See `Searcher`."""
+        # Worked out anew each time, like everything a search knows: the store alone says what was tried.
         known = {observation.point for observation in history}
         fresh = (point for point in self._points() if point not in known)
         runnable = (point for point in fresh if not isinstance(self.space.measure(point), str))

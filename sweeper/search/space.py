@@ -61,6 +61,7 @@ class Dimension:
 
     def draw(self, rng: random.Random) -> Any:
         """A random value."""
+        # Ranges are drawn along their own scale: uniform in the logarithm where the range is logarithmic.
         return rng.choice(self.values) if self.range is None else self.range.at(rng.random())
 
     def levels(self, count: int) -> tuple[Any, ...]:
@@ -89,6 +90,7 @@ class Space:
 
     def point(self, budget: int | None, values: dict[str, Any], seed: int) -> Point:
         """Put a point together."""
+        # In the order of the space and not of `values`, so that equal points are equal tuples.
         return Point(budget, tuple((dimension.name, values[dimension.name]) for dimension in self.dimensions), seed)
 
 

@@ -75,6 +75,7 @@ class TheorySearcher:
         """See `sweeper.search.space.Searcher`."""
         finished = sum(observation.loss is not None for observation in history)
         if finished < self.least:
+            # No more than is missing, since what comes after can be chosen by a law.
             missing = min(n, self.least - finished)
             sentence = f"{finished} finished trials: the first {self.least} fill the space, before a law is fitted"
             return Proposal(self.fill(history, missing), (sentence,))
@@ -198,6 +199,7 @@ class TheorySearcher:
         intervals = [self._at_line(belief, lines[budget], budget, target.quantity) for budget in lines]
         if target.quantity == "exponent":
             return _slope(list(lines), intervals)
+        # A rule that names no budget asks for all of them, so the one known least decides.
         return max(intervals, key=lambda interval: interval.half_width)
 
     def _at_line(self, belief: Belief, line: IntArray, budget: float, quantity: str) -> Interval:

@@ -52,6 +52,7 @@ class Frame:
         Raises:
             TheoryError: there is none.
         """
+        # The belief holds a covariance of all places, so a line cannot be added to it afterwards.
         raise TheoryError(
             f"P = {budget:g} has no line; name it among the targets. Budgets: {', '.join(f'{b:g}' for b in self.lines)}"
         )
@@ -117,6 +118,7 @@ def _line(budget: float, sizes: Sequence[Sizes], cost: Cost, budgets: Sequence[f
         )
     # A line ends where the neurons become fewer than in any configuration: there the law would only extrapolate.
     least = min(size.n_rec for size in sizes)
+    # Fine enough that the end of the line is known to within a fiftieth of a decade whatever the range of d_m.
     ladder = np.exp(np.linspace(np.log(low), np.log(high), 400))
     fits = ladder[cost.neurons(budget, ladder) >= least * (1 - 1e-9)]
     if len(fits) < 2:
@@ -129,6 +131,7 @@ def _cost(sizes: Sequence[Sizes]) -> Cost:
     known = {float(size.d_m): size for size in sizes if size.d_m is not None}
     d_m = sorted(known)
     one = sizes[0]
+    # The same for every configuration of the frame, because theory varies d_m alone: any one of them shows it.
     readout = one.trainable_params - one.n_rec * (one.k_e + one.k_c)
     return interpolated_cost(d_m, [known[value].k_e for value in d_m], k_c=one.k_c, readout_params=readout)
 
