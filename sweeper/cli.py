@@ -79,6 +79,7 @@ def grids(name: tuple[str, ...]) -> None:
         if one not in shipped_grids():
             raise GridError(unknown_name("grid", one, shipped_grids()))
         try:
+            # Mode `x`: a file that is there already may be an edited copy.
             with open(f"{one}.yaml", "x", encoding="utf-8") as file:
                 file.write((SHIPPED / f"{one}.yaml").read_text(encoding="utf-8"))
         except FileExistsError:
@@ -115,6 +116,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
 
     loaded = load_grid(grid)
     expanded = expand(loaded)
+    # A plan against a directory that a launch has yet to make is no mistake; a replay of nothing is one.
     begun = results is not None and (replay or ResultsStore.exists(results))
     if results and not begun:
         click.echo(f"{results}: no results yet, so everything is to be run.", err=True)
@@ -273,12 +275,12 @@ def verify(results: str, set_aside: bool, as_json: bool) -> None:
     from sweeper.launch.verify import verify
     from sweeper.tables import print_verification, verification_json
 
-    found = verify(results, set_aside=set_aside)
+    verification = verify(results, set_aside=set_aside)
     if as_json:
-        click.echo(verification_json(found))
+        click.echo(verification_json(verification))
     else:
-        print_verification(found, results, set_aside=set_aside)
-    sys.exit(0 if found.holds else 1)
+        print_verification(verification, results, set_aside=set_aside)
+    sys.exit(0 if verification.holds else 1)
 
 
 @cli.command()
@@ -323,6 +325,7 @@ def _executor(executor: str, address: str | None, lanes: dict[str, Any]) -> "Exe
 
     if (folder := use_writable_home()) is not None:
         click.echo(f"Warning: the home directory cannot be written; caches go to {folder}", err=True)
+    # Asked for before anything is written or started, where one line can still say what is missing.
     require("torch", "snntorch", *(["ray"] if executor == "ray" else []))
     options = LaneOptions(**lanes)
     if executor == "processes":
@@ -333,20 +336,24 @@ def _executor(executor: str, address: str | None, lanes: dict[str, Any]) -> "Exe
     from cluster.profiles.target import resolve_address
 
     address = resolve_address(address)
+    # At a port where no head answers Ray's own client would go on trying for 40 s.
     check_reachable(address)
     return RayExecutor(options=options, address=address)
 
 
 def _typed(context: click.Context, *, apart_from: tuple[str, ...]) -> tuple[str, ...]:
     """The options of this call as they were typed, so that a submitted job's launcher gets the same."""
+    # Options that nobody typed are left out, so that the job's launcher fills in its own defaults on its own machine.
     by_the_person = click.core.ParameterSource.COMMANDLINE
     words: list[str] = []
     for option in context.command.params:
         if option.name in apart_from or context.get_parameter_source(option.name or "") is not by_the_person:
             continue
         value = context.params[option.name or ""]
+        # The long form, since the words end up in a job file that people read.
         words.append(max(option.opts, key=len))
         if not getattr(option, "is_flag", False):
+            # None is what `auto` was turned into (`cli_options._packing`).
             words.append("auto" if value is None else str(value))
     return tuple(words)
 
@@ -402,6 +409,7 @@ def main() -> None:
     """Entry point of the `sweeper` command."""
     # Job scripts stop a launch by SIGINT, and a shell may start what runs in the background deaf to it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Before anything is printed: a log on a full disk must not end a launch.
     make_stderr_best_effort()
     run_command(cli)
 

@@ -26,6 +26,7 @@ class Within(click.ParamType[float]):
             amount: float = whole(None)(value, "") if self._whole else number(value, "")
             check_limit(self._key, amount, "")
         except SettingError as error:
+            # The place is empty here, since click names the option itself.
             self.fail(str(error).removeprefix(": "), param, ctx)
         if self._above_zero and amount <= 0:
             self.fail(f"{value!r} is not above zero", param, ctx)
@@ -96,6 +97,7 @@ def _packing(context: click.Context, option: click.Parameter, value: str) -> int
     """A number of trials per GPU, or None for `auto`."""
     if value == "auto":
         return None
+    # `isdigit` alone is true of digits of other scripts as well.
     if not value.isascii() or not value.isdigit():
         raise click.BadParameter(f"{value!r} is neither a whole number above zero nor auto", context, option)
     return int(Within("packed").convert(value, option, context))
@@ -169,6 +171,7 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Train K trials of one shape (replicates, learning rates) in one go; auto: where it pays.",
         ),
     )
+    # Backwards, because each decorator puts its option in front of those before: help shows them in the order above.
     for option in reversed(options):
         command = option(command)
     return command

@@ -65,6 +65,7 @@ def run_command(command: click.Command) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        # Not standalone, where click would turn errors into exit codes by rules of its own.
         code = command.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
@@ -75,6 +76,7 @@ def run_command(command: click.Command) -> NoReturn:
         sys.exit(INTERRUPTED)
     except Exception as error:  # the border to the person: nothing leaves as a bare traceback without advice
         line = _advice(error)
+        # Read off the words themselves: the error may come before click has read its options.
         if line is not None and "--debug" in sys.argv:
             raise
         if line is not None:

@@ -43,6 +43,8 @@ def require(*modules: str) -> None:
         ModuleNotFoundError: one of them is not; the command line says it in the words of `missing`.
     """
     for module in modules:
+        # Looked for and not imported: torch and Ray take seconds, and some commands only hand work on to other
+        # processes.
         if find_spec(module) is None:
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
@@ -57,6 +59,7 @@ def missing(error: Exception) -> str | None:
         One line; None where it is no failed import, or the module belongs to no extra: then the fault is ours, or the
         installation is broken.
     """
+    # The package and not the submodule: `ray.tune` is missing where Ray is.
     module = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if module not in _EXTRAS:
         return None

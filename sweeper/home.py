@@ -18,6 +18,7 @@ def use_writable_home() -> Path | None:
         That folder; None where nothing had to be changed.
     """
     home = Path(os.path.expanduser("~"))
+    # A HOME that is relative would be another folder in every working directory, such as those of Ray's lanes.
     if home.is_absolute() and _may_write(home / ".cache"):
         return None
     folder = _private_folder()
@@ -45,6 +46,8 @@ def _private_folder() -> Path:
     """A folder that stays from launch to launch, unless somebody else has put it there."""
     folder = Path(tempfile.gettempdir()) / f"elm-sweeper-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    # `lstat`, because /tmp belongs to everybody: somebody may have put a link or a folder of theirs under this name,
+    # and what is in the caches is loaded as code.
     status = folder.lstat()
     if folder.is_symlink() or status.st_uid != os.getuid() or status.st_mode & 0o022:
         return Path(tempfile.mkdtemp(prefix="elm-sweeper-"))

@@ -33,8 +33,11 @@ class BestEffortStream:
 
     def write(self, text: str) -> int:
         """Take some text."""
+        # As text streams do; otherwise the fault would show in the thread, far from whoever caused it.
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        # Dropped and not waited for: a launch must go on while its terminal is stopped by Ctrl-S, and memory stay
+        # bounded.
         if text and self._texts.qsize() < _MOST_WAITING:
             self._texts.put(text)
         return len(text)
@@ -46,6 +49,8 @@ class BestEffortStream:
 
     def flush(self) -> None:
         """Wait until everything is out, unless the reader is slow."""
+        # Once a reader was slow, each further wait would cost a second per line; the wait is taken up again when it has
+        # caught up.
         if self._ended or (self._held_up and not self._texts.empty()):
             return
         out = threading.Event()  # one per call: a lock that is shared would be waited for in a signal's handler
@@ -94,5 +99,6 @@ def _replace(name: str) -> None:
         made = BestEffortStream(stream)
     except (AttributeError, OSError, ValueError):
         return
+    # The thread is a daemon, and without this the last lines of a program would be lost at its exit.
     atexit.register(made.end)
     setattr(sys, name, made)

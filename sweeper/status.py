@@ -81,6 +81,7 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
             return stored[trial_id]
         return MISSING if trial_id in asked_before else NEW
 
+    # With its type, since pyarrow gives an empty list another one.
     planned = table.filter(pc.is_in(table["trial_id"], pa.array(plan.trials, pa.string())))
     reasons, examples = _causes(planned)
     return SweepStatus(
@@ -98,6 +99,7 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
         unfinished_tries=frozenset(
             row["trial_id"]
             for row in _rows(planned.filter(pc.equal(planned["status"], FAILED)), ["trial_id", "attempt"])
+            # The attempt's number counts tries across launches, while a broker begins anew with each.
             if row["attempt"] < MAX_BUG_TRIES
         ),
     )
@@ -152,6 +154,7 @@ def store_cost_model(store: ResultsStore) -> CostModel:
     # Two reads: narrow columns of all rows to find the newest, then the long specs of these alone. Trials that ran
     # out of memory enter for what they tell about memory.
     every = store.read("trials", ["trial_id", "status", "ended_at"])
+    # By time, so that the newest come last: programs and machines change, and the latest trials tell most of the next.
     telling = every.filter(pc.is_in(every["status"], pa.array([FINISHED, OUT_OF_MEMORY]))).sort_by("ended_at")
     newest = telling["trial_id"].slice(max(0, telling.num_rows - _HISTORY))
     return calibrate(store.read("trials", _COST_COLUMNS, trial_ids=newest).sort_by("ended_at").to_pylist())

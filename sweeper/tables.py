@@ -81,6 +81,7 @@ def _replicates(plan: Plan) -> list[list[PlanRow]]:
     groups: dict[tuple[str, ...], list[PlanRow]] = {}
     for row in plan.rows:
         axes = (f"{name}={value}" for name, value in row.axes.items() if name != "seed")
+        # Blocks of different architectures may have the same sizes.
         architecture = row.spec.architecture if row.spec is not None else ""
         groups.setdefault((str(row.budget), architecture, *axes), []).append(row)
     return list(groups.values())
@@ -98,14 +99,14 @@ def _plan_cells(
     state_text = (
         next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
     )
-    asked = "" if first.budget is None else f"{first.budget:,}"
+    budget = "" if first.budget is None else f"{first.budget:,}"
     settings = [_cell(first.axes.get(name, "")) for name in varied]
     seeds = _spans([int(row.axes["seed"]) for row in rows])
     if first.spec is None or first.counts is None:
-        return [asked, "", "", _cell(first.axes.get("d_m", "")), *settings, "", "", "", seeds, "", "", state_text]
+        return [budget, "", "", _cell(first.axes.get("d_m", "")), *settings, "", "", "", seeds, "", "", state_text]
     model, total = first.spec.model, first.counts
     return [
-        asked,
+        budget,
         f"{total.trainable_params:,}",
         str(getattr(model, "n_rec", 1)),
         str(getattr(model, "d_m", "")),
@@ -115,6 +116,7 @@ def _plan_cells(
         f"{total.readout_params:,}",
         seeds,
         duration(sum(costs.seconds(row.spec) for row in rows if row.spec is not None)),
+        # Eight digits find a trial in a directory, and the whole id would take the room of two columns.
         first.trial_id[:8] + "…" * (len(rows) > 1),
         state_text,
     ]
@@ -194,36 +196,41 @@ def print_status(statuses: Sequence[SweepStatus], store: ResultsStore) -> None:
         )
 
 
-def print_verification(found: Verification, results: str, *, set_aside: bool) -> None:
+def print_verification(verification: Verification, results: str, *, set_aside: bool) -> None:
     """Print what is wrong in a results directory, and which trials to run again."""
     console, place = _console(), shlex.quote(results)
 
     def say(text: str) -> None:
+        # Soft wrap leaves commands in one piece, to be copied.
         console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-    rows = ", ".join(f"{count:,} {table}" for table, count in found.rows.items())
-    say(f"{found.parts} part files with {rows} rows")
-    if found.unsealed:
-        say(f"{found.unsealed} of them are of an earlier version and carry no hash; `sweeper compact` gives them one")
-    for sentence in found.damaged:
+    rows = ", ".join(f"{count:,} {table}" for table, count in verification.rows.items())
+    say(f"{verification.parts} part files with {rows} rows")
+    if verification.unsealed:
+        say(
+            f"{verification.unsealed} of them are of an earlier version and carry no hash; "
+            "`sweeper compact` gives them one"
+        )
+    for sentence in verification.damaged:
         say(f"damaged: {sentence}")
-    for sentence in found.problems:
+    for sentence in verification.problems:
         say(sentence)
-    if found.wrong:
-        chosen = " or ".join(f"trial_id == '{trial_id}'" for trial_id in found.wrong)
+    if verification.wrong:
+        chosen = " or ".join(f"trial_id == '{trial_id}'" for trial_id in verification.wrong)
         say(f'Run again: sweeper retry -r {place} --where "{chosen}"')
-    if found.damaged and found.missing:
+    if verification.damaged and verification.missing:
         first = "" if set_aside else f"sweeper verify -r {place} --set-aside, then "
         say(
-            f"Run again: {first}the launches of its grids; these trials have no readable row: {' '.join(found.missing)}"
+            f"Run again: {first}the launches of its grids; these trials have no readable row: "
+            f"{' '.join(verification.missing)}"
         )
-    if found.holds:
+    if verification.holds:
         say("Nothing is wrong.")
 
 
-def verification_json(found: Verification) -> str:
-    """What was found in a results directory, for machines."""
-    return json.dumps({"holds": found.holds, **asdict(found)})
+def verification_json(verification: Verification) -> str:
+    """The verification of a results directory, for machines."""
+    return json.dumps({"holds": verification.holds, **asdict(verification)})
 
 
 def forecast_line(forecast: Forecast, lanes: int) -> str:

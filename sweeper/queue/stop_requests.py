@@ -44,8 +44,10 @@ class StopRequests:
             yield
             return
         # A signal that is ignored already was meant to be: nohup starts programs deaf to HUP
-        heard = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN]
-        previous = {number: signal.signal(number, self._on_signal) for number in heard}
+        listened_to = [
+            s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN
+        ]
+        previous = {number: signal.signal(number, self._on_signal) for number in listened_to}
         try:
             yield
         finally:

@@ -77,8 +77,10 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame
     if type(op) not in _COMPARISONS:
         raise ConditionError(f"--where {text!r}: `{ast.unparse(left)} ...` uses an unknown comparison. {_GRAMMAR}")
     outcome = _COMPARISONS[type(op)](_value(left, frame, text), _value(right, frame, text))
+    # Two constants compare to one truth value, which would choose all rows or none.
     if not isinstance(outcome, pd.Series):
         raise ConditionError(f"--where {text!r}: each comparison must name a column.")
+    # A missing value makes pandas' comparisons missing too, and a mask has to be true or false.
     return outcome.to_numpy(dtype=bool, na_value=False)
 
 

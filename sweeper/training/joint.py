@@ -65,6 +65,7 @@ def train_jointly(
     runs = [TrialRun(t.spec, t.progress, go_on, device, t.checkpoints) for t in trials]
     at_step: dict[int, dict[int, TrialRun]] = defaultdict(dict)
     for place, run in enumerate(runs):
+        # Before they are grouped: a trial may have been saved alone, or in another group, at another step.
         run.resume()
         at_step[run.progress.steps_done][place] = run
     for group in at_step.values():
@@ -96,6 +97,7 @@ class JointRun:
         for step in range(self.start, self.training.steps):
             began, together = time.perf_counter(), len(self.runs)
             self.train_step(step)
+            # Divided by those that took the step, the ones that diverged in it included.
             share = (time.perf_counter() - began) / together
             for place, run in list(self.runs.items()):
                 self.unless_diverged(place, partial(run.end_step, step, share))
@@ -174,6 +176,7 @@ class JointRun:
                 outputs.append(run.network(batch.x, state))
             return outputs
         size = batches[0].x.shape[0]
+        # Where a trial starts afresh its state is zero, which the stack has to be given: it takes one state for all.
         full = [
             state if state is not None else run.network.zero_state(size)
             for run, state in zip(runs, states, strict=True)

@@ -29,10 +29,12 @@ class JointParameters:
             for parameter, value, grad in zip(
                 run.network.parameters(), self._views(value_P), self._views(grad_P), strict=True
             ):
+                # Through `.data`, so that the parameters stay the objects that networks and optimisers refer to.
                 parameter.data, parameter.grad = value, grad
         self._stacked: list[nn.Parameter] = []
         self._clip_K = self.values_KP.new_tensor([run.training.clip_norm for run in runs])
         self._blocks = [list(same) for _, same in groupby(runs, key=lambda run: run.training)]
+        # Of the first run's kind for all: the optimiser is among the settings that a group has in common.
         self._optimizer = make_optimizer(self._block_groups(), runs[0].training)
         self._take_state()
 
@@ -83,6 +85,7 @@ class JointParameters:
     def _block_groups(self) -> list[dict[str, Any]]:
         groups, first = [], 0
         for block in self._blocks:
+            # Runs with equal settings share a parameter group, whose one step is a single call for all of their rows.
             rows = nn.Parameter(self.values_KP[first : first + len(block)])
             rows.grad = self.grads_KP[first : first + len(block)]
             groups.append({"params": [rows]})

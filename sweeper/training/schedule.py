@@ -28,6 +28,7 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
         return training.learning_rate * (step + 1) / warmup
     if training.schedule == "constant":
         return training.learning_rate
+    # A warm-up as long as training leaves nothing to divide by; the step is then never past it.
     share = (step - warmup) / max(1, training.steps - warmup)
     return training.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 

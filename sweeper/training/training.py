@@ -150,6 +150,7 @@ class TrialRun:
             self.state = type(zero)(*(tensor.to(self.device) for tensor in saved["carried"]))
         self.best_weights = saved["best_weights"]
         self.running = _RunningMean(**saved["running"])
+        # Filled in place: the lane holds this object and makes the rows from it.
         restore_progress(self.progress, saved["progress"])
 
     def train_step(self, step: int) -> None:
@@ -160,6 +161,7 @@ class TrialRun:
         self.seed_masks(step)
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
+        # Without `zero_grad`: `clip_grad` below takes the gradients away, so that the next pass adds to nothing.
         loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
         # Before the optimiser's step, which would make weights of a gradient that is not finite: the trial could then
         # not even show how good it was.
@@ -201,6 +203,7 @@ class TrialRun:
         metrics = MetricAccumulator(self.task.spec)
         metrics.update(output.logits.detach(), batch)
         self.running.add(metrics.result(), self.task.spec.metric)
+        # Detached, so that gradients end at the segment: otherwise each step would go back through all steps before it.
         self.state = detach_state(output.state) if self.task.spec.carry_state else None
 
     def end_step(self, step: int, seconds: float) -> None:
@@ -250,12 +253,14 @@ class TrialRun:
             batches = self.training.final_eval_batches
             if split == "train" and batches is None:
                 batches = self.valid_batches
+            # Without a learning rate, by which `record` tells the final evaluations from those of the curve.
             results[split] = self.record(split, self.evaluate(split, batches), None, step=step)
         return results
 
     @torch.no_grad()
     def evaluate(self, split: Split, max_batches: int | None) -> dict[str, float]:
         """Mean loss, metric and whatever else the task measures of a split."""
+        # Dropout off; what is measured is the network and not one of its thinned copies.
         self.network.eval()
         metrics, state, count = MetricAccumulator(self.task.spec), None, 0
         for batch in self.eval_batches(split, max_batches):
@@ -266,6 +271,7 @@ class TrialRun:
         if split == "valid":
             self.valid_batches = count  # what the final evaluation takes of the training split
         result = metrics.result()
+        # The metric may be undefined for good reasons; a loss that is not finite means that the weights are lost.
         if not math.isfinite(result["loss"]):
             raise Diverged(f"{split} loss {result['loss']} after {self.progress.steps_done} steps")
         return result
