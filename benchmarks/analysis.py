@@ -139,8 +139,8 @@ def first_paint(browser: Browser, page: Path, empty: Path, rounds: int) -> tuple
     for _ in range(rounds):
         # in turn, so that a change of the machine's load meets both; the shortest is the least disturbed
         for path in (empty, page):
-            tab, took = browser.open(path)
-            seconds[path].append(took)
+            tab, elapsed = browser.open(path)
+            seconds[path].append(elapsed)
             tab.context.close()
     return min(seconds[page]), min(seconds[empty])
 
@@ -191,7 +191,7 @@ def box_selections(tab: Any, count: int) -> list[float]:
     """Drag boxes with the mouse; milliseconds from letting go until all panels, table and curves are drawn."""
     tab.evaluate(RELEASE)
     area = tab.locator("#isobudget-n_rec .draglayer .nsewdrag").first.bounding_box()
-    took = []
+    elapsed = []
     for i in range(count):
         tab.evaluate("() => { clearSelection(); window.__release = null; scrollTo(0, 0); }")
         tab.mouse.move(area["x"] + 4, area["y"] + 4)
@@ -199,8 +199,8 @@ def box_selections(tab: Any, count: int) -> list[float]:
         tab.mouse.move(area["x"] + area["width"] * (0.3 + 0.1 * i), area["y"] + area["height"] - 4, steps=5)
         tab.mouse.up()
         tab.wait_for_function("() => window.__release && state.selected")
-        took.append(float(tab.evaluate("() => window.__release")))
-    return took
+        elapsed.append(float(tab.evaluate("() => window.__release")))
+    return elapsed
 
 
 def interactions(browser: Browser, page: Path) -> dict[str, float]:

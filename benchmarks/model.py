@@ -83,17 +83,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help="cases whose name contains this; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="times that every back end is timed (default 5)")
     parser.add_argument("--precision", action="store_true", help="compare single precision with double precision")
-    chosen = parser.parse_args(arguments)
-    cases = {name: case for name, case in CASES.items() if not chosen.cases or any(c in name for c in chosen.cases)}
+    options = parser.parse_args(arguments)
+    cases = {name: case for name, case in CASES.items() if not options.cases or any(c in name for c in options.cases)}
     if not cases:
-        print(f"error: no case named {chosen.cases}; give a part of one of: {', '.join(CASES)}", file=sys.stderr)
+        print(f"error: no case named {options.cases}; give a part of one of: {', '.join(CASES)}", file=sys.stderr)
         return 2
     # One thread, as a lane trains: on a machine that others use, more threads wait for each other.
     torch.set_num_threads(1)
-    if chosen.precision:
-        print_precision(chosen.rounds)
+    if options.precision:
+        print_precision(options.rounds)
     else:
-        print_speed(cases, chosen.rounds)
+        print_speed(cases, options.rounds)
     return 0
 
 

@@ -171,9 +171,9 @@ def run_all(tasks: Sequence[Task], jobs: int, keep: Path | None) -> Iterator[tup
         jobs: Processes.
         keep: File of arrivals, one JSON object per line: what it holds is taken from it, what is new is appended.
     """
-    known = {} if keep is None or not keep.exists() else _read(keep)
-    yield from ((task, known[task]) for task in tasks if task in known)
-    fresh = [task for task in tasks if task not in known]
+    stored = {} if keep is None or not keep.exists() else _read(keep)
+    yield from ((task, stored[task]) for task in tasks if task in stored)
+    fresh = [task for task in tasks if task not in stored]
     with ProcessPoolExecutor(jobs) as pool:
         for task, arrival in zip(fresh, pool.map(Task.arrive, fresh), strict=True):
             if keep is not None:
@@ -182,15 +182,15 @@ def run_all(tasks: Sequence[Task], jobs: int, keep: Path | None) -> Iterator[tup
 
 
 def _read(keep: Path) -> dict[Task, Arrival]:
-    known = {}
+    stored = {}
     for number, line in enumerate(keep.read_text().splitlines(), 1):
         try:
             row = json.loads(line)
             arrival = Arrival(*(math.inf if row[name] is None else row[name] for name in Arrival._fields))
-            known[Task(*(row[name] for name in Task._fields))] = arrival
+            stored[Task(*(row[name] for name in Task._fields))] = arrival
         except (json.JSONDecodeError, KeyError) as error:
             raise AnalysisError(f"{keep}: line {number} is no arrival ({error!r}); remove the line") from None
-    return known
+    return stored
 
 
 def _append(keep: Path, task: Task, arrival: Arrival) -> None:
@@ -263,13 +263,13 @@ def _chosen(option: str, text: str, known: Sequence[str]) -> list[str]:
 )
 def main(seeds: int, searches: str, names: str, jobs: int, keep: Path | None) -> None:
     """Print for each world how many trials each search needs, as a Markdown table."""
-    chosen = _chosen("--worlds", names, list(worlds()))
-    wanted = _chosen("--searches", searches, SEARCHES)
-    tasks = [Task(name, search, seed) for name in chosen for search in wanted for seed in range(seeds)]
+    world_names = _chosen("--worlds", names, list(worlds()))
+    search_names = _chosen("--searches", searches, SEARCHES)
+    tasks = [Task(name, search, seed) for name in world_names for search in search_names for seed in range(seeds)]
     arrivals = dict(run_all(tasks, jobs, keep))
     click.echo(HEAD)
-    for name in chosen:
-        of_world = {search: [arrivals[Task(name, search, seed)] for seed in range(seeds)] for search in wanted}
+    for name in world_names:
+        of_world = {search: [arrivals[Task(name, search, seed)] for seed in range(seeds)] for search in search_names}
         for row in rows(name, of_world):
             click.echo(row)
 

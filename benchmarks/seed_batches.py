@@ -55,18 +55,18 @@ def measure(model: ElmConfig, training: TrainingConfig, backend: str, rounds: in
         for seed in range(_TOGETHER[-1])
     ]
     actions = {k: _stepper(specs[:k], backend) for k in _TOGETHER}
-    taken: dict[int, list[float]] = {k: [] for k in _TOGETHER}
+    step_seconds: dict[int, list[float]] = {k: [] for k in _TOGETHER}
     step = 0
     for turn in range(rounds + 1):
         for k, action in actions.items():
             # the first turn warms up and tells how many steps fill a turn; it is left out of the median
-            steps = max(2, int(_TURN_S / (k * taken[k][-1]))) if turn else 3
+            steps = max(2, int(_TURN_S / (k * step_seconds[k][-1]))) if turn else 3
             began = time.process_time()
             for _ in range(steps):
                 action(step)
                 step += 1
-            taken[k].append((time.process_time() - began) / steps / k)
-    return {k: statistics.median(values[1:]) for k, values in taken.items()}
+            step_seconds[k].append((time.process_time() - began) / steps / k)
+    return {k: statistics.median(values[1:]) for k, values in step_seconds.items()}
 
 
 def _stepper(specs: list[TrialSpec], backend: str) -> Callable[[int], None]:

@@ -42,12 +42,12 @@ def reference_binning(times: npt.NDArray[np.float16], units: npt.NDArray[np.uint
 
 def cpu_seconds(make: Callable[[int], object], seconds: float) -> float:
     """Return the median CPU time of one call, over at least three calls and about `seconds`."""
-    taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < seconds:
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < seconds:
         start = time.process_time()
-        make(len(taken))
-        taken.append(time.process_time() - start)
-    return float(np.median(taken))
+        make(len(times))
+        times.append(time.process_time() - start)
+    return float(np.median(times))
 
 
 @click.command()

@@ -49,11 +49,11 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
         keys, contexts = _grams(train, k, n_symbols)
         other_keys, other_contexts = (part[order - k :] for part in _grams(other, k, n_symbols))
         pairs, pair_counts = np.unique(keys, return_counts=True)
-        known, context_counts = np.unique(contexts, return_counts=True)
+        context_keys, context_counts = np.unique(contexts, return_counts=True)
         # a pair's number over the number of symbols is its context, so equal quotients count the distinct symbols
         types = np.unique(pairs // n_symbols, return_counts=True)[1]
-        n = _look_up(known, context_counts, other_contexts)
-        t = _look_up(known, types, other_contexts)
+        n = _look_up(context_keys, context_counts, other_contexts)
+        t = _look_up(context_keys, types, other_contexts)
         c = _look_up(pairs, pair_counts, other_keys)
         probability = np.where(n > 0, (c + t * probability) / np.maximum(n + t, 1), probability)
     return float(-np.log2(probability).mean())
@@ -68,11 +68,11 @@ def _grams(ids: npt.NDArray[np.int64], k: int, n_symbols: int) -> tuple[npt.NDAr
 
 
 def _look_up(
-    keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]
+    keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64], queries: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """Return the value of every wanted key, 0 where it is missing; `keys` are sorted."""
-    position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[position] == wanted, values[position], 0)
+    position = np.minimum(np.searchsorted(keys, queries), len(keys) - 1)
+    return np.where(keys[position] == queries, values[position], 0)
 
 
 if __name__ == "__main__":

@@ -128,9 +128,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m benchmarks.theory", description=__doc__.splitlines()[0] if __doc__ else None
     )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     figures = [*evaluation(), *fits(), *bootstraps()]
-    if chosen.json:
+    if options.json:
         print(json.dumps([{**asdict(figure), "met": figure.met} for figure in figures], indent=2))
     else:
         for figure in figures:

@@ -96,12 +96,12 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
     from tasks.data.fetch import folder_of
     from tasks.verify import problems
 
-    chosen = [data_set(name) for name in names] or [
+    data_sets = [data_set(name) for name in names] or [
         entry
         for entry in DATA_SETS.values()
         if entry.kind == "embedded" or (entry.files and folder_of(entry, data_dir).exists())
     ]
-    problems_by_name = {entry.name: problems(entry, data_dir) for entry in chosen}
+    problems_by_name = {entry.name: problems(entry, data_dir) for entry in data_sets}
     for name, lines in problems_by_name.items():
         click.echo(f"{name}: {'not in order' if lines else 'ok'}")
     # After all lines are printed, so that one damaged set does not hide the state of the others.

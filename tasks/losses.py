@@ -219,26 +219,26 @@ class SpikeMetrics:
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._predicted: list[Tensor] = []
-        self._wanted: list[Tensor] = []
+        self._targets: list[Tensor] = []
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         """Add one batch; `logits` are [B, T, 2]."""
         # weights are 0 or 1 here, so leaving steps out is weighting them
-        kept = slice(None) if batch.weight is None else (batch.weight > 0)
+        counted = slice(None) if batch.weight is None else (batch.weight > 0)
         # To main memory at once: a split's predictions may not fit beside the network on a device.
-        self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[kept].flatten().double())
-        self._predicted.append(logits.cpu()[kept].reshape(-1, 2).double())
-        self._wanted.append(batch.y[kept].reshape(-1, 2).double())
+        self._losses.append(_spike_and_voltage_loss(logits, batch).cpu()[counted].flatten().double())
+        self._predicted.append(logits.cpu()[counted].reshape(-1, 2).double())
+        self._targets.append(batch.y[counted].reshape(-1, 2).double())
 
     def result(self) -> dict[str, float] | None:
         """Return the metrics, None without targets."""
         roc_auc_score = package("sklearn.metrics", "the metric auc").roc_auc_score  # slow to import
         # the empty tensor stands for a split without batches, since nothing cannot be concatenated
-        wanted = torch.cat([*self._wanted, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
-        if not len(wanted):
+        targets = torch.cat([*self._targets, torch.zeros(0, 2, dtype=torch.float64)]).numpy()
+        if not len(targets):
             return None
         predicted = torch.cat(self._predicted).numpy()
-        spikes, voltage, guess = wanted[:, 0], wanted[:, 1], predicted[:, 1]
+        spikes, voltage, guess = targets[:, 0], targets[:, 1], predicted[:, 1]
         # the area is a share of pairs of one spike and one pause; without either there is none
         both = 0 < spikes.sum() < len(spikes)
         spread = guess.std()  # 0 for a network that answers the same always, which cannot be aligned

@@ -44,8 +44,8 @@ class Option:
             if value not in self.choices or isinstance(value, bool) != isinstance(self.default, bool):
                 raise TaskError(f"{where}: {value!r} is not valid; {choices_hint(value, self.choices)}")
             return type(self.default)(value)
-        wanted = (int, float) if isinstance(self.default, float) else type(self.default)
-        if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(self.default, bool)):
+        types = (int, float) if isinstance(self.default, float) else type(self.default)
+        if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(self.default, bool)):
             raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)}")
         if isinstance(value, int | float):
             self._check_range(value, where)
@@ -82,11 +82,11 @@ def resolve_options(
     Raises:
         TaskError: unknown key or invalid value.
     """
-    known = {option.name: option for option in declared}
+    by_name = {option.name: option for option in declared}
     for key in options:
-        if key not in known:
-            raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, known)}")
+        if key not in by_name:
+            raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, by_name)}")
     return {
         name: option.check(options[name], f"{where}.{name}") if name in options else option.default
-        for name, option in known.items()
+        for name, option in by_name.items()
     }

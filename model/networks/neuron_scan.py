@@ -58,10 +58,10 @@ class MemoryScan(torch.autograd.Function):
             trace_BH = torch.add(drive_BH, trace_BH, alpha=kappa_b)
             kept_BD = keep_D * memory_BD
             signal = torch.addmm(trace_BH, kept_BD, recurrent_DH)
-            for (weight, bias), seen in zip(layers, hidden, strict=True):
+            for (weight, bias), units in zip(layers, hidden, strict=True):
                 signal = torch.relu_(signal)
                 if trains:
-                    seen.append(signal)
+                    units.append(signal)
                 signal = torch.addmm(bias, signal, weight)
             # in place: the sums themselves are not needed again, the derivative of tanh is made of its values
             bounded_BD = torch.tanh_(signal.mul_(TANH_SLOPE))
@@ -84,7 +84,7 @@ class MemoryScan(torch.autograd.Function):
         weights, (kept_TBD, squashed_TBD, *hidden) = saved[: 2 * count : 2], saved[2 * count :]
         slope_TBD = gain_D * TANH_SLOPE * (1 - squashed_TBD**2)
         # units that were open, for all steps at once: the derivative of relu needs nothing from the way back
-        open_units = [(seen > 0).to(seen.dtype) for seen in hidden]
+        open_units = [(units > 0).to(units.dtype) for units in hidden]
         layer_grads: list[list[Tensor]] = [[] for _ in range(count)]
         drive_grads = []
         memory_grad, trace_grad = torch.zeros_like(kept_TBD[0]), None

@@ -51,5 +51,5 @@ def _weighted(values: list[Tensor], shares: list[float]) -> Tensor:
 
 
 def _joined(values: list[Tensor | None], axis: int) -> Tensor | None:
-    kept = [value for value in values if value is not None]
-    return torch.cat(kept, axis) if kept else None
+    present = [value for value in values if value is not None]
+    return torch.cat(present, axis) if present else None

@@ -108,7 +108,7 @@ class TheorySearcher:
             np.arange(len(frame.points)),
             frame.seconds,
             n,
-            taken=np.array(sorted(finished), dtype=np.int64),
+            already_run=np.array(sorted(finished), dtype=np.int64),
             seats=np.maximum(left, 0),
             spend=seconds,
             # Each batch draws anew, and the same batch the same.
@@ -276,13 +276,13 @@ class TheorySearcher:
 
     def _with_seeds(self, places: Sequence[Point], history: Sequence[Observation]) -> tuple[Point, ...]:
         """Give each place its next free seed."""
-        taken = {observation.point for observation in history}
+        already_run = {observation.point for observation in history}
         points = []
         for place in places:
             for seed in self.space.seeds:
                 point = place._replace(seed=seed)
-                if point not in taken:
-                    taken.add(point)
+                if point not in already_run:
+                    already_run.add(point)
                     points.append(point)
                     break
         return tuple(points)

@@ -27,10 +27,10 @@ def data_directory(override: str | Path | None = None) -> Path:
     Raises:
         DataError: this user has no home directory, and nothing else is set.
     """
-    chosen = override or os.environ.get(ENVIRONMENT_VARIABLE)
+    configured = override or os.environ.get(ENVIRONMENT_VARIABLE)
     try:
         # Both the option and the variable may begin with a tilde, which a shell does not expand in every place.
-        return Path(chosen or platformdirs.user_cache_dir("elm-sweeper", appauthor=False)).expanduser()
+        return Path(configured or platformdirs.user_cache_dir("elm-sweeper", appauthor=False)).expanduser()
     except RuntimeError as error:
         raise DataError(f"no home directory ({error}); set {ENVIRONMENT_VARIABLE} or HOME") from error
 

@@ -95,20 +95,20 @@ def text_leaks(characters: Mapping[str, npt.NDArray[np.uint8]]) -> list[Leak]:
     # Blocks of validation and test stand side by side, so that each character counts once; the training text is
     # searched at every position, because a copy need not begin at a multiple of the block.
     blocks = {split: _window_hashes(text)[::BLOCK] for split, text in characters.items() if split != "train"}
-    seen = {split: np.zeros(len(hashes), dtype=bool) for split, hashes in blocks.items()}
+    copied = {split: np.zeros(len(hashes), dtype=bool) for split, hashes in blocks.items()}
     # A table of the hashes' leading bits tells most positions of the training text apart from all blocks at once, so
     # that only the few left have to be sorted: a second instead of a quarter of a minute for 5 MB.
-    wanted = np.zeros(1 << _TABLE_BITS, dtype=bool)
+    table = np.zeros(1 << _TABLE_BITS, dtype=bool)
     for hashes in blocks.values():
-        wanted[hashes >> _TABLE_SHIFT] = True
+        table[hashes >> _TABLE_SHIFT] = True
     train = characters["train"]
     for start in range(0, max(len(train) - BLOCK + 1, 0), _CHUNK):
         # Chunks overlap by a block less one, so that no window is lost between them.
         windows = _window_hashes(train[start : start + _CHUNK + BLOCK - 1])
-        windows = windows[wanted[windows >> _TABLE_SHIFT]]
+        windows = windows[table[windows >> _TABLE_SHIFT]]
         for split, hashes in blocks.items():
-            seen[split] |= np.isin(hashes, windows)
-    return [Leak(split, int(mask.sum()), len(mask), f"blocks of {BLOCK} characters") for split, mask in seen.items()]
+            copied[split] |= np.isin(hashes, windows)
+    return [Leak(split, int(mask.sum()), len(mask), f"blocks of {BLOCK} characters") for split, mask in copied.items()]
 
 
 def _window_hashes(text: npt.NDArray[np.uint8]) -> Hashes:
@@ -151,8 +151,8 @@ def noted_leaks(name: str, directory: Path, find: Callable[[], list[Leak]]) -> l
     return searches[0] if searches else noted
 
 
-def _read_leaks(held: Any) -> list[Leak]:
-    leaks = [Leak(**leak) for leak in held]
+def _read_leaks(entries: Any) -> list[Leak]:
+    leaks = [Leak(**leak) for leak in entries]
     if not all(0 <= leak.repeated <= leak.total for leak in leaks):
         raise ValueError("not what a search finds")
     return leaks

@@ -59,11 +59,11 @@ def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
     Raises:
         DataError: not the layout of NeuronIO, or a pickle that asks for code.
     """
-    held = restricted_load(path.read_bytes(), str(path))
+    content = restricted_load(path.read_bytes(), str(path))
     try:
-        segments = len(held["Params"]["allSegmentsType"])
-        duration = int(held["Params"]["totalSimDurationInSec"] * 1000)
-        simulations = list(held["Results"]["listOfSingleSimulationDicts"])
+        segments = len(content["Params"]["allSegmentsType"])
+        duration = int(content["Params"]["totalSimDurationInSec"] * 1000)
+        simulations = list(content["Results"]["listOfSingleSimulationDicts"])
         missing = {key for simulation in simulations for key in _KEYS if key not in simulation}
     except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
         raise DataError(f"{path}: not a NeuronIO simulation file (no {error})") from error
@@ -201,9 +201,9 @@ def open_converted(folder: Path, where: str) -> Converted:
             "'python -m tasks.neuron.neuronio_files' or use data: embedded"
         )
     try:
-        held = json.loads(manifest.read_text(encoding="utf-8"))
-        segments, duration = (int(size) for size in held["shape"])
-        joined = "".join(sha256 for *_, sha256 in held["files"])
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        segments, duration = (int(size) for size in content["shape"])
+        joined = "".join(sha256 for *_, sha256 in content["files"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{manifest}: damaged ({error}); convert again") from error
     splits: dict[Split, Simulations] = {}

@@ -109,8 +109,8 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
     store = directory / "images" / sha256[:24]
     build_verified(store.with_suffix(".npy"), lambda: _write_cifar(archive, store))
     pixels = np.load(store.with_suffix(".npy"), mmap_mode="r")
-    with np.load(store.with_suffix(".npz")) as held:
-        labels, trained = held["labels"], int(held["trained"])
+    with np.load(store.with_suffix(".npz")) as arrays:
+        labels, trained = arrays["labels"], int(arrays["trained"])
     if len(pixels) != len(labels):
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     numbers = np.arange(len(labels))
@@ -146,10 +146,10 @@ def _cifar_batch(members: tarfile.TarFile, name: str, archive: Path) -> tuple[np
     except KeyError as error:
         raise DataError(f"{archive}: has no {name}; expected the CIFAR-10 python archive") from error
     assert member is not None
-    held = restricted_load(member.read(), f"{archive}:{name}")
-    if not isinstance(held, dict) or not {"data", "labels"} <= held.keys():
+    content = restricted_load(member.read(), f"{archive}:{name}")
+    if not isinstance(content, dict) or not {"data", "labels"} <= content.keys():
         raise DataError(f"{archive}: {name} has no entries 'data' and 'labels'")
-    colours, labels = np.asarray(held["data"]), np.asarray(held["labels"], dtype=np.int64)
+    colours, labels = np.asarray(content["data"]), np.asarray(content["labels"], dtype=np.int64)
     if colours.shape != (len(labels), 3072) or colours.dtype != np.uint8:
         raise DataError(f"{archive}: {name} holds {colours.dtype} data of shape {colours.shape}, not uint8 (n, 3072)")
     if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:

@@ -89,11 +89,11 @@ def evaluate(operator: str, values: list[int]) -> int:
 
 def distinct_expressions(rules: Rules, count: int) -> Iterator[tuple[bytes, int]]:
     """Yield `count` different expressions of a length within the rules, always the same ones."""
-    source, seen = random.Random(_SEED), set[bytes]()  # distinct, or the test set would repeat the training set
-    while len(seen) < count:
+    source, drawn = random.Random(_SEED), set[bytes]()  # distinct, or the test set would repeat the training set
+    while len(drawn) < count:
         symbols, value = expression(source, rules)
-        if rules.above < len(symbols) < rules.below and (key := bytes(symbols)) not in seen:
-            seen.add(key)
+        if rules.above < len(symbols) < rules.below and (key := bytes(symbols)) not in drawn:
+            drawn.add(key)
             yield key, value
 
 
@@ -131,8 +131,8 @@ def load_listops(
     store = data_directory(cache_dir) / "listops" / hashlib.sha256(tag.encode()).hexdigest()[:24]
     build_verified(store.with_suffix(".npy"), lambda: _write(store, rules, sum(sizes)))
     symbols = np.load(store.with_suffix(".npy"), mmap_mode="r")
-    with np.load(store.with_suffix(".npz")) as held:
-        offsets, values, sha256 = held["offsets"], held["values"].astype(np.int64), str(held["sha256"])
+    with np.load(store.with_suffix(".npz")) as arrays:
+        offsets, values, sha256 = arrays["offsets"], arrays["values"].astype(np.int64), str(arrays["sha256"])
     if len(symbols) != offsets[-1]:
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     expressions = Expressions(symbols, offsets, values, spec.length)

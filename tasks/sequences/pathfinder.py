@@ -72,8 +72,8 @@ def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined
     for _ in range(_ATTEMPTS):
         paths = [path] if joined else []
         starts = [None] if joined else [path[0], path[-1]]
-        wanted = [(dashes, start) for start in starts] + [(max(2, dashes // 3), None)] * _DISTRACTORS[dashes]
-        for length, start in wanted:
+        planned = [(dashes, start) for start in starts] + [(max(2, dashes // 3), None)] * _DISTRACTORS[dashes]
+        for length, start in planned:
             tries = (_place(_chains(random, length, start), paths) for _ in range(_TRIES))
             added = next((chain for chain in tries if chain is not None), None)
             if added is None:

@@ -80,22 +80,22 @@ def read_recordings(path: Path) -> Recordings:
     try:
         # Without pickles, since the file may come from anybody.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            held = {name: archive[name] for name in _ARRAYS}
-        about = json.loads(held["about"].tobytes())
+            arrays = {name: archive[name] for name in _ARRAYS}
+        about = json.loads(arrays["about"].tobytes())
         if not isinstance(about["classes"], list) or not isinstance(about["bin_ms"], int | float):
             raise ValueError("`about` is not as it was written")
     except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a recordings file ({error}); expected the arrays {', '.join(_ARRAYS)}") from error
-    offsets = np.concatenate([[0], np.cumsum(held["counts"], dtype=np.int64)])
-    planes = held["planes"].astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(arrays["counts"], dtype=np.int64)])
+    planes = arrays["planes"].astype(np.int32)
     steps = planes[0] | planes[1] << 8 | planes[2] << 16
     if offsets[-1] != len(steps):
         raise DataError(f"{path}: damaged; it holds {len(steps)} spikes but counts {offsets[-1]}")
     # one sum over all recordings, less what stands before each: a loop over recordings would take longer
     totals = np.cumsum(steps, dtype=np.int64)
     before = np.concatenate([[0], totals])[offsets[:-1]]
-    cells = (totals - np.repeat(before, held["counts"])).astype(np.int32)
-    label, speaker, split = (held[name].astype(np.int64) for name in ("label", "speaker", "split"))
+    cells = (totals - np.repeat(before, arrays["counts"])).astype(np.int32)
+    label, speaker, split = (arrays[name].astype(np.int64) for name in ("label", "speaker", "split"))
     recordings = Recordings(cells, offsets, label, speaker, split, about)
     check_recordings(recordings, str(path))
     return recordings

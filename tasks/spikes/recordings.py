@@ -76,8 +76,8 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     build_verified(store.with_suffix(".npy"), lambda: _write_store(store, read()))
     cells = np.load(store.with_suffix(".npy"), mmap_mode="r")
     # The labels are small and stay in memory; the events are many and are mapped.
-    with np.load(store.with_suffix(".npz")) as held:
-        offsets, label, speaker, split = (held[name] for name in ("offsets", "label", "speaker", "split"))
+    with np.load(store.with_suffix(".npz")) as arrays:
+        offsets, label, speaker, split = (arrays[name] for name in ("offsets", "label", "speaker", "split"))
     if len(cells) != offsets[-1]:
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     _refuse_silence(offsets, f"{where}.data: {data}")
@@ -217,8 +217,8 @@ def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
                 if name not in file:
                     raise DataError(f"{path}: has no dataset {name!r}; expected {', '.join(_H5_DATASETS)}")
             columns = [file[name][:] for name in _H5_DATASETS]
-            known = _H5_SPEAKERS in file
-            columns.append(file[_H5_SPEAKERS][:] if known else np.full(len(columns[-1]), _UNKNOWN_SPEAKER))
+            has_speakers = _H5_SPEAKERS in file
+            columns.append(file[_H5_SPEAKERS][:] if has_speakers else np.full(len(columns[-1]), _UNKNOWN_SPEAKER))
     except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file ({error})") from error
     if len({len(column) for column in columns}) > 1:

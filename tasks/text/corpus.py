@@ -111,9 +111,9 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     return TextFile(name, path.absolute(), sha256, stat.st_size, symbols, unseen)
 
 
-def _read_scan(held: Any) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+def _read_scan(note: Any) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
     """Hash, distinct bytes and those that train lacks, as `_write_scan` noted them."""
-    sha256, symbols, unseen = held["sha256"], tuple(held["symbols"]), tuple(held["unseen"])
+    sha256, symbols, unseen = note["sha256"], tuple(note["symbols"]), tuple(note["unseen"])
     if len(bytes.fromhex(sha256)) != 32 or not symbols or not set(unseen) <= set(symbols) <= set(range(256)):
         raise ValueError("not what a scan finds")
     return sha256, symbols, unseen
@@ -155,7 +155,7 @@ def read_blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
 
 def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
     digest, borders = hashlib.sha256(), split_borders(size)
-    seen: list[set[int]] = []
+    by_split: list[set[int]] = []
     try:
         for start, end in itertools.pairwise(borders):
             symbols: set[int] = set()
@@ -163,14 +163,14 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
                 digest.update(block)
                 # what is known already is deleted at C speed, so that the set sees few bytes
                 symbols.update(block.translate(None, bytes(symbols)))
-            seen.append(symbols)
+            by_split.append(symbols)
     except OSError as error:
         raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
-    everything = set.union(*seen)
+    everything = set.union(*by_split)
     scan = {
         "sha256": digest.hexdigest(),
         "symbols": sorted(everything),
-        "unseen": sorted(everything - seen[0]),
+        "unseen": sorted(everything - by_split[0]),
     }
     with write_atomically(note) as file:
         file.write(json.dumps(scan).encode())

@@ -148,8 +148,8 @@ def _streams(source: TextFile, transform: str, directory: Path, where: str) -> d
     }
 
 
-def _read_borders(held: Any) -> list[int]:
-    borders = [int(border) for border in held["borders"]]
+def _read_borders(note: Any) -> list[int]:
+    borders = [int(border) for border in note["borders"]]
     if len(borders) != len(SPLITS) + 1 or borders[0] != 0 or borders != sorted(borders):
         raise ValueError("not the borders of three splits")
     return borders

@@ -92,11 +92,11 @@ def bartlett(noises: Sequence[Noise]) -> float | None:
     >>> bartlett([Noise(0.01, 10), Noise(0.01, 10)])
     1.0
     """
-    known = [(noise.sd, noise.freedom) for noise in noises if noise.sd and noise.freedom > 1]
-    if len(known) < 2:
+    usable = [(noise.sd, noise.freedom) for noise in noises if noise.sd and noise.freedom > 1]
+    if len(usable) < 2:
         return None
-    sd, freedom = (np.array(column, dtype=float) for column in zip(*known, strict=True))
-    total, count = freedom.sum(), len(known)
+    sd, freedom = (np.array(column, dtype=float) for column in zip(*usable, strict=True))
+    total, count = freedom.sum(), len(usable)
     pooled = float((freedom * sd**2).sum() / total)
     # Bartlett's statistic is 0 where all groups have one variance and grows with their spread.
     statistic = total * np.log(pooled) - float((freedom * np.log(sd**2)).sum())

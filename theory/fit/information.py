@@ -38,11 +38,11 @@ class Information(NamedTuple):
         # A parameter that is known has scale inf, so its part of the gradient becomes 0 here.
         lean = np.einsum("rkz,raz->rka", gradient / self.scale[:, None], self.axes)
         # Relative to the largest, since singular values of a Jacobian with columns of length one have no unit.
-        known = self.singular > SINGULAR * self.singular[:, :1]
+        determined = self.singular > SINGULAR * self.singular[:, :1]
         size = np.abs(lean).max(axis=2, keepdims=True)
         # A gradient never misses an undetermined direction exactly; below 1e-6 of its largest part it is taken to.
-        lost = (~known[:, None] & (np.abs(lean) > 1e-6 * size)).any(axis=2)
-        inverse = np.where(known, 1 / np.where(known, self.singular, 1.0), 0.0)
+        lost = (~determined[:, None] & (np.abs(lean) > 1e-6 * size)).any(axis=2)
+        inverse = np.where(determined, 1 / np.where(determined, self.singular, 1.0), 0.0)
         error = np.sqrt(variance[:, None] * ((lean * inverse[:, None]) ** 2).sum(axis=2))
         return np.where(lost, np.inf, error)
 
@@ -69,8 +69,8 @@ def information_matrix(problem: Problem, x: FloatArray, coefficients: FloatArray
         jacobian = np.concatenate([jacobian, padded], axis=2)
     # The solver clips to bounds exactly, so equality tells which parameters rest there.
     pinned = (x <= problem.lower) | (x >= problem.upper)
-    held = (coefficients == 0) & (problem.signs != 0)
-    dead = np.concatenate([pinned, held.reshape(len(x), -1)], axis=1)
+    zeroed = (coefficients == 0) & (problem.signs != 0)
+    dead = np.concatenate([pinned, zeroed.reshape(len(x), -1)], axis=1)
     jacobian = np.where(dead[:, :, None], 0.0, jacobian)
     length = np.sqrt(np.einsum("rzm,rzm->rz", jacobian, jacobian))
     # With columns of length one the decomposition is not dominated by whichever parameter has the largest unit. A

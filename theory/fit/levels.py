@@ -141,16 +141,18 @@ def map_levels(
         column = vary[name]
         present = fitted.labels(column, f"vary.{name}")
         reference = reference_level(present)
-        known = [level_label(name, column, level) for level in np.unique(present).tolist()]
+        fitted_labels = [level_label(name, column, level) for level in np.unique(present).tolist()]
         # rows without the covariate get the one code 0, which broadcasts over however many rows there are
-        wanted = [level_label(name, column, level) for level in levels.get(column, [reference])]
-        for label, level in zip(wanted, levels.get(column, [reference]), strict=True):
-            if label not in known:
-                raise TheoryError(f"covariates.{column}: level {level!r} was not in the fit; known: {', '.join(known)}")
+        row_labels = [level_label(name, column, level) for level in levels.get(column, [reference])]
+        for label, level in zip(row_labels, levels.get(column, [reference]), strict=True):
+            if label not in fitted_labels:
+                raise TheoryError(
+                    f"covariates.{column}: level {level!r} was not in the fit; known: {', '.join(fitted_labels)}"
+                )
         # Only levels that these rows have, so that a prediction at one place carries one number and not all of them.
-        labels[name] = tuple(dict.fromkeys(wanted))
+        labels[name] = tuple(dict.fromkeys(row_labels))
         place = {label: code for code, label in enumerate(labels[name])}
-        codes[name] = np.array([place[label] for label in wanted], dtype=np.int64)
+        codes[name] = np.array([place[label] for label in row_labels], dtype=np.int64)
         references[name] = level_label(name, column, reference)
     shared = tuple(parameter.name for parameter in parameters if parameter.name not in vary)
     return LevelMap(shared=shared, labels=labels, codes=codes, references=references)

@@ -76,14 +76,14 @@ def _smooth_directions(design: Design, root: FloatArray, jacobian: FloatArray) -
     # parallel to the axes.
     axes = [(size - size.mean()) / size.std() for size in sizes if np.ptp(size) > 1e-9]
     terms = [np.ones(len(design)), *axes, *(one * other for k, one in enumerate(axes) for other in axes[k:])]
-    wanted = np.stack([term * root for term in terms], axis=1)
+    quadratics = np.stack([term * root for term in terms], axis=1)
     # Of length one, so that SPANNED is a share of each direction whatever its unit.
-    wanted /= np.linalg.norm(wanted, axis=0)
+    quadratics /= np.linalg.norm(quadratics, axis=0)
     length = np.linalg.norm(jacobian, axis=1)
-    known = jacobian[length > 0] / length[length > 0, None]
-    left, singular, _ = np.linalg.svd(known.T, full_matrices=False)
+    tangents = jacobian[length > 0] / length[length > 0, None]
+    left, singular, _ = np.linalg.svd(tangents.T, full_matrices=False)
     # Directions that are zero up to rounding belong to parameters that act alike; as basis vectors they would be noise.
     followed = left[:, singular > 1e-9 * singular.max(initial=0.0)]
-    rest = wanted - followed @ (followed.T @ wanted)
+    rest = quadratics - followed @ (followed.T @ quadratics)
     directions, size, _ = np.linalg.svd(rest, full_matrices=False)
     return np.asarray(directions[:, size > SPANNED])

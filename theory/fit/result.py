@@ -214,8 +214,8 @@ class FitResult:
             groups = [group] * rows
         budgets = design.budgets.tolist() if self.law.coefficients_per == "budget" else [None] * rows
         pairs = list(zip(groups, budgets, strict=True))
-        known = {pair: self.group_key(*pair) for pair in dict.fromkeys(pairs)}  # a few levels, many rows
-        return [known[pair] for pair in pairs]
+        keys = {pair: self.group_key(*pair) for pair in dict.fromkeys(pairs)}  # a few levels, many rows
+        return [keys[pair] for pair in pairs]
 
     def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
         """Return the coefficients of each row, in the law's order: a list of [rows] arrays."""

@@ -281,12 +281,12 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
     sign = 1.0 if fit.direction == "min" else -1.0
     best = []
     for number in range(len(fit.coefficients)):
-        seen = np.flatnonzero((of_group == number) & (total > 0))
+        measured = np.flatnonzero((of_group == number) & (total > 0))
         # The best of m means is low by chance alone: each mean gets the share CHANCE / m (Bonferroni).
-        quantile = float(stdtrit(restored.degrees, 1 - CHANCE / 2 / seen.size))
-        edges = sign * mean[seen] + quantile * fit.noise_sd / np.sqrt(total[seen])
+        quantile = float(stdtrit(restored.degrees, 1 - CHANCE / 2 / measured.size))
+        edges = sign * mean[measured] + quantile * fit.noise_sd / np.sqrt(total[measured])
         chosen = int(np.argmin(edges))
-        best.append((sign * float(edges[chosen]), float(mean[seen[chosen]])))
+        best.append((sign * float(edges[chosen]), float(mean[measured[chosen]])))
     return best
 
 

@@ -108,8 +108,8 @@ def _back(triangle: FloatArray, right: FloatArray) -> FloatArray:
     """Solve R c = right."""
     solution = np.zeros_like(right)
     for j in reversed(range(right.shape[1])):
-        known = np.einsum("aj,aj->a", triangle[:, j, j + 1 :], solution[:, j + 1 :])
-        solution[:, j] = (right[:, j] - known) / triangle[:, j, j]
+        solved = np.einsum("aj,aj->a", triangle[:, j, j + 1 :], solution[:, j + 1 :])
+        solution[:, j] = (right[:, j] - solved) / triangle[:, j, j]
     return solution
 
 
@@ -117,8 +117,8 @@ def _forward(triangle: FloatArray, right: FloatArray) -> FloatArray:
     """Solve R^T c = right."""
     solution = np.zeros_like(right)
     for j in range(right.shape[1]):
-        known = np.einsum("aj,aj->a", triangle[:, :j, j], solution[:, :j])
-        solution[:, j] = (right[:, j] - known) / triangle[:, j, j]
+        solved = np.einsum("aj,aj->a", triangle[:, :j, j], solution[:, :j])
+        solution[:, j] = (right[:, j] - solved) / triangle[:, j, j]
     return solution
 
 

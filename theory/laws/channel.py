@@ -87,9 +87,9 @@ def channel_information(ln_u: npt.ArrayLike, beta: npt.ArrayLike) -> Channel:
     """
     x, b = np.asarray(ln_u, dtype=np.float64), np.asarray(beta, dtype=np.float64)
     shape = np.broadcast_shapes(x.shape, b.shape)
-    points, own = shape[-1] if shape else 1, b.shape[-1] if b.ndim else 1
+    points, betas = shape[-1] if shape else 1, b.shape[-1] if b.ndim else 1
     flat_x = np.broadcast_to(x, shape).reshape(-1, points)
-    flat_b = np.broadcast_to(b, (*shape[:-1], own)).reshape(-1, own)
+    flat_b = np.broadcast_to(b, (*shape[:-1], betas)).reshape(-1, betas)
     # Coefficients depend on beta alone. Where many points share a few values of beta (levels of k_c), each value is
     # evaluated once and not point by point.
     levels = _levels(flat_b)

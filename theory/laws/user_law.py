@@ -135,11 +135,11 @@ def user_law(
         title = str(name or getattr(function, "__name__", "user law"))
         # The first argument is the design. Names are compared here, because a call would fail only in the middle of a
         # fit.
-        taken = list(inspect.signature(function).parameters)[1:]
-        wanted = [item.name for item in searched]
-        if sorted(taken) != sorted(wanted):
+        arguments = list(inspect.signature(function).parameters)[1:]
+        names = [item.name for item in searched]
+        if sorted(arguments) != sorted(names):
             raise TheoryError(
-                f"law {title}: the function takes {taken} after the design, but the parameters are {wanted}"
+                f"law {title}: the function takes {arguments} after the design, but the parameters are {names}"
             )
         return UserLaw(function=function, name=title, searched=searched, linear=linear)
 

@@ -215,12 +215,12 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     means = np.bincount(of, observed) / counts
     runs = design.take(rows)
     here = as_draws(fit, restore(fit))
-    seen, wanted = _row_gradients(here, runs), _row_gradients(here, places)
+    run_gradients, asked_gradients = _row_gradients(here, runs), _row_gradients(here, places)
     free = len(fit.free)
     # A searched parameter is a linear function of all parameters too: its row of the identity.
-    wanted = np.concatenate([wanted, np.eye(free, seen.shape[1])])
+    asked_gradients = np.concatenate([asked_gradients, np.eye(free, run_gradients.shape[1])])
     # The prior is wide: it only keeps matrices invertible where the runs determine nothing.
-    prior = _prior_variance(fit, seen, float(np.ptp(observed)))
+    prior = _prior_variance(fit, run_gradients, float(np.ptp(observed)))
     at, to = _coordinates(runs), _coordinates(places)
     rough = np.ones(len(places), dtype=bool)
     rough[[] if smooth is None else smooth] = False
@@ -229,9 +229,9 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
         counts=counts.astype(np.float64),
         residual=means - here.predict(runs)[0],
         within=float(((observed - means[of]) ** 2).sum()),
-        base=(seen * prior) @ seen.T,
-        towards=(wanted * prior) @ seen.T,
-        asked=(wanted * prior) @ wanted.T,
+        base=(run_gradients * prior) @ run_gradients.T,
+        towards=(asked_gradients * prior) @ run_gradients.T,
+        asked=(asked_gradients * prior) @ asked_gradients.T,
         near=_distance(at, at),
         across=_distance(to, at),
         apart=_distance(to, to),
@@ -272,9 +272,9 @@ def _weigh(problem: _Problem, scale: float) -> tuple[list[tuple[Hyper, float]], 
     # Relative to the best, since likelihoods themselves underflow.
     weights = [(hyper, prior * float(np.exp(likelihood - best))) for hyper, likelihood, prior in sizes]
     least = NEGLIGIBLE * max(weight for _, weight in weights)
-    kept = [(hyper, weight) for hyper, weight in weights if weight >= least]
-    total = sum(weight for _, weight in kept)
-    return [(hyper, weight / total) for hyper, weight in kept], best - alone
+    likely = [(hyper, weight) for hyper, weight in weights if weight >= least]
+    total = sum(weight for _, weight in likely)
+    return [(hyper, weight / total) for hyper, weight in likely], best - alone
 
 
 def _half_cauchy(sizes: Sequence[float]) -> list[tuple[float, float]]:
@@ -310,11 +310,11 @@ def best_fits(design: Design, loss: FloatArray, *, seed: int = 0) -> list[FitRes
             fits.append(fit_law(law, design, loss, starts=STARTS, seed=seed, spare=3))
         except TheoryError as error:
             refused.append(f"{error}")
-    known = [fit for fit in fits if fit.usable and fit.aicc is not None]
-    if not known:
+    usable = [fit for fit in fits if fit.usable and fit.aicc is not None]
+    if not usable:
         raise TheoryError(f"no law can be fitted to {len(design)} runs: {'; '.join(refused) or 'none is usable'}")
-    known.sort(key=_score)
-    return [fit for fit in known if _score(fit) <= _score(known[0]) + PLAUSIBLE]
+    usable.sort(key=_score)
+    return [fit for fit in usable if _score(fit) <= _score(usable[0]) + PLAUSIBLE]
 
 
 def _score(fit: FitResult) -> float:

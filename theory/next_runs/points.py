@@ -93,9 +93,9 @@ def next_points(
         raise TheoryError(f"n: {n} is not a number of runs; need at least 1")
     runs, loss = _runs(fit, cost)
     allowed = _allowed(runs, candidates)
-    sizes, taken = _as_run(candidates.take(allowed), runs)
+    sizes, was_run = _as_run(candidates.take(allowed), runs)
     # an optimum need not be confirmed at budgets that are not asked for: there all candidates count as known
-    known = taken | ~np.isin(sizes.budgets, budgets)
+    confirmed = was_run | ~np.isin(sizes.budgets, budgets)
     lines = [_line(budget, cost, runs) for budget in budgets]
     count = len(sizes)
     places = [np.arange(count + LINE * i, count + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
@@ -107,7 +107,7 @@ def next_points(
         np.arange(count, dtype=np.int64),
         sizes.params,
         n,
-        taken=np.flatnonzero(known),
+        already_run=np.flatnonzero(confirmed),
         seed=seed,
         cost_power=cost_power,
     )
@@ -144,8 +144,8 @@ def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
     if design.k_c is None:
         return design, loss
     # Costs describe one connectivity, and the belief has no coordinate for another.
-    kept = np.isclose(design.k_c, cost.k_c)
-    return design.take(kept), loss[kept]
+    connected = np.isclose(design.k_c, cost.k_c)
+    return design.take(connected), loss[connected]
 
 
 def _allowed(runs: Design, candidates: Design) -> IntArray:
@@ -168,12 +168,12 @@ def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bo
     # Sizes are whole numbers, so what was run differs a little from the candidate that it realised.
     near = np.abs(np.log(candidates.k_e[:, None] / runs.k_e[None])) < SAME
     near &= candidates.budgets[:, None] == runs.budgets[None]
-    # argmax gives row 0 where nothing is near; `taken` keeps those from being used.
+    # argmax gives row 0 where nothing is near; `was_run` keeps those from being used.
     run = np.argmax(near, axis=1)
-    taken: npt.NDArray[np.bool_] = np.asarray(near.any(axis=1))
+    was_run: npt.NDArray[np.bool_] = np.asarray(near.any(axis=1))
 
     def realised(column: FloatArray, of_runs: FloatArray) -> FloatArray:
-        return np.where(taken, of_runs[run], column)
+        return np.where(was_run, of_runs[run], column)
 
     snapped = Design(
         n_rec=realised(candidates.n_rec, runs.n_rec),
@@ -183,7 +183,7 @@ def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bo
         budget=candidates.budgets,
         d_m=candidates.d_m,
     )
-    return snapped, taken
+    return snapped, was_run
 
 
 def _line(budget: float, cost: Cost, runs: Design) -> Design:

@@ -65,7 +65,7 @@ def choose(
     price: FloatArray,
     n: int,
     *,
-    taken: IntArray | None = None,
+    already_run: IntArray | None = None,
     seats: npt.ArrayLike | None = None,
     spend: float = np.inf,
     seed: int = 0,
@@ -84,7 +84,7 @@ def choose(
         candidates: Places that can be run.
         price: Cost of each candidate, any unit.
         n: Number of runs.
-        taken: Places among the candidates that were run.
+        already_run: Places among the candidates that were run.
         seats: Runs that each candidate can still take (seeds that are left); None: any number.
         spend: Sum of prices that may be spent.
         seed: Of the draws.
@@ -94,7 +94,7 @@ def choose(
     # Every pick is foreseen before the next one is chosen; otherwise a batch would be the same run many times.
     after = belief
     free = np.full(len(candidates), n) if seats is None else np.array(seats, dtype=np.int64)
-    measured = set() if taken is None else set(taken.tolist())
+    measured = set() if already_run is None else set(already_run.tolist())
     worth, noise = price**cost_power, belief.hyper.noise**2
     picks: list[Chosen] = []
     others = 0
@@ -156,8 +156,8 @@ def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> Fl
     for budget in np.unique(budgets):
         here = budgets == budget
         # At a budget without runs everything beats its worst candidate, so the best one there is worth a first run.
-        known = mean[here & run].min() if (here & run).any() else mean[here].max()
-        gap[here] = np.maximum(known - mean[here], 0)
+        best_run = mean[here & run].min() if (here & run).any() else mean[here].max()
+        gap[here] = np.maximum(best_run - mean[here], 0)
     return gap
 
 
@@ -275,33 +275,33 @@ def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:
     return belief.fit.values[name], float(ends[0]), float(ends[1])
 
 
-def space_filling(candidates: Design, taken: Design | None, n: int) -> IntArray:
+def space_filling(candidates: Design, already_run: Design | None, n: int) -> IntArray:
     """Candidates far from each other and from what was run, in ln budget and ln k_e: what needs no law.
 
     The first is the middle of the range; ties go to the smaller budget.
 
     Args:
         candidates: What can be run.
-        taken: What was run.
+        already_run: What was run.
         n: How many, at most as many as there are candidates.
     """
     # Distances are compared in shares of each axis's range, so that neither axis decides by its unit.
     places = _unit(candidates, candidates)
-    seen = np.empty((0, 2)) if taken is None else _unit(taken, candidates)
+    occupied = np.empty((0, 2)) if already_run is None else _unit(already_run, candidates)
     order = np.argsort(candidates.budgets, kind="stable")
     picks: list[int] = []
     for _ in range(min(n, len(candidates))):
-        if not len(seen):
+        if not len(occupied):
             distance = -((places - 0.5) ** 2).sum(axis=1)
         else:
-            distance = ((places[:, None] - seen[None]) ** 2).sum(axis=2).min(axis=1)
+            distance = ((places[:, None] - occupied[None]) ** 2).sum(axis=2).min(axis=1)
         # Duplicates of a pick are at distance 0, and so is the pick itself: only this keeps it from being chosen again.
         distance[picks] = -np.inf
         # Rounded, so that places that are equally far in exact arithmetic are ties, which the order by budget then
         # breaks.
         best = int(order[np.argmax(np.round(distance[order], 12))])
         picks.append(best)
-        seen = np.concatenate([seen, places[best : best + 1]])
+        occupied = np.concatenate([occupied, places[best : best + 1]])
     return np.array(picks, dtype=np.int64)
 
 

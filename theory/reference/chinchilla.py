@@ -66,8 +66,8 @@ def points() -> tuple[Design, FloatArray]:
         np.array([float(row[name]) for row in rows]) for name in ("model_size", "training_flop", "loss")
     )
     # Strictly below the fifth largest, which leaves exactly five out.
-    kept = loss < np.sort(loss)[-LEFT_OUT]
-    return Design(n_rec=size[kept], k_e=(flop / (6 * size))[kept]), np.log(loss[kept])
+    fitted = loss < np.sort(loss)[-LEFT_OUT]
+    return Design(n_rec=size[fitted], k_e=(flop / (6 * size))[fitted]), np.log(loss[fitted])
 
 
 def refit(starts: int = 24) -> tuple[dict[str, float], float]:

@@ -42,15 +42,15 @@ def compare(points: int = 240, seed: int = 0) -> list[Reached]:
     rng = np.random.default_rng(seed)
     n_rec = np.exp(rng.uniform(0, np.log(1e5), points))
     ln_snr, beta = rng.uniform(np.log(1e-3), np.log(1e9), points), rng.uniform(0.2, 4.0, points)
-    got = information(n_rec, ln_snr, beta)
-    wanted = np.array([reference(*point) for point in zip(n_rec, ln_snr, beta, strict=True)])
+    computed = information(n_rec, ln_snr, beta)
+    exact = np.array([reference(*point) for point in zip(n_rec, ln_snr, beta, strict=True)])
     names = ("bits", "d bits / d ln n_rec", "d bits / d ln S", "d bits / d beta")
     return [
         Reached(
             name=f"closed form, {points} points",
             what=what,
-            digits=digits(part, wanted[:, k]),
+            digits=digits(part, exact[:, k]),
             least=LEAST_GRADIENT if k else LEAST_BITS,
         )
-        for k, (what, part) in enumerate(zip(names, got, strict=True))
+        for k, (what, part) in enumerate(zip(names, computed, strict=True))
     ]

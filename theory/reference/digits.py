@@ -35,8 +35,8 @@ def digits(value: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     >>> digits([1.0, 2.002], [1.0, 2.0]), digits(1.0, 1.0)
     (3.0, 16.0)
     """
-    got, wanted = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    error = np.abs(got - wanted) / np.where(wanted == 0, 1.0, np.abs(wanted))
+    computed, expected = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    error = np.abs(computed - expected) / np.where(expected == 0, 1.0, np.abs(expected))
     # The worst number counts: a mean would hide one wrong parameter among many.
     worst = float(np.max(error))
     if not np.isfinite(worst):

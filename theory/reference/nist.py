@@ -264,8 +264,8 @@ def fit_problem(name: str) -> FitResult:
     law.__signature__ = _signature(names)  # type: ignore[attr-defined]
     parameters = [Parameter(name=key, lower=low, upper=high, log=low > 0) for key, low, high in model.searched]
     coefficients = [f"c{k}" for k in range(model.coefficients)]
-    made = user_law(parameters=parameters, coefficients=coefficients, name=name)(law)
-    return fit_law(made, design, np.log(response) if model.log_response else response, spare=1)
+    named_law = user_law(parameters=parameters, coefficients=coefficients, name=name)(law)
+    return fit_law(named_law, design, np.log(response) if model.log_response else response, spare=1)
 
 
 def _signature(names: list[str]) -> inspect.Signature:

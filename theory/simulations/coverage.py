@@ -117,9 +117,9 @@ def _fit(law: Law, world: World, metric: FloatArray, quantities: list[Quantity])
     merged = compiled.merge(metric)[0]
     misses = np.array(
         [
-            (found := misfit(problem.with_data(merged[k]), draws.x[k], draws.coefficients[k], within[k], spare))
+            (missed := misfit(problem.with_data(merged[k]), draws.x[k], draws.coefficients[k], within[k], spare))
             is not None
-            and found.p_value < MISFIT
+            and missed.p_value < MISFIT
             for k in range(len(metric))
         ]
     )
@@ -156,7 +156,7 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
     def pick(part: Callable[[Fitted], FloatArray]) -> FloatArray:
         return np.asarray(np.stack([part(one) for one in fitted])[chosen, index], dtype=np.float64)
 
-    own_low, own_high = pick(lambda one: one.chosen_low), pick(lambda one: one.chosen_high)
+    single_low, single_high = pick(lambda one: one.chosen_low), pick(lambda one: one.chosen_high)
     warned = pick(lambda one: (one.wrong | one.bound).astype(np.float64)) > 0
     rows = []
     for k, budget in enumerate(BUDGETS):
@@ -164,16 +164,16 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
         # Ends that are infinite hold everything, so open intervals count as holding the truth.
         inside = (low[:, k] <= truth) & (truth <= high[:, k])
         closed = np.isfinite(low[:, k]) & np.isfinite(high[:, k])
-        own = (own_low[:, k] <= truth) & (truth <= own_high[:, k])
-        width, own_width = high[:, k] - low[:, k], own_high[:, k] - own_low[:, k]
+        single_inside = (single_low[:, k] <= truth) & (truth <= single_high[:, k])
+        width, single_width = high[:, k] - low[:, k], single_high[:, k] - single_low[:, k]
         # Intervals may be open in both methods, whose ratio means nothing.
         with np.errstate(invalid="ignore", divide="ignore"):
-            wider = float(np.nanmedian((width / own_width)[closed])) if closed.any() else np.inf
+            wider = float(np.nanmedian((width / single_width)[closed])) if closed.any() else np.inf
         rows.append(
             Row(
                 world=world.name,
                 budget=budget,
-                chosen=float(own.mean()),
+                chosen=float(single_inside.mean()),
                 averaged=float(inside.mean()),
                 open_=float((~closed).mean()),
                 width=float(np.median(width)),
@@ -234,16 +234,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--world", action="append", help="only this world (may be repeated)")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.name} beside this module")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     rows: list[Row] = []
     for world in worlds():
-        if chosen.world and world.name not in chosen.world:
+        if options.world and world.name not in options.world:
             continue
-        rows += measure(world, chosen.sweeps, chosen.seed)
+        rows += measure(world, options.sweeps, options.seed)
         print(f"{world.name}: done", file=sys.stderr)
-    text = table(rows, chosen.sweeps, chosen.seed)
+    text = table(rows, options.sweeps, options.seed)
     print(text, end="")
-    if chosen.write:
+    if options.write:
         TABLE.write_text(text, encoding="utf-8")
     return 0
 

@@ -204,10 +204,10 @@ def _bounded_power() -> Law:
 def count(case: Case, sweeps: int, seed: int) -> Counter[str]:
     """Count the statuses of simulated sweeps, each once per sweep."""
     rng = np.random.default_rng(seed)
-    found: Counter[str] = Counter()
+    fired: Counter[str] = Counter()
     for _ in range(sweeps):
-        found.update({status.code for status in case.make(rng).statuses})
-    return found
+        fired.update({status.code for status in case.make(rng).statuses})
+    return fired
 
 
 def table(counts: list[tuple[Case, Counter[str]]], sweeps: int, seed: int) -> str:
@@ -224,15 +224,15 @@ def table(counts: list[tuple[Case, Counter[str]]], sweeps: int, seed: int) -> st
         "| simulated and fitted | " + " | ".join(INFERRED) + " |",
         "|---" * (len(INFERRED) + 1) + "|",
     ]
-    for case, found in counts:
+    for case, fired in counts:
         if case.warns is None:
-            rates = " | ".join(f"{100 * found[code] / sweeps:.0f}" for code in INFERRED)
+            rates = " | ".join(f"{100 * fired[code] / sweeps:.0f}" for code in INFERRED)
             lines.append(f"| {case.sentence} | {rates} |")
     lines += ["", "## What is wrong, and how often its status says so", "", "| simulated | status | fired % |"]
     lines.append("|---|---|---|")
-    for case, found in counts:
+    for case, fired in counts:
         if case.warns is not None:
-            lines.append(f"| {case.sentence} | {case.warns} | {100 * found[case.warns] / sweeps:.0f} |")
+            lines.append(f"| {case.sentence} | {case.warns} | {100 * fired[case.warns] / sweeps:.0f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -242,18 +242,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sweeps", type=int, default=200, help="simulated sweeps of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--write", action="store_true", help=f"write {TABLE.name} beside this module")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     counts = []
     for case in cases():
-        counts.append((case, count(case, chosen.sweeps, chosen.seed)))
+        counts.append((case, count(case, options.sweeps, options.seed)))
         print(f"{case.sentence}: done", file=sys.stderr)
-    text = table(counts, chosen.sweeps, chosen.seed)
+    text = table(counts, options.sweeps, options.seed)
     print(text, end="")
-    if chosen.write:
+    if options.write:
         TABLE.write_text(text, encoding="utf-8")
     # Two Monte Carlo errors are allowed, which the simulation itself cannot tell apart.
-    limit = chosen.sweeps * ALLOWED + 2 * np.sqrt(chosen.sweeps * ALLOWED * (1 - ALLOWED))
-    worst = max(found[code] for case, found in counts if case.warns is None for code in INFERRED)
+    limit = options.sweeps * ALLOWED + 2 * np.sqrt(options.sweeps * ALLOWED * (1 - ALLOWED))
+    worst = max(fired[code] for case, fired in counts if case.warns is None for code in INFERRED)
     return 0 if worst <= limit else 1
 
 

@@ -97,8 +97,8 @@ def akaike_weights(score: FloatArray) -> FloatArray:
     """Weights of laws by their AICc, [R, laws]; those too small to move an end are 0."""
     lowest = score.min(axis=1, keepdims=True)
     # Where no law has an AICc, all count alike.
-    known = np.isfinite(lowest)
-    gap = np.where(known, score - np.where(known, lowest, 0.0), 0.0)
+    has_score = np.isfinite(lowest)
+    gap = np.where(has_score, score - np.where(has_score, lowest, 0.0), 0.0)
     # AICc is twice a negative log-likelihood, so half of the gap is the logarithm of the ratio of evidences (Burnham
     # and Anderson 2002, section 2.9).
     weight = np.exp(-gap / 2)
@@ -145,11 +145,11 @@ def leave_out(
         if count < least or not sets.size:
             continue
         # Rows are left out by a weight of 0, so that all refits keep one shape and run at once.
-        left = (groups != np.arange(count)[:, None]).astype(np.float64)
+        remaining = (groups != np.arange(count)[:, None]).astype(np.float64)
         refits = refit_many(
             fit,
             metric=np.repeat(data[sets], count, axis=0),
-            weights=np.tile(left, (sets.size, 1)),
+            weights=np.tile(remaining, (sets.size, 1)),
             # Each refit starts from the optimum of its own data set, from which leaving out one level moves it little.
             centre=np.repeat(draws.x[sets], count, axis=0),
         )
@@ -319,20 +319,20 @@ def average_over(fits: Mapping[str, FitResult]) -> Averaging:
     """
     if not fits:
         raise TheoryError("fits: empty; nothing to average")
-    known: list[tuple[str, Restored, float]] = []
+    candidates: list[tuple[str, Restored, float]] = []
     for name, fit in fits.items():
         if fit.inputs.loss != "least_squares":
             raise TheoryError(f"fits.{name}: loss {fit.inputs.loss!r} has no AICc, so its law has no weight")
         restored = restore(fit)
         if len(restored.problem.design) <= fit.p:
             continue  # as many parameters as configurations: no AICc of the means, and so no weight
-        known.append((name, restored, missed_means(fit, restored)))
-    if not known:
+        candidates.append((name, restored, missed_means(fit, restored)))
+    if not candidates:
         raise TheoryError("fits: as many parameters as configurations; nothing can be averaged")
     # AICc of the means and not of the runs, for the reason in the docstring of this module.
-    scores = [means_aicc(np.array([rss]), len(one.problem.design), one.compiled.p) for _, one, rss in known]
+    scores = [means_aicc(np.array([rss]), len(one.problem.design), one.compiled.p) for _, one, rss in candidates]
     laws = []
-    for (name, restored, rss), share in zip(known, akaike_weights(np.stack(scores, axis=1))[0], strict=True):
+    for (name, restored, rss), share in zip(candidates, akaike_weights(np.stack(scores, axis=1))[0], strict=True):
         # Only laws with weight are refitted: the jackknife is the dear part, and a law without weight cannot move an
         # end.
         if share > 0:

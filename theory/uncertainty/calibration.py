@@ -99,7 +99,7 @@ def calibrate(
         raise unknown("method", method, METHODS)
     if n < 10:
         raise TheoryError(f"n: {n} simulations measure no coverage; need at least 10, better 400")
-    wanted = all_parameters(fit) if quantities is None else list(quantities)
+    quantities = all_parameters(fit) if quantities is None else list(quantities)
     rng = np.random.default_rng(seed)
     # Noise is normal and of the fit's own size: the question is how the intervals hold if everything that they assume
     # is true.
@@ -107,12 +107,14 @@ def calibrate(
     assert metric is not None, "parametric draws are metrics"
     # Another seed for the starts, so that they are independent of the noise.
     refits = refit_many(fit, metric=metric, starts=starts, seed=seed + 1)
-    estimate, low, high = _intervals(fit, wanted, refits, method, level)
+    estimate, low, high = _intervals(fit, quantities, refits, method, level)
     if method != "delta":
-        low, high = _widen(fit, wanted, refits, metric, (low, high), method, level, draws, rng)
+        low, high = _widen(fit, quantities, refits, metric, (low, high), method, level, draws, rng)
     restored = restore(fit)
-    truth = _values(wanted, as_draws(fit, restored))[0]
-    rows = tuple(_coverage(wanted[k], truth[k], estimate[:, k], low[:, k], high[:, k]) for k in range(len(wanted)))
+    truth = _values(quantities, as_draws(fit, restored))[0]
+    rows = tuple(
+        _coverage(quantities[k], truth[k], estimate[:, k], low[:, k], high[:, k]) for k in range(len(quantities))
+    )
     return Calibration(
         rows=rows,
         level=level,
@@ -125,22 +127,22 @@ def calibrate(
 
 
 def _intervals(
-    fit: FitResult, wanted: list[Quantity], refits: Refits, method: str, level: float
+    fit: FitResult, quantities: list[Quantity], refits: Refits, method: str, level: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Estimates and delta intervals of every simulation, [n, quantities]."""
     if method == "percentile":
-        values = _values(wanted, refits.draws)
+        values = _values(quantities, refits.draws)
         # Empty intervals (from +inf to -inf): the widening below then leaves the bootstrap's ends alone.
         return values, np.full(values.shape, np.inf), np.full(values.shape, -np.inf)
     restored = restore(fit)
-    linear = linearise(restored.problem, refits.draws, refits.variance, wanted)
+    linear = linearise(restored.problem, refits.draws, refits.variance, quantities)
     half = float(stdtrit(restored.degrees, 0.5 + level / 2)) * linear.standard_error
     return linear.estimate, linear.estimate - half, linear.estimate + half
 
 
 def _widen(
     fit: FitResult,
-    wanted: list[Quantity],
+    quantities: list[Quantity],
     refits: Refits,
     metric: FloatArray,
     ends: tuple[FloatArray, FloatArray],
@@ -167,17 +169,17 @@ def _widen(
         # Each bootstrap starts from its own simulation's optimum and not from the fit's.
         again = refit_many(fit, metric=noisy.reshape(-1, fit.n), centre=np.repeat(part.x, draws, axis=0))
         # Refits that failed stay nan and are left out of the quantiles.
-        values = np.full((block.size * draws, len(wanted)), np.nan)
-        values[again.kept.astype(np.int64)] = _values(wanted, again.draws)
+        values = np.full((block.size * draws, len(quantities)), np.nan)
+        values[again.kept.astype(np.int64)] = _values(quantities, again.draws)
         lower, upper = np.nanquantile(values.reshape(block.size, draws, -1), [0.5 - level / 2, 0.5 + level / 2], axis=1)
         # The wider end on each side, as `envelope` does; for "percentile" the ends before were empty.
         low[block], high[block] = np.minimum(low[block], lower), np.maximum(high[block], upper)
     return low, high
 
 
-def _values(wanted: list[Quantity], draws: Draws) -> FloatArray:
+def _values(quantities: list[Quantity], draws: Draws) -> FloatArray:
     """[R, quantities], in logarithms where the quantity asks for it."""
-    return np.stack([np.log(q.evaluate(draws)) if q.log else q.evaluate(draws) for q in wanted], axis=1)
+    return np.stack([np.log(q.evaluate(draws)) if q.log else q.evaluate(draws) for q in quantities], axis=1)
 
 
 def _coverage(quantity: Quantity, truth: float, estimate: FloatArray, low: FloatArray, high: FloatArray) -> Coverage:

@@ -61,13 +61,13 @@ def leave_budget_out(fits: Mapping[str, FitResult], *, budget: float | None = No
     if levels.size < 2:
         raise TheoryError(f"budget: the data have one budget ({levels[0]:g}); leaving it out leaves nothing to fit")
     # The largest, because a scaling law is wanted for what lies beyond the data.
-    held = float(levels[-1]) if budget is None else float(budget)
-    if held not in levels:
+    level = float(levels[-1]) if budget is None else float(budget)
+    if level not in levels:
         raise TheoryError(
-            f"budget: {held:g} is not in the data; choose one of: {', '.join(f'{value:g}' for value in levels)}"
+            f"budget: {level:g} is not in the data; choose one of: {', '.join(f'{value:g}' for value in levels)}"
         )
-    masks = [design.budgets == held]
-    return _ranked([_held_out(name, fit, masks, f"budget {held:g}") for name, fit in fits.items()])
+    masks = [design.budgets == level]
+    return _ranked([_held_out(name, fit, masks, f"budget {level:g}") for name, fit in fits.items()])
 
 
 def leave_one_k_e_out(fits: Mapping[str, FitResult]) -> list[HeldOut]:

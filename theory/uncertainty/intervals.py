@@ -71,13 +71,13 @@ def delta(fit: FitResult, quantities: Sequence[Quantity] | None = None, *, level
     >>> interval.low < 0.5 < interval.high
     True
     """
-    wanted = _wanted(fit, quantities)
+    quantities = _checked(fit, quantities)
     restored = restore(fit)
-    linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), wanted)
+    linear = linearise(restored.problem, as_draws(fit, restored), np.array([restored.variance]), quantities)
     # t and not normal quantiles, since the variance is estimated from the same few residuals.
     quantile = float(stdtrit(restored.degrees, 0.5 + level / 2))
     intervals = []
-    for k, quantity in enumerate(wanted):
+    for k, quantity in enumerate(quantities):
         centre, half = float(linear.estimate[0, k]), quantile * float(linear.standard_error[0, k])
         # A flat direction rarely has an error of exactly infinity in floating point; a factor this large means the
         # same.
@@ -116,11 +116,13 @@ def bootstrap(fit: FitResult, n: int = 1000, *, kind: str = "cluster", starts: i
     # Of the two, one is None: rows drawn with replacement change the weights, new residuals change the metric.
     metric, weights = resample(fit, n, kind, rng=np.random.default_rng(seed))
     # Another seed for the starts, so that they are independent of the draws.
-    found = refit_many(fit, metric=metric, weights=weights, starts=starts, seed=seed + 1)
+    refits = refit_many(fit, metric=metric, weights=weights, starts=starts, seed=seed + 1)
     # Where more than half of the refits fail, those that are left are a selection and not a sample.
-    if len(found.draws) < n / 2:
-        raise TheoryError(f"bootstrap: only {len(found.draws)} of {n} refits gave finite values; the fit is not usable")
-    return found.draws
+    if len(refits.draws) < n / 2:
+        raise TheoryError(
+            f"bootstrap: only {len(refits.draws)} of {n} refits gave finite values; the fit is not usable"
+        )
+    return refits.draws
 
 
 def percentile(draws: Draws, quantities: Sequence[Quantity] | None = None, *, level: float = 0.95) -> list[Interval]:
@@ -134,10 +136,10 @@ def percentile(draws: Draws, quantities: Sequence[Quantity] | None = None, *, le
     >>> interval.quantity, interval.low < fit.values["a"] < interval.high
     ('a', True)
     """
-    wanted = _wanted(draws.fit, quantities)
+    quantities = _checked(draws.fit, quantities)
     here = as_draws(draws.fit, restore(draws.fit))
     intervals = []
-    for quantity in wanted:
+    for quantity in quantities:
         # The estimate is the fit's own value; the middle of the draws would carry the bootstrap's bias.
         values, centre = _scaled(quantity, draws), float(_scaled(quantity, here)[0])
         low, high = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2])
@@ -180,15 +182,15 @@ def envelope(
     >>> 14 < optimum.low < optimum.estimate < optimum.high < 20
     True
     """
-    wanted = _wanted(fit, quantities)
+    quantities = _checked(fit, quantities)
     if draws is None:
         draws = bootstrap(fit, n, kind="residual", seed=seed)
         clusters = clusters or cluster_draws(fit, n, seed=seed)
-    linear, resampled = delta(fit, wanted, level=level), percentile(draws, wanted, level=level)
-    drawn = [None] * len(wanted) if clusters is None else percentile(clusters, wanted, level=level)
+    linear, resampled = delta(fit, quantities, level=level), percentile(draws, quantities, level=level)
+    drawn = [None] * len(quantities) if clusters is None else percentile(clusters, quantities, level=level)
     return [
         _hull(quantity, one, *_wider(quantity, two, other))
-        for quantity, one, two, other in zip(wanted, linear, resampled, drawn, strict=True)
+        for quantity, one, two, other in zip(quantities, linear, resampled, drawn, strict=True)
     ]
 
 
@@ -314,7 +316,7 @@ def _row_quantity(row: Design, group: object) -> Quantity:
     return Quantity(name="metric", evaluate=lambda draws: draws.predict(row, group=group)[:, 0], log=False)
 
 
-def _wanted(fit: FitResult, quantities: Sequence[Quantity] | None) -> list[Quantity]:
+def _checked(fit: FitResult, quantities: Sequence[Quantity] | None) -> list[Quantity]:
     if not fit.usable:
         raise TheoryError("fit: not usable, so its numbers have no intervals; read its statuses")
     return all_parameters(fit) if quantities is None else list(quantities)

@@ -64,7 +64,7 @@ class Profile:
         return self.low is not None and self.high is not None
 
 
-class _Held(NamedTuple):
+class _Costs(NamedTuple):
     """Sum of squares with the quantity held, and where it was."""
 
     value: FloatArray
@@ -111,14 +111,14 @@ def profile(
         if quantity not in fit.free:
             raise unknown("parameter", quantity, fit.free)
         described = restored.problem.free[fit.free.index(quantity)].parameter
-        held = _parameter_profile(fit, restored, quantity, seed)
-        return _close(fit, restored, quantity, described.log, held, fit.values[quantity], level, threshold)
-    held = _quantity_profile(fit, restored, quantity)
+        costs = _parameter_profile(fit, restored, quantity, seed)
+        return _close(fit, restored, quantity, described.log, costs, fit.values[quantity], level, threshold)
+    costs = _quantity_profile(fit, restored, quantity)
     estimate = float(quantity.evaluate(as_draws(fit, restored))[0])
-    return _close(fit, restored, quantity.name, quantity.log, held, estimate, level, threshold)
+    return _close(fit, restored, quantity.name, quantity.log, costs, estimate, level, threshold)
 
 
-def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int) -> _Held:
+def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int) -> _Costs:
     problem, j = restored.problem, fit.free.index(label)
     grid = _grid(fit, restored, label, problem.free[j].parameter)
     fresh = start_points(problem, replace(fit.inputs, starts=STARTS, seed=seed))
@@ -132,7 +132,7 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     # All values of the grid are searched at once, value by value and start by start, as `_best` takes them apart again.
     ends = solve(problem, x.reshape(-1, len(problem.free)), steps=100, tolerance=1e-9, frozen=j)
     best = _best(ends.x, ends.cost, grid.size)
-    return _Held(grid, _sweep(problem, best, j, grid))
+    return _Costs(grid, _sweep(problem, best, j, grid))
 
 
 def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) -> FloatArray:
@@ -207,7 +207,7 @@ class _Pull:
         return self.weight * (values[:, :1] - self.target[rows, None]), self.weight * slopes[:, :, None]
 
 
-def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) -> _Held:
+def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) -> _Costs:
     problem = restored.problem
     here = as_draws(fit, restored)
     linear = linearise(problem, here, np.array([restored.variance]), [quantity])
@@ -243,18 +243,25 @@ def _quantity_profile(fit: FitResult, restored: Restored, quantity: Quantity) ->
         x = np.where((again.cost < ends.cost)[:, None], again.x, x)
     # The penalty has done its work: the profile is the data's cost at the values that were really reached.
     plain = problem.evaluate(x, jacobian=False).cost
-    return _Held(pull.value(x), plain)
+    return _Costs(pull.value(x), plain)
 
 
 def _close(
-    fit: FitResult, restored: Restored, name: str, log: bool, held: _Held, estimate: float, level: float, threshold: str
+    fit: FitResult,
+    restored: Restored,
+    name: str,
+    log: bool,
+    costs: _Costs,
+    estimate: float,
+    level: float,
+    threshold: str,
 ) -> Profile:
     """Turn costs into an interval by interpolating the signed root of the increase."""
     within, degrees = restored.compiled.within, restored.degrees
     centre = float(np.log(estimate)) if log else estimate
     best = float(restored.problem.evaluate(restored.x[None], jacobian=False).cost[0]) + within
-    order = np.argsort(held.value, kind="stable")
-    value, cost = held.value[order], held.cost[order] + within
+    order = np.argsort(costs.value, kind="stable")
+    value, cost = costs.value[order], costs.cost[order] + within
     # A profile's searches may find a better optimum than the fit did; increases are counted from the best known.
     # An increase counted from a worse point than the lowest could be negative.
     lowest = min(best, float(cost.min()))

@@ -131,8 +131,8 @@ def _robust_block(restored: Restored, begin: FloatArray, metric: FloatArray, cou
     parts = []
     for chosen in (np.flatnonzero(first), np.flatnonzero(~first)):
         if chosen.size:
-            known = at_fit and bool(first[chosen[0]])
-            started = np.repeat(restored.coefficients[None], chosen.size, axis=0) if known else None
+            goes_on = at_fit and bool(first[chosen[0]])
+            started = np.repeat(restored.coefficients[None], chosen.size, axis=0) if goes_on else None
             parts.append(
                 reweight(
                     problem,

@@ -79,10 +79,10 @@ def compare(fits: Mapping[str, FitResult]) -> Comparison:
     [('quadratic', 0.0), ('separable_power_law', 10.5), ('constant', 42.0)]
     """
     _check_same(fits)
-    known = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
-    lowest = min(known.values(), default=None)
+    scores = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
+    lowest = min(scores.values(), default=None)
     # Fits without an AICc come last; the sort is stable, so ties keep the caller's order.
-    order = sorted(fits, key=lambda name: known.get(name, np.inf))
+    order = sorted(fits, key=lambda name: scores.get(name, np.inf))
     rows = tuple(_rank(name, fits[name], lowest) for name in order)
     return Comparison(rows=rows, verdict=_verdict(rows))
 
@@ -147,16 +147,18 @@ def decide(fits: Mapping[str, Mapping[str, FitResult]], kinds: Mapping[str, str]
     least = min(lead for _, lead in leads.values())
     # A single kind must lead everywhere: a verdict that changes with the link or the unit of evidence is none.
     winner = best.pop() if len(best) == 1 and least > MARGIN else None
-    told = "; ".join(f"{name}: {kind} by {lead:.1f}" for name, (kind, lead) in leads.items())
+    by_condition = "; ".join(f"{name}: {kind} by {lead:.1f}" for name, (kind, lead) in leads.items())
     if winner is not None:
         return Decision(
-            winner=winner, leads=leads, sentence=f"{winner} leads everywhere by more than {MARGIN:g} AICc ({told})."
+            winner=winner,
+            leads=leads,
+            sentence=f"{winner} leads everywhere by more than {MARGIN:g} AICc ({by_condition}).",
         )
     return Decision(
         winner=None,
         leads=leads,
         sentence=f"Not decided: a verdict takes a lead of {MARGIN:g} AICc beyond nesting under every link, on runs and "
-        f"on means ({told}).",
+        f"on means ({by_condition}).",
     )
 
 

@@ -63,8 +63,8 @@ def cache_directory() -> Path:
 
     Several people may share ELM_SWEEPER_CACHE; nobody should run a library that another one has put there.
     """
-    chosen = os.environ.get("ELM_SWEEPER_CACHE")
-    return (Path(chosen) if chosen else user_cache_path("elm-sweeper")) / f"kernels-{os.getuid()}"
+    override = os.environ.get("ELM_SWEEPER_CACHE")
+    return (Path(override) if override else user_cache_path("elm-sweeper")) / f"kernels-{os.getuid()}"
 
 
 def _keep_others_out(path: Path) -> None:
@@ -95,11 +95,11 @@ def _intact(path: Path) -> bool:
 
 def _compiler() -> list[str]:
     """The compiler as a command: CXX may hold a launcher or options, as in `ccache g++`."""
-    chosen = os.environ.get("CXX")
+    override = os.environ.get("CXX")
     try:
-        commands = [shlex.split(chosen)] if chosen else [["c++"], ["g++"], ["clang++"]]
+        commands = [shlex.split(override)] if override else [["c++"], ["g++"], ["clang++"]]
     except ValueError as error:
-        raise NativeUnavailable(f"CXX: {chosen!r} is not a command ({error})") from error
+        raise NativeUnavailable(f"CXX: {override!r} is not a command ({error})") from error
     for command in commands:
         if command and (program := shutil.which(command[0])):
             return [program, *command[1:]]
@@ -122,9 +122,9 @@ def _processor() -> str:
     if not cpuinfo.exists():
         return platform.machine() + platform.processor()
     # -march=native means this very processor; a cache directory may be shared by unlike machines
-    wanted = ("flags", "Features", "model name", "CPU part")
+    keys = ("flags", "Features", "model name", "CPU part")
     lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
-    return platform.machine() + "".join(line for line in lines if line.startswith(wanted))
+    return platform.machine() + "".join(line for line in lines if line.startswith(keys))
 
 
 def _build(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
@@ -138,15 +138,22 @@ def _build(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
             "compiling the native kernel anew, the file is damaged:" if damaged else "compiling the native kernel into",
             path,
         )
-        for left in path.parent.glob(f"{path.stem}-building-*"):  # by a process that was killed; we hold the lock
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in path.parent.glob(f"{path.stem}-building-*"):  # by a process that was killed; we hold the lock
+            shutil.rmtree(leftover, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-building-") as directory:
-            made = Path(directory) / path.name
-            command = [*compiler, *_FLAGS, f"-DREAL={_REALS[dtype]}", str(_SOURCES / "elm_layer.cpp"), "-o", str(made)]
+            library = Path(directory) / path.name
+            command = [
+                *compiler,
+                *_FLAGS,
+                f"-DREAL={_REALS[dtype]}",
+                str(_SOURCES / "elm_layer.cpp"),
+                "-o",
+                str(library),
+            ]
             _compile(command)
-            note = made.with_suffix(".sha256")
-            note.write_text(hashlib.sha256(made.read_bytes()).hexdigest())
-            made.replace(path)
+            note = library.with_suffix(".sha256")
+            note.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+            library.replace(path)
             note.replace(path.with_suffix(".sha256"))  # last: until it is there, the library does not count as whole
 
 

@@ -57,16 +57,16 @@ class CudaRecorder:
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # untyped in torch
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                made = action()
+                results = action()
             torch.cuda.current_stream().wait_stream(stream)
-        return made
+        return results
 
     def record(self, action: Action) -> tuple[tuple[Tensor, ...], Callable[[], None]]:
         """Record an action as a CUDA graph."""
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool):
-            made = action()
-        return made, graph.replay
+            results = action()
+        return results, graph.replay
 
 
 class Recording:
@@ -110,8 +110,8 @@ class Recording:
 
     def forward(self, arguments: Sequence[Tensor]) -> tuple[int, tuple[Tensor, ...]]:
         """Run the function on other arguments; return the number of this pass, and what the function made."""
-        for kept, tensor in zip(self._arguments, arguments, strict=True):
-            kept.detach().copy_(tensor.detach())
+        for room, tensor in zip(self._arguments, arguments, strict=True):
+            room.detach().copy_(tensor.detach())
         self._replay_forward()
         self._passes += 1
         # clones, for the next replay writes over what this one made
@@ -130,8 +130,8 @@ class Recording:
                 "before the next, or build the network with backend='torch'"
             )
         arriving = [grad for grad, place in zip(grads, self.differentiable, strict=True) if place]
-        for kept, grad in zip(self._grads, arriving, strict=True):
-            kept.zero_() if grad is None else kept.copy_(grad)
+        for room, grad in zip(self._grads, arriving, strict=True):
+            room.zero_() if grad is None else room.copy_(grad)
         self._replay_backward()
         input_grads: list[Tensor | None] = [None] * self._count
         parts = torch.split(self._flat[0].clone(), [tensor.numel() for tensor in self._wanted])
@@ -141,16 +141,16 @@ class Recording:
 
     def _both(self) -> tuple[Tensor, ...]:
         """Run forward and backward pass; what the function made, then all gradients in one tensor."""
-        made = self._function(*self._arguments)
-        self.differentiable = [tensor.requires_grad for tensor in made]
+        results = self._function(*self._arguments)
+        self.differentiable = [tensor.requires_grad for tensor in results]
         if not self.trains:
-            return made
+            return results
         if not self._grads:
-            self._grads = [torch.ones_like(tensor) for tensor in made if tensor.requires_grad]
-        return *(tensor.detach() for tensor in made), *self._backward(made)
+            self._grads = [torch.ones_like(tensor) for tensor in results if tensor.requires_grad]
+        return *(tensor.detach() for tensor in results), *self._backward(results)
 
-    def _backward(self, made: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        outputs = [tensor for tensor in made if tensor.requires_grad]
+    def _backward(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        outputs = [tensor for tensor in results if tensor.requires_grad]
         grads = torch.autograd.grad(outputs, self._wanted, self._grads, allow_unused=True)
         filled = [torch.zeros_like(t) if grad is None else grad for grad, t in zip(grads, self._wanted, strict=True)]
         # one tensor, so that a replay is followed by one copy and not by one for each parameter
@@ -176,11 +176,11 @@ class _Replay(torch.autograd.Function):
         """Replay the forward pass on the first `count` tensors; the others are the parameters."""
         ctx.set_materialize_grads(False)
         ctx.recording = recording
-        ctx.number, made = recording.forward(tensors[:count])
+        ctx.number, results = recording.forward(tensors[:count])
         ctx.mark_non_differentiable(
-            *(tensor for tensor, place in zip(made, recording.differentiable, strict=True) if not place)
+            *(tensor for tensor, place in zip(results, recording.differentiable, strict=True) if not place)
         )
-        return made
+        return results
 
     @staticmethod
     @once_differentiable
@@ -218,10 +218,10 @@ class CudaGraphBackend:
         if recording is None:
             return self._plain.run(network, x, state, masks, keep_activity)
         if recording.trains:
-            made = _Replay.apply(recording, len(arguments), *arguments, *parameters)  # type: ignore[no-untyped-call]
+            results = _Replay.apply(recording, len(arguments), *arguments, *parameters)  # type: ignore[no-untyped-call]
         else:
-            _, made = recording.forward(arguments)
-        return RunResult(made[0], ElmState(*made[1:7]), made[7], made[8], None, None)
+            _, results = recording.forward(arguments)
+        return RunResult(results[0], ElmState(*results[1:7]), results[7], results[8], None, None)
 
     def _recording(
         self, network: NetworkParts, arguments: Sequence[Tensor], parameters: Sequence[Tensor]

@@ -146,18 +146,20 @@ class _ForwardLoop:
         self.least_X1 = new_ones(plan.memory_row - plan.activity_row, 1).mul_(-math.inf)
         self.least_X1[:n].zero_()
         # the MLPs' outputs are wanted for one sum only; summed a block at a time they stay in the cache
-        kept = self.steps if keep_mlp_out else min(self.steps, steps_per_block(plan, self.batch, new_ones(()).itemsize))
-        self.scaled_out_TNDB = empty_like_kept(trace.table_TXB, kept, n, plan.d_m, self.batch)
+        stored_steps = (
+            self.steps if keep_mlp_out else min(self.steps, steps_per_block(plan, self.batch, new_ones(()).itemsize))
+        )
+        self.scaled_out_TNDB = empty_like_kept(trace.table_TXB, stored_steps, n, plan.d_m, self.batch)
         self.scaled_out_t = self.scaled_out_TNDB.unbind(0)
         self.magnitude_NB = trace.table_TXB.new_zeros(n, self.batch)
 
     def run(self) -> Carried:
         """Take every step and return the state after the last."""
-        kept, trace, views = len(self.scaled_out_t), self.trace, self.views
+        stored_steps, trace, views = len(self.scaled_out_t), self.trace, self.views
         for t in range(self.steps):
             self._step(t)
-            if t + 1 == self.steps or (t + 1) % kept == 0:
-                block_TNDB = self.scaled_out_TNDB[: t % kept + 1]
+            if t + 1 == self.steps or (t + 1) % stored_steps == 0:
+                block_TNDB = self.scaled_out_TNDB[: t % stored_steps + 1]
                 self.magnitude_NB += block_TNDB.abs().sum((0, 2)) / (2.0 * TANH_SLOPE)
         if trace.drop_NB is None:  # else `_step` has put it aside before the mask was laid over the table
             trace.activity_TNB.copy_(trace.table_TXB[1:, self.plan.activity_row : self.plan.average_row])

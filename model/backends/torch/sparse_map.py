@@ -52,10 +52,10 @@ def sparse_map(out_row: Tensor, in_row: Tensor, grad_row: Tensor, n_out: int, n_
         n_grad: number of gradient rows.
     """
     # entries whose gradient nobody wants (inputs, constants) are left out of the way back altogether
-    wanted = torch.nonzero(grad_row >= 0).squeeze(1)
+    with_grad = torch.nonzero(grad_row >= 0).squeeze(1)
     forward = _gather(out_row, in_row, n_out)
-    backward = _gather(grad_row[wanted], out_row[wanted], n_grad)
-    return SparseMap(forward, backward._replace(entry=wanted[backward.entry]))
+    backward = _gather(grad_row[with_grad], out_row[with_grad], n_grad)
+    return SparseMap(forward, backward._replace(entry=with_grad[backward.entry]))
 
 
 def _gather(group: Tensor, source: Tensor, groups: int) -> Gather:

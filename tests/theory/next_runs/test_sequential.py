@@ -46,7 +46,7 @@ def test_each_run_narrows_the_belief(belief):
 
 def test_an_optimum_that_was_not_run_is_run(belief):
     far = np.flatnonzero(np.abs(np.log(CANDIDATES.d_m / 15)) > 1.0)
-    batch = choose(belief, Goal(lines=LINES), OWN, PRICE, 3, taken=far)
+    batch = choose(belief, Goal(lines=LINES), OWN, PRICE, 3, already_run=far)
     assert [pick.reason for pick in batch.picks] == ["confirm"] * 3
     assert {CANDIDATES.budget[pick.place] for pick in batch.picks} == set(BUDGETS)
     for pick in batch.picks:
