@@ -41,15 +41,15 @@ class GroundTruth:
     noise: float = 0.003
     """Standard deviation of the metric over seeds."""
     floor: float = 1.2
-    """E: irreducible metric."""
+    """Irreducible metric, E."""
     amplitude_n: float = 6.0
-    """A."""
+    """Amplitude of the term in n_rec, A."""
     exponent_n: float = 0.5
-    """a."""
+    """Exponent of the term in n_rec, a."""
     amplitude_k: float = 8.0
-    """B."""
+    """Amplitude of the term in k_e, B."""
     exponent_k: float = 0.6
-    """b."""
+    """Exponent of the term in k_e, b."""
     crash_rate: float = 0.0
     """Trials that raise, every time."""
     diverge_rate: float = 0.0
@@ -98,7 +98,7 @@ class GroundTruth:
                 on_end(place, None)
 
     def metric(self, spec: TrialSpec) -> float:
-        """The law, without noise."""
+        """Return the metric by the law, without noise."""
         n_rec, k_e = float(spec.model.n_rec), float(counts(spec.model).k_e)
         neurons, complexity = n_rec**-self.exponent_n, k_e**-self.exponent_k
         return float(self.floor + self.amplitude_n * neurons + self.amplitude_k * complexity)

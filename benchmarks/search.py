@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
     """When a search arrived; infinite where it did not."""
 
     frontier: float
-    """Trials."""
+    """Trials until the frontier was reached."""
     frontier_cost: float
     """Trainable parameters trained until then, in units of one trial at the largest budget."""
     bracket: float
@@ -62,7 +62,7 @@ class Task(NamedTuple):
     seed: int
 
     def arrive(self) -> Arrival:
-        """Run it."""
+        """Run the search and return when it arrived."""
         return _Run(world=worlds(self.seed)[self.world], search=self.search, seed=self.seed).arrive()
 
 

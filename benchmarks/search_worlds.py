@@ -46,7 +46,7 @@ class World:
     """Values of d_m of the grid."""
 
     def space(self, values: tuple[int, ...]) -> Space:
-        """The world as a space."""
+        """Return the world as a space to search."""
         return Space(
             budgets=self.budgets,
             dimensions=(Dimension(name="d_m", values=values),),

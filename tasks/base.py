@@ -90,9 +90,9 @@ class DataSet:
     licence: str
     """Licence of the data."""
     citation: str
-    """What to cite."""
+    """The publication to cite."""
     files: tuple[RemoteFile, ...] = ()
-    """Downloads."""
+    """Files to download."""
     steps: str = ""
     """What a person has to do, for manual data sets."""
     check: str = ""

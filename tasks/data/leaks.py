@@ -42,7 +42,7 @@ class Leak(NamedTuple):
     split: str
     """`valid` or `test`."""
     repeated: int
-    """Of them, those that the training split holds too."""
+    """Sequences, or blocks of text, of the split that the training split holds too."""
     total: int
     """Sequences, or blocks of text, that the split has."""
     unit: str

@@ -50,7 +50,7 @@ class Scene(NamedTuple):
     markers: Points
     """Centres of the two markers."""
     joined: bool
-    """The answer."""
+    """The answer: whether one path joins the markers."""
 
 
 def draw_scene(random: np.random.Generator, dashes: int) -> Scene:

@@ -22,7 +22,7 @@ _PLAIN_SHA256 = "34c1c63050c87cc8477b9ae36b1cb0edf372612c92938b742e579a7109c20fa
 _BLOCK = 1 << 24
 """Bytes read at a time, so that a file larger than the memory can be read."""
 LEAST_CHARACTERS = 2
-"""Of a split: one to read and one to predict."""
+"""Characters that a split needs: one to read and one to predict."""
 SPLITS_NEED = f"every split (90/5/5) needs at least {LEAST_CHARACTERS} characters"
 _NOT_TEXT = (
     # Archives and compressed files by their first bytes (the formats' own specifications), and what unpacks each.

@@ -35,21 +35,21 @@ class Cost:
     """Trainable parameters outside the recurrent layer."""
 
     def complexity(self, d_m: npt.ArrayLike) -> FloatArray:
-        """k_e of d_m."""
+        """Return k_e at each d_m."""
         return np.asarray(self.k_e(np.asarray(d_m, dtype=np.float64)), dtype=np.float64)
 
     def neurons(self, budget: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
-        """Real n_rec that spends the budget exactly."""
+        """Return the real n_rec that spends the budget exactly."""
         return (np.asarray(budget, dtype=np.float64) - self.readout_params) / (self.complexity(d_m) + self.k_c)
 
     def n_rec(self, budget: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
-        """Largest whole n_rec within the budget."""
+        """Return the largest whole n_rec within the budget."""
         # A budget that n neurons spend exactly may come out as n minus a rounding error, which floor would turn into
         # one neuron less.
         return np.floor(self.neurons(budget, d_m) * (1 + 1e-14))
 
     def trainable_params(self, n_rec: npt.ArrayLike, d_m: npt.ArrayLike) -> FloatArray:
-        """Trainable parameters of the whole network."""
+        """Return the trainable parameters of the whole network."""
         return np.asarray(n_rec, dtype=np.float64) * (self.complexity(d_m) + self.k_c) + self.readout_params
 
     def d_m(self, k_e: npt.ArrayLike) -> FloatArray:

@@ -27,7 +27,7 @@ class Compiled(NamedTuple):
     scale: float
     """Metric units per unit of the problem's residuals."""
     n: int
-    """Rows given."""
+    """Number of rows that were given, before merging."""
     p: int
     """Searched parameters and coefficients together."""
     codes: IntArray

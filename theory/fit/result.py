@@ -35,7 +35,7 @@ class Starts:
     """How well the searches agreed."""
 
     total: int
-    """Searches started."""
+    """Number of searches that were started."""
     agreeing: int
     """Searches that ended at the best cost (relative 1e-6)."""
     runner_up: float | None
@@ -67,7 +67,7 @@ class FitInput:
     loss: str = "least_squares"
     """least_squares, tukey or huber."""
     starts: int = 32
-    """Searches."""
+    """Number of searches."""
     seed: int = 0
     """Seed of the starting points."""
     spare: int = 5
@@ -81,7 +81,7 @@ class FitResult:
     law: Law
     """The law, bound to the data (references and bounds filled in)."""
     inputs: FitInput
-    """What was fitted."""
+    """The data and the settings of the fit."""
     values: dict[str, float]
     """Searched and fixed parameters in natural units; levels as "alpha[tau_m_max=10]"."""
     free: tuple[str, ...]
@@ -93,7 +93,7 @@ class FitResult:
     derived: dict[str, float]
     """Numbers that follow from the parameters (reference level)."""
     n: int
-    """Rows."""
+    """Number of rows."""
     p: int
     """Searched parameters and coefficients together."""
     rss: float

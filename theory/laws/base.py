@@ -137,7 +137,7 @@ class Curve:
     """
 
     law: Law
-    """Bound law."""
+    """The law, bound to its data."""
     theta: Mapping[str, Any]
     """Parameters by name, numbers or [R] arrays."""
     coefficients: Sequence[Any]
@@ -160,7 +160,7 @@ class Curve:
 
     @property
     def sets(self) -> int:
-        """R."""
+        """Number of parameter sets, R."""
         return max([value.size for value in (*self.theta.values(), *self.coefficients)], default=1)
 
     @property

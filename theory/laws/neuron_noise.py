@@ -22,7 +22,7 @@ class NeuronNoise(Law):
     floor: str = "additive"
     """none, max or additive."""
     k_ref: float | None = None
-    """Where the decay is 1; `bind` takes the geometric mean of the range."""
+    """The k_e at which the decay is 1; `bind` takes the geometric mean of the range."""
     k_range: tuple[float, float] | None = None
     """Smallest and largest k_e of the data."""
 
@@ -80,7 +80,7 @@ class NeuronNoise(Law):
         return "k_floor", inner_points(*(self.k_range or (1.0, 1e6)), count)
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
-        """phi = D(k_floor)."""
+        """Return phi = D(k_floor), the floor of nu."""
         if self.floor == "none":
             return {}
         return {"phi": floor_noise(self.k_ref or 1.0, theta, self.decay)}

@@ -100,7 +100,7 @@ class Prior:
     """A normal prior on a parameter's search coordinate (its logarithm where the search is logarithmic)."""
 
     mean: float
-    """Centre, natural units."""
+    """Centre of the prior in natural units."""
     sd: float
     """Standard deviation of the search coordinate; 0.2 for a logarithmic one means 20 %."""
 

@@ -46,7 +46,7 @@ class Polynomial(Law):
     """metric = c0 + c1 x + c2 x^2 (+ c3 x^3), x = ln(n_rec / n_ref), with its own coefficients in every budget."""
 
     degree: int = 2
-    """2 or 3."""
+    """Degree of the polynomial, 2 or 3."""
     n_ref: float | None = None
     """Where x = 0; `bind` takes the geometric mean of the range. It does not change the fit."""
 
@@ -105,11 +105,11 @@ class SeparablePowerLaw(Law):
     connectivity: bool = False
     """Whether the term in k_c is there."""
     n_ref: float | None = None
-    """Where the term A stands alone; `bind` takes medians. References do not change the fit."""
+    """The n_rec at which the term A stands alone; `bind` takes medians. References do not change the fit."""
     k_ref: float | None = None
-    """Likewise for B."""
+    """The k_e at which the term B stands alone."""
     k_c_ref: float | None = None
-    """Likewise for C."""
+    """The k_c at which the term C stands alone."""
 
     name = "separable_power_law"
 
@@ -172,7 +172,7 @@ class PowerLaw(Law):
     """metric = E + A (P/p_ref)^-exponent in the trainable parameters alone; also the law of the frontier."""
 
     p_ref: float | None = None
-    """Where the second term is A; `bind` takes the median."""
+    """The trainable parameters at which the second term is A; `bind` takes the median."""
 
     name = "power_law"
     axes = ("trainable_params",)

@@ -34,7 +34,7 @@ AMPLITUDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 """Standard deviations of the discrepancy that are averaged over, in units of the law's residual."""
 
 ROUGHNESSES = (0.0, 0.5, 1.0, 2.0)
-"""The same of the roughness."""
+"""Standard deviations of the roughness that are averaged over, likewise."""
 
 LENGTHS = (0.7, 1.4)
 """Length scales of the discrepancy that are averaged over, in ln k_e; along ln budget twice as long (assumption: optima
@@ -90,19 +90,19 @@ class Belief:
     """Joint normal belief about the mean metric at some places."""
 
     places: Design
-    """[places]"""
+    """The places that are believed about, [places]."""
     mean: FloatArray
     """[places], as a loss."""
     covariance: FloatArray
-    """[places, places]"""
+    """Covariance of the means, [places, places]."""
     loading: FloatArray
     """Covariance of the law's searched parameters (search coordinates) with the places, [parameters, places]."""
     spread: FloatArray
     """Variance of each searched parameter (search coordinates), [parameters]."""
     hyper: Hyper
-    """Noise and departures."""
+    """Sizes of the noise and of the departures from the law."""
     fit: FitResult
-    """The law underneath."""
+    """The fitted law underneath."""
     plausible: tuple[FitResult, ...] = ()
     """Other laws that the runs do not rule out: their optima widen an interval."""
 
@@ -166,28 +166,28 @@ class _Problem(NamedTuple):
     base: FloatArray
     """Covariance of the configurations by the law's parameters."""
     towards: FloatArray
-    """The same of what is asked with the configurations."""
+    """Covariance of what is asked with the configurations, by the law's parameters."""
     asked: FloatArray
-    """The same of what is asked."""
+    """Covariance of what is asked, by the law's parameters."""
     near: FloatArray
     """Squared distances between configurations."""
     across: FloatArray
-    """The same of places to configurations."""
+    """Squared distances from places to configurations."""
     apart: FloatArray
-    """The same of places."""
+    """Squared distances between places."""
     same: FloatArray
     """1 where a place is a configuration, [asked, configurations]."""
     rough: FloatArray
     """1 where what is asked has a roughness, [asked]."""
 
     def covariance(self, hyper: Hyper) -> FloatArray:
-        """Of the configurations' means."""
+        """Return the covariance of the configurations' means."""
         # Replicates share a roughness, so more seeds lower the noise of a mean but not its roughness.
         variance = hyper.roughness**2 + hyper.noise**2 / self.counts
         return _steady(self.base + _kernel(self.near, hyper) + np.diag(variance))
 
     def log_likelihood(self, hyper: Hyper) -> float:
-        """Of all single runs."""
+        """Return the log-likelihood of all single runs."""
         factor, lower = cho_factor(self.covariance(hyper))
         likelihood = -0.5 * self.residual @ cho_solve((factor, lower), self.residual) - np.log(np.diag(factor)).sum()
         # Runs about their configuration's mean say something of the noise alone; constants that no size changes are

@@ -35,9 +35,9 @@ class Pick:
     row: int
     """Row of the candidates."""
     n_rec: float
-    """Its neurons."""
+    """Neurons of the candidate."""
     trainable_params: float
-    """Its count."""
+    """Trainable parameters of the candidate."""
     target_sd: tuple[float, ...]
     """Relative standard deviation of each target after this run and all before it."""
     reason: str
@@ -49,15 +49,15 @@ class NextPoints:
     """A batch of runs."""
 
     picks: tuple[Pick, ...]
-    """In order."""
+    """The runs in order of choice."""
     targets: tuple[str, ...]
-    """What they are for."""
+    """Names of the numbers that the runs make more certain."""
     target_sd: tuple[float, ...]
     """Relative standard deviation of each target now."""
     law: str
     """Law that drove the choice."""
     sentences: tuple[str, ...]
-    """What the choice rests on."""
+    """Sentences that say what the choice rests on."""
 
 
 def next_points(

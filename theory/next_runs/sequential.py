@@ -165,7 +165,7 @@ class _LineState(NamedTuple):
     """What is believed about the optimum of one line."""
 
     chance: FloatArray
-    """Of each place to be the optimum."""
+    """Chance of each place to be the optimum."""
     regret: float
     """Expected loss of the predicted optimum over the true one."""
 
@@ -206,11 +206,11 @@ class Located(NamedTuple):
     """Where a line's optimum is believed to lie."""
 
     d_m: float
-    """Best estimate."""
+    """Best estimate of the optimal d_m."""
     low: float
-    """2.5 % quantile."""
+    """Lower end of the interval: the 2.5 % quantile."""
     high: float
-    """97.5 % quantile."""
+    """Upper end of the interval: the 97.5 % quantile."""
     bracketed: bool
     """Whether estimate and interval lie inside the line."""
 

@@ -40,21 +40,21 @@ class Allocation:
     extend: str | None
     """Where to add runs if it does not: "larger d_m" or "smaller d_m"."""
     d_m: int | None
-    """Best whole d_m."""
+    """The best whole d_m."""
     n_rec: int | None
     """Neurons that fit the budget with it."""
     k_e: float | None
-    """Its effective complexity."""
+    """Effective complexity at this d_m."""
     k_c: float
-    """Connectivity."""
+    """Connectivity of the networks."""
     trainable_params: float | None
-    """Achieved count."""
+    """Trainable parameters that this allocation has."""
     metric: float | None
     """Predicted metric at the whole-number optimum."""
     continuum_d_m: float | None
     """Optimum for real d_m and n_rec."""
     continuum_n_rec: float | None
-    """Its neurons."""
+    """Neurons at the optimum for real numbers."""
     band: tuple[int, int] | None
     """Smallest and largest whole d_m of the near-optimal band around the best."""
     band_n_rec: tuple[int, int] | None

@@ -19,13 +19,13 @@ class Pareto(NamedTuple):
     [configurations]."""
 
     trainable_params: FloatArray
-    """Realised count."""
+    """Trainable parameters as realised."""
     budget: FloatArray
     """Level that counts as equal cost."""
     metric: FloatArray
     """Mean over seeds."""
     seeds: IntArray
-    """Runs averaged."""
+    """Number of runs behind each mean."""
     row: IntArray
     """First row of the configuration in the input."""
     member: npt.NDArray[np.bool_]
@@ -35,7 +35,7 @@ class Pareto(NamedTuple):
     noise_sd: float | None
     """Seed noise that was used."""
     sentence: str
-    """What the probabilities rest on."""
+    """Sentence that says what the probabilities rest on."""
 
 
 def pareto(

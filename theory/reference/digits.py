@@ -16,7 +16,7 @@ class Reached:
     name: str
     """What was computed."""
     what: str
-    """Which number of it."""
+    """Which number of it was compared."""
     digits: float
     """-log10 of the largest relative error."""
     least: float

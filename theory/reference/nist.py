@@ -41,7 +41,7 @@ class Model:
     columns: Columns
     """The columns, or (without coefficients) the response."""
     coefficients: int
-    """How many."""
+    """Number of linear coefficients."""
     certified: Certified
     """The certified parameters."""
     log_response: bool = False

@@ -55,7 +55,7 @@ class Fitted:
     """One law fitted to all sweeps of a world."""
 
     fit: FitResult
-    """Of the first sweep."""
+    """The fit of the first sweep."""
     draws: Draws
     """Parameters of every sweep."""
     evidence: Evidence

@@ -116,9 +116,9 @@ class World:
     """Where sweeps come from."""
 
     name: str
-    """Short key."""
+    """Short key of the world."""
     sentence: str
-    """What is so, in words."""
+    """What holds in this world, in words."""
     right: bool
     """Whether one of the fitted laws is right, and noise is normal and even."""
     mean: Mean
@@ -126,7 +126,7 @@ class World:
     noise: Noise = normal
     """Noise of count sweeps, [count, rows]."""
     design: Design = field(default_factory=grid)
-    """The sweep."""
+    """Sizes of the sweep's runs."""
 
     def sweeps(self, count: int, seed: int) -> FloatArray:
         """Draw the metrics of count sweeps, [count, rows]."""

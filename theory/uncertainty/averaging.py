@@ -42,7 +42,7 @@ LEAST_LEVELS = 5
 """Levels of k_e below which the jackknife has too few groups for an error of its own (assumption)."""
 
 LEAST_BUDGETS = 3
-"""The same for budgets, which a sweep has few of."""
+"""Budgets below which the jackknife has too few groups, likewise; a sweep has few of them."""
 
 HALVINGS = 50
 """Bisections of an end, down to 1e-15 of its first bracket."""
@@ -114,7 +114,7 @@ class LeftOut(NamedTuple):
     sets: npt.NDArray[np.intp]
     """Data sets to which that was done."""
     groups: int
-    """Number of groups."""
+    """Number of groups that were left out in turn."""
     refits: Refits
     """Set by set, group by group; a refit that failed is missing."""
 
@@ -250,16 +250,16 @@ class Weighted(NamedTuple):
 
     name: str
     share: float
-    """Its Akaike weight, above 0."""
+    """Akaike weight of the law, above 0."""
     restored: Restored
     draws: Draws
-    """The fit itself."""
+    """The fit itself, as a single draw."""
     rss: float
     """Sum of squares of the means, in the problem's units."""
     wrong: npt.NDArray[np.bool_]
     """Whether it shows lack of fit, [1]."""
     entries: list[LeftOut]
-    """Its refits."""
+    """Refits of the law without each group, see `leave_out`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -267,7 +267,7 @@ class Averaging:
     """The laws that were compared, with weights and refits, which serve every quantity that is asked."""
 
     laws: tuple[Weighted, ...]
-    """Those with weight."""
+    """The laws that have weight."""
 
     def intervals(self, quantities: Sequence[Quantity], *, level: float = 0.95) -> list[Interval]:
         """Take intervals of quantities; see `averaged`."""

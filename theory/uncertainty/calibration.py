@@ -27,9 +27,9 @@ class Coverage:
     """How the intervals of one quantity did."""
 
     quantity: str
-    """What."""
+    """Name of the quantity."""
     truth: float
-    """Value that was simulated from."""
+    """The value that was simulated from."""
     coverage: float
     """Share of intervals that held it."""
     coverage_se: float
@@ -51,7 +51,7 @@ class Calibration:
     level: float
     """Nominal coverage."""
     method: str
-    """Kind of interval."""
+    """Kind of interval that was measured."""
     n: int
     """Simulations that gave a fit."""
     failed: int
@@ -59,7 +59,7 @@ class Calibration:
     noise_sd: float
     """Noise that was simulated."""
     sentence: str
-    """The finding."""
+    """The finding as a sentence."""
 
 
 def calibrate(

@@ -138,7 +138,7 @@ class Exclusion:
     reason: str
     """Rule that excludes them."""
     rows: int
-    """How many."""
+    """Number of rows that are left out."""
     values: dict[str, float] | None
     """Parameters without them; None if the fit is then refused."""
     change: dict[str, float] | None
@@ -196,7 +196,7 @@ class Regime:
     p_break: float | None
     """Trainable parameters at the break."""
     sentence: str
-    """What follows."""
+    """The finding as a sentence."""
 
 
 def regime_check(

@@ -40,13 +40,13 @@ class Interval:
     """An interval, or the reason why there is none."""
 
     quantity: str
-    """What."""
+    """Name of the quantity."""
     estimate: float
     """Value of the fit."""
     low: float | None
     """Lower end; None: see `reason`."""
     high: float | None
-    """Upper end."""
+    """Upper end; None where the lower one is."""
     level: float
     """Nominal coverage."""
     method: str
@@ -261,7 +261,7 @@ class Prediction:
     """Predicted metric with intervals, [rows] each."""
 
     mean: FloatArray
-    """Fitted mean."""
+    """Fitted means."""
     low: FloatArray
     """Lower ends."""
     high: FloatArray

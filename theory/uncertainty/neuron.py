@@ -44,11 +44,11 @@ class NeuronFit:
     alpha: float | None
     """Noise exponent (of a stretched exponential: at k_ref); None for the exponential."""
     alpha_se: float | None
-    """Its standard error; None if it is at a bound or open."""
+    """Standard error of alpha; None if alpha is at a bound or open."""
     floor: float | None
     """Floor in units of the error; None without one."""
     aicc: float | None
-    """On ln error."""
+    """AICc of the fit, on ln error."""
     delta: float | None
     """AICc above the best form."""
 

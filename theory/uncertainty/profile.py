@@ -39,7 +39,7 @@ class Profile:
     """How much worse the fit becomes when one number is held at other values."""
 
     quantity: str
-    """What."""
+    """Name of the number that is held."""
     estimate: float
     """Value of the fit."""
     grid: FloatArray
@@ -56,7 +56,7 @@ class Profile:
     level: float
     """Nominal coverage."""
     sentence: str
-    """The finding."""
+    """The finding as a sentence."""
 
     @property
     def closed(self) -> bool:

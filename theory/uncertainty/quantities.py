@@ -84,7 +84,7 @@ class Quantity:
     """
 
     name: str
-    """For tables."""
+    """Name in tables."""
     evaluate: Callable[[Draws], FloatArray]
     """From R draws to R values."""
     log: bool = True

@@ -27,9 +27,9 @@ class Rank:
     label: str
     """The law with its options."""
     n: int
-    """Rows."""
+    """Number of rows."""
     p: int
-    """Parameters, coefficients included."""
+    """Number of parameters, coefficients included."""
     aicc: float | None
     """Smaller is better; None where it is undefined."""
     delta: float | None
@@ -51,7 +51,7 @@ class Comparison:
     """Laws in order of AICc."""
 
     rows: tuple[Rank, ...]
-    """Best first."""
+    """The laws, best first."""
     verdict: str
     """What may be concluded, as a sentence."""
 
@@ -110,7 +110,7 @@ class Decision:
     leads: dict[str, tuple[str, float]]
     """By condition: the kind of the best law, and its smallest AICc lead over laws of other kinds beyond nesting."""
     sentence: str
-    """What may be concluded."""
+    """What may be concluded, as a sentence."""
 
 
 def decide(fits: Mapping[str, Mapping[str, FitResult]], kinds: Mapping[str, str] | None = None) -> Decision:
