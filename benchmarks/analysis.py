@@ -207,6 +207,7 @@ def interactions(browser: Browser, page: Path) -> dict[str, float]:
     """Milliseconds of hovering, selecting and drawing with 2,000 points in each of three linked panels."""
     tab, _ = browser.open(page, "#tab=tradeoff")
     points = tab.evaluate(SHOW_2000)
+    # Medians of many small times, and the smallest of a few large ones: what else the machine does only adds to them.
     times = {
         "points": float(points),
         "hover": statistics.median(hover_times(tab, 40)),
@@ -229,6 +230,7 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
     from plotly.offline import get_plotlyjs
 
     empty = folder / "empty.html"
+    # The same Plotly as the pages have, inline as there, so that loading it is no part of the difference.
     empty.write_text(EMPTY_PAGE.format(plotly=get_plotlyjs()), encoding="utf-8")
     say("the shipped study: fitting")
     results = study_costs(folder)
@@ -238,6 +240,7 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
             say(f"{trials:,} trials: writing and building")
             count = write_trials(folder / str(trials), trials)
             page, seconds, cpu = build(folder / str(trials))
+            # Targets are for sweeps of ten thousand trials; larger ones are shown without.
             large = trials > 20_000
             results.append(Result(f"{count:,} trials: build", seconds, "s", None if large else 10.0))
             results.append(Result(f"{count:,} trials: build, CPU time", cpu, "s", None))

@@ -68,12 +68,14 @@ class GroundTruth:
         draw = random.Random(int(hashlib.sha256(assignment.trial_id.encode()).hexdigest()[:12], 16))
         fate = {name: draw.random() for name in ("crash", "diverge", "memory", "kill", "straggler")}
         first = assignment.attempt == 1
+        # SIGKILL, because it is what the kernel sends when memory runs out, and nothing can catch it.
         if first and fate["kill"] < self.kill_rate:
             os.kill(os.getpid(), signal.SIGKILL)
         if fate["crash"] < self.crash_rate:
             raise RuntimeError(f"made to fail (draw {fate['crash']:.6f})")
         if first and fate["memory"] < self.memory_rate:
             bytearray(_NO_SUCH_MEMORY)
+        # A lane that is draining must be able to stop a trial before it has begun.
         if not context.on_step(0):
             raise Stopped("stopped before the first step")
         self._wait(self.seconds * (10.0 if fate["straggler"] < self.straggler_rate else 1.0), assignment.spec, context)

@@ -21,6 +21,7 @@ from model.flops import flops
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
 
+# The names after "auto" and "reference".
 _FAST = BACKENDS[2:]
 _TURN_SECONDS = 0.1
 """processor time that every turn takes at least"""
@@ -46,6 +47,7 @@ def _text(n_rec: int, d_m: int, batch: int, steps: int, symbols: int, d_tree: in
 
 
 def _spikes(n_rec: int, d_m: int, batch: int, steps: int) -> Case:
+    # The published settings of SHD-Adding, at other sizes.
     config = ElmConfig(
         n_in=700,
         n_out=19,
@@ -106,6 +108,8 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
     print("| case | reference tok/s | torch | native | torch / ref | native / ref | native GFLOP/s | of ceiling |")
     print("|---|---|---|---|---|---|---|---|")
     for name, case in cases.items():
+        # All back ends take turns on one case before the next case begins, so that a slow spell of the machine meets
+        # them alike.
         seconds = time_in_turn({backend: training_step(case, backend) for backend in BACKENDS[1:]}, rounds)
         tokens = case.batch * case.steps
         speeds = {backend: tokens / statistics.median(values) for backend, values in seconds.items()}
@@ -145,6 +149,7 @@ def median_ratio(numerators: list[float], denominators: list[float]) -> float:
 
 def product_ceiling() -> float:
     """Measure the operations per second of a large matrix product in single precision: the best of several."""
+    # Large enough that the product is limited by arithmetic and not by memory.
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     seconds = time_in_turn({"product": lambda: a @ b}, 7)["product"]
     return 2 * 2048**3 / min(seconds)  # a multiplication and an addition for each of the n^3 terms
@@ -154,6 +159,7 @@ def example_batch(case: Case) -> tuple[Tensor, Tensor]:
     """Random input and targets: one target for each step of text, one for a whole sequence of spikes."""
     generator, config = torch.Generator().manual_seed(0), case.config
     if case.spikes:
+        # Two spikes in a hundred bins, sparse as recordings are.
         x = (torch.rand(case.batch, case.steps, config.n_in, generator=generator) < 0.02).float()
         return x, torch.randint(0, config.n_out, (case.batch,), generator=generator)
     x = torch.randint(0, config.n_in, (case.batch, case.steps), generator=generator)
@@ -194,6 +200,7 @@ PRECISION_CASES = {
 def print_precision(rounds: int) -> None:
     """Print how far single precision drifts from double."""
     for name, case in PRECISION_CASES.items():
+        # The reference in double precision: its rounding is far below the differences that are looked for.
         exact = _loss_and_grads(case, build_network(case.config, seed=0, dtype=torch.float64, backend="reference"))()
         print(f"{name}: relative errors against the reference in float64\n")
         print("| back end | error of the loss | error of the gradients | processor time / reference | / torch |")

@@ -75,6 +75,7 @@ def make(search: str, world: World, seed: int) -> Searcher:
     if search not in SEARCHES:
         raise AnalysisError(unknown_name("--searches", search, SEARCHES))
     fine = world.space(world.d_m)
+    # "grid + law" runs the same trials as "grid"; only who names the best network differs.
     if search.startswith("grid"):
         return GridSearcher(space=world.space(world.coarse))
     if search == "random":
@@ -96,6 +97,7 @@ class _Run:
     history: list[Observation] = field(default_factory=list)
 
     def arrive(self) -> Arrival:
+        # The noise has a generator of its own, so that what a search draws does not change it.
         searcher, rng = make(self.search, self.world, self.seed), np.random.default_rng(1000 + self.seed)
         judge = self._judge(searcher)
         frontier: list[tuple[int, float]] = []
@@ -116,6 +118,7 @@ class _Run:
         """Run `BATCH` trials, in as many batches as the search makes of them; whether any was left to run."""
         before = len(self.history)
         while (missing := before + BATCH - len(self.history)) > 0:
+            # A search may propose fewer than it was asked for, so it is asked again until the look is full.
             points = searcher.propose(self.history, missing).points
             if not points:
                 break
@@ -147,6 +150,7 @@ class _Run:
             return measured
         try:
             return dict(judge.named(self.history))
+        # Before a law can be fitted, the best measured network is named, as anybody would.
         except TheoryError:
             return measured
 
@@ -201,6 +205,7 @@ def _append(keep: Path, task: Task, arrival: Arrival) -> None:
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower quartile, median, upper quartile, by rank, so that what never arrived stays infinite."""
+    # By rank and not by interpolation, which infinity would spoil.
     ranked = sorted(values)
     return tuple(ranked[round(share * (len(ranked) - 1))] for share in (0.25, 0.5, 0.75))  # type: ignore[return-value]
 

@@ -80,6 +80,7 @@ class World:
         """Largest distance of a named network to the frontier, as a share of its budget's range."""
         shares = []
         for budget, losses in self.truth.items():
+            # A share of the range, so that worlds with metrics of different scale count alike.
             best, worst, d_m = min(losses.values()), max(losses.values()), named.get(budget)
             shares.append(1.0 if d_m is None else (losses[d_m] - best) / (worst - best))
         return max(shares)
@@ -127,6 +128,7 @@ def worlds(seed: int = 0) -> dict[str, World]:
     rng = np.random.default_rng(seed)
     near = partial(_near, rng=rng)
     additive = _law("additive", "affine", near(_ADDITIVE), 2.0816, 6.3556e-3)
+    # The places of bump and dent move with the seed as well, so that no ladder of d_m happens to avoid them.
     shift = float(np.exp(rng.normal(0, 0.2)))
 
     def rate(design: Design) -> FloatArray:
@@ -147,6 +149,7 @@ def worlds(seed: int = 0) -> dict[str, World]:
         "dent": (False, dent),
     }
     sizes, coarse = _ladder(FINE), _ladder(COARSE)
+    # A decade and a half, the span over which exponents can be told.
     budgets = tuple(round(value) for value in np.geomspace(3e5, 1e7, 4))
     every = {
         name: World(
@@ -161,6 +164,7 @@ def worlds(seed: int = 0) -> dict[str, World]:
         )
         for name, (right, mean) in forms.items()
     }
+    # The noise of single runs as inferred from the published tables, since they give no replicates.
     for table, column, noise in (("enwik8", "test_bpc", 0.0045), ("shd_adding", "test_accuracy", 0.03)):
         every[f"published {table}"] = _published(table, column, noise)
     return every

@@ -37,9 +37,11 @@ _TURN_S = 0.1
 @click.option("--rounds", default=9, show_default=True, help="Turns of every number of trials; their median is shown.")
 def main(backend: str, rounds: int) -> None:
     """Measure what training several trials in one go saves."""
+    # One thread, as a lane trains.
     torch.set_num_threads(1)
     print("| n_rec | d_m | batch | length | activities | alone, ms/step | K=2 | K=4 | K=8 |\n|" + "---|" * 9)
     for n_rec, d_m, batch_size, length in _CASES:
+        # The sizes that a laptop's sweep is made of, where training in one go may pay.
         model = ElmConfig(n_in=27, n_out=27, n_rec=n_rec, d_m=d_m, d_tree=4, d_branch=4)
         training = TrainingConfig(batch_size=batch_size, length=length)
         seconds = measure(model, training, backend, rounds)
@@ -73,6 +75,7 @@ def _stepper(specs: list[TrialSpec], backend: str) -> Callable[[int], None]:
     runs = [TrialRun(spec, TrialProgress(), lambda step: True, "cpu", None, backend=backend) for spec in specs]
     if len(runs) == 1:
         return runs[0].train_step
+    # Nothing is stopped or reported here: only the step itself is timed.
     return JointRun(dict(enumerate(runs)), lambda place, error: None, lambda step: True).train_step
 
 

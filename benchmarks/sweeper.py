@@ -130,6 +130,7 @@ def _lanes(trials: int, lanes: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
         _launch(_GRID.format(seeds=_WARM_SEEDS), f"{folder}/warm", lanes, GroundTruth())  # imports, Ray's first start
+        # Timed after the warm run, and the processor seconds of both are told apart by their difference.
         began, cpu_before = time.perf_counter(), cpu.seconds()
         result = _launch(_GRID.format(seeds=max(1, trials // _POINTS)), f"{folder}/r", lanes, GroundTruth())
         wall, used = time.perf_counter() - began, cpu.seconds() - cpu_before
@@ -214,6 +215,7 @@ def _finished(trials: int, lanes: int) -> dict[str, float]:
     text = _GRID.format(seeds=max(1, trials // _POINTS))
     with tempfile.TemporaryDirectory() as folder:
         result = _launch(text, f"{folder}/r", lanes, GroundTruth(), executor="processes")
+        # Once through the library, which fills the store, then through the command line, which is what is timed.
         grid = Path(folder, "bench.yaml")
         grid.write_text(text)
         launch_s, launch_cpu_s = _timed("launch", str(grid), "-r", f"{folder}/r")

@@ -47,6 +47,7 @@ class Truth:
     def bits(self, n_rec: int, k_e: float) -> float:
         """I_rep of n_rec channels, in bits: the first 4096 one by one, the rest by the trapezoidal rule in log i."""
         snr = self.snr / ((k_e / self.k_ref) ** -self.alpha + self.floor)
+        # The first channels carry most of the information and change fastest, so they are summed one by one.
         head = np.arange(1, min(n_rec, 4096) + 1, dtype=float)
         total = float(np.log2(1 + snr * head**-self.beta).sum()) / 2
         if n_rec > 4096:
@@ -101,6 +102,7 @@ def write_sweep(
         seed: seed of noise and failures.
     """
     design, truth = design or Design(), truth or Truth()
+    # Through the product's own store and schema, so that readers cannot tell a made-up sweep from a real one.
     store = ResultsStore.create(uri)
     columns, means = _sizes(design, truth)
     rng = np.random.default_rng(seed)
@@ -160,11 +162,13 @@ def _trial_columns(
     design: Design, sizes: dict[str, npt.NDArray[Any]], means: FloatArray, rng: np.random.Generator
 ) -> Columns:
     count = len(means)
+    # One draw decides between failed and diverged, so that a trial is never both.
     draw = rng.random(count)
     status = np.where(
         draw < design.failed, FAILED, np.where(draw < design.failed + design.diverged, DIVERGED, FINISHED)
     )
     finished = status == FINISHED
+    # Shared by all splits of a trial: a lucky seed is lucky on every split.
     seed_effect = rng.normal(0, design.noise, count)
     columns: Columns = dict(sizes) | {"d_mlp": 2 * sizes["d_m"]}
     columns["trainable_params"] = sizes["recurrent_params"] + sizes["readout_params"]
@@ -178,6 +182,7 @@ def _trial_columns(
         for kind in ("final", "best"):
             columns[f"{kind}_{split}_metric"] = _where(finished, metric)
         columns[f"final_{split}_loss"] = _where(finished, metric * np.log(2))
+    # Time grows with the parameters, less than in proportion, and scatters by a fifth.
     columns["wall_s"] = 2e-5 * columns["trainable_params"] ** 0.7 * rng.uniform(0.8, 1.2, count) * 60
     begin = np.cumsum(columns["wall_s"]) / 4  # as if four lanes had shared the work
     columns["started_at"] = [START + timedelta(seconds=float(s)) for s in begin]
@@ -224,6 +229,7 @@ def _curve_columns(design: Design, trials: Columns, rng: np.random.Generator) ->
         "valid": values.ravel(),
         "train": (values - 0.015).ravel(),
     }
+    # A trial that did not finish has no metric and so no curve.
     flat = {name: array[np.isfinite(values.ravel())] for name, array in flat.items()}
     both = {name: np.concatenate([flat[name]] * 2) for name in ("trial_id", "step", "wall_s")}
     metric = np.concatenate([flat["valid"], flat["train"]])
@@ -238,5 +244,6 @@ def _curve_columns(design: Design, trials: Columns, rng: np.random.Generator) ->
 
 def _write(path: str, table: str, columns: Columns) -> None:
     schema, count = SCHEMAS[table], len(columns["trial_id"])
+    # Columns that the sweep does not fill are null, as in rows of an older schema.
     arrays = [pa.array(columns.get(field.name, [None] * count), field.type, from_pandas=True) for field in schema]
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path, compression="zstd")

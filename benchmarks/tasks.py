@@ -26,11 +26,13 @@ def reference_binning(times: npt.NDArray[np.float16], units: npt.NDArray[np.uint
     Returns:
         Counts, float32 [B, 1000, CHANNELS].
     """
+    # The published bin of 2 ms over recordings of one second.
     edges = np.arange(0, 1.002, 0.002)
     batches: list[int] = []
     bins: list[int] = []
     channels: list[int] = []
     for row in range(len(times)):
+        # Python lists, as in the published code: this function is what our own is compared with.
         batches.extend([row] * len(times[row]))
         bins.extend(np.digitize(times[row], edges) - 1)
         channels.extend(units[row])
@@ -56,6 +58,7 @@ def cpu_seconds(make: Callable[[int], object], seconds: float) -> float:
 @click.option("--seconds", default=1.0, show_default=True, help="CPU seconds per task.")
 def main(names: tuple[str, ...], batch_size: int, seconds: float) -> None:
     """Print the CPU time of one training batch of every task (or of NAMES) on its embedded data."""
+    # One thread, as a loader in a lane has.
     torch.set_num_threads(1)
     click.echo(f"{'task':<12} {'data':<16} {'batch':<18} {'ms/batch':>9} {'batches/s':>10}")
     for name in names or task_names():

@@ -23,6 +23,7 @@ def main() -> None:
     for options in VARIANTS:
         task = load_task("text", options)
         assert isinstance(task, TextTask)
+        # The task's own symbols and splits, so that the yardstick is measured on exactly what networks read.
         train, *others = (task.ids(task.stream(split).characters) for split in ("train", "valid", "test"))
         for split, other in zip(("valid", "test"), others, strict=True):
             bpc = [witten_bell_bpc(train, other, order=order, n_symbols=task.spec.n_in) for order in _ORDERS]
@@ -44,6 +45,7 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
     Returns:
         Mean of -log2 p over other[order:].
     """
+    # Built up from the uniform distribution, one order at a time: each is mixed with the one below it.
     probability = np.full(len(other) - order, 1.0 / n_symbols)
     for k in range(order + 1):
         keys, contexts = _grams(train, k, n_symbols)
@@ -63,6 +65,7 @@ def _grams(ids: npt.NDArray[np.int64], k: int, n_symbols: int) -> tuple[npt.NDAr
     """Return, for every position from k on, the number of (context, symbol) and of the context alone."""
     context = np.zeros(len(ids) - k, dtype=np.int64)
     for lag in range(k):
+        # A context is a number in base n_symbols, so that contexts can be sorted and looked up as integers.
         context = context * n_symbols + ids[lag : len(ids) - k + lag]
     return context * n_symbols + ids[k:], context
 

@@ -58,6 +58,7 @@ def shortest(work: Callable[[], object], repeat: int = 3) -> float:
 def simulated(floor: str, rows: int, *, distinct: bool = False, seed: int = 0) -> tuple[Design, FloatArray]:
     """Return a sweep of the effective-information law with noise: budgets x d_m x seeds, or all rows distinct."""
     rng, cost = np.random.default_rng(seed), elm_cost(d_tree=50, d_branch=15)
+    # Replicates merge into their means before the fit, so distinct rows are the harder case.
     if distinct:
         design = Design(n_rec=np.exp(rng.uniform(3, 8, rows)), k_e=np.exp(rng.uniform(5, 11, rows)))
     else:
@@ -65,6 +66,7 @@ def simulated(floor: str, rows: int, *, distinct: bool = False, seed: int = 0) -
         lines = [budget_line(budget, cost, sizes, whole=True) for budget in np.geomspace(3e5, 3e7, 10)]
         n_rec, k_e = np.concatenate([line.n_rec for line in lines]), np.concatenate([line.k_e for line in lines])
         keep = n_rec >= 8
+        # Configurations are repeated until there are enough rows, as seeds repeat them.
         index = np.resize(np.flatnonzero(keep), rows)
         design = Design(n_rec=n_rec[index], k_e=k_e[index], k_c=np.full(rows, 750.0))
     # A law near the published Enwik8 table, as the worlds of `benchmarks.search_worlds` are.
@@ -110,6 +112,7 @@ def bootstraps() -> list[Figure]:
     for floor in ("additive", "max"):
         design, metric = simulated(floor, 100)
         fit = fit_law(get_law("effective_information", floor=floor), design, metric)
+        # Once is enough: a run of many seconds is disturbed little by what else happens.
         seconds = shortest(lambda fit=fit: bootstrap(fit, 1000, starts=2), 1)  # type: ignore[misc]
         figures.append(Figure(name=f"bootstrap, 1,000 draws x 2 starts, {floor} floor", seconds=seconds, target=30.0))
     draws = bootstrap(fit, 1000)

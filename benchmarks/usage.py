@@ -32,8 +32,11 @@ class MemoryWatch(threading.Thread):
         """Look every now and then."""
         while not self._ended.wait(_SAMPLE_S):
             now = rss_kb()
+            # A peak between two looks is missed; launches last far longer than one.
             self.peak_kb = max(self.peak_kb, now)
             self.broker_kb = max(self.broker_kb, _broker_kb())
+            # The launcher has this thread only while trials run, so its presence marks the phase without a hook in the
+            # product.
             if any(thread.name == _WHILE_RUNNING for thread in threading.enumerate()):
                 self._before = now if self._before is None else self._before
                 self.growth_kb = now - self._before
@@ -61,6 +64,7 @@ class TreeCpu:
     def __init__(self) -> None:
         # by process, kept after its end: what it had used at the last look still counts
         self._seen: dict[int, float] = {}
+        # The sampling thread and whoever asks for the sum look at the same table.
         self._lock = threading.Lock()
 
     def sample(self) -> None:
