@@ -206,6 +206,7 @@ def check_weights(weights: npt.ArrayLike | None, rows: int) -> FloatArray:
 
 def _column(name: str, value: npt.ArrayLike, rows: int, *, zero_ok: bool) -> FloatArray:
     array = np.asarray(value, dtype=np.float64)
+    # A single number stands for all rows, such as the k_c that a sweep keeps.
     if array.ndim == 0 or array.shape == (1,):
         array = np.full(rows, float(array.ravel()[0]))
     if array.shape != (rows,):

@@ -26,6 +26,7 @@ class FTest(NamedTuple):
 
 def ratio_test(sum_of_squares: float, degrees: int, variance: float, freedom: int) -> FTest:
     """Compare a mean square with a variance that is known from elsewhere, with `freedom` degrees of freedom."""
+    # Both are mean squares, which have the same expectation if nothing but noise is at work.
     ratio = sum_of_squares / degrees / variance
     # The upper tail itself, since 1 minus the lower one would lose every digit of a small chance.
     return FTest(ratio, (degrees, freedom), float(fdtrc(degrees, freedom, ratio)))

@@ -151,6 +151,7 @@ def _assemble(law: Law, inputs: FitInput, compiled: Compiled, outcome: Found) ->
         key: {name: float(value) for name, value in zip(columns, best.coefficients[g], strict=True)}
         for g, key in enumerate(compiled.group_keys)
     }
+    # Also for robust losses: the noise between seeds is a property of the data, whatever is fitted to them.
     sd, freedom = pure_error(inputs.metric, inputs.design.configurations(), compiled.weights)
     result = FitResult(
         law=law,

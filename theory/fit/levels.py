@@ -30,6 +30,7 @@ class Searched(NamedTuple):
     @property
     def label(self) -> str:
         """Name in results, such as "alpha" or "alpha[tau_m_max=10]"."""
+        # A shared parameter keeps its plain name, so that results of fits with and without levels are read alike.
         if self.column is None:
             return self.parameter.name
         return level_label(self.parameter.name, self.column, self.level)
@@ -48,6 +49,7 @@ def level_label(name: str, column: str, level: object) -> str:
 def reference_level(levels: LabelArray) -> object:
     """Return the most frequent level, ties to the smallest."""
     # The most frequent level is the best determined one, and what is shared by all levels leans on it.
+    # np.unique sorts and argmax takes the first of equals, hence the smallest of equally frequent levels.
     values, counts = np.unique(levels, return_counts=True)
     return values[np.argmax(counts)].item()
 
@@ -114,6 +116,7 @@ class LevelMap:
 
     def take(self, index: npt.ArrayLike) -> "LevelMap":
         """Return the map of the chosen rows."""
+        # The labels stay, since a selection may lack the rows of a level but not its number.
         return replace(self, codes={name: codes[np.asarray(index)] for name, codes in self.codes.items()})
 
 

@@ -59,4 +59,5 @@ def restore(fit: FitResult) -> Restored:
 def missed_means(fit: FitResult, restored: Restored) -> float:
     """Weighted sum of squares by which a least-squares fit misses the means of its configurations, in the problem's
     units: that of the runs without the spread between seeds, which no law can change."""
+    # Rounding may leave the difference of an exact fit slightly below 0.
     return max(fit.rss / restored.compiled.scale**2 - restored.compiled.within, 0.0)

@@ -145,6 +145,7 @@ class FitResult:
 
     def has(self, code: str) -> bool:
         """Whether a status with this code was found."""
+        # By its code and not by its sentence, which is for people and may change.
         return any(status.code == code for status in self.statuses)
 
     @cached_property
@@ -169,6 +170,8 @@ class FitResult:
     def group_key(self, group: object = None, budget: float | None = None) -> str:
         """Return the key into `coefficients` of a group (None: the only one) and, for laws fitted per budget, of a
         budget."""
+        # The key is built from the same parts in the same order as `compile_fit` builds it, since it is what
+        # coefficients are stored under.
         parts = [] if self.inputs.groups is None else [f"{self.inputs.groups}={group}"]
         if self.law.coefficients_per == "budget":
             parts.append(f"budget={self._fitted_budget(budget)!r}")
@@ -187,6 +190,7 @@ class FitResult:
             raise TheoryError(f"budget: needed, the law {self.law.name} is fitted per budget: {fitted.tolist()}")
         # Realised counts scatter around a budget, so the budget asked for need not be one of the levels exactly.
         nearest = float(fitted[np.argmin(np.abs(np.log(fitted / budget)))])
+        # In the logarithm, since budgets are compared as ratios everywhere.
         if abs(np.log(nearest / budget)) > BUDGET_TOLERANCE:
             raise TheoryError(
                 f"budget: {budget:g} was not in the fit and the law {self.law.name} cannot extrapolate; "
@@ -203,6 +207,7 @@ class FitResult:
         """
         rows = len(design)
         column = self.inputs.groups
+        # A group that is given holds for all rows; otherwise every row brings its own.
         if group is None and column is not None:
             if column not in design.covariates:
                 raise TheoryError(
@@ -243,6 +248,7 @@ class FitResult:
             levels: Level by covariate for varying parameters; default: reference levels.
             budget: Needed for laws that are fitted per budget.
         """
+        # Levels that are not named are the reference ones, so that a curve always has one number for each parameter.
         theta = self.level_map(one_row(levels)).theta(self._value)
         coefficients = self.coefficients[self.group_key(group, budget)]
         values = [coefficients[item.name] for item in self.law.coefficients]
@@ -260,6 +266,7 @@ class FitResult:
             # Readers of stored fits can tell by this number whether they know the keys.
             "format": 1,
             "law": {"name": self.law.name, "options": self.law.options, "label": self.law.label},
+            # A list of names and no `asdict`, which would copy the rows and the law's private fields as well.
             **{name: getattr(self, name) for name in _PLAIN},
             "free": list(self.free),
             "bounds": {name: list(pair) for name, pair in self.bounds.items()},

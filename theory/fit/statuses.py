@@ -12,6 +12,7 @@ from theory.fit.result import FitResult, Starts, Status
 from theory.fit.solver import Polished
 from theory.types import FloatArray
 
+# A cosine, so that the same number serves every law, unit and size of data.
 FLAT = 1e-6
 """Cosine between residual and Jacobian below which the optimum counts as smooth and reached."""
 
@@ -89,6 +90,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
     statuses = [_bound_status(fit, name) for name in fit.free if fit.at_bound(name)]
     for key, coefficients in fit.coefficients.items():
         for item in fit.law.coefficients:
+            # Exactly 0 is what the constrained solution gives a coefficient whose data pull it to the wrong sign.
             if item.sign and coefficients[item.name] == 0:
                 statuses.append(
                     _status(
@@ -114,6 +116,8 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
             )
         )
     statuses += _restored_statuses(fit)
+    # Priors and fixed values are announced with every result, because numbers that rest on them are not the data's
+    # alone.
     for name, prior in fit.inputs.priors.items():
         statuses.append(
             _status(
@@ -130,6 +134,7 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
 def design_statuses(fit: FitResult) -> list[Status]:
     """Say what the design itself cannot tell."""
     statuses = [*_budget_statuses(fit), *_level_statuses(fit)]
+    # Without replicates noise and lack of fit cannot be told apart, however many configurations there are.
     if fit.pure_error_sd is None:
         sentence = (
             "No configuration has more than one seed: seed noise is unknown and the residuals stand in for it, "
@@ -161,6 +166,7 @@ def repeated_rows(fit: FitResult) -> tuple[int, float]:
         return 0, 0.0
     # Only runs of one configuration can repeat each other, so pairs are counted within each.
     runs = np.bincount(configurations)
+    # Where there are no replicates, or all of them agree, the residuals are the best measure of noise there is.
     noise = fit.pure_error_sd or fit.noise_sd
     chance = min(1.0, resolution(metric) / (2 * np.sqrt(np.pi) * noise)) if noise > 0 else 0.0
     return repeats, float(np.sum(runs * (runs - 1) / 2) * chance)
@@ -215,6 +221,7 @@ def _level_statuses(fit: FitResult) -> list[Status]:
     """An exponent needs a few levels of its axis."""
     design, statuses = fit.inputs.design, []
     columns = {"n_rec": design.n_rec, "k_e": design.k_e, "k_c": design.k_c, "trainable_params": design.budgets}
+    # A law whose parameters are all fixed has no exponent to determine.
     for axis in fit.law.axes if fit.free else ():
         column = columns[axis]
         levels = 0 if column is None else np.unique(column).size
@@ -273,6 +280,7 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
     compiled, groups = restored.compiled, restored.problem.groups
     # Least squares has merged the rows of a configuration; a robust loss keeps them, and rejected rows count for less.
     groups = groups[compiled.codes]
+    # A configuration that was run in two groups has a mean in each of them.
     codes = number_rows([fit.inputs.design.configurations(), groups])
     weights = compiled.weights if fit.robust_weights is None else compiled.weights * fit.robust_weights
     total, of_group = np.bincount(codes, weights=weights), np.zeros(int(codes.max()) + 1, dtype=np.int64)
@@ -293,6 +301,7 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
 def _misfit_statuses(fit: FitResult, restored: Restored) -> list[Status]:
     """Does the law miss the means of its configurations by more than the noise between their seeds?"""
     compiled = restored.compiled
+    # Each configuration spends one run on its mean; the rest are the degrees of freedom between seeds.
     spare = fit.n - len(restored.problem.design)
     missed = misfit(restored.problem, restored.x, restored.coefficients, compiled.within, spare)
     if missed is None or missed.p_value >= MISFIT:

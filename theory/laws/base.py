@@ -161,6 +161,7 @@ class Curve:
     @property
     def sets(self) -> int:
         """Number of parameter sets, R."""
+        # Single numbers and arrays of R may be mixed: what is shared by all sets need not be repeated.
         return max([value.size for value in (*self.theta.values(), *self.coefficients)], default=1)
 
     @property

@@ -66,10 +66,12 @@ class NeuronNoise(Law):
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Implement `Law.coefficients`."""
+        # The amplitude is free in sign: it is a logarithm.
         return (Coefficient(name="ln_A", meaning="ln error at k_ref without floor"),)
 
     def bind(self, design: Design) -> "NeuronNoise":
         """Implement `Law.bind`."""
+        # k_e spans decades here, so the middle of its range is the geometric one.
         low, high = float(design.k_e.min()), float(design.k_e.max())
         return replace(self, k_ref=self.k_ref or float(np.sqrt(low * high)), k_range=self.k_range or (low, high))
 

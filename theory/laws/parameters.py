@@ -34,8 +34,10 @@ class Parameter:
     """One line for reports, with units."""
 
     def __post_init__(self) -> None:
+        # Both bounds are finite, because starts are drawn between them.
         if not (np.isfinite([self.lower, self.upper]).all() and self.lower < self.upper):
             raise TheoryError(f"{self.name}: bounds ({self.lower}, {self.upper}) must be finite and in order")
+        # Refused when the law is described: the search would only meet a logarithm that is not finite.
         if self.log and self.lower <= 0:
             raise TheoryError(
                 f"{self.name}: lower bound {self.lower} must be above 0 for a logarithmic search (or set log=False)"
@@ -43,6 +45,7 @@ class Parameter:
 
     def to_search(self, value: float) -> float:
         """Natural units to the search coordinate."""
+        # In the logarithm a step is the same factor everywhere, and a positive parameter cannot become negative.
         return float(np.log(value)) if self.log else float(value)
 
     def to_natural(self, coordinate: FloatArray) -> FloatArray:
@@ -63,6 +66,7 @@ class Parameter:
         """
         if self.log:
             return np.full(np.shape(coordinate), share)
+        # A parameter at 0 has no size to take a share of, so a part of its range stands in.
         return share * np.maximum(np.abs(coordinate), LEAST_SIZE * (self.upper - self.lower))
 
     @property
@@ -79,6 +83,7 @@ def inner_points(low: float, high: float, count: int) -> FloatArray:
     >>> inner_points(1.0, 1e4, 2).round(9).tolist()
     [10.0, 1000.0]
     """
+    # Sizes are spaced by factors, and the kinks lie at sizes.
     first, last = np.log(low), np.log(high)
     return np.asarray(np.exp(first + (last - first) * (np.arange(count) + 0.5) / count))
 

@@ -50,6 +50,7 @@ class Polynomial(Law):
     n_ref: float | None = None
     """Where x = 0; `bind` takes the geometric mean of the range. It does not change the fit."""
 
+    # A parabola knows nothing of other budgets, so each has its own, and the law cannot extrapolate.
     coefficients_per: Literal["group", "budget"] = "budget"
 
     def __post_init__(self) -> None:
@@ -59,6 +60,7 @@ class Polynomial(Law):
     @property
     def name(self) -> str:  # type: ignore[override]
         """Key in the registry."""
+        # The registry has two names for this class, and a result must say which one was fitted.
         return "quadratic" if self.degree == 2 else "cubic"
 
     @property
@@ -132,6 +134,7 @@ class SeparablePowerLaw(Law):
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Implement `Law.coefficients`."""
+        # Signs are required of these terms: more neurons, complexity or synapses may not make the metric worse.
         names = ("A", "B", "C") if self.connectivity else ("A", "B")
         return (
             Coefficient(name="E", meaning="irreducible metric"),
@@ -206,6 +209,7 @@ class PowerLaw(Law):
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Implement `Law.derived`."""
+        # Without its reference the amplitude A of a stored result would mean nothing.
         return {"p_ref": self.p_ref or 1.0}
 
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
@@ -268,6 +272,7 @@ class BrokenPowerLaw(Law):
 
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
+        # In the logarithm both branches are straight lines that meet at 0.
         x = np.log(design.params) - np.log(theta["p_break"])
         # Both branches are 1 at the break: the curve is continuous and only its slope jumps.
         # The bounds of the break are the data's range, so both branches have rows or the break sits at its bound.

@@ -63,6 +63,7 @@ class UserLaw(Law):
         for item in self.searched if gradient else ():
             value = plain[item.name]
             step = item.step(value, STEP)
+            # Central differences, because their error falls with the square of the step.
             up, down = (self._stack({**plain, item.name: self._moved(item, value, s)}, design) for s in (step, -step))
             for j in range(len(values)):
                 slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * step)
@@ -98,6 +99,7 @@ class UserLaw(Law):
                 raise TheoryError(
                     f"law {self.name}: returned shape {column.shape}, expected one value for each of {len(design)} rows"
                 )
+            # A constant column may be written as a number, as the 1 in the example above.
             rows.append(np.broadcast_to(column, (len(design),)))
         return np.stack(rows)
 

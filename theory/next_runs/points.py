@@ -99,6 +99,7 @@ def next_points(
     lines = [_line(budget, cost, runs) for budget in budgets]
     count = len(sizes)
     places = [np.arange(count + LINE * i, count + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
+    # Candidates and lines are believed about together, because a run at the one must teach about the other.
     belief = believe(runs, loss, join_designs([sizes, *lines]), smooth=np.concatenate(places), seed=seed)
     # The price is the trainable parameters, since the time of a step grows with them.
     batch = choose(
@@ -151,6 +152,7 @@ def _runs(fit: FitResult, cost: Cost) -> tuple[Design, FloatArray]:
 def _allowed(runs: Design, candidates: Design) -> IntArray:
     """Candidates between the smallest and the largest k_e that was run: beyond, neither law nor correction is known."""
     low, high = runs.k_e.min(), runs.k_e.max()
+    # A little beyond the range is allowed, since realised sizes differ from those asked for.
     allowed = np.flatnonzero((candidates.k_e >= low * (1 - SAME)) & (candidates.k_e <= high * (1 + SAME)))
     if not allowed.size:
         raise TheoryError(
@@ -167,6 +169,7 @@ def _as_run(candidates: Design, runs: Design) -> tuple[Design, npt.NDArray[np.bo
     """
     # Sizes are whole numbers, so what was run differs a little from the candidate that it realised.
     near = np.abs(np.log(candidates.k_e[:, None] / runs.k_e[None])) < SAME
+    # The same k_e at another budget is another configuration.
     near &= candidates.budgets[:, None] == runs.budgets[None]
     # argmax gives row 0 where nothing is near; `was_run` keeps those from being used.
     run = np.argmax(near, axis=1)

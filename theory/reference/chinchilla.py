@@ -55,6 +55,7 @@ _LAW = user_law(
 @_LAW
 def log_loss(design: Design, ln_A: float, ln_B: float, ln_E: float, alpha: float, beta: float) -> FloatArray:
     """ln(E + A N^-alpha + B D^-beta); n_rec stands for the parameters N and k_e for the tokens D."""
+    # As a sum of exponentials in logarithms, the form in which the notebook minimises it and which cannot overflow.
     terms = np.broadcast_arrays(ln_E, ln_A - alpha * np.log(design.n_rec), ln_B - beta * np.log(design.k_e))
     return np.asarray(logsumexp(np.stack(terms), axis=0))
 
@@ -97,6 +98,7 @@ def refit(starts: int = 24) -> tuple[dict[str, float], float]:
 def compare() -> list[Reached]:
     """Compare the objective and the exponents with the notebook's, and with the paper's table in standard errors."""
     values, reached = refit()
+    # The paper's table has E itself, the search its logarithm.
     values["E"] = float(np.exp(values["ln_E"]))
     name = "Chinchilla, 240 points"
     best = digits(max(reached, OBJECTIVE), OBJECTIVE)  # a smaller one than theirs is no error

@@ -265,6 +265,7 @@ def fit_problem(name: str) -> FitResult:
     parameters = [Parameter(name=key, lower=low, upper=high, log=low > 0) for key, low, high in model.searched]
     coefficients = [f"c{k}" for k in range(model.coefficients)]
     named_law = user_law(parameters=parameters, coefficients=coefficients, name=name)(law)
+    # The smallest problems have 6 rows for 2 parameters, fewer than a sweep must have.
     return fit_law(named_law, design, np.log(response) if model.log_response else response, spare=1)
 
 
@@ -291,6 +292,7 @@ def compare(name: str) -> list[Reached]:
     intervals = delta(fit, [parameter(k) for k in range(len(certified))])
     # Intervals come with t quantiles; divided by the quantile they are the standard errors that NIST certifies.
     quantile = float(stats.t.ppf(0.975, fit.n - fit.p))
+    # An open interval has no standard error, and nan counts as no digits.
     spread = [np.nan if one.high is None else (one.high - one.estimate) / quantile for one in intervals]
     reached = [
         Reached(

@@ -42,6 +42,7 @@ STARTS = 6
 
 def laws() -> dict[str, Law]:
     """Return the laws that an analysis compares by default and that have an optimum."""
+    # Every floor under every link, because the interval is to carry the choice between them.
     variants = {
         f"{floor} floor, {link}": get_law("effective_information", floor=floor, link=link)
         for floor in ("additive", "max", "none")
@@ -112,6 +113,7 @@ def _fit(law: Law, world: World, metric: FloatArray, quantities: list[Quantity])
     # the delta method of the fit by itself takes the variance of the runs
     ratio = np.sqrt(refits.variance / (rss / law_says.degrees))[:, None]
     half = stats.t.ppf(0.5 + LEVEL / 2, restored.degrees) * law_says.standard_error * ratio
+    # Refits are clipped to their bounds, so a parameter that rests there equals it.
     bound = np.asarray(((draws.x <= problem.lower) | (draws.x >= problem.upper)).any(axis=1), dtype=np.bool_)
     spare = compiled.n - means
     merged = compiled.merge(metric)[0]
@@ -142,6 +144,7 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
     """Count the coverage in one world."""
     metric, quantities = world.sweeps(sweeps, seed), [best_d_m(budget, COST) for budget in BUDGETS]
     fitted = [_fit(law, world, metric, quantities) for law in laws().values()]
+    # One weight for each law and sweep, as an analysis of that sweep would give it.
     weight = weights_of([one.evidence for one in fitted])
     evidences = []
     for one, share in zip(fitted, weight.T, strict=True):
@@ -178,6 +181,7 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
                 open_=float((~closed).mean()),
                 width=float(np.median(width)),
                 wider=wider,
+                # The worst case for a reader: a wrong interval that nothing warned of.
                 silent=float((~inside & ~warned).mean()),
                 warned=float((warned | ~closed).mean()),
                 sweeps=sweeps,
@@ -191,6 +195,7 @@ def _choose(fitted: list[Fitted]) -> IntArray:
     score = np.stack([one.aicc for one in fitted])
     # The same choice as an analysis makes, which is what the coverage is about.
     tied = score <= score.min(axis=0) + TIE
+    # The small share of the score only decides between laws with equally many parameters.
     rank = np.array([one.p for one in fitted])[:, None] + 1e-6 * (score - score.min(axis=0))
     return np.asarray(np.argmin(np.where(tied, rank, np.inf), axis=0), dtype=np.int64)
 

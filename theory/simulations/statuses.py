@@ -41,6 +41,7 @@ INFERRED = (
 )
 """Warnings (and one note) that are inferred from data or search."""
 
+# Eight sizes by factors of two with three seeds each: a small sweep of one axis.
 SIZES = np.repeat(2.0 ** np.arange(4, 12), 3)
 LINE = Design(n_rec=SIZES, k_e=np.ones(SIZES.size))
 NOISE = 0.05
@@ -74,6 +75,7 @@ def _line(
 def _grid(mean: Callable[[Design], FloatArray], law: str | Law, **settings: str) -> Make:
     """Sweeps of 3 budgets x 9 d_m x 3 seeds."""
     design = grid()
+    # The mean is the same for all sweeps of a case, only the noise is drawn anew.
     expected = mean(design)
 
     def make(rng: np.random.Generator) -> FitResult:
@@ -99,6 +101,7 @@ def _accuracy(items: int, copies: bool) -> Make:
 
 def _copied(rng: np.random.Generator) -> FitResult:
     metric = 1 + 8 * SIZES**-0.5 + NOISE * rng.standard_normal(SIZES.size)
+    # Rows 3 and 4 are seeds of one size, so the copy looks like a run that was entered twice.
     metric[4] = metric[3]
     return fit_law("power_law", LINE, metric, starts=16)
 
@@ -119,6 +122,7 @@ def _rough(design: Design, exponent: float) -> tuple[float, FloatArray]:
 def cases() -> list[Case]:
     """List what is simulated."""
     power = 1 + 8 * SIZES**-0.5
+    # A plateau and then a drop: a power law that must be steep puts its floor above the last mean.
     flat_then_down = 2 + 8 * SIZES**-1.5 - 0.4 * (SIZES > 1500)
     # The exponent is beyond the bound of 6 that power laws have.
     steep = 1 + 1e9 * SIZES**-8.0
@@ -203,6 +207,7 @@ def _bounded_power() -> Law:
 
 def count(case: Case, sweeps: int, seed: int) -> Counter[str]:
     """Count the statuses of simulated sweeps, each once per sweep."""
+    # One generator for all sweeps of a case, so that a case's numbers do not depend on which other cases ran.
     rng = np.random.default_rng(seed)
     fired: Counter[str] = Counter()
     for _ in range(sweeps):

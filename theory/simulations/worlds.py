@@ -19,6 +19,7 @@ from theory.types import FloatArray
 SIGMA = 0.003
 """Standard deviation between seeds, BPC (measured between splits of the published table)."""
 
+# Without a read-out: it would only shift the budgets.
 COST = elm_cost(d_tree=50, d_branch=15)
 BUDGETS = (1e6, 10**6.5, 1e7)
 SIZES = (3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 55.0, 90.0, 150.0)
@@ -42,6 +43,8 @@ def grid(seeds: int = SEEDS, k_c: tuple[float, ...] = (COST.k_c,)) -> Design:
         sizes = np.array(SIZES)
         # A whole number of few neurons leaves a large part of its budget unspent.
         line = budget_line(budget, COST, sizes[COST.n_rec(budget, sizes) >= 8], whole=True)
+        # Sizes are those of the published k_c; the other levels of it only change the metric, so that nothing else
+        # differs between them.
         lines += [(line, synapses) for synapses in k_c]
     count = [len(line) for line, _ in lines]
     columns = [

@@ -199,6 +199,7 @@ def _coverage(quantity: Quantity, truth: float, estimate: FloatArray, low: Float
 
 
 def _sentence(rows: tuple[Coverage, ...], level: float, method: str, n: int) -> str:
+    # The verdict is that of the worst quantity: a reader does not know in advance which one matters.
     worst = min(rows, key=lambda row: row.coverage)
     # Two Monte Carlo errors and two points of coverage are allowed: less is no difference to a reader.
     verdict = "hold" if worst.coverage >= level - 2 * worst.coverage_se - 0.02 else "are too narrow for some quantities"

@@ -128,6 +128,7 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
 
 
 def _ranked(rows: list[HeldOut]) -> list[HeldOut]:
+    # Laws that could not be refitted come last instead of dropping out, so that the table shows them with their reason.
     return sorted(rows, key=lambda row: np.inf if row.rmse is None else row.rmse)
 
 
@@ -175,6 +176,7 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
         except TheoryError as error:
             effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
             continue
+        # Relative, because parameters have different units; only searched ones can change.
         change = {
             name: part.values[name] / fit.values[name] - 1
             for name in fit.free
@@ -219,6 +221,7 @@ def regime_check(
     # Both laws read trainable_params alone; the other sizes are there because a design must have them.
     design = Design(n_rec=np.ones_like(params), k_e=params, trainable_params=params)
     try:
+        # Both see all rows with equal weights, so that their AICc's can be compared.
         plain = fit_law("power_law", design, metric, direction=direction, seed=seed)
         broken = fit_law("broken_power_law", design, metric, direction=direction, seed=seed)
     except TheoryError as error:

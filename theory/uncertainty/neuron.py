@@ -103,5 +103,6 @@ def fit_neuron(
             NeuronFit(form=form, fit=fit, alpha=alpha, alpha_se=alpha_se, floor=floor, aicc=fit.aicc, delta=None)
         )
     lowest = min((row.aicc for row in rows if row.aicc is not None), default=None)
+    # A form without an AICc is an exact fit or has too few neurons, and comes last.
     ranked = sorted(rows, key=lambda row: np.inf if row.aicc is None else row.aicc)
     return [replace(row, delta=None if row.aicc is None or lowest is None else row.aicc - lowest) for row in ranked]

@@ -45,6 +45,7 @@ class Draws:
         if label in self.fit.searched:
             column = list(self.fit.searched).index(label)
             return self.fit.searched[label].parameter.to_natural(self.x[:, column])
+        # Fixed parameters have a value as well, the same in every draw.
         if label not in self.fit.values:
             raise unknown("parameter", label, self.fit.values)
         return np.full(len(self), self.fit.values[label])

@@ -141,6 +141,8 @@ def decide(fits: Mapping[str, Mapping[str, FitResult]], kinds: Mapping[str, str]
         names = {name: name if kinds is None else kinds[name] for name in laws}
         if len(set(names.values())) < 2:
             raise TheoryError(f"fits.{link}: one kind of law only ({', '.join(laws)}); nothing to decide")
+        # Both units of evidence are asked, because each can mislead: runs count a law's miss once for every seed, means
+        # have fewer degrees of freedom.
         for unit, scores in (("runs", _scores(laws)), ("means", _scores(laws, means=True))):
             leads[f"{link} link, {unit}"] = _lead(scores, names)
     best = {kind for kind, _ in leads.values()}
@@ -186,6 +188,7 @@ def _lead(scores: Mapping[str, tuple[float, float]], kinds: Mapping[str, str]) -
         return "none", 0.0
     first = min(scores, key=lambda name: scores[name][0])
     score, penalty = scores[first]
+    # Laws of the winner's own kind do not count: a verdict is between kinds.
     leads = [
         # A larger law that contains the winner can fit no worse, so its AICc is at most the difference of the penalties
         # behind. Only what goes beyond that is evidence against it.
@@ -237,6 +240,7 @@ def _rank(name: str, fit: FitResult, lowest: float | None) -> Rank:
         tied=delta is not None and delta <= TIE,
         pearson_r=fit.pearson_r,
         rmse=fit.rmse,
+        # Unusable fits stay in the table with their AICc, since hiding them would hide that they were tried.
         usable=fit.usable,
         warnings=tuple(status.code for status in fit.statuses if status.level == "warning"),
     )
