@@ -61,8 +61,10 @@ class RemoteFile:
 
     name: str
     """File name of the download."""
+    # Several, because data sets outlive the sites that host them.
     urls: tuple[str, ...]
     """Mirrors, tried in this order."""
+    # A wrong size is noticed while the file arrives, a wrong digest only at the end.
     size: int | None
     """Bytes of the download; None where no source states them."""
     digest: str
@@ -71,6 +73,7 @@ class RemoteFile:
     """How the download is packed; a zip holds one member."""
     unpacked: str
     """File name that the loaders read."""
+    # A digest of its own, so that a file that somebody unpacked by hand can be checked too.
     unpacked_digest: str
     """"sha256:..." or "md5:..." of that file."""
 
@@ -120,6 +123,7 @@ class Entry(NamedTuple):
     """what a grid may set, with defaults"""
     build: Callable[[Options, Place], TaskSpec]
     """makes the specification from checked options"""
+    # Text and no function: naming it as an object would import torch for every plan.
     loader: str
     """"module:name" of what loads the task's data, a `tasks.loaders.Loader`"""
     packages: Callable[[Options, Place], tuple[str, ...]] = _needs_nothing

@@ -64,6 +64,7 @@ def info(name: str, data_dir: str | None) -> None:
 @_DIRECTORY
 def fetch(names: tuple[str, ...], data_dir: str | None) -> None:
     """Download and check data sets; embedded ones need no download."""
+    # All names are looked up first, so that a misspelt one is refused before anything is downloaded.
     for entry in [data_set(name) for name in names]:
         if entry.kind in ("embedded", "generated"):
             click.echo(f"{entry.name}: {entry.kind}, nothing to fetch")

@@ -83,9 +83,11 @@ def resolve_options(
         TaskError: unknown key or invalid value.
     """
     by_name = {option.name: option for option in declared}
+    # Unknown keys first, because a misspelt key also leaves its option at the default, which nobody would notice.
     for key in options:
         if key not in by_name:
             raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, by_name)}")
+    # In the order of declaration, so that equal options give equal text, whatever the order in the grid file.
     return {
         name: option.check(options[name], f"{where}.{name}") if name in options else option.default
         for name, option in by_name.items()

@@ -91,6 +91,7 @@ def build_once(target: Path, build: Callable[[], None]) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             # A lock of the operating system and no file that means "busy": it is released when its holder dies.
             lock = FileLock(target.with_name(f".{target.name}.lock"))
+            # Without a time limit: whoever holds the lock is doing the work that this process waits for.
             lock.acquire()
         try:
             if not target.exists():  # whoever held the lock may have built it
@@ -122,6 +123,7 @@ def build_verified(target: Path, build: Callable[[], None]) -> None:
 
     for attempt in range(2):
         build_once(note, build_and_note)
+        # The file itself is hashed and not only looked for: a disk that was full leaves files of the right name.
         if target.is_file() and sha256_of(target) == note.read_text():
             return
         if attempt == 0:

@@ -64,6 +64,7 @@ def fetch(data_set: DataSet, *, cache_dir: str | Path | None = None, progress: P
         DataError: offline, wrong hash, no space; the message names the manual steps.
     """
     folder = folder_of(data_set, cache_dir)
+    # Said before anything is made on disk.
     if data_set.kind == "manual":
         raise DataError(f"{data_set.name}: cannot be fetched by a program; {data_set.steps}")
     if is_present(data_set, cache_dir):
@@ -122,6 +123,7 @@ def _bring(data_set: DataSet, file: RemoteFile, folder: Path, progress: Progress
 
 
 def _check(path: Path, expected: str) -> None:
+    # The algorithm is that of the published digest: for some data sets the authors state nothing but MD5.
     digest = digest_of(path, expected)
     if digest != expected:
         raise DataError(f"{path}: damaged ({digest}, expected {expected}); delete it and fetch again")
@@ -191,6 +193,7 @@ def _receive(url: str, part: Path, file: RemoteFile, progress: Progress | None) 
         have = have if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
         announced = answer.headers.get("Content-Length")
         total = file.size or (have + int(announced) if announced else None)
+        # Appended where the server goes on, written anew where it began from the start.
         with explained(part), part.open("ab" if have else "wb") as out:
             while block := answer.read(_BLOCK):
                 out.write(block)

@@ -78,6 +78,7 @@ def sequence_leaks(hashes: Mapping[str, Hashes], unit: str) -> list[Leak]:
         hashes: of every split, `train` among them.
         unit: what a sequence is called, in the plural.
     """
+    # A sorted array of distinct hashes, in which the other splits are then looked up.
     train = np.unique(hashes["train"])
     return [
         Leak(split, int(np.isin(of_split, train).sum()), len(of_split), unit)
@@ -173,5 +174,6 @@ def warn_of_leaks(
     for leak in noted_leaks(name, directory, find):
         line = f"{data_name}: {leak}"
         if leak.share > above and line not in _announced:
+            # Every trial of a process loads the data again, and one warning is enough.
             _announced.add(line)
             _log.warning("%s; scores on it tell less about new data than they seem to", line)

@@ -152,6 +152,7 @@ def _splits(speakers: Sequence[str], valid: tuple[str, ...], test: tuple[str, ..
     for name in (*valid, *test):
         if name not in names:
             raise click.ClickException(f"no speaker {name!r}; choose among {', '.join(names)}")
+    # Splits are by speaker, so that a network is tested on voices that it has not heard.
     if len(names) < 3:
         raise click.ClickException(f"only {len(names)} speakers; train, valid and test need one each")
     rest = [name for name in names if name not in (*valid, *test)]
@@ -170,7 +171,9 @@ def _read_sound(path: Path) -> npt.NDArray[np.float64]:
         except DataError as error:
             raise click.ClickException(str(error)) from error
         samples, rate = soundfile.read(path)
+    # Stereo becomes mono as the mean; whole numbers and fractions alike, since the level is set later.
     samples = samples.astype(np.float64).reshape(len(samples), -1).mean(axis=1)
+    # Silence could not be scaled to a level.
     if not samples.any():
         raise click.ClickException(f"{path}: is silent")
     return at_sample_rate(samples, rate)

@@ -116,6 +116,7 @@ def at_sample_rate(samples: npt.NDArray[np.float64], rate: int) -> npt.NDArray[n
 
 def trimmed(sound: npt.NDArray[np.float64], *, threshold: float = 0.01) -> npt.NDArray[np.float64]:
     """Cut what is below `threshold` times the peak from both ends."""
+    # Relative to the peak, since voices differ in level.
     loud = np.flatnonzero(np.abs(sound) > threshold * np.abs(sound).max())
     return sound[loud[0] : loud[-1] + 1]
 

@@ -21,6 +21,7 @@ from tasks.errors import DataError
 
 PATTERN = "*sim__*"
 MANIFEST = "manifest.json"
+# Everything else in the published files is left unread.
 _KEYS = ("exInputSpikeTimes", "inhInputSpikeTimes", "outputSpikeTimes", "somaVoltageLowRes")
 
 
@@ -61,6 +62,8 @@ def parse_simulations(path: Path) -> tuple[int, int, list[Mapping[str, Any]]]:
     """
     content = restricted_load(path.read_bytes(), str(path))
     try:
+        # The file says how long and how wide it is; nothing is assumed, so that other neurons in this layout can be
+        # read.
         segments = len(content["Params"]["allSegmentsType"])
         duration = int(content["Params"]["totalSimDurationInSec"] * 1000)
         simulations = list(content["Results"]["listOfSingleSimulationDicts"])
@@ -81,6 +84,7 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
         DataError: a segment or a time is out of range.
     """
     channels, times = [], []
+    # Inhibitory synapses sit on the same segments and so get the channels behind all excitatory ones.
     for key, first in (("exInputSpikeTimes", 0), ("inhInputSpikeTimes", segments)):
         by_segment = simulation[key]
         if not isinstance(by_segment, Mapping):
@@ -148,6 +152,7 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
             raise DataError(f"{target}: no files named {PATTERN} for the {split} split")
         with explained(target):
             (target / split).mkdir(parents=True, exist_ok=True)
+        # Simulations are written one after the other, and an offset after each says where the next one begins.
         offsets = [0]
         with (
             write_atomically(target / split / "cells.i32") as cells,
@@ -162,6 +167,7 @@ def convert(sources: Mapping[Split, Sequence[Path]], target: Path) -> None:
                 if (earlier := first_with.setdefault(sha256, (split, path))) != (split, path):
                     raise DataError(f"{path} ({split}) holds the same bytes as {earlier[1]} ({earlier[0]})")
                 manifest["files"].append([split, path.name, path.stat().st_size, sha256])
+        # An empty file could not be memory-mapped.
         if offsets[-1] == 0:
             raise DataError(f"{target}: no simulation of the {split} split has an input spike")
         with write_atomically(target / split / "offsets.npy") as file:
@@ -223,6 +229,7 @@ def open_converted(folder: Path, where: str) -> Converted:
             np.memmap(place / "voltage.f16", np.float16, "r", shape=(len(offsets) - 1, duration)),
             np.memmap(place / "spikes.u8", np.uint8, "r", shape=(len(offsets) - 1, duration)),
         )
+    # The hash of the hashes that were noted: the sources are large and need not be there any more.
     return Converted(hashlib.sha256(joined.encode()).hexdigest(), 2 * segments, duration, splits)
 
 
@@ -242,6 +249,7 @@ def _load_offsets(path: Path) -> npt.NDArray[np.int64]:
 
 
 def _pickles_in(folders: Iterable[Path]) -> list[Path]:
+    # Sorted, so that the hash of a conversion does not depend on the file system's order.
     return sorted(path for folder in folders for path in folder.glob(PATTERN) if path.is_file())
 
 

@@ -31,6 +31,7 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
         # Twice the 639 segments of the neuron: an excitatory and an inhibitory synapse on each.
         n_in=1278,
         n_out=2,
+        # As published: half a second, of which the first 150 ms are burn-in.
         length=500,
         loss="spikes_and_voltage",
         loss_on="every_step",

@@ -23,6 +23,7 @@ CIFAR10 = DataSet(
             name="cifar-10-python.tar.gz",
             urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
             size=170_498_071,
+            # The digest that the authors publish.
             digest="md5:c58f30108f718f92721af3b95e74349a",
             packing="none",
             unpacked="cifar-10-python.tar.gz",

@@ -127,6 +127,7 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
 def _write_cifar(archive: Path, store: Path) -> None:
     """Turn the colour images of the archive into grey ones, training images first."""
     try:
+        # Members are read and never unpacked, so that no name in the archive can write outside of a folder.
         with tarfile.open(archive, "r:gz") as members:
             batches = [_cifar_batch(members, name, archive) for name in (*_CIFAR_TRAIN, _CIFAR_TEST)]
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:

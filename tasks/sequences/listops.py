@@ -24,6 +24,7 @@ SYMBOLS = 16
 """Padding, ten digits, four operators with their opening bracket, and the closing bracket."""
 # A node is a digit with this probability, and always at the deepest level.
 _DIGIT_SHARE = 0.75
+# A constant and no option: every trial sees the same expressions, and its own seed only changes their order.
 _SEED = 0
 
 
@@ -62,6 +63,7 @@ def expression(source: random.Random, rules: Rules) -> tuple[list[int], int]:
 
 def _node(source: random.Random, rules: Rules, depth: int, symbols: list[int]) -> int:
     if depth >= rules.max_depth or source.random() < _DIGIT_SHARE:
+        # Ten digits alike, drawn by `random` as everything else here.
         value = int(source.random() * 10)
         symbols.append(FIRST_DIGIT + value)
         return value
@@ -90,6 +92,7 @@ def evaluate(operator: str, values: list[int]) -> int:
 def distinct_expressions(rules: Rules, count: int) -> Iterator[tuple[bytes, int]]:
     """Yield `count` different expressions of a length within the rules, always the same ones."""
     source, drawn = random.Random(_SEED), set[bytes]()  # distinct, or the test set would repeat the training set
+    # Three quarters of all expressions are single digits, and many others have a length that the rules do not keep.
     while len(drawn) < count:
         symbols, value = expression(source, rules)
         if rules.above < len(symbols) < rules.below and (key := bytes(symbols)) not in drawn:

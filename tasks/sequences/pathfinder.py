@@ -74,6 +74,7 @@ def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined
         starts = [None] if joined else [path[0], path[-1]]
         planned = [(dashes, start) for start in starts] + [(max(2, dashes // 3), None)] * _DISTRACTORS[dashes]
         for length, start in planned:
+            # A generator, so that a further try is drawn only where those before it failed.
             tries = (_place(_chains(random, length, start), paths) for _ in range(_TRIES))
             added = next((chain for chain in tries if chain is not None), None)
             if added is None:
@@ -102,6 +103,7 @@ def _chains(random: np.random.Generator, dashes: int, start: Points | None = Non
 def _place(chains: Points, others: list[Points]) -> Points | None:
     """Return the first candidate that stays inside, keeps clear of itself and of the other paths."""
     inside = ((chains >= _MARGIN - _ROUNDING) & (chains <= _SIDE - _MARGIN + _ROUNDING)).all(axis=(1, 2))
+    # The cheap test comes first and leaves few candidates for those of distances.
     chains = chains[inside]
     # pairs of points, by squares: neighbours along the path are near each other and not asked
     near = _square_gaps(chains, chains)[:, *_far_along(chains.shape[1])]
@@ -232,6 +234,7 @@ class Kept:
         drawn = [self._drawn.draw(number) for number in range(self._count)]
         pixels = np.stack([image for image, _ in drawn])
         classes = np.array([joined for _, joined in drawn], dtype=np.int64)
+        # The answers are written last, since their file is what says that both are there.
         for path, array in ((self._store.with_suffix(".npy"), pixels), (answers, classes)):
             with write_atomically(path) as file:
                 np.save(file, array)

@@ -91,6 +91,7 @@ class SequenceTask:
         return Batch(examples.inputs(numbers), torch.from_numpy(examples.targets(numbers)), weight, True)
 
     def _check(self, length: int) -> None:
+        # Sequences are classified as a whole, so they can be neither cut nor continued.
         if length != self.spec.length:
             raise TaskError(
                 f"{self.spec.name}: length {length} is not possible; the sequences of {self.data_name} have "

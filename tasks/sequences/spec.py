@@ -26,10 +26,12 @@ _SDIGITS_MAJORITY, _CIFAR_MAJORITY = 39 / 270, 0.1
 
 def _images_spec(options: Options, place: Place) -> TaskSpec:
     embedded, upsample = options["data"] == "embedded", int(options["upsample"])
+    # An option that would have no effect is refused, so that no row claims it.
     if not embedded and upsample != 1:
         raise TaskError(f"{place.where}.upsample: {upsample} goes with data: embedded; leave it out")
     return TaskSpec(
         name="images",
+        # Variants of a data set have names of their own, because their results cannot be compared.
         data_name=("sdigits" if upsample == 1 else f"sdigits/x{upsample}") if embedded else "cifar10-grey",
         n_in=1,
         n_out=10,
@@ -82,6 +84,7 @@ def _listops_spec(options: Options, place: Place) -> TaskSpec:
         metric="accuracy",
         direction="max",
         chance=0.1,
+        # The share was counted on the default test set; another size has another one, which the loader counts.
         baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
         input_kind="ids",
         carry_state=False,

@@ -50,6 +50,7 @@ def write_recordings(path: Path, recordings: Recordings) -> None:
         "counts": np.diff(recordings.offsets).astype(np.uint32),
         # high bytes are nearly all zero, and zeros beside each other compress better than between other bytes
         "planes": np.stack([steps >> shift & 0xFF for shift in (0, 8, 16)]).astype(np.uint8),
+        # The smallest types that hold the values, since the file is part of the installation.
         "label": recordings.label.astype(np.uint8),
         "speaker": recordings.speaker.astype(np.uint16),
         "split": recordings.split.astype(np.uint8),
@@ -89,6 +90,7 @@ def read_recordings(path: Path) -> Recordings:
     offsets = np.concatenate([[0], np.cumsum(arrays["counts"], dtype=np.int64)])
     planes = arrays["planes"].astype(np.int32)
     steps = planes[0] | planes[1] << 8 | planes[2] << 16
+    # The two arrays are stored apart, so a file that was cut or edited shows here.
     if offsets[-1] != len(steps):
         raise DataError(f"{path}: damaged; it holds {len(steps)} spikes but counts {offsets[-1]}")
     # one sum over all recordings, less what stands before each: a loop over recordings would take longer
@@ -135,6 +137,7 @@ def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic],
     for values, what in ((times, "time"), (units, "channel")):
         if values.dtype.kind not in "fiu":
             raise DataError(f"{where} holds {what}s of type {values.dtype}; expected numbers")
+    # Compared in double precision, so that the message shows the number as it stands in the file.
     seconds = times.astype(np.float64)
     if not np.isfinite(seconds).all():
         # float16, the usual type of these files, ends at 65,504: milliseconds fit, microseconds become infinite.

@@ -81,6 +81,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     if len(cells) != offsets[-1]:
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
     _refuse_silence(offsets, f"{where}.data: {data}")
+    # Splits are made at loading and not stored, so that both ways of validating share one set of binned recordings.
     members = _members(speaker, split, validation, where)
     warn_of_leaks(
         data if data in ("embedded", "real") else Path(data).name,
@@ -181,6 +182,7 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
     for path, split in zip(files, ("train", "test"), strict=True):
         times, units, label, speaker = _h5_columns(path)
         for number, (seconds, channels) in enumerate(zip(times, units, strict=True)):
+            # Checked before binning, where a time that is not finite would become some bin.
             check_events(seconds, channels, f"{path}: recording {number}")
             parts.append(binned(seconds, channels, bin_ms=bin_ms, duration_ms=DURATION_MS))
         _refuse_other_units(path, times)
@@ -230,6 +232,7 @@ def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
 
 def _write_store(store: Path, recordings: Recordings) -> None:
     classes = recordings.about["classes"]
+    # A task's number of outputs is fixed before the data are read, so other classes cannot be learnt.
     if not isinstance(classes, list) or len(classes) != CLASSES:
         raise DataError(f"the recordings name the classes {classes}; expected {CLASSES} of them")
     _check_counts(recordings)
@@ -260,6 +263,7 @@ def _members(
     """Choose the validation recordings among those that are not for testing."""
     pool = np.flatnonzero(split != SPLITS.index("test"))
     if validation == "random":
+        # A constant seed: the split belongs to the data and must be the same for every trial.
         chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
     elif (split[pool] == SPLITS.index("valid")).any():
         chosen = split[pool] == SPLITS.index("valid")
@@ -268,5 +272,6 @@ def _members(
     else:
         # by speaker and not at random: a network that knows a voice finds its other recordings easier than new voices
         chosen = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
+    # The test recordings are the source's own under both ways of validating.
     test = np.flatnonzero(split == SPLITS.index("test"))
     return {"train": pool[~chosen], "valid": pool[chosen], "test": test}

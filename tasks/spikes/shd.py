@@ -93,6 +93,7 @@ def load_shd_adding(
     """Load the task `shd_adding`: pairs are drawn with replacement; evaluation sets are fixed."""
     recordings = _prepared(options, cache_dir, where)
     sizes = {
+        # Training pairs are drawn without end; evaluating the training split reads as many as validation does.
         "train": int(options["valid_pairs"]),
         "valid": int(options["valid_pairs"]),
         "test": int(options["test_pairs"]),
@@ -104,6 +105,7 @@ def load_shd_adding(
         # could not draw from, keeps no pairs and is refused by `SequenceTask`
         order = np.random.default_rng(_EVALUATION_SEEDS[split]).integers(max(len(members), 1) ** 2, size=sizes[split])
         splits[split] = SplitData(pairs, order if len(members) else members)
+    # Pairs by number, so that n^2 of them need not be listed.
     sampler = functools.partial(with_replacement, len(recordings.members["train"]) ** 2)
     return SequenceTask(spec, recordings.sha256, splits, where=where, sampler=sampler)
 

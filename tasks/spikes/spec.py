@@ -53,6 +53,7 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
         data_name=_SHD_SOURCES.get(data, Path(data).name),
         n_in=700,  # events.CHANNELS
         n_out=classes,
+        # Two recordings follow each other in shd_adding.
         length=digits * _RECORDING_MS // int(options["bin_ms"]),
         loss="cross_entropy",
         loss_on="last_step",

@@ -123,6 +123,7 @@ def _refuse_other_formats(path: Path, where: str) -> None:
     """Refuse what is not the text itself: a network would learn the bytes of the packing instead."""
     try:
         with path.open("rb") as file:
+            # The first block of a tar archive, in which its mark stands.
             head = file.read(512)
     except OSError as error:
         raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
@@ -160,6 +161,7 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
         for start, end in itertools.pairwise(borders):
             symbols: set[int] = set()
             for block in read_blocks(path, start, end):
+                # One pass for the hash and the alphabet: a large file is read once.
                 digest.update(block)
                 # what is known already is deleted at C speed, so that the set sees few bytes
                 symbols.update(block.translate(None, bytes(symbols)))
@@ -190,6 +192,7 @@ def check_packed_corpus() -> Path:
     """
     packed = packed_corpus()
     sha256 = sha256_of(packed)
+    # Another version of the package may ship another text, on which results could not be compared.
     if sha256 != _PACKED_SHA256:
         raise DataError(
             f"{packed}: damaged or another version (SHA-256 {sha256}, expected {_PACKED_SHA256}); "

@@ -64,6 +64,7 @@ def _text_spec(options: Options, place: Place) -> TaskSpec:
         # A user's own text has no stored baseline, and training its n-gram model would need the data.
         baseline=_ORDER_1_BPC.get(data_name),
         input_kind="ids",
+        # Text goes on from one segment to the next, as published networks read it.
         carry_state=True,
     )
 
