@@ -173,6 +173,8 @@ class LstmConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+# Baselines are subclasses for the sake of the fields that they share; counts and networks ask for the most special
+# first.
 class ChronoLstmConfig(LstmConfig):
     """An LSTM whose gates start out spread over a range of timescales (Tallec & Ollivier 2018)."""
 
@@ -224,6 +226,7 @@ READOUT_L_MLP = 0
 
 ModelConfig = ElmConfig | ElmNeuronConfig | LstmConfig | ChronoLstmConfig | GruConfig | SnnConfig
 """configuration of any architecture"""
+# By the names of grid files: a new architecture needs an entry here, its counts, its operations and its network.
 MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
     "elm": ElmConfig,
     "elm_neuron": ElmNeuronConfig,
@@ -261,6 +264,7 @@ def _normalise(config: Any) -> None:
         kind = str(field.type) if not isinstance(field.type, type) else field.type.__name__
         if value is None and "None" in kind:
             continue
+        # Asked before integers, of which Python's booleans are a kind.
         if kind.startswith("bool"):
             _require(config, field.name, isinstance(value, bool), "true or false")
         elif kind.startswith("int"):
@@ -269,6 +273,7 @@ def _normalise(config: Any) -> None:
             # frozen dataclasses are set this way; numpy's integers would not survive JSON, so plain ones are kept
             object.__setattr__(config, field.name, int(value))
         else:  # YAML reads 5 as an integer where 5.0 is meant, and the same network must get the same id
+            # NaN fails the comparison, so that it is refused together with infinity.
             is_number = isinstance(value, Real) and not isinstance(value, bool)
             _require(config, field.name, is_number and abs(value) < float("inf"), "a finite number")
             object.__setattr__(config, field.name, float(value))

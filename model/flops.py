@@ -48,6 +48,7 @@ def flops(config: ModelConfig) -> Flops:
     Raises:
         ConfigError: the configuration is of no known architecture.
     """
+    # A factor of 2 throughout: a weight is multiplied and added.
     if isinstance(config, ElmConfig):
         # The output weights are one more use of the memory.
         mlp = _mlp_weights(config.d_tree, config.d_m, config.mlp_width, config.l_mlp) + config.d_m
@@ -61,6 +62,7 @@ def flops(config: ModelConfig) -> Flops:
         # a spiking neuron sums its input once; a GRU has three gates and an LSTM four, each with weights of its own
         gates = 1 if isinstance(config, SnnConfig) else 3 if isinstance(config, GruConfig) else 4
         synapses = gates * config.n_rec * (config.n_in + config.n_rec)
+        # Gates belong to the recurrent sums, and the units have no MLP.
         return Flops(synapses=2 * synapses, mlps=0, readout=2 * config.n_out * config.n_rec)
     raise ConfigError(f"config: {type(config).__name__} is of no known architecture")
 

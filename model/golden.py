@@ -45,6 +45,7 @@ def load_golden(path: Path) -> dict[str, np.ndarray]:
         GoldenError: the file is missing, no npz, or lacks the configuration.
     """
     try:
+        # Without pickles: a file to compare with need not be trusted.
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except (OSError, ValueError) as error:
@@ -61,6 +62,7 @@ def golden_network(arrays: dict[str, np.ndarray], backend: str) -> ElmNetwork:
     values = {name: value for name, value in values.items() if name not in _NOT_CONFIG}
     config = ElmConfig(**_checked(values, ElmConfig))
     network = build_network(config, seed=0, dtype=torch.float64, backend=backend)
+    # Wiring and timescales come from the file as well as weights, so that nothing of the comparison is drawn here.
     network.load_state_dict({name: torch.from_numpy(_array(arrays, name)) for name in network.state_dict()})
     return network
 
@@ -162,6 +164,7 @@ def check_file(path: Path) -> dict[str, dict[str, float]]:
         if "config.n_rec" not in arrays:
             return {"reference": neuron_differences(arrays, golden_neuron(arrays))}
         return {name: network_differences(arrays, golden_network(arrays, name)) for name in _available_backends()}
+    # RuntimeError is what torch raises where shapes of the file and of the network differ.
     except (GoldenError, ConfigError, RuntimeError) as error:
         raise GoldenError(f"{path}: {error}") from error
 
@@ -186,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         for backend, differences in by_backend.items():
             agrees = _print_differences(f"{path.name} {backend}", differences)
+            # All files are compared before the command ends, so that one run shows every difference.
             status = status if agrees else 1
     return status
 

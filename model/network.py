@@ -54,8 +54,10 @@ def build_network(
     Raises:
         ConfigError: an argument has none of these values.
     """
+    # torch maps negative seeds to others and takes True for 1, so that two seeds would stand for one network.
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed: {seed!r} is not valid; give an integer from 0 to 2**63 - 1")
+    # Half precision is refused here, before a back end would meet it in one of its kernels.
     if dtype not in (torch.float32, torch.float64):
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
     # A generator of its own, so that building a network neither depends on the global one nor moves it.

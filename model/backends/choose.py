@@ -82,6 +82,7 @@ def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kern
         raise NativeUnavailable(f"it runs on the processor, not on {device}")
     if dtype not in (torch.float32, torch.float64):
         raise NativeUnavailable(f"it computes in torch.float32 or torch.float64, not in {dtype}")
+    # The kernel's structure has room for a fixed number of matrices, as a C structure must.
     if config.l_mlp + 1 > Kernel.max_matrices:
         raise NativeUnavailable(f"it takes l_mlp up to {Kernel.max_matrices - 1}, not {config.l_mlp}")
     return kernel(dtype)

@@ -34,6 +34,7 @@ def run_reference(
     for x_BI in x_BTI.unbind(1):
         recurrent_BN = state.activity_BN if masks is None else state.activity_BN * masks.recurrent_BN
         u_BU = torch.cat([x_BI, recurrent_BN], dim=-1)
+        # The recurrent layer's step comes first: the read-out reads its activity of the same step.
         hidden = network.hidden.step(u_BU, state.memory_BND, state.readout_average_BN, state.branch_BNR, rates)
         activity_BN = torch.relu(hidden.output_BN)
         seen_BN = activity_BN if masks is None else activity_BN * masks.readout_BN

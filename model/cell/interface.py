@@ -83,6 +83,7 @@ class InputMasks(NamedTuple):
         # No draw at all, so that dropout that is switched off leaves the global generator where it was.
         if probability == 0.0:
             return None
+        # Always in this order, since both draw from one generator.
         sizes = (n_in, n_rec)
         return cls(*(torch.nn.functional.dropout(like.new_ones(batch, size), probability) for size in sizes))
 
@@ -98,6 +99,7 @@ def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = Fal
     # checked here, once for all networks: a back end would index beyond its tables or train on NaN
     if 0 in x.shape:
         raise InputError(f"x: shape {list(x.shape)} is not valid; give at least one row and one time step")
+    # Shape and type together tell ids from values: spike counts are whole numbers too.
     if x.dim() == ids_dim and is_integer:
         x = x.long()
         if not 0 <= int(x.min()) <= int(x.max()) < n_in:
@@ -122,4 +124,5 @@ def dense_input(x: Tensor, n_in: int, embedding_scale: float, dtype: torch.dtype
     """Turn ids [B, T] into one-hot codes [B, T, I] of height `embedding_scale`; values pass unchanged."""
     if x.dim() == 3:
         return x
+    # Dense, because torch's modules take no ids; the ELM Network's own back ends never make this tensor.
     return torch.nn.functional.one_hot(x, n_in).to(dtype) * embedding_scale

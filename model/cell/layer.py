@@ -60,6 +60,7 @@ class ElmLayer(nn.Module):
             NeuronLinear(n, fan_in, fan_out, generator, dtype) for fan_in, fan_out in pairwise(sizes)
         )
         self.readout_weight = _uniform((n, config.d_m), config.d_m, generator, dtype)
+        # Zero and not drawn, as published.
         self.bias = nn.Parameter(torch.zeros(n, dtype=dtype))
         # contiguous, because the rows of an expanded tensor are one piece of memory, which loading weights cannot write
         tau_ND = log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).expand(n, -1).contiguous()
@@ -156,6 +157,7 @@ class DrawnLinear(nn.Linear):
 
 def readout_config(config: ElmConfig) -> ElmConfig:
     """Describe the read-out layer: linear ELM neurons that read the recurrent layer and not themselves."""
+    # All other settings are the recurrent layer's, as in the published networks.
     return replace(
         config,
         n_in=config.n_rec,

@@ -30,6 +30,8 @@ class ElmNetwork(nn.Module):
         self.config = config
         self.stacked = False
         self.segment: int | None = None
+        # The name that was asked for is kept, because a network that is moved to another device may need another back
+        # end.
         self._backend_wanted = backend
         self.hidden = ElmLayer(config, generator, dtype)
         # The order of construction is the order of the draws: another one would give every seed other weights.
@@ -86,6 +88,7 @@ class ElmNetwork(nn.Module):
 
     def _run(self, x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool) -> RunResult:
         device = self.output.weight.device.type
+        # The reference is plain operations, which autocast handles as it does any module's.
         if self.backend_name == "reference" or not torch.is_autocast_enabled(device):
             return self.backend.run(self, x, state, masks, keep_activity)
         # autocast would reach some of a fast back end's operations and not its compiled or hand-differentiated ones

@@ -32,6 +32,7 @@ class GatedNetwork(BaselineNetwork):
         """Draw all weights U(-1, 1) / sqrt(n_rec), torch's own scheme, from `generator`."""
         super().__init__()
         self.config = config
+        # torch's two modules differ in the number of states and gates, and in nothing else that matters here.
         self.is_gru = isinstance(config, GruConfig)
         kind: type[nn.GRU] | type[nn.LSTM] = nn.GRU if self.is_gru else nn.LSTM
         with torch.random.fork_rng(devices=[]):  # torch's own draws, overwritten below, leave no mark

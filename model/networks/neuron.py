@@ -56,6 +56,7 @@ class ElmNeuron(nn.Module):
         sizes = [self.branches + config.d_m, *[config.mlp_width] * config.l_mlp, config.d_m]
         self.mlp = nn.ModuleList(DrawnLinear(fan_in, fan_out, generator, dtype) for fan_in, fan_out in pairwise(sizes))
         self.readout = DrawnLinear(config.d_m, config.n_out, generator, dtype)
+        # A buffer: fixed, but part of what a checkpoint must hold.
         self.register_buffer("tau_m", log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).to(dtype))
 
     def zero_state(self, batch_size: int) -> ElmNeuronState:
@@ -91,6 +92,7 @@ class ElmNeuron(nn.Module):
 
     def _step_by_step(self, x_BTI: Tensor, state: ElmNeuronState) -> tuple[Tensor, ElmNeuronState]:
         """Memory of every step and the last state, as defined."""
+        # Rectified, because a synapse that changes sign would turn from excitatory to inhibitory.
         synapse_BTC = torch.relu(self.synapse_weight) * x_BTI[..., self.channel]
         sums_BTR = synapse_BTC.view(*x_BTI.shape[:2], self.branches, -1).sum(3)
         keep_D, gain_D, kappa_b = self._constants()

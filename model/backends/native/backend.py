@@ -32,10 +32,12 @@ class NativeBackend:
         Stacked networks run one after the other in one call: the kernel gains nothing from running several as one, but
         everything around it does.
         """
+        # Spread out, because an autograd function sees only tensors that are arguments of its own.
         logits, *final, mlp_out_BN, activity, activity_TNB, mlp_out_BTND = run_native_network(
             self._current_plans(network),
             masks,
             keep_activity,
+            # Asked here, since it is always off inside of an autograd function.
             torch.is_grad_enabled(),
             x,
             *state,
@@ -49,6 +51,7 @@ class NativeBackend:
             state=ElmState(*final),
             mlp_out_BN=mlp_out_BN,
             activity=activity,
+            # The kernel computes with the batch last; callers read it first.
             activity_BTN=activity_TNB.movedim(-1, -3) if keep_activity else None,
             mlp_out_BTND=mlp_out_BTND,
         )
@@ -58,6 +61,7 @@ class NativeBackend:
         layers = (network.hidden, network.readout)
         # the version counts writes in place, such as load_state_dict
         key = tuple((layer.connectome.data_ptr(), layer.connectome._version) for layer in layers)
+        # Inverting the wiring sorts all synapses, which a step need not do again.
         if key != self._key:
             wirings = [layer.connectome if network.stacked else layer.connectome.unsqueeze(0) for layer in layers]
             self._plans = [

@@ -113,6 +113,7 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
         # The sources themselves and no version number, which one could forget to raise.
         digest.update(source.name.encode() + source.read_bytes())
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    # The compiler's version as well: another one may lay out or round something differently.
     digest.update("\0".join([*compiler, version, *_FLAGS, _REALS[dtype], _processor()]).encode())
     return digest.hexdigest()[:20]
 

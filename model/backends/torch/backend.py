@@ -40,6 +40,7 @@ class TorchBackend:
     name = "torch"
 
     def __init__(self) -> None:
+        # One plan and no table of them: a back end belongs to one network.
         self._plan: TorchPlan | None = None
         self._key: tuple[Any, ...] = ()
 
@@ -188,6 +189,7 @@ def _run_readout(
     kappa_b = None if config.tau_b is None else math.exp(-1.0 / config.tau_b)
     if kappa_b is not None:
         seen_TNB = _traced(seen_TNB, kappa_b)
+    # Networks of a stack share no weights, so each multiplies its own part of the sequence in one batched product.
     seen_KNL = seen_TNB.view(steps, k, -1, batch).permute(1, 2, 0, 3).reshape(k, config.n_in, -1)
     drive_KXL = torch.baddbmm(bias_OD.view(k, -1, 1), matrix_KXN, seen_KNL)
     drive_ODTB = drive_KXL.view(neurons, -1, steps, batch)

@@ -47,6 +47,7 @@ def differentiate(
     block = new_block(plan, trace, stride)
     loop = _BackwardLoop(plan, trace, weights, grads, block)
     sums = WeightGrads(plan, weights, trace, block, needs_rates)
+    # Latest block first, as gradients flow, and weight gradients while the block is still in the caches.
     for first in reversed(range(0, steps, stride)):
         last = min(first + stride, steps)
         loop.run(first, last)

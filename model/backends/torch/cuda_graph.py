@@ -34,6 +34,7 @@ class RecordingFailed(RuntimeError):
     """A recording does not give what its original gave."""
 
 
+# A Protocol, so that tests can record on the processor.
 class Recorder(Protocol):
     """Something that records what a device is told to do; recordings of one recorder are replayed in their order."""
 
@@ -213,6 +214,8 @@ class CudaGraphBackend:
         recomputes = network.segment is not None and torch.is_grad_enabled()
         if self.name == TorchBackend.name or keep_activity or recomputes:
             return self._plain.run(network, x, state, masks, keep_activity)
+        # Everything that changes from call to call is an argument; what a recording reads otherwise must stay where it
+        # is.
         arguments, parameters = [x, *state, *(masks or ())], list(network.parameters())
         recording = self._recording(network, arguments, parameters)
         if recording is None:
@@ -227,6 +230,7 @@ class CudaGraphBackend:
         self, network: NetworkParts, arguments: Sequence[Tensor], parameters: Sequence[Tensor]
     ) -> Recording | None:
         """Find or make the recording for these shapes; None the first time they come, and where none can be made."""
+        # Replaying with weights that have moved would read memory that is no longer theirs.
         weights = _where_weights_lie(network)
         if weights != self._weights:
             self._weights = weights

@@ -68,6 +68,7 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan
         config: the layers' common configuration.
     """
     networks, neurons, _ = connectome_KNC.shape
+    # Neurons and channels of all networks stand in one table, so that a stack takes no more calls than one network.
     n, channels = networks * neurons, networks * config.n_in
     network_K11 = torch.arange(networks, device=connectome_KNC.device).view(-1, 1, 1)
     # from the numbering of one network to rows of the common table, behind its first row of ones
@@ -109,6 +110,7 @@ def emit_weights(readout_ND: Tensor, bias_N: Tensor, kappa_r: float | None) -> T
     if kappa_r is None:
         return torch.cat([bias_N1, readout_ND], 1).flatten()
     kappa_N1 = torch.full_like(bias_N1, kappa_r)
+    # One sparse product for outputs and averages: written out in the state, both are sums over the same rows.
     return torch.cat([bias_N1, kappa_r * readout_ND, -kappa_N1, (1.0 - kappa_r) * readout_ND, kappa_N1], 1).flatten()
 
 
@@ -118,6 +120,7 @@ def _drive_map(source_NC: Tensor, channels: int, d_m: int, d_tree: int, filtered
     n, device = source_NC.shape[0], source_NC.device
     width = d_tree + d_m  # rows that one neuron's MLP reads, without the one
     first_N1 = width * torch.arange(n, device=device).unsqueeze(1)
+    # Synapses of one branch follow each other in the wiring, `d_branch` of them.
     branch_C = torch.arange(d_tree, device=device).repeat_interleave(source_NC.shape[1] // d_tree)
     memory_D = torch.arange(d_m, device=device)
     memory_ND = torch.arange(n * d_m, device=device).view(n, d_m)

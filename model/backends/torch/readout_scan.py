@@ -93,10 +93,13 @@ class ReadoutScan(torch.autograd.Function):
             total_ODB = torch.addcmul(carry_ODB, readout_OD1, grad_t[t], out=total_t[t])
             slope_t[t].mul_(total_ODB)
             recurrent_XB = ctx.structure.transposed.apply(drive_t[t], weights)
+            # The memory reaches the next step through W and directly, by the share that stays.
             carry_ODB = torch.addcmul(recurrent_XB.view_as(total_ODB), keep_OD1, total_ODB)
+        # Only where timescales are trained: a product over the whole sequence that fixed ones need not pay for.
         keep_grad = (total_TODB * memory_TODB[:-1]).sum((0, 3)) if ctx.needs_input_grad[4] else None
         drive_ODTB = drive_TODB.permute(1, 2, 0, 3).contiguous()
         memory_ODTB = memory_TODB.permute(1, 2, 0, 3).contiguous()
+        # Time and batch become one axis, so that the gradient is one product for each neuron.
         before_OLD, after_ODL = memory_ODTB[:, :, :-1].flatten(2).mT, memory_ODTB[:, :, 1:].flatten(2)
         weight_grad = torch.bmm(drive_ODTB.flatten(2), before_OLD)
         # a product and a sum: torch.bmm takes six times as long for a product with a vector

@@ -18,6 +18,7 @@ class Gather(NamedTuple):
 
     def ordered(self, weights: Tensor) -> Tensor:
         """Bring the weights of the matrix's entries into the order of this gather, [L]."""
+        # Reordered once per pass and not at every step.
         return weights[self.entry]
 
     def apply(self, table_XB: Tensor, weights_L: Tensor) -> Tensor:
@@ -54,13 +55,16 @@ def sparse_map(out_row: Tensor, in_row: Tensor, grad_row: Tensor, n_out: int, n_
     # entries whose gradient nobody wants (inputs, constants) are left out of the way back altogether
     with_grad = torch.nonzero(grad_row >= 0).squeeze(1)
     forward = _gather(out_row, in_row, n_out)
+    # Backward, the roles of the rows are exchanged, while every entry keeps its weight.
     backward = _gather(grad_row[with_grad], out_row[with_grad], n_grad)
     return SparseMap(forward, backward._replace(entry=with_grad[backward.entry]))
 
 
 def _gather(group: Tensor, source: Tensor, groups: int) -> Gather:
     """Group entries by the row they are summed into; stable, so that the order of a sum never changes."""
+    # Sorting once per wiring pays for thousands of steps that then read rows in order.
     order = torch.argsort(group, stable=True)
     offsets = torch.zeros(groups + 1, dtype=torch.int64, device=group.device)
+    # The end of the last group stands there too, so that a group's length needs no case for the last.
     offsets[1:] = torch.bincount(group, minlength=groups).cumsum(0)
     return Gather(source[order].contiguous(), offsets, order)

@@ -96,6 +96,7 @@ class WeightGrads:
         self.later = [torch.zeros_like(weight) for weight in weights.mlp[2::2]]
         self.biases = [torch.zeros_like(bias) for bias in weights.mlp[1::2]]
         like, (steps, n, _, batch) = trace.sigmoid_TNDB, block.memory_SNDB.shape
+        # Rooms for the rearranged tensors of a block are made once and filled anew for every block.
         self.memory_NDSB = empty_like_kept(like, n, plan.d_m, steps + 1, batch)
         self.squares_NHSB = [empty_like_kept(like, *grad_NHSB.shape) for grad_NHSB in block.grads_NHSB[:-1]]
         self.seen_XSB = empty_like_kept(like, plan.average_row, steps, batch)
@@ -114,6 +115,7 @@ class WeightGrads:
         """Add what the block of steps from `first` to before `last` contributes."""
         plan, trace, steps = self.plan, self.trace, last - first
         table_TXB = trace.table_TXB[first : last + 1, plan.memory_row :]
+        # One more step than the block has, for every step's memory before and after.
         memory_TNDB = table_TXB.view(-1, plan.n, plan.d_m, table_TXB.shape[-1])
         memory_NDSB = _to_columns(memory_TNDB, self.memory_NDSB)
         before_NDL, after_NDL = memory_NDSB[:, :, :-1].flatten(2), memory_NDSB[:, :, 1:].flatten(2)
@@ -133,6 +135,7 @@ class WeightGrads:
         y_N1L = self.block.y_SN1B[:steps].permute(1, 2, 0, 3).flatten(2)
         # a product with a vector takes torch.bmm six times as long; the memory's columns are not read any more
         self.readout_ND += after_NDL.mul_(y_N1L).sum(-1)
+        # Timescales are rarely trained, and these sums read three tensors of a block's size.
         if self.needs_rates:
             tanh_SNDB = 2.0 * trace.sigmoid_TNDB[first:last] - 1.0
             kept_SNDB = self.block.signal_SNPB[:steps, :, plan.d_tree :]
