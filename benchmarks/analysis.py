@@ -26,6 +26,7 @@ from benchmarks.synthetic import Design, write_sweep
 from sweeper.errors import run_command
 from sweeper.store.store import ResultsStore
 
+# Six budgets over two and a half decades and up to eighteen d_m: as many panels and points as a large real sweep has.
 BUDGETS = (30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 D_M = (2, 3, 4, 5, 7, 9, 11, 14, 17, 21, 25, 31, 38, 46, 56, 68, 82, 100)
 
@@ -68,6 +69,7 @@ def write_trials(path: Path, trials: int) -> int:
     one_seed = 211  # configurations of this grid that have at least two neurons
     evaluations = 20 if trials <= 20_000 else 6
     seeds = max(1, round(trials / one_seed))
+    # Two wirings, so that the pages have several k_c to choose from, and a few failures, which pages must show.
     design = Design(
         budgets=BUDGETS, d_m=D_M, trees=((20, 5), (40, 10)), seeds=seeds, failed=0.02, evaluations=evaluations
     )
@@ -78,6 +80,7 @@ def write_trials(path: Path, trials: int) -> int:
 def build(path: Path) -> tuple[Path, float, float]:
     """Build the page of a sweep in a fresh process, as a user does; returns it, its wall and its CPU seconds."""
     page = path / "dashboard.html"
+    # Processor seconds of children alone: this process only waits.
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, "-m", "analysis.cli", "dashboard", str(path), "-o", str(page)], check=True, capture_output=True
@@ -89,6 +92,7 @@ def build(path: Path) -> tuple[Path, float, float]:
 def processor_seconds(*arguments: str) -> float:
     """Processor seconds of one `analysis` command in a fresh process, with its imports."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # A process of its own, because imports are part of what a person waits for.
     subprocess.run([sys.executable, "-m", "analysis.cli", *arguments], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -96,6 +100,7 @@ def processor_seconds(*arguments: str) -> float:
 
 def study_costs(folder: Path) -> list[Result]:
     """What the shipped study costs: all laws of its ELM Networks with evidence, and without."""
+    # Of the study's networks only the ELM Networks have sizes of neurons to fit a law in.
     whole = ("fit-theory", str(STUDY), "--where", "architecture == 'elm'", "-o", str(folder / "fit.json"))
     return [
         Result("study, 8 groups: fit-theory, processor time", processor_seconds(*whole), "s", FIT_SECONDS),
@@ -195,6 +200,7 @@ def box_selections(tab: Any, count: int) -> list[float]:
     for i in range(count):
         tab.evaluate("() => { clearSelection(); window.__release = null; scrollTo(0, 0); }")
         tab.mouse.move(area["x"] + 4, area["y"] + 4)
+        # A real drag of the mouse, so that Plotly's own handling is measured too.
         tab.mouse.down()
         tab.mouse.move(area["x"] + area["width"] * (0.3 + 0.1 * i), area["y"] + area["height"] - 4, steps=5)
         tab.mouse.up()
@@ -226,6 +232,7 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
         rounds: cold loads of each page.
         say: told what is going on.
     """
+    # Imported only here, since the installed package does not need it.
     from playwright.sync_api import sync_playwright
     from plotly.offline import get_plotlyjs
 
@@ -268,6 +275,7 @@ def measure(folder: Path, rounds: int, say: Callable[[str], object]) -> list[Res
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
 def bench(rounds: int, as_json: bool, keep: str | None) -> None:
     """Measure the dashboard at 10,000 and 100,000 trials; exit code 1 if a target is missed."""
+    # Progress goes to the error stream, so that the results can be piped.
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(keep) if keep else Path(temporary)

@@ -94,6 +94,7 @@ class GroundTruth:
         for place, (assignment, progress, context) in enumerate(zip(assignments, progresses, contexts, strict=True)):
             try:
                 self(assignment, progress, context)
+            # Divergence is one trial's own end; any other exception leaves the loop and takes the group along.
             except Diverged as error:
                 on_end(place, error)
             else:
@@ -101,6 +102,7 @@ class GroundTruth:
 
     def metric(self, spec: TrialSpec) -> float:
         """Return the metric by the law, without noise."""
+        # Counted by the product itself, so that a fit of these rows sees the sizes that it would see of real ones.
         n_rec, k_e = float(spec.model.n_rec), float(counts(spec.model).k_e)
         neurons, complexity = n_rec**-self.exponent_n, k_e**-self.exponent_k
         return float(self.floor + self.amplitude_n * neurons + self.amplitude_k * complexity)
@@ -116,6 +118,7 @@ class GroundTruth:
         steps, value = spec.training.steps, self.metric(spec) + noise
         for part in range(1, _STEPS_SHOWN + 1):
             step = steps * part // _STEPS_SHOWN
+            # A curve that falls towards the final value, as training curves do.
             shown = value * (1 + 0.5 * math.exp(-5 * part / _STEPS_SHOWN))
             progress.evaluations.append(_evaluation("valid", step, shown))
         progress.final = {split: _evaluation(split, steps, value) for split in ("train", "valid", "test")}

@@ -63,6 +63,8 @@ def _spikes(n_rec: int, d_m: int, batch: int, steps: int) -> Case:
     return Case(config=config, batch=batch, steps=steps, spikes=True)
 
 
+# From networks that a laptop's sweep trains to those of the published tables, so that no back end is judged by one
+# size.
 CASES = {
     "laptop text N=16 d_m=3": _text(16, 3, 16, 64, 27, 4, 4),
     "laptop text N=64 d_m=5": _text(64, 5, 32, 64, 27, 8, 8),
@@ -144,6 +146,7 @@ def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> di
 
 def median_ratio(numerators: list[float], denominators: list[float]) -> float:
     """Median of the ratios of times taken in the same round."""
+    # Ratios first and their median afterwards: both times of a round met the same load.
     return statistics.median(above / below for above, below in zip(numerators, denominators, strict=True))
 
 

@@ -63,6 +63,7 @@ class Task(NamedTuple):
 
     def arrive(self) -> Arrival:
         """Run the search and return when it arrived."""
+        # Worlds are made anew in each process, since laws hold functions that cannot be sent to another one.
         return _Run(world=worlds(self.seed)[self.world], search=self.search, seed=self.seed).arrive()
 
 
@@ -82,6 +83,7 @@ def make(search: str, world: World, seed: int) -> Searcher:
         return RandomSearcher(space=fine, seed=seed)
     if search == "theory":
         return TheorySearcher(space=fine, seed=seed)
+    # NSGA-II searches all budgets at once; the other samplers know a single objective, one budget at a time.
     objective = "pareto" if search == "nsga2" else "per_budget"
     settings = SearchSettings(kind="optuna", sampler=search, objective=objective, seed=seed, batch=BATCH)
     return OptunaSearcher(space=fine, settings=settings)
@@ -109,6 +111,7 @@ class _Run:
             close = self.world.regret(named) <= CLOSE
             # two looks in a row, or a lucky draw of noise would count as an arrival; the first of them is when it was
             frontier = [*frontier, (len(self.history), self._spent())] if close else []
+            # Both have been reached, so further trials would change neither number.
             if len(frontier) >= 2 and bracket < np.inf:
                 break
         arrived = frontier[0] if len(frontier) >= 2 else (np.inf, np.inf)
@@ -178,6 +181,7 @@ def run_all(tasks: Sequence[Task], jobs: int, keep: Path | None) -> Iterator[tup
     stored = {} if keep is None or not keep.exists() else _read(keep)
     yield from ((task, stored[task]) for task in tasks if task in stored)
     fresh = [task for task in tasks if task not in stored]
+    # Results come in the order of the tasks, so that an interrupted run has kept whole cells of the table.
     with ProcessPoolExecutor(jobs) as pool:
         for task, arrival in zip(fresh, pool.map(Task.arrive, fresh), strict=True):
             if keep is not None:
@@ -199,6 +203,7 @@ def _read(keep: Path) -> dict[Task, Arrival]:
 
 def _append(keep: Path, task: Task, arrival: Arrival) -> None:
     row = task._asdict() | {k: None if value == math.inf else value for k, value in arrival._asdict().items()}
+    # One line at a time, so that an interrupted run loses nothing that it has measured.
     with keep.open("a") as file:
         file.write(json.dumps(row) + "\n")
 
@@ -218,6 +223,7 @@ HEAD = (
 
 def rows(world: str, by_search: Mapping[str, Sequence[Arrival]]) -> Iterator[str]:
     """Table rows of every search on one world; ratios are to the medians of grid and random."""
+    # Ratios of medians: means would be infinite where a single run never arrived.
     base = {
         name: quartiles([a.frontier for a in by_search[name]])[1] for name in ("grid", "random") if name in by_search
     }
@@ -245,6 +251,7 @@ def _ratio(value: float, reference: float | None) -> str:
     """A quotient of medians; a bound where the reference never arrived within `MOST` trials."""
     if reference is None or value == np.inf:
         return "–"
+    # The reference needed more than MOST trials, so this is the largest that the ratio can be.
     return f"< {value / MOST:.2f}" if reference == np.inf else f"{value / reference:.2f}"
 
 

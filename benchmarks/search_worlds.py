@@ -141,6 +141,7 @@ def worlds(seed: int = 0) -> dict[str, World]:
             additive(design) + 0.02 * np.exp(-0.5 * ((np.log(_d_m(design)) - np.log(14 * shift)) / 0.3) ** 2)
         )
 
+    # The first two are of forms that the theory search fits; the others are what it must not be misled by.
     forms = {
         "additive floor": (True, additive),
         "max floor": (True, _law("max", "affine", near(_MAX), 1.7653, 1.6e-4)),
@@ -182,6 +183,7 @@ def _d_m(design: Design) -> FloatArray:
 
 
 def _ladder(count: int) -> tuple[int, ...]:
+    # Rounding may make neighbours equal at the small end, so a ladder can have fewer values than were asked for.
     return tuple(int(value) for value in np.unique(np.round(np.geomspace(3, 150, count))))
 
 
@@ -189,6 +191,7 @@ def _published(name: str, column: str, noise: float) -> World:
     """A published table as a world: its values are the truth, the noise of single runs is added."""
     table = load_published(name)
     sign = 1.0 if table.metrics[column] == "min" else -1.0
+    # Only what was published can be looked up, so the ladder is the table's own.
     d_m = tuple(int(value) for value in table.columns["d_m"])
     losses = dict(zip(d_m, sign * table.columns[column], strict=True))
     budget = int(table.design.budgets[0])

@@ -47,6 +47,7 @@ def main(trials: int, tune_trials: int, finished: int, lanes: int, side: str | N
     """Measure what orchestration costs per trial, beside Ray Tune's leanest mode."""
     sides: dict[str, Callable[[], dict[str, float]]] = {
         "lanes": lambda: _lanes(trials, lanes),
+        # A slope between two launches, so that what every launch takes at its start cancels.
         "memory of few": lambda: _memory(_FEW, lanes),
         "memory": lambda: _memory(_FEW + trials, lanes),
         "tune": lambda: _tune(tune_trials, lanes),
@@ -154,6 +155,7 @@ def _memory(trials: int, lanes: int) -> dict[str, float]:
         memory = MemoryWatch()
         memory.start()
         result = _launch(_GRID.format(seeds=trials // _POINTS), f"{folder}/r", lanes, GroundTruth())
+        # Ended before the numbers are read, so that no further look changes them.
         memory.end()
     return {
         "trials": result.ran,
@@ -179,6 +181,7 @@ def _tune(trials: int, lanes: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
         began = time.perf_counter()
+        # As many processors as lanes, so that both sides run the same number of trials at a time.
         ray.init(address="local", num_cpus=lanes, include_dashboard=False, log_to_driver=False)
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
@@ -206,6 +209,7 @@ def _concurrency(lanes: int) -> dict[str, float]:
     last_start = max(r["started_at"] for r in rows)  # afterwards there is nothing left to fill a slot with
     inside = [r for r in rows if first_of_last_lane <= r["started_at"] < last_start]
     span = (last_start - first_of_last_lane).total_seconds()
+    # Time inside trials over time that the slots existed.
     return {"share": sum(r["wall_s"] for r in inside) / (lanes * span)}
 
 
@@ -237,6 +241,7 @@ def _timed(*arguments: str) -> tuple[float, float]:
 
 
 def _children_cpu() -> float:
+    # Children that have ended and were waited for.
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
