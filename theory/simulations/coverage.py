@@ -82,8 +82,6 @@ class Row:
     """Coverage of the chosen law's interval."""
     averaged: float
     """Coverage of the averaged interval."""
-    open_: float
-    """Share of averaged intervals without ends; they count as holding the truth."""
     width: float
     """Median width of the averaged intervals in the logarithm."""
     wider: float
@@ -178,7 +176,6 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
                 budget=budget,
                 chosen=float(single_inside.mean()),
                 averaged=float(inside.mean()),
-                open_=float((~closed).mean()),
                 width=float(np.median(width)),
                 wider=wider,
                 # The worst case for a reader: a wrong interval that nothing warned of.
