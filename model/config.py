@@ -262,6 +262,7 @@ def _normalise(config: Any) -> None:
         value = getattr(config, field.name)
         # a union such as `int | None` has no __name__, and a class prints as "<class 'int'>"
         kind = str(field.type) if not isinstance(field.type, type) else field.type.__name__
+        # A field that may be left out says so in its type.
         if value is None and "None" in kind:
             continue
         # Asked before integers, of which Python's booleans are a kind.

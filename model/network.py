@@ -66,6 +66,7 @@ def build_network(
         return ElmNetwork(config, generator, dtype, backend)
     if isinstance(config, ElmNeuronConfig):
         return ElmNeuron(config, generator, dtype, backend)
+    # Other architectures have one way to run, and asking them for another is a mistake in the grid.
     if backend != "auto":
         raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
     # Before LstmConfig, of which it is a subclass for the sake of the fields that they share.

@@ -29,6 +29,7 @@ class TaskSpec:
 
     name: str
     """Task name as in the grid file."""
+    # Results never say "enwik8" or "shd" of an embedded stand-in: numbers on it cannot be compared with published ones.
     data_name: str
     """Name of the data set that results must carry, such as "enwiki-mini/letters"."""
     n_in: int
@@ -96,6 +97,7 @@ class DataSet:
     """The publication to cite."""
     files: tuple[RemoteFile, ...] = ()
     """Files to download."""
+    # Some data need an account or a form, which no program should fill in for a person.
     steps: str = ""
     """What a person has to do, for manual data sets."""
     check: str = ""
@@ -111,6 +113,7 @@ class Place(NamedTuple):
     """data directory; None for $ELM_DATA_DIR or the user's cache directory"""
 
 
+# Most tasks read files of the core's own formats.
 def _needs_nothing(options: Options, place: Place) -> tuple[str, ...]:
     return ()
 

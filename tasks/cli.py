@@ -47,6 +47,7 @@ def info(name: str, data_dir: str | None) -> None:
     click.echo(f"state     {_state(entry, data_dir)}")
     click.echo(f"licence   {entry.licence}")
     click.echo(f"cite      {entry.citation}")
+    # Other data sets have no folder that a person could put files into.
     if entry.kind in ("download", "manual"):
         click.echo(f"folder    {folder_of(entry, data_dir)}")
     for file in entry.files:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from tasks.errors import TaskError, choices_hint
 
+# The types that YAML and JSON both keep: an option goes through either on its way to a trial.
 OptionValue: TypeAlias = str | int | float | bool
 
 MOST_EXAMPLES = 10_000_000

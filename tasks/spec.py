@@ -28,6 +28,7 @@ def task_entry(name: str, *, where: str = "task") -> Entry:
     Raises:
         TaskError: no such task.
     """
+    # Asked here and nowhere else, so that a misspelt task has one message wherever it is noticed.
     if name not in _TASKS:
         raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, _TASKS)}")
     return _TASKS[name]
@@ -53,6 +54,8 @@ def canonical_options(name: str, options: Mapping[str, object], *, where: str = 
     Raises:
         TaskError: unknown task, unknown option or invalid value.
     """
+    # Defaults are filled in before anything is compared or hashed: a grid that names a default and one that does not
+    # ask for the same trial.
     return resolve_options(options, task_options(name, where=where), task=name, where=where)
 
 
@@ -94,4 +97,5 @@ def task_spec(
         DataError: the user's file is missing or unusable.
     """
     checked = canonical_options(name, options, where=where)
+    # The room builds the specification, since only it knows what its options mean.
     return _TASKS[name].build(checked, Place(where, cache_dir))

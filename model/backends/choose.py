@@ -63,11 +63,13 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
     # recorded graphs are torch's path made faster, so they are no name of their own that a grid could ask for
     if name == "auto" and device.type == "cuda":
         return CudaGraphBackend()
+    # A device that is neither has no kernel and no graphs.
     if name == "torch" or (name == "auto" and device.type != "cpu"):
         return TorchBackend()
     # under "auto" a machine without a compiler is no error: the sweep runs, slower, and the rows say on what
     try:
         return NativeBackend(_kernel(config, dtype, device))
+    # A grid that names the kernel asks for its numbers, so another back end is not put in its place unasked.
     except NativeUnavailable as error:
         if name == "native":
             raise ConfigError(

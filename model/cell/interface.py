@@ -94,6 +94,7 @@ def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = Fal
     Raises:
         InputError: x has another shape or type, an id outside the alphabet, or a value that is not finite.
     """
+    # Booleans are left out: a mask is not meant to be read as ids 0 and 1.
     is_integer = not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool
     ids_dim, lead = (3, "network, ") if stacked else (2, "")
     # checked here, once for all networks: a back end would index beyond its tables or train on NaN

@@ -63,6 +63,7 @@ def write_atomically(target: Path) -> Iterator[BinaryIO]:
         # in the same folder, since a rename is atomic within one file system only
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
+        # The descriptor that mkstemp opened is used on, so that nobody can put another file in its place.
         with explained(target), os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
@@ -70,6 +71,7 @@ def write_atomically(target: Path) -> Iterator[BinaryIO]:
         with explained(target):
             os.replace(temporary, target)
     finally:
+        # Also after an error and after Ctrl-C, which would otherwise leave half a file behind.
         Path(temporary).unlink(missing_ok=True)
 
 

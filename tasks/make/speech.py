@@ -133,6 +133,7 @@ def convert(
     parts = []
     with click.progressbar(files, label="listening") as bar:
         for number, path in enumerate(bar):
+            # Trimmed, so that silence before a word does not push its end out of the first second.
             parts.append(sound_to_cells(trimmed(_read_sound(path)), seed=number, bin_ms=bin_ms))
     about: dict[str, object] = {"name": folder.resolve().name, "bin_ms": bin_ms, "source": "recordings"}
     _write(target, _joined(parts, [label for label, _ in labels_and_speakers], speakers, splits, about))

@@ -209,6 +209,7 @@ def open_converted(folder: Path, where: str) -> Converted:
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
         segments, duration = (int(size) for size in content["shape"])
+        # In the order of the manifest, so that the same files in other splits are another data set.
         joined = "".join(sha256 for *_, sha256 in content["files"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{manifest}: damaged ({error}); convert again") from error

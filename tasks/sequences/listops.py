@@ -62,12 +62,14 @@ def expression(source: random.Random, rules: Rules) -> tuple[list[int], int]:
 
 
 def _node(source: random.Random, rules: Rules, depth: int, symbols: list[int]) -> int:
+    # A digit is drawn before an operator is, and at the deepest level without asking, so that every expression ends.
     if depth >= rules.max_depth or source.random() < _DIGIT_SHARE:
         # Ten digits alike, drawn by `random` as everything else here.
         value = int(source.random() * 10)
         symbols.append(FIRST_DIGIT + value)
         return value
     operator = int(source.random() * len(OPERATORS))
+    # An operator and its opening bracket are one symbol, as in the arena's files.
     symbols.append(FIRST_OPERATOR + operator)
     count = 2 + int(source.random() * (rules.max_arguments - 1))
     values = [_node(source, rules, depth + 1, symbols) for _ in range(count)]

@@ -77,6 +77,7 @@ def _completed(random: np.random.Generator, path: Points, dashes: int, *, joined
             # A generator, so that a further try is drawn only where those before it failed.
             tries = (_place(_chains(random, length, start), paths) for _ in range(_TRIES))
             added = next((chain for chain in tries if chain is not None), None)
+            # One path that finds no room spoils the whole attempt: paths placed before it may be in its way.
             if added is None:
                 break
             paths.append(added)

@@ -53,6 +53,7 @@ class SequenceTask:
         where: str,
         sampler: Sampler | None = None,
     ) -> None:
+        # An empty split would fail much later, as a division by its size.
         for split, data in splits.items():
             if not len(data.order):
                 raise DataError(f"{where}.data: {spec.data_name} has nothing in its {split} split")
@@ -102,6 +103,7 @@ class SequenceTask:
 def shuffled(pool: Numbers, step: int, seed: int, batch_size: int) -> Numbers:
     """Return the numbers of `step` when `pool` is read in a new random order every epoch, batch after batch."""
     # batches go on across the ends of epochs, so that every one is full and every example is read equally often
+    # From the step alone, so that a resumed run goes on in the middle of an epoch.
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // len(pool)
     orders = {int(epoch): _permutation(len(pool), seed, int(epoch)) for epoch in np.unique(epochs)}

@@ -65,6 +65,7 @@ _LISTOPS_OPTIONS = (
 )
 
 
+# Written again from `listops.RULES`, because that file loads torch.
 _LISTOPS_LENGTH = {"small": 100, "lra": 2000}
 
 # Share of the most frequent value in the default test set.
@@ -119,6 +120,7 @@ def _pathfinder_spec(options: Options, place: Place) -> TaskSpec:
     return TaskSpec(
         name="pathfinder",
         data_name=f"pathfinder-gen/{side}/{options['dashes']}" + (f"/patch{patch}" if patch > 1 else ""),
+        # A square is read at one step, all of its pixels side by side.
         n_in=patch * patch,
         n_out=2,
         length=(side // patch) ** 2,

@@ -147,6 +147,7 @@ def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic],
             f"{where} has the time {seconds[seconds < 0][0]:g}; times are seconds from the start, 0 or more"
         )
     channels = units.astype(np.float64)
+    # A channel that is no whole number would be cut to one that was not meant.
     wrong = (channels < 0) | (channels >= CHANNELS) | (channels != np.floor(channels))
     if wrong.any():
         raise DataError(f"{where} has a spike in channel {units[wrong][0]}; valid are 0 to {CHANNELS - 1}")

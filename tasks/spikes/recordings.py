@@ -25,6 +25,7 @@ _H5_FILES = ("shd_train.h5", "shd_test.h5")
 _H5_DATASETS = ("spikes/times", "spikes/units", "labels")
 _H5_SPEAKERS = "extra/speaker"
 """Wanted by `validation: speakers` alone."""
+# No speaker has this number, so a file without speakers cannot be split by them unnoticed.
 _UNKNOWN_SPEAKER = -1
 _MOST_LATE = 0.5
 """Share of a file's spikes that may lie beyond DURATION_MS: an assumption. Spoken digits end before 1.4 s, so that few
@@ -179,6 +180,7 @@ def read_h5(files: Sequence[Path], bin_ms: int) -> Recordings:
     """
     parts: list[npt.NDArray[np.int32]] = []
     labels, speakers, splits = [], [], []
+    # SHD has no validation split of its own; one is taken from the training file when the data are loaded.
     for path, split in zip(files, ("train", "test"), strict=True):
         times, units, label, speaker = _h5_columns(path)
         for number, (seconds, channels) in enumerate(zip(times, units, strict=True)):
@@ -223,6 +225,7 @@ def _h5_columns(path: Path) -> list[npt.NDArray[np.generic]]:
             columns.append(file[_H5_SPEAKERS][:] if has_speakers else np.full(len(columns[-1]), _UNKNOWN_SPEAKER))
     except OSError as error:
         raise DataError(f"{path}: not a readable HDF5 file ({error})") from error
+    # Compared here, because zip would silently stop at the shortest.
     if len({len(column) for column in columns}) > 1:
         names = (*_H5_DATASETS, _H5_SPEAKERS)
         lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))
@@ -262,9 +265,12 @@ def _members(
 ) -> dict[Split, npt.NDArray[np.int64]]:
     """Choose the validation recordings among those that are not for testing."""
     pool = np.flatnonzero(split != SPLITS.index("test"))
+    # As in the published preprocessing, whose validation voices are those of training: its score is higher than that on
+    # the test voices.
     if validation == "random":
         # A constant seed: the split belongs to the data and must be the same for every trial.
         chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
+    # A source that names its validation recordings is followed.
     elif (split[pool] == SPLITS.index("valid")).any():
         chosen = split[pool] == SPLITS.index("valid")
     elif (speaker[pool] == _UNKNOWN_SPEAKER).any():

@@ -51,6 +51,7 @@ class DigitPairs:
 
     def targets(self, numbers: Numbers) -> Numbers:
         """Return the sums 0..18 of the digits, whatever their language, [B]."""
+        # Digits of both languages count alike: class i is the digit i modulo 10.
         sums: Numbers = (self._recordings.label[self._pairs(numbers)] % 10).sum(axis=1)
         return sums
 

@@ -61,6 +61,7 @@ class TextFile(NamedTuple):
 
 def split_borders(size: int) -> tuple[int, int, int, int]:
     """Return the byte positions that bound train, valid and test: 90, 5 and 5 per cent, as is usual for enwik8."""
+    # Whole numbers throughout, so that borders are the same on every machine.
     return 0, size * 90 // 100, size * 95 // 100, size
 
 
@@ -79,8 +80,10 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     if data == "real":
         return _scanned(ENWIK8.name, fetch(ENWIK8, cache_dir=cache_dir) / "enwik8", directory, where)
     if data != "embedded":
+        # A file of one's own is named after itself; its hash stands beside the name in every row.
         return _scanned(Path(data).name, Path(data), directory, where)
     plain = embedded_path(cache_dir)
+    # Unpacked once, which takes about a second, and mapped by every trial.
     build_verified(plain, lambda: _unpack_embedded(plain))
     text = _scanned(ENWIKI_MINI.name, plain, directory, where)
     if text.sha256 != _PLAIN_SHA256:
@@ -135,6 +138,7 @@ def _refuse_other_formats(path: Path, where: str) -> None:
         raise DataError(
             f"{where}: {path} is a tar archive, not text; unpack it first (tar -xf {shlex.quote(str(path))})"
         )
+    # Such a file would train, and half of its symbols are zeros: the bits per character would look far too good.
     if head.startswith(_UTF16):
         raise DataError(
             f"{where}: {path} is UTF-16, in which every other byte of plain text is 0; convert it first "
@@ -172,6 +176,7 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
     scan = {
         "sha256": digest.hexdigest(),
         "symbols": sorted(everything),
+        # Relative to train, which is all that a network learns symbols from.
         "unseen": sorted(everything - by_split[0]),
     }
     with write_atomically(note) as file:

@@ -47,6 +47,7 @@ _ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini
 def _text_spec(options: Options, place: Place) -> TaskSpec:
     letters, drop = options["alphabet"] == "letters", options["newline"] == "drop"
     if letters and drop:
+        # Letters turn line feeds into spaces anyway, so that the option would have no effect.
         raise TaskError(f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out")
     source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
     data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
@@ -71,6 +72,7 @@ def _text_spec(options: Options, place: Place) -> TaskSpec:
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
     """Return the name of the source and its number of symbols."""
+    # Known sources are described without touching a file.
     if data in _TEXT_SOURCES:
         name = _TEXT_SOURCES[data]
         return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop

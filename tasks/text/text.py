@@ -72,6 +72,7 @@ class TextTask:
         Raises:
             DataError: a character that the text did not have when it was read as a whole.
         """
+        # A table of 256 entries turns a whole batch of bytes into ids in one indexing.
         ids = self._ids[characters]
         if ids.size and ids.min() < 0:
             raise DataError(f"{self._path}: holds bytes that it did not hold before; it was changed during training")
@@ -194,6 +195,7 @@ def _refuse_unseen(source: TextFile, *, dropped: bytes, where: str) -> None:
 def _byte_table(symbols: Iterable[int], *, dropped: bytes) -> npt.NDArray[np.int64]:
     """Return the id of each of the 256 byte values; bytes that do not occur have id -1."""
     kept = [value for value in symbols if value not in dropped]
+    # -1 and no other symbol's id: a byte that does not occur must not pass for one that does.
     table = np.full(256, -1, dtype=np.int64)
     table[kept] = np.arange(len(kept))
     return table

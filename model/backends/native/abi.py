@@ -12,6 +12,7 @@ _MATRICES = 9
 """most linear maps of an MLP, kMaxMatrices in layer.h"""
 # The names below stand in the order of the structure in layer.h, because C knows places and no names.
 _INTEGERS = ("n", "d_m", "d_tree", "d_branch", "n_in", "matrices", "steps", "batch", "threads")
+# Whole numbers and not single bytes, so that the structure has no gaps that compilers could lay out differently.
 _SWITCHES = ("recurrent", "rectified", "filtered", "traced", "stored", "input_kind", "batch_first", "input_grad",
              "rate_grads")  # fmt: skip
 _CONSTANTS = ("input_scale", "embedding_scale", "kappa_r", "kappa_b", "tanh_slope", "tanh_height")

@@ -69,6 +69,7 @@ class NativeBackend:
                     layer_plan(network.hidden.config, hidden_NC, self._kernel, recurrent=True),
                     layer_plan(network.readout.config, readout_NC, self._kernel, recurrent=False),
                 )
+                # Each network of a stack has a wiring of its own, and so a plan of its own.
                 for hidden_NC, readout_NC in zip(*wirings, strict=True)
             ]
             self._key = key

@@ -262,6 +262,8 @@ class CudaGraphBackend:
         try:
             return Recording(self._recorder(arguments[0].device), function, arguments, parameters)
         except RuntimeError as error:  # what torch raises for every refusal of CUDA
+            # Once and for all: a device that refused one recording would refuse the next, at the price of a warm-up
+            # each.
             self.name = TorchBackend.name
             self._recordings.clear()
             _log.warning("CUDA graphs unavailable, running operation by operation: %s", str(error).split("\n")[0])

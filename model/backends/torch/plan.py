@@ -147,7 +147,9 @@ def _emit_map(n: int, channels: int, d_m: int, filtered: bool, device: torch.dev
     memory_ND = torch.arange(n * d_m, device=device).view(n, d_m)
     average_row = 1 + channels + n
     memory_row = average_row + (n if filtered else 0)
+    # The outputs read the memory of the table after the step, which lies behind the one before it.
     second_table = memory_row + n * d_m
+    # Row 0 is the row of ones, on which biases are weights.
     one_N1, average_N1 = torch.zeros_like(neuron_N1), average_row + neuron_N1
     memory_now_ND = second_table + memory_row + memory_ND
     no_grad_N1, average_grad_N1 = torch.full_like(neuron_N1, -1), n * d_m + neuron_N1
