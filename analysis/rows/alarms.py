@@ -87,17 +87,23 @@ def _untrained(sweep: Sweep, data: Dataset) -> list[Flag]:
     """Gain expected from twice the steps: the slope of the metric in ln(step) at the end of the curve, times ln 2."""
     curves = sweep.curves[among(sweep.curves["trial_id"], data.rows["trial_id"])]
     column = "loss" if data.measure.is_loss else "metric"
+    # The logarithm of step 0 does not exist, and a curve that diverged for a while has no slope.
     curves = curves[np.isfinite(curves[column].to_numpy(float)) & (curves["step"] > 0)]
+    # The training loss falls as long as a network memorises, so it is asked only where nothing else was recorded.
     split = "valid" if (curves["split"] == "valid").any() else "train"
     gains = tail_gains(curves[curves["split"] == split], column, data.direction)
     if gains.empty:
         return []
     value = data.rows["value"]
+    # The range of the metric over the sweep is the effect that the law describes; a gain is harmful only in comparison
+    # with it.
     threshold = UNTRAINED_SHARE * float(value.max() - value.min())
     numbers = data.rows.set_index("trial_id")["configuration"].loc[gains.index]
     flags = []
     for number, part in gains.groupby(numbers):
         gain, error = float(part["gain"].mean()), float(np.sqrt((part["error"] ** 2).mean() / len(part)))
+        # Two standard errors keep the noise of a curve's end from raising alarms. With one single value the range is 0
+        # and so the threshold, and every gain would count.
         if gain - 2 * error > threshold > 0:
             why = f"twice the steps would gain about {gain:.2g} (end of the {split} curve); threshold {threshold:.2g}"
             ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
@@ -113,6 +119,7 @@ def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFram
         column: `metric` or `loss`.
         direction: `min` or `max`.
     """
+    # The sums below are one regression per trial, made for all trials at once, since a sweep may hold 100,000 of them.
     tail = curves[curves["step"] >= (1 - TAIL) * curves["step"].groupby(curves["trial_id"]).transform("max")]
     trial = tail["trial_id"]
     points = pd.DataFrame(
@@ -121,6 +128,7 @@ def tail_gains(curves: pd.DataFrame, column: str, direction: str) -> pd.DataFram
     centred = points - points.groupby(trial).transform("mean")
     x, y = centred["x"], centred["y"]
     total = pd.DataFrame({"xy": x * y, "xx": x**2, "yy": y**2, "count": 1.0}).groupby(trial).sum()
+    # Two points are used up by the line and one more would leave a single degree of freedom for its error.
     total = total[(total["count"] >= 4) & (total["xx"] > 0)]
     slope = total["xy"] / total["xx"]
     # Rounding can leave a sum of squares just below zero where the points lie on the line.
@@ -137,6 +145,7 @@ def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
         *(entry.trial_ids for entry in data.excluded if entry.rule == "learning rate")
     )
     tried = tried[among(tried["trial_id"], ids)]
+    # Losing rates do not enter `data.rows`, so the range that was tried has to be read from the sweep.
     size = tried["budget"].astype("float64").where(tried["budget"].notna(), tried["n_rec"])
     rates = (
         tried.assign(size=size)
@@ -144,6 +153,7 @@ def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
         .agg(["min", "max", "nunique"])
     )
     joined = data.rows.join(rates, on=list(DESIGN_POINT))
+    # This drops most rows cheaply; whether a rate is the end of its own design point is asked below, point by point.
     edge = joined[(joined["nunique"] > 1) & joined["learning_rate"].isin([*joined["min"], *joined["max"]])]
     flags = []
     for _, part in edge.groupby("configuration"):
@@ -160,6 +170,7 @@ def _collapsed(data: Dataset) -> list[Flag]:
         return []
     value = data.rows["value"].to_numpy(float)
     best = value.min() if data.direction == "min" else value.max()
+    # No run is better than guessing, so there is no way on which a share could be measured.
     if best == data.chance:
         return []
     share = (value - data.chance) / (best - data.chance)
@@ -179,6 +190,7 @@ def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
         freedom, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
         # A configuration is compared with the others alone: its spread is in the pooled one, which it would raise.
         others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * freedom
+        # An F test against a variance of fewer than three degrees of freedom can hardly ever reject at this level.
         if rest < 3 or others <= 0:
             continue
         ratio = float(row["sd"] ** 2 / (others / rest))
@@ -194,6 +206,7 @@ def _splits(data: Dataset) -> list[Flag]:
     columns = {split: Measure(kind=data.measure.kind, split=split).column for split in SPLITS}
     flags: list[Flag] = []
     for split, column in columns.items():
+        # A gap of which some rows are missing would compare different configurations.
         if split == data.measure.split or data.rows[column].isna().any():
             continue
         gap = (data.rows["value"] - data.rows[column].astype("float64")).groupby(data.rows["configuration"]).mean()
@@ -201,6 +214,8 @@ def _splits(data: Dataset) -> list[Flag]:
         # For a normal distribution 1.4826 times the median distance from the median is the standard deviation. Unlike
         # that, it does not grow with the very outliers that are looked for.
         scale = 1.4826 * float(off.abs().median())
+        # The scale is 0 where more than half of the gaps are the same, as with rounded accuracies; then nothing can be
+        # judged.
         for number in off.index[(off.abs() > GAP_SCORE * scale).to_numpy() & (scale > 0)]:
             ids = data.rows.loc[data.rows["configuration"] == number, "trial_id"].tolist()
             why = (

@@ -57,7 +57,9 @@ def check_axes(table: pd.DataFrame) -> AxesCheck:
             "These networks are sized by n_rec alone: there is no split to choose, and no axis to tell from another."
         )
         return AxesCheck((), (), (), (sized,))
+    # An axis that stands still has no logarithm to correlate: its standard deviation is zero.
     varied = [name for name in AXES if table[name].nunique() > 1]
+    # Laws are powers of the sizes, so effects of the axes add up in logarithms, and that is where collinearity harms.
     logs = {name: np.log(table[name].to_numpy(float)) for name in varied}
     pairs = tuple(Pair(a, b, float(np.corrcoef(logs[a], logs[b])[0, 1])) for a, b in combinations(varied, 2))
     inflation = tuple(
@@ -80,6 +82,7 @@ def _sentences(inflation: tuple[Inflation, ...], together: tuple[Interaction, ..
             f"{' and '.join(high)} cannot be told apart in this design (variance inflation above {VIF_LIMIT:g}): "
             "add runs that vary one of them with the other fixed, such as 7 values of n_rec at one d_m."
         )
+    # With a single axis left there is nothing that it could be confounded with, and praise would be empty.
     elif len(still) < len(AXES) - 1:
         sentences.append("The axes that vary are varied independently enough to be told apart.")
     if still:
@@ -87,6 +90,7 @@ def _sentences(inflation: tuple[Inflation, ...], together: tuple[Interaction, ..
             f"{' and '.join(still)} did not vary: nothing can be said about {'it' if len(still) == 1 else 'them'}."
         )
     for row in together:
+        # Within 2 units AICc calls it a tie, here as everywhere in the reports.
         strength = "supported" if row.delta_aicc > 2 else "not supported" if row.delta_aicc < -2 else "undecided"
         sentences.append(
             f"Interaction of {row.first} and {row.second}: {strength} "

@@ -59,10 +59,14 @@ def _apart(rows: pd.DataFrame, hidden: list[str], grids: pd.Series, plans: Store
     of_training = [*TRAINING_SETTINGS, *(name for name in hidden if name.startswith("training."))]
     of_model = [*MODEL_SETTINGS, *(name for name in hidden if name not in of_training)]
     columns = {name: rows[name] for name in of_model if rows[name].nunique(dropna=False) > 1}
+    # d_tree alone is no setting: where it moves together with k_c it is the way in which connectivity was varied.
     if (rows.groupby("k_c")["d_tree"].nunique() > 1).any():  # the same k_c, split into branches in another way
         columns["d_tree"] = rows["d_tree"]
+    # What counts as tied to the budget can only be seen among rows that share all settings of the model, so those come
+    # first, then training, and learning rates last, within what is left.
     part = _numbered(columns, rows.index)
     ratio = _ratio(rows, part, grids)
+    # A setting that is the same in all rows tells no two groups apart and would only lengthen their names.
     if ratio.nunique(dropna=False) > 1:
         columns["mlp_ratio"] = ratio
     for name in of_training:
@@ -95,7 +99,10 @@ def _followed(values: pd.Series, budget: pd.Series, part: pd.Series, grids: pd.S
             # a grid that gives one budget several values compares them; one that gives all the same ties nothing
             if (levels["nunique"] == 1).all() and levels["first"].nunique() > 1:
                 tied.update(zip(levels.index.astype(float), levels["first"], strict=True))
+        # Rows that no grid asks for any more follow it as well if they have the value that it would give them.
         mine = frame["part"] == number
+        # The value is compared at its own budget: 2,000 steps that the grid asks for at P = 100 k are another setting
+        # at 10 k.
         follows = mine & (frame["value"] == frame["budget"].map(tied))
         settings[follows] = FOLLOWS
     return settings
@@ -106,6 +113,8 @@ def _ratio(rows: pd.DataFrame, part: pd.Series, grids: pd.Series) -> pd.Series:
     ratio, still = rows["mlp_ratio"], pd.Series(0.0, index=rows.index)
     if rows["d_mlp"].nunique(dropna=False) <= 1 or ratio.nunique(dropna=False) <= 1:
         return still
+    # Two ratios at one and the same design point are a comparison that somebody made on purpose, not a size that
+    # follows.
     points = [part, *(rows[name] for name in DESIGN_POINT)]
     if (ratio.groupby(points, dropna=False).nunique(dropna=False) > 1).any():
         return ratio
@@ -118,6 +127,8 @@ def _rate_families(rows: pd.DataFrame, part: pd.Series, grids: pd.Series, plans:
     rate = rows["learning_rate"].astype("float64")
     nodes = rate.astype(object)
     for rule in plans.rules:
+        # Rates by one rule differ from row to row; as one node they are one choice, like a rate that stands in the
+        # grid.
         nodes[_obeys(rule, rows)] = rule
     points = pd.Series(rows.groupby(list(DESIGN_POINT), dropna=False).ngroup(), index=rows.index)
     part_nodes = pd.Series(
@@ -126,6 +137,8 @@ def _rate_families(rows: pd.DataFrame, part: pd.Series, grids: pd.Series, plans:
     # design points that were tuned each stand for their own best rate, whichever rates were tried there
     several = rate.groupby([part, points]).transform("nunique") > 1
     tuned = several.map({True: "tuned", False: None})
+    # Rates belong together if one grid asks for them, if they were tried at the same design point, or if their points
+    # were tuned.
     links = [(part, grids), (part, points), (part, tuned)]
     linked = _families(part_nodes, links)
     names = pd.Series("", index=rows.index)
@@ -154,6 +167,8 @@ def _rate_name(nodes: pd.Series, rate: pd.Series) -> str:
 
 def _obeys(rule: RateRule, rows: pd.DataFrame) -> Any:
     """Which rows have the rate that a rule gives to their sizes."""
+    # Compared exactly and not within a tolerance: the planner computed the stored rate by this very function, so only
+    # rows of that rule agree to the last digit.
     sizes = rows[["n_rec", "d_m"]].astype("float64").fillna(1.0)  # an architecture without d_m counts as d_m = 1
     places = list(sizes.itertuples(index=False, name=None))
     rate_of = {(n, d): rule.rate(SimpleNamespace(n_rec=n, d_m=d)) for n, d in set(places) if n > 0}
@@ -171,6 +186,8 @@ def _families(nodes: pd.Series, links: Iterable[tuple[pd.Series, pd.Series]]) ->
     parent: dict[Hashable, Hashable] = {}
 
     def root(node: Hashable) -> Hashable:
+        # This is union-find without ranks: there are as many nodes as different rates, far too few for its depth to
+        # matter.
         while parent.setdefault(node, node) != node:
             node = parent[node]
         return node
@@ -179,6 +196,7 @@ def _families(nodes: pd.Series, links: Iterable[tuple[pd.Series, pd.Series]]) ->
     for part, label in links:
         first: dict[Hashable, Hashable] = {}
         for key, in_part, name in zip(keys, part, label, strict=True):
+            # NaN differs from itself, and a missing label links nothing.
             if name is not None and name == name:
                 parent[root(key)] = root(first.setdefault((in_part, name), key))
     number: dict[Hashable, int] = {}
@@ -186,6 +204,7 @@ def _families(nodes: pd.Series, links: Iterable[tuple[pd.Series, pd.Series]]) ->
 
 
 def _key(node: Any) -> Hashable:
+    # Every NaN is another object that equals nothing, so as a key each would be a family of its own.
     return "none" if node is None or node != node else node
 
 

@@ -69,6 +69,7 @@ def choose_rates(
     """
     keep = pd.Series(True, index=finished.index)
     several = finished.groupby(point, dropna=False)["learning_rate"].transform("nunique") > 1
+    # Falling back to the test split would choose by the very numbers that are reported.
     if finished.loc[several, column].isna().any():
         raise AnalysisError(
             f"several learning rates at one design point, but {column} is missing, so none can be chosen. "
@@ -93,16 +94,20 @@ def rates_of(finished: pd.DataFrame, diverged: pd.DataFrame, column: str, sign: 
     by_rate = {float(cast(Any, rate)): part for rate, part in finished.groupby("learning_rate")}
     lost = {float(cast(Any, rate)): set(part["seed"]) for rate, part in diverged.groupby("learning_rate")}
     tried = {rate: set(part["seed"]) | lost.get(rate, set()) for rate, part in by_rate.items()}
+    # Seeds that diverged were tried as well: leaving them out would reward the rate at which only easy seeds survive.
     common = set.intersection(*tried.values()) or set.union(*tried.values())
     score: dict[float, float] = {}
     for rate, part in by_rate.items():
         shared = part.loc[part["seed"].isin(common), column].astype("float64")
         unstable = bool(lost.get(rate, set()) & common)
+        # A rate at which a seed diverges is a gamble, even if its finished seeds are the best.
         score[rate] = np.inf if unstable or not len(shared) else sign * float(shared.mean())
     if np.isinf(list(score.values())).all():  # every rate diverged for some seed: then what finished decides
         score = {rate: sign * float(part[column].mean()) for rate, part in by_rate.items()}
     runs = {rate: len(part) for rate, part in by_rate.items()}
     counted = {rate: len(seeds) for rate, seeds in lost.items()}
+    # Of two equals the smaller one, because it is the more stable of them and the choice must not depend on the order
+    # of rows.
     return Rates(score, runs, counted, min(score, key=lambda rate: (score[rate], rate)))
 
 
@@ -157,6 +162,7 @@ def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -
         size, k_c = _number(part, "size"), _number(part, "k_c")
         entered = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
         levels = set(entered["d_m"].dropna())
+        # A single d_m is the best whatever the rate, so nothing could be learnt from it.
         if len(levels) < 2:
             continue
         single = {}
@@ -232,6 +238,7 @@ def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]
     best_rates = []
     for _, part in trials.groupby(point, dropna=False):
         finished = part[part["status"] != DIVERGED]
+        # A point with one rate says nothing about which rate is best there.
         if finished["learning_rate"].nunique() < 2:
             continue
         rates = rates_of(finished, part[part["status"] == DIVERGED], column, sign)
@@ -271,6 +278,7 @@ def exact_rule(rows: pd.DataFrame) -> bool:
 
 def _power(n_rec: FloatArray, d_m: FloatArray, best: FloatArray, low: float, high: float) -> RateRule:
     """Least squares in logarithms; powers of sizes that do not vary enough stay 0."""
+    # Networks without d_m have NaN there, and a size that hardly varies would get an arbitrary power from noise.
     columns, powers = [np.ones(len(best))], {}
     for name, values in (("n_rec", n_rec), ("d_m", d_m)):
         if np.isfinite(values).all() and values.max() / values.min() >= SPREAD:
@@ -286,6 +294,7 @@ def _power(n_rec: FloatArray, d_m: FloatArray, best: FloatArray, low: float, hig
         low=low,
         high=high,
         points=len(best),
+        # Rates differ by factors, so their typical deviation is one too.
         factor=float(np.exp(np.sqrt(np.mean(residual**2)))),
     )
 
@@ -298,8 +307,11 @@ def vertex(score: dict[float, float]) -> float:
     """
     rates = sorted(rate for rate in score if np.isfinite(score[rate]))
     best = min(range(len(rates)), key=lambda i: score[rates[i]])
+    # At an end there is no neighbour on the other side; extrapolating a parabola would promise more than was tried.
     if best in (0, len(rates) - 1):
         return rates[best]
     x = np.log(rates[best - 1 : best + 2])
+    # Centred on the best rate, so that the vertex is a small distance from it, to be added.
     curvature, slope, _ = np.polyfit(x - x[1], [score[rate] for rate in rates[best - 1 : best + 2]], 2)
+    # Noise can push the vertex far outside when the parabola is nearly flat, or turn it upside down.
     return float(np.exp(np.clip(x[1] - slope / (2 * curvature), x[0], x[2]))) if curvature > 0 else rates[best]

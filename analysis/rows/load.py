@@ -51,8 +51,12 @@ def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError]
     if text.startswith("published:"):
         return published_sweep(text.removeprefix("published:"))
     store = ResultsStore.open(text, on_damage=on_damage)
+    # A path that ends with a slash, as the shell completes it, names the same directory; the root itself has no last
+    # part.
     label = text.rstrip("/").rsplit("/", 1)[-1] or text
 
+    # Curves are by far the largest table, and fits need none of them, so they are read only when a figure or an alarm
+    # asks.
     def read_curves() -> pd.DataFrame:
         rows = store.read("curves", CURVE_COLUMNS)
         ordered: pd.DataFrame = rows.sort_by([(name, "ascending") for name in CURVE_COLUMNS[:3]]).to_pandas()
@@ -77,9 +81,13 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
             recorded for no finished trial at all.
     """
     measure, where = selection.measure, selection.where
+    # Lanes write parts in the order in which trials happen to end. Sorted by id, the same rows give the same groups,
+    # numbers and page bytes however the sweep ran.
     trials = sweep.trials.sort_values("trial_id", ignore_index=True)
     stray = strays(trials, sweep.plans).to_numpy(dtype=bool)
     keep, ledger = np.ones(len(trials), dtype=bool), []
+    # The whole sweep is split before any row is filtered: `--group` must mean what the commands print for the whole
+    # sweep, whatever `--where` drops.
     every = _split(trials, sweep)
     families = pd.Series("", trials.index)
     for keys, rows in every:
@@ -96,6 +104,8 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
         dropped = tuple(trials.loc[keep & ~fulfils, "trial_id"])
         ledger += [Exclusion("where", f"does not fulfil {where}", dropped)] if dropped else []
         keep = keep & fulfils
+        # A condition that no trial fulfils is most often a typing error. An empty directory is none: its sweep has just
+        # not begun.
         if len(trials) and not keep.any():
             raise AnalysisError(f"--where {where!r}: none of the {len(trials):,} trials fulfils it")
     _check_recorded(trials[keep], measure)
@@ -145,6 +155,8 @@ def rate_trials(sweep: Sweep, data: Dataset) -> pd.DataFrame:
 def with_design_columns(trials: pd.DataFrame) -> pd.DataFrame:
     """Add `size` (see `DESIGN_POINT`) and `mlp_ratio`."""
     size = trials["budget"].astype("float64").where(trials["budget"].notna(), trials["n_rec"])
+    # Grids often let d_mlp follow d_m (d_mlp = 2 d_m in the publications). The ratio stands still where d_mlp itself
+    # moves with the size, so it tells whether the MLP's relative width is a setting of its own.
     ratio = trials["d_mlp"].astype("float64") / trials["d_m"].astype("float64")
     return trials.assign(size=size, mlp_ratio=ratio)
 
@@ -153,6 +165,8 @@ def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:
     """Settings that only the stored specs tell apart, one text column per setting that varies."""
     table, codes = distinct_specs(trials["spec"])
     known = set(SCHEMAS["trials"].names) | {"scheme", "mlp_ratio"}
+    # Only the last part of a path is compared with the columns: what a column of the table holds already is judged
+    # there.
     varying = [
         c for c in map(str, table.columns) if c.rsplit(".", 1)[-1] not in known and table[c].nunique(dropna=False) > 1
     ]
@@ -182,6 +196,8 @@ def spec_leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:
         for key, value in node.items():
             yield from spec_leaves(value, f"{place}.{key}" if place else str(key))
     else:
+        # A list, such as a schedule, is one setting: its length may differ from spec to spec, so its items cannot be
+        # columns.
         yield place, node if isinstance(node, (str, int, float)) or node is None else json.dumps(node)
 
 
@@ -194,12 +210,15 @@ def _dataset(
 ) -> Dataset:
     everything, measure = rows, selection.measure
     rows, entries = _usable(rows.assign(value=rows[measure.column].to_numpy(dtype=float)), measure)
+    # A loss is always better when it is smaller, whichever way the task's own metric points.
     sign = 1.0 if measure.is_loss or keys["direction"] == "min" else -1.0
+    # Choosing the rate on the split that is analysed would make the chosen network look better than it is.
     column = Measure(kind=measure.kind, split="valid").column
     choice = choose_rates(rows, everything, list(DESIGN_POINT), column, sign)
     if not choice.keep.all():
         entries.append(Exclusion(RULE, choice.why, tuple(rows.loc[~choice.keep, "trial_id"])))
     rows = rows[choice.keep]
+    # The realised sizes and the rate belong to it too, so that only runs of the very same network count as replicates.
     columns = [*DESIGN_POINT, "n_rec", "k_e", "k_c", "trainable_params", "learning_rate"]
     rows = rows.assign(configuration=rows.groupby(columns, dropna=False, sort=True).ngroup())
     chance = rows["chance"].dropna().unique()
@@ -209,6 +228,8 @@ def _dataset(
         selection=selection,
         metric="loss" if measure.is_loss else keys["metric"],
         direction="min" if measure.is_loss else keys["direction"],
+        # Chance is stored in units of the task's metric, so it says nothing about a loss; two different values say
+        # nothing at all.
         chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
         rows=rows.reset_index(drop=True),
         excluded=(*ledger, *entries),
@@ -222,11 +243,13 @@ def _usable(rows: pd.DataFrame, measure: Measure) -> tuple[pd.DataFrame, list[Ex
     for status, part in rows[rows["status"] != FINISHED].groupby("status", sort=True):
         entries.append(Exclusion(str(status), f"the trial's status is {status}", tuple(part["trial_id"])))
     rows = rows[rows["status"] == FINISHED]
+    # Written with a negated `<=`, because NaN fulfils no comparison and must count as missing.
     missing = ~(rows["value"].abs() <= LARGEST)
     if missing.any():
         why = f"{measure.column} is missing, not finite or beyond {LARGEST:.2g}"
         entries.append(Exclusion("no value", why, tuple(rows.loc[missing, "trial_id"])))
     rows = rows[~missing]
+    # Laws take logarithms of these sizes.
     sizes = rows[["n_rec", "k_e", "trainable_params"]].astype("float64")
     empty = ~((sizes > 0) & (sizes < np.inf)).all(axis=1)
     if empty.any():
@@ -241,6 +264,7 @@ def _followed(rows: pd.DataFrame) -> list[str]:
     notes = []
     for name in TRAINING_SETTINGS:
         if rows[name].nunique() > 1:
+            # The two ends are enough to see the trend; a list of every budget would hide it.
             ends = rows.loc[[rows["budget"].idxmin(), rows["budget"].idxmax()]]
             low, high = (
                 f"{value:,} at P = {size:,.0f}" for value, size in zip(ends[name], ends["budget"], strict=True)
@@ -277,6 +301,7 @@ def group_lines(groups: Sequence[Dataset]) -> list[str]:
         families.setdefault(group_label({name: group.keys[name] for name in IDENTITY}), []).append(group)
     lines = []
     for name, members in families.items():
+        # A lone group needs no line: its label in the headings says everything.
         if len(members) > 1:
             # the largest group is named whole, the others by what they have otherwise
             parts = [_difference(group.keys, members[0].keys if group is not members[0] else {}) for group in members]

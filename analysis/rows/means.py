@@ -138,10 +138,15 @@ def configurations(data: Dataset) -> pd.DataFrame:
     table["n"] = grouped["value"].size()
     table["sd"] = grouped["value"].std()
     noise = seed_noise(data)
+    # A single run has no interval although the pooled noise would give it one: a lone point with a bar would claim a
+    # repetition that was never made.
     table["half"] = np.nan
     if noise.sd is not None:
+        # Student's t with the pooled degrees of freedom, because the noise itself is estimated from few pairs of seeds.
         quantile = stdtrit(noise.freedom, (1 + LEVEL) / 2)
         table["half"] = np.where(table["n"] > 1, quantile * noise.sd / np.sqrt(table["n"]), np.nan)
+    # Columns that are empty throughout, such as d_m of a gated network, come as objects; as floats they hold NaN like
+    # all others.
     for name in ("budget", "d_m", "d_tree", "d_branch"):
         table[name] = table[name].astype("float64")
     return table.reset_index().sort_values(["k_c", "budget", "d_m", "n_rec"], ignore_index=True)
@@ -149,6 +154,7 @@ def configurations(data: Dataset) -> pd.DataFrame:
 
 def budget_lines(table: pd.DataFrame) -> list[tuple[float, float, pd.DataFrame]]:
     """Split rows or configurations into (k_c, budget, part), in that order; those without a budget are on no line."""
+    # Connectivities do not compete with each other at one budget, so each has its own line and its own optimum.
     with_budget = table[table["budget"].notna()]
     grouped = with_budget.groupby(["k_c", "budget"], sort=True)
     return [(float(cast(Any, key)[0]), float(cast(Any, key)[1]), part) for key, part in grouped]
@@ -182,6 +188,7 @@ def optima(data: Dataset, table: pd.DataFrame) -> list[Optimum]:
 
 
 def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, noise: Noise) -> Optimum:
+    # As a loss both directions are searched in the same way.
     loss = part["mean"].to_numpy(float) * (1.0 if direction == "min" else -1.0)
     runs, d_m, position = part["n"].to_numpy(float), part["d_m"].to_numpy(float), part.index.to_numpy()
     best = int(np.argmin(loss))
@@ -189,8 +196,11 @@ def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, nois
         near, tolerance, good = np.arange(len(part)) == best, None, None
         kind = "unknown, for no configuration has two runs" if noise.sd is None else "unknown: nothing to compare"
     else:
+        # The standard error of a difference of two means; both carry noise, the best one too.
         spread = noise.sd * np.sqrt(1 / runs + 1 / runs[best])
         limit = stdtrit(noise.freedom, (1 + LEVEL) / 2) * spread
+        # Configurations with fewer runs have wider limits; the picture shades one band, so it gets the largest that was
+        # used.
         near, tolerance = loss - loss[best] <= limit, float(limit.max())
         good = {name: reach(part[name].to_numpy(float), near) for name in AXES_OF_BAND if part[name].notna().all()}
         kind = "not worse in a 95 % t-test with the pooled seed noise, half-way to the next ones that were run"
@@ -218,9 +228,12 @@ def reach(sizes: FloatArray, near: npt.NDArray[np.bool_]) -> tuple[float, float]
     >>> [round(end, 2) for end in reach(np.array([1.0, 4.0, 16.0]), np.array([False, True, False]))]
     [2.0, 8.0]
     """
+    # The band may have holes through noise; whoever reads a range wants its ends.
     low, high = float(sizes[near].min()), float(sizes[near].max())
     below, above = sizes[sizes < low], sizes[sizes > high]
     return (
+        # Half-way on a logarithmic scale, because grids space their sizes so. Where nothing smaller was run, the range
+        # ends at what was run.
         float(np.sqrt(low * below.max())) if len(below) else low,
         float(np.sqrt(high * above.min())) if len(above) else high,
     )
@@ -229,6 +242,7 @@ def reach(sizes: FloatArray, near: npt.NDArray[np.bool_]) -> tuple[float, float]
 def _side(d_m: FloatArray, best: float) -> str | None:
     if np.isnan(best):
         return None
+    # With one value of d_m there are no two sides of it.
     if len(np.unique(d_m)) < 2:
         return "more values of d_m"
     if best == d_m.min():
@@ -245,6 +259,7 @@ def main_k_c(data: Dataset) -> float | None:
     if not len(rows) or rows["k_c"].nunique() < 2 or rows["d_m"].isna().all():
         return None
     counts = rows["k_c"].value_counts()
+    # Among equals the smallest is taken, so that the choice does not depend on the order of the rows.
     return float(counts[counts == counts.max()].index.min())
 
 
@@ -273,6 +288,8 @@ def frontier(data: Dataset, table: pd.DataFrame, *, seed: int = 0) -> Frontier:
 def _frontier(rows: pd.DataFrame, table: pd.DataFrame, way: str, seed: int) -> Frontier:
     if not len(rows):
         return Frontier(np.empty(0, dtype=np.int64), None)
+    # Realised sizes of one budget differ by less than one neuron. Compared by them, the smallest network of each budget
+    # could not be beaten by its own rivals.
     level = rows["budget"].astype("float64").fillna(rows["trainable_params"]).to_numpy(float)
     labels = rows["configuration"].to_numpy()
     direction: Direction = "min" if way == "min" else "max"
@@ -283,5 +300,6 @@ def _frontier(rows: pd.DataFrame, table: pd.DataFrame, way: str, seed: int) -> F
     membership = None
     if front.probability is not None:
         membership = np.zeros(len(table))
+        # Configurations of another connectivity did not compete, so they have no chance.
         membership[place] = front.probability
     return Frontier(np.asarray(place[front.member], dtype=np.int64), membership)

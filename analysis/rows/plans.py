@@ -39,6 +39,7 @@ def read_plans(grids: Mapping[str, str]) -> StoredPlans:
         except SweeperError:  # written by a version that knew other keys, or not a grid at all
             continue
         rates = [rate for block in grid.blocks for rate in block.training.get("learning_rate", ())]
+        # A dict keeps the order of the grids, so that the same directory names its groups in the same way each time.
         rules |= dict.fromkeys(rate for rate in rates if isinstance(rate, RateRule))
         if grid.search is None or not grid.search.adaptive:
             names.add(plan.name)

@@ -98,6 +98,9 @@ RECIPES = {
 }
 """Published tables by the name that follows ``published:``."""
 
+# Published Enwik8 results are on the stream of 204 symbols, without line feeds; the whole file differs from it by one
+# symbol. NeuronIO data are embedded (neuronio-mini) or named after a folder, so that nobody can tell whether they are
+# the published ones.
 SAME_TASK = {
     "text": ("enwik8", "enwik8/no-newlines"),
     "shd_adding": ("shd_adding", "shd"),
@@ -139,6 +142,7 @@ def published_sweep(name: str) -> Sweep:
         raise AnalysisError(unknown_name("published:", name, RECIPES))
     recipe, table = RECIPES[name], load_published(name)
     index = range(len(table.design))
+    # Every column of the schema must exist, for the code behind this reads published rows as it reads stored ones.
     trials = pd.DataFrame(dict.fromkeys(SCHEMAS["trials"].names), index=index)
     trials = trials.assign(**_sizes(table), **_metrics(recipe, table), **_constants(name, recipe, table))
     trials["trial_id"] = [f"published:{name}/d_m={d_m:.0f}" for d_m in table.columns["d_m"]]
@@ -155,6 +159,7 @@ def published_points(data: Dataset) -> PublishedPoints | None:
     if name is None or data.keys["architecture"] != RECIPES[name].architecture:
         return None
     table, column = load_published(name), f"{data.measure.split}_{data.metric}"
+    # The publications print metrics at the end of training, so nothing else may be compared with them.
     if not data.measure.kind.startswith("final") or column not in table.columns:
         return None
     data_name = data.keys["data_name"]
@@ -172,6 +177,7 @@ def _sizes(table: PublishedTable) -> dict[str, Any]:
     budget = table.design.budget
     return {
         "d_m": d_m,
+        # The publications set the MLP's width to twice the number of memory units.
         "d_mlp": 2 * d_m,
         "n_rec": table.design.n_rec.astype(int),
         "k_e": table.design.k_e,
@@ -207,7 +213,9 @@ def _constants(name: str, recipe: Recipe, table: PublishedTable) -> dict[str, An
         "batch_size": BATCH_SIZE,
         "steps_done": recipe.steps,
         "tokens": recipe.steps * BATCH_SIZE * recipe.length,
+        # There is no stored spec, and an empty one has no settings that could set rows apart.
         "spec": "{}",
+        # The cost was not published; 0 would be shown as a measurement.
         "wall_s": np.nan,
         "host": "published",
         "lane": "published",

@@ -103,6 +103,7 @@ def _by_budget(trials: pd.DataFrame) -> dict[str, dict[str, int]]:
         rows = trials[budgets.isna() if budget is None else budgets == budget]
         if len(rows):
             counts = {status: int((rows["status"] == status).sum()) for status in STATUSES}
+            # Keys of JSON objects are texts, and a budget is a whole number.
             name = "none" if budget is None else f"{budget:.0f}"
             by_budget[name] = {status: count for status, count in counts.items() if count}
     return by_budget
@@ -111,14 +112,18 @@ def _by_budget(trials: pd.DataFrame) -> dict[str, dict[str, int]]:
 def _hours(sweep: Sweep) -> Hours:
     trials = sweep.trials
     wall = trials["wall_s"].astype("float64").fillna(0.0)
+    # Rows hold the last attempt of each trial alone; the table of attempts holds those that a later try replaced as
+    # well. The larger sum is taken, in case that table lacks some.
     attempts = wall.sum()
     if sweep.store is not None:
         tried = sweep.store.read("attempts", ["wall_s"]).to_pandas()["wall_s"].astype("float64").sum()
         attempts = max(float(tried), float(attempts))
+    # Torch calls such devices `cuda` or `cuda:0`; a row need not name its device.
     on_gpu = trials["device"].astype(object).fillna("").astype(str).str.contains("cuda|gpu", case=False)
     core = trials["cpu_s"].astype("float64")
     return Hours(
         trial=float(attempts) / 3600,
+        # A sum over nothing is 0, which would claim that the sweep cost no processor time.
         core=float(core.sum()) / 3600 if core.notna().any() else None,
         gpu=float(wall[on_gpu].sum()) / 3600,
     )
@@ -165,12 +170,14 @@ def _warnings(trials: pd.DataFrame) -> list[str]:
     sentences = []
     lost = trials[trials["status"] != FINISHED]
     if len(lost):
+        # The commonest reason is what somebody would mend first; `sweeper status` lists all.
         top = lost["reason"].fillna("no reason given").value_counts()
         sentences.append(f"{len(lost)} trials did not finish; most often: {top.index[0]} ({top.iloc[0]} times)")
     if trials["code_version"].nunique() > 1:
         sentences.append(
             f"{trials['code_version'].nunique()} code versions: {', '.join(sorted(trials['code_version'].unique()))}"
         )
+    # Metrics on two versions of a data set must not be compared, though their name is the same.
     hashes = trials.dropna(subset=["data_sha256"]).groupby("data_name")["data_sha256"].nunique()
     sentences += [f"data {name} was read in {count} versions" for name, count in hashes.items() if count > 1]
     return sentences

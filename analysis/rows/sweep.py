@@ -166,6 +166,7 @@ class Dataset:
     @property
     def rows_sha256(self) -> str:
         """Hash of what enters the fit: ids, metric and sizes, whatever the order and the files."""
+        # Sorted, and with fixed widths and byte order, so that every machine and every order of reading gives one hash.
         rows = self.rows.sort_values("trial_id")
         digest = hashlib.sha256("\n".join(rows["trial_id"]).encode())
         digest.update(f"\n{self.measure.column}\n".encode())

@@ -61,6 +61,8 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     spread = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
     spread = spread if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"
     test = "no test of a difference" if chance is None else f"Bartlett p = {chance:.2g}"
+    # By default noise has to prove that it differs, because variances that are estimated from a few seeds are noisy
+    # weights.
     if choice == "replicates" or (choice == "auto" and chance is not None and chance < SURE):
         weights = replicate_weights(values, codes, size)
         return Weighting(
