@@ -133,8 +133,8 @@ def fit_theory(
     from analysis.report.model import ReportSettings
 
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
-    asked = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary)
-    commands.fit_theory(dir, asked, output=output, as_json=as_json)
+    report_settings = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary)
+    commands.fit_theory(dir, report_settings, output=output, as_json=as_json)
 
 
 @cli.command()

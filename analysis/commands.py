@@ -52,7 +52,7 @@ def fit_theory(
     sweep = read_sweep(uri)
     groups = datasets(sweep, settings.selection)
     tell_groups(groups)
-    base = Path(output).with_suffix("") if output else _beside(sweep, "fit")
+    base = Path(output).with_suffix("") if output else _path_in_results(sweep, "fit")
     finished: list[Done] = []
     for done in collect(sweep, groups, settings):
         finished.append(done)
@@ -85,8 +85,8 @@ def verify(path: str, results: str | None) -> bool:
         console.print(f"[yellow]•[/yellow] another version of {escape(sentence)}")
     for difference in verdict.differences[:LISTED]:
         console.print(
-            f"[red]✗[/red] {escape(difference.place)}: the report says {escape(difference.said)}, "
-            f"the rows give {escape(difference.found)}",
+            f"[red]✗[/red] {escape(difference.place)}: the report says {escape(difference.reported)}, "
+            f"the rows give {escape(difference.recomputed)}",
             soft_wrap=True,
         )
     if verdict.holds:
@@ -110,11 +110,11 @@ def summary(uri: str, selection: Selection, *, as_json: bool) -> None:
 def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str | None) -> Path:
     """Write the page of a sweep as one HTML file."""
     sweep = read_sweep(uri, on_damage=warn_of_damage)
-    target = Path(output) if output else _beside(sweep, "dashboard.html")
+    target = Path(output) if output else _path_in_results(sweep, "dashboard.html")
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, selection, settings)
-    views = [view._replace(stored=stored_evidence(view, _beside(sweep, "fit.json"))) for view in views]
+    views = [view._replace(stored=stored_evidence(view, _path_in_results(sweep, "fit.json"))) for view in views]
     content = dashboard_payload(sweep, views, selection)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target
@@ -327,7 +327,7 @@ def export_figures(
     return paths
 
 
-def _beside(sweep: Sweep, name: str) -> Path | None:
+def _path_in_results(sweep: Sweep, name: str) -> Path | None:
     """Path of a file in the results directory itself; None for object storage and published tables."""
     local = sweep.store.local_path() if sweep.store else None
     return Path(local) / name if local else None

@@ -43,11 +43,11 @@ def need_browser() -> str:
     Raises:
         AnalysisError: there is none.
     """
-    found = find_browser()
-    if found is None:
+    browser = find_browser()
+    if browser is None:
         looked = os.environ.get("BROWSER_PATH") or ", ".join(BROWSERS)
         raise AnalysisError(f"no browser found (looked for {looked}): apt-get install chromium, or set BROWSER_PATH")
-    return found
+    return browser
 
 
 def arguments() -> list[str]:

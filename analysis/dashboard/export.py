@@ -104,23 +104,23 @@ def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[P
         mode: `light` or `dark`.
         width: of the figures in pixels, which titles are broken to.
     """
-    found = []
+    figures = []
     for view in views:
         tokens = theme(mode, view.table["budget"].nunique())
         prefix = f"{_slug(view.data.label)}-" if len(views) > 1 else ""
         for name, figure in _figures(view):
             drawn, taller = fitted(figure, width)
-            found.append(Picture(prefix + name, resolve(drawn, tokens), taller))
-    return found
+            figures.append(Picture(prefix + name, resolve(drawn, tokens), taller))
+    return figures
 
 
 def _figures(view: View) -> Iterator[tuple[str, Figure]]:
     panels = [panel for tab in group_tabs(view) for panel in tab.panels if panel.id not in LEFT_OUT]
     k_cs = sorted(view.table["k_c"].unique().tolist())
     for panel in panels:
-        own = FILE_NAME.get(panel.id, panel.id)
+        usual_name = FILE_NAME.get(panel.id, panel.id)
         for number, choice in enumerate(panel.choices):
-            name = own if number == 0 else f"{own.split('-')[0]}-{_slug(choice.label)}"
+            name = usual_name if number == 0 else f"{usual_name.split('-')[0]}-{_slug(choice.label)}"
             figure = _titled(_with_runs(choice, view), panel, view)
             # Without d_m the connectivity follows n_rec: one figure for each would show a single size.
             if not view.has_d_m or not (panel.id.startswith(ONE_K_C) and _holds_several(figure)):
@@ -204,8 +204,8 @@ def _escape(text: str) -> str:
 
 
 def _holds_several(figure: Figure) -> bool:
-    known = {(trace.get("meta") or {}).get("k_c") for trace in figure["data"]}
-    return len(known - {None}) > 1
+    k_cs = {(trace.get("meta") or {}).get("k_c") for trace in figure["data"]}
+    return len(k_cs - {None}) > 1
 
 
 def _only(figure: Figure, k_c: float) -> Figure:
@@ -213,8 +213,8 @@ def _only(figure: Figure, k_c: float) -> Figure:
     traces = [t for t in figure["data"] if (t.get("meta") or {}).get("k_c") in (None, k_c)]
     labels = [n for n in figure["layout"].get("annotations", []) if n.get("name", "").endswith(f"|{k_c!r}")]
     title = figure["layout"]["title"]
-    told = subscripts(f"k_c = {k_c:g}: ") + title["subtitle"]["text"]
-    subtitle = title["subtitle"] | {"text": told}
+    note = subscripts(f"k_c = {k_c:g}: ") + title["subtitle"]["text"]
+    subtitle = title["subtitle"] | {"text": note}
     layout = figure["layout"] | {"annotations": labels, "title": title | {"subtitle": subtitle}}
     return {"data": traces, "layout": layout}
 
@@ -223,7 +223,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-")
 
 
-def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
+def draw(drawings: list[Picture], how: Format) -> dict[str, bytes]:
     """Draw pictures in one start of the browser.
 
     Returns:
@@ -240,7 +240,7 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
         "height": how.height,
     }
     settings |= {"imageDataOnly": True} | ({"scale": PIXELS} if how.kind == "png" else {})
-    content = {"figures": [picture._asdict() for picture in found], "settings": settings}
+    content = {"figures": [picture._asdict() for picture in drawings], "settings": settings}
     text = run_page(
         Template(asset("static.html")).substitute(
             content=to_json(content), plotly=get_plotlyjs(), app=asset("static.js")
@@ -252,12 +252,12 @@ def draw(found: list[Picture], how: Format) -> dict[str, bytes]:
             raise AnalysisError(f"figure {name}: the browser could not draw it: {unescape(body)}")
         # The dumped document escapes the text of an SVG once more; a PNG in base64 has nothing to escape.
         drawn[name] = base64.b64decode(body) if how.kind == "png" else (unescape(body) + "\n").encode()
-    missing = [picture.name for picture in found if picture.name not in drawn]
+    missing = [picture.name for picture in drawings if picture.name not in drawn]
     if missing:
         raise AnalysisError(f"the browser returned no picture of {', '.join(missing)}")
     if how.kind == "png":
         return drawn
-    sizes = {picture.name: how._replace(height=how.height + picture.taller) for picture in found}
+    sizes = {picture.name: how._replace(height=how.height + picture.taller) for picture in drawings}
     on_paper = {name: _sized(svg, sizes[name]) for name, svg in drawn.items()}
     if how.kind == "svg":
         return on_paper
@@ -288,21 +288,21 @@ def write_figures(views: list[View], folder: Path, only: Sequence[str], how: For
     Raises:
         AnalysisError: there is nothing to draw, a pattern fits no figure, or the browser failed.
     """
-    found = pictures(views, how.mode, how.width)
-    if not found:
+    drawings = pictures(views, how.mode, how.width)
+    if not drawings:
         raise AnalysisError("nothing to draw: no finished trial has a value")
     for pattern in only:
-        if not any(fnmatch(picture.name, pattern) for picture in found):
-            names = ", ".join(picture.name for picture in found)
+        if not any(fnmatch(picture.name, pattern) for picture in drawings):
+            names = ", ".join(picture.name for picture in drawings)
             raise AnalysisError(f"--only {pattern}: no such figure. There are: {names}")
-    chosen = [picture for picture in found if not only or any(fnmatch(picture.name, pattern) for pattern in only)]
+    chosen = [picture for picture in drawings if not only or any(fnmatch(picture.name, pattern) for pattern in only)]
     return write_pictures(chosen, folder, how)
 
 
-def write_pictures(found: list[Picture], folder: Path, how: Format | None = None) -> list[Path]:
+def write_pictures(drawings: list[Picture], folder: Path, how: Format | None = None) -> list[Path]:
     """Draw pictures into a folder, which is made where it is missing; see `draw`."""
     how = how or Format()
-    drawn = draw(found, how)
+    drawn = draw(drawings, how)
     # Only now, so that a browser that fails leaves no empty folder.
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{how.kind}" for name in drawn]

@@ -81,7 +81,8 @@ def payload(
         "tabs": [_tab(runs_tab(sweep, live=live is not None))],
         "table": run_table(sweep, views, listed_ids(sweep, views)),
         "groups": [
-            _group(view, own) | {"answer": lines} for view, own, lines in zip(views, tabs, answers, strict=True)
+            _group(view, group_tabs) | {"answer": lines}
+            for view, group_tabs, lines in zip(views, tabs, answers, strict=True)
         ],
     }
 
@@ -137,30 +138,30 @@ def _tab(tab: Tab) -> dict[str, Any]:
 
 
 def _panel(panel: Panel) -> dict[str, Any]:
-    found = panel._asdict()
-    found["choices"] = [choice._asdict() for choice in panel.choices] or None
-    found["rows"] = panel.rows or None
-    return found
+    entry = panel._asdict()
+    entry["choices"] = [choice._asdict() for choice in panel.choices] or None
+    entry["rows"] = panel.rows or None
+    return entry
 
 
 def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
     """Spec, rerun command and training curves of each trial, which the page reads only when one is opened."""
     ids, specs = trials["trial_id"].tolist(), trials["spec"].tolist()
-    found: dict[str, Any] = {
+    by_trial: dict[str, Any] = {
         trial_id: {"spec": spec, "rerun": rerun_command(sweep.uri, trial_id), "curves": {}}
         for trial_id, spec in zip(ids, specs, strict=True)
     }
     curves = sweep.curves[among(sweep.curves["trial_id"], ids)]
     if not len(curves):
-        return found
+        return by_trial
     names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)
     steps, metric = curves["step"].to_numpy(np.int64), significant(curves["metric"].to_numpy(float), CURVE_DIGITS)
     starts = np.flatnonzero((names[1:] != names[:-1]) | (splits[1:] != splits[:-1])) + 1
     for low, high in pairwise([0, *starts.tolist(), len(curves)]):
         points = min(high - low, CURVE_POINTS)
         keep = low + np.linspace(0, high - low - 1, points).round().astype(int)
-        found[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
-    return found
+        by_trial[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
+    return by_trial
 
 
 def significant(values: FloatArray, digits: int) -> FloatArray:

@@ -113,8 +113,8 @@ def spec_table(specs: pd.Series) -> pd.DataFrame:
     """
     table, codes = distinct_specs(specs)
     known = {*SCHEMAS["trials"].names, "scheme", *IDENTITY}
-    own = [name for name in map(str, table.columns) if name.rsplit(".", 1)[-1] not in known]
-    return table[own].take(codes).reset_index(drop=True)
+    names = [name for name in map(str, table.columns) if name.rsplit(".", 1)[-1] not in known]
+    return table[names].take(codes).reset_index(drop=True)
 
 
 def _column(name: str, values: pd.Series) -> dict[str, Any]:

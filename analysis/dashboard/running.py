@@ -34,20 +34,20 @@ class Plans:
 
     def __init__(self, expand_text: Callable[[str, str], Plan] | None = None) -> None:
         self._expand = expand_text or (lambda name, text: expand(parse_grid(text, default_name=name)))
-        self._known: dict[tuple[str, str], Plan | None] = {}
+        self._expanded: dict[tuple[str, str], Plan | None] = {}
 
     def get(self, name: str, text: str | None) -> Plan | None:
         """The plan of a grid; None where there is no text, or one that this version cannot read."""
         if text is None:
             return None
-        if (name, text) not in self._known:
+        if (name, text) not in self._expanded:
             try:
-                self._known[name, text] = self._expand(name, text)
+                self._expanded[name, text] = self._expand(name, text)
             # A grid of another version, or one that names data that are not here: its trials are shown by id alone.
             # Any other error is a fault of this program, and must not pass for such a grid.
             except FOR_PEOPLE:
-                self._known[name, text] = None
-        return self._known[name, text]
+                self._expanded[name, text] = None
+        return self._expanded[name, text]
 
 
 def running_now(store: ResultsStore, plans: Plans, *, now: datetime | None = None) -> Now:
@@ -66,8 +66,8 @@ def running_now(store: ResultsStore, plans: Plans, *, now: datetime | None = Non
     for launch in launches:
         plan = plans.get(launch.sweep, grids.get(launch.sweep))
         rows += [(launch.sweep, trial_id, *_sizes(plan, trial_id)) for trial_id in launch.running]
-    told = " ".join(_sentence(launch, at) for launch in launches)
-    return Now(len(rows), told, rows_of(rows))
+    sentences = " ".join(_sentence(launch, at) for launch in launches)
+    return Now(len(rows), sentences, rows_of(rows))
 
 
 def _sizes(plan: Plan | None, trial_id: str) -> tuple[Any, ...]:

@@ -52,7 +52,7 @@ class Live:
     def __init__(self, uri: str, build: Build) -> None:
         self._uri, self._build = uri, build
         self._lock = threading.Lock()
-        self._seen = ""
+        self._fingerprint = ""
         self._next = 0.0
         self._body = b""
         self._table = b""
@@ -92,7 +92,7 @@ class Live:
         try:
             # Before the rows are read: a trial that ends in between is then found at the next look and not missed.
             seen = fingerprint(self._uri)
-            if seen == self._seen and not self._trouble:
+            if seen == self._fingerprint and not self._trouble:
                 return
             sweep = read_sweep(self._uri)
             live = {"poll_ms": POLL_MS, "running": _ended(sweep), "longest_s": _longest(sweep)}
@@ -108,7 +108,7 @@ class Live:
         finally:
             # Also after an error or when nothing changed: looking costs time as well.
             self._next = time.monotonic() + IDLE_FACTOR * (time.monotonic() - begin)
-        self._seen, self._sweep, self._body, self._table = seen, sweep, body, table
+        self._fingerprint, self._sweep, self._body, self._table = seen, sweep, body, table
         self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 

@@ -26,10 +26,10 @@ REASONS = 12
 
 def tradeoff_tab(view: View) -> Tab:
     """Isobudget curves against n_rec and d_m (or k_e), the frontier, and the optimum of each budget."""
-    found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
+    frontier = frontier_data(view.data, view.table, view.frontier, view.overlay, view.baselines)
     # networks that are sized by n_rec alone have nothing to split, so that a panel against d_m would be empty
     split = (_isobudget(view, "d_m", "k_e"),) if view.has_d_m else ()
-    panels = (_isobudget(view, "n_rec"), *split, _frontier(view, found, "third"), _optima(view))
+    panels = (_isobudget(view, "n_rec"), *split, _frontier(view, frontier, "third"), _optima(view))
     return Tab("tradeoff", "Trade-off", panels)
 
 
@@ -64,8 +64,8 @@ def _isobudget_summary(view: View, x: str) -> str:
             parts.append(f"P = {short(optimum.budget)}: best at the edge ({where}), extend towards {optimum.extend}")
         else:
             parts.append(f"P = {short(optimum.budget)}: best mean {best['mean']:.5g} at {where}")
-    told = ("… " if len(optima) > 3 else "") + "; ".join(parts) + "."
-    return " ".join(filter(None, [f"{view.drawn}:" if view.drawn else "", told, view.rival_note]))
+    places = ("… " if len(optima) > 3 else "") + "; ".join(parts) + "."
+    return " ".join(filter(None, [f"{view.drawn}:" if view.drawn else "", places, view.rival_note]))
 
 
 def _frontier(view: View, data: FrontierData, width: str) -> Panel:
@@ -115,12 +115,12 @@ def _optima(view: View) -> Panel:
 
 def frontier_tab(view: View) -> Tab:
     """The frontier, and where the optimum goes as the budget grows."""
-    found = frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
+    frontier = frontier_data(view.data, view.table, view.frontier, view.overlay, view.baselines)
     axes = ("n_rec", "d_m", "k_e") if view.has_d_m else ()
     return Tab(
         "frontier",
         "Frontier",
-        (_frontier(view, found, "half"), *(_path(view, name) for name in axes)),
+        (_frontier(view, frontier, "half"), *(_path(view, name) for name in axes)),
     )
 
 
@@ -128,9 +128,11 @@ def _path(view: View, name: str) -> Panel:
     data = path_data(view.table, view.optima, view.overlay, x=name)
     symbol = PLAIN_SYMBOL[name]
     slopes = {path.k_c: _slope(path.budget, getattr(path, name)) for path in data.paths}
-    known = {k: slope for k, slope in slopes.items() if np.isfinite(slope) and view.frontier.k_c in (None, k)}
-    told = ", ".join(f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(slopes) > 1 else "") for k_c, slope in known.items())
-    summary = f"Law: {symbol}* grows as P to the power {told}, on average over this range." if told else ""
+    slopes_shown = {k: slope for k, slope in slopes.items() if np.isfinite(slope) and view.frontier.k_c in (None, k)}
+    exponents = ", ".join(
+        f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(slopes) > 1 else "") for k_c, slope in slopes_shown.items()
+    )
+    summary = f"Law: {symbol}* grows as P to the power {exponents}, on average over this range." if exponents else ""
     columns = (data.budget, data.k_c, data.best, data.low, data.high)
     rows = rows_of((*row, "yes" if ok else "no") for *row, ok in zip(*columns, data.bracketed, strict=True))
     return Panel(

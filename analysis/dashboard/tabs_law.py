@@ -19,12 +19,12 @@ def group_tabs(view: View) -> list[Tab]:
 
 def scaling_tab(view: View) -> Tab:
     """The metric along each axis alone."""
-    found = (
+    scalings = (
         along_n_rec(view.data, view.table, view.overlay),
         along_k_e(view.data, view.table, view.overlay),
         along_k_c(view.data, view.table, view.optima),
     )
-    panels = [_scaling(data) for data in found]
+    panels = [_scaling(data) for data in scalings]
     drawn = [panel for panel in panels if panel.choices]
     if len(drawn) < len(panels):  # a panel that says why it is empty needs no room for a figure
         width = {1: "full", 2: "half"}.get(len(drawn), "full")
@@ -91,23 +91,25 @@ def _diagnostics(view: View) -> list[Panel]:
     if view.overlay is None or not len(view.table):
         why = "; ".join(refused.sentence for refused in view.law.refused) or "no law"
         return [Panel("agreement", "No law was fitted", "the reason", summary=why, width="full")]
-    found = agreement_data(view.data, view.table, view.overlay)
-    r = "undefined" if found.correlation is None else f"{found.correlation:.4f}"
-    off = found.measured - found.predicted
+    agreement = agreement_data(view.data, view.table, view.overlay)
+    r = "undefined" if agreement.correlation is None else f"{agreement.correlation:.4f}"
+    off = agreement.measured - agreement.predicted
     axes = [name for name in ("n_rec", "k_e", "d_m", "trainable_params") if view.table[name].notna().all()]
     residuals = [
-        Choice(PLAIN_SYMBOL[n], plot_residuals(residual_data(found, view.table, x=n)), n, "residual", False)
+        Choice(PLAIN_SYMBOL[n], plot_residuals(residual_data(agreement, view.table, x=n)), n, "residual", False)
         for n in axes
     ]
-    rows = rows_of(zip(view.table["n_rec"], view.table["d_m"], found.measured, found.predicted, off, strict=True))
+    rows = rows_of(
+        zip(view.table["n_rec"], view.table["d_m"], agreement.measured, agreement.predicted, off, strict=True)
+    )
     names = ("N", "d_m", "measured", "law", "difference")
-    agreement = Panel(
+    agreement_panel = Panel(
         id="agreement",
         title="Measured vs law",
         caption="one point per configuration, dotted = equality",
         summary=f"r = {r} over configurations: high r alone is no evidence for a law; compare the rivals below.",
         width="half",
-        choices=(Choice("all", plot_agreement(found), "predicted", "mean", points=False),),
+        choices=(Choice("all", plot_agreement(agreement), "predicted", "mean", points=False),),
         columns=names,
         rows=rows,
     )
@@ -121,7 +123,7 @@ def _diagnostics(view: View) -> list[Panel]:
         columns=names,
         rows=rows,
     )
-    return [agreement, residual]
+    return [agreement_panel, residual]
 
 
 def _parameters(view: View) -> Panel:
@@ -129,9 +131,9 @@ def _parameters(view: View) -> Panel:
     if fit is None:
         return Panel("parameters", "Parameters", "none: no law was fitted", width="half")
     intervals = () if view.stored is None else view.stored.parameters
-    known = {row.quantity: (row.low, row.high) for row in intervals}
-    table = parameter_table(law_part(fit), known)
-    whiskers = [Whisker(name, value, *known[name]) for name, value in fit.values.items() if name in known]
+    ends = {row.quantity: (row.low, row.high) for row in intervals}
+    table = parameter_table(law_part(fit), ends)
+    whiskers = [Whisker(name, value, *ends[name]) for name, value in fit.values.items() if name in ends]
     return Panel(
         id="parameters",
         title="Parameters",
@@ -155,15 +157,15 @@ def _interval_source(view: View) -> str:
 
 
 def _rivals(view: View) -> Panel:
-    found = view.law.comparison
-    if found is None:
+    comparison = view.law.comparison
+    if comparison is None:
         return Panel("rivals", "Rival laws", "none could be fitted", width="half")
     table = rival_table(rivals(view.law))
     return Panel(
         id="rivals",
         title="Rival laws",
         caption="by AICc on the same rows; smaller is better, within 2 is a tie; ★ = drawn",
-        summary=found.verdict,
+        summary=comparison.verdict,
         width="half",
         columns=table.columns,
         rows=rows_of(table.rows),

@@ -53,6 +53,7 @@ def agreement_data(data: Dataset, table: pd.DataFrame, overlay: Overlay) -> Agre
         overlay: the fitted law.
     """
     predicted, measured = overlay.predicted, table["mean"].to_numpy(float)
+    # Two points lie on a line whatever they are, and a constant correlates with nothing.
     varied = len(measured) > 2 and np.ptp(predicted) > 0 and np.ptp(measured) > 0
     return Agreement(
         metric=data.title,
@@ -70,18 +71,30 @@ def agreement_data(data: Dataset, table: pd.DataFrame, overlay: Overlay) -> Agre
 
 def _ranks(budgets: pd.Series) -> FloatArray:
     known = {value: rank for rank, value in enumerate(sorted(budgets.dropna().unique()))}
+    # A missing budget has no rank; it is drawn in the first colour.
     return np.array([known.get(value, 0) for value in budgets], dtype=float)
 
 
-def residual_data(found: Agreement, table: pd.DataFrame, *, x: str) -> Residuals:
+def residual_data(agreement: Agreement, table: pd.DataFrame, *, x: str) -> Residuals:
     """Residuals against `n_rec`, `k_e`, `d_m` or `trainable_params`."""
-    gap = found.measured - found.predicted
+    gap = agreement.measured - agreement.predicted
     sizes = table[x].to_numpy(float)
-    return Residuals(x, sizes, gap, found.half, found.budget, found.k_c, found.rank, found.position, found.noise)
+    return Residuals(
+        x,
+        sizes,
+        gap,
+        agreement.half,
+        agreement.budget,
+        agreement.k_c,
+        agreement.rank,
+        agreement.position,
+        agreement.noise,
+    )
 
 
 def plot_agreement(data: Agreement) -> Figure:
     """Draw measured against predicted, with the line of equality."""
+    # Both axes share the ends, so that distance from the dotted line is distance from the law.
     ends = np.array([min(data.predicted.min(), data.measured.min()), max(data.predicted.max(), data.measured.max())])
     equal = scatter("lines", ends, ends, line={"color": "@muted", "width": 1.3, "dash": "dot"}, hoverinfo="skip")
     title = escape(data.metric)
@@ -95,6 +108,7 @@ def plot_residuals(data: Residuals) -> Figure:
     low, high = float(np.nanmin(data.x)), float(np.nanmax(data.x))
     traces = []
     if data.noise is not None:
+        # A little beyond the points, on the logarithmic axis by a factor.
         x = np.array([low / 1.2, high * 1.2])
         width = np.full(2, data.noise)
         traces.append(band_trace(x, -width, width, "noise of one run"))
@@ -112,6 +126,7 @@ def _points(data: Agreement | Residuals, x: FloatArray, y: FloatArray, hover: st
         rows = members.index.to_numpy()
         budget, k_c = float(data.budget[rows[0]]), float(data.k_c[rows[0]])
         colour = f"@budget:{int(data.rank[rows[0]])}"
+        # One run has no interval and gets a bar of no length.
         half = np.nan_to_num(data.half[rows])
         traces.append(
             scatter(

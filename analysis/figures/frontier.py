@@ -38,7 +38,7 @@ class FrontierData(NamedTuple):
     """Connectivity; None where the group has one only."""
     others: tuple["FrontierData", ...] = ()
     """The same for the group's other connectivities."""
-    beside: tuple[Baseline, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     """Other architectures on the same task."""
 
 
@@ -54,38 +54,39 @@ class PowerLawCurve(NamedTuple):
 def frontier_data(
     data: Dataset,
     table: pd.DataFrame,
-    found: Frontier,
+    front: Frontier,
     overlay: Overlay | None,
-    beside: tuple[Baseline, ...] = (),
+    baselines: tuple[Baseline, ...] = (),
 ) -> FrontierData:
     """Collect the numbers of the best metric against trainable parameters.
 
     Args:
         data: the rows.
         table: `configurations(data)`.
-        found: `analysis.rows.means.frontier`.
+        front: `analysis.rows.means.frontier`.
         overlay: the fitted law, if there is one; its frontier runs through the law's optima of the same connectivity.
-        beside: other architectures (`analysis.laws.view.with_baselines`).
+        baselines: other architectures (`analysis.laws.view.with_baselines`).
     """
-    members = table.loc[found.position]
+    # The configuration table is numbered from 0, so that places are labels as well.
+    members = table.loc[front.position]
     # one optimum per budget: those of another connectivity were found at other sizes, and would make the line turn
-    best = {o.budget: o.metric for o in (overlay.optima if overlay else ()) if found.k_c in (None, o.k_c)}
+    best = {o.budget: o.metric for o in (overlay.optima if overlay else ()) if front.k_c in (None, o.k_c)}
     sizes = sorted(best)
     return FrontierData(
         metric=data.title,
         direction=data.direction,
         trials=single_runs(data, budget_ranks(table["budget"]), "trainable_params"),
-        position=found.position,
+        position=front.position,
         x=members["trainable_params"].to_numpy(float),
         y=members["mean"].to_numpy(float),
         half=members["half"].to_numpy(float),
-        membership=None if found.membership is None else found.membership[found.position],
+        membership=None if front.membership is None else front.membership[front.position],
         theory_x=np.array(sizes, dtype=float),
         theory_y=np.array([best[size] for size in sizes], dtype=float),
         power=_power_law(data, members),
-        k_c=found.k_c,
-        others=tuple(frontier_data(data, table, other, overlay) for other in found.others),
-        beside=beside,
+        k_c=front.k_c,
+        others=tuple(frontier_data(data, table, other, overlay) for other in front.others),
+        baselines=baselines,
     )
 
 
@@ -96,10 +97,12 @@ def _power_law(data: Dataset, members: pd.DataFrame) -> PowerLawCurve | None:
         fit = power_law(size, value, weights=members["n"].to_numpy(float), direction=direction)
     except TheoryError:  # too few budgets, or all equal: the panel says so by showing none
         return None
+    # A curve whose floor is a guess would be read as a limit of what is possible, so none is drawn.
     if not fit.usable or fit.has("at_bound") or fit.has("floor_implausible") or fit.has("no_effect"):
         return None
     # A little beyond the largest budget: where the curve is heading is what it is looked at for.
     x = np.geomspace(size.min(), size.max() * 3, 40)
+    # The power law looks at the number of parameters alone; the design wants other sizes too, which do not matter here.
     y = fit.predict(Design(n_rec=np.ones_like(x), k_e=x, trainable_params=x))
     return PowerLawCurve(fit.coefficients["all"]["E"], fit.values["exponent"], x, y)
 
@@ -119,21 +122,24 @@ def plot_frontier(
         published: runs of the task's publication to draw beside them.
         connectivities: whether to draw the other connectivities too, as for a page that shows one at a time.
     """
-    own = data.trials if data.k_c is None else data.trials[data.trials["k_c"] == data.k_c]
-    traces = trial_traces(data.trials if connectivities else own) if trials else []
+    runs = data.trials if data.k_c is None else data.trials[data.trials["k_c"] == data.k_c]
+    traces = trial_traces(data.trials if connectivities else runs) if trials else []
     for line in (data, *(data.others if connectivities else ())):
         traces += _line_traces(line)
-    traces += [_baseline_trace(line, rank) for rank, line in enumerate(data.beside)]
-    sizes = np.concatenate([own["x"].to_numpy(float), *(line.x for line in data.beside)])
+    traces += [_baseline_trace(line, rank) for rank, line in enumerate(data.baselines)]
+    # All that is drawn must be on the axis, and so must what stands beside the frontier.
+    sizes = np.concatenate([runs["x"].to_numpy(float), *(line.x for line in data.baselines)])
     if published is not None:
         traces.append(_published_trace(published))
         sizes = np.concatenate([sizes, published.x])
-    marks = [(data.x, data.y), *((line.x, line.y) for line in data.beside)]
+    marks = [(data.x, data.y), *((line.x, line.y) for line in data.baselines)]
     marks += [] if published is None else [(published.x, published.y)]
+    # Single runs are weighed after the marks: they are faint, and there are many of them everywhere.
     place = emptiest_corner(
         (np.concatenate([x for x, _ in marks]), np.concatenate([y for _, y in marks])),
-        (own["x"].to_numpy(float), own["y"].to_numpy(float)),
+        (runs["x"].to_numpy(float), runs["y"].to_numpy(float)),
     )
+    # These lines are few enough for a legend. Budgets are not: they are named at the ends of their curves.
     legend = place | {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}}
     x_axis = axis(SYMBOL_OF["trainable_params"], sizes)
     return {"data": traces, "layout": layout(x_axis, axis(escape(data.metric)), showlegend=True, legend=legend)}
@@ -153,11 +159,13 @@ def emptiest_corner(marks: tuple[FloatArray, FloatArray], runs: tuple[FloatArray
         runs: the same of the single runs, which are faint.
     """
     every = [np.concatenate([marks[i], runs[i]]) for i in range(2)]
+    # The x axis is logarithmic, so shares of it are shares of the logarithm.
     ends = [(float(np.log10(every[0].min())), float(np.log10(every[0].max()))), (every[1].min(), every[1].max())]
     wide, high = LEGEND_SHARE
 
     def covered(points: tuple[FloatArray, FloatArray], corner: tuple[str, str]) -> int:
         x, y = (
+            # All values may be equal, as with one single network.
             (values - low) / max(top - low, 1e-12)
             for values, (low, top) in zip((np.log10(points[0]), points[1]), ends, strict=True)
         )
@@ -179,6 +187,7 @@ def _line_traces(data: FrontierData) -> list[Figure]:
     traces, meta = [], {} if data.k_c is None else {"k_c": data.k_c}
     named = "" if data.k_c is None else f", k<sub>c</sub> = {data.k_c:g}"
     known = np.isfinite(data.half)
+    # A band between fewer than two intervals has no area.
     if known.sum() > 1:
         x, low, high = data.x[known], (data.y - data.half)[known], (data.y + data.half)[known]
         traces.append(band_trace(x, low, high, "95 % interval", meta={"kind": "band", **meta}))
@@ -195,6 +204,8 @@ def _line_traces(data: FrontierData) -> list[Figure]:
             data.x,
             data.y,
             customdata=data.position,
+            # Under seed noise another configuration of the same budget may be the best; the label says how likely this
+            # one is.
             text=chance,
             line={"color": "@accent", "width": 2.5},
             marker={"color": "@accent", "size": 8},
@@ -226,13 +237,13 @@ def _baseline_trace(line: Baseline, rank: int) -> Figure:
     )
 
 
-def _published_trace(found: PublishedPoints) -> Figure:
-    name = f"published {found.name}" + ("" if found.same_data else " (other data)")
+def _published_trace(points: PublishedPoints) -> Figure:
+    name = f"published {points.name}" + ("" if points.same_data else " (other data)")
     return scatter(
         "markers",
-        found.x,
-        found.y,
-        text=[f"N = {n:.0f}, d_m = {d:.0f}, 1 run" for n, d in zip(found.n_rec, found.d_m, strict=True)],
+        points.x,
+        points.y,
+        text=[f"N = {n:.0f}, d_m = {d:.0f}, 1 run" for n, d in zip(points.n_rec, points.d_m, strict=True)],
         marker={"symbol": "diamond-open", "size": 8, "color": "@published", "line": {"width": 1.6}},
         name=name,
         hovertemplate=f"{name}<br>P = %{{x:.4~s}} → %{{y:.5g}}<br>%{{text}}<extra></extra>",
@@ -244,6 +255,8 @@ def _published_trace(found: PublishedPoints) -> Figure:
 def plot_reducible(data: FrontierData) -> Figure:
     """Draw the frontier's distance from its fitted floor on logarithmic axes, where a power law is a straight line."""
     assert data.power is not None, "only a fitted frontier has a floor"
+    # An accuracy lies below its ceiling and an error above its floor; the distance is positive either way, as a
+    # logarithm needs.
     measured, law = np.abs(data.y - data.power.floor), np.abs(data.power.y - data.power.floor)
     hover = "P = %{x:.4~s}: %{y:.4g} from the floor<extra></extra>"
     line, marker = {"color": "@accent", "width": 2}, {"color": "@accent", "size": 8}

@@ -23,7 +23,7 @@ Figure = dict[str, Any]
 LABEL_GAP = 0.055
 """Least distance between two labels at curve ends, as a share of the data's height (14 px of a 290 px panel)."""
 
-APART = 0.3
+WIDE_ENDS = 0.3
 """Curve ends spread over more than this share of the data's width get their labels above them."""
 
 LABEL_WIDTH = 0.12
@@ -98,6 +98,8 @@ def isobudget_data(
     rank = budget_ranks(table["budget"])
     curves = []
     for k_c, budget, part in budget_lines(table):
+        # Networks of one budget may share a size; a stable sort keeps them in the table's order, so that the same rows
+        # give the same bytes.
         ordered = part.sort_values(x, kind="stable")
         numbers = [ordered[name].to_numpy(float) for name in (x, "mean", "half", "n")]
         curves.append(Curve(budget, k_c, rank[budget], ordered.index.to_numpy(np.int64), *numbers))
@@ -113,6 +115,7 @@ def budget_ranks(budgets: pd.Series) -> dict[float, int]:
 def single_runs(data: Dataset, rank: dict[float, int], x: str) -> pd.DataFrame:
     """Single runs of a figure: budget, k_c, colour, x, y."""
     rows = data.rows
+    # Rows without a budget get a rank only so that the column is one of integers; they are drawn grey.
     colour = rows["budget"].astype("float64").map(rank).fillna(0).astype(int)
     place = {"x": rows[x].astype("float64"), "y": rows["value"]}
     return pd.DataFrame({"budget": rows["budget"], "k_c": rows["k_c"], "colour": colour, **place})
@@ -123,6 +126,7 @@ def _star(optimum: Optimum, table: pd.DataFrame, rank: dict[float, int], x: str)
     note = f"as good: {PLAIN_SYMBOL[x]} {optimum.good_text(x)} ({optimum.tolerance_kind})"
     if optimum.bracketed is False:
         note = f"bracketed: {optimum.verdict}"
+    # Without seed noise nobody knows what is as good; the bar then has no length and is not drawn.
     low, high = (optimum.good or {}).get(x, (best[x], best[x]))
     return Star(optimum.budget, optimum.k_c, rank[optimum.budget], optimum.best, best[x], best["mean"], low, high, note)
 
@@ -145,6 +149,7 @@ def plot_isobudget(data: Isobudget, *, trials: bool = True) -> Figure:
         data: `isobudget_data(...)`.
         trials: whether to draw the single runs (the page draws them itself).
     """
+    # The order is that of painting: single runs below, then the law, the means, and the stars on top.
     traces = trial_traces(data.trials) if trials else []
     traces += [_theory_trace(line) for line in data.theory]
     symbol = subscripts(PLAIN_SYMBOL[data.axis])
@@ -164,10 +169,13 @@ def band_trace(x: FloatArray, low: FloatArray, high: FloatArray, name: str, **mo
     """A shaded band between two curves."""
     return scatter(
         "lines",
+        # Out along the upper curve and back along the lower one: one closed outline. Plotly's fill to the next trace
+        # would depend on which traces the page shows.
         np.concatenate([x, x[::-1]]),
         np.concatenate([high, low[::-1]]),
         fill="toself",
         fillcolor="@accent_soft",
+        # The band is an area; a line along its edge would look like a third curve.
         line={"width": 0},
         opacity=0.75,
         hoverinfo="skip",
@@ -181,8 +189,8 @@ def trial_traces(trials: pd.DataFrame) -> list[Figure]:
     """Draw single runs faintly, one trace per budget and connectivity; grey where no budget was asked for."""
     traces = []
     for (budget, k_c, colour), part in trials.groupby(["budget", "k_c", "colour"], dropna=False, sort=True):
-        own = "@muted" if _number(budget) is None else f"@budget:{colour}"
-        marker = {"color": own, "size": 4.5, "opacity": 0.45}
+        token = "@muted" if _number(budget) is None else f"@budget:{colour}"
+        marker = {"color": token, "size": 4.5, "opacity": 0.45}
         meta = {"kind": "trials", "budget": _number(budget), "k_c": _number(k_c)}
         x, y = part["x"].to_numpy(float), part["y"].to_numpy(float)
         traces.append(scatter("markers", x, y, hoverinfo="skip", marker=marker, showlegend=False, meta=meta))
@@ -205,6 +213,7 @@ def _mean_trace(curve: Curve, symbol: str) -> Figure:
         "lines+markers",
         curve.x,
         curve.mean,
+        # The page finds the configuration of a clicked point by its place in the table.
         customdata=curve.position,
         text=text,
         line={"color": colour, "width": 2},
@@ -214,6 +223,7 @@ def _mean_trace(curve: Curve, symbol: str) -> Figure:
         hovertemplate=f"P = {short(curve.budget)}, {symbol} = {AT_X}<br>%{{y:.5g}}<br>%{{text}}<extra></extra>",
     )
     if known.any():
+        # An unknown interval gets a bar of no length; the label says that it is unknown.
         half = np.where(known, curve.half, 0.0)
         trace["error_y"] = {"type": "data", "array": half, "thickness": 1.2, "width": 0, "color": colour}
     return trace
@@ -224,6 +234,7 @@ def _meta(kind: str, line: Curve | Star | Dashed) -> dict[str, Any]:
 
 
 def _theory_trace(line: Dashed) -> Figure:
+    # The law has the colour of its budget and is told from the means by its dashes, so it needs no entry in a legend.
     style = {"color": f"@budget:{line.colour}", "width": 1.6, "dash": "6px,4px"}
     name = f"theory, P = {short(line.budget)}"
     return scatter("lines", line.x, line.y, hoverinfo="skip", meta=_meta("theory", line), line=style, name=name)
@@ -244,6 +255,7 @@ def _star_traces(star: Star, symbol: str) -> list[Figure]:
         hovertemplate=f"{where}<br>%{{y:.5g}}<br>{star.note}<extra></extra>",
         meta=_meta("optimum", star),
     )
+    # The star of a budget about which no range is known stands alone.
     if star.high <= star.low:
         return [point]
     return [scatter("lines", [star.low, star.high], [star.y, star.y], **ends), point]
@@ -252,17 +264,22 @@ def _star_traces(star: Star, symbol: str) -> list[Figure]:
 def _end_labels(curves: tuple[Curve, ...]) -> list[Figure]:
     """Name each budget at the right end of its curve: above it where the ends lie apart, else beside it."""
     labels = []
+    # The page shows one connectivity at a time, so labels of different ones need not make room for each other.
     for k_c in sorted({curve.k_c for curve in curves}):
-        own = [curve for curve in curves if curve.k_c == k_c]
-        x = np.array([np.log10(curve.x[-1]) for curve in own])  # on log axes annotations take the logarithm
-        y = np.array([curve.mean[-1] for curve in own])
-        width = max(float(np.ptp(np.log10(np.concatenate([curve.x for curve in own])))), 1e-9)
-        height = max(float(np.ptp(np.concatenate([curve.mean for curve in own]))), 1e-12)
-        apart = len(own) > 1 and float(np.ptp(x)) > APART * width
-        heights = y if apart else spread_labels(x / width, y / height) * height
-        lifts = _lifts(x / width, y / height) if apart else np.zeros(len(own))
-        for curve, left, top, lift in zip(own, x, heights, lifts, strict=True):
-            place = {"xanchor": "center", "yshift": 15 + 14 * lift} if apart else {"xanchor": "left", "xshift": 11}
+        lines = [curve for curve in curves if curve.k_c == k_c]
+        x = np.array([np.log10(curve.x[-1]) for curve in lines])  # on log axes annotations take the logarithm
+        y = np.array([curve.mean[-1] for curve in lines])
+        # A single point has no width, and shares of nothing do not exist.
+        width = max(float(np.ptp(np.log10(np.concatenate([curve.x for curve in lines])))), 1e-9)
+        height = max(float(np.ptp(np.concatenate([curve.mean for curve in lines]))), 1e-12)
+        above = len(lines) > 1 and float(np.ptp(x)) > WIDE_ENDS * width
+        # Labels that stand above ends at different x are lifted by whole lines; those in one column are pushed apart by
+        # what is missing.
+        heights = y if above else spread_labels(x / width, y / height) * height
+        lifts = _lifts(x / width, y / height) if above else np.zeros(len(lines))
+        for curve, left, top, lift in zip(lines, x, heights, lifts, strict=True):
+            place = {"xanchor": "center", "yshift": 15 + 14 * lift} if above else {"xanchor": "left", "xshift": 11}
+            # Annotations have no `meta`, so their name carries what the page filters them by.
             name = f"label|{curve.budget!r}|{curve.k_c!r}"
             font = {"color": f"@budget:{curve.colour}", "size": 12.5}
             text = {"text": short(curve.budget), "showarrow": False, "font": font, "name": name}
@@ -299,6 +316,7 @@ def spread_labels(x: FloatArray, y: FloatArray) -> FloatArray:
             for second in order[i + 1 :]:
                 short_of = LABEL_GAP - (heights[second] - heights[first])
                 if abs(x[first] - x[second]) < LABEL_WIDTH and short_of > 1e-9:
+                    # Both give way by half, so that a group of labels keeps its middle.
                     heights[first] -= short_of / 2
                     heights[second] += short_of / 2
                     moved = True

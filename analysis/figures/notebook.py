@@ -85,7 +85,9 @@ def view_figures(view: View, *, mode: str = "light") -> dict[str, go.Figure]:
         view: the group.
         mode: `light` or `dark`.
     """
+    # Colours are put in here: a notebook shows a figure as it is and has no script that could switch modes.
     tokens = theme(mode, view.table["budget"].nunique())
+    # A figure that leaves the page must itself say which rows it shows and whether a rival describes them better.
     caption = "; ".join(filter(None, [view.data.label, view.drawn, view.rival_note]))
     note = subscripts("<br>".join(wrap(escape(caption), CAPTION)))
     return {
@@ -96,12 +98,13 @@ def view_figures(view: View, *, mode: str = "light") -> dict[str, go.Figure]:
 
 def _drawn(view: View) -> Iterator[Drawn]:
     data, table, law = view.data, view.table, view.overlay
+    # Networks that are sized by n_rec alone have no other axis.
     sized = ("n_rec", "k_e", "d_m") if table["d_m"].notna().all() else ("n_rec",)
     for x in sized if view.optima else ():
         iso = isobudget_data(data, table, view.optima, law, x=x)
         yield f"isobudget-{x}", plot_isobudget(iso), f"Metric against {_symbol(x)} at fixed budgets"
-    found = frontier_data(data, table, view.frontier, law, view.beside)
-    yield "frontier", plot_frontier(found), "Frontier: best metric per size"
+    best = frontier_data(data, table, view.frontier, law, view.baselines)
+    yield "frontier", plot_frontier(best), "Frontier: best metric per size"
     scalings = (along_n_rec(data, table, law), along_k_e(data, table, law), along_k_c(data, table, view.optima))
     for scaling in scalings:
         if scaling.lines:
@@ -133,6 +136,7 @@ def _one_connectivity(figure: Figure, view: View) -> Figure:
     labels = [
         label
         for label in figure["layout"].get("annotations", [])
+        # The names of labels end with the connectivity, or with a word for none.
         if label.get("name", "").split("|")[-1] in ("", "nan", "None", f"{k_c!r}")
     ]
     return {"data": traces, "layout": figure["layout"] | {"annotations": labels}}

@@ -57,17 +57,20 @@ def progress_data(trials: pd.DataFrame) -> Progress:
     groups = [labels == budget for budget in order]
     names = [short(float(budget)) for budget in order]
     if labels.isna().any():
+        # NaN equals nothing, so rows without a budget need a test of their own.
         groups.append(labels.isna())
         names.append("no budget")
-    counts = {status: [int(((trials["status"] == status) & own).sum()) for own in groups] for status in STATUSES}
+    counts = {status: [int(((trials["status"] == status) & rows).sum()) for rows in groups] for status in STATUSES}
     return Progress(tuple(names), {status: numbers for status, numbers in counts.items() if any(numbers)})
 
 
 def pace_data(trials: pd.DataFrame) -> Pace:
     """How many trials had ended when."""
     begin, end = (pd.to_datetime(trials[name], utc=True) for name in ("started_at", "ended_at"))
+    # Counted from the first start, pauses between launches included: it is what somebody waited.
     hours = np.sort(((end - begin.min()).dropna().dt.total_seconds() / 3600).to_numpy(float))
     ended = np.arange(1, len(hours) + 1, dtype=float)
+    # Evenly through the trials and not through time, so that a pause takes no points.
     keep = np.unique(np.linspace(0, len(hours) - 1, min(len(hours), PACE_POINTS)).round().astype(int))
     return Pace(hours[keep], ended[keep], float(trials["wall_s"].astype("float64").sum()) / 3600)
 
@@ -77,6 +80,7 @@ def cost_data(trials: pd.DataFrame) -> Cost:
     done = trials[(trials["status"] == FINISHED) & trials["wall_s"].notna()]
     size = done["budget"].astype("float64").fillna(done["trainable_params"])
     grouped = done["wall_s"].astype("float64").groupby(size)
+    # Quantiles, because a few slow trials would pull a mean and its deviation.
     middle, low, high = (np.asarray(grouped.quantile(share), dtype=np.float64) for share in (0.5, 0.05, 0.95))
     return Cost(x=np.sort(size.unique()).astype(np.float64), seconds=middle, low=low, high=high)
 

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# Fonts that systems have: the page loads none, for it must open without a network.
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif"
 
+# Every colour is written #rrggbb: Plotly 4 takes other notations it does not know for the default colour, without a
+# word.
 LIGHT = {
     "page": "#f5f6f9", "card": "#ffffff", "ink": "#1a1e29", "muted": "#5a6172", "line": "#dde1e9", "grid": "#e6e9f0",
     "accent": "#0a5bab", "accent_soft": "#d3e2f2", "star": "#ffc400", "star_edge": "#1a1e29", "theory": "#1a1e29",
@@ -37,6 +40,8 @@ UNORDERED_DARK = ("#56b4e9", "#ff9f5a", "#2fcaa0", "#e79ac4", "#f0e442", "#9fd0f
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "x")
 
+# Viridis runs from its dark end on the light ground and from its light end on the dark one, so that small values stand
+# out from both; the ends that would fade into the ground are darkened or lightened.
 CONTINUOUS_LIGHT = ((0.0, "#440154"), (0.25, "#3b528b"), (0.5, "#21908d"), (0.75, "#4aa84f"), (1.0, "#b39b00"))
 CONTINUOUS_DARK = ((0.0, "#fde725"), (0.25, "#7ad151"), (0.5, "#3dbcab"), (0.75, "#7f9fe8"), (1.0, "#c79af0"))
 DIVERGING_LIGHT = ((0.0, "#2166ac"), (0.5, "#d9dde4"), (1.0, "#b2182b"))
@@ -62,7 +67,7 @@ def subscripts(text: str) -> str:
     >>> subscripts("d_m at fixed k_c")
     'd<sub>m</sub> at fixed k<sub>c</sub>'
     """
-    return re.sub(r"\b(d_m|k_e|k_c)\b", lambda found: f"{found[0][0]}<sub>{found[0][2]}</sub>", text)
+    return re.sub(r"\b(d_m|k_e|k_c)\b", lambda match: f"{match[0][0]}<sub>{match[0][2]}</sub>", text)
 
 
 AT_X = "%{x:.4~s}"
@@ -76,10 +81,12 @@ def theme(mode: str, budgets: int) -> dict[str, Any]:
         mode: `light` or `dark`.
         budgets: number of ordered colours to provide as ``@budget:0`` ...
     """
+    # The page holds both modes, so that a reader can switch between them without a server.
     dark = mode == "dark"
     return {
         **(DARK if dark else LIGHT),
         "budget": ordered(ORDERED_DARK if dark else ORDERED_LIGHT, budgets),
+        # Panels thin their lines out to this many (`scaling.LEVELS`).
         "level": ordered(ORDERED_DARK if dark else ORDERED_LIGHT, 8),
         "task": list(UNORDERED_DARK if dark else UNORDERED_LIGHT),
         "continuous": [list(stop) for stop in (CONTINUOUS_DARK if dark else CONTINUOUS_LIGHT)],
@@ -89,12 +96,14 @@ def theme(mode: str, budgets: int) -> dict[str, Any]:
 
 def ordered(stops: Sequence[str], count: int) -> list[str]:
     """Interpolate a ramp of hex colours to `count` steps."""
+    # A single budget gets the middle of the ramp, whose contrast is good on both grounds.
     if count <= 1:
         return [stops[len(stops) // 2]]
     rgb = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops]
     colours = []
     for step in range(count):
         place = step * (len(stops) - 1) / (count - 1)
+        # The last step lies exactly on the last stop, which has no stop behind it.
         low = min(int(place), len(stops) - 2)
         mix = [round(a + (b - a) * (place - low)) for a, b in zip(rgb[low], rgb[low + 1], strict=True)]
         colours.append("#" + "".join(f"{value:02x}" for value in mix))
@@ -129,10 +138,12 @@ def axis(title: str, values: npt.ArrayLike | None = None, **more: Any) -> dict[s
         "showline": True,
         "ticks": "outside",
         "ticklen": 4,
+        # Tick labels differ in width from sweep to sweep, so Plotly measures them and widens the margin.
         "automargin": True,
         "tickfont": {"size": 12.5, "color": "@ink"},
     }
     if values is not None:
+        # The ticks are set by hand because Plotly's own leave an axis of less than one decade without a label.
         settings |= {"type": "log", **log_ticks(np.asarray(values, dtype=float))}
     return settings | more
 
@@ -173,26 +184,32 @@ def log_ticks(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     ['10', '20', '50', '100', '200', '500']
     """
     low, high = _ends(values)
+    # A single value would make an axis of no width; it gets half a decade on each side.
     decades, alone = np.log10(high / low), 2 * ALONE * (low == high)
     span = (low / 10**ALONE, high * 10**ALONE) if alone else (low, high)
-    usual = [own for limit, own in LOG_STEPS if max(decades, alone) < limit]
+    usual = [steps for limit, steps in LOG_STEPS if max(decades, alone) < limit]
     plain = [_ticks(span, steps) for steps in (*usual, (1,))]
     # the finest of the usual steps whose labels fit, else only every second, third ... decade
     rarer = [_ticks(span, (1,), every) for every in range(2, 40)]
-    ticks = next((own for own in (*plain, *rarer) if _fits(own, span)), rarer[-1])
+    ticks = next((labels for labels in (*plain, *rarer) if _fits(labels, span)), rarer[-1])
+    # With one label nobody can read a scale off the axis, so finer digits are tried, the coarsest of them first.
     if len(_within(ticks, span)) < 2:
-        ticks = next((own for own in (_ticks(span, steps) for steps in reversed(FINE_STEPS)) if _two(own, span)), ticks)
-    found = {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
+        ticks = next(
+            (labels for labels in (_ticks(span, steps) for steps in reversed(FINE_STEPS)) if _two(labels, span)), ticks
+        )
+    settings = {"tickmode": "array", "tickvals": ticks, "ticktext": [short(tick) for tick in ticks]}
     centre = float(np.log10(low))
-    return found | ({"range": [centre - ALONE, centre + ALONE]} if alone else {})
+    return settings | ({"range": [centre - ALONE, centre + ALONE]} if alone else {})
 
 
 def _ticks(span: tuple[float, float], steps: Sequence[float], every: int = 1) -> list[float]:
+    # One decade beyond the data, so that ticks are there when somebody zooms out.
     first, last = int(np.floor(np.log10(span[0]))) - 1, int(np.ceil(np.log10(span[1]))) + 1
     return [float(step * 10.0**power) for power in range(first, last + 1) if power % every == 0 for step in steps]
 
 
 def _within(ticks: Sequence[float], span: tuple[float, float]) -> list[float]:
+    # A tick at the very end of the data counts although rounding may put it just outside.
     return [tick for tick in ticks if span[0] * 0.999 <= tick <= span[1] * 1.001]
 
 
@@ -206,8 +223,9 @@ def _fits(ticks: Sequence[float], span: tuple[float, float]) -> bool:
     room = max(float(high - low), 1e-9) * 1.1  # Plotly leaves a twentieth free on each side
     inside = [tick for tick in ticks if low - room / 20 <= np.log10(tick) <= high + room / 20]
     for left, right in pairwise(inside):
-        apart = float(np.log10(right / left)) / room * NARROW
-        if apart < LABEL_CHARACTER * (len(short(left)) + len(short(right))) / 2 + LABEL_SPACE:
+        distance = float(np.log10(right / left)) / room * NARROW
+        # Labels are centred on their ticks, so half of each lies between the two.
+        if distance < LABEL_CHARACTER * (len(short(left)) + len(short(right))) / 2 + LABEL_SPACE:
             return False
     return True
 
@@ -215,10 +233,13 @@ def _fits(ticks: Sequence[float], span: tuple[float, float]) -> bool:
 def _ends(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Smallest and largest value that a logarithmic axis can show."""
     positive = values[np.isfinite(values) & (values > 0)]
+    # Without a value to show any range will do; an empty one would raise.
     return (float(positive.min()), float(positive.max())) if len(positive) else (1.0, 10.0)
 
 
 HOVER_LABEL = {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink", "size": 12.5}, "align": "left"}
+# On a transparent figure Plotly's tool bar would be a grey slab, so its colours are set. The page has a button of its
+# own for saving.
 MODEBAR = {
     "bgcolor": "rgba(0,0,0,0)",
     "color": "@muted",
@@ -234,9 +255,12 @@ def layout(x: dict[str, Any], y: dict[str, Any], **more: Any) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 58, "r": 46, "t": 24, "b": 48},
+        # The nearest point alone: labels of all traces at one x would cover the neighbours.
         "hovermode": "closest",
         "hoverlabel": HOVER_LABEL,
         "modebar": MODEBAR,
+        # Budgets are named at the ends of their curves; a legend with every budget, mean, star and law would have
+        # dozens of entries.
         "showlegend": False,
         "xaxis": x,
         "yaxis": y,
@@ -262,11 +286,14 @@ def titled(figure: dict[str, Any], title: str, note: str) -> dict[str, Any]:
         "yref": "container",
         "yanchor": "top",
     }
+    # A figure in a file stands on whatever page it is put on, so it brings its ground with it; on our page the card
+    # shows through.
     margin = figure["layout"]["margin"] | {"t": 70 + NOTE_LINE * note.count("<br>")}
     ground = {"paper_bgcolor": "@card", "plot_bgcolor": "@card"}
     return figure | {"layout": figure["layout"] | ground | {"title": head, "margin": margin}}
 
 
+# A page about unpublished results must not offer to upload them, which Plotly does by default.
 CONFIG = {"displaylogo": False, "showSendToCloud": False, "responsive": True, "doubleClick": "reset"}
 """Plotly's config of every figure: without the upload button."""
 

@@ -32,7 +32,7 @@ class View(NamedTuple):
     axes: AxesCheck
     stored: StoredEvidence | None = None
     """Intervals and held-out errors from a stored report of these very rows; None without one."""
-    beside: tuple[Baseline, ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     """Other architectures on the same task and metric, for the frontier."""
 
     @property
@@ -112,7 +112,7 @@ def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baselin
         lines = baselines(view.data for view in views)
     return [
         view._replace(
-            beside=tuple(
+            baselines=tuple(
                 line
                 for data, line in lines
                 if data is not view.data and all(data.keys[name] == view.data.keys[name] for name in same)

@@ -15,7 +15,7 @@ from analysis.report.tables import counted, number
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
 
-BESIDE = 1.25
+EQUAL_SIZE = 1.25
 """Ratio of realised sizes up to which two architectures count as of one budget: a budget buys whole neurons."""
 
 LIMITS = 2
@@ -51,7 +51,7 @@ def answer_lines(
     if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))
         lines.append(_law(view, evidence, fitted=fitted))
-        lines.append(_beside(view))
+        lines.append(_other_architectures(view))
         lines.append(_limits(view, cannot_conclude))
     return tuple(line for line in (*lines, _next(view, steps)) if line)
 
@@ -69,10 +69,10 @@ def why_no_law(refused: Sequence[RefusedLaw]) -> str:
     reasons = [law.reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for law in refused]
     kinds = [re.sub(r"\d+", "#", reason) for reason in reasons]
     first = dict(reversed(list(zip(kinds, reasons, strict=True))))
-    told = " and ".join(first[kind] for kind, _ in Counter(kinds).most_common(2))
+    commonest = " and ".join(first[kind] for kind, _ in Counter(kinds).most_common(2))
     if len(refused) == 1:
-        return f"1 law was refused: {told}"
-    return f"{len(refused)} laws were refused; most often: {told}"
+        return f"1 law was refused: {commonest}"
+    return f"{len(refused)} laws were refused; most often: {commonest}"
 
 
 def _splits(view: View) -> str:
@@ -80,8 +80,8 @@ def _splits(view: View) -> str:
     best: dict[float, Optimum] = {}
     sign = 1.0 if view.data.direction == "min" else -1.0
     for optimum in view.optima:
-        known = best.get(optimum.budget)
-        if known is None or sign * (view.table["mean"][optimum.best] - view.table["mean"][known.best]) < 0:
+        leader = best.get(optimum.budget)
+        if leader is None or sign * (view.table["mean"][optimum.best] - view.table["mean"][leader.best]) < 0:
             best[optimum.budget] = optimum
     if not best:
         return "Split: no trial has a budget, so nothing can be compared at equal size."
@@ -98,7 +98,7 @@ def _split(view: View, optimum: Optimum) -> str:
     if optimum.bracketed is None:  # sized by n_rec alone: the budget leaves no choice, only a result
         return f"{where}, {view.data.metric} {point['mean']:.4g} ({runs})"
     k_cs = view.table.loc[view.table["budget"] == optimum.budget, "k_c"].nunique()
-    told = f"best of {k_cs}" if k_cs > 1 else "the only one run"
+    choice = f"best of {k_cs}" if k_cs > 1 else "the only one run"
     if optimum.bracketed:
         edge = "bracketed"
     else:
@@ -106,7 +106,7 @@ def _split(view: View, optimum: Optimum) -> str:
     good = optimum.good or {}
     n_rec, d_m = (f" ({span(good[name])} as good)" if name in good else "" for name in ("n_rec", "d_m"))
     unknown = "" if good else "; band unknown"
-    return f"{where}{n_rec}, d_m = {point['d_m']:.0f}{d_m}, k_c = {point['k_c']:g} ({told}) [{edge}, {runs}{unknown}]"
+    return f"{where}{n_rec}, d_m = {point['d_m']:.0f}{d_m}, k_c = {point['k_c']:g} ({choice}) [{edge}, {runs}{unknown}]"
 
 
 def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool) -> str:
@@ -155,31 +155,31 @@ def _law(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool
         return ""
     if fit is None:
         return f"Law: none. {why_no_law(view.law.refused)}."
-    told = "r is undefined" if fit.pearson_r is None else f"r = {fit.pearson_r:.3f}"
+    correlation = "r is undefined" if fit.pearson_r is None else f"r = {fit.pearson_r:.3f}"
     if view.rival_note is not None:
-        return f"Law: {view.rival_note} Its own {told}."
-    held = None if evidence is None else evidence.held_out
-    own = [row for row in (held.budget or ()) if row.label == fit.law.label] if held is not None else []
-    if own and own[0].rmse is not None:
-        sds = "" if own[0].seed_sds is None else f", {own[0].seed_sds:.2g} times the seed noise"
-        error = f"it predicts the largest budget, held out, within {own[0].rmse:.3g}{sds}"
+        return f"Law: {view.rival_note} Its own {correlation}."
+    held_out = None if evidence is None else evidence.held_out
+    errors = [row for row in (held_out.budget or ()) if row.label == fit.law.label] if held_out is not None else []
+    if errors and errors[0].rmse is not None:
+        sds = "" if errors[0].seed_sds is None else f", {errors[0].seed_sds:.2g} times the seed noise"
+        error = f"it predicts the largest budget, held out, within {errors[0].rmse:.3g}{sds}"
     else:
-        reason = None if held is None else held.budget_reason
+        reason = None if held_out is None else held_out.budget_reason
         error = f"held-out error {f'unknown: {reason}' if reason else 'not computed here'}"
-    return f"Law: {fit.law.label}, {told}; {error}."
+    return f"Law: {fit.law.label}, {correlation}; {error}."
 
 
-def _beside(view: View) -> str:
+def _other_architectures(view: View) -> str:
     """Other architectures at equal size, and how often this one is better."""
     sign = 1.0 if view.data.direction == "min" else -1.0
-    own = {
+    best = {
         float(str(budget)): float(sign * (sign * part["mean"]).min())
         for budget, part in view.table[view.table["budget"].notna()].groupby("budget")
     }
     pairs: dict[float, list[tuple[str, float]]] = {}
-    for line in view.beside:
-        for budget in own:
-            near = [i for i, x in enumerate(line.x) if max(x / budget, budget / x) <= BESIDE]
+    for line in view.baselines:
+        for budget in best:
+            near = [i for i, x in enumerate(line.x) if max(x / budget, budget / x) <= EQUAL_SIZE]
             if near:
                 value = min((float(line.y[i]) for i in near), key=lambda y: sign * y)
                 pairs.setdefault(budget, []).append((line.name, value))
@@ -187,33 +187,33 @@ def _beside(view: View) -> str:
         return ""
     name = view.data.keys["architecture"]
     top = max(pairs)
-    count = sum(len(found) for found in pairs.values())
-    better = sum(sign * own[budget] < sign * value for budget, found in pairs.items() for _, value in found)
+    count = sum(len(values) for values in pairs.values())
+    better = sum(sign * best[budget] < sign * value for budget, values in pairs.items() for _, value in values)
     others = ", ".join(f"{other} {value:.3g}" for other, value in pairs[top])
     return (
-        f"Beside it: {others} against {name} {own[top]:.3g} at P = {top:,.0f} ({view.data.metric}, best of each); "
+        f"Beside it: {others} against {name} {best[top]:.3g} at P = {top:,.0f} ({view.data.metric}, best of each); "
         f"{name} is better in {better} of {count} comparisons at equal P."
     )
 
 
 def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
     """The most important things that these rows cannot show."""
-    found = list(cannot_conclude)
+    limits = list(cannot_conclude)
     edge = [optimum for optimum in view.optima if optimum.extend is not None]
     if edge:
         one = edge[0]
         example = "" if len(edge) == 1 else ", such as"
-        found.append(
+        limits.append(
             f"{len(edge)} of {len(view.optima)} optima {'lie' if len(edge) > 1 else 'lies'} at the edge of what was "
             f"run{example if example else ':'} P = {one.budget:,.0f}, k_c = {one.k_c:g}: the best d_m there may lie "
             "beyond."
         )
     flagged = sum(len(alarm.trial_ids) for alarm in view.alarms)
     if flagged:
-        found.append(f"{counted(flagged, 'run')} may say something else than the sizes do ({view.alarms[0].kind}).")
-    if not found:
+        limits.append(f"{counted(flagged, 'run')} may say something else than the sizes do ({view.alarms[0].kind}).")
+    if not limits:
         return "Cannot be concluded: anything beyond the sizes that were run."
-    return f"Cannot be concluded: {' '.join(found[:LIMITS])}"
+    return f"Cannot be concluded: {' '.join(limits[:LIMITS])}"
 
 
 def _next(view: View, steps: Sequence[NextStep]) -> str:

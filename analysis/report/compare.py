@@ -47,46 +47,46 @@ def comparison(views: list[View]) -> list[Line]:
     Raises:
         AnalysisError: no group has a budget, so there is nothing to compare.
     """
-    found = []
+    lines = []
     for view in views:
         if view.optima and not view.has_d_m:
-            found.append(_baseline_line(view))
+            lines.append(_baseline_line(view))
             continue
         for k_c in sorted({optimum.k_c for optimum in view.optima}):
-            found.append(_line(view, k_c))
-    found += [_frontier_line(view) for view in views if not view.optima and len(view.frontier.position)]
-    if not found:
+            lines.append(_line(view, k_c))
+    lines += [_frontier_line(view) for view in views if not view.optima and len(view.frontier.position)]
+    if not lines:
         raise AnalysisError("nothing to compare: no finished trial in any of these sweeps")
-    return found
+    return lines
 
 
 def _line(view: View, k_c: float) -> Line:
-    own = [optimum for optimum in view.optima if optimum.k_c == k_c]
-    points = [configuration(view.table, optimum.best) for optimum in own]
+    optima = [optimum for optimum in view.optima if optimum.k_c == k_c]
+    points = [configuration(view.table, optimum.best) for optimum in optima]
     several = view.table["k_c"].nunique() > 1
     return Line(
         name=view.data.label + (f", k_c {k_c:g}" if several else ""),
         metric=view.data.title,
         direction=view.data.direction,
         k_c=k_c,
-        budget=np.array([optimum.budget for optimum in own]),
+        budget=np.array([optimum.budget for optimum in optima]),
         **_columns(points),
-        good=tuple((optimum.good or {}).get("d_m", (np.nan, np.nan)) for optimum in own),
-        bracketed=tuple(optimum.bracketed for optimum in own),
+        good=tuple((optimum.good or {}).get("d_m", (np.nan, np.nan)) for optimum in optima),
+        bracketed=tuple(optimum.bracketed for optimum in optima),
         law=_law(view),
     )
 
 
 def _baseline_line(view: View) -> Line:
     """An architecture sized by n_rec alone, such as an LSTM: synapses per unit follow n_rec, so they share a line."""
-    own = sorted(view.optima, key=lambda optimum: optimum.budget)
-    points = [configuration(view.table, optimum.best) for optimum in own]
+    optima = sorted(view.optima, key=lambda optimum: optimum.budget)
+    points = [configuration(view.table, optimum.best) for optimum in optima]
     return Line(
         name=view.data.label,
         metric=view.data.title,
         direction=view.data.direction,
         k_c=points[0]["k_c"],
-        budget=np.array([optimum.budget for optimum in own]),
+        budget=np.array([optimum.budget for optimum in optima]),
         **_columns(points),
         good=((np.nan, np.nan),) * len(points),
         bracketed=(None,) * len(points),
@@ -120,8 +120,10 @@ def _law(view: View) -> str:
     fit = view.law.fit
     if fit is None:
         return ""
-    told = ", ".join(f"{name} {fit.values[name]:.3g}" for name in ("alpha", "beta", "a", "b") if name in fit.values)
-    return f"{fit.law.label}: {told}" if told else fit.law.label
+    parameters = ", ".join(
+        f"{name} {fit.values[name]:.3g}" for name in ("alpha", "beta", "a", "b") if name in fit.values
+    )
+    return f"{fit.law.label}: {parameters}" if parameters else fit.law.label
 
 
 COLUMNS = (
@@ -148,13 +150,13 @@ def comparison_rows(lines: list[Line]) -> list[tuple[Cell, ...]]:
 
 def with_distinct_ids(sweeps: list[Sweep]) -> list[Sweep]:
     """Put the sweep's name before trial ids that occur in an earlier sweep as well."""
-    seen: set[str] = set()
-    found = []
+    earlier_ids: set[str] = set()
+    distinct = []
     for sweep in sweeps:
-        clash = bool(seen & set(sweep.trials["trial_id"]))
-        found.append(_prefixed(sweep) if clash else sweep)
-        seen |= set(found[-1].trials["trial_id"])
-    return found
+        clash = bool(earlier_ids & set(sweep.trials["trial_id"]))
+        distinct.append(_prefixed(sweep) if clash else sweep)
+        earlier_ids |= set(distinct[-1].trials["trial_id"])
+    return distinct
 
 
 def _prefixed(sweep: Sweep) -> Sweep:

@@ -36,8 +36,8 @@ def print_report(report: Report, console: Console) -> None:
     for entry in report.joint:
         section = joint_section(entry)
         console.rule(escape(section.title))
-        for found in section.tables:
-            print_table(found, console)
+        for table in section.tables:
+            print_table(table, console)
         for sentence in section.sentences:
             console.print(escape(sentence))
     if not report.groups:
@@ -135,33 +135,35 @@ def _blocks(widths: list[int], keys: int, room: int) -> list[list[int]]:
     return [*blocks, block]
 
 
-def print_summary(found: Summary, answers: Mapping[str, Sequence[str]], console: Console) -> None:
+def print_summary(summary: Summary, answers: Mapping[str, Sequence[str]], console: Console) -> None:
     """Print a sweep on one screen.
 
     Args:
-        found: the summary.
+        summary: the summary.
         answers: lines of the answer card by group.
         console: where to.
     """
-    statuses = list(found.by_status)
-    counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in found.by_status.items()) or "none"
+    statuses = list(summary.by_status)
+    counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in summary.by_status.items()) or "none"
     counts = escape(counts)
-    cost = [f"{found.hours.trial:.3g} h of trials"]
-    cost += [] if found.hours.core is None else [f"{found.hours.core:.3g} core-hours"]
-    cost += [f"{found.hours.gpu:.3g} GPU-hours"] if found.hours.gpu else []
-    console.print(f"[bold]{escape(found.label)}[/bold]: {counted(found.trials, 'trial')} ({counts}); {', '.join(cost)}")
-    for sentence in found.apart:
+    cost = [f"{summary.hours.trial:.3g} h of trials"]
+    cost += [] if summary.hours.core is None else [f"{summary.hours.core:.3g} core-hours"]
+    cost += [f"{summary.hours.gpu:.3g} GPU-hours"] if summary.hours.gpu else []
+    console.print(
+        f"[bold]{escape(summary.label)}[/bold]: {counted(summary.trials, 'trial')} ({counts}); {', '.join(cost)}"
+    )
+    for sentence in summary.apart:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
     rows = [
         (budget if budget == "none" else int(budget), *(counts.get(status, 0) for status in statuses))
-        for budget, counts in found.by_budget.items()
+        for budget, counts in summary.by_budget.items()
     ]
     if rows:
         columns = ("P", *(status.replace("_", " ") for status in statuses))
         print_table(Table(columns, rows), console, "trials by budget")
-    for group in found.groups:
+    for group in summary.groups:
         _print_group_summary(group, answers.get(group.label, ()), console)
-    for sentence in found.warnings:
+    for sentence in summary.warnings:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
 
 
@@ -188,16 +190,18 @@ def _print_group_summary(group: GroupSummary, answer: Sequence[str], console: Co
         console.print(f"[yellow]•[/yellow] and {len(group.warnings) - WARNINGS} more; see the report")
 
 
-def print_suggestion(found: Suggestion, label: str, console: Console) -> None:
+def print_suggestion(suggestion: Suggestion, label: str, console: Console) -> None:
     """Print the runs of a suggestion and what they are expected to bring."""
-    console.print(f"[bold]{escape(label)}[/bold]: runs for {escape(found.target)}", soft_wrap=True)
-    for sentence in found.sentences:
+    console.print(f"[bold]{escape(label)}[/bold]: runs for {escape(suggestion.target)}", soft_wrap=True)
+    for sentence in suggestion.sentences:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}", soft_wrap=True)
-    rows = [(*(none(v) for v in (r.budget, r.d_m, r.n_rec, r.seed)), number(r.hours, 2), r.why) for r in found.runs]
+    rows = [
+        (*(none(v) for v in (r.budget, r.d_m, r.n_rec, r.seed)), number(r.hours, 2), r.why) for r in suggestion.runs
+    ]
     print_table(Table(("P", "d_m", "N", "seed", "hours", "chosen for"), rows, keys=3), console)
-    console.print(f"{counted(len(found.runs), 'run')}, {found.hours:.3g} h of trial time", highlight=False)
-    console.print(f"interval by the best law now: {interval_text(found.before)}", soft_wrap=True, highlight=False)
-    console.print(f"expected afterwards: {interval_text(found.after)}", soft_wrap=True, highlight=False)
+    console.print(f"{counted(len(suggestion.runs), 'run')}, {suggestion.hours:.3g} h of trial time", highlight=False)
+    console.print(f"interval by the best law now: {interval_text(suggestion.before)}", soft_wrap=True, highlight=False)
+    console.print(f"expected afterwards: {interval_text(suggestion.after)}", soft_wrap=True, highlight=False)
 
 
 def print_comparison(lines: list[Line], console: Console) -> None:

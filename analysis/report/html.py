@@ -27,7 +27,7 @@ def report_html(report: Report, views: list[View]) -> str:
     """Build the report; the same inputs give the same bytes.
 
     Args:
-        report: made by `analysis.report.report.build_report`.
+        report: made by `analysis.report.report.assemble`.
         views: the groups, in the report's order.
     """
     from plotly.offline import get_plotlyjs
@@ -62,10 +62,10 @@ def embedded_report(text: str, name: str) -> Any:
     Raises:
         AnalysisError: the file holds none.
     """
-    found = EMBEDDED.search(text)
-    if found is None:
+    match = EMBEDDED.search(text)
+    if match is None:
         raise AnalysisError(f"{name}: not a report of `analysis fit-theory` (no embedded numbers)")
-    return json.loads(found.group(1))
+    return json.loads(match.group(1))
 
 
 def _subtitle(report: Report) -> str:
@@ -78,17 +78,19 @@ def _figures(view: View) -> dict[str, Any]:
     """Figures by the section they stand in."""
     if not len(view.table):
         return {}
-    found = {
+    figures = {
         f"optima-{x}": plot_isobudget(isobudget_data(view.data, view.table, view.optima, view.overlay, x=x))
         for x in ("n_rec", "d_m")
         if view.optima
     }
-    found["frontier"] = plot_frontier(frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside))
+    figures["frontier"] = plot_frontier(
+        frontier_data(view.data, view.table, view.frontier, view.overlay, view.baselines)
+    )
     if view.overlay is not None:
         agreement = agreement_data(view.data, view.table, view.overlay)
-        found["residuals-agreement"] = plot_agreement(agreement)
-        found["residuals-n_rec"] = plot_residuals(residual_data(agreement, view.table, x="n_rec"))
-    return found
+        figures["residuals-agreement"] = plot_agreement(agreement)
+        figures["residuals-n_rec"] = plot_residuals(residual_data(agreement, view.table, x="n_rec"))
+    return figures
 
 
 ALT = {

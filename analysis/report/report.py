@@ -73,8 +73,8 @@ def assemble(sweep: Sweep, finished: Sequence[Done], settings: ReportSettings, *
         joint: whether to fit the groups jointly, which takes all of them.
     """
     views = [done.view for done in finished]
-    wanted = joint and views and (settings.vary or settings.evidence is not None)
-    entries = joint_fits(views, settings.vary, settings.fit) if wanted else []
+    with_joint = joint and views and (settings.vary or settings.evidence is not None)
+    entries = joint_fits(views, settings.vary, settings.fit) if with_joint else []
     counts = sweep.trials["status"].value_counts()
     return Report(
         sweep=SweepPart(
@@ -262,28 +262,30 @@ def no_law(view: View) -> list[str]:
 
 def limits_of(view: View) -> list[str]:
     """Say what these rows cannot show whatever law is fitted, and what to run for it."""
-    found, table = [], view.table
+    limits, table = [], view.table
     budgets, noise = table["budget"].nunique(), seed_noise(view.law.data)
     if not len(table):
         return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
     if budgets == 0:
-        found.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")
+        limits.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")
     elif budgets < 3:
-        found.append(
+        limits.append(
             f"{budgets} budget{'s' * (budgets > 1)} only: exponents and extrapolation are not determined. "
             "Run 3 budgets over a decade or more."
         )
     if noise.sd is None:
-        found.append("One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds.")
-    return found
+        limits.append(
+            "One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds."
+        )
+    return limits
 
 
 def unidentified(evidence: Evidence | StoredEvidence | None) -> list[str]:
     """Name the parameters whose interval is too wide to mean anything."""
-    known = () if evidence is None else evidence.parameters or ()
+    parameters = () if evidence is None else evidence.parameters or ()
     wide = [
         row.quantity
-        for row in known
+        for row in parameters
         if row.low is not None and row.high is not None and row.low > 0 and row.high / row.low > WIDE
     ]
     if not wide:

@@ -91,9 +91,9 @@ def _parameters(group: Group) -> Section:
     law, evidence = group.law, group.evidence
     if law is None:
         return Section("parameters", "Parameters", [f"None. {why_no_law(group.refused)}."], [])
-    known = () if evidence is None else evidence.parameters or ()
-    ends = {row.quantity: (row.low, row.high) for row in known}
-    reasons = {row.quantity: row.reason or "" for row in known}
+    parameters = () if evidence is None else evidence.parameters or ()
+    ends = {row.quantity: (row.low, row.high) for row in parameters}
+    reasons = {row.quantity: row.reason or "" for row in parameters}
     return Section("parameters", "Parameters", _fit_sentences(group), [parameter_table(law, ends, reasons)])
 
 
@@ -107,11 +107,11 @@ def _fit_sentences(group: Group) -> list[str]:
     sentences += [f"{status.level}: {status.sentence}" for status in fit.statuses]
     if evidence is None:
         return sentences
-    found = evidence.identifiability
-    if isinstance(found, Refusal):
-        sentences.append(found.reason)
-    elif found:
-        sentences.append(" ".join(found))
+    identifiability = evidence.identifiability
+    if isinstance(identifiability, Refusal):
+        sentences.append(identifiability.reason)
+    elif identifiability:
+        sentences.append(" ".join(identifiability))
     if evidence.draws is not None:
         sentences.append(
             f"Intervals: 95 %, of the mean, the wider of delta method and {evidence.draws.asked} residual bootstrap "
@@ -152,16 +152,16 @@ def _alarms(group: Group) -> Section:
 
 def _learning_rates(group: Group) -> list[Section]:
     """The section on learning rates; none where every design point was run with one."""
-    found = group.learning_rates
-    if found is None:
+    rates = group.learning_rates
+    if rates is None:
         return []
     rows: list[tuple[Cell, ...]] = []
-    for row in found.points:
+    for row in rates.points:
         others = ", ".join(f"{other.rate:g}: {other.metric:.5g}" for other in row.others)
         lost = ", ".join(f"{rate:g}" for rate in row.diverged)
         rows.append((none(row.size), none(row.d_m), row.n_rec, row.best, row.metric, others, lost))
     columns = ("P", "d_m", "N", "chosen rate", "metric", "metric at other rates", "diverged at")
-    return [Section("learning-rates", "Learning rates", list(found.sentences), [Table(columns, rows, keys=3)])]
+    return [Section("learning-rates", "Learning rates", list(rates.sentences), [Table(columns, rows, keys=3)])]
 
 
 def _next(group: Group) -> Section:

@@ -18,13 +18,13 @@ def _not_computed(group: Group) -> str:
 
 def neuron(group: Group) -> list[Section]:
     """Noise laws of single neurons; no section where the rows are networks."""
-    found, title = None if group.evidence is None else group.evidence.neuron, "Noise law of single neurons"
-    if found is None:
+    noise_laws, title = None if group.evidence is None else group.evidence.neuron, "Noise law of single neurons"
+    if noise_laws is None:
         return []
-    if isinstance(found, Refusal):
-        return [Section("neuron", title, [f"Not fitted: {found.reason}."], [])]
-    rows = [(row.form, row.alpha, row.alpha_se, row.floor, row.aicc, row.delta) for row in found.forms]
-    sentences = [f"Error = {found.error}, as a law of k_e, by AICc; every row is one neuron."]
+    if isinstance(noise_laws, Refusal):
+        return [Section("neuron", title, [f"Not fitted: {noise_laws.reason}."], [])]
+    rows = [(row.form, row.alpha, row.alpha_se, row.floor, row.aicc, row.delta) for row in noise_laws.forms]
+    sentences = [f"Error = {noise_laws.error}, as a law of k_e, by AICc; every row is one neuron."]
     return [Section("neuron", title, sentences, [Table(("form", "alpha", "± (se)", "floor", "AICc", "Δ"), rows)])]
 
 
@@ -32,16 +32,16 @@ def frontier(group: Group) -> Section:
     """The best configuration of each size and the power law through them."""
     if group.evidence is None:
         return Section("frontier", "Frontier", [_not_computed(group)], [])
-    found = group.evidence.frontier
-    rows = [(none(size), value) for size, value in zip(found.sizes, found.metric, strict=True)]
-    law = found.power_law
+    evidence = group.evidence.frontier
+    rows = [(none(size), value) for size, value in zip(evidence.sizes, evidence.metric, strict=True)]
+    law = evidence.power_law
     if law is None:
-        sentences = [f"No power law through the frontier: {found.power_law_reason}."]
+        sentences = [f"No power law through the frontier: {evidence.power_law_reason}."]
     else:
         ends = "" if isinstance(law.interval, Refusal) else f" (95 %: {interval_text(law.interval[0])})"
         sentences = [f"metric = {law.E:.4g} + {law.A:.3g} (P / {law.p_ref:.4g})^-{law.exponent:.3g}{ends}."]
         sentences += [status.sentence for status in law.statuses if status.level in ("warning", "error")]
-    sentences.append(found.regime.sentence)
+    sentences.append(evidence.regime.sentence)
     return Section("frontier", "Frontier", sentences, [Table(("P", "best metric"), rows)])
 
 
@@ -83,15 +83,15 @@ def held_out(group: Group) -> Section:
     title = "Held-out largest budget"
     if group.evidence is None:
         return Section("held-out", title, [_not_computed(group)], [])
-    found: HeldOutErrors = group.evidence.held_out
+    errors: HeldOutErrors = group.evidence.held_out
     sentences, tables = [], []
-    if found.budget and found.budget[0].rmse is not None:
-        best = found.budget[0]
+    if errors.budget and errors.budget[0].rmse is not None:
+        best = errors.budget[0]
         sds = "" if best.seed_sds is None else f" ({best.seed_sds:.2g} times the seed noise)"
         sentences.append(f"The largest budget is predicted best by {best.label}: RMSE {best.rmse:.3g}{sds}.")
     for rows, reason, what in (
-        (found.budget, found.budget_reason, "largest budget"),
-        (found.k_e, found.k_e_reason, "each k_e in turn"),
+        (errors.budget, errors.budget_reason, "largest budget"),
+        (errors.k_e, errors.k_e_reason, "each k_e in turn"),
     ):
         if rows is not None:
             tables.append(_errors(rows))
@@ -108,13 +108,13 @@ def _errors(rows: Sequence[HeldOut]) -> Table:
 def calibration(group: Group) -> Section:
     """Coverage of the intervals, measured by simulating this design."""
     title = "Calibration on this design"
-    found = None if group.evidence is None else group.evidence.calibration
-    if found is None or isinstance(found, Refusal):
+    coverage = None if group.evidence is None else group.evidence.calibration
+    if coverage is None or isinstance(coverage, Refusal):
         missing = _not_computed(group) if group.evidence is None else "Not computed: no interval to calibrate."
-        return Section("calibration", title, [missing if found is None else found.reason], [])
-    rows = [(r.quantity, r.truth, r.coverage, r.coverage_se, r.bias, r.width) for r in found.rows]
+        return Section("calibration", title, [missing if coverage is None else coverage.reason], [])
+    rows = [(r.quantity, r.truth, r.coverage, r.coverage_se, r.bias, r.width) for r in coverage.rows]
     columns = ("quantity", "truth simulated", "coverage", "±", "bias", "median width")
-    sentences = [found.sentence, "Bias and width are relative for positive quantities."]
+    sentences = [coverage.sentence, "Bias and width are relative for positive quantities."]
     return Section("calibration", title, sentences, [Table(columns, rows)])
 
 
@@ -122,10 +122,10 @@ def residuals(group: Group) -> Section:
     """What the law misses, against the noise between seeds."""
     if group.evidence is None:
         return Section("residuals", "Residuals", [_not_computed(group)], [])
-    found = group.evidence.residuals
-    at, fit = found.largest_at, found.lack_of_fit
+    misses = group.evidence.residuals
+    at, fit = misses.largest_at, misses.lack_of_fit
     sentences = [
-        f"Root mean square over means {found.rms:.3g}; largest {found.largest:+.3g} at N = {at.n_rec:g}, "
+        f"Root mean square over means {misses.rms:.3g}; largest {misses.largest:+.3g} at N = {at.n_rec:g}, "
         f"k_e = {at.k_e:g}, P = {at.trainable_params:,.0f}.",
         "Lack of fit cannot be tested: no replicates." if fit is None else f"Lack of fit: {fit.sentence}",
     ]

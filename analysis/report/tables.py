@@ -73,9 +73,9 @@ def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumInte
         optima: one per budget and connectivity.
         intervals: of the law's optimum; without any, the column is left out.
     """
-    known = {(row.budget, row.k_c): row.d_m for row in intervals}
+    intervals_of = {(row.budget, row.k_c): row.d_m for row in intervals}
     columns = ["P", "k_c", "N*", "d_m*", "k_e*", "metric", "95 % ±", "runs", "N as good", "d_m as good"]
-    columns += ["law N*", "law d_m*", *(["law d_m* 95 %"] if known else []), "law d_m as good", "bracketed"]
+    columns += ["law N*", "law d_m*", *(["law d_m* 95 %"] if intervals_of else []), "law d_m as good", "bracketed"]
     rows = []
     for part in optima:
         best, good = part.measured, part.as_good
@@ -84,7 +84,7 @@ def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumInte
             (
                 *(none(v) for v in (part.budget, part.k_c, best.n_rec, best.d_m, best.k_e, best.metric)),
                 *(half, best.runs, span(good.n_rec), None if best.d_m != best.d_m else span(good.d_m)),
-                *_predicted(part.theory, known.get((part.budget, part.k_c)), with_interval=bool(known)),
+                *_predicted(part.theory, intervals_of.get((part.budget, part.k_c)), with_interval=bool(intervals_of)),
                 part.bracket,
             )
         )
@@ -97,8 +97,8 @@ def _predicted(theory: Allocation | None, d_m: Estimate | None, *, with_interval
         return (None,) * (4 if with_interval else 3)
     if not theory.bracketed:
         return (None, None, *(["not bracketed"] if with_interval else []), f"extend towards {theory.extend}")
-    found = [interval_text(d_m)] if with_interval else []
-    return (theory.n_rec, theory.d_m, *found, None if theory.band is None else span(theory.band))
+    interval = [interval_text(d_m)] if with_interval else []
+    return (theory.n_rec, theory.d_m, *interval, None if theory.band is None else span(theory.band))
 
 
 def interval_text(estimate: Estimate | None) -> str | None:

@@ -37,8 +37,8 @@ class Difference(NamedTuple):
     """One number or text that came out otherwise."""
 
     place: str
-    said: str
-    found: str
+    reported: str
+    recomputed: str
 
 
 class Verdict(NamedTuple):
@@ -85,9 +85,9 @@ def verify(path: str, results: str | None = None) -> Verdict:
     Raises:
         AnalysisError: the report or the rows cannot be read.
     """
-    said = read_report(path)
-    origin = said["provenance"]
-    sweep = read_sweep(results or said["sweep"]["uri"])
+    reported = read_report(path)
+    origin = reported["provenance"]
+    sweep = read_sweep(results or reported["sweep"]["uri"])
     settings = ReportSettings(
         selection=Selection(measure=Measure(**origin["measure"]), where=origin["where"], group=origin.get("group")),
         fit=FitSettings(**origin["fit"]),
@@ -97,48 +97,53 @@ def verify(path: str, results: str | None = None) -> Verdict:
     # a report without a group has stored no metric: there was no trial
     groups = datasets(sweep, settings.selection) if origin["measure"] else []
     again = assemble(sweep, list(collect(sweep, groups, settings)), settings)
-    return compare_reports(said, again.to_dict())
+    return compare_reports(reported, again.to_dict())
 
 
-def compare_reports(said: Mapping[str, Any], found: Mapping[str, Any]) -> Verdict:
+def compare_reports(reported: Mapping[str, Any], recomputed: Mapping[str, Any]) -> Verdict:
     """Compare two reports, number by number."""
-    ours, theirs = found["provenance"].pop("versions"), dict(said["provenance"])
+    ours, theirs = recomputed["provenance"].pop("versions"), dict(reported["provenance"])
     before = theirs.pop("versions")
     versions = [f"{k}: {before.get(k)} then, {v} now" for k, v in sorted(ours.items()) if before.get(k) != v]
     place = {"label", "uri"}
-    left = dict(said) | {"provenance": theirs, "sweep": {k: v for k, v in said["sweep"].items() if k not in place}}
-    right = dict(found) | {"sweep": {k: v for k, v in found["sweep"].items() if k not in place}}
+    left = dict(reported) | {
+        "provenance": theirs,
+        "sweep": {k: v for k, v in reported["sweep"].items() if k not in place},
+    }
+    right = dict(recomputed) | {"sweep": {k: v for k, v in recomputed["sweep"].items() if k not in place}}
     pairs = list(_pairs(left, right, "report"))
     return Verdict(len(pairs), tuple(difference for pair in pairs if (difference := _differs(*pair))), tuple(versions))
 
 
-def _pairs(said: Any, found: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
-    if isinstance(said, Mapping) and isinstance(found, Mapping):
-        for key in sorted(set(said) | set(found)):
-            yield from _pairs(said.get(key, MISSING), found.get(key, MISSING), f"{place}.{key}")
-    elif isinstance(said, list) and isinstance(found, list) and len(said) == len(found):
-        for index, (one, two) in enumerate(zip(said, found, strict=True)):
+def _pairs(reported: Any, recomputed: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
+    if isinstance(reported, Mapping) and isinstance(recomputed, Mapping):
+        for key in sorted(set(reported) | set(recomputed)):
+            yield from _pairs(reported.get(key, MISSING), recomputed.get(key, MISSING), f"{place}.{key}")
+    elif isinstance(reported, list) and isinstance(recomputed, list) and len(reported) == len(recomputed):
+        for index, (one, two) in enumerate(zip(reported, recomputed, strict=True)):
             yield from _pairs(one, two, f"{place}[{index}]")
     else:
-        yield said, found, place
+        yield reported, recomputed, place
 
 
 MISSING = "(missing)"
 
 
-def _differs(said: Any, found: Any, place: str) -> Difference | None:
+def _differs(reported: Any, recomputed: Any, place: str) -> Difference | None:
     noisy = any(f".{name}" in place for name in NOISY) and ".evidence." in place
-    if isinstance(said, (int, float)) and isinstance(found, (int, float)) and not isinstance(said, bool):
+    if isinstance(reported, (int, float)) and isinstance(recomputed, (int, float)) and not isinstance(reported, bool):
         tolerance = NOISY_TOLERANCE if noisy else TOLERANCE
-        if abs(said - found) <= tolerance * max(abs(said), abs(found)) + 1e-12:
+        if abs(reported - recomputed) <= tolerance * max(abs(reported), abs(recomputed)) + 1e-12:
             return None
-    elif isinstance(said, str) and isinstance(found, str):
+    elif isinstance(reported, str) and isinstance(recomputed, str):
         # sentences quote rounded numbers, which are compared where they stand as numbers
-        if said == found or (" " in said and re.sub(r"[-+\d.e]+", "#", said) == re.sub(r"[-+\d.e]+", "#", found)):
+        if reported == recomputed or (
+            " " in reported and re.sub(r"[-+\d.e]+", "#", reported) == re.sub(r"[-+\d.e]+", "#", recomputed)
+        ):
             return None
-    elif said == found:
+    elif reported == recomputed:
         return None
-    return Difference(place, _short(said), _short(found))
+    return Difference(place, _short(reported), _short(recomputed))
 
 
 def _short(value: Any) -> str:

@@ -31,7 +31,7 @@ def views():
 @pytest.fixture(scope="module")
 def drawn(views):
     view = views[0]
-    return frontier_data(view.data, view.table, view.frontier, view.overlay, view.beside)
+    return frontier_data(view.data, view.table, view.frontier, view.overlay, view.baselines)
 
 
 def test_each_connectivity_has_a_frontier_of_its_own(views, drawn):
@@ -66,7 +66,7 @@ def test_other_architectures_stand_beside_with_a_mark_of_their_own(views, drawn)
     gru = next(trace for trace in marks if trace["name"] == "gru")
     view = next(view for view in views if view.data.keys["architecture"] == "gru")
     assert gru["y"].tolist() == pytest.approx(view.table.sort_values("trainable_params")["mean"].tolist())
-    assert view.beside == ()
+    assert view.baselines == ()
 
 
 def test_sentences_speak_of_the_connectivity_that_is_drawn_and_of_a_better_rival(views):
@@ -109,6 +109,6 @@ def test_the_legend_covers_neither_the_frontier_nor_what_stands_beside_it(drawn)
         direction="max",
         trials=drawn.trials.iloc[:0],
         y=np.linspace(0.6, 0.8, len(drawn.x)),
-        beside=tuple(line._replace(y=np.linspace(0.1, 0.2, len(line.x))) for line in drawn.beside[:1]),
+        baselines=tuple(line._replace(y=np.linspace(0.1, 0.2, len(line.x))) for line in drawn.baselines[:1]),
     )
     assert plot_frontier(accuracy)["layout"]["legend"]["yanchor"] == "bottom"
