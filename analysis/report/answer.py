@@ -45,9 +45,11 @@ def answer_lines(
     Returns:
         At most six lines, each a topic, a colon and sentences.
     """
+    # Without a row nothing else can be said, so the card has two lines: why, and how to find out.
     if not len(view.table):
         return (f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}", _next(view, steps))
     lines = [_splits(view)]
+    # The law is about neurons with memory units; other architectures have a best size per budget and nothing to split.
     if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))
         lines.append(_law(view, evidence, fitted=fitted))
@@ -68,6 +70,7 @@ def why_no_law(refused: Sequence[RefusedLaw]) -> str:
     # the advice after a reason is cut off; reasons that differ in their numbers alone are one, the first stands for all
     reasons = [law.reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for law in refused]
     kinds = [re.sub(r"\d+", "#", reason) for reason in reasons]
+    # A dict keeps the last of equal keys; reversed, the first reason stands for its kind.
     first = dict(reversed(list(zip(kinds, reasons, strict=True))))
     commonest = " and ".join(first[kind] for kind, _ in Counter(kinds).most_common(2))
     if len(refused) == 1:
@@ -78,14 +81,17 @@ def why_no_law(refused: Sequence[RefusedLaw]) -> str:
 def _splits(view: View) -> str:
     """The best measured split of the smallest, the middle and the largest budget."""
     best: dict[float, Optimum] = {}
+    # As a loss, smaller is better whichever way the metric points.
     sign = 1.0 if view.data.direction == "min" else -1.0
     for optimum in view.optima:
+        # Each connectivity has an optimum of its own; at one budget the best of them is the answer.
         leader = best.get(optimum.budget)
         if leader is None or sign * (view.table["mean"][optimum.best] - view.table["mean"][leader.best]) < 0:
             best[optimum.budget] = optimum
     if not best:
         return "Split: no trial has a budget, so nothing can be compared at equal size."
     budgets = sorted(best)
+    # The card has room for three; smallest, middle and largest show the trend.
     if len(budgets) > 3:
         budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
     return f"Best split: {'; '.join(_split(view, best[budget]) for budget in budgets)}."
@@ -117,8 +123,11 @@ def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted
     if budgets < BUDGETS:
         return f"Exponents: not determined by {counted(budgets, 'budget')}."
     if evidence is not None:
+        # Exponents differ between connectivities, and the figures show the main one first, so the card speaks of that
+        # one.
         rows = [row for row in evidence.exponents if view.frontier.k_c in (None, row.k_c)]
         if rows:
+            # Exponents are local; those at the largest budget say most about what lies beyond it.
             row = max(rows, key=lambda row: row.budget)
             return (
                 f"Exponents: N* ~ P^{_exponent(row.n_rec)}, d_m* ~ P^{_exponent(row.d_m)} by the law at "
@@ -156,6 +165,8 @@ def _law(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool
     if fit is None:
         return f"Law: none. {why_no_law(view.law.refused)}."
     correlation = "r is undefined" if fit.pearson_r is None else f"r = {fit.pearson_r:.3f}"
+    # A good r and a small error mean little for a law that a rival describes far better, so that is said in their
+    # place.
     if view.rival_note is not None:
         return f"Law: {view.rival_note} Its own {correlation}."
     held_out = None if evidence is None else evidence.held_out
@@ -179,8 +190,10 @@ def _other_architectures(view: View) -> str:
     pairs: dict[float, list[tuple[str, float]]] = {}
     for line in view.baselines:
         for budget in best:
+            # Two architectures never realise a budget to the parameter, so sizes are matched within a factor.
             near = [i for i, x in enumerate(line.x) if max(x / budget, budget / x) <= EQUAL_SIZE]
             if near:
+                # The other architecture gets the benefit of its best network there, as ours does.
                 value = min((float(line.y[i]) for i in near), key=lambda y: sign * y)
                 pairs.setdefault(budget, []).append((line.name, value))
     if not pairs:
@@ -219,11 +232,13 @@ def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
 def _next(view: View, steps: Sequence[NextStep]) -> str:
     """The next command, ready to be pasted into a shell."""
     sweep = view.sweep
+    # Published tables and merged sweeps have no directory that a launch could add rows to.
     if sweep.store is None:
         return "Next: a published table cannot be added to; `sweeper launch GRID.yaml` runs a sweep of your own."
     where = shlex.quote(sweep.uri)
     if not len(view.table):
         return f"Next: `sweeper status {where}` gives the reasons."
+    # "Nothing urgent" is a step without trials.
     urgent = [step for step in steps if step.trials]
     if not urgent:
         return f"Next: nothing urgent; `analysis dashboard {where}` shows all of it."
@@ -232,8 +247,10 @@ def _next(view: View, steps: Sequence[NextStep]) -> str:
         return f"Next: {first.what}, because {first.why}: `sweeper launch GRID.yaml -r {where}`."
     # A step of its own target is paid for by itself; runs for the law as a whole serve all the others, too.
     hours = (first.hours or 0.0) if first.budget is not None else sum(step.hours or 0.0 for step in urgent)
+    # Rounded up to one digit: the hours are an estimate, and rounding down might leave the last run unpaid.
     up = 10.0 ** math.floor(math.log10(max(hours, SHORTEST)))
     rounded = number(math.ceil(round(max(hours, SHORTEST) / up, 6)) * up, 2).replace(",", "")
+    # Labels and conditions hold spaces and quotes; the command must survive being pasted.
     options = " ".join(shlex.quote(option) for option in _options(view, first))
     return (
         f"Next: {first.what}, because {first.why}. Runs in their order of worth: "
@@ -252,6 +269,7 @@ def _options(view: View, step: NextStep) -> list[str]:
         conditions.append(f"k_c == {k_c:g}")
     if conditions:
         options += ["--where", conditions[0] if len(conditions) == 1 else f"({conditions[0]}) and {conditions[1]}"]
+    # Only options that differ from their defaults are written, so that the command stays short.
     usual = Measure()
     if selection.measure.kind != usual.kind:
         options += ["--metric", selection.measure.kind]

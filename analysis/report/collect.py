@@ -24,6 +24,7 @@ def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -
     Yields:
         Each group as soon as it is done.
     """
+    # Other architectures need no law, so their lines are there before the first fit and for every group.
     lines = baselines(groups)
     for data in groups:
         try:
@@ -51,6 +52,8 @@ def describe(view: View, evidence: EvidenceSettings | None) -> Done:
     try:
         return Done(view, group_report(view, evidence))
     except NUMERICAL as error:
+        # The numbers of the law itself were computed; only what rests on them failed, so the group is reported without
+        # it.
         group = group_report(view, None)
         reason = f"The evidence about this law could not be computed: {one_line(error)}"
         return Done(view, replace(group, cannot_conclude=(*group.cannot_conclude, reason)))

@@ -63,6 +63,7 @@ def comparison(views: list[View]) -> list[Line]:
 def _line(view: View, k_c: float) -> Line:
     optima = [optimum for optimum in view.optima if optimum.k_c == k_c]
     points = [configuration(view.table, optimum.best) for optimum in optima]
+    # The name need not say the one connectivity that a group has.
     several = view.table["k_c"].nunique() > 1
     return Line(
         name=view.data.label + (f", k_c {k_c:g}" if several else ""),
@@ -137,6 +138,8 @@ def comparison_rows(lines: list[Line]) -> list[tuple[Cell, ...]]:
     for line in lines:
         for i, budget in enumerate(line.budget):
             half = "1 run, no interval" if line.runs[i] == 1 else none(line.half[i])
+            # At the edge of the sampled range d_m* is only a bound, and its ratio to the square root of N* would say
+            # nothing.
             ratio = float(line.d_m[i] / np.sqrt(line.n_rec[i])) if line.bracketed[i] else None
             sizes = [none(v) for v in (line.n_rec[i], line.d_m[i], line.k_e[i])]
             good = None if np.isnan(line.good[i][0]) else f"{line.good[i][0]:.2g}–{line.good[i][1]:.2g}"
@@ -153,6 +156,8 @@ def with_distinct_ids(sweeps: list[Sweep]) -> list[Sweep]:
     earlier_ids: set[str] = set()
     distinct = []
     for sweep in sweeps:
+        # The id of a trial is the hash of its spec, so the same trial in two directories has one id, which the page
+        # could not tell apart.
         clash = bool(earlier_ids & set(sweep.trials["trial_id"]))
         distinct.append(_prefixed(sweep) if clash else sweep)
         earlier_ids |= set(distinct[-1].trials["trial_id"])
@@ -169,11 +174,13 @@ def _prefixed(sweep: Sweep) -> Sweep:
 def merged(sweeps: list[Sweep]) -> Sweep:
     """All rows of several sweeps (with distinct ids) as one."""
     columns = list(SCHEMAS["trials"].names)
+    # Through records, so that a column that is empty in one sweep takes the type that it has in another.
     records = [record for sweep in sweeps for record in sweep.trials[columns].to_dict("records")]
     return Sweep(
         label=" · ".join(sweep.label for sweep in sweeps),
         uri=" ".join(sweep.uri for sweep in sweeps),
         trials=pd.DataFrame(records, columns=columns),
+        # Grids of two sweeps may have the same name.
         grids={f"{sweep.label}/{name}": text for sweep in sweeps for name, text in sweep.grids.items()},
         read_curves=lambda: pd.concat([sweep.curves for sweep in sweeps if len(sweep.curves)] or [no_curves()]),
     )

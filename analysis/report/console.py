@@ -56,6 +56,7 @@ SENTENCES = (
 def print_group(group: Group, console: Console) -> None:
     """Print one group: data, law, optima, rivals, and what cannot be concluded."""
     data = group.data
+    # Names come from grids and specs, and rich would read square brackets in them as markup.
     console.rule(escape(group.label))
     print_answer(group.answer, console)
     noise = "unknown" if data.seed_noise is None else f"{data.seed_noise:.3g} (df {data.seed_noise_freedom})"
@@ -87,6 +88,7 @@ def print_answer(lines: Sequence[str], console: Console) -> None:
     """Print the answer card: what a reader came for, before any number."""
     for line in lines:
         topic, _, rest = line.partition(": ")
+        # Without highlighting: rich would colour every number of a sentence.
         console.print(f"[bold green]{topic}:[/bold green] {escape(rest)}", highlight=False)
 
 
@@ -103,6 +105,7 @@ def print_table(table: Table, console: Console, title: str | None = None) -> Non
         title: stands above it.
     """
     cells = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
+    # A column is as wide as its longest text, but long texts wrap; numbers never do.
     widths = [
         min(WRAPPED, max(len(text) for text in (name, *(row[place] for row in cells))))
         for place, name in enumerate(table.columns)
@@ -118,6 +121,7 @@ def print_table(table: Table, console: Console, title: str | None = None) -> Non
         for row in cells:
             drawn.add_row(*(escape(row[place]) for place in block))
         console.print(drawn)
+        # The further parts of a broken table go on below the first and need no title of their own.
         title = None
 
 
@@ -127,6 +131,7 @@ def _blocks(widths: list[int], keys: int, room: int) -> list[list[int]]:
     used = start = sum(widths[place] + gap for place in lead) + gap
     blocks, block = [], [*lead]
     for place in range(keys, len(widths)):
+        # Every part holds at least one column beside the keys, however narrow the terminal is.
         if used + widths[place] + gap > room and len(block) > keys:
             blocks.append(block)
             block, used = [*lead], start

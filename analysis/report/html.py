@@ -30,10 +30,13 @@ def report_html(report: Report, views: list[View]) -> str:
         report: made by `analysis.report.report.assemble`.
         views: the groups, in the report's order.
     """
+    # Imported here, because the terminal's commands do without Plotly and start faster.
     from plotly.offline import get_plotlyjs
 
+    # Plotly's script travels inside the file: the report opens from disk, without a network.
     plotly, app = get_plotlyjs(), asset("report.js")
     figures = {f"{i}-{name}": figure for i, view in enumerate(views) for name, figure in _figures(view).items()}
+    # Groups have different numbers of budgets, and each spreads the whole ramp over its own.
     budgets = [len(view.table["budget"].dropna().unique()) for view in views]
     drawn = {
         "figures": figures,
@@ -122,6 +125,7 @@ def _joint(entries: Sequence[Joint]) -> str:
 
 def _section(prefix: str, section: Section, figures: str) -> str:
     sentences = "".join(f"<p>{explained(sentence)}</p>" for sentence in section.sentences)
+    # Regions of a page must have different names for a screen reader, so those of further groups carry their number.
     title = section.title if prefix in ("0", "all") else f"{section.title} ({prefix})"
     tables = "".join(_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
     key = f"{prefix}-{section.id}-title"

@@ -73,6 +73,7 @@ def assemble(sweep: Sweep, finished: Sequence[Done], settings: ReportSettings, *
         joint: whether to fit the groups jointly, which takes all of them.
     """
     views = [done.view for done in finished]
+    # A report that is written while further groups are being fitted leaves joint fits out: they need all groups.
     with_joint = joint and views and (settings.vary or settings.evidence is not None)
     entries = joint_fits(views, settings.vary, settings.fit) if with_joint else []
     counts = sweep.trials["status"].value_counts()
@@ -100,6 +101,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
     """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
     gathered = None if evidence is None else gather(view, evidence)
+    # Computed once, since card, report and next steps must speak of the same limits.
     limits, steps = (*limits_of(view), *unidentified(gathered)), tuple(next_steps(view))
     return Group(
         label=data.label,
@@ -124,6 +126,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
         alarms=tuple(view.alarms),
         axes=axes_part(view),
         next=steps,
+        # The card has a line of its own about the law, so its limits leave out that there is none.
         cannot_conclude=(*no_law(view), *limits),
         learning_rates=learning_rates(view),
     )
@@ -136,6 +139,7 @@ def card(view: View, *, fitted: bool = True) -> tuple[str, ...]:
         view: the group, with the other architectures beside it.
         fitted: whether a law was looked for.
     """
+    # A quick report holds no intervals, so the card would promise evidence that is not there.
     stored = None if view.stored is None or view.stored.of_quick_report else view.stored
     limits = (*limits_of(view), *unidentified(stored))
     return answer_lines(view, evidence=stored, cannot_conclude=limits, steps=next_steps(view), fitted=fitted)
@@ -176,6 +180,7 @@ def data_part(view: View) -> DataPart:
     """Rows in, rows out, and why."""
     data, law, table, noise = view.data, view.law, view.table, seed_noise(view.data)
     return DataPart(
+        # The scale of the fit may leave out rows that the group has, such as perfect runs on the logit.
         rows=len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
         configurations=len(table),
         budgets=tuple(sorted(float(b) for b in table["budget"].dropna().unique())),
@@ -201,6 +206,7 @@ def formula(fit: FitResult) -> str:
     """The law in words, and where it comes from."""
     if fit.law.name != "effective_information":
         return f"{fit.law.label}: a rival law, fitted to the same rows."
+    # Rivals have other parameters; this sentence holds for the reconstruction alone.
     options = fit.law.options
     decay = {"power": "k_e^-alpha", "exponential": "exp(-k_e/k_decay)", "stretched": "exp(-(k_e/k_decay)^stretch)"}
     floor = {"none": "without a floor", "max": "down to a floor at k_floor", "additive": "plus a floor set by k_floor"}
@@ -219,6 +225,7 @@ def optimum_parts(view: View) -> tuple[OptimumPart, ...]:
 
 def _optimum(optimum: Optimum, table: pd.DataFrame, allocations: tuple[Allocation, ...]) -> OptimumPart:
     best, good = configuration(table, optimum.best), optimum.good or {}
+    # Budgets and connectivities are compared as they were stored: both sides come from the same columns.
     theory = [a for a in allocations if a.budget == optimum.budget and a.k_c == optimum.k_c]
     names = ("n_rec", "d_m", "k_e", "trainable_params")
     return OptimumPart(
@@ -247,6 +254,7 @@ def rivals(law: LawFit) -> tuple[Rival, ...]:
     """All fitted laws by AICc."""
     if law.comparison is None:
         return ()
+    # By identity: two laws may have equal numbers, yet only one is drawn.
     return tuple(Rival(**vars(rank), chosen=law.fits[rank.name] is law.fit) for rank in law.comparison.rows)
 
 
@@ -286,6 +294,8 @@ def unidentified(evidence: Evidence | StoredEvidence | None) -> list[str]:
     wide = [
         row.quantity
         for row in parameters
+        # A ratio needs positive ends; parameters that may be negative, such as a Box-Cox exponent, are not judged by
+        # it.
         if row.low is not None and row.high is not None and row.low > 0 and row.high / row.low > WIDE
     ]
     if not wide:

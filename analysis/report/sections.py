@@ -117,6 +117,8 @@ def _fit_sentences(group: Group) -> list[str]:
             f"Intervals: 95 %, of the mean, the wider of delta method and {evidence.draws.asked} residual bootstrap "
             f"draws ({evidence.draws.failed} failed)."
         )
+    # Where AICc chose the law its choice is part of the uncertainty; the reader must know which kind of interval this
+    # is.
     places = [row.d_m for row in evidence.optimum_intervals or ()]
     if any(isinstance(place, Interval) and place.method == "averaged" for place in places):
         sentences.append("Intervals of optima carry the choice of the law: averaged over the laws compared by AICc.")
@@ -142,6 +144,7 @@ def _rivals(group: Group) -> Section:
 def _alarms(group: Group) -> Section:
     tables = [alarm_table(group.alarms)] if group.alarms else []
     effects = []
+    # An alarm removes nothing, so here stands what removing the rows would change.
     for row in group.evidence.flagged if group.evidence else ():
         change = ", ".join(f"{name} {100 * value:+.1f} %" for name, value in (row.change or {}).items())
         effects.append((row.reason, row.rows, change or row.note or ""))

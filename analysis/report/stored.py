@@ -28,7 +28,11 @@ def stored_evidence(view: View, path: Path | None) -> StoredEvidence | None:
         return None
     try:
         report = read_report(str(path))
+        # Compared by the hash of the rows and not by the name of the group: after new trials the old intervals do not
+        # hold.
         same = [name for name, rows in report["provenance"]["rows_sha256"].items() if rows == view.data.rows_sha256]
+        # The page fits anew and may have been asked for another law, whose parameters the stored intervals do not
+        # describe.
         groups = [group for group in report["groups"] if group["label"] in same and group["law"]]
         if not groups or groups[0]["law"]["law"]["label"] != fit.law.label:
             return None

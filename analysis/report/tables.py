@@ -79,10 +79,12 @@ def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumInte
     rows = []
     for part in optima:
         best, good = part.measured, part.as_good
+        # Words instead of an empty cell, so that nobody takes the missing interval for a narrow one.
         half = "1 run, no interval" if best.half_width is None else none(best.half_width)
         rows.append(
             (
                 *(none(v) for v in (part.budget, part.k_c, best.n_rec, best.d_m, best.k_e, best.metric)),
+                # NaN differs from itself: such a network has no d_m, while "unknown" would mean that it has one.
                 *(half, best.runs, span(good.n_rec), None if best.d_m != best.d_m else span(good.d_m)),
                 *_predicted(part.theory, intervals_of.get((part.budget, part.k_c)), with_interval=bool(intervals_of)),
                 part.bracket,
@@ -95,6 +97,7 @@ def _predicted(theory: Allocation | None, d_m: Estimate | None, *, with_interval
     """The law's columns of one budget."""
     if theory is None:
         return (None,) * (4 if with_interval else 3)
+    # An optimum at the edge of the range has no number, only a side on which to go on.
     if not theory.bracketed:
         return (None, None, *(["not bracketed"] if with_interval else []), f"extend towards {theory.extend}")
     interval = [interval_text(d_m)] if with_interval else []

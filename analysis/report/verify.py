@@ -70,6 +70,7 @@ def read_report(path: str) -> dict[str, Any]:
         report = json.loads(text) if path.endswith(".json") else embedded_report(text, path)
     except json.JSONDecodeError as error:
         raise AnalysisError(f"{path}: not readable as a report ({error})") from error
+    # A list or a number is valid JSON too.
     if not isinstance(report, dict) or report.get("format") != FORMAT:
         raise OtherFormat(f"{path}: not a report of format {FORMAT}; make it anew with `analysis fit-theory`")
     return report
@@ -102,9 +103,11 @@ def verify(path: str, results: str | None = None) -> Verdict:
 
 def compare_reports(reported: Mapping[str, Any], recomputed: Mapping[str, Any]) -> Verdict:
     """Compare two reports, number by number."""
+    # Other versions explain a difference but are none themselves, so they are reported beside the verdict.
     ours, theirs = recomputed["provenance"].pop("versions"), dict(reported["provenance"])
     before = theirs.pop("versions")
     versions = [f"{k}: {before.get(k)} then, {v} now" for k, v in sorted(ours.items()) if before.get(k) != v]
+    # Rows may have been moved or copied since; where they lie changes no number.
     place = {"label", "uri"}
     left = dict(reported) | {
         "provenance": theirs,
@@ -119,6 +122,8 @@ def _pairs(reported: Any, recomputed: Any, place: str) -> Iterator[tuple[Any, An
     if isinstance(reported, Mapping) and isinstance(recomputed, Mapping):
         for key in sorted(set(reported) | set(recomputed)):
             yield from _pairs(reported.get(key, MISSING), recomputed.get(key, MISSING), f"{place}.{key}")
+    # Lists of unequal length are one difference as a whole: element by element, everything behind an inserted row would
+    # count.
     elif isinstance(reported, list) and isinstance(recomputed, list) and len(reported) == len(recomputed):
         for index, (one, two) in enumerate(zip(reported, recomputed, strict=True)):
             yield from _pairs(one, two, f"{place}[{index}]")
@@ -130,9 +135,12 @@ MISSING = "(missing)"
 
 
 def _differs(reported: Any, recomputed: Any, place: str) -> Difference | None:
+    # Only within the evidence: a parameter's value elsewhere in the report does not rest on draws.
     noisy = any(f".{name}" in place for name in NOISY) and ".evidence." in place
+    # True and False are numbers in Python, but a flag that flips is no rounding.
     if isinstance(reported, (int, float)) and isinstance(recomputed, (int, float)) and not isinstance(reported, bool):
         tolerance = NOISY_TOLERANCE if noisy else TOLERANCE
+        # The last term lets numbers pass that are zero but for rounding, for which a relative tolerance allows nothing.
         if abs(reported - recomputed) <= tolerance * max(abs(reported), abs(recomputed)) + 1e-12:
             return None
     elif isinstance(reported, str) and isinstance(recomputed, str):
