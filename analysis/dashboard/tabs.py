@@ -14,7 +14,7 @@ from analysis.figures.scaling import path_data, plot_path
 from analysis.figures.theme import PLAIN_SYMBOL, short
 from analysis.laws.view import View
 from analysis.report.report import optimum_parts
-from analysis.report.tables import counted, optimum_table
+from analysis.report.tables import band_rule, counted, optimum_table
 from analysis.rows.means import configuration
 from analysis.rows.published import published_points
 from analysis.rows.sweep import Sweep
@@ -100,13 +100,14 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
 
 
 def _optima(view: View) -> Panel:
-    table = optimum_table(optimum_parts(view))
+    parts = optimum_parts(view)
+    table = optimum_table(parts)
     return Panel(
         id="optima",
         keyed=True,
         title="Optimum per budget",
         caption="measured: best mean, and which configurations are as good; law: best allocation of the fitted law",
-        summary="" if not view.optima else f"As good: {view.optima[0].tolerance_kind}.",
+        summary=f"As good: {band_rule(parts)}." if parts else "",
         width="full",
         columns=table.columns,
         rows=rows_of(table.rows),

@@ -20,6 +20,7 @@ from analysis.report.tables import (
     Table,
     alarm_table,
     axes_tables,
+    band_rule,
     counted,
     optimum_table,
     parameter_table,
@@ -129,7 +130,7 @@ def _optima(group: Group) -> Section:
     if not group.optima:
         return Section("optima", "Best split of each budget", ["No rows have a budget: no optimum at equal size."], [])
     intervals = () if group.evidence is None else group.evidence.optimum_intervals or ()
-    rule = group.optima[0].as_good.rule
+    rule = band_rule(group.optima)
     sentences = [f"Measured optimum: the best mean; as good: {rule}.", "Law: whole numbers that fit the budget."]
     return Section("optima", "Best split of each budget", sentences, [optimum_table(group.optima, intervals)])
 

@@ -93,6 +93,17 @@ def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumInte
     return Table(tuple(columns), rows, keys=2)
 
 
+def band_rule(optima: Sequence[OptimumPart]) -> str:
+    """How it was decided which configurations are as good as the best of their budget.
+
+    Args:
+        optima: one per budget and connectivity, at least one.
+    """
+    # A budget with a single configuration has nothing to compare, which is no rule for the others.
+    compared = [part for part in optima if part.as_good.tolerance is not None]
+    return (compared or optima)[0].as_good.rule
+
+
 def _predicted(theory: Allocation | None, d_m: Estimate | None, *, with_interval: bool) -> tuple[Cell, ...]:
     """The law's columns of one budget."""
     if theory is None:

@@ -69,6 +69,14 @@ def group(document):
     return document["groups"][0]
 
 
+def test_a_budget_with_one_configuration_does_not_hide_how_the_others_were_compared(written):
+    group = written.groups[0]
+    lone = replace(group.optima[0].as_good, tolerance=None, rule="unknown: nothing to compare")
+    mixed = replace(group, optima=(replace(group.optima[0], as_good=lone), *group.optima[1:]))
+    (section,) = [section for section in group_sections(mixed) if section.id == "optima"]
+    assert "95 % t-test" in section.sentences[0]
+
+
 def test_sections_come_in_reading_order(written):
     assert [section.id for section in group_sections(written.groups[0])] == ORDER
 
