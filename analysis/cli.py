@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 Command = Callable[..., None]
 
+# Written out here, and compared by a test with the modules that define them: importing those would load pandas for
+# `--help`.
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
 WEIGHTS = ("auto", "equal", "replicates")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
+    # Decorators apply from the inside out; reversed, `--help` lists the options in the order of the list.
     for option in reversed(options):
         command = option(command)
     return command

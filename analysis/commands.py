@@ -52,6 +52,7 @@ def fit_theory(
     sweep = read_sweep(uri)
     groups = datasets(sweep, settings.selection)
     tell_groups(groups)
+    # One name for both files, whichever ending was given.
     base = Path(output).with_suffix("") if output else _path_in_results(sweep, "fit")
     finished: list[Done] = []
     for done in collect(sweep, groups, settings):
@@ -71,6 +72,7 @@ def fit_theory(
         write_text(base.with_suffix(".html"), report_html(report, [done.view for done in finished]))
         saved = [str(base.with_suffix(suffix)) for suffix in (".json", ".html")]
     if as_json:
+        # Last, so that the files are there when a program has read the document.
         print(document, end="")
         return
     where_to = "not saved: give -o FILE for a sweep that is not on this machine"
@@ -228,6 +230,7 @@ def serve(
     server = make_server(uri, build, host=address[0], port=address[1])
     try:
         ready(f"http://{address[0]}:{server.server_address[1]}/")
+        # The server looks this often whether it shall end; by default half a second passes.
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         return
@@ -295,6 +298,7 @@ def export(uri: str, selection: Selection, output: str) -> int:
         raise AnalysisError(f"-o {output}: the name must end in .parquet or .csv")
     sweep = read_sweep(uri)
     frames = [data.rows.assign(group=data.label) for data in datasets(sweep, selection)]
+    # An empty sweep gives an empty table with its columns, which a script can read as any other.
     rows = pd.concat(frames, ignore_index=True) if frames else sweep.trials.iloc[:0]
     with_path(
         path,
@@ -341,8 +345,10 @@ def write_text(path: Path, text: str) -> None:
     def write() -> None:
         try:
             temporary.write_text(text, encoding="utf-8")
+            # On one file system a rename happens at once: a reader sees the old file or the new one.
             temporary.replace(path)
         finally:
+            # A write that failed half-way leaves nothing behind.
             temporary.unlink(missing_ok=True)
 
     with_path(path, write)

@@ -30,6 +30,7 @@ PATIENCE_S = 300
 
 def find_browser() -> str | None:
     """Path of an installed Chromium or Chrome; `BROWSER_PATH` comes first."""
+    # The same variable that Kaleido and other tools read.
     named = os.environ.get("BROWSER_PATH")
     places = [shutil.which(name) for name in ([named] if named else BROWSERS)]
     if not named and Path(MAC).exists():
@@ -85,9 +86,11 @@ def print_pdf(svg: str, width_mm: float, height_mm: float) -> bytes:
     """
     # A hair of room: a drawing exactly as high as its page spills over to a second one by rounding.
     html = PDF_PAGE.format(svg=svg, width=width_mm, height=height_mm + 0.2)
+    # Chromium writes a PDF to a file only; what it prints to its own output is the document of a page.
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         target = Path(folder) / "figure.pdf"
         _start(html, "--no-pdf-header-footer", f"--print-to-pdf={target}")
+        # Chromium may end without an error although it printed nothing.
         if not target.exists():
             raise AnalysisError(f"{need_browser()}: printed nothing")
         return target.read_bytes()

@@ -13,6 +13,7 @@ from analysis.report.compare import COLUMNS, Line, comparison_rows
 def compare_tab(lines: list[Line]) -> Tab:
     """Optimum and best metric of every group against the budget."""
     metrics = sorted({line.metric for line in lines})
+    # Metrics of different tasks share no axis, so each has a panel; sizes do.
     panels = [_optimum_panel(lines, name) for name in ("n_rec", "d_m", "k_e")]
     panels += [_metric_panel([line for line in lines if line.metric == metric], i) for i, metric in enumerate(metrics)]
     table = Panel(
@@ -32,6 +33,8 @@ def _optimum_panel(lines: list[Line], name: str) -> Panel:
         id=f"compare-{name}",
         title=f"Optimal {symbol} vs budget",
         caption="filled = inside the sampled range, open = at its edge",
+        # Lines without a verdict on bracketing are of architectures without a split, which have no optimum to show
+        # here.
         choices=(Choice(symbol, plot_comparison([line for line in lines if None not in line.bracketed], name)),),
     )
 

@@ -106,7 +106,9 @@ def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[P
     """
     figures = []
     for view in views:
+        # Each group spreads its own budgets over the whole ramp of colours.
         tokens = theme(mode, view.table["budget"].nunique())
+        # Names stay as short as in the README while there is one group.
         prefix = f"{_slug(view.data.label)}-" if len(views) > 1 else ""
         for name, figure in _figures(view):
             drawn, taller = fitted(figure, width)
@@ -115,11 +117,13 @@ def pictures(views: list[View], mode: str = "light", width: int = 800) -> list[P
 
 
 def _figures(view: View) -> Iterator[tuple[str, Figure]]:
+    # The files are the page's own panels, so that a figure in a paper and the one on the page cannot differ.
     panels = [panel for tab in group_tabs(view) for panel in tab.panels if panel.id not in LEFT_OUT]
     k_cs = sorted(view.table["k_c"].unique().tolist())
     for panel in panels:
         usual_name = FILE_NAME.get(panel.id, panel.id)
         for number, choice in enumerate(panel.choices):
+            # The first choice of a panel is the one that the page opens with and has the plain name.
             name = usual_name if number == 0 else f"{usual_name.split('-')[0]}-{_slug(choice.label)}"
             figure = _titled(_with_runs(choice, view), panel, view)
             # Without d_m the connectivity follows n_rec: one figure for each would show a single size.
@@ -132,6 +136,7 @@ def _figures(view: View) -> Iterator[tuple[str, Figure]]:
 
 def _with_runs(choice: Choice, view: View) -> Figure:
     """The figure with the single runs that the page draws itself."""
+    # Beyond that number the page draws means alone as well.
     if not choice.points or choice.x is None or len(view.data.rows) > SHOWN:
         return choice.figure
     runs = trial_traces(single_runs(view.data, budget_ranks(view.table["budget"]), choice.x))
@@ -157,14 +162,17 @@ def fitted(figure: Figure, width: int) -> tuple[Figure, int]:
     if width >= LEGEND_INSIDE:
         return figure, 0
     figure_layout = figure["layout"]
+    # Only a narrow figure grows: for a wide one a title of two lines takes little of its height.
     taller = max(figure_layout["margin"]["t"] - ONE_LINE_TOP, 0)
     names = [unescape(TAG.sub("", trace["name"])) for trace in figure["data"] if trace.get("showlegend")]
     if not figure_layout["showlegend"] or not names:
         return figure, taller
     entry = LEGEND_SYMBOL + LETTER * NOTE_PX * max(map(len, names))
+    # Rounded up without a float: the last row of the legend may be half full.
     rows = -(-len(names) // max(int(width / entry), 1))
     room = round(LEGEND_ROW * rows)
     place = {"orientation": "h", "x": 0, "xref": "container", "xanchor": "left"}
+    # Placed against the figure and not against the axes, because the room for tick labels below them is not known here.
     place |= {"y": 0.01, "yref": "container", "yanchor": "bottom"}
     margin = figure_layout["margin"] | {"b": figure_layout["margin"]["b"] + room}
     legend = figure_layout["legend"] | place
@@ -186,6 +194,8 @@ def broken(figure: Figure, width: int) -> Figure:
 
 def _lines(text: str, width: int, size: float) -> list[str]:
     """Lines of Plotly's markup, whose tags take no room."""
+    # Plotly cannot break titles itself, and how wide a letter is drawn is known to the browser alone, so it is
+    # estimated.
     room = (width - 24) / (LETTER * size)
     lines, used = [""], 0
     for word in text.split(" "):
@@ -211,6 +221,7 @@ def _holds_several(figure: Figure) -> bool:
 def _only(figure: Figure, k_c: float) -> Figure:
     """The traces and labels of one connectivity, and those of none."""
     traces = [t for t in figure["data"] if (t.get("meta") or {}).get("k_c") in (None, k_c)]
+    # Labels of curves have no `meta`; their names end with the connectivity (`figures.isobudget`).
     labels = [n for n in figure["layout"].get("annotations", []) if n.get("name", "").endswith(f"|{k_c!r}")]
     title = figure["layout"]["title"]
     note = subscripts(f"k_c = {k_c:g}: ") + title["subtitle"]["text"]
@@ -239,8 +250,10 @@ def draw(drawings: list[Picture], how: Format) -> dict[str, bytes]:
         "width": how.width,
         "height": how.height,
     }
+    # The bare SVG or base64, without the prefix of a data URL.
     settings |= {"imageDataOnly": True} | ({"scale": PIXELS} if how.kind == "png" else {})
     content = {"figures": [picture._asdict() for picture in drawings], "settings": settings}
+    # One start for all pictures: starting the browser takes longer than drawing one.
     text = run_page(
         Template(asset("static.html")).substitute(
             content=to_json(content), plotly=get_plotlyjs(), app=asset("static.js")
@@ -248,6 +261,7 @@ def draw(drawings: list[Picture], how: Format) -> dict[str, bytes]:
     )
     drawn = {}
     for name, ok, body in DRAWN.findall(text):
+        # One that fails ends the command: a folder that lacks a figure without a word would be taken for complete.
         if ok == "0":
             raise AnalysisError(f"figure {name}: the browser could not draw it: {unescape(body)}")
         # The dumped document escapes the text of an SVG once more; a PNG in base64 has nothing to escape.
@@ -257,6 +271,7 @@ def draw(drawings: list[Picture], how: Format) -> dict[str, bytes]:
         raise AnalysisError(f"the browser returned no picture of {', '.join(missing)}")
     if how.kind == "png":
         return drawn
+    # A picture with a long title is taller than asked for, and its size on paper must follow.
     sizes = {picture.name: how._replace(height=how.height + picture.taller) for picture in drawings}
     on_paper = {name: _sized(svg, sizes[name]) for name, svg in drawn.items()}
     if how.kind == "svg":
@@ -270,6 +285,7 @@ def _sized(svg: bytes, how: Format) -> bytes:
         return svg
     width, height = how.millimetres
     pixels, paper = f'width="{how.width}" height="{how.height}"', f'width="{width:g}mm" height="{height:g}mm"'
+    # Only the first, which is that of the whole drawing.
     return svg.replace(pixels.encode(), paper.encode(), 1)
 
 
@@ -291,6 +307,7 @@ def write_figures(views: list[View], folder: Path, only: Sequence[str], how: For
     drawings = pictures(views, how.mode, how.width)
     if not drawings:
         raise AnalysisError("nothing to draw: no finished trial has a value")
+    # A pattern that fits nothing is most often a typing error, so it is refused and not taken for "no figure".
     for pattern in only:
         if not any(fnmatch(picture.name, pattern) for picture in drawings):
             names = ", ".join(picture.name for picture in drawings)

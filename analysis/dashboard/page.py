@@ -34,6 +34,7 @@ CURVE_POINTS = 60
 
 FloatArray = npt.NDArray[np.float64]
 
+# In the order in which they need each other: the first defines what the last one starts.
 SCRIPTS = (
     *("data.js", "state.js", "panels.js", "runs.js", "table.js", "run_figures.js"),
     *("controls.js", "main.js", "live.js"),
@@ -105,6 +106,8 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
         "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
         "left_out": len(data.rows) - len(rows),
         "theme": {mode: {"budget": theme(mode, len(budgets))["budget"]} for mode in ("light", "dark")},
+        # Numbers of a trial's configuration are stored once per configuration and looked up by its place, which keeps
+        # the file small.
         "trials": {
             "id": rows["trial_id"].tolist(),
             "configuration": _positions(rows, table),
@@ -139,6 +142,7 @@ def _tab(tab: Tab) -> dict[str, Any]:
 
 def _panel(panel: Panel) -> dict[str, Any]:
     entry = panel._asdict()
+    # Null in place of an empty list: the script asks whether a panel has figures at all.
     entry["choices"] = [choice._asdict() for choice in panel.choices] or None
     entry["rows"] = panel.rows or None
     return entry
@@ -156,9 +160,12 @@ def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
         return by_trial
     names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)
     steps, metric = curves["step"].to_numpy(np.int64), significant(curves["metric"].to_numpy(float), CURVE_DIGITS)
+    # Curves are sorted by trial, split and step, so a new curve begins wherever one of the first two changes. A groupby
+    # over 100,000 trials would take most of the time of the page.
     starts = np.flatnonzero((names[1:] != names[:-1]) | (splits[1:] != splits[:-1])) + 1
     for low, high in pairwise([0, *starts.tolist(), len(curves)]):
         points = min(high - low, CURVE_POINTS)
+        # The first and the last evaluation are always kept.
         keep = low + np.linspace(0, high - low - 1, points).round().astype(int)
         by_trial[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
     return by_trial
@@ -170,6 +177,7 @@ def significant(values: FloatArray, digits: int) -> FloatArray:
     >>> significant(np.array([1.23456, 0.00123456]), 3).tolist()
     [1.23, 0.00123]
     """
+    # The logarithm of zero or NaN would warn; 1 in their place changes nothing, since both stay as they are below.
     size = np.where(np.isfinite(values) & (values != 0), np.abs(values), 1.0)
     scale = 10.0 ** (digits - 1 - np.floor(np.log10(size)))
     return np.asarray(np.round(values * scale) / scale, dtype=np.float64)
@@ -198,6 +206,7 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
         csp=content_security_policy(plotly, app, live=bool(content["live"])),
         css=asset("page.css"),
         payload=to_json(first),
+        # The served page asks the server for these, so its file is without them.
         lazy="" if lazy is None else _packed(lazy),
         table="" if lazy is None else _packed(content["table"]),
         plotly=plotly,

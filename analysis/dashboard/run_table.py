@@ -47,6 +47,7 @@ def run_table(sweep: Sweep, views: Sequence[View], listed: Iterable[str]) -> dic
     """
     trials = sweep.trials[among(sweep.trials["trial_id"], listed)].reset_index(drop=True)
     group, enters, why = _fate(trials, views)
+    # The stored reason says why the trial itself failed; the ledger's, why a finished one does not enter.
     reason = [
         stored if isinstance(stored, str) and stored else left
         for stored, left in zip(trials["reason"], why, strict=True)
@@ -61,9 +62,11 @@ def run_table(sweep: Sweep, views: Sequence[View], listed: Iterable[str]) -> dic
         *(_column(name, trials[name]) for name in SCHEMAS["trials"].names if name not in {*IN_THE_RECORD, "status"}),
         *(_column(name, settings[name]) for name in settings.columns),
     ]
+    # A column with one value for all rows tells no two trials apart; its value is found under Columns.
     alike = {column["name"] for column in columns if "same" in column} - ALWAYS
     shown = [name for name in SHOWN if name not in alike]
     metric = views[0].data.measure.column if views else Measure().column
+    # Before the last column, the wall time, so that the metric stands beside the seed.
     shown.insert(len(shown) - 1, metric)
     return {"columns": columns, "shown": shown, "metric": metric, "total": len(sweep.trials)}
 
@@ -82,12 +85,15 @@ def sampled_rows(data: Dataset) -> pd.DataFrame:
     """Rows of a group that the file lists: all, or a seeded sample beyond `LISTED`."""
     if len(data.rows) <= LISTED:
         return data.rows
+    # A fixed seed, because the same rows must give the same page.
     chosen = np.random.default_rng(0).choice(len(data.rows), LISTED, replace=False)
+    # In the order of the rows, so that places of trials mean the same with and without sampling.
     return data.rows.iloc[np.sort(chosen)]
 
 
 def _fate(trials: pd.DataFrame, views: Sequence[View]) -> tuple[list[str | None], list[str], list[str | None]]:
     """Of each trial its group, whether it enters the fit (yes or no), and the ledger's reason where it does not."""
+    # A trial that the file does not list has no row here.
     place = {trial_id: number for number, trial_id in enumerate(trials["trial_id"])}
     group: list[str | None] = [None] * len(trials)
     enters = ["no"] * len(trials)
@@ -129,6 +135,7 @@ def _column(name: str, values: pd.Series) -> dict[str, Any]:
         return {"name": name, "kind": "time"} | _numbers(seconds * 1e3)
     if values.dtype != object and pd.api.types.is_numeric_dtype(values.dtype) and values.dtype != bool:
         return {"name": name, "kind": "number"} | _numbers(values.to_numpy(dtype=float, na_value=np.nan))
+    # pandas may hold a missing text as None or as NaN.
     texts = [None if value is None or value != value else str(value) for value in values]
     codes, words = pd.factorize(np.array(texts, dtype=object), use_na_sentinel=False)
     known = [word if isinstance(word, str) else None for word in words]

@@ -33,6 +33,7 @@ class Plans:
     """The plans of the grids in a store, expanded once per text."""
 
     def __init__(self, expand_text: Callable[[str, str], Plan] | None = None) -> None:
+        # Tests give a function of their own, which counts how often a grid is expanded.
         self._expand = expand_text or (lambda name, text: expand(parse_grid(text, default_name=name)))
         self._expanded: dict[tuple[str, str], Plan | None] = {}
 
@@ -65,12 +66,14 @@ def running_now(store: ResultsStore, plans: Plans, *, now: datetime | None = Non
     rows: list[tuple[Any, ...]] = []
     for launch in launches:
         plan = plans.get(launch.sweep, grids.get(launch.sweep))
+        # A trial is known by its id as soon as it is handed out; its sizes stand in the grid of its launch.
         rows += [(launch.sweep, trial_id, *_sizes(plan, trial_id)) for trial_id in launch.running]
     sentences = " ".join(_sentence(launch, at) for launch in launches)
     return Now(len(rows), sentences, rows_of(rows))
 
 
 def _sizes(plan: Plan | None, trial_id: str) -> tuple[Any, ...]:
+    # A search chooses trials that no grid lists, and a grid may have been edited while its launch runs on.
     row = plan.trials.get(trial_id) if plan is not None else None
     if row is None or row.spec is None:
         return (None,) * 5
@@ -82,6 +85,7 @@ def _sentence(launch: LiveLaunch, now: datetime) -> str:
     # The launch may run on another machine, whose clock may be ahead of ours.
     elapsed = max((now - launch.started).total_seconds(), 0.0)
     left = launch.total - launch.done
+    # All trials have ended but the launch has not: an estimate would say that nothing is left to wait for.
     if not left:
         ending = "the last ones are being written"
     elif launch.done:

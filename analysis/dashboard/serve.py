@@ -114,8 +114,11 @@ class Live:
 
 def fingerprint(uri: str) -> str:
     """Hash of which attempts have rows: it changes whenever a trial ends."""
+    # Two columns instead of the modification times of files: times say little on object storage, and compaction
+    # rewrites files without new rows.
     rows = ResultsStore.open(uri).read("trials", ["trial_id", "attempt"])
     digest = hashlib.sha256()
+    # Sorted, because parts are read in no fixed order.
     for pair in sorted(zip(rows["trial_id"].to_pylist(), rows["attempt"].to_pylist(), strict=True)):
         digest.update(repr(pair).encode())
     return digest.hexdigest()
@@ -156,6 +159,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str, query: str) -> None:
         if path == "/":
             body, tag = self.live.current()
+            # The tag goes into the page, so that its first question can already be answered with 304.
             text = page.html(json.loads(body) | {"tag": tag}, None)
             return self._send(200, text.encode(), "text/html; charset=utf-8")
         if path == "/data.json":
@@ -237,6 +241,7 @@ def make_server(uri: str, build: Build, *, host: str, port: int) -> Server:
         AnalysisError: the address cannot be used.
     """
     live = Live(uri, build)
+    # The standard library makes a handler for each connection itself, so what it needs is bound to the class.
     handler = type("BoundHandler", (Handler,), {"live": live, "hosts": (*LOOPBACK, host)})
     try:
         # First: reading and fitting may take minutes, and an address that cannot be used is known at once.

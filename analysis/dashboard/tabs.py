@@ -57,6 +57,7 @@ def _isobudget_summary(view: View, x: str) -> str:
         return "No rows have a budget, so nothing can be compared at equal size."
     parts = []
     optima = view.drawn_optima  # the page shows one connectivity at first: the sentence speaks of that one
+    # The largest budgets: the sentence has room for three, and these are what the sweep was for.
     for optimum in optima[-3:]:
         best = configuration(view.table, optimum.best)
         where = f"N = {best['n_rec']:.0f}" if x == "n_rec" else f"d_m = {best['d_m']:.0f}"
@@ -85,6 +86,7 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     if published is not None:
         figure = plot_frontier(data, trials=False, published=published, connectivities=True)
         choices.append(Choice("with published", figure, "trainable_params"))
+        # The narrow panel of the first tab has no room for it; the wide one stands on a tab of its own.
         summary += f" {published.sentence}" if width == "half" else ""
     band = "; band = 95 % interval of its mean" if np.isfinite(data.half).sum() > 1 else ""
     return Panel(
@@ -129,6 +131,7 @@ def _path(view: View, name: str) -> Panel:
     data = path_data(view.table, view.optima, view.overlay, x=name)
     symbol = PLAIN_SYMBOL[name]
     slopes = {path.k_c: _slope(path.budget, getattr(path, name)) for path in data.paths}
+    # Slopes of other connectivities would be read as those of the curves that are shown.
     slopes_shown = {k: slope for k, slope in slopes.items() if np.isfinite(slope) and view.frontier.k_c in (None, k)}
     exponents = ", ".join(
         f"{slope:.2f}" + (f" (k_c {k_c:g})" if len(slopes) > 1 else "") for k_c, slope in slopes_shown.items()
@@ -151,6 +154,7 @@ def _path(view: View, name: str) -> Panel:
 
 def _slope(budget: Any, value: Any) -> float:
     """Mean slope in logarithms."""
+    # One budget has no slope.
     if len(budget) < 2:
         return float("nan")
     return float(np.polyfit(np.log(budget), np.log(value), 1)[0])
@@ -198,4 +202,5 @@ def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
             rows=tuple((status, reason, count) for (status, reason), count in top),
         ),
     )
+    # On a live page, what runs now is what its reader came for.
     return Tab("runs", "Runs", (running_panel(), *panels) if live else panels)

@@ -133,6 +133,7 @@ def _parameters(view: View) -> Panel:
     intervals = () if view.stored is None else view.stored.parameters
     ends = {row.quantity: (row.low, row.high) for row in intervals}
     table = parameter_table(law_part(fit), ends)
+    # The page computes no intervals: they come from a stored report of the same rows and law, or there are none.
     whiskers = [Whisker(name, value, *ends[name]) for name, value in fit.values.items() if name in ends]
     return Panel(
         id="parameters",
@@ -187,6 +188,7 @@ def _alarms(view: View) -> Panel:
 
 def _axes(view: View) -> Panel:
     axes = axes_part(view)
+    # The report shows correlations and interactions too; the card has room for the first table.
     table = axes_tables(axes)[0]
     return Panel(
         id="axes",

@@ -8,7 +8,11 @@ import sys
 import pandas as pd
 import pytest
 
+from analysis import cli
 from analysis.cli import main
+from analysis.rows.sweep import MEASURES
+from analysis.rows.weights import CHOICES
+from sweeper.store.schema import SPLITS
 
 HEAVY = ("torch", "ray", "pandas", "numpy", "plotly", "scipy", "pyarrow")
 
@@ -25,6 +29,10 @@ def test_importing_the_command_line_loads_nothing_heavy():
     code = f"import sys, analysis.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_choices_written_out_for_help_are_those_of_the_modules_behind_them():
+    assert (cli.MEASURES, cli.SPLITS, cli.WEIGHTS) == (MEASURES, SPLITS, CHOICES)
 
 
 def test_commands_that_fit_nothing_load_no_fitting_library():
