@@ -133,11 +133,11 @@ def families(views: Sequence[View]) -> list[Family]:
 
 def _family(group: Sequence[View]) -> Family:
     first = max(group, key=lambda view: len(view.data.rows))
-    apart = {name: value for name, value in first.data.keys.items() if name not in IDENTITY}
+    reference = {name: value for name, value in first.data.keys.items() if name not in IDENTITY}
     parts = [
         view.data.rows.assign(
             configuration=f"{view.data.label}/" + view.data.rows["configuration"].astype(str),
-            **{name: view.data.keys.get(name, "none") for name in apart},
+            **{name: view.data.keys.get(name, "none") for name in reference},
         )
         for view in group
     ]
@@ -148,7 +148,7 @@ def _family(group: Sequence[View]) -> Family:
     return Family(
         label=first.data.label,
         rows=rows.reset_index(drop=True),
-        reference=apart,
+        reference=reference,
         # a law with its own exponent in k_c would explain the difference that levels of k_c are compared for
         law=LawChoice.read(names[0]).without("connectivity") if names else None,
         direction="max" if scale.name == "logit" else first.data.direction,
@@ -172,7 +172,7 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
     models: dict[str, Json] = {SHARED: {}, **{p: {"vary": {p: name}} for p in searched}, SHIFTED: {"groups": name}}
     weighting = weigh(family.rows[keep], values, settings.weights)
     fits = _fit_all(law, design, values, models, family.direction, settings, weighting, entry)
-    _tell(entry, fits, {p: p for p in searched} | {SHIFTED: SHIFTED}, name)
+    _write_models(entry, fits, {p: p for p in searched} | {SHIFTED: SHIFTED}, name)
     return entry
 
 
@@ -198,7 +198,7 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
         models |= {f"{p} shared": {"vary": {q: n for q, n in pairs.items() if q != p}} for p in pairs}
     weighting = weigh(family.rows, family.values, settings.weights)
     fits = _fit_all(law, design, family.values, models, family.direction, settings, weighting, entry)
-    _tell(entry, fits, {whole: whole}, entry["setting"], whole=whole)
+    _write_models(entry, fits, {whole: whole}, entry["setting"], whole=whole)
     return entry
 
 
@@ -272,7 +272,7 @@ def _fit_all(
     return fits
 
 
-def _tell(
+def _write_models(
     entry: Json, fits: Mapping[str, FitResult], tested: Mapping[str, str], setting: str, *, whole: str | None = None
 ) -> None:
     """Write models, parameters per level and the verdict into an entry."""

@@ -186,30 +186,34 @@ def path_places(
         Budgets whose optimum is bracketed, and its d_m there.
     """
     ends = [(budget, end) for budget in budgets.tolist() if (end := _end(cost, budget, span)) is not None]
-    known = np.array(ends, dtype=np.float64).reshape(-1, 2)
-    low, high = np.log(span[0]), np.log(known[:, 1:])
+    reachable = np.array(ends, dtype=np.float64).reshape(-1, 2)
+    low, high = np.log(span[0]), np.log(reachable[:, 1:])
     grid = low + (high - low) * np.linspace(0, 1, GRID)
-    if fit.law.coefficients_per == "budget" or not len(known) or _slopes(fit, known[:, 0], cost, grid[:, 1]) is None:
-        return _one_by_one(fit, known, cost, span)
+    if (
+        fit.law.coefficients_per == "budget"
+        or not len(reachable)
+        or _slopes(fit, reachable[:, 0], cost, grid[:, 1]) is None
+    ):
+        return _one_by_one(fit, reachable, cost, span)
     curve = fit.curve()
     metric = curve.sign * np.stack(
         [
             curve.on_grid(budget_line(budget, cost, np.exp(row)))[0]
-            for budget, row in zip(known[:, 0], grid, strict=True)
+            for budget, row in zip(reachable[:, 0], grid, strict=True)
         ]
     )
     best = np.argmin(np.where(np.isfinite(metric), metric, np.inf), axis=1)
-    rows, inner = np.arange(len(known)), np.clip(best, 1, GRID - 2)
+    rows, inner = np.arange(len(reachable)), np.clip(best, 1, GRID - 2)
     left, right = grid[rows, inner - 1], grid[rows, inner + 1]
-    first, last = (_slopes(fit, known[:, 0], cost, side) for side in (left, right))
+    first, last = (_slopes(fit, reachable[:, 0], cost, side) for side in (left, right))
     for _ in range(BISECTIONS):
         middle = (left + right) / 2
-        rising = _slopes(fit, known[:, 0], cost, middle) > 0
+        rising = _slopes(fit, reachable[:, 0], cost, middle) > 0
         left, right = np.where(rising, middle, left), np.where(rising, right, middle)
     ln_d_m = (left + right) / 2
     inside = np.where(best == 0, first > 0, np.where(best == GRID - 1, last < 0, True))
     inside &= (ln_d_m >= grid[:, 0] + EDGE) & (ln_d_m <= grid[:, -1] - EDGE)
-    return known[inside, 0], np.exp(ln_d_m[inside])
+    return reachable[inside, 0], np.exp(ln_d_m[inside])
 
 
 def _slopes(fit: FitResult, budgets: FloatArray, cost: Cost, ln_d_m: FloatArray) -> Any:
@@ -233,10 +237,10 @@ def _end(cost: Cost, budget: float, span: tuple[float, float]) -> float | None:
 
 
 def _one_by_one(
-    fit: FitResult, known: FloatArray, cost: Cost, span: tuple[float, float]
+    fit: FitResult, reachable: FloatArray, cost: Cost, span: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray]:
     points = []
-    for budget, end in known.tolist():
+    for budget, end in reachable.tolist():
         try:
             optimum = locate(fit.curve(budget=budget), budget, cost, (span[0], end))
         except TheoryError:  # the law cannot go there

@@ -152,9 +152,9 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         sentences.append(f"the learning rate follows a rule through the best rates of these rows ({rule.yaml()})")
     budgets = sorted({int(budget) for budget in rows["budget"].dropna()})
     if target.budget is not None and round(target.budget) not in budgets:
-        wanted = target.budget
-        nearest = min(budgets, key=lambda budget: abs(np.log(budget / wanted)))
-        if max(nearest / wanted, wanted / nearest) > REACH:
+        target_budget = target.budget
+        nearest = min(budgets, key=lambda budget: abs(np.log(budget / target_budget)))
+        if max(nearest / target_budget, target_budget / nearest) > REACH:
             raise TargetError(
                 f"target: P = {target.budget:g} is more than a factor of {REACH:g} from the nearest budget of these "
                 f"rows, {nearest:g}; run a budget nearer to it first"

@@ -259,15 +259,15 @@ def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
 
 def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
     """Smallest AICc; within a tie the fewest parameters, then the smaller AICc."""
-    known = {name: fit for name, fit in fits.items() if fit.usable}
-    if not known:
+    usable = {name: fit for name, fit in fits.items() if fit.usable}
+    if not usable:
         return None
-    scored = [(fit.aicc, fit.p, name) for name, fit in known.items() if fit.aicc is not None]
+    scored = [(fit.aicc, fit.p, name) for name, fit in usable.items() if fit.aicc is not None]
     if not scored:
-        return next(iter(known.values()))
+        return next(iter(usable.values()))
     lowest = min(score for score, _, _ in scored)
     _, _, name = min((p, score, name) for score, p, name in scored if score <= lowest + TIE)
-    return known[name]
+    return usable[name]
 
 
 def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:

@@ -45,16 +45,18 @@ def split_rows(trials: pd.DataFrame, hidden: list[str], plans: StoredPlans) -> I
     grids = planned_by(trials, plans)
     for identity, rows in trials.groupby(list(IDENTITY), dropna=False, sort=True):
         common = {name: text(value) for name, value in zip(IDENTITY, identity, strict=True)}
-        apart = _apart(rows, hidden, grids.loc[rows.index], plans)
-        if not len(apart.columns):
+        distinguishing = _distinguishing(rows, hidden, grids.loc[rows.index], plans)
+        if not len(distinguishing.columns):
             yield common, rows
             continue
         # the texts are sorted through the values, so that 9 comes before 10
-        for values, part in rows.groupby([apart[name] for name in apart.columns], dropna=False, sort=True):
-            yield common | {n: text(v) for n, v in zip(apart.columns, values, strict=True)}, part
+        for values, part in rows.groupby(
+            [distinguishing[name] for name in distinguishing.columns], dropna=False, sort=True
+        ):
+            yield common | {n: text(v) for n, v in zip(distinguishing.columns, values, strict=True)}, part
 
 
-def _apart(rows: pd.DataFrame, hidden: list[str], grids: pd.Series, plans: StoredPlans) -> pd.DataFrame:
+def _distinguishing(rows: pd.DataFrame, hidden: list[str], grids: pd.Series, plans: StoredPlans) -> pd.DataFrame:
     """The settings that set the groups of one identity apart, as columns."""
     of_training = [*TRAINING_SETTINGS, *(name for name in hidden if name.startswith("training."))]
     of_model = [*MODEL_SETTINGS, *(name for name in hidden if name not in of_training)]
@@ -91,10 +93,10 @@ def _followed(values: pd.Series, budget: pd.Series, part: pd.Series, grids: pd.S
     """Replace the values that a grid ties to the budget by `FOLLOWS`, among rows that share all other settings."""
     settings = values.astype(object)
     frame = pd.DataFrame({"value": values, "budget": budget.astype("float64"), "part": part, "grid": grids})
-    asked = frame[frame["grid"].notna() & frame["budget"].notna()]
-    for number, asked_part in asked.groupby("part"):
+    planned = frame[frame["grid"].notna() & frame["budget"].notna()]
+    for number, planned_part in planned.groupby("part"):
         tied: dict[float, Any] = {}
-        for _, of_grid in asked_part.groupby("grid"):
+        for _, of_grid in planned_part.groupby("grid"):
             levels = of_grid.groupby("budget")["value"].agg(["nunique", "first"])
             # a grid that gives one budget several values compares them; one that gives all the same ties nothing
             if (levels["nunique"] == 1).all() and levels["first"].nunique() > 1:
@@ -172,8 +174,8 @@ def _obeys(rule: RateRule, rows: pd.DataFrame) -> Any:
     sizes = rows[["n_rec", "d_m"]].astype("float64").fillna(1.0)  # an architecture without d_m counts as d_m = 1
     places = list(sizes.itertuples(index=False, name=None))
     rate_of = {(n, d): rule.rate(SimpleNamespace(n_rec=n, d_m=d)) for n, d in set(places) if n > 0}
-    asked = np.array([rate_of.get(place, np.nan) for place in places])
-    return rows["learning_rate"].to_numpy(dtype=float) == asked
+    by_rule = np.array([rate_of.get(place, np.nan) for place in places])
+    return rows["learning_rate"].to_numpy(dtype=float) == by_rule
 
 
 def _families(nodes: pd.Series, links: Iterable[tuple[pd.Series, pd.Series]]) -> pd.Series:

@@ -306,8 +306,8 @@ def group_lines(groups: Sequence[Dataset]) -> list[str]:
             # the largest group is named whole, the others by what they have otherwise
             parts = [_difference(group.keys, members[0].keys if group is not members[0] else {}) for group in members]
             rows = [f"{len(group.rows):,} row{'s' * (len(group.rows) != 1)}" for group in members]
-            apart = "; ".join(f"{count} with {part}" for count, part in zip(rows, parts, strict=True))
-            lines.append(f"{name}: {len(members)} groups of other settings, never fitted together: {apart}.")
+            descriptions = "; ".join(f"{count} with {part}" for count, part in zip(rows, parts, strict=True))
+            lines.append(f"{name}: {len(members)} groups of other settings, never fitted together: {descriptions}.")
     return lines + [f"{group.label}: {note}" for group in groups for note in group.notes]
 
 

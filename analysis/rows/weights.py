@@ -54,8 +54,8 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     levels = tuple(_level(budget, values[size == budget], codes[size == budget]) for budget in np.unique(size))
     chance = bartlett([Noise(level.sd, level.freedom) for level in levels])
     if not any(level.freedom for level in levels):
-        asked = " although --weights replicates was asked for" if choice == "replicates" else ""
-        return Weighting("equal", None, None, levels, f"Equal weights{asked}: no configuration has two runs.")
+        although = " although --weights replicates was asked for" if choice == "replicates" else ""
+        return Weighting("equal", None, None, levels, f"Equal weights{although}: no configuration has two runs.")
     known = [level for level in levels if level.sd is not None]
     low, high = min(known, key=_sd), max(known, key=_sd)
     spread = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
