@@ -83,6 +83,7 @@ def gather(view: View, settings: EvidenceSettings) -> Evidence | None:
         flagged=without_flagged(view),
         neuron=neuron_section(view),
     )
+    # A law whose parameters are all solved exactly has nothing for a bootstrap or a profile to vary.
     if not law.fit.free:
         reason = f"{law.fit.law.label} has no searched parameter: no interval beyond that of the means"
         return replace(evidence, intervals_reason=reason)
@@ -115,7 +116,11 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
     fit = law.fit
     assert fit is not None, "intervals are asked for fitted laws only"
     try:
+        # One set of draws for all quantities: they are the costly part, and intervals that come from the same draws
+        # agree with each other.
         draws = bootstrap(fit, settings.draws, kind="residual", seed=settings.seed)
+        # Residuals of seeds of one configuration are alike where the law misses it; draws of whole configurations show
+        # that and widen the interval where it matters.
         clusters = cluster_draws(fit, settings.draws, seed=settings.seed)
         rows = envelope(fit, all_parameters(fit), draws=draws, clusters=clusters)
         parameters = tuple(finite(row) for row in rows)
@@ -172,6 +177,8 @@ def _carrying(alone: Interval, over: Interval) -> Interval:
     """The chosen law's estimate with the interval over all laws that were compared."""
     if over.low is None or over.high is None:
         return replace(over, estimate=alone.estimate)
+    # The average over laws may lie beside the chosen law's estimate; an interval that does not hold its own estimate
+    # would only confuse.
     low, high = min(over.low, alone.estimate), max(over.high, alone.estimate)
     return replace(over, estimate=alone.estimate, low=low, high=high)
 
@@ -191,6 +198,7 @@ def _place_intervals(
     wanted = list(quantities.values())
     try:
         rows = envelope(fit, wanted, draws=draws, clusters=clusters)
+        # An interval without the choice of the law would be too narrow, so none is given.
         if isinstance(choice, Refusal):
             return {name: NoInterval(reason=choice.reason) for name in quantities}
         if choice is not None:
@@ -210,9 +218,11 @@ def _place_intervals(
 
 def neuron_section(view: View) -> NeuronLaws | Refusal | None:
     """Noise laws of single neurons, ranked; None where the rows are networks."""
+    # A single neuron has no redundancy across neurons, so its error shows the noise law alone.
     if (view.table["n_rec"] != 1).any():
         return None
     value = view.table["mean"].to_numpy(float)
+    # The noise laws describe an error that falls to a floor; an accuracy is turned into one.
     error, named = (value, view.data.title) if view.data.direction == "min" else (1 - value, f"1 - {view.data.title}")
     try:
         rows = fit_neuron(view.table["k_e"].to_numpy(float), error)
@@ -229,6 +239,7 @@ def held_out(law: LawFit) -> HeldOutErrors:
     fits = {name: fit for name, fit in law.fits.items() if fit.inputs.loss == "least_squares"}
     errors = HeldOutErrors()
     try:
+        # The headline of the report: a law earns trust by what it has not seen, not by its r on what it was fitted to.
         errors = replace(errors, budget=tuple(leave_budget_out(fits)))
     except TheoryError as error:
         errors = replace(errors, budget_reason=str(error))
@@ -251,6 +262,7 @@ def one_of_each_family(law: LawFit, fits: Mapping[str, FitResult]) -> dict[str, 
     chosen = [name for name, fit in fits.items() if fit is law.fit]
     best_of_family: dict[str, str] = {}
     for name in ranked:
+        # They are ranked, so the first of each family is its best.
         best_of_family.setdefault(fits[name].law.name, name)
     others = [name for name in best_of_family.values() if name not in chosen]
     return {name: fits[name] for name in [*chosen, *others][:LAWS_HELD_OUT]}
@@ -261,6 +273,7 @@ def calibration_section(law: LawFit, settings: EvidenceSettings) -> Calibration 
     fit = law.fit
     assert fit is not None, "calibration is asked for fitted laws only"
     quantities = all_parameters(fit)
+    # One optimum, that of the largest budget: each quantity is refitted in every simulated sweep.
     quantities += [best_d_m(a.budget, law.costs[a.k_c]) for a in law.allocations[-1:]]
     try:
         return calibrate(fit, quantities, n=settings.simulations, seed=settings.seed)
@@ -299,9 +312,11 @@ def residual_section(view: View) -> Residuals:
     fit, noise = view.law.fit, seed_noise(view.data)
     assert fit is not None, "residuals are asked for fitted laws only"
     assert view.overlay is not None, "a fitted law has an overlay"
+    # Of means and not of runs: seed noise averages out of them, and what is left is the law's.
     gap = view.table["mean"].to_numpy(float) - view.overlay.predicted
     largest = int(np.argmax(np.abs(gap)))
     runs = view.table["n"].to_numpy(float)
+    # A mean of n runs has the variance of one run over n, so its squared gap counts n times.
     test = lack_of_fit(float(np.sum(runs * gap**2)), len(gap) - fit.p, noise)
     if test is not None:
         sure = test.p_value < 0.01

@@ -32,6 +32,7 @@ def plain(value: Any) -> Any:
     >>> plain({"d_m": float("nan"), "band": (1, 2)})
     {'d_m': None, 'band': [1, 2]}
     """
+    # First, because a record may know better than its fields how it is written.
     if hasattr(value, "to_plain"):
         return plain(value.to_plain())
     if is_dataclass(value) and not isinstance(value, type):
@@ -42,6 +43,7 @@ def plain(value: Any) -> Any:
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
+    # As Python's own numbers, which the last line can test for NaN.
     if isinstance(value, (np.ndarray, np.generic)):
         return plain(value.tolist())
     # JSON has no NaN: architectures without memory units have no d_m, and a reader finds null there

@@ -95,9 +95,12 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
             raise AnalysisError(unknown_name("--vary", name, known))
     entries = []
     for family in compared:
+        # A family that does not vary one of the settings has no levels for it and is passed over.
         if pairs and set(pairs.values()) <= set(family.settings):
             named = ", ".join(dict.fromkeys(pairs.values()))
             entries.append(_or_reason(family, named, partial(_together, family, pairs, settings)))
+        # By default one setting of the connectivity: k_c is the product of the other two, so that they would mostly be
+        # the same comparison again.
         automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
         for name in wanted or automatic:
             if name in family.settings:
@@ -132,16 +135,19 @@ def families(views: Sequence[View]) -> list[Family]:
 
 
 def _family(group: Sequence[View]) -> Family:
+    # The largest group is the reference, because its law is known best.
     first = max(group, key=lambda view: len(view.data.rows))
     reference = {name: value for name, value in first.data.keys.items() if name not in IDENTITY}
     parts = [
         view.data.rows.assign(
+            # Each group numbers its configurations from 0; with the label before them they stay different.
             configuration=f"{view.data.label}/" + view.data.rows["configuration"].astype(str),
             **{name: view.data.keys.get(name, "none") for name in reference},
         )
         for view in group
     ]
     whole = replace(first.data, rows=pd.concat(parts, ignore_index=True))
+    # Scaled together: levels on different scales could not share a law.
     scale, rows, _ = scaled(whole)
     fit = first.law.fit
     names = [name for name, candidate in first.law.fits.items() if candidate is fit] if fit is not None else []
@@ -161,6 +167,7 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
     """Compare levels of one setting, all other settings as in the largest group; each parameter varies in turn."""
     keep = np.ones(len(family.rows), dtype=bool)
     for other, value in family.reference.items():
+        # One setting at a time: with two that differ nobody could say which of them moved a parameter.
         if other != name:
             keep &= (family.rows[other] == value).to_numpy()
     entry, labels, keep = _levels(family, name, keep)
@@ -169,7 +176,10 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
     if law is None:
         return entry
     searched = [parameter.name for parameter in law.parameters]
+    # Besides each parameter in turn the affine map may vary: a setting that only makes the task easier changes the
+    # levels of the metric and no parameter of the law.
     models: dict[str, Json] = {SHARED: {}, **{p: {"vary": {p: name}} for p in searched}, SHIFTED: {"groups": name}}
+    # Of these rows alone: weights of rows that are left out would change the mean weight.
     weighting = weigh(family.rows[keep], values, settings.weights)
     fits = _fit_all(law, design, values, models, family.direction, settings, weighting, entry)
     _write_models(entry, fits, {p: p for p in searched} | {SHIFTED: SHIFTED}, name)
@@ -189,11 +199,13 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
     if law is None:
         return entry
     searched = [parameter.name for parameter in law.parameters]
+    # Only now: which parameters are searched is known once the law is bound to the rows.
     for parameter in pairs:
         if parameter not in searched:
             raise AnalysisError(unknown_name(f"--vary {parameter}={pairs[parameter]}: parameter", parameter, searched))
     whole = "all named vary"
     models: dict[str, Json] = {SHARED: {}, whole: {"vary": dict(pairs)}}
+    # Each part is left out in turn, which tells whether it is needed beside the others.
     if len(pairs) > 1:
         models |= {f"{p} shared": {"vary": {q: n for q, n in pairs.items() if q != p}} for p in pairs}
     weighting = weigh(family.rows, family.values, settings.weights)
@@ -279,6 +291,8 @@ def _write_models(
     known = {name: fit.aicc for name, fit in fits.items() if fit.aicc is not None}
     lowest = min(known.values(), default=None)
     for name, fit in fits.items():
+        # With several named parameters the parts are tested against the whole fit, else each against the one in which
+        # all is shared.
         other = fits.get(whole) if whole and name != whole else fits.get(SHARED)
         test = nested(fit, other) if other is not None and other is not fit else None
         entry["models"].append(
@@ -322,6 +336,7 @@ def _per_level(model: str, fit: FitResult) -> list[Json]:
         known, reason = {}, str(error)
     rows = []
     for label, number in fit.searched.items():
+        # Parameters that are shared stand in the group's own report.
         if number.column is None:
             continue
         interval = known.get(label)
@@ -364,6 +379,7 @@ def _verdict(entry: Json, tested: Mapping[str, str], setting: str) -> list[str]:
 
 
 def _text(value: object) -> str:
+    # So that 500 and 500.0, as integer and float columns hold them, are one level.
     return f"{value:g}" if isinstance(value, (int, float, np.integer, np.floating)) else str(value)
 
 

@@ -66,6 +66,8 @@ def next_steps(view: View) -> list[NextStep]:
     if not len(view.table):
         return [_nothing_finished(view)]
     model = time_model(view)
+    # In the order of usefulness: without budgets there is no exponent, without a bracket no optimum, without seeds no
+    # interval.
     steps = [
         *_budgets(view, model),
         *_edges(view, model),
@@ -80,6 +82,7 @@ def next_steps(view: View) -> list[NextStep]:
 
 def _nothing_finished(view: View) -> NextStep:
     diverged = sum(len(entry.trial_ids) for entry in view.data.excluded if entry.rule == DIVERGED)
+    # Most often networks diverge because their rate is too high.
     if diverged:
         reason = f"{diverged} trials diverged and none finished"
         return NextStep("the grid with a learning rate ten times smaller", reason, diverged, None)
@@ -94,11 +97,14 @@ def chosen_runs(view: View) -> ChosenRuns | Refusal:
         view: one group of rows with a fitted law.
     """
     fit, law = view.law.fit, view.law
+    # At the connectivity that most configurations have: a choice for several would have to compare their gains.
     lines = [a for a in law.allocations if a.k_c == view.table["k_c"].mode().iloc[0]]
     if fit is None or not fit.free or not lines:
         return Refusal(reason="no law that could guide a choice, or no optimum to narrow")
     cost, target = law.costs[lines[-1].k_c], lines[-1].budget
     at_k_c = view.table[(view.table["k_c"] == lines[-1].k_c) & view.table["budget"].notna()]
+    # Values between those that were run are candidates too: the best place to learn about an optimum need not have been
+    # on the grid.
     points = [
         (int(cost.n_rec(budget, d_m)), d_m, budget)
         for budget in sorted(at_k_c["budget"].unique())
@@ -147,6 +153,7 @@ def time_model(view: View) -> TimeModel | None:
     if not len(done):
         return None
     x, y = np.log(done["trainable_params"].to_numpy(float)), np.log(done["wall_s"].to_numpy(float))
+    # Sizes that differ by less than a factor of two say little about how time grows, and noise would give any exponent.
     slope = float(np.polyfit(x, y, 1)[0]) if np.ptp(x) > np.log(2) else 1.0
     return TimeModel(float(np.mean(y) - slope * np.mean(x)), slope)
 
@@ -156,6 +163,7 @@ def _hours(model: TimeModel | None, params: list[float]) -> float | None:
 
 
 def _runs(view: View) -> int:
+    # New points get as many seeds as the design has elsewhere.
     return max(1, int(view.table["n"].median()))
 
 
@@ -170,6 +178,7 @@ def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
     if len(budgets) >= BUDGETS:
         return []
     top = float(budgets[-1])
+    # Upwards, to a decade beyond: the question is where the optimum goes, and exponents need a decade to be told.
     new = [round(top * factor) for factor in (3.0, 10.0)][: BUDGETS - len(budgets)]
     count = len(d_m) * _runs(view)
     noun = "budget" if len(new) == 1 else "budgets"
@@ -213,8 +222,10 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     if not tangled or not view.has_d_m:
         return []
     middle = view.table.iloc[(view.table["d_m"] - view.table["d_m"].median()).abs().argsort().iloc[0]]
+    # Further down than up: small networks cost little, and a sweep over more than a decade tells n_rec from k_e.
     sizes = np.geomspace(float(middle["n_rec"]) / 10, float(middle["n_rec"]) * 3, SWEEP).round()
     cost = float(middle["k_e"] + middle["k_c"])
+    # A network of one neuron has no recurrence.
     params = [float(max(n, 2) * cost + middle["readout_params"]) for n in sizes]
     neurons = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
     what = f"n_rec = {neurons} at d_m = {middle['d_m']:.0f}"
@@ -234,6 +245,7 @@ def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
         ids = {trial_id for alarm in alarms for trial_id in alarm.trial_ids}
         if alarms:
             params = view.data.rows.loc[view.data.rows["trial_id"].isin(ids), "trainable_params"].to_numpy(float)
+            # Twice the steps take twice the time.
             factor = 2.0 if kind == "under-trained" else 1.0
             hours = _hours(model, params.tolist())
             why = f"{len(alarms)} design point{'s are' if len(alarms) != 1 else ' is'} flagged: {kind}"

@@ -109,12 +109,15 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
         for k_c, budget, part in budget_lines(table)
         if k_c in law.costs and part["d_m"].nunique() > 1
     ]
+    # A quadratic has coefficients for each budget and none between them, so it has no surface.
     per_budget = law.fit.law.coefficients_per == "budget"
 
     def predict(n_rec: npt.ArrayLike, k_e: npt.ArrayLike, k_c: float) -> FloatArray:
         n, k = np.broadcast_arrays(np.asarray(n_rec, dtype=float), np.asarray(k_e, dtype=float))
         if per_budget:  # such a law says nothing between budgets
             return np.full(n.shape, np.nan)
+        # Parameters of a place on the surface are counted as those of a network there would be, real numbers of neurons
+        # included.
         readout = law.costs[k_c].readout_params if k_c in law.costs else 0.0
         flat_n, flat_k = n.ravel(), k.ravel()
         params = flat_n * (flat_k + k_c) + readout
@@ -135,6 +138,7 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
 
 def _by_k_c(law: LawFit, table: pd.DataFrame) -> list[tuple[float, pd.DataFrame]]:
     with_budget = table[table["budget"].notna()]
+    # Without two values of d_m there is no range in which a law could place an optimum.
     parts = [(k_c, with_budget[with_budget["k_c"] == k_c]) for k_c in law.costs]
     return [(k_c, part) for k_c, part in parts if part["d_m"].nunique() > 1]
 
@@ -157,6 +161,7 @@ def _optimum(law: LawFit, best: Allocation) -> TheoryOptimum | None:
 def _path(law: LawFit, k_c: float, table: pd.DataFrame) -> TheoryPath:
     cost, span = law.costs[k_c], (float(table["d_m"].min()), float(table["d_m"].max()))
     low, high = float(table["budget"].min()), float(table["budget"].max())
+    # A little beyond the budgets that were run, since where the optimum goes next is what the path is looked at for.
     budgets = np.geomspace(low / BEYOND, high * BEYOND, PATH_POINTS)
     budget_column, d_m = path_places(law.fit, budgets, cost, span) if law.fit else (np.empty(0), np.empty(0))
     n_rec, k_e = cost.neurons(budget_column, d_m), cost.complexity(d_m)
@@ -187,6 +192,7 @@ def path_places(
     """
     ends = [(budget, end) for budget in budgets.tolist() if (end := _end(cost, budget, span)) is not None]
     reachable = np.array(ends, dtype=np.float64).reshape(-1, 2)
+    # The scan is in ln d_m: the optimum moves by factors, and the metric is flat in steps of d_m at its large end.
     low, high = np.log(span[0]), np.log(reachable[:, 1:])
     grid = low + (high - low) * np.linspace(0, 1, GRID)
     if (
@@ -196,21 +202,27 @@ def path_places(
     ):
         return _one_by_one(fit, reachable, cost, span)
     curve = fit.curve()
+    # As a loss, so that one argmin serves both directions.
     metric = curve.sign * np.stack(
         [
             curve.on_grid(budget_line(budget, cost, np.exp(row)))[0]
             for budget, row in zip(reachable[:, 0], grid, strict=True)
         ]
     )
+    # A place where the law is not finite is none, and must not win.
     best = np.argmin(np.where(np.isfinite(metric), metric, np.inf), axis=1)
+    # The minimum of a scan lies between the neighbours of its best point; at an end the bracket is moved inside.
     rows, inner = np.arange(len(reachable)), np.clip(best, 1, GRID - 2)
     left, right = grid[rows, inner - 1], grid[rows, inner + 1]
     first, last = (_slopes(fit, reachable[:, 0], cost, side) for side in (left, right))
+    # Halving is slower than Newton's method but cannot leave the bracket, and all budgets go on together.
     for _ in range(BISECTIONS):
         middle = (left + right) / 2
         rising = _slopes(fit, reachable[:, 0], cost, middle) > 0
         left, right = np.where(rising, middle, left), np.where(rising, right, middle)
     ln_d_m = (left + right) / 2
+    # At an end of the scan the slope decides: if the law still improves away from it, the optimum lies between the
+    # first two points.
     inside = np.where(best == 0, first > 0, np.where(best == GRID - 1, last < 0, True))
     inside &= (ln_d_m >= grid[:, 0] + EDGE) & (ln_d_m <= grid[:, -1] - EDGE)
     return reachable[inside, 0], np.exp(ln_d_m[inside])
@@ -221,6 +233,7 @@ def _slopes(fit: FitResult, budgets: FloatArray, cost: Cost, ln_d_m: FloatArray)
     d_m = np.exp(ln_d_m)
     n_rec, k_e = cost.neurons(budgets, d_m), cost.complexity(d_m)
     design = Design(n_rec=n_rec, k_e=k_e, k_c=np.full(len(d_m), cost.k_c), budget=budgets, d_m=d_m)
+    # Where the law overflows the slope is NaN, which every comparison takes for not rising.
     with np.errstate(all="ignore"):
         theta = {name: value[None, :] for name, value in fit.curve().theta.items()}
         slope = fit.law.stationarity(theta, design, k_e / (k_e + cost.k_c))
@@ -230,6 +243,7 @@ def _slopes(fit: FitResult, budgets: FloatArray, cost: Cost, ln_d_m: FloatArray)
 def _end(cost: Cost, budget: float, span: tuple[float, float]) -> float | None:
     """The largest d_m of the range at a budget; None where not even one neuron fits."""
     try:
+        # Large neurons do not fit into a small budget, so its range ends where a single one is left.
         end = _largest(cost, budget, span[1])
     except TheoryError:
         return None
@@ -269,6 +283,7 @@ def _surface(
         np.geomspace(table[name].min() / 1.3, table[name].max() * 1.3, SURFACE_POINTS) for name in ("n_rec", "k_e")
     )
     n, k = np.meshgrid(n_rec, k_e)
+    # Far from all budgets nothing was measured, and a surface there would be taken for a result.
     spent, budgets = n * (k + k_c), table["budget"] - table["readout_params"]
     outside = (spent < budgets.min() / BEYOND) | (spent > budgets.max() * BEYOND)
     metric = np.where(outside, np.nan, predict(n, k, k_c))

@@ -49,6 +49,7 @@ def _other_weights(law: LawFit) -> list[Variant | RefusedVariant]:
     assert fit is not None, "sensitivity is asked for fitted laws only"
     other = "equal" if law.weighting.kind == "replicates" else "replicates"
     weighting = weigh(fitted_rows(law), fit.inputs.metric, other)
+    # Without replicates there are no other weights to try.
     if weighting.kind != other:
         return []
     named = "equal weights" if other == "equal" else "weights from replicates"
@@ -58,8 +59,10 @@ def _other_weights(law: LawFit) -> list[Variant | RefusedVariant]:
 def _windows(fit: FitResult) -> dict[str, npt.NDArray[np.bool_]]:
     design, windows = fit.inputs.design, {}
     budgets = np.unique(design.budgets)
+    # Two budgets must be left for the exponents.
     if len(budgets) > 2:
         windows["without the smallest budget"] = design.budgets > budgets[0]
+    # With fewer values little would be left to bracket an optimum.
     if design.d_m is not None and len(np.unique(design.d_m)) > 4:
         windows["without the smallest d_m"] = design.d_m > design.d_m.min()
         windows["without the largest d_m"] = design.d_m < design.d_m.max()
@@ -112,6 +115,7 @@ def _moved(choice: str, fit: FitResult, law: LawFit) -> Variant:
     ends = {
         (a.k_c, pick(b.budget for b in law.allocations if b.k_c == a.k_c))
         for a in law.allocations
+        # The ends show how the optimum moves with the budget; each budget between costs a search in every variant.
         for pick in (min, max)
     }
     places = tuple(_best_place(fit, law, k_c, budget) for k_c, budget in sorted(ends))
@@ -119,6 +123,7 @@ def _moved(choice: str, fit: FitResult, law: LawFit) -> Variant:
 
 
 def _best_place(fit: FitResult, law: LawFit, k_c: float, budget: float) -> VariantPlace:
+    # The same range as in the report, so that "not bracketed" means the same there and here.
     sampled = law.data.rows.loc[(law.data.rows["k_c"] == k_c) & (law.data.rows["budget"] == budget), "d_m"]
     span = (float(sampled.min()), float(sampled.max()))
     place = VariantPlace(budget=budget, k_c=k_c, d_m=None, reason=None)
@@ -126,5 +131,6 @@ def _best_place(fit: FitResult, law: LawFit, k_c: float, budget: float) -> Varia
         value = estimate(fit, best_d_m(budget, law.costs[k_c], d_m_range=span))
     except TheoryError as error:
         return replace(place, reason=str(error))
+    # A search that ends within a thousandth of an end of the range stopped there because it had to.
     inside = span[0] * 1.001 < value < span[1] / 1.001
     return replace(place, d_m=value) if inside else replace(place, reason="not bracketed")

@@ -107,9 +107,11 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
     )
     searcher = TheorySearcher(space=space.space, targets=(wanted,), seed=settings.seed)
     history = _history(data, space)
+    # Costs can only be asked once there is a space, so it is made anew if a budget falls out.
     allowed = _affordable(space, hours, wanted)
     if allowed != space.space.budgets:
         space = replace(space, grid=parse_grid(_text({**base, "budgets": list(allowed)}, "theory")))
+        # What was remembered belongs to the old space.
         searcher = replace(searcher, space=space.space, cache={})
     points, reasons, before, after, basis = _choose(searcher, space, history, wanted, hours)
     if not points:
@@ -143,9 +145,11 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     spec = json.loads(specs.most_common(1)[0][0])
     if "model" not in spec:
         raise AnalysisError(f"{data.label}: these rows carry no settings, so that nothing can be launched")
+    # Left out is what follows from the task, what the budget solves, and what is searched.
     model = {k: v for k, v in spec["model"].items() if k not in ("n_in", "n_out", "n_rec", "d_m")}
     low, high, notes = _range_of_d_m(rows, data.direction)
     training = dict(spec["training"])
+    # New points lie between those that were run, so that no list of best rates has one for them.
     if rows["learning_rate"].nunique() > 1:
         rule = power_rule(rows)
         training["learning_rate"] = _rule(rule)
@@ -167,6 +171,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         "budgets": budgets,
         "model": {"d_m": {"from": low, "to": high}, **model},
         "training": training,
+        # The most that the search may use; it asks for as many as help.
         "seeds": SEEDS,
     }
     return content, [*sentences, *notes]
@@ -178,6 +183,7 @@ def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[st
     means = rows.groupby(["budget", "d_m"])["value"].mean().reset_index()
     places = means.groupby("budget")["value"].agg("idxmin" if direction == "min" else "idxmax")
     best = means.loc[places, "d_m"]
+    # No neuron has less than one memory unit.
     if (best == low).any() and low > 1:
         low = max(1, int(low / EXTEND))
         sentences.append(f"a budget's best d_m is the smallest: the range is extended down to {low}")
@@ -203,6 +209,7 @@ def _history(data: Dataset, space: GridSpace) -> list[Observation]:
     observations = []
     for budget, d_m, seed, value in zip(rows["budget"], rows["d_m"], rows["seed"], rows["value"], strict=True):
         point = space.space.point(int(budget), {"d_m": int(d_m)}, int(seed))
+        # A row whose sizes the new grid cannot make is no point of this space.
         if isinstance(space.measure(point), Sizes):
             observations.append(Observation(point, sign * float(value)))
     return observations
@@ -212,6 +219,7 @@ def _affordable(space: GridSpace, hours: float, target: Target) -> tuple[int | N
     """Budgets to choose from: all that were run, and the target's own where one run does not eat up the hours."""
     kept = []
     for budget in space.space.budgets:
+        # One run in the middle of the range stands for the budget's price.
         middle = space.space.dimensions[0].levels(3)[1]
         sizes = space.measure(Point(budget, (("d_m", middle),), 0))
         dear = isinstance(sizes, Sizes) and sizes.seconds > SHARE * hours * 3600
@@ -228,6 +236,7 @@ def _choose(
     try:
         chosen = searcher.affordable(history, MOST, hours * 3600)
     except TheoryError as error:
+        # No law yet is the beginning of every sweep, and not an error: runs far from each other then teach most.
         points = searcher.fill(history, MOST)
         kept = _within(points, space, hours)
         fallback = f"no law guides the choice ({error}): these runs fill the space"
@@ -235,6 +244,7 @@ def _choose(
     before, after = searcher.expected(history, chosen, target)
     sentences: list[str] = list(chosen.sentences)
     whole = searcher.interval(history, target)
+    # The gain is computed within one law; that others are still possible must not be hidden by a narrow interval.
     if whole.reason is None and (whole.low < before.low or whole.high > before.high):
         sentences.append(
             f"with the other laws that these rows do not rule out the interval is {whole.low:.4g} to {whole.high:.4g}; "

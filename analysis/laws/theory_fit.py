@@ -138,12 +138,17 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     fits: dict[str, FitResult] = {}
     refused: list[RefusedLaw] = []
     metric = scale.to(rows["value"].to_numpy(float))
+    # Noise is pooled on the fitted scale, where the residuals live: on the logit, equal noise in accuracy is not equal
+    # noise.
     weighting = weigh(rows, metric, settings.weights)
     if len(rows):
         design = design_of(rows)
+        # A logit grows with the accuracy, so a fit on it looks for the maximum.
         direction: Direction = "max" if scale.name == "logit" or data.direction == "max" else "min"
+        # A rival that is also the chosen law is fitted once.
         laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
         for name, law in laws.items():
+            # Rivals are ranked by AICc, which needs the likelihood of least squares.
             loss = settings.loss if name in chosen else "least_squares"
             try:
                 fits[name] = fit_law(
@@ -157,6 +162,8 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
                     seed=settings.seed,
                 )
             except TheoryError as error:
+                # Poor data are no mistake of the user's: the other laws are fitted, and the report says why this one is
+                # missing.
                 refused.append(RefusedLaw(name, str(error)))
     else:
         refused.append(RefusedLaw("", "no finished trial with a value"))
@@ -185,12 +192,16 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
 
 def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
     """Laws named by `--law`: one, or for `best` all variants that these rows may tell apart."""
+    # A law that was asked for by name is tried whatever the rows are.
     if text != BEST:
         return {text: LawChoice.read(text).law()}
     budgets = rows["budget"].nunique()
     links = ("affine", "boxcox") if budgets >= LINK_BUDGETS else ("affine",)
+    # With one connectivity its exponent could be anything.
     connected = (False, True) if rows["k_c"].nunique() > 1 else (False,)
     variants: dict[str, Law] = {}
+    # The published figure captions speak of a maximum floor, the published NeuronIO table prefers the additive one, and
+    # many sweeps are too small to show a floor at all.
     for floor in ("additive", "max", "none"):
         for link in links:
             for connectivity in connected:
@@ -273,11 +284,14 @@ def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
 def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:
     """Choose the scale: accuracies between chance and 1 on the logit, where rows at or below chance have no place."""
     rows, chance = data.rows, data.chance
+    # A logit exists for shares between chance and 1; errors and scores of other ranges stay as they are.
     if data.direction != "max" or chance is None or not 0 <= chance < 1 or not rows["value"].between(0, 1).all():
         return Scale("metric", 0.0, "fitted in the metric's own units"), rows, ()
     scale = Scale(
         "logit", chance, f"fitted as ln((metric - {chance:.4g}) / (1 - metric)), the logit between chance and 1"
     )
+    # At or beyond the ends the logit is infinite; clipping would make a number of nothing, so such rows are left out
+    # and named.
     outside = ~((rows["value"] > chance) & (rows["value"] < 1))
     if not outside.any():
         return scale, rows, ()
@@ -294,6 +308,8 @@ def design_of(rows: pd.DataFrame) -> Design:
         k_e=rows["k_e"].to_numpy(float),
         k_c=rows["k_c"].to_numpy(float),
         trainable_params=rows["trainable_params"].to_numpy(float),
+        # A column with gaps cannot be used for any row: laws that need it then refuse, instead of fitting the rest of
+        # the rows.
         budget=budget if np.isfinite(budget).all() else None,
         d_m=d_m if np.isfinite(d_m).all() else None,
     )
@@ -304,6 +320,7 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
 
     The ELM Network's own formula where it reproduces every row, a monotone interpolation of the rows elsewhere.
     """
+    # With a read-out that varies, d_m alone would not say what a neuron costs.
     if rows["d_m"].isna().any() or rows["readout_params"].nunique() != 1:
         return None
     d_m, k_e = rows["d_m"].to_numpy(float), rows["k_e"].to_numpy(float)
@@ -319,8 +336,11 @@ def line_cost(rows: pd.DataFrame) -> Cost | None:
             mlp_ratio=2.0 if np.isnan(ratio[0]) else float(ratio[0]),
             l_mlp=int(layers[0]),
         )
+        # Compared exactly, since both are whole numbers: rows of another formula, such as a wider MLP, must not be
+        # described by it.
         if np.array_equal(cost.complexity(d_m), k_e):
             return cost
+    # Rows of one d_m share their k_e, so the first stands for all.
     levels, index = np.unique(d_m, return_index=True)
     if len(levels) < 2:
         return None
@@ -332,6 +352,7 @@ def _allocations(
 ) -> tuple[Allocation, ...]:
     allocations = []
     for k_c, budget, part in budget_lines(rows):
+        # The optimum is looked for within the sampled range of that budget: the law is not trusted beyond it.
         span = (float(part["d_m"].min()), float(part["d_m"].max()))
         if k_c not in costs or not span[0] < span[1]:
             continue

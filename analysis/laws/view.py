@@ -96,6 +96,7 @@ def baselines(groups: Iterable[Dataset]) -> list[tuple[Dataset, Baseline]]:
     return [
         (data, baseline(data))
         for data in groups
+        # A baseline is compared at equal budgets, so without one it has no place beside the frontier.
         if len(data.rows) and data.rows["budget"].notna().any() and data.rows["d_m"].isna().all()
     ]
 
@@ -115,6 +116,7 @@ def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baselin
             baselines=tuple(
                 line
                 for data, line in lines
+                # Levels of different tasks or metrics share no axis.
                 if data is not view.data and all(data.keys[name] == view.data.keys[name] for name in same)
             )
             if view.has_d_m
