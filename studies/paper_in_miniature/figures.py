@@ -21,6 +21,7 @@ def study_pictures(answers: Sequence[Answer], metric: str, mode: str = "light") 
         metric: axis title of the metric.
         mode: `light` or `dark`.
     """
+    # Six colours of the ramp are enough: no figure here draws a line for each budget.
     tokens = theme(mode, 6)
     along = {a.numbers["axis"]: a.numbers for a in answers if "means" in a.numbers}
     effects = [e for a in answers for e in a.numbers.get("effects", []) if e["gain"]]
@@ -40,11 +41,12 @@ def plot_axes(along: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
     x_axes, traces = {}, []
     for place, name in enumerate(shown):
         numbers, number = along[name], "" if place == 0 else str(place + 1)
-        held = ", ".join(
+        fixed = ", ".join(
             f"{PLAIN_SYMBOL.get(key, key)} = {value}" for key, value in numbers["held"].items() if key in PLAIN_SYMBOL
         )
-        title = f"{subscripts(PLAIN_SYMBOL[name])} ({subscripts(held)})" if held else subscripts(PLAIN_SYMBOL[name])
+        title = f"{subscripts(PLAIN_SYMBOL[name])} ({subscripts(fixed)})" if fixed else subscripts(PLAIN_SYMBOL[name])
         ends = [place * width + 0.03 * (place > 0), (place + 1) * width - 0.02]
+        # Three x axes share one y axis, so that steps along different sizes can be compared by eye.
         x_axes[f"xaxis{number}"] = axis(title, numbers["levels"], domain=ends, anchor="y")
         traces.append(
             scatter(
@@ -99,6 +101,7 @@ def plot_architectures(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure
     """Draw the best network of each architecture against the budget."""
     lines: dict[str, dict[float, float]] = {}
     for row in rows:
+        # The same value comes once for each architecture that it is compared with.
         lines.setdefault("elm", {})[row["budget"]] = row["elm"]
         lines.setdefault(row["architecture"], {})[row["budget"]] = row["other"]
     traces = [

@@ -43,9 +43,13 @@ def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
     """
     if law.fit is None:
         raise AnalysisError(f"{law.data.label}: no law was fitted, so nothing can be predicted")
-    seen = set(law.data.rows["trial_id"]) & set(plan.trials)
-    if seen:
-        raise AnalysisError(f"{plan.name}: {len(seen)} of its trials are among the rows; a prediction must come first")
+    already_run = set(law.data.rows["trial_id"]) & set(plan.trials)
+    # The prediction is worth something only if nobody could have looked.
+    if already_run:
+        raise AnalysisError(
+            f"{plan.name}: {len(already_run)} of its trials are among the rows; a prediction must come first"
+        )
+    # Seeds of one network have the same expectation.
     points = {(row.spec.model, row.budget): row for row in plan.trials.values() if row.spec is not None}
     rows = [row for row in points.values() if row.counts is not None]
     design = _design(rows)
@@ -111,30 +115,33 @@ def held_out(path: Path, rows: pd.DataFrame) -> Answer:
     means = rows.groupby(["budget", "n_rec", "d_m"])["value"].agg(["mean", "size"]).reset_index()
     both = points.assign(place=range(len(points))).merge(means, on=["budget", "n_rec", "d_m"], suffixes=("", "_seen"))
     both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
+    # A prediction that is checked at some of its points alone could be checked at those that suit it.
     if len(both) < len(points):
         return Answer(question, NOT_DECIDED, f"{len(points) - len(both)} of {len(points)} points were not run.", {})
     noise, _ = pooled_noise(rows, ["budget", "n_rec", "d_m"])
     if noise is None:
         return Answer(question, NOT_DECIDED, "No point was run twice, so there is no seed noise to measure by.", {})
-    seen = both["mean_seen"].to_numpy(float)
+    measured = both["mean_seen"].to_numpy(float)
 
     def error(expected: Any) -> float:
-        return float(np.sqrt(np.mean((np.asarray(expected, dtype=float)[both["place"]] - seen) ** 2)))
+        return float(np.sqrt(np.mean((np.asarray(expected, dtype=float)[both["place"]] - measured) ** 2)))
 
     rmse = error(points["mean"])
     rivals = {name: error(values) / noise for name, values in stored["rivals"].items()}
+    # Coverage is counted over single runs, since the interval is of one new run.
     runs = rows.merge(points, on=["budget", "n_rec", "d_m"])
     covered = float(runs["value"].between(runs["low"], runs["high"]).mean())
     better = np.argmin if rows["direction"].iloc[0] == "min" else np.argmax
-    expected_best, seen_best = int(better(both["mean"])), int(better(seen))
-    near = abs(expected_best - seen_best) <= 1
+    expected_best, measured_best = int(better(both["mean"])), int(better(measured))
+    # Neighbouring values of d_m often cannot be told apart under seed noise.
+    near = abs(expected_best - measured_best) <= 1
     close = rmse <= 2 * noise
     verdict = REPRODUCED if close and near else NOT_REPRODUCED if not (close or near) else NOT_DECIDED
     best_rival = min(rivals, key=lambda name: rivals[name])
     sentence = (
         f"Error {rmse:.3g}, that is {rmse / noise:.1f} times the seed noise ({noise:.3g}); {covered:.0%} of the new "
         f"runs inside their 95 % interval; best d_m predicted {both['d_m'].iloc[expected_best]:.0f}, measured "
-        f"{both['d_m'].iloc[seen_best]:.0f}. Best of all laws tried: {best_rival} with {rivals[best_rival]:.1f}."
+        f"{both['d_m'].iloc[measured_best]:.0f}. Best of all laws tried: {best_rival} with {rivals[best_rival]:.1f}."
     )
     numbers = {"rmse": rmse, "seed_sd": noise, "in_seed_sds": rmse / noise, "coverage": covered, "rivals": rivals}
     return Answer(question, verdict, sentence, numbers | {"made_at": stored["made_at"], "law": stored["law"]})
@@ -150,6 +157,7 @@ def noise_law(data: Dataset, settings: FitSettings) -> Answer:
     """
     question = "Is the noise law a power law with a floor?"
     law = fit_dataset(data, settings)
+    # The rows that the law was fitted to, so that the forms are ranked on the same ones.
     rows = data.rows[~data.rows["trial_id"].isin([t for e in law.excluded for t in e.trial_ids])]
     fits: dict[str, dict[str, FitResult]] = {link: {} for link in NOISE_LINKS}
     kinds: dict[str, str] = {}
@@ -188,6 +196,7 @@ def _noise_fit(
         )
     except TheoryError:
         return None
+    # A form that did not converge has an AICc that is too large, and would make another one look better than it is.
     return fit if fit.usable else None
 
 

@@ -49,6 +49,7 @@ class Base(NamedTuple):
 
 def gain(rows: pd.DataFrame, direction: str) -> FloatArray:
     """The metric with its sign such that more is better."""
+    # Every rule below is about more or less gain, so that it reads the same for errors and accuracies.
     return np.asarray(rows["value"], dtype=np.float64) * (-1.0 if direction == "min" else 1.0)
 
 
@@ -64,19 +65,23 @@ def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
         base: where the other axes stand.
     """
     question = f"Does the metric improve along {axis} alone?"
-    held = {"n_rec": base.n_rec, "d_m": base.d_m, "d_branch": base.d_branch, "d_tree": base.d_tree}
-    del held[{"n_rec": "n_rec", "k_e": "d_m", "k_c": "d_branch"}[axis]]
+    fixed = {"n_rec": base.n_rec, "d_m": base.d_m, "d_branch": base.d_branch, "d_tree": base.d_tree}
+    # Complexity is varied through the memory units, connectivity through the synapses of a branch.
+    del fixed[{"n_rec": "n_rec", "k_e": "d_m", "k_c": "d_branch"}[axis]]
     rows = data.rows
-    for name, value in held.items():
+    for name, value in fixed.items():
         rows = rows[rows[name] == value]
     levels = np.sort(rows[axis].unique()).astype(float)
     sd, freedom = pooled_noise(rows, [axis])
+    # Two levels have a slope but no shape, and without replicates there is no noise to judge a step by.
     if len(levels) < 3 or sd is None or rows.groupby(axis)["seed"].size().min() < 2:
         return Answer(question, NOT_DECIDED, f"Only {len(levels)} levels with replicates.", {"levels": levels.tolist()})
     grouped = rows.assign(gain=gain(rows, data.direction)).groupby(axis)["gain"]
     means, runs = grouped.mean().to_numpy(float), grouped.size().to_numpy(float)
     slope, low, high = _slope(np.log(rows[axis].to_numpy(float)), gain(rows, data.direction))
+    # Neighbours are compared with the noise pooled over all levels: two or three seeds of one level would hardly tell.
     steps = np.diff(means) / (sd * np.sqrt(1 / runs[1:] + 1 / runs[:-1]))
+    # Bonferroni: with every level that was run a step that looks worse by luck becomes likelier.
     worse = levels[1:][stdtr(freedom, steps) < (1 - LEVEL) / len(steps)]
     good = low > 0 and not len(worse)
     bad = high < 0 or len(worse) > 0
@@ -89,7 +94,7 @@ def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
     )
     numbers = {
         "axis": axis,
-        "held": held,
+        "held": fixed,
         "levels": levels.tolist(),
         "means": (sign * means).tolist(),
         "half": (stdtrit(freedom, (1 + LEVEL) / 2) * sd / np.sqrt(runs)).tolist(),
@@ -121,11 +126,14 @@ def interior_optimum(data: Dataset) -> Answer:
     table, noise = configurations(data), seed_noise(data)
     sign = -1.0 if data.direction == "min" else 1.0
     rows: list[dict[str, Any]] = []
+    # The caller leaves other connectivities out, so that each budget has one line.
     for _, budget, part in budget_lines(table):
         if len(part) < 3 or noise.sd is None:
             continue
         means, runs, d_m = (part[name].to_numpy(float) for name in ("mean", "n", "d_m"))
         best = int(np.argmax(sign * means))
+        # Only the ends are tested against the best: that values between them are worse as well is no question of an
+        # optimum.
         behind = sign * (means[best] - means[[0, -1]])
         spread = noise.sd * np.sqrt(1 / runs[[0, -1]] + 1 / runs[best])
         p = stdtr(noise.freedom, -behind / spread)
@@ -144,6 +152,8 @@ def interior_optimum(data: Dataset) -> Answer:
     if not rows:
         return Answer(question, NOT_DECIDED, "No budget has three values of d_m with replicates.", {})
     interior = [row["budget"] for row in rows if row["interior"]]
+    # An optimum at the end of every range contradicts an interior one; at some of them it may only lie outside what was
+    # run.
     at_end = all(row["d_m"] in row["range"] for row in rows)
     verdict = REPRODUCED if len(interior) == len(rows) else NOT_REPRODUCED if at_end else NOT_DECIDED
     places = ", ".join(f"d_m = {row['d_m']:.0f} (N = {row['n_rec']:.0f}) at P = {row['budget']:,.0f}" for row in rows)
@@ -164,11 +174,13 @@ def local_optima(data: Dataset, seed: int = 0) -> tuple[FloatArray, FloatArray, 
     sign = 1.0 if data.direction == "min" else -1.0
     budgets, places, sizes = [], [], []
     for _, budget, part in budget_lines(table):
+        # The neurons that a budget leaves at d_m follow from the counts, so that n_rec* is drawn with d_m*.
         cost = line_cost(data.rows[data.rows["budget"] == budget])
         if len(part) < 3 or cost is None or noise.sd is None:
             continue
         x, loss = np.log(part["d_m"].to_numpy(float)), sign * part["mean"].to_numpy(float)
         spread = noise.sd / np.sqrt(part["n"].to_numpy(float))
+        # The measured means come first: they give the estimate, the draws give its interval.
         drawn = np.vstack([loss, loss + spread * random.standard_normal((DRAWS, len(loss)))])
         d_m = np.exp([_vertex(x, row) for row in drawn])
         budgets.append(budget)
@@ -179,9 +191,11 @@ def local_optima(data: Dataset, seed: int = 0) -> tuple[FloatArray, FloatArray, 
 
 def _vertex(x: FloatArray, loss: FloatArray) -> float:
     best = int(np.argmin(loss))
+    # At an end of the range the window moves inwards, so that it always holds five values where there are as many.
     first = min(max(0, best - NEIGHBOURS), max(0, len(x) - 2 * NEIGHBOURS - 1))
     near = slice(first, first + 2 * NEIGHBOURS + 1)
     a, b, _ = np.polyfit(x[near], loss[near], 2)
+    # A parabola that opens downwards has a worst place and no best one; then the best mean stands.
     return float(np.clip(-b / (2 * a), x[0], x[-1])) if a > 0 else float(x[best])
 
 
@@ -200,10 +214,12 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
         "Is d_m* ~ sqrt(n_rec*) (ratio of the exponents in P: 1/2)?",
     )
     budgets, d_m, n_rec = local_optima(data)
+    # A line through two budgets has no residual, so nothing would tell an exponent from chance.
     if len(budgets) < 3:
         sentence = f"{len(budgets)} budgets with an optimum: no exponent."
         return tuple(Answer(question, NOT_DECIDED, sentence, {}) for question in questions)  # type: ignore[return-value]
     axis = np.log(budgets) - np.log(budgets).mean()
+    # Least squares in logarithms, for all draws in one product.
     exponents = {name: np.log(place) @ axis / (axis @ axis) for name, place in (("n_rec", n_rec), ("d_m", d_m))}
     intervals = {name: _interval(draws) for name, draws in exponents.items()}
     places = {
@@ -211,6 +227,7 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
         "d_m": [_interval(d_m[:, i]) for i in range(len(budgets))],
         "n_rec": [_interval(n_rec[:, i]) for i in range(len(budgets))],
     }
+    # "More and more complex": both sizes must grow.
     up = all(low > 0 for _, low, _ in intervals.values())
     down = any(high < 0 for _, _, high in intervals.values())
     sentence = (
@@ -226,6 +243,7 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
         {"exponents": intervals, "optima": places},
     )
     ratio = _interval(exponents["d_m"] / exponents["n_rec"])
+    # An interval that holds 1/2 because it holds everything supports nothing, so it must be narrow as well.
     holds, narrow = ratio[1] <= 0.5 <= ratio[2], ratio[2] - ratio[1] < 0.5
     verdict = NOT_REPRODUCED if not holds else REPRODUCED if narrow else NOT_DECIDED
     return moved, Answer(questions[1], verdict, f"Ratio of the exponents {_interval_text(ratio)}.", {"ratio": ratio})
@@ -254,11 +272,13 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
     Returns:
         Mean gain with its 95 % interval over the pairs; of each budget the best d_m and its metric, changed and base.
     """
+    # Paired, so that what differs between budgets, values of d_m and seeds cancels.
     key = ["budget", "d_m", "seed"]
     pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
     sign = -1.0 if direction == "min" else 1.0
     difference = sign * (pairs["value"] - pairs["value_base"]).to_numpy(float)
     effect: dict[str, Any] = {"setting": setting, "value": value, "pairs": len(pairs), "gain": None}
+    # Two differences give a standard deviation with one degree of freedom, whose t quantile is 12.7.
     if len(pairs) >= 3:
         half = stdtrit(len(pairs) - 1, (1 + LEVEL) / 2) * difference.std(ddof=1) / np.sqrt(len(pairs))
         mean = float(difference.mean())
@@ -274,6 +294,7 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
 
 def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
     """At each budget the runs of the configuration that is best on the validation split, never on the test split."""
+    # Choosing by the test split would favour whatever has more configurations to choose among.
     column = data.measure.column.replace(data.measure.split, "valid")
     sign = 1.0 if data.direction == "min" else -1.0
     for budget, rows in data.rows[data.rows["budget"].notna()].groupby("budget"):
@@ -310,12 +331,15 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
     if not rows:
         return Answer(question, NOT_DECIDED, "No other architecture was run at these budgets.", {})
     ahead, behind = sum(r["lead"][1] > 0 for r in rows), sum(r["lead"][2] < 0 for r in rows)
+    # The claim is about every budget and every architecture: one significant loss refutes it, one open comparison
+    # leaves it open.
     verdict = REPRODUCED if ahead == len(rows) else NOT_REPRODUCED if behind else NOT_DECIDED
     listed = "; ".join(
         f"P = {r['budget']:,.0f}: ELM {r['elm']:.3f}, {r['architecture']} {r['other']:.3f}" for r in rows
     )
     sentence = f"Significantly better in {ahead} of {len(rows)} comparisons, significantly worse in {behind}. {listed}."
     ends = [f"{r['architecture']} at P = {r['budget']:,.0f}" for r in rows if r["rate_at_end"]]
+    # The other architecture may be better than shown, and the reader must know it.
     if ends:
         sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."
     return Answer(question, verdict, sentence, {"comparisons": rows})
@@ -323,6 +347,7 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
 
 def _welch(ours: FloatArray, theirs: FloatArray) -> tuple[float, float, float]:
     """Difference of means with Welch's 95 % interval."""
+    # Welch's form, because architectures differ in how much their seeds vary.
     parts = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
     freedom = parts.sum() ** 2 / (parts**2 / np.array([len(ours) - 1, len(theirs) - 1])).sum()
     half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(parts.sum()))

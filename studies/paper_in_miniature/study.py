@@ -1,7 +1,9 @@
 """The replication study: a prediction before looking, then verdicts from stored rows.
 
-    python -m studies.paper_in_miniature.study predict RESULTS studies/paper_in_miniature/grids/study_text_holdout.yaml
-    -o RESULTS/prediction.json python -m studies.paper_in_miniature.study verdicts RESULTS ... -o FOLDER
+    python -m studies.paper_in_miniature.study predict RESULTS GRID -o RESULTS/prediction.json
+    python -m studies.paper_in_miniature.study verdicts RESULTS ... -o FOLDER
+
+GRID is the one of the largest budget, such as studies/paper_in_miniature/grids/study_text_holdout.yaml.
 
 `make study` runs everything anew, `make study-report` only what follows from the stored rows.
 """
@@ -61,7 +63,7 @@ MEASURED = "measured"
 DRAWS = 300
 """Bootstrap draws behind the intervals of the exponents."""
 
-HELD = 4
+FIXED_D_M = 4
 """d_m where other axes are varied alone."""
 
 
@@ -78,6 +80,7 @@ def cli(debug: bool) -> None:
 def write_prediction(results: str, grid: str, output: Path) -> None:
     """Fit what RESULTS holds and write down what it expects of GRID, none of whose trials may have been run."""
     plan = expand(load_grid(grid))
+    # A prediction that could be made again after looking would prove nothing.
     if output.exists():
         raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
     data = _main(elm_groups(read_sweep(results))[0])
@@ -120,12 +123,15 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
     everything = groups[0]
     main, at_base = _main(everything), _at_base(everything)
     yield from law_free(everything)
+    # At one connectivity, so that no form has to explain connectivity as well.
     yield noise_law(at_base, settings)
+    # The largest budget has a grid of its own, launched after the prediction had been committed.
     yield held_out(prediction, at_base.rows[at_base.rows["sweep"].str.endswith("_holdout")])
-    yield _beside_published(main, settings)
+    yield _against_published(main, settings)
     yield from _ablations(groups, main)
     yield from _exponents(sweep, groups, settings)
     gated = [data for data in datasets(sweep, Selection()) if data.keys["architecture"] in GATED]
+    # Of all gated groups, because a best rate at the end of those tried favours the ELM Network.
     bounds = {trial for data in gated for _, _, trials in rate_bounds(sweep, data) for trial in trials}
     yield architectures(at_base, gated, bounds)
 
@@ -139,7 +145,7 @@ def law_free(data: Dataset) -> Iterator[Answer]:
     yield from movement(at_base)
 
 
-def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
+def _against_published(main: Dataset, settings: FitSettings) -> Answer:
     """The law's exponents on these rows beside those on the published table of the related task."""
     related = PUBLISHED.get(main.keys["task"])
     question = "How do the law's exponents compare with those on the published table?"
@@ -151,8 +157,8 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
     for name, data in (("here", main), (f"published:{related}", published)):
         law = fit_dataset(data, settings)
         estimates = intervals(law, EvidenceSettings(draws=DRAWS)) if law.fit is not None else None
-        known = estimates.parameters if isinstance(estimates, LawIntervals) else ()
-        rows = {row.quantity: plain(row) for row in known if row.quantity in ("alpha", "beta")}
+        parameters = estimates.parameters if isinstance(estimates, LawIntervals) else ()
+        rows = {row.quantity: plain(row) for row in parameters if row.quantity in ("alpha", "beta")}
         numbers[name] = {"law": law.fit.law.label if law.fit is not None else None, "parameters": list(rows.values())}
         ranges = ", ".join(
             f"{key} {row['estimate']:.2f}"
@@ -165,12 +171,14 @@ def _beside_published(main: Dataset, settings: FitSettings) -> Answer:
 
 def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
     rows = pd.concat([data.rows for data in groups], ignore_index=True)
+    # The study's own settings are those that most of its rows have.
     base = {name: main.rows[name].mode().iloc[0] for name in CHANGED}
     for setting in CHANGED:
         others_at_base = pd.Series(True, index=rows.index)
         for name in CHANGED:
             if name != setting:
                 others_at_base &= rows[name] == base[name]
+        # Ablations were run at some budgets alone; base rows of other budgets have nothing to be paired with.
         part = rows[others_at_base & rows["budget"].isin(_shared_budgets(rows, setting, base))]
         unchanged = part[part[setting] == base[setting]]
         changed = sorted(set(part[setting]) - {base[setting]})
@@ -206,6 +214,7 @@ def _effect(setting: str, base: float, effects: list[dict[str, Any]], main: Data
     zero = next((row["gain"] for row in effects if row["value"] == "0"), None)
     verdict = NOT_DECIDED
     if zero is not None:
+        # Gain over recurrence: the feed-forward network is worse where all of the interval lies below 0.
         verdict = REPRODUCED if zero[2] < 0 else NOT_REPRODUCED if zero[1] > 0 else NOT_DECIDED
     question = "Does recurrence help: is the feed-forward ELM (rho_rec = 0) worse at equal P?"
     return Answer(question, verdict, sentence, {"effects": effects})
@@ -225,6 +234,7 @@ def elm_groups(sweep: Sweep) -> list[Dataset]:
 
 def _main(data: Dataset) -> Dataset:
     """The isobudget sweep and its plain sweep over n_rec, without the largest budget and without other axes."""
+    # The rows that stood when the prediction was made: what was run later must not enter the law that it came from.
     return _take(data, data.rows[~data.rows["sweep"].str.endswith(("_holdout", "_axes", "_ablations"))])
 
 
@@ -239,10 +249,11 @@ def _take(data: Dataset, rows: pd.DataFrame) -> Dataset:
 
 def _base(data: Dataset) -> Base:
     rows = data.rows
-    alone = rows[rows["budget"].isna() & (rows["d_m"] != HELD)]
+    # Runs without a budget and with another d_m belong to the sweep over k_e, in which n_rec stands still.
+    alone = rows[rows["budget"].isna() & (rows["d_m"] != FIXED_D_M)]
     n_rec = int((alone if len(alone) else rows)["n_rec"].mode().iloc[0])
     d_tree, d_branch = (int(rows[name].mode().iloc[0]) for name in ("d_tree", "d_branch"))
-    return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=HELD)
+    return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=FIXED_D_M)
 
 
 def markdown(by_task: dict[str, list[Answer]]) -> str:
