@@ -16,6 +16,7 @@ function keepingFocus(rebuild) {
 // A text as nodes, the words of the glossary explained on hover.
 function worded(text) {
   if (!page.words) {
+    // Longer terms first, or a shorter one inside of them would win.
     const terms = Object.keys(page.glossary).sort((a, b) => b.length - a.length).map(term => term.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
     page.words = terms.length ? new RegExp(`(?<![\\w-])(${terms.join("|")})(?![\\w-])`) : null;
   }
@@ -52,6 +53,7 @@ function fillControls() {
 }
 
 function changeGroup(number) {
+  // Another group has other budgets, connectivities and trials, so no filter or selection carries over.
   Object.assign(state, {group: Number(number), off: new Set(), kc: undefined, seed: "", selected: null, opened: null});
   defaults();
   controls();
@@ -76,6 +78,7 @@ function chip(budget, colour) {
   return node;
 }
 
+// Arrow keys move between tabs and Tab leaves them, as the ARIA pattern for tabs has it.
 function tabKey(event) {
   const move = {ArrowRight: 1, ArrowLeft: -1}[event.key], tabs = tabsNow();
   if (!move) return;

@@ -18,6 +18,7 @@ function unpack(payload) {
       for (const name of Object.keys(table)) table[name] = numbers(table[name]);
     }
     const of = group.trials.configuration;
+    // What belongs to a configuration is stored once for all of its trials.
     group.column = name => name in group.trials ? i => group.trials[name][i] : i => group.configurations[name][of[i]];
     group.count = of.length;
     group.place = new Map(group.trials.id.map((id, i) => [id, i]));
@@ -26,6 +27,7 @@ function unpack(payload) {
 }
 
 async function inflate(text) {
+  // The browser's own decompression, so that no library for it has to be shipped.
   const stream = new Blob([bytesOf(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return JSON.parse(await new Response(stream).text());
 }
@@ -58,8 +60,10 @@ function element(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value === true) node.setAttribute(name, "");
+    // An attribute that is absent is false, as in HTML; setting it to "false" would switch it on.
     else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
   }
+  // Appended as text nodes and never parsed as HTML: names of trials, tasks and errors come from users.
   node.append(...children.filter(child => child !== null && child !== undefined));
   return node;
 }

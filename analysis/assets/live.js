@@ -2,6 +2,7 @@
 const live = {tag: null, paused: false, changed: Date.now(), failed: false, launches: null};
 
 async function refresh() {
+  // A page in the background asks nothing; it catches up when it is looked at (see `visibilitychange`).
   if (live.paused || document.hidden) return;
   launches();
   let answer;
@@ -11,6 +12,7 @@ async function refresh() {
     live.failed = true;
     return;
   }
+  // A single failed answer only turns the clock amber; the next question comes by itself.
   live.failed = answer.status !== 200 && answer.status !== 304;
   if (answer.status !== 200) return;
   live.tag = answer.headers.get("ETag");
@@ -32,12 +34,14 @@ function showLaunches() {
   if (!panel || !live.launches) return;
   panel.summary = live.launches.summary;
   panel.rows = live.launches.rows.length ? live.launches.rows : null;
+  // The panel's tab is not open; what it shows is filled in when it is opened.
   if (!entry) return;
   entry.panel = panel;
   fill(entry);
 }
 
 function adopt(fresh) {
+  // Selection and group are kept by id and label, because new rows change the order of both.
   const label = group() && group().label, ids = new Set(state.selected ? [...state.selected].map(i => group().trials.id[i]) : []);
   page = fresh;
   live.changed = Date.now();
@@ -84,11 +88,13 @@ function watch() {
     live.paused = !live.paused; pause.setAttribute("aria-pressed", String(live.paused)); pause.textContent = live.paused ? "Resume" : "Pause"; }}, "Pause");
   $("live").after(pause);
   $("live").hidden = false;
+  // Amber when nothing has come for longer than twice the longest trial: then a sweep that runs should have ended one.
   const clock = () => {
     const age = Math.round((Date.now() - live.changed) / 1000);
     $("live").textContent = live.failed ? "server not reachable" : `${page.running}${live.launches && live.launches.trials ? `, ${live.launches.trials} running` : ""} · new rows ${age} s ago`;
     $("live").classList.toggle("stale", live.failed || age > page.longest_s);
   };
+  // Two timers: the age goes on counting while the server is not reachable.
   setInterval(clock, 1000);
   setInterval(refresh, page.poll_ms);
   document.addEventListener("visibilitychange", refresh);

@@ -2,7 +2,9 @@
 const PAPER_WIDTH = 660;  // CSS pixels between the margins of an A4 page, rounded down; letter paper is wider
 function defaults() {
   const g = group();
+  // A link may name a tab that this page has not.
   if (!tabsNow().some(tab => tab.id === state.tab)) state.tab = tabsNow()[0].id;
+  // Curves of several connectivities would cover each other, so the page begins with the one that most rows have.
   if (state.kc === undefined) state.kc = g && g.k_cs.length > 1 ? g.k_cs[0] : null;
 }
 
@@ -45,5 +47,6 @@ function start() {
   controls();
   draw();
   if (page.live) watch();
+  // Two frames later the first one has been painted; tests and the benchmark wait for this mark.
   requestAnimationFrame(() => requestAnimationFrame(() => { window.__ready = performance.now(); document.documentElement.dataset.ready = "1"; }));
 }

@@ -10,6 +10,7 @@ function visible(meta) {
 
 function labelled(annotation) {
   const [kind, budget, kc] = (annotation.name || "").split("|");
+  // Python writes None and nan into names of labels; both mean that no filter applies.
   const number = text => Number.isNaN(Number(text)) ? null : Number(text);
   return kind !== "label" || visible({kind, budget: number(budget), k_c: number(kc)});
 }
@@ -27,12 +28,15 @@ function pointTrace(choice, shown, names) {
   if (state.colour !== "budget") Object.assign(marker, scale(names), {opacity: 0.8});
   return {
     type: "scatter", mode: "markers", x: Float64Array.from(shown, x), y: Float64Array.from(shown, y), marker,
+    // The trial under the mouse is described below the page and ringed in every panel; Plotly's own label would hide
+    // its neighbours.
     hoverinfo: "none", showlegend: false, meta: {kind: "trials"}, cliponaxis: true,
   };
 }
 
 function colours(shown, names) {
   const g = group(), budget = g.column("budget");
+  // Plotly has no logarithmic colour axis, so the logarithm is coloured and the bar labelled with its powers.
   if (state.colour !== "budget") return Array.from(shown, g.column(state.colour)).map(Math.log10);
   const rank = new Map(g.budgets.map((b, i) => [b, names.budget[i % names.budget.length]]));
   return shown.map(i => rank.get(budget(i)) || names.point);
@@ -42,6 +46,7 @@ function scale(names) {
   const values = numbers(group().configurations[state.colour]);
   let low = Infinity, high = -Infinity;
   for (const v of values) if (v > 0) { low = Math.min(low, v); high = Math.max(high, v); }
+  // A single value would make a scale of no length.
   const [a, b] = [Math.log10(low), Math.log10(Math.max(high, low * 1.0001))];
   const ticks = [0, 0.5, 1].map(share => a + share * (b - a));
   return {
@@ -58,12 +63,16 @@ function figureOf(panel, choice, shown) {
   let points = null;
   if (choice.x && choice.points && state.points) {
     points = shown;
+    // Below everything else: faint points must not cover means and stars.
     data.unshift(pointTrace(choice, shown, names));
   }
   for (const trace of data) {
+    // Selecting makes Plotly fade all points of its own accord. Both states are set alike here, and `fade` does it
+    // instead.
     const fade = {marker: {opacity: trace.marker && typeof trace.marker.opacity === "number" ? trace.marker.opacity : 1}};
     if (trace.mode && trace.mode.includes("markers")) Object.assign(trace, {selected: fade, unselected: fade});
   }
+  // Panels that are not linked have nothing to select.
   layout.dragmode = choice.x ? (state.view.drag || "select") : "zoom";
   return {data, layout, points};
 }
@@ -80,6 +89,7 @@ function draw() {
     if (!entry.panel.choices) continue;
     const choice = entry.panel.choices[entry.choice];
     const {data, layout, points} = figureOf(entry.panel, choice, shown);
+    // `react` changes what differs and keeps the zoom; `newPlot` would begin anew each time.
     Plotly.react(entry.node, data, layout, {...page.config, toImageButtonOptions: {filename: id}});
     entry.points = points;
     if (!entry.wired) wire(entry);
@@ -120,6 +130,7 @@ function notice(passed, shown) {
 }
 
 function build(tab) {
+  // Plotly keeps listeners and caches for each plot until it is told that the plot is gone.
   for (const entry of drawn.values()) if (entry.wired) Plotly.purge(entry.node);
   drawn.clear();
   $("panels").replaceChildren(...tab.panels.map(panelNode));
@@ -179,6 +190,7 @@ function chooser(panel, entry) {
 
 function save(entry, format) {
   const box = entry.node.getBoundingClientRect();
+  // As large as on screen, so that what is saved has the proportions that were looked at.
   Plotly.downloadImage(entry.node, {format, filename: entry.panel.id, width: Math.round(box.width), height: Math.round(box.height), scale: format === "png" ? 3 : 1});
 }
 
@@ -216,6 +228,8 @@ function hover(entry, point) {
   window.__hover = performance.now() - began;
 }
 
+// A ring is a plain element: a shape in the plot would cost a redraw, and Plotly 4.1 misplaces shapes sized in pixels
+// on logarithmic axes.
 function ring(node, x, y) {
   const full = node._fullLayout, left = full.xaxis._offset + full.xaxis.d2p(x), top = full.yaxis._offset + full.yaxis.d2p(y);
   const inside = left >= full.xaxis._offset && left <= full.xaxis._offset + full.xaxis._length;
@@ -239,6 +253,7 @@ function boxed(entry, event) {
   const candidates = entry.points || passing();
   select(new Set(candidates.filter(i => inside(x(i), y(i)))));
   for (const other of drawn.values())
+    // One box at a time: the boxes of other panels would show a selection that no longer holds.
     if (other !== entry && other.node && other.node._fullLayout && other.node._fullLayout.selections.length)
       Plotly.relayout(other.node, {selections: []});
   window.__selected = performance.now() - began;
@@ -253,6 +268,7 @@ function areaTest(event) {
   return (x, y) => {
     let inside = false;
     for (let i = 0, j = px.length - 1; i < px.length; j = i++)
+      // Even-odd rule: a point is inside when a ray from it crosses the outline an odd number of times.
       if ((py[i] > y) !== (py[j] > y) && x < px[i] + (y - py[i]) / (py[j] - py[i]) * (px[j] - px[i])) inside = !inside;
     return inside;
   };
@@ -291,6 +307,7 @@ function fade() {
       if (!bound || !bound.meta) continue;
       const kind = bound.meta.kind;
       if (kind !== "trials" && kind !== "mean") continue;
+      // The style of each point is set directly: Plotly's restyle takes a tenth of a second or more per panel.
       for (const path of trace.querySelectorAll("path.point")) {
         const index = path.__data__.i;
         const kept = !chosen || (kind === "trials" ? chosen.has(entry.points[index]) : !bound.customdata || configurations.has(bound.customdata[index]));

@@ -1,4 +1,5 @@
 "use strict";
+// The report has no filters: this script only draws its figures in the colours of the mode.
 const drawn = JSON.parse(document.getElementById("drawn").textContent);
 let mode = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 
@@ -29,6 +30,7 @@ document.getElementById("print").onclick = () => print();
 document.getElementById("json").onclick = () => {
   const text = JSON.stringify(JSON.parse(document.getElementById("report").textContent), null, 1);
   const link = document.createElement("a");
+  // A blob and no link to the file beside it: the report may have been sent without it.
   link.href = URL.createObjectURL(new Blob([text], {type: "application/json"}));
   link.download = "fit.json";
   link.click();

@@ -39,17 +39,21 @@ function axesNow() {
 function scaleOf(column, rows) {
   const values = rows.map(column.at).filter(value => value !== null && value !== undefined);
   if (column.kind === "text") {
+    // Words have no distances, so they are spread evenly.
     const words = [...new Set(values)].sort(), rank = new Map(words.map((word, i) => [word, words.length < 2 ? 0.5 : i / (words.length - 1)]));
     return {at: value => rank.get(value), ticks: words.map(word => [rank.get(word), word]), inside: (low, high) => words.filter(word => rank.get(word) >= low && rank.get(word) <= high).map(word => `=${word}`).join(", ")};
   }
   let low = Infinity, high = -Infinity;
   for (const value of values) { low = Math.min(low, value); high = Math.max(high, value); }
+  // Settings are varied by factors; below one of eight both scales look alike, and plain numbers are easier to read.
   const log = low > 0 && high / low >= 8, from = log ? Math.log10(low) : low, span = (log ? Math.log10(high) : high) - from || 1;
   const back = share => log ? 10 ** (from + share * span) : from + share * span;
   const few = [...new Set(values)].sort((a, b) => a - b), at = value => low === high ? 0.5 : ((log ? Math.log10(value) : value) - from) / span;
+  // A setting with few values gets them as labels, so that a line can be followed to the very value.
   const marks = few.length <= 6 ? few : [0, 0.25, 0.5, 0.75, 1].map(back);
   const label = value => column.kind === "time" ? new Date(value).toISOString().slice(5, 16).replace("T", " ") : short(value);
-  const edge = (share, up) => share <= 0 ? "" : share >= 1 ? "" : column.kind === "time" ? new Date(back(share)).toISOString().slice(0, 19) : String(Number(back(share).toPrecision(4)));
+  // An end that the box goes beyond stays open: the filter then also takes values that come later.
+  const edge = share => share <= 0 ? "" : share >= 1 ? "" : column.kind === "time" ? new Date(back(share)).toISOString().slice(0, 19) : String(Number(back(share).toPrecision(4)));
   return {at, ticks: apart(marks.map(value => [at(value), label(value)])), inside: (a, b) => `${edge(a)}..${edge(b)}`};
 }
 
@@ -95,6 +99,8 @@ function escaped(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
+// Colour by eighths of the rows and not of the metric's range: one run that failed badly would leave all others in one
+// colour.
 function levelOf(rows, metric) {
   const known = rows.map(metric.at).filter(value => value !== null).sort((a, b) => a - b);
   const bounds = Array.from({length: LEVELS - 1}, (_, k) => known[Math.floor((k + 1) * known.length / LEVELS)]);
@@ -138,6 +144,7 @@ function rateLines(rows) {
 
 function showRates(rows) {
   const kind = table.named.get("metric"), wanted = group() ? group().task_metric : null;
+  // Trials of another metric have no place on this axis.
   const same = rows.filter(row => wanted === null || kind.at(row) === wanted), lines = rateLines(same), names = tokens();
   const card = $("rates");
   $("rates-caption").textContent = lines.length
@@ -169,6 +176,7 @@ function showTimeline(rows) {
     if (!lanes.has(lane)) lanes.set(lane, []);
     lanes.get(lane).push(row);
   }
+  // By their first trial, so that lanes that joined later stand below.
   const order = [...lanes.keys()].sort((a, b) => Math.min(...lanes.get(a).map(at.started_at)) - Math.min(...lanes.get(b).map(at.started_at)));
   const shown = order.slice(0, MOST_LANES), traces = new Map();
   const colours = {finished: names.accent, diverged: names.warn, failed: names.bad, out_of_memory: names.theory};

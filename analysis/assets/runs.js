@@ -29,6 +29,7 @@ async function recordsOf(ids) {
     const answer = await fetch("trials.json?ids=" + encodeURIComponent(ids.join(",")), {cache: "no-store"});
     return answer.ok ? answer.json() : {};
   }
+  // Read when a trial is first opened, since specs and curves are the largest part of the file.
   if (lazy === null) lazy = inflate($("lazy").textContent);
   const all = await lazy, records = {};
   for (const id of ids) if (Object.hasOwn(all, id)) records[id] = all[id];
@@ -44,6 +45,7 @@ function noCurves(text) {
 // Draws the curves of the opened trial, or of the rows that are shown.
 async function showCurves(rows) {
   const opened = state.opened, ids = opened !== null ? [opened] : sample(rows, CURVES).map(row => table.ids[row]);
+  // What is on screen already is not drawn again: every redraw of the page ends here.
   const about = `${ids.join()} ${state.mode} ${state.group} ${page.tag || ""}`;
   $("curve-card").hidden = ids.length === 0;
   if (state.view.curves === about) return;
@@ -60,6 +62,7 @@ async function showCurves(rows) {
   for (const record of Object.values(records)) {
     const curve = record.curves[pick];
     if (!curve) continue;
+    // One trace with gaps for all curves: a trace for each would be drawn many times slower.
     x.push(...curve.step, null);
     y.push(...curve.metric, null);
   }

@@ -9,6 +9,7 @@ const state = {
   parallel: null,  // axes of the parallel coordinates; null for the usual ones
   view: {},
 };
+// The payload; the live page replaces it whole whenever rows changed.
 let page = null;
 
 const $ = id => document.getElementById(id);
@@ -24,10 +25,12 @@ function emptyTable() {
 function resolve(node, names) {
   if (typeof node === "string" && node[0] === "@") {
     const [name, index] = node.slice(1).split(":");
+    // A text of the user's may begin with @ as well.
     if (!(name in names)) return node;
     return index === undefined ? names[name] : names[name][index % names[name].length];
   }
   if (Array.isArray(node)) return node.map(child => resolve(child, names));
+  // Packed arrays are left as they are: Plotly reads them, and copying large ones at every redraw would be slow.
   if (node && typeof node === "object" && node.bdata === undefined) {
     const copy = {};
     for (const key of Object.keys(node)) copy[key] = resolve(node[key], names);
@@ -50,6 +53,7 @@ function selectionText(g, selected) {
 function selectionOf(g, text) {
   if (!text.startsWith("bits:")) return new Set(text.split(",").map(id => g.place.get(id)).filter(i => i !== undefined));
   const [, check, packed] = text.split(":");
+  // Bits of another order would select other trials; no selection, and a line that says so, is better.
   if (check !== orderCheck(g)) {
     state.view.lostSelection = true;
     return new Set();
@@ -63,6 +67,7 @@ function selectionOf(g, text) {
 function orderCheck(g) {
   let hash = 0x811c9dc5;
   for (const id of g.trials.id)
+    // Math.imul multiplies as 32-bit integers do; a plain product would lose its low bits beyond 2^53.
     for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(16);
 }
@@ -70,12 +75,14 @@ function orderCheck(g) {
 function readHash() {
   const hash = new URLSearchParams(location.hash.slice(1));
   if (hash.has("tab")) state.tab = hash.get("tab");
+  // By label and not by number: groups are sorted by their rows, so numbers change while a sweep runs.
   if (hash.has("group")) state.group = Math.max(0, page.groups.findIndex(g => g.label === hash.get("group")));
   state.off = new Set((hash.get("off") || "").split(",").filter(Boolean).map(Number));
   if (hash.has("kc")) state.kc = hash.get("kc") === "all" ? null : Number(hash.get("kc"));
   state.seed = hash.get("seed") || "";
   state.colour = hash.get("colour") || "budget";
   state.theory = hash.get("theory") !== "0";
+  // Null stands for the page's own choice, which depends on how many trials pass the filters.
   state.trials = hash.has("trials") ? hash.get("trials") === "1" : null;
   if (hash.has("mode")) state.mode = hash.get("mode") === "dark" ? "dark" : "light";
   const table = emptyTable();
@@ -112,6 +119,7 @@ function writeHash() {
   hash.set("mode", state.mode);
   if (state.selected) hash.set("sel", selectionText(group(), state.selected));
   if (state.opened !== null) hash.set("open", state.opened);
+  // Not pushed: with an entry for every filter the back button would no longer leave the page.
   history.replaceState(null, "", "#" + hash.toString());
 }
 
@@ -130,6 +138,7 @@ function passing() {
 
 function sample(indices, limit) {
   if (indices.length <= limit) return indices;
+  // Evenly and not at random, so that the picture does not flicker from one redraw to the next.
   const step = indices.length / limit;
   return Array.from({length: limit}, (_, k) => indices[Math.floor(k * step)]);
 }

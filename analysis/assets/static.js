@@ -15,6 +15,8 @@ async function drawAll() {
     }
     drawn.push(node);
   }
+  // The document is what comes back from the browser, so that it holds the pictures alone
+  // (`analysis.dashboard.export.DRAWN`).
   document.body.replaceChildren(...drawn);
 }
 drawAll();

@@ -10,6 +10,7 @@ async function loadTable() {
   if (tablePromise === null) {
     tablePromise = (page.live ? fetch("table.json", {cache: "no-store"}).then(answer => answer.json()) : inflate($("table-data").textContent))
       .then(raw => { table = readTable(raw); return table; })
+      // Forgotten after a failure, so that the next look tries again.
       .catch(error => { tablePromise = null; throw error; });
   }
   return tablePromise;
@@ -18,6 +19,7 @@ async function loadTable() {
 function readTable(raw) {
   const columns = raw.columns.map(reader), named = new Map(columns.map(column => [column.name, column]));
   const ids = raw.columns[0].texts, place = new Map(ids.map((id, row) => [id, row]));
+  // Search goes through texts that vary; what all rows share would match all or none.
   const texts = columns.filter(column => column.kind === "text" && !column.same);
   return {columns, named, ids, place, texts, shown: raw.shown.filter(name => named.has(name)), metric: raw.metric, total: raw.total, haystack: []};
 }
@@ -42,6 +44,7 @@ function written(column, row) {
 function test(column, text) {
   const parts = text.split(",").map(part => part.trim()).filter(Boolean).map(part => column.kind === "text" ? textTest(part) : numberTest(part, column.kind));
   if (!parts.length) return () => true;
+  // Half a filter would show rows that nobody asked for, so one that cannot be read is named and not applied.
   if (parts.includes(null)) return null;
   return value => parts.some(part => part(value));
 }
@@ -55,6 +58,7 @@ function textTest(part) {
 
 function numberTest(part, kind) {
   if (part === "none") return value => value === null;
+  // Times are shown in UTC, so they are read as UTC too; a browser would take them for local ones.
   const read = text => kind === "time" ? Date.parse(text.trim() + (/[TZ:]/.test(text) ? "Z" : "")) : text.trim() === "" ? NaN : Number(text);
   const range = part.split("..");
   if (range.length === 2) {
@@ -68,6 +72,7 @@ function numberTest(part, kind) {
 }
 
 function haystack(row) {
+  // Joined once per row and kept: a search looks at every row at every key.
   if (table.haystack[row] === undefined) table.haystack[row] = table.texts.map(column => column.at(row) || "").join("\n").toLowerCase();
   return table.haystack[row];
 }
@@ -149,6 +154,7 @@ function fillTable(rows, unread) {
     "aria-label": `Filter ${titleOf(column.name)}`, "aria-invalid": unread.includes(column.name) ? "true" : null,
     placeholder: column.kind === "text" ? "part of it" : "2..5, > 3", value: state.table.filters[column.name] || "",
     oninput: event => { filterBy(column.name, event.target.value); }})));
+  // A browser needs seconds to lay out tens of thousands of rows.
   const shown = rows.slice(0, state.table.rows);
   const body = shown.map(row => element("tr", {tabindex: "0", "data-focus": `row ${table.ids[row]}`, "data-trial": table.ids[row],
     "aria-selected": state.opened === table.ids[row] ? "true" : "false", onclick: () => openTrial(table.ids[row]),
@@ -218,6 +224,7 @@ function unfilter() {
 // Boxes to tick, in the order of `names`; the choice keeps that order.
 function tickList(node, names, chosen, usual, change) {
   const on = new Set(chosen), key = `${names.join()}|${chosen.join()}`;
+  // Rebuilding the boxes while one is being ticked would take the focus from it.
   if (node.dataset.key === key) return;
   keepingFocus(() => {
     node.dataset.key = key;

@@ -1,11 +1,13 @@
-"""Labels of logarithmic axes keep apart, from a fraction of a decade to a dozen of them."""
+"""Labels of logarithmic axes keep apart, from a fraction of a decade to a dozen of them; page and figures agree."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from analysis.figures.theme import log_ticks
+from analysis.figures.theme import DARK, LIGHT, log_ticks
+from analysis.html import asset
 
 PANEL = 250  # pixels of an axis on a phone of 390 pixels, or in a third of the page
 
@@ -29,3 +31,12 @@ def test_a_single_value_has_labels_around_it():
     found = log_ticks(np.array([3000.0]))
     assert found["range"] == pytest.approx([np.log10(3000) - 0.5, np.log10(3000) + 0.5])
     assert {"2k", "5k"} <= set(found["ticktext"])
+
+
+@pytest.mark.parametrize(("selector", "colours"), [(":root", LIGHT), (":root.dark", DARK)])
+def test_the_page_has_the_colours_of_its_figures(selector, colours):
+    css = asset("page.css")
+    (block,) = re.findall(rf"^{re.escape(selector)} \{{(.*?)\}}", css, re.DOTALL | re.MULTILINE)
+    of_page = {name.replace("-", "_"): colour for name, colour in re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", block)}
+    assert of_page == {name: colours[name] for name in of_page}
+    assert len(of_page) == 10  # page, card, ink, muted, line, accents, good, warn, bad
