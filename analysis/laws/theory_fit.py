@@ -21,7 +21,7 @@ from theory.fit.fit import LOSSES, fit_law
 from theory.fit.result import Direction, FitResult
 from theory.laws.base import Law
 from theory.laws.links import from_logit, to_logit
-from theory.laws.registry import FACTORIES, get_law
+from theory.laws.registry import FACTORIES, LAWS, get_law
 from theory.optimum.allocation import Allocation, optimum
 from theory.uncertainty.selection import Comparison, compare
 
@@ -223,7 +223,7 @@ class LawChoice(NamedTuple):
         """Read ``name`` or ``name:option=value,...``.
 
         Raises:
-            AnalysisError: an option has no value.
+            AnalysisError: an option has no value, or one of another kind.
         """
         name, _, tail = text.partition(":")
         if name.endswith(".py"):  # the colon stands before the function's name there, and such a law has no options
@@ -233,7 +233,9 @@ class LawChoice(NamedTuple):
             key, equals, value = item.partition("=")
             if not equals:
                 raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
-            options[key.strip()] = {"true": True, "false": False}.get(value.strip().lower(), value.strip())
+            # An option that the law does not have counts as a word, which `law` then refuses with the valid names.
+            default = LAWS[name].options.get(key.strip(), "") if name in LAWS else ""
+            options[key.strip()] = _option(f"--law {text}: {key.strip()}", value.strip(), default)
         return cls(name, options)
 
     @property
@@ -258,6 +260,17 @@ class LawChoice(NamedTuple):
             return get_law(self.name, **self.options)
         except TheoryError as error:
             raise AnalysisError(f"--law {self.text}: {error}. Laws: {BEST}, {', '.join(FACTORIES)}") from error
+
+
+def _option(place: str, text: str, default: object) -> str | bool:
+    """Read the value of a law's option, of the kind that its default has."""
+    if default is None:  # reference sizes, which every law takes from the rows that it is fitted to
+        raise AnalysisError(f"{place} follows from the rows and cannot be set here")
+    if not isinstance(default, bool):
+        return text
+    if text.lower() not in ("true", "false"):
+        raise AnalysisError(f"{place} must be true or false, got {text!r}")
+    return text.lower() == "true"
 
 
 def _rivals(rows: pd.DataFrame) -> dict[str, Law]:

@@ -118,6 +118,8 @@ def test_poor_data_give_reasons(tmp_path, trial):
         ("effective_information:floor=deep", "floor.*'deep'.*max"),
         ("effective_information:floor", "not of the form option=value"),
         ("effective_information:ceiling=3", "unknown option"),
+        ("effective_information:connectivity=3", "connectivity must be true or false, got '3'"),
+        ("separable_power_law:n_ref=1.0", "n_ref follows from the rows"),
     ],
 )
 def test_unknown_laws_and_options_name_the_choices(text, message):
