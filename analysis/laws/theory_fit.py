@@ -1,7 +1,8 @@
 """The one adapter between stored rows and `theory`: rows in, fitted laws, allocations and predictions out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,39 +136,27 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     """
     scale, rows, excluded = scaled(data)
     chosen = candidates(settings.law, rows)
-    fits: dict[str, FitResult] = {}
-    refused: list[RefusedLaw] = []
     metric = scale.to(rows["value"].to_numpy(float))
     # Noise is pooled on the fitted scale, where the residuals live: on the logit, equal noise in accuracy is not equal
     # noise.
     weighting = weigh(rows, metric, settings.weights)
     if len(rows):
-        design = design_of(rows)
         # A logit grows with the accuracy, so a fit on it looks for the maximum.
         direction: Direction = "max" if scale.name == "logit" or data.direction == "max" else "min"
-        # A rival that is also the chosen law is fitted once.
+        compute = partial(
+            fit_law,
+            design=design_of(rows),
+            metric=metric,
+            weights=weighting.values,
+            direction=direction,
+            starts=settings.starts,
+            seed=settings.seed,
+        )
+        # A rival that is also among the chosen laws is fitted once.
         laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
-        for name, law in laws.items():
-            # Rivals are ranked by AICc, which needs the likelihood of least squares.
-            loss = settings.loss if name in chosen else "least_squares"
-            try:
-                fits[name] = fit_law(
-                    law,
-                    design,
-                    metric,
-                    weights=weighting.values,
-                    direction=direction,
-                    loss=loss,
-                    starts=settings.starts,
-                    seed=settings.seed,
-                )
-            except TheoryError as error:
-                # Poor data are no mistake of the user's: the other laws are fitted, and the report says why this one is
-                # missing.
-                refused.append(RefusedLaw(name, str(error)))
+        fits, best, refused = _fit_all(laws, tuple(chosen), settings.loss, compute)
     else:
-        refused.append(RefusedLaw("", "no finished trial with a value"))
-    best = _choose({name: fit for name, fit in fits.items() if name in chosen})
+        fits, best, refused = {}, None, [RefusedLaw("", "no finished trial with a value")]
     costs = {
         k_c: cost
         for k_c in rows["k_c"].astype(float).unique()
@@ -188,6 +177,43 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         allocations=_allocations(best, rows, costs, refused) if best is not None else (),
         weighting=weighting,
     )
+
+
+def _fit_all(
+    laws: Mapping[str, Law], chosen: tuple[str, ...], loss: str, compute: Callable[..., FitResult]
+) -> tuple[dict[str, FitResult], FitResult | None, list[RefusedLaw]]:
+    """Fit the laws and choose the one that is reported, for which alone a robust loss is meant.
+
+    Args:
+        laws: by name, rivals included.
+        chosen: names of those among which one is to be reported.
+        loss: the loss that was asked for.
+        compute: fits a law with a loss.
+
+    Returns:
+        The fits by name; the one that is reported; the laws that could not be fitted. Poor data are no mistake of the
+        user's, so that the report goes on without those and says why.
+    """
+    fits: dict[str, FitResult] = {}
+    refused: list[RefusedLaw] = []
+    # AICc chooses among laws and ranks rivals, and needs the likelihood of least squares, which a robust loss has not.
+    # Where there are several laws to choose from, the loss that was asked for therefore comes after the choice.
+    losses = {name: loss if chosen == (name,) else "least_squares" for name in laws}
+    for name, law in laws.items():
+        try:
+            fits[name] = compute(law, loss=losses[name])
+        except TheoryError as error:
+            refused.append(RefusedLaw(name, str(error)))
+    best = _choose({name: fits[name] for name in chosen if name in fits})
+    if best is None:
+        return fits, None, refused
+    if losses[best] != loss:
+        try:
+            fits[best] = compute(laws[best], loss=loss)
+        except TheoryError as error:
+            # Neither another law nor another loss in its place: that would not be what was asked for.
+            return fits, None, [*refused, RefusedLaw(best, str(error))]
+    return fits, fits[best] if fits[best].usable else None, refused
 
 
 def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
@@ -281,17 +307,14 @@ def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
     }
 
 
-def _choose(fits: Mapping[str, FitResult]) -> FitResult | None:
-    """Smallest AICc; within a tie the fewest parameters, then the smaller AICc."""
+def _choose(fits: Mapping[str, FitResult]) -> str | None:
+    """Name of the law with the smallest AICc; within a tie the fewest parameters, then the smaller AICc."""
     usable = {name: fit for name, fit in fits.items() if fit.usable}
-    if not usable:
-        return None
-    scored = [(fit.aicc, fit.p, name) for name, fit in usable.items() if fit.aicc is not None]
-    if not scored:
-        return next(iter(usable.values()))
-    lowest = min(score for score, _, _ in scored)
-    _, _, name = min((p, score, name) for score, p, name in scored if score <= lowest + TIE)
-    return usable[name]
+    # A law that was named has no AICc where its loss is robust, and needs none.
+    scored = [(np.inf if fit.aicc is None else fit.aicc, fit.p, name) for name, fit in usable.items()]
+    lowest = min((score for score, _, _ in scored), default=np.inf)
+    tied = [(p, score, name) for score, p, name in scored if score <= lowest + TIE]
+    return min(tied)[2] if tied else None
 
 
 def scaled(data: Dataset) -> tuple[Scale, pd.DataFrame, tuple[Exclusion, ...]]:

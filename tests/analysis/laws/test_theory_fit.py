@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.laws import theory_fit
 from analysis.laws.overlay import overlay
 from analysis.laws.theory_fit import FitSettings, LawChoice, candidates, design_of, fit_dataset, line_cost
 from analysis.rows.load import datasets, read_sweep
@@ -42,6 +43,15 @@ def test_the_best_variant_has_the_smallest_aicc_or_ties_with_fewer_parameters(da
     assert found.fit in tied
     assert found.fit.p == min(fit.p for fit in tied)
     assert {rank.name for rank in found.comparison.rows} == set(found.fits)
+
+
+def test_a_robust_loss_comes_after_the_choice_by_aicc(data, monkeypatch):
+    """A robust fit has no AICc: a choice among robust fits would take whichever law stands first."""
+    texts = ("constant", "separable_power_law")
+    monkeypatch.setattr(theory_fit, "candidates", lambda *_: {text: LawChoice.read(text).law() for text in texts})
+    fitted = fit_dataset(data, FitSettings(loss="tukey"))
+    assert (fitted.fit.law.name, fitted.fit.given.loss) == ("separable_power_law", "tukey")
+    assert "constant" in {rank.name for rank in fitted.comparison.rows}
 
 
 def test_the_link_is_free_only_from_three_budgets_on(data):
