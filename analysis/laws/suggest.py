@@ -11,6 +11,7 @@ import yaml
 
 from analysis.errors import AnalysisError
 from analysis.rows.learning_rates import RateRule, power_rule
+from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import Dataset, Sweep
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
@@ -34,6 +35,9 @@ SEEDS = 8
 """Replicates that a configuration may get in all."""
 
 SUFFIX = "-next"
+
+FREE = ("model.n_rec", "model.d_m", "training.learning_rate")
+"""Settings of the specs that a suggestion chooses itself, or replaces by a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +149,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     spec = json.loads(specs.most_common(1)[0][0])
     if "model" not in spec:
         raise AnalysisError(f"{data.label}: these rows carry no settings, so that nothing can be launched")
+    _check_alike(data)
     # Left out is what follows from the task, what the budget solves, and what is searched.
     model = {k: v for k, v in spec["model"].items() if k not in ("n_in", "n_out", "n_rec", "d_m")}
     low, high, notes = _range_of_d_m(rows, data.direction)
@@ -175,6 +180,25 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         "seeds": SEEDS,
     }
     return content, [*sentences, *notes]
+
+
+def _check_alike(data: Dataset) -> None:
+    """Refuse rows whose settings follow the budget or d_m: the new grid holds one value of each.
+
+    Raises:
+        AnalysisError: a setting differs that is neither a size nor the learning rate.
+    """
+    table, _ = distinct_specs(data.rows["spec"])
+    settings = [
+        name for name in map(str, table.columns) if name.startswith(("model.", "training.")) and name not in FREE
+    ]
+    differing = [name for name in settings if table[name].nunique(dropna=False) > 1]
+    if differing:
+        top = float(data.rows["budget"].max())
+        raise AnalysisError(
+            f"{data.label}: the rows differ in {', '.join(differing)}, and a suggested grid holds one value of each; "
+            f"choose rows of one value, for example --where 'budget == {top:.0f}'"
+        )
 
 
 def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[str]]:

@@ -151,6 +151,16 @@ def test_what_cannot_be_met_is_said_in_a_sentence(swept, changes, error, message
         suggestion(swept, **changes)
 
 
+def test_training_that_follows_the_budget_is_not_launched_with_one_value_for_all(tmp_path):
+    shared = GRID.replace("budgets: [20_000, 60_000, 200_000]\n", "").replace("training: {steps: 40}\n", "")
+    small = "- {budgets: [20_000, 60_000], training: {steps: 40}}"
+    path = write(
+        tmp_path / "follows", f"{shared}blocks:\n  {small}\n  - {{budgets: [200_000], training: {{steps: 80}}}}\n"
+    )
+    with pytest.raises(AnalysisError, match=r"differ in training\.steps.*--where 'budget == 200000'"):
+        suggestion(path)
+
+
 def test_the_command_writes_the_grid(swept, tmp_path):
     output = tmp_path / "next.yaml"
     command = ["suggest", str(swept), "--target", "optimum at P=6e4", "--hours", "1", "-o", str(output)]
