@@ -50,7 +50,7 @@ def test_a_robust_loss_comes_after_the_choice_by_aicc(data, monkeypatch):
     texts = ("constant", "separable_power_law")
     monkeypatch.setattr(theory_fit, "candidates", lambda *_: {text: LawChoice.read(text).law() for text in texts})
     fitted = fit_dataset(data, FitSettings(loss="tukey"))
-    assert (fitted.fit.law.name, fitted.fit.given.loss) == ("separable_power_law", "tukey")
+    assert (fitted.fit.law.name, fitted.fit.inputs.loss) == ("separable_power_law", "tukey")
     assert "constant" in {rank.name for rank in fitted.comparison.rows}
 
 
