@@ -1,4 +1,4 @@
-"""The one adapter between stored rows and `theory`: rows in, fitted laws, allocations and predictions out."""
+"""The one adapter between stored rows and `theory`: it takes rows and gives fitted laws, allocations, predictions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -36,33 +36,43 @@ class MetricPart:
     """What is measured."""
 
     column: str
+    """Column of the table of trials."""
     title: str
+    """Title of the axis in figures."""
     direction: str
+    """`min` or `max`."""
     chance: float | None
+    """Metric of a model that knows nothing; None where it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """One entry of the ledger."""
+    """One entry of the ledger: rows that were left out by one rule."""
 
     rule: str
+    """Short name of the rule."""
     why: str
+    """The reason in one sentence."""
     rows: int
+    """How many they are."""
     trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """Rows in, rows out, and why."""
+    """Which rows of a group entered the fit, and which were left out and why."""
 
     rows: int
+    """Runs that entered the fit."""
     configurations: int
     budgets: tuple[float, ...]
     d_m: tuple[float, ...]
     k_c: tuple[float, ...]
     seeds: tuple[int, ...]
     seed_noise: float | None
+    """Standard deviation between seeds, pooled over configurations; None where none was run twice."""
     seed_noise_freedom: int
+    """Its degrees of freedom."""
     excluded: tuple[LeftOut, ...]
 
 
@@ -85,7 +95,9 @@ class WeightsPart:
     """Weights of the rows, and why; those of single rows follow from it."""
 
     kind: str
+    """`equal` or `replicates`."""
     p_value: float | None
+    """Chance of noise this different between budgets if it were the same (Bartlett)."""
     by_budget: tuple[Level, ...]
     sentence: str
 
@@ -129,7 +141,9 @@ class OptimumPart:
     bracket: str
     """The same in a few words."""
     extend: str | None
+    """Side to extend where the best lies at the end of the sampled range."""
     theory: Allocation | None
+    """Best split by the law; None without a law or a range of d_m."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +153,20 @@ class Rival:
     name: str
     label: str
     n: int
+    """Rows."""
     p: int
+    """Parameters and coefficients."""
     aicc: float | None
     delta: float | None
+    """AICc behind the best of the laws."""
     tied: bool
+    """Whether that is within a tie."""
     pearson_r: float | None
     rmse: float
     usable: bool
+    """Whether its numbers may be reported at all."""
     warnings: tuple[str, ...]
+    """Codes of its warnings and errors."""
     chosen: bool
     """Whether this is the law that is reported and drawn."""
 
@@ -179,9 +199,12 @@ class RatePoint:
     d_branch: float | None
     n_rec: float
     best: float
+    """The rate whose runs enter the fit."""
     metric: float
+    """Mean metric at it."""
     others: tuple[OtherRate, ...]
     diverged: tuple[float, ...]
+    """Rates at which at least one seed diverged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +214,9 @@ class RateOptimum:
     size: float
     k_c: float
     best_of: float
+    """Best d_m where each point has its own best rate."""
     single: dict[str, float]
+    """Best d_m by rate, for rates that every d_m was run with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,17 +240,22 @@ class Group:
     question: str
     data: DataPart
     law: LawPart | None
+    """The reported law; None where no law could be fitted."""
     scale: str
+    """The scale it was fitted on, as a sentence."""
     weights: WeightsPart
     optima: tuple[OptimumPart, ...]
     rivals: tuple[Rival, ...]
     verdict: str | None
+    """What the ranking of the laws shows, as a sentence."""
     refused: tuple[RefusedLaw, ...]
     evidence: Evidence | None = field(default=None, metadata=EMPTY)
+    """Intervals and held-out errors; None in a quick report."""
     alarms: tuple[Alarm, ...]
     axes: AxesPart
     next: tuple[NextStep, ...]
     cannot_conclude: tuple[str, ...]
+    """What these rows cannot show whatever law is fitted."""
     learning_rates: LearningRates | None = field(default=None, metadata=OMIT)
 
 
@@ -243,18 +273,26 @@ class JointModel:
     """One joint fit, by what varies in it."""
 
     model: str
+    """What varies, as its name in the table."""
     vary: dict[str, str]
+    """Setting by parameter that varies with it."""
     p: int
+    """Parameters and coefficients."""
     n: int
+    """Rows."""
     rmse: float
     aicc: float | None
     delta: float | None
+    """AICc behind the best of these fits."""
     usable: bool
     warnings: tuple[str, ...]
     f: float | None
+    """F statistic against the fit that it is tested against; None for that one."""
     df: tuple[int, int] | None
+    """Its degrees of freedom: parameters that were added, and rows that are left."""
     p_value: float | None
     p_holm: float | None
+    """The same chance, adjusted for the number of fits that were tested (Holm)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
 
 class Done(NamedTuple):
-    """One group, fitted and written down."""
+    """A group of rows with its fitted law, and its part of the report."""
 
     view: View
     group: Group
@@ -177,7 +177,7 @@ def question(data: Dataset) -> str:
 
 
 def data_part(view: View) -> DataPart:
-    """Rows in, rows out, and why."""
+    """Which rows of a group entered the fit, and which were left out and why."""
     data, law, table, noise = view.data, view.law, view.table, seed_noise(view.data)
     return DataPart(
         # The scale of the fit may leave out rows that the group has, such as perfect runs on the logit.

@@ -79,7 +79,7 @@ def exponent_text(estimate: Estimate) -> str:
 
 
 def held_out(group: Group) -> Section:
-    """Errors on what the laws have not seen."""
+    """Errors of the laws on rows that they were not fitted to."""
     title = "Held-out largest budget"
     if group.evidence is None:
         return Section("held-out", title, [_not_computed(group)], [])

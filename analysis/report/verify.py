@@ -1,4 +1,4 @@
-"""Prove a report: compute every number again from the rows and compare it with what the file says."""
+"""Verify a report: compute every number again from the rows and compare it with what the file says."""
 
 import json
 import re
@@ -34,15 +34,18 @@ class OtherFormat(AnalysisError):
 
 
 class Difference(NamedTuple):
-    """One number or text that came out otherwise."""
+    """One number or text for which report and recomputation differ."""
 
     place: str
+    """Its path in the document, such as ``report.groups[0].law.rmse``."""
     reported: str
+    """What the file says, shortened."""
     recomputed: str
+    """What the rows give, shortened."""
 
 
 class Verdict(NamedTuple):
-    """The outcome."""
+    """How many numbers were compared, and which of them differ."""
 
     numbers: int
     """Numbers compared."""

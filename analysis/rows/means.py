@@ -1,6 +1,6 @@
 """What the rows say without any law: means of configurations, noise between seeds, optimum per budget, frontier.
 
-Arrays and frames in, frames out; every number a figure or a table shows about the measurement comes from here.
+Every number that a figure or a table shows about the measurement comes from here.
 """
 
 from collections.abc import Mapping, Sequence

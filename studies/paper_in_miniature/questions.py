@@ -1,6 +1,7 @@
 """The questions of a replication study that need no law: axes one by one, optima, ablations, architectures.
 
-Rows in, `Answer` out. A verdict follows from a 95 % interval by a fixed rule, never from the look of a figure.
+Each function takes rows and returns an `Answer`. A verdict follows from a 95 % interval by a fixed rule, never from the
+look of a figure.
 """
 
 from collections.abc import Collection, Iterator, Sequence
