@@ -32,7 +32,9 @@ def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> 
 def selection_options(command: Command) -> Command:
     """Options that say which rows and which metric; the command gets one `selection`."""
 
+    # Click reads a command's help from the docstring of the function, which is that of the command itself.
     @wraps(command)
+    # Four options become one value here, so that no function behind has to hand on four arguments.
     def wrapped(*, metric: str, split: str, where: str | None, group: str | None, **rest: Any) -> None:
         from analysis.rows.sweep import Measure, Selection
 
@@ -48,6 +50,7 @@ def selection_options(command: Command) -> Command:
     which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
     where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")
     group = click.option("--group", help="One group of rows by its name, as reports and dashboards print it.")
+    # The option stands for `run_command`, which reads it off the command line itself; the command never sees it.
     debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
     return _decorate(wrapped, [choice, which, where, group, debug])
 
@@ -100,6 +103,7 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     """Show a sweep on one screen: trials by status, best split per budget, hours, warnings."""
+    # Imported by each command: pandas, scipy and the figures take longer to load than `--help` may take.
     from analysis import commands
 
     commands.summary(dir, selection, as_json=as_json)
@@ -135,6 +139,7 @@ def fit_theory(
     from analysis.laws.evidence import EvidenceSettings
     from analysis.report.model import ReportSettings
 
+    # One seed for starts, draws and simulations, so that a report is made again by the same command.
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
     report_settings = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary)
     commands.fit_theory(dir, report_settings, output=output, as_json=as_json)
@@ -149,6 +154,7 @@ def verify(report: str, results: str | None) -> None:
     from analysis import commands
 
     if not commands.verify(report, results):
+        # A report that does not hold fails in a script, as a test does.
         raise SystemExit(1)
 
 
@@ -275,6 +281,8 @@ def export(
     from analysis import commands
     from analysis.dashboard.export import Format
 
+    # Without either nothing would be written, and a command that does nothing without a word is taken for one that
+    # worked.
     if output is None and figures is None:
         raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
     if output is not None:

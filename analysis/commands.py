@@ -51,12 +51,14 @@ def fit_theory(
     """Fit the law to every group of a sweep; print the report and save it as JSON and HTML."""
     sweep = read_sweep(uri)
     groups = datasets(sweep, settings.selection)
+    # First of all: which rows are kept apart decides what every number below is about.
     tell_groups(groups)
     # One name for both files, whichever ending was given.
     base = Path(output).with_suffix("") if output else _path_in_results(sweep, "fit")
     finished: list[Done] = []
     for done in collect(sweep, groups, settings):
         finished.append(done)
+        # On stderr, so that `--json` prints the document alone.
         click.echo(f"fitted {len(finished)} of {len(groups)}: {done.group.label}", err=True)
         if base is not None and len(finished) < len(groups):
             # Fits of many groups take minutes: an interrupted run leaves a report of those that are done.
@@ -100,6 +102,7 @@ def verify(path: str, results: str | None) -> bool:
 
 def summary(uri: str, selection: Selection, *, as_json: bool) -> None:
     """Print a sweep on one screen."""
+    # Commands that only look go on without a damaged part and say so; reports and suggestions refuse it.
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     groups = datasets(sweep, selection)
     content = summarise(sweep, groups)
@@ -116,6 +119,7 @@ def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, selection, settings)
+    # Only a report beside the rows may lend the page its intervals: the page computes none.
     views = [view._replace(stored=stored_evidence(view, _path_in_results(sweep, "fit.json"))) for view in views]
     content = dashboard_payload(sweep, views, selection)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
@@ -132,6 +136,7 @@ def compare(
         tell_groups(of_sweep)
     views = [
         view._replace(
+            # Groups of two sweeps may have one name, and the table, the page and its links tell them apart by it.
             data=replace(view.data, label=f"{sweep.label}: {view.data.label}") if len(sweeps) > 1 else view.data
         )
         for sweep, of_sweep in zip(sweeps, groups, strict=True)
@@ -159,6 +164,7 @@ def suggest(uri: str, selection: Selection, settings: SuggestSettings, output: s
     groups = [data for data in every if len(data.rows)]
     if not groups:
         raise AnalysisError(f"{uri}: no finished trial to go on from; launch a grid first")
+    # A grid is about one family of networks: the largest, unless --where or --group names another.
     suggestion = make_suggestion(sweep, groups[0], settings)
     others = f" (the largest of {len(groups)} groups; --where chooses another)" if len(groups) > 1 else ""
     print_suggestion(suggestion, groups[0].label + others, console)
@@ -192,6 +198,7 @@ def learning_rate(uri: str, selection: Selection) -> None:
             soft_wrap=True,
         )
         console.print(escape(rule.yaml()), soft_wrap=True)
+    # Only if no group has a rule the command has failed.
     if len(refused) == len(groups):
         raise AnalysisError(
             refused[0] if refused else f"{uri}: no row fulfils {selection.where or 'anything: no trial yet'}"

@@ -24,6 +24,8 @@ GLOSSARY = {
 }
 """What the words mean, each in one sentence."""
 
+# Longer words come first, or a shorter one inside of them would win. The looks around keep words inside of longer names
+# unmarked.
 WORDS = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(GLOSSARY, key=len, reverse=True)))})(?![\w-])")
 
 

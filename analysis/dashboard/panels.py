@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.html import Cell, none
 
+# Panels are plain values, which go to the page as JSON and to files as figures alike.
 Rows = tuple[tuple[Cell, ...], ...]
 
 
@@ -49,6 +50,7 @@ class Tab(NamedTuple):
 
 def rows_of(records: Iterable[Iterable[Any]]) -> Rows:
     """Rows of a panel's table."""
+    # Numbers of numpy and missing values of pandas become Python's own, which JSON can write.
     return tuple(tuple(none(value) for value in record) for record in records)
 
 

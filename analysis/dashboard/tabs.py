@@ -61,6 +61,7 @@ def _isobudget_summary(view: View, x: str) -> str:
     for optimum in optima[-3:]:
         best = configuration(view.table, optimum.best)
         where = f"N = {best['n_rec']:.0f}" if x == "n_rec" else f"d_m = {best['d_m']:.0f}"
+        # At the edge the place is only a bound, so the sentence says where to go on instead of a number.
         if optimum.extend:
             parts.append(f"P = {short(optimum.budget)}: best at the edge ({where}), extend towards {optimum.extend}")
         else:
@@ -85,6 +86,7 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     published = published_points(view.data)
     if published is not None:
         figure = plot_frontier(data, trials=False, published=published, connectivities=True)
+        # Only when asked for: levels on other data must not be compared by default.
         choices.append(Choice("with published", figure, "trainable_params"))
         # The narrow panel of the first tab has no room for it; the wide one stands on a tab of its own.
         summary += f" {published.sentence}" if width == "half" else ""
@@ -171,6 +173,7 @@ def runs_tab(sweep: Sweep, *, live: bool = False) -> Tab:
     pace = pace_data(trials)
     unfinished = trials[trials["status"] != FINISHED]
     reasons = zip(unfinished["status"], unfinished["reason"].fillna("no reason given"), strict=True)
+    # By status and reason: the same words may come with another status.
     top = Counter(reasons).most_common(REASONS)
     panels = (
         Panel(

@@ -63,6 +63,7 @@ def surface_tab(view: View) -> Tab:
     gap = None if view.overlay is None else view.table["mean"].to_numpy(float) - view.overlay.predicted
     surfaces = () if view.overlay is None else view.overlay.surfaces
     data = SurfaceData(view.data.title, view.table, gap, surfaces, tuple(view.optima))
+    # The points of the surface are means already, so single trials are not drawn into it.
     choices = [Choice("metric", plot_surface(data), "n_rec", "k_e", points=False)]
     if gap is not None:
         choices.append(Choice("minus law", plot_surface(data, difference=True), "n_rec", "k_e", points=False))
@@ -94,6 +95,7 @@ def _diagnostics(view: View) -> list[Panel]:
     agreement = agreement_data(view.data, view.table, view.overlay)
     r = "undefined" if agreement.correlation is None else f"{agreement.correlation:.4f}"
     off = agreement.measured - agreement.predicted
+    # An axis with gaps would show the residuals of some configurations alone.
     axes = [name for name in ("n_rec", "k_e", "d_m", "trainable_params") if view.table[name].notna().all()]
     residuals = [
         Choice(PLAIN_SYMBOL[n], plot_residuals(residual_data(agreement, view.table, x=n)), n, "residual", False)
@@ -107,6 +109,7 @@ def _diagnostics(view: View) -> list[Panel]:
         id="agreement",
         title="Measured vs law",
         caption="one point per configuration, dotted = equality",
+        # On the published Enwik8 table every form of the law reaches r = 0.98.
         summary=f"r = {r} over configurations: high r alone is no evidence for a law; compare the rivals below.",
         width="half",
         choices=(Choice("all", plot_agreement(agreement), "predicted", "mean", points=False),),
@@ -139,6 +142,7 @@ def _parameters(view: View) -> Panel:
         id="parameters",
         title="Parameters",
         caption=f"{fit.law.label}; {view.law.scale.sentence}; {_interval_source(view)}",
+        # What is fine needs no sentence on the page; the report lists all.
         summary=" ".join(status.sentence for status in fit.statuses if status.level in ("warning", "error")),
         width="half",
         choices=(Choice("intervals", plot_whiskers(whiskers)),) if whiskers else (),

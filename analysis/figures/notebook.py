@@ -66,6 +66,7 @@ def figures(
     """
     sweep = read_sweep(uri)
     selection = Selection(measure=measure or Measure(), where=where)
+    # Groups without a row would be an empty figure each.
     groups = [data for data in datasets(sweep, selection) if len(data.rows)]
     if not groups:
         raise AnalysisError(f"{uri}: no finished trial with a value, so there is nothing to draw")
@@ -100,6 +101,7 @@ def _drawn(view: View) -> Iterator[Drawn]:
     data, table, law = view.data, view.table, view.overlay
     # Networks that are sized by n_rec alone have no other axis.
     sized = ("n_rec", "k_e", "d_m") if table["d_m"].notna().all() else ("n_rec",)
+    # Without a budget there is no line along which a metric could be drawn.
     for x in sized if view.optima else ():
         iso = isobudget_data(data, table, view.optima, law, x=x)
         yield f"isobudget-{x}", plot_isobudget(iso), f"Metric against {_symbol(x)} at fixed budgets"
@@ -110,6 +112,7 @@ def _drawn(view: View) -> Iterator[Drawn]:
         if scaling.lines:
             title = f"Metric against {_symbol(scaling.axis)} at fixed {_symbol(scaling.fixed)}"
             yield f"scaling-{scaling.axis}", plot_scaling(scaling), title
+    # Where the size is the only choice, the optimum against P would be the sizes that were run.
     for x in sized if len(sized) > 1 and view.optima else ():
         yield f"optimum-{x}", plot_path(path_data(table, view.optima, law, x=x)), f"Optimal {_symbol(x)} against P"
     gap = None if law is None else table["mean"].to_numpy(float) - law.predicted

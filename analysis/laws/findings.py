@@ -52,6 +52,8 @@ def plain(value: Any) -> Any:
 
 def _record(value: Any) -> dict[str, Any]:
     record = {}
+    # How a missing value is written depends on the field: readers of the document know null, {} and an absent key
+    # apart.
     for item in fields(value):
         part, absent = getattr(value, item.name), item.metadata.get("absent")
         if absent == "always":

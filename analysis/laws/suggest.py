@@ -106,6 +106,7 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
     base, notes = _base(sweep, data, wanted, name)
     sentences += notes
+    # The searcher of `sweeper` does the choosing, because next runs are chosen by one designer everywhere.
     space = GridSpace(
         grid=parse_grid(_text(base, "theory")), costs=store_cost_model(sweep.store) if sweep.store else _no_store(sweep)
     )
@@ -123,6 +124,7 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
             f"--hours: {hours:g} h does not pay for a single run; the cheapest takes {_cheapest(space):.3g} h"
         )
     runs = tuple(_run(point, why, space) for point, why in zip(points, reasons, strict=True))
+    # The reasons stand in the grid as comments: whoever launches it next week still sees what the runs are for.
     text = _notes(settings.target, runs, before, after) + space.header(name) + space.blocks_text(points)
     return Suggestion(
         target=settings.target, runs=runs, before=before, after=after, sentences=(*sentences, *basis), grid=text
@@ -135,6 +137,7 @@ def _no_store(sweep: Sweep) -> Any:
 
 def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[str, Any], list[str]]:
     """The grid that describes the group's family of networks, open in d_m."""
+    # A published table has no directory whose trials a launch could complete.
     if sweep.store is None:
         _no_store(sweep)
     rows, sentences = data.rows, []
@@ -228,6 +231,7 @@ def _text(content: dict[str, Any], kind: str) -> str:
 
 def _history(data: Dataset, space: GridSpace) -> list[Observation]:
     """The rows as points of the space, metric as a loss; the analysis's own choice of rows, split and learning rate."""
+    # The searcher minimises.
     sign = 1.0 if data.direction == "min" else -1.0
     rows = data.rows[data.rows["budget"].notna()]
     observations = []
@@ -281,6 +285,7 @@ def _within(points: tuple[Point, ...], space: GridSpace, hours: float) -> list[P
     left, kept = hours * 3600, []
     for point in points:
         sizes = space.measure(point)
+        # A run that no longer fits is passed over, since a cheaper one behind it may.
         if isinstance(sizes, Sizes) and sizes.seconds <= left:
             left -= sizes.seconds
             kept.append(point)

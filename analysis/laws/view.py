@@ -57,6 +57,7 @@ class View(NamedTuple):
         comparison, fit = self.law.comparison, self.law.fit
         if comparison is None or fit is None:
             return None
+        # By identity, since two names may stand for equal laws. A robust fit is not among the rows, for it has no AICc.
         drawn = [row for row in comparison.rows if self.law.fits[row.name] is fit and row.delta is not None]
         if not drawn or drawn[0].delta is None or drawn[0].delta <= TIE:
             return None
@@ -72,7 +73,9 @@ def make_view(sweep: Sweep, law: LawFit) -> View:
         sweep: all rows and curves.
         law: the group's rows with their fitted law.
     """
+    # The law brings its rows with it, so that rows and law of a view cannot be of different groups.
     data = law.data
+    # The table is made once: positions in it stand in optima, frontier and figures.
     table = configurations(data)
     return View(
         sweep=sweep,
@@ -108,6 +111,7 @@ def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baselin
         views: groups of a sweep.
         lines: `baselines` of all its groups; default: of these.
     """
+    # Everything but the architecture must be the same, or the difference could be the task's.
     same = [name for name in IDENTITY if name != "architecture"]
     if lines is None:
         lines = baselines(view.data for view in views)

@@ -49,6 +49,8 @@ def comparison(views: list[View]) -> list[Line]:
     """
     lines = []
     for view in views:
+        # Synapses per unit of a gated network follow from its size; one line per connectivity would hold one point
+        # each.
         if view.optima and not view.has_d_m:
             lines.append(_baseline_line(view))
             continue
@@ -74,6 +76,7 @@ def _line(view: View, k_c: float) -> Line:
         **_columns(points),
         good=tuple((optimum.good or {}).get("d_m", (np.nan, np.nan)) for optimum in optima),
         bracketed=tuple(optimum.bracketed for optimum in optima),
+        # The law is that of the whole group, of which this is one connectivity.
         law=_law(view),
     )
 

@@ -69,12 +69,14 @@ def print_group(group: Group, console: Console) -> None:
     if group.law is not None:
         console.print(f"law: {escape(group.law.fit.law.label)}. {escape(group.weights.sentence)}")
     for section in group_sections(group):
+        # One screen: the first table of three sections, and the sentences of those that change a decision.
         if section.id in TABLES and section.tables:
             print_table(section.tables[0], console, TABLES[section.id])
         if section.id in SENTENCES and section.sentences:
             console.print(f"[bold]{section.title}:[/bold] {escape(' '.join(section.sentences))}")
     for sentence in [*group.axes.sentences, *group.cannot_conclude]:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+    # Many configurations may ring the same alarm, and beyond a dozen nobody reads them; the file lists all.
     for alarm in group.alarms[:WARNINGS]:
         console.print(f"[yellow]![/yellow] {alarm.kind}, {alarm.place}: {escape(alarm.why)}")
     for step in group.next:
@@ -113,6 +115,7 @@ def print_table(table: Table, console: Console, title: str | None = None) -> Non
     for block in _blocks(widths, table.keys, console.width):
         drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
         for place in block:
+            # Columns of numbers are set to the right, so that digits of equal worth stand below each other.
             texts = [row[place] for row in table.rows if isinstance(row[place], str)]
             long = any(len(str(text)) > WRAPPED for text in texts)
             drawn.add_column(
@@ -212,6 +215,7 @@ def print_suggestion(suggestion: Suggestion, label: str, console: Console) -> No
 def print_comparison(lines: list[Line], console: Console) -> None:
     """Print the optima of several groups side by side."""
     for line in lines:
+        # Group and metric stand above the table, once.
         rows = [row[2:] for row in comparison_rows([line])]
         print_table(Table(COLUMNS[2:], rows), console, escape(f"{line.name}: {line.metric}"))
         if line.law:

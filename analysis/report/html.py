@@ -35,6 +35,7 @@ def report_html(report: Report, views: list[View]) -> str:
 
     # Plotly's script travels inside the file: the report opens from disk, without a network.
     plotly, app = get_plotlyjs(), asset("report.js")
+    # Groups have the same figures, and an id may stand only once in a page.
     figures = {f"{i}-{name}": figure for i, view in enumerate(views) for name, figure in _figures(view).items()}
     # Groups have different numbers of budgets, and each spreads the whole ramp over its own.
     budgets = [len(view.table["budget"].dropna().unique()) for view in views]
@@ -52,6 +53,7 @@ def report_html(report: Report, views: list[View]) -> str:
         csp=content_security_policy(plotly, app, live=False),
         css=asset("page.css"),
         body=body + _joint(report.joint) + _folded("all", provenance_section(report.provenance)),
+        # The numbers travel inside the page, so that a report that was sent by mail can still be verified.
         report=to_json(report.to_dict()),
         drawn=to_json(drawn),
         plotly=plotly,
@@ -147,6 +149,7 @@ def _folded(prefix: str, section: Section) -> str:
 
 
 def _table(name: str, table: Table) -> str:
+    # A column of sentences is set to the left as a whole, whatever single cells hold.
     words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]
     head = "".join(
         f"<th scope='col'{' class=text' if wordy else ''}>{explained(name)}</th>"

@@ -189,6 +189,7 @@ def data_part(view: View) -> DataPart:
         seeds=tuple(sorted(int(seed) for seed in data.rows["seed"].unique())),
         seed_noise=noise.sd,
         seed_noise_freedom=noise.freedom,
+        # Both ledgers, that of the rows and that of the fit: a reader need not know who left a row out.
         excluded=tuple(
             LeftOut(rule=entry.rule, why=entry.why, rows=len(entry.trial_ids), trial_ids=entry.trial_ids)
             for entry in (*data.excluded, *law.excluded)
@@ -198,6 +199,7 @@ def data_part(view: View) -> DataPart:
 
 def law_part(fit: FitResult) -> LawPart:
     """The fitted law in words and numbers."""
+    # Meanings come from the law itself: a law of the user's explains its own parameters.
     meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
     return LawPart(fit=fit, formula=formula(fit), meanings=meanings)
 
@@ -312,6 +314,7 @@ def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) ->
         rows_sha256={view.data.label: view.data.rows_sha256 for view in views},
         grids_sha256={name: sha256(text) for name, text in sweep.grids.items()},
         schema_version=SCHEMA_VERSION,
+        # More than one is worth knowing: a change of the code may have changed what was measured.
         code_versions=tuple(sorted(sweep.trials["code_version"].dropna().unique().tolist())),
         # a results directory without a trial has no group: there is nothing that these two could be said of
         measure=settings.selection.measure if views else None,
@@ -332,5 +335,6 @@ def sha256(text: str) -> str:
 def _version(name: str) -> str | None:
     try:
         return version(name)
+    # Run from a checkout, our own package need not be installed.
     except PackageNotFoundError:
         return None

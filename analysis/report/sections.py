@@ -36,6 +36,7 @@ def group_sections(group: Group) -> list[Section]:
         group: an entry of the report's `groups`.
     """
     return [
+        # The order is that of reading: answer, data, law, what it is worth, what is left open, what to do next.
         Section("answer", "The answer", list(group.answer), []),
         _question(group),
         _data(group),
@@ -63,6 +64,7 @@ def _question(group: Group) -> Section:
     else:
         label = group.law.fit.law.label
         sentences.append(f"Law: {label}. {group.law.formula} It was {group.scale}. {group.weights.sentence}")
+    # Limits come before any number, so that no number is quoted without them.
     sentences += [f"Cannot be concluded: {sentence}" for sentence in group.cannot_conclude]
     return Section("question", "Question and law", sentences, [])
 
@@ -220,6 +222,7 @@ def provenance_section(provenance: Provenance) -> Section:
     """Where the numbers come from and how to make them again."""
     rows: list[tuple[Cell, ...]] = [(f"rows: {name}", value) for name, value in provenance.rows_sha256.items()]
     rows += [(f"grid: {name}", value) for name, value in provenance.grids_sha256.items()]
+    # As text, or it would be shown with a separator of thousands.
     rows.append(("schema version", str(provenance.schema_version)))
     rows.append(("code versions of the trials", ", ".join(provenance.code_versions)))
     rows += [(f"metric {name}", value) for name, value in _settings(provenance.measure)]

@@ -11,6 +11,7 @@ from theory.uncertainty.heldout import HeldOut
 
 def _not_computed(group: Group) -> str:
     """Why a section that needs evidence has none."""
+    # The reason is another one in each case, and so is what would help.
     if group.law is None:
         return "Not computed: no law."
     return "Left out of a quick report: run `analysis fit-theory` without --quick."
@@ -38,8 +39,10 @@ def frontier(group: Group) -> Section:
     if law is None:
         sentences = [f"No power law through the frontier: {evidence.power_law_reason}."]
     else:
+        # The exponent is the first parameter of the power law.
         ends = "" if isinstance(law.interval, Refusal) else f" (95 %: {interval_text(law.interval[0])})"
         sentences = [f"metric = {law.E:.4g} + {law.A:.3g} (P / {law.p_ref:.4g})^-{law.exponent:.3g}{ends}."]
+        # What is fine needs no sentence; a warning belongs to the very number above it.
         sentences += [status.sentence for status in law.statuses if status.level in ("warning", "error")]
     sentences.append(evidence.regime.sentence)
     return Section("frontier", "Frontier", sentences, [Table(("P", "best metric"), rows)])
@@ -85,6 +88,7 @@ def held_out(group: Group) -> Section:
         return Section("held-out", title, [_not_computed(group)], [])
     errors: HeldOutErrors = group.evidence.held_out
     sentences, tables = [], []
+    # They are sorted by error, those that could not be fitted last.
     if errors.budget and errors.budget[0].rmse is not None:
         best = errors.budget[0]
         sds = "" if best.seed_sds is None else f" ({best.seed_sds:.2g} times the seed noise)"
@@ -110,6 +114,7 @@ def calibration(group: Group) -> Section:
     title = "Calibration on this design"
     coverage = None if group.evidence is None else group.evidence.calibration
     if coverage is None or isinstance(coverage, Refusal):
+        # Without evidence the reason is that of the whole report, else that there was no interval to calibrate.
         missing = _not_computed(group) if group.evidence is None else "Not computed: no interval to calibrate."
         return Section("calibration", title, [missing if coverage is None else coverage.reason], [])
     rows = [(r.quantity, r.truth, r.coverage, r.coverage_se, r.bias, r.width) for r in coverage.rows]
@@ -136,6 +141,7 @@ def sensitivity(group: Group) -> Section:
     """How optimum and parameters move with the analyst's choices."""
     title = "Sensitivity to choices"
     variants = () if group.evidence is None else group.evidence.sensitivity
+    # Refused variants have no places, so the columns are read off one that was fitted.
     fitted = [variant for variant in variants if isinstance(variant, Variant)]
     if not fitted:
         return Section("sensitivity", title, [_not_computed(group)], [])
@@ -154,6 +160,7 @@ def sensitivity(group: Group) -> Section:
 
 
 def _range_over(variants: Sequence[Variant], index: int, place: VariantPlace) -> str:
+    # How far the optimum moves over all choices is what a reader should remember from the table.
     values = [value for variant in variants if (value := variant.d_m[index].d_m) is not None]
     if not values:
         return f"Optimal d_m at P = {place.budget:,.0f}: not bracketed under any choice."

@@ -59,8 +59,10 @@ def parameter_table(law: LawPart, ends: Ends, reasons: Mapping[str, str] | None 
     for name, value in law.fit.values.items():
         low, high = ends.get(name, (None, None))
         rows.append((name, none(value), low, high, (reasons or {}).get(name, ""), law.meanings.get(name, "")))
+    # Coefficients are solved exactly within the search, so they have no intervals of their own.
     for group, coefficients in law.fit.coefficients.items():
         for name, value in coefficients.items():
+            # With one set of coefficients the name of the group would say nothing.
             label = name if group == "all" else f"{name} ({group})"
             rows.append((label, none(value), None, None, "solved exactly for the others", law.meanings.get(name, "")))
     return Table(("parameter", "value", "95 % from", "to", "note", "meaning"), rows)

@@ -41,6 +41,7 @@ def read_plans(grids: Mapping[str, str]) -> StoredPlans:
         rates = [rate for block in grid.blocks for rate in block.training.get("learning_rate", ())]
         # A dict keeps the order of the grids, so that the same directory names its groups in the same way each time.
         rules |= dict.fromkeys(rate for rate in rates if isinstance(rate, RateRule))
+        # The choices of a search depend on results, so what it would ask for today cannot be listed.
         if grid.search is None or not grid.search.adaptive:
             names.add(plan.name)
             for trial_id in plan.trials:

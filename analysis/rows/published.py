@@ -145,6 +145,7 @@ def published_sweep(name: str) -> Sweep:
     # Every column of the schema must exist, for the code behind this reads published rows as it reads stored ones.
     trials = pd.DataFrame(dict.fromkeys(SCHEMAS["trials"].names), index=index)
     trials = trials.assign(**_sizes(table), **_metrics(recipe, table), **_constants(name, recipe, table))
+    # Published runs have no spec to hash; table and d_m name one.
     trials["trial_id"] = [f"published:{name}/d_m={d_m:.0f}" for d_m in table.columns["d_m"]]
     return Sweep(label=f"published:{name}", uri=f"published:{name}", trials=trials, grids={})
 
@@ -174,6 +175,7 @@ def published_points(data: Dataset) -> PublishedPoints | None:
 def _sizes(table: PublishedTable) -> dict[str, Any]:
     readout = int(table.cost.readout_params)
     d_m, params = table.columns["d_m"].astype(int), table.columns["trainable_params"].astype(int)
+    # NeuronIO's single neurons were not sized by a budget.
     budget = table.design.budget
     return {
         "d_m": d_m,
@@ -195,6 +197,7 @@ def _metrics(recipe: Recipe, table: PublishedTable) -> dict[str, Any]:
     for split in SPLITS:
         for column, target in ((recipe.metric, "metric"), ("loss", "loss")):
             if f"{split}_{column}" in table.columns:
+                # What was not published stays empty, and the analysis then says which columns there are.
                 columns[f"final_{split}_{target}"] = table.columns[f"{split}_{column}"]
     return columns
 

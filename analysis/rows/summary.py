@@ -99,6 +99,7 @@ def summarise(sweep: Sweep, groups: Sequence[Dataset]) -> Summary:
 def _by_budget(trials: pd.DataFrame) -> dict[str, dict[str, int]]:
     by_budget: dict[str, dict[str, int]] = {}
     budgets = trials["budget"].astype("float64")
+    # None stands for the trials without a budget, which come last.
     for budget in [*sorted(budgets.dropna().unique()), None]:
         rows = trials[budgets.isna() if budget is None else budgets == budget]
         if len(rows):
@@ -133,6 +134,7 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
     table, noise = configurations(data), seed_noise(data)
     best = []
     for optimum in optima(data, table):
+        # Architectures that are sized by n_rec alone have no d_m to print.
         point, has_d_m = configuration(table, optimum.best), optimum.bracketed is not None
         best.append(
             Best(
@@ -160,6 +162,7 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
 
 def nothing_left(data: Dataset) -> str:
     """Why no row of a group enters, in one sentence."""
+    # What a condition left out is no reason: the user asked for that.
     lost = [f"{len(entry.trial_ids)} {entry.rule}" for entry in data.excluded if entry.rule != "where"]
     return f"no row enters: {', '.join(lost) or 'there is none'}; `sweeper status` gives the reasons"
 
@@ -185,6 +188,7 @@ def _warnings(trials: pd.DataFrame) -> list[str]:
 
 def as_json(content: Any) -> Any:
     """The summary as JSON values."""
+    # Before the plain tuples: a named one is a tuple too.
     if isinstance(content, tuple) and hasattr(content, "_asdict"):
         return {name: as_json(value) for name, value in content._asdict().items()}
     if isinstance(content, (list, tuple)):

@@ -50,13 +50,16 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
         values: metric on the fitted scale, [rows].
         choice: one of `CHOICES`.
     """
+    # The size is the budget, or n_rec where no budget was asked for: runs without a budget are weighed as well.
     size, codes = rows["size"].to_numpy(float), pd.factorize(rows["configuration"])[0].astype(np.int64)
     levels = tuple(_level(budget, values[size == budget], codes[size == budget]) for budget in np.unique(size))
     chance = bartlett([Noise(level.sd, level.freedom) for level in levels])
+    # Without replicates there is no noise to weigh by; equal weights then need a sentence that says so.
     if not any(level.freedom for level in levels):
         although = " although --weights replicates was asked for" if choice == "replicates" else ""
         return Weighting("equal", None, None, levels, f"Equal weights{although}: no configuration has two runs.")
     known = [level for level in levels if level.sd is not None]
+    # The ends are enough for a reader to see whether it matters.
     low, high = min(known, key=_sd), max(known, key=_sd)
     spread = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
     spread = spread if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"

@@ -83,6 +83,7 @@ def write_prediction(results: str, grid: str, output: Path) -> None:
     # A prediction that could be made again after looking would prove nothing.
     if output.exists():
         raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
+    # The prediction rests on the isobudget sweep alone; axes and ablations were run for other questions.
     data = _main(elm_groups(read_sweep(results))[0])
     expected = predict(fit_dataset(data, FitSettings()), plan)
     output.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
@@ -102,6 +103,7 @@ def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
     by_task = {}
     for one in results:
         sweep = read_sweep(one)
+        # The folder is named after the task.
         by_task[Path(one).name] = answered = list(answers(sweep, Path(one) / "prediction.json"))
         if figures:
             write_pictures(study_pictures(answered, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
