@@ -36,11 +36,11 @@ def explained(text: str) -> str:
     '<abbr title="Effective complexity: trained parameters of one neuron apart from its synapses.">k_e</abbr> &lt; 3'
     """
     parts: list[str] = []
-    end, seen = 0, set()
+    end, marked = 0, set()
     for match in WORDS.finditer(text):
-        if match[0] in seen:  # once a sentence is enough: more dotted lines would make it hard to read
+        if match[0] in marked:  # once a sentence is enough: more dotted lines would make it hard to read
             continue
-        seen.add(match[0])
+        marked.add(match[0])
         meaning = escape(GLOSSARY[match[0]])
         parts += [escape(text[end : match.start()]), f'<abbr title="{meaning}">{escape(match[0])}</abbr>']
         end = match.end()

@@ -54,11 +54,11 @@ function scaleOf(column, rows) {
   const label = value => column.kind === "time" ? new Date(value).toISOString().slice(5, 16).replace("T", " ") : short(value);
   // An end that the box goes beyond stays open: the filter then also takes values that come later.
   const edge = share => share <= 0 ? "" : share >= 1 ? "" : column.kind === "time" ? new Date(back(share)).toISOString().slice(0, 19) : String(Number(back(share).toPrecision(4)));
-  return {at, ticks: apart(marks.map(value => [at(value), label(value)])), inside: (a, b) => `${edge(a)}..${edge(b)}`};
+  return {at, ticks: legible(marks.map(value => [at(value), label(value)])), inside: (a, b) => `${edge(a)}..${edge(b)}`};
 }
 
 // Labels nearer than a text line are left out, so that none is printed over another.
-function apart(ticks) {
+function legible(ticks) {
   const kept = [];
   for (const tick of ticks) if (!kept.length || Math.abs(tick[0] - kept[kept.length - 1][0]) > 0.06) kept.push(tick);
   return kept;

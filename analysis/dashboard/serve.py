@@ -84,15 +84,15 @@ class Live:
             sweep = self._sweep
         if sweep is None:
             return {}
-        wanted = sweep.trials[sweep.trials["trial_id"].isin(trial_ids[:ASKED])]
-        return page.records(sweep, wanted)
+        trials = sweep.trials[sweep.trials["trial_id"].isin(trial_ids[:ASKED])]
+        return page.records(sweep, trials)
 
     def _refresh(self) -> None:
         begin = time.monotonic()
         try:
             # Before the rows are read: a trial that ends in between is then found at the next look and not missed.
-            seen = fingerprint(self._uri)
-            if seen == self._fingerprint and not self._trouble:
+            digest = fingerprint(self._uri)
+            if digest == self._fingerprint and not self._trouble:
                 return
             sweep = read_sweep(self._uri)
             live = {"poll_ms": POLL_MS, "running": _ended(sweep), "longest_s": _longest(sweep)}
@@ -108,7 +108,7 @@ class Live:
         finally:
             # Also after an error or when nothing changed: looking costs time as well.
             self._next = time.monotonic() + IDLE_FACTOR * (time.monotonic() - begin)
-        self._fingerprint, self._sweep, self._body, self._table = seen, sweep, body, table
+        self._fingerprint, self._sweep, self._body, self._table = digest, sweep, body, table
         self._tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
 
 

@@ -87,8 +87,8 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     compared = families(views)
     known = sorted({name for family in compared for name in family.settings})
     pairs = dict(item.split("=", 1) for item in vary if "=" in item)
-    wanted = [item for item in vary if "=" not in item]
-    for name in [*wanted, *pairs.values()]:
+    named_settings = [item for item in vary if "=" not in item]
+    for name in [*named_settings, *pairs.values()]:
         if not known:
             raise AnalysisError(f"--vary {name}: no two groups of these rows differ in a setting")
         if name not in known:
@@ -102,7 +102,7 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
         # By default one setting of the connectivity: k_c is the product of the other two, so that they would mostly be
         # the same comparison again.
         automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
-        for name in wanted or automatic:
+        for name in named_settings or automatic:
             if name in family.settings:
                 entries.append(_or_reason(family, name, partial(_one_setting, family, name, settings)))
     return entries

@@ -101,24 +101,24 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
         TargetError: the target cannot be read, or lies outside of what this design reaches.
     """
     hours, name = settings.hours, settings.name or sweep.label + SUFFIX
-    wanted, sentences = read_target(settings.target), []
+    target, sentences = read_target(settings.target), []
     if hours <= 0:
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
-    base, notes = _base(sweep, data, wanted, name)
+    base, notes = _base(sweep, data, target, name)
     sentences += notes
     # The searcher of `sweeper` does the choosing, because next runs are chosen by one designer everywhere.
     space = GridSpace(
         grid=parse_grid(_text(base, "theory")), costs=store_cost_model(sweep.store) if sweep.store else _no_store(sweep)
     )
-    searcher = TheorySearcher(space=space.space, targets=(wanted,), seed=settings.seed)
+    searcher = TheorySearcher(space=space.space, targets=(target,), seed=settings.seed)
     history = _history(data, space)
     # Costs can only be asked once there is a space, so it is made anew if a budget falls out.
-    allowed = _affordable(space, hours, wanted)
+    allowed = _affordable(space, hours, target)
     if allowed != space.space.budgets:
         space = replace(space, grid=parse_grid(_text({**base, "budgets": list(allowed)}, "theory")))
         # What was remembered belongs to the old space.
         searcher = replace(searcher, space=space.space, cache={})
-    points, reasons, before, after, basis = _choose(searcher, space, history, wanted, hours)
+    points, reasons, before, after, basis = _choose(searcher, space, history, target, hours)
     if not points:
         raise AnalysisError(
             f"--hours: {hours:g} h does not pay for a single run; the cheapest takes {_cheapest(space):.3g} h"
@@ -245,15 +245,15 @@ def _history(data: Dataset, space: GridSpace) -> list[Observation]:
 
 def _affordable(space: GridSpace, hours: float, target: Target) -> tuple[int | None, ...]:
     """Budgets to choose from: all that were run, and the target's own where one run does not eat up the hours."""
-    kept = []
+    budgets = []
     for budget in space.space.budgets:
         # One run in the middle of the range stands for the budget's price.
         middle = space.space.dimensions[0].levels(3)[1]
         sizes = space.measure(Point(budget, (("d_m", middle),), 0))
         dear = isinstance(sizes, Sizes) and sizes.seconds > SHARE * hours * 3600
         if not (dear and target.budget is not None and budget == round(target.budget)):
-            kept.append(budget)
-    return tuple(kept) if len(kept) else space.space.budgets
+            budgets.append(budget)
+    return tuple(budgets) if len(budgets) else space.space.budgets
 
 
 def _choose(
@@ -266,9 +266,9 @@ def _choose(
     except TheoryError as error:
         # No law yet is the beginning of every sweep, and not an error: runs far from each other then teach most.
         points = searcher.fill(history, MOST)
-        kept = _within(points, space, hours)
+        paid = _within(points, space, hours)
         fallback = f"no law guides the choice ({error}): these runs fill the space"
-        return kept, ["spread"] * len(kept), unknown, unknown, [fallback]
+        return paid, ["spread"] * len(paid), unknown, unknown, [fallback]
     before, after = searcher.expected(history, chosen, target)
     sentences: list[str] = list(chosen.sentences)
     whole = searcher.interval(history, target)
@@ -282,14 +282,14 @@ def _choose(
 
 
 def _within(points: tuple[Point, ...], space: GridSpace, hours: float) -> list[Point]:
-    left, kept = hours * 3600, []
+    left, paid = hours * 3600, []
     for point in points:
         sizes = space.measure(point)
         # A run that no longer fits is passed over, since a cheaper one behind it may.
         if isinstance(sizes, Sizes) and sizes.seconds <= left:
             left -= sizes.seconds
-            kept.append(point)
-    return kept
+            paid.append(point)
+    return paid
 
 
 def _cheapest(space: GridSpace) -> float:

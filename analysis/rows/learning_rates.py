@@ -111,12 +111,12 @@ def rates_of(finished: pd.DataFrame, diverged: pd.DataFrame, column: str, sign: 
     return Rates(score, runs, counted, min(score, key=lambda rate: (score[rate], rate)))
 
 
-def rate_section(trials: pd.DataFrame, kept: pd.DataFrame, value: str, direction: str, point: list[str]) -> Json:
+def rate_section(trials: pd.DataFrame, entering: pd.DataFrame, value: str, direction: str, point: list[str]) -> Json:
     """What the report says about learning rates; {} where every design point has one.
 
     Args:
         trials: all finished and diverged rows of the group, losers included, with the columns of `point`.
-        kept: the rows that enter.
+        entering: the rows that enter.
         value: column of the metric that is analysed.
         direction: `min` or `max`.
         point: columns that make a design point.
@@ -125,9 +125,9 @@ def rate_section(trials: pd.DataFrame, kept: pd.DataFrame, value: str, direction
     if not (rates > 1).any():
         return {}
     sign = 1.0 if direction == "min" else -1.0
-    rows, optima = [], _optima(trials, kept, value, sign)
+    rows, optima = [], _optima(trials, entering, value, sign)
     for _, part in trials.groupby(point, dropna=False):
-        entered = part[part["trial_id"].isin(kept["trial_id"])]
+        entered = part[part["trial_id"].isin(entering["trial_id"])]
         if not len(entered):
             continue
         diverged = part["status"] == DIVERGED
@@ -154,13 +154,13 @@ def _number(rows: pd.DataFrame, name: str) -> float:
     return float(rows[name].iloc[0])
 
 
-def _optima(trials: pd.DataFrame, kept: pd.DataFrame, value: str, sign: float) -> list[Json]:
+def _optima(trials: pd.DataFrame, entering: pd.DataFrame, value: str, sign: float) -> list[Json]:
     """Best measured d_m per size and k_c: with the best rate of each point, and with each single rate for all."""
     optima = []
     finished = trials[trials["status"] != DIVERGED]
     for _, part in finished.groupby(["size", "k_c"]):
         size, k_c = _number(part, "size"), _number(part, "k_c")
-        entered = kept[(kept["size"] == size) & (kept["k_c"] == k_c)]
+        entered = entering[(entering["size"] == size) & (entering["k_c"] == k_c)]
         levels = set(entered["d_m"].dropna())
         # A single d_m is the best whatever the rate, so nothing could be learnt from it.
         if len(levels) < 2:
@@ -272,8 +272,8 @@ def exact_rule(rows: pd.DataFrame) -> bool:
         return False
     rule = power_rule(inside)
     d_m = rows["d_m"].astype("float64").fillna(1.0).to_numpy(float)
-    asked = rule.scale * rows["n_rec"].to_numpy(float) ** rule.n_rec * d_m**rule.d_m
-    return bool(np.allclose(np.clip(asked, rate.min(), rate.max()), rate, rtol=EXACT))
+    by_rule = rule.scale * rows["n_rec"].to_numpy(float) ** rule.n_rec * d_m**rule.d_m
+    return bool(np.allclose(np.clip(by_rule, rate.min(), rate.max()), rate, rtol=EXACT))
 
 
 def _power(n_rec: FloatArray, d_m: FloatArray, best: FloatArray, low: float, high: float) -> RateRule:

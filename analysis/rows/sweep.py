@@ -181,6 +181,6 @@ def among(column: pd.Series, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
     >>> among(pd.Series(["a", "b", "a"]), {"a"}).tolist()
     [True, False, True]
     """
-    wanted = pa.array(list(ids), pa.large_string())
-    matches = pc.is_in(pa.array(column, pa.large_string()), value_set=wanted)
+    values = pa.array(list(ids), pa.large_string())
+    matches = pc.is_in(pa.array(column, pa.large_string()), value_set=values)
     return np.asarray(matches.to_numpy(zero_copy_only=False), dtype=np.bool_)
