@@ -55,6 +55,7 @@ def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
 
 def joined(error: BaseException) -> str:
     """Text of an error on one line."""
+    # Some errors, such as a bare `MemoryError`, have no text; their name is then all there is to say.
     return printable(" ".join(str(error).split())) or type(error).__name__
 
 

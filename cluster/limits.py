@@ -97,6 +97,7 @@ def check_limit(key: str, value: float, place: str) -> None:
         LimitError: the value is outside; the message names place, value, limit and reason.
     """
     limit = LIMITS[key]
+    # As one comparison, which NaN fails.
     if limit.least <= value <= limit.most:
         return
     raise LimitError(f"{place}: {shown(value)} is not allowed; {limit.what}: {allowed(key)}")
@@ -110,6 +111,7 @@ def allowed(key: str) -> str:
 
 def shown(value: Any) -> str:
     """A value for a message, cut where it is long."""
+    # Python refuses to write out integers of more than 4,300 digits, so that the message itself would fail.
     if isinstance(value, int) and value.bit_length() > 256:
         return f"a whole number of about {round(value.bit_length() * math.log10(2))} digits"
     text = repr(value)

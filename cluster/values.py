@@ -57,6 +57,8 @@ def read_text_file(path: Path) -> str:
         SettingError: it is too long.
     """
     with path.open("rb") as file:
+        # A byte more than is allowed: the name may stand for a device that never ends, and the size of a pipe is not
+        # known.
         content = file.read(int(LIMITS["file"].most) + 1)
     if len(content) > LIMITS["file"].most:
         raise SettingError(f"the file is too long; {LIMITS['file'].what}: {allowed('file')}")
@@ -130,6 +132,8 @@ def _check_node(node: yaml.Node, place: str, depth: int, known: dict[int, tuple[
         values += _check_node(child, child_place, depth + 1, known, loader)
         below = max(below, 1 + known[id(child)][1])
         check_limit("values", values, f"{label}: values")
+    # By identity: PyYAML gives each alias the very node of its anchor, so that nested aliases are counted without being
+    # walked, which would take exponential time.
     known[id(node)] = values, below
     return values
 
@@ -150,6 +154,7 @@ def _checked_keys(node: yaml.MappingNode, place: str) -> list[tuple[yaml.Node, s
                 f"{place or 'the file'}: the key {written}(line {line}) is no text to YAML; put it into quotes"
             )
         check_limit("text", len(key.value), f"{place or 'the file'}: a key's length")
+        # PyYAML takes the last of several equal keys without saying so.
         if key.value in children:
             raise SettingError(f"{place or 'the file'}: the key {key.value!r} is given twice (line {line})")
         children[key.value] = value
@@ -267,6 +272,7 @@ def text(value: object, place: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise SettingError(f"{place}: expected one line of text, got {shown(value)}")
     line = str(value)
+    # A line break or an escape could end a quoted word or a comment of a job file.
     if not line or not line.isprintable():
         raise SettingError(f"{place}: expected one line of printable text, got {shown(line)}")
     return line

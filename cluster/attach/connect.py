@@ -163,6 +163,7 @@ def check_reachable(address: str) -> None:
         raise ConnectError(
             f"--cluster {address}: what answers there is no Ray head; give the port of `ray start --head`"
         )
+    # A client by ray:// speaks to a server of its own port, which knows nothing of the head's control service.
     native = not address.startswith("ray://")
     if native and MODE not in os.environ and _answers_anybody(address) and use_token():
         # Set by `use_token` a moment ago; left there it would decide about the next cluster too.
@@ -275,6 +276,7 @@ def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
                     address="local",
                     num_cpus=cpus,
                     num_gpus=gpus,
+                    # Its packages are not among ours (`ray[tune]`), and it would be one more open port.
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,

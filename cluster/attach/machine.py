@@ -89,6 +89,7 @@ def _memory_limit(folder: Path) -> int | None:
 
 def _used(folder: Path) -> int:
     """Bytes in use that cannot be freed: without the pages of files that were not touched lately."""
+    # Version 2 first; each version's file is missing under the other.
     used = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes") or 0
     try:
         lines = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())

@@ -68,6 +68,7 @@ def clock(host: str, skew_s: float, uncertainty_s: float) -> Finding:
     """Judge how far a node's clock is from this one's."""
     observation = f"{host} is {abs(skew_s):.1f} s {'ahead' if skew_s > 0 else 'behind'} (+- {uncertainty_s:.1f} s)"
     # 5 s is an assumption
+    # Beyond what the question itself may have added: a slow answer must not look like a wrong clock.
     if abs(skew_s) > 5 + uncertainty_s:
         return warning(
             "clock", observation, "start an NTP client there; times in the results of its trials will be off"

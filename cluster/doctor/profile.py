@@ -72,6 +72,7 @@ def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[F
         )
         return
     nodes = sum(int(line.split("|")[2]) for line in fitting)
+    # sinfo writes a plus behind a number where nodes of one line have more than that.
     cpus = max(int(line.split("|")[3].rstrip("+")) for line in fitting)
     partition_line = (
         f"{fitting[0].split('|')[0]}: {nodes} nodes of up to {cpus} CPUs, time limit {fitting[0].split('|')[1]}"
@@ -127,6 +128,7 @@ def _ssh(profile: SshProfile, run: Runner) -> Iterator[Finding]:
         except (SubmitError, ValueError) as problem:
             yield error("ssh", f"{host}: {problem}", f"make `ssh {host} true` work without a password")
             continue
+        # The host read its clock somewhere between the two times, so half of what lies between is the uncertainty.
         answered = time.time()
         yield clock(host, remote_clock - (sent + answered) / 2, (answered - sent) / 2)
         yield from _interpreter(host, ssh.remote(host, shlex.join([profile.python, "-c", _VERSIONS])), run, full=True)
@@ -151,6 +153,7 @@ def _interpreter(where: str, command: list[str], run: Runner, *, full: bool = Fa
     except SubmitError as problem:
         yield error("interpreter", f"{where}: {problem}", "install this package into the profile's python")
         return
+    # Not strict: an interpreter that lacks a package prints fewer versions, or a line that is none.
     differing = [f"{name} {t} instead of {h}" for name, t, h in zip(names, versions, here, strict=False) if t != h]
     if differing:
         yield error("interpreter", f"{where}: {', '.join(differing)}", "install the same versions as here")

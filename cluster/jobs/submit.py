@@ -17,6 +17,7 @@ def dry_run(profile: AnyProfile, job: Job) -> str:
         profile: the cluster.
         job: what to run on it; see `cluster.kinds.job.make_job`.
     """
+    # The first file is the one that is submitted; the others go with it.
     return next(iter(BACKENDS[kind_of(profile)].files(profile, job).values()))
 
 
@@ -42,6 +43,7 @@ def submit(profile: AnyProfile, job: Job, *, run: Runner = run_command) -> JobRe
         sweep=job.sweep,
         results=job.results,
         folder=job.folder,
+        # In UTC, so that sorting the texts sorts the times, also across a change of daylight saving.
         submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
         handle=handle,
     )

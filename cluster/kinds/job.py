@@ -100,6 +100,7 @@ def resolve_results(root: str, results: str) -> str:
         results_scheme, _, path = results.rpartition("://")
         if results_scheme != scheme:
             raise _outside(root, results)
+    # A local path where the root is a bucket: nodes would each write to a disk of their own.
     elif scheme and results.startswith("/"):
         raise _outside(root, results)
     # normalised before it is compared, or `..` would lead out of the root

@@ -37,6 +37,7 @@ def render(profile: KubeRayProfile, job: Job) -> dict[str, str]:
         f"# Written by `sweeper launch --cluster` from profile {profile.name}. Submit again with:\n"
         f"#   kubectl {' '.join(shlex.quote(part) for part in scope(profile))} apply -f {MANIFEST}\n"
     )
+    # The job last: its pods mount the grid, and are open to others until the policy is there.
     parts = [_config_map(profile, job), _network_policy(profile, job), _ray_job(profile, job)]
     return {MANIFEST: header + "---\n" + "---\n".join(parts)}
 
@@ -238,6 +239,7 @@ class KubeRayBackend:
         """See `Backend.submit`."""
         kubectl = ["kubectl", *scope(profile)]
         handle = {"kubectl": kubectl}
+        # Asked for first, since `apply` would change a job that runs instead of refusing.
         before = self._status(kubectl, job.name, run)
         if before is not None and before.state != ENDED:
             raise SubmitError(f"job {job.name} is on the cluster already ({before.detail})")
@@ -274,6 +276,7 @@ class KubeRayBackend:
         text = run([*kubectl, "get", "rayjob", name, "--ignore-not-found", "-o", "json"])
         if not text.strip():
             return None
+        # The operator adds the status; an object that it has not seen yet has none.
         status = json.loads(text).get("status", {})
         deployment, job = status.get("jobDeploymentStatus", ""), status.get("jobStatus", "")
         detail = " ".join(filter(None, (f"RayJob {name}:", deployment or "new", job, status.get("message", ""))))

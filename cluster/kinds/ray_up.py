@@ -73,7 +73,9 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
 
 def launch_line(profile: RayUpProfile, job: Job) -> str:
     """The command that runs the sweep on the head, with what it prints kept in launch.log."""
+    # Loop-back, because the head's own address is known to the cloud only once it runs.
     command = shlex.join(["python", *launch_command(job), "--cluster", f"127.0.0.1:{_PORT}"])
+    # Appended, so that a second launch on the same machines keeps what the first one said.
     return f"{_exports(profile)}{command} 2>&1 | tee -a {shlex.quote(f'{job.folder}/launch.log')}"
 
 
@@ -193,6 +195,7 @@ class RayUpBackend:
         cluster = str(folder / CLUSTER)
         if folder.exists() and self._look(cluster, job.folder, run).state == RUNNING:
             raise SubmitError(f"job {job.name} runs already; `sweeper stop {job.name}` ends it")
+        # On this machine and not on the head: `ray down` needs the file when the head may be gone.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_files(folder, self.files(profile, job))
         end = ["--stop"] if profile.stop_when_done else []

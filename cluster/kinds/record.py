@@ -75,6 +75,7 @@ def find(name: str | None) -> JobRecord:
         SubmitError: there is none, or several; lists the names.
     """
     every = records()
+    # By the sweep's name too, which is what people remember; it may have been submitted by several profiles.
     fitting = [r for r in every if name is None or name in (r.name, r.sweep)]
     if len(fitting) == 1:
         return fitting[0]

@@ -134,6 +134,7 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
         Text by file name, all for the job's folder; `job.sbatch` is what is submitted.
     """
     return {
+        # By `replace` and not as an f-string, in which every brace of bash would have to be doubled.
         SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
         job.grid_file: job.grid_text,
     }
@@ -141,6 +142,7 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
 
 def submit_command(job: Job) -> list[str]:
     """What queues the job; prints its number."""
+    # `--parsable` prints the job's number alone instead of a sentence.
     return ["sbatch", "--parsable", f"{job.folder}/{SCRIPT}"]
 
 
@@ -185,6 +187,7 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
         "qos": profile.qos,
         "output": f"{job.folder}/slurm-%j.out",
         "open-mode": "append",  # a job that queues itself again goes on in its log
+        # Without it `scontrol requeue`, by which a job goes on after its time limit, is refused.
         "requeue": True,
         "no-kill": True,  # the loss of one node does not end the job
         "signal": f"B:USR1@{profile.stop_notice}",  # B: to the batch shell alone, which tells the launcher
@@ -276,6 +279,7 @@ class SlurmBackend:
             return JobState(state=ENDED, detail=f"Slurm job {number} has left the queue; see {record.folder}")
         job, state, *rest = listed.splitlines()[0].split("|")
         detail = f"Slurm job {job} {state.lower()}, {', '.join(rest)}"
+        # States such as COMPLETING or CONFIGURING count as running: the job holds its nodes.
         return JobState(state=QUEUED if state in ("PENDING", "REQUEUED") else RUNNING, detail=detail)
 
     def stop(self, record: JobRecord, run: Runner, *, now: bool) -> None:

@@ -121,6 +121,8 @@ def render(profile: SshProfile, job: Job) -> dict[str, str]:
 
 def remote(host: str, command: str) -> list[str]:
     """The ssh command that runs something on a machine, without ever asking for a password."""
+    # A password prompt would wait where nobody looks, and a host that is down would hold up the command for minutes.
+    # After `--` a name that begins with a dash is no option.
     return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "--", host, command]
 
 
@@ -170,6 +172,7 @@ class SshBackend:
                 for name, content in files.items():
                     run(remote(host, f"umask 077; cat > {shlex.quote(f'{job.folder}/{name}')}"), text=content)
             for host in profile.hosts:
+                # The head is started first; a worker waits for it in any case (`cluster.attach.ready` in the script).
                 role = "head" if host == profile.hosts[0] else "worker"
                 run(remote(host, f"bash {script} start {role}"), text=token)
         except SubmitError as error:
@@ -182,6 +185,7 @@ class SshBackend:
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""
         head = record.handle["hosts"][0]
+        # The head alone is asked: the launcher runs there, and workers end when it does.
         answer = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status"))
         lines = [line for line in answer.splitlines() if line.strip()]
         running = bool(lines) and " running as process" in lines[0]

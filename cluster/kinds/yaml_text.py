@@ -18,7 +18,7 @@ def commented_yaml(value: Mapping[str, Any], comments: Mapping[str, str]) -> str
     """
     unused = set(comments)
     lines = _lines(value, comments, "", unused)
-    # A comment on a key that was renamed would vanish from the file without a word.
+    # A comment on a key that was renamed would vanish from the file unnoticed.
     assert not unused, f"comments on keys that are not there: {sorted(unused)}"
     return "\n".join(lines) + "\n"
 

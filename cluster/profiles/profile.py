@@ -106,6 +106,7 @@ class SlurmProfile(Profile):
                 raise ProfileError(f"directives.{key}: is set by the profile's key {taken[key]}")
             if key in fixed:
                 raise ProfileError(f"directives.{key}: is set by the job script itself and cannot be changed")
+        # There would be no time for trials between the start and the notice.
         if self.stop_notice >= self.time_limit:
             raise ProfileError(
                 f"stop_notice: {self.stop_notice} s must be shorter than time_limit ({self.time_limit} s)"
@@ -164,6 +165,7 @@ class KubeRayProfile(Profile):
     def __post_init__(self) -> None:
         """Check what concerns several settings at once."""
         _at_most(self, "min_nodes", "nodes")
+        # A path in a pod without a volume is the pod's own disk, which goes with it.
         if self.results.startswith("/") and self.results_claim is None:
             raise ProfileError(f"results_claim: is missing: {self.results} must be a volume that every pod mounts")
 
@@ -307,6 +309,7 @@ def _price(value: object, place: str) -> float:
 def _environment(value: object, place: str) -> dict[str, str]:
     variables: dict[str, str] = s.environment(value, place)
     for key in variables:
+        # By the name alone, since a value cannot be told from any other text.
         if _SECRET.search(key):
             raise ProfileError(
                 f"{place}.{key}: looks like a secret, and job files are no place for one; export it in the shell that "

@@ -106,6 +106,7 @@ def parse_scenario(text: str) -> Scenario:
     known = {f.name: f.type for f in fields(Scenario)}
     for part in filter(None, (p.strip() for p in text.split(","))):
         key, equals, value = part.partition("=")
+        # Options of the command line are written with dashes, so that people write them here too.
         key = key.strip().replace("-", "_")
         if key not in known:
             raise ScenarioError(unknown_name("simulate", key, known))

@@ -1,4 +1,4 @@
-"""A discrete-event simulation of a sweep on a cluster that need not exist: how long, how busy, how dear.
+"""A discrete-event simulation of a sweep on a cluster that need not exist: time, load of the lanes and price.
 
 Lanes take trials in order; a lane is free again when its trial and the overhead are over. A node that is lost takes the
 running trials of its lanes with it: they are queued again, less what their last checkpoint holds, and the lanes come
@@ -84,7 +84,9 @@ def forecast(
         raise ScenarioError("simulate: expected at least one trial, each with a duration of zero seconds or more")
     # where nothing is drawn, every repetition is the same
     fixed = scenario.error == scenario.bias == scenario.preempt == 0
+    # Three at least, or the quantiles of the forecast would be those of one draw.
     times = 1 if fixed else max(3, min(repetitions, _EVENTS_AT_ONCE // expected.size))
+    # A generator for each repetition, so that a number of repetitions changes none of the earlier ones.
     runs = tuple(_draw(expected, scenario, np.random.default_rng([seed, i])) for i in range(times))
     return Forecast(
         scenario=scenario,
@@ -173,6 +175,7 @@ class _Simulation:
         self._scenario = scenario
         self._left: list[float] = durations_s.tolist()
         self._queue = deque(range(len(self._left)))
+        # By node and not by lane, because lanes of one node go down together.
         self._outages = [_Outages(scenario, generator) for _ in range(scenario.nodes)]
         self._epoch = [0] * scenario.lanes  # how often each lane has gone down with its node
         self._lost_times: dict[int, int] = {}
@@ -180,6 +183,7 @@ class _Simulation:
         self._lost = 0.0
         self._down: list[tuple[float, float]] = []
         self._last_end = [0.0] * scenario.nodes
+        # Events of one time come in the order of their kinds: lanes that are free take trials before lost ones return.
         self._events: list[tuple[float, int, int]] = [(ready, _LANE, lane) for lane, ready in enumerate(ready_s)]
         heapq.heapify(self._events)
         self._idle: list[int] = []
@@ -239,6 +243,7 @@ class _Simulation:
         worked = max(0.0, down - began - self._scenario.overhead)
         # without notice the work since the last whole checkpoint interval is gone
         kept = worked if saved else worked // self._scenario.checkpoint * self._scenario.checkpoint
+        # Rounding may make a trial that was saved at its very end seem to have worked longer than it takes.
         kept = min(kept, self._left[trial])
         self._left[trial] -= kept
         self._lost += worked - kept
@@ -264,6 +269,7 @@ class _Simulation:
         total = makespan * scenario.lanes
         # a node that is given back is paid for until its last trial; one that is not, until the sweep ends
         paid = sum(self._last_end) if scenario.scale_down else makespan * scenario.nodes
+        # Cut at the end of the sweep: a lane that is down after it is missed by nobody.
         down = sum(max(0.0, min(back, makespan) - gone) for gone, back in self._down)
         useful, overhead, lost = (part / total for part in (self._work, self._overhead, self._lost + down))
         return Run(
