@@ -129,6 +129,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
 
         if replay and store is None:
             raise click.UsageError("--replay simulates what results hold: give --results")
+        # What is done already takes no time on any cluster.
         rows = missing_rows(expanded, status) if status else list(expanded.trials.values())
         specs = [row.spec for row in rows if row.spec is not None]
         click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
@@ -323,6 +324,7 @@ def _executor(executor: str, address: str | None, lanes: dict[str, Any]) -> "Exe
     from sweeper.executors.ray_executor import RayExecutor
     from sweeper.lane.options import LaneOptions
 
+    # Before torch and Ray are loaded, which read the home directory as they start.
     if (folder := use_writable_home()) is not None:
         click.echo(f"Warning: the home directory cannot be written; caches go to {folder}", err=True)
     # Asked for before anything is written or started, where one line can still say what is missing.
@@ -335,6 +337,7 @@ def _executor(executor: str, address: str | None, lanes: dict[str, Any]) -> "Exe
     from cluster.attach.connect import check_reachable
     from cluster.profiles.target import resolve_address
 
+    # Resolved once, here: the launch must not end on another cluster than the one that was looked at.
     address = resolve_address(address)
     # At a port where no head answers Ray's own client would go on trying for 40 s.
     check_reachable(address)
@@ -407,7 +410,7 @@ for command in (data, doctor, jobs, stop):
 
 def main() -> None:
     """Entry point of the `sweeper` command."""
-    # Job scripts stop a launch by SIGINT, and a shell may start what runs in the background deaf to it
+    # Job scripts stop a launch by SIGINT, and a shell may start background programs with it ignored
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Before anything is printed: a log on a full disk must not end a launch.
     make_stderr_best_effort()

@@ -61,6 +61,7 @@ def results_either_way(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _note_place(context: click.Context, argument: click.Parameter, value: str | None) -> None:
+    # Kept in the context, since argument and option are to end up as one parameter of the command.
     context.meta["results"] = value
 
 

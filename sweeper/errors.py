@@ -58,7 +58,7 @@ def run_command(command: click.Command) -> NoReturn:
 
     Errors for people become one line on stderr and exit code 1 (usage errors: 2); with --debug the traceback is shown.
     What stdout or stderr cannot show in its encoding is replaced, so that no letter of a path ends a command half-way.
-    A fault of ours is never dressed up as a mistake of the user: it keeps its traceback, with the request to report it,
+    A fault of ours is never shown as a mistake of the user: it keeps its traceback, with the request to report it,
     and ends with exit code `FAULT`.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -71,6 +71,7 @@ def run_command(command: click.Command) -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    # click turns Ctrl-C into its own `Abort` where it notices it first.
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         sys.exit(INTERRUPTED)

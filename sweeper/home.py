@@ -25,6 +25,7 @@ def use_writable_home() -> Path | None:
     if not home.is_dir() or not home.is_absolute():
         os.environ["HOME"] = str(folder)  # an unknown user without HOME: then there is nothing in a home to lose
     for variable in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        # Places that somebody has chosen are kept; an empty value counts as none, as in the XDG specification.
         os.environ[variable] = os.environ.get(variable) or str(folder)
     if _RAY_TOKEN not in os.environ and not (home / ".ray" / "auth_token").is_file():
         os.environ[_RAY_TOKEN] = secrets.token_hex(32)  # which Ray would otherwise write into the home

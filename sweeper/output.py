@@ -25,6 +25,7 @@ class BestEffortStream:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        # What was printed before goes out first: from now on texts pass the stream's buffer by.
         stream.flush()
         self._stream, self._descriptor = stream, stream.fileno()
         self._texts: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()  # may be used in signal handlers
@@ -68,6 +69,7 @@ class BestEffortStream:
             if isinstance(item, threading.Event):
                 item.set()
                 continue
+            # A terminal that cannot show a letter gets a question mark, and the launch goes on.
             left = item.encode(self._stream.encoding, "replace")
             try:
                 # Past the stream's buffer, whose lock would be held while the reader is slow, and asked for at exit

@@ -61,7 +61,7 @@ class ProcessExecutor:
         self, assignments: Sequence[Assignment], *, store_uri: str, monitor: Monitor, direction: str, trial_bytes: int
     ) -> None:
         """See `Executor`."""
-        # A lane without a trial would load torch in vain.
+        # A lane without a trial would load torch for nothing.
         lanes = min(self.options.lane_count, len(assignments))
         # On a GPU it is the GPU's memory that runs out, which the limit on a process does not see.
         on_cpus = self.options.device == "cpu"

@@ -80,8 +80,8 @@ def run_group(
 ) -> None:
     """Run trials in one go; each gets its rows when it ends.
 
-    What fails as a whole, for want of memory or by a fault, blames no trial: those that have not ended are reported as
-    split and come again one by one.
+    A failure of the group as a whole, such as a lack of memory, is blamed on no trial: those that have not ended are
+    reported as split and come again one by one.
 
     Raises:
         Stopped: the trials were stopped; those that have no rows are run anew later.
@@ -123,7 +123,7 @@ def trial_rows(assignment: Assignment, progress: TrialProgress, outcome: Outcome
 
 
 class _Spent:
-    """Time spent since now on a number of trials that run in one go, in equal shares."""
+    """Measures the time from now on and shares it evenly among trials that run in one go."""
 
     def __init__(self, together: int) -> None:
         self._together = self._running = together
@@ -166,7 +166,7 @@ class _Spent:
 
 
 def _class_of(error: Exception | None) -> tuple[str, str | None, str | None]:
-    """Status, reason and, of what is not foreseen, the traceback."""
+    """Status and reason of an attempt that ended so; the traceback as well where the error was not foreseen."""
     if error is None:
         return FINISHED, None, None
     if isinstance(error, Diverged):

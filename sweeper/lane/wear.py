@@ -1,4 +1,4 @@
-"""When a lane's process has served its time: after many trials, or once its memory has grown and stayed grown."""
+"""When a lane's process is to be replaced: after many trials, or once its memory has grown and stays grown."""
 
 from collections.abc import Callable
 

@@ -53,6 +53,7 @@ def check_packages(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     Raises:
         ModuleNotFoundError: it is not.
     """
+    # A set, since thousands of trials share a few tasks.
     for name, options in {(name, tuple(options.items())) for name, options in tasks}:
         require(*packages_of(name, dict(options)))
 

@@ -120,7 +120,7 @@ class Runner:
         return len(left)
 
     def _round(self, sweep: str, rows: Sequence[PlanRow], costs: CostModel, monitor: Monitor) -> ExecutorError | None:
-        """Run the executor once; what it raised, since the store decides whether to go on."""
+        """Run the executor once; the error that ended it, or None. The store decides whether to go on after one."""
         options, specs = self.executor.options, _specs(rows)
         expected_s = costs.forecast(specs).wall_seconds(options.lane_count)
         hurry = self.ends_at < math.inf or expected_s > SHORT_S

@@ -63,7 +63,7 @@ def search_launch(grid: Grid, runner: Runner) -> LaunchResult:
             for line in lines:
                 runner.console.print(line, highlight=False, soft_wrap=True)
             ended = None if lines else "nothing is left to try in this space"
-    return _whole(runs, search, ended)
+    return _as_one_result(runs, search, ended)
 
 
 def with_until(grid: Grid, rule: str) -> Grid:
@@ -80,7 +80,7 @@ def with_until(grid: Grid, rule: str) -> Grid:
     return replace(grid, search=SearchSettings(kind="theory", trials=most, until=rule))
 
 
-def _whole(runs: Sequence[LaunchResult], search: "RunningSearch", ended: str | None) -> LaunchResult:
+def _as_one_result(runs: Sequence[LaunchResult], search: "RunningSearch", ended: str | None) -> LaunchResult:
     """All batches as one result."""
     plan = search.chosen_plan()
     status = sweep_status(plan, search.store)
@@ -126,7 +126,7 @@ class RunningSearch:
 
     @cached_property
     def searcher(self) -> Searcher:
-        """What proposes; the intervals of the stop rule are among the targets of a theory search."""
+        """What proposes trials; the intervals of the stop rule are among the targets of a theory search."""
         settings = self.settings
         if settings.kind == "theory":
             extra = tuple(str(target) for target in self._interval_targets())
@@ -139,7 +139,7 @@ class RunningSearch:
 
     @cached_property
     def judge(self) -> TheorySearcher | None:
-        """What knows intervals; None where no rule asks for one."""
+        """What computes the intervals of the stop rule; None where the rule asks for none."""
         if not self._interval_targets():
             return None
         if isinstance(self.searcher, TheorySearcher):

@@ -9,7 +9,7 @@ from sweeper.plan.grid import Grid
 
 
 def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
-    """Expected seconds of a grid's longest trial; None on a GPU, whose speed nobody has told us.
+    """Expected seconds of a grid's longest trial; None on a GPU, for which the cost model has no constants.
 
     Args:
         grid: the grid.

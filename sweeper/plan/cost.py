@@ -65,6 +65,7 @@ class CostModel:
 
     def memory_bytes(self, spec: TrialSpec, device: str = "cpu") -> int:
         """Expected peak memory of a trial: of its process, or on the GPU it runs on, context included."""
+        # The factor is of the trial's own memory alone: what a process takes without it does not grow with the trial.
         base = BYTES_PER_PROCESS if device == "cpu" else BYTES_PER_CUDA_CONTEXT
         return base + int(self.memory_factor * _own_bytes(spec, device))
 
@@ -196,6 +197,7 @@ def _own_bytes(spec: TrialSpec, device: str) -> int:
     model, training, total = spec.model, spec.training, _counts(spec.model)
     width = 8 if training.dtype == "float64" else 4  # bytes of a number
     if isinstance(model, ElmConfig):
+        # Each back end keeps other tensors for the backward pass.
         backend = "native" if device == "cpu" else "torch"
         kept = saved_bytes(model, backend=backend, batch=training.batch_size, steps=training.length, itemsize=width)
     else:

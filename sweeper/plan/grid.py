@@ -218,6 +218,8 @@ def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple
     valid += _TARGETS_OF.get(architecture, ())
     of_any_architecture = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
     for name in mapping(value, place):
+        # A setting of another architecture is refused with the reason; any other unknown key gets the nearest name
+        # (`_axes`).
         if name in of_any_architecture.difference(valid):
             why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
             raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(valid))}")

@@ -30,10 +30,12 @@ class Range:
     def at(self, share: float) -> Any:
         """The value at a share from 0 (low) to 1 (high)."""
         value = self.low * (self.high / self.low) ** share if self.log else self.low + (self.high - self.low) * share
+        # Six digits: the value is written into a grid and read back, and must name the same trial then.
         return round(value) if self.whole else float(f"{value:.6g}")
 
     def levels(self, count: int) -> tuple[Any, ...]:
         """Distinct values, evenly spaced, the ends included."""
+        # Whole numbers of a short range repeat themselves.
         return tuple(dict.fromkeys(self.at(i / (count - 1)) for i in range(count)))
 
     def share(self, value: float) -> float:

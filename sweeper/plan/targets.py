@@ -67,6 +67,7 @@ def read_target(text: str) -> Target:
             f"target: {text!r} is not understood; write for example 'optimum at P=1e6', 'exponent' or 'alpha'"
         )
     name = match["what"].lower()
+    # The words that people use for them beside their names.
     quantity = {"optimum": "d_m_opt", "frontier": "metric", "d_m": "d_m_opt", "n_rec": "n_rec_opt"}.get(name, name)
     if quantity not in QUANTITIES:
         raise TargetError(unknown_name("target", name, ("optimum", *QUANTITIES)))

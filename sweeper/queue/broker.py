@@ -22,10 +22,10 @@ PULL_LIMIT = 256
 IDLE_S = 60.0
 """Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
 LEFT_S = 10.0
-"""Once the sweep is being stopped, a lane not heard of for this long is not waited for."""
+"""Once the sweep is being stopped, a lane that has not called for this long is not waited for."""
 LANE_SILENCE_S = 60.0
-"""A lane not heard of for this long counts as dead. Lanes report from a thread of their own every few seconds, which
-a step that holds Python's lock, or a host that swaps, may delay by tens of seconds."""
+"""A lane that has not called for this long counts as dead. Lanes report from a thread of their own every few seconds,
+which a step that holds Python's lock, or a host that swaps, may delay by tens of seconds."""
 STALL_S = 10.0
 """Lanes and launcher ask every few seconds; after a pause this long it was the broker that did not run."""
 
@@ -39,7 +39,7 @@ class _Lane:
     host: str
     """Machine it runs on."""
     seen: float
-    """When it was last heard of."""
+    """Monotonic seconds of its last call."""
     held: dict[str, Assignment] = field(default_factory=dict)
     """What was handed to it and has not been reported."""
     running: str | None = None
@@ -47,7 +47,7 @@ class _Lane:
     progress: float = 0.0
     """Done share of that trial."""
     idle_since: float | None = None
-    """Since when it was asked in vain."""
+    """Monotonic seconds since which its pulls have brought nothing; None while it has work."""
 
     @property
     def running_ids(self) -> list[str]:
@@ -144,7 +144,7 @@ class Broker:
         self._draining = True
 
     def warn(self, text: str) -> None:
-        """Take a lane's warning for the launcher's console; lanes that warn of the same are heard once."""
+        """Take a lane's warning for the launcher's console; the same text from several lanes is shown once."""
         # A dictionary without values: it keeps each text once, and in the order in which they came.
         self._warnings[text] = None
 
@@ -220,7 +220,7 @@ class Broker:
         )
 
     def _now(self) -> float:
-        """The time; a pause in which nobody could be heard, such as Ctrl-Z, makes no lane silent."""
+        """The time. A pause in which the broker itself did not run, such as Ctrl-Z, is no silence of the lanes."""
         now = self._clock()
         # Moving the marks instead of the limit, so that a lane that had been silent before the pause does not begin
         # anew.
@@ -276,7 +276,7 @@ class Broker:
         return [replace(a, joint=joint) for a in group]
 
     def _ended(self, report: Report, assignment: Assignment | None, lane: str) -> None:
-        """Count an attempt that ended; one by a lane that was given up is known by having no assignment any more."""
+        """Count an attempt that ended; `assignment` is None where the lane was given up and holds the trial no more."""
         finished = report.status == FINISHED
         if self._tally.has_ended(report.trial_id):  # two lanes ran it, since one of them was thought dead
             if finished != self._tally.has_finished(report.trial_id):
@@ -296,8 +296,7 @@ class Broker:
     def _take_back(self, trial_id: str, *, also_held: bool) -> Assignment | None:
         """The assignment of a trial that a lane given up has ended: out of the queue, or as another lane holds it.
 
-        The other lane keeps it and ends it in vain: to stop it there would cost its process, and its numbers are the
-        same.
+        The other lane goes on with it: stopping it would cost its process, and its numbers are the same.
         """
         queued = next((a for a in self._queue if a.trial_id == trial_id), None)
         if queued is not None:

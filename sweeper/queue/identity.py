@@ -1,4 +1,4 @@
-"""Which process wrote something, told without clocks: names of the running kernel, of the process and of its start.
+"""Tells which process wrote something without comparing clocks: by the kernel's boot, the process and its start.
 
 A process number alone is given again, and a start time moves with the clock. The kernel's boot id, the namespace of the
 number and the start in ticks since boot (proc_pid_stat(5), field 22) do neither.
@@ -34,7 +34,7 @@ class ProcessIdentity:
 
 
 def own_identity() -> ProcessIdentity | None:
-    """This process; None on a system without a proc file system that tells."""
+    """The identity of this process; None where no proc file system shows it."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         namespace = os.readlink(_PROC / "self/ns/pid")

@@ -148,7 +148,7 @@ def live_launches(store: ResultsStore, *, wait: bool = True) -> list[LiveLaunch]
 
 
 def clear_dead_launches(store: ResultsStore) -> int:
-    """Remove the states that dead launches left, and say of how many."""
+    """Remove the states that dead launches left; their number."""
     listed = store.texts("launches", ".json")
     dead = listed.keys() - _states(store, wait=True).keys()
     for name in dead:
@@ -240,7 +240,7 @@ def _checked(store: ResultsStore, name: str, text: str) -> dict[str, Any] | None
 
 
 def _read(name: str, text: str) -> dict[str, Any]:
-    """What a launch wrote, its fields of the types and within the bounds that a launch writes.
+    """The state in a text, each field of it of the type and within the bounds that a launch writes.
 
     Raises:
         ValueError: a field is missing, of another type or cannot be; says which.

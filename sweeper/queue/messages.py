@@ -65,7 +65,7 @@ class Pull:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that no lane can write down: the launcher does."""
+    """The end of an attempt or trial that no lane can store, because its lane is dead; the launcher stores it."""
 
     assignment: Assignment
     """The trial."""
@@ -110,7 +110,7 @@ class Snapshot:
     reasons: dict[str, int]
     """Number of attempts per reason why they did not finish."""
     lanes: int
-    """Lanes heard of lately."""
+    """Lanes that have called lately."""
     stopped_because: str | None
     """Why the broker stopped the sweep by itself."""
     warnings: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a person sees of a running launch, and how what was asked of the launch reaches its broker."""
+"""Shows a running launch to a person, and passes on to its broker what signals and limits ask of the launch."""
 
 import math
 import threading
@@ -105,7 +105,7 @@ class Monitor:
     def _watch(self, handle: BrokerHandle) -> None:
         try:
             self._watch_until_ended(handle)
-        except BaseException as error:  # the border of the thread: SystemExit, too, would end it without a word
+        except BaseException as error:  # the border of the thread: SystemExit, too, would end it unnoticed
             self.error = error
             # Nobody would obey limits or write down losses from now on: nothing more is run, and the launcher raises it
             while True:

@@ -91,6 +91,7 @@ class GridSpace:
                 training={name: _only(values, name, old) for name, old in self.block.training.items()},
                 seeds=(point.seed,),
             )
+            # By the code of every grid, so that a point's sizes and id are those that the chosen grid will have.
             (self._rows[point],) = expand(replace(self.grid, blocks=(one,), search=None)).rows
         return self._rows[point]
 

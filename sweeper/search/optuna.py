@@ -141,6 +141,8 @@ class OptunaSearcher:
         values = observation.point.values
         params = {d.name: _coordinate(d, values[d.name]) for d in self.space.dimensions}
         if BUDGET in distributions:
+            # By its place: budgets lie evenly in the logarithm more often than in their values, and a sampler knows
+            # only steps.
             params[BUDGET] = self.space.budgets.index(observation.point.budget)
         sizes = self.space.measure(observation.point)
         usable = observation.loss is not None and isinstance(sizes, Sizes)
@@ -191,6 +193,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
             else FloatDistribution(low, high, log=log)
         )
     if _ordered(dimension.values):
+        # As places in order: a categorical distribution would forget that 8 lies between 4 and 16.
         return IntDistribution(0, len(dimension.values) - 1)
     return CategoricalDistribution(dimension.values)
 

@@ -225,6 +225,7 @@ def _arrow_field(name: str, annotation: object) -> pa.Field:
     arguments = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     # Unpacked into exactly one, so that a field with a union of two types fails at import.
     (base,) = [a for a in arguments if a is not type(None)]
+    # Not nullable where the record says so: Arrow refuses to write a row that lacks such a value.
     return pa.field(name, _ARROW_TYPES[typing.cast(type, base)], nullable=type(None) in arguments)
 
 

@@ -48,7 +48,7 @@ _MARKER = "store.json"
 _LONGEST_TEXT = 16 * 1024**2
 """Bytes of a text file: the state of a launch with 100,000 lanes has 2 MB, and grids end at one (`cluster.limits`)."""
 _READ_TRIES = 5
-"""Times that a reader begins anew when files are merged under its hands (assumption: merges are minutes apart)."""
+"""Times that a reader begins anew when files are merged while it reads (assumption: merges are minutes apart)."""
 
 
 class ResultsStore:
@@ -83,7 +83,7 @@ class ResultsStore:
             for table in SCHEMAS:
                 store._fs.create_dir(f"{store._root}/{table}", recursive=True)
             store._fs.create_dir(f"{store._root}/grids", recursive=True)
-            # The marker comes last: a directory that was made by half is not taken for a results directory.
+            # The marker comes last: a directory that is half made is not taken for a results directory.
             if store._exists(_MARKER):
                 store._check_marker()
             else:
@@ -414,7 +414,7 @@ class ResultsStore:
             os.replace(temporary, path)
         except OSError:
             if os.path.exists(temporary):
-                # What was written in vain would go on taking room of a disk that may be full.
+                # A part of a file is of no use, and takes room on a disk that may be full.
                 os.unlink(temporary)
             raise
 

@@ -59,6 +59,7 @@ def matching_rows(frame: pd.DataFrame, condition: str) -> Mask:
 
 def _mask(node: ast.expr, frame: pd.DataFrame, text: str) -> Mask:
     if isinstance(node, ast.BoolOp):
+        # Not Python's `and`, which asks for one truth value of a whole column.
         combine = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
         return np.asarray(combine.reduce([_mask(value, frame, text) for value in node.values]), dtype=bool)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):

@@ -56,7 +56,7 @@ class Checkpoints:
         # weights_only, because a pickle could run code and the results directory may be shared; to main memory, because
         # the trial may have been saved on a GPU that this machine lacks.
         state: dict[str, Any] = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
-        # The id too: a file that was renamed or copied would go on with another trial's weights without a word.
+        # The id too: a file that was renamed or copied would go on with another trial's weights unnoticed.
         return state if state["format"] == FORMAT and state["trial_id"] == self._trial_id else None
 
 
