@@ -301,6 +301,8 @@ def matching(pattern: str, what: str) -> Reader:
 def absolute_path(value: object, place: str) -> str:
     """An absolute path without `..`."""
     line = text(value, place)
+    # A job runs in another folder, where a relative path is another place; and `..` would lead out of the folder that a
+    # check compares with.
     if not line.startswith("/") or ".." in line.split("/"):
         raise SettingError(f"{place}: expected an absolute path without '..', got {shown(line)}")
     return line.rstrip("/") or "/"
@@ -383,6 +385,8 @@ def list_of(reader: Reader, least: int = 0) -> Reader:
     """A list, read item by item."""
 
     def read(value: object, place: str) -> tuple[Any, ...]:
+        # A single value is no list of one: a text would be taken letter by letter, and the file would mean something
+        # else than it says.
         if not isinstance(value, list) or len(value) < least:
             raise SettingError(f"{place}: expected a list of at least {least} item(s), got {shown(value)}")
         return tuple(reader(item, f"{place}[{i}]") for i, item in enumerate(value))

@@ -29,6 +29,7 @@ def own_address(*, name: str | None = None, interface: str | None = None, toward
         if interface not in addresses:
             raise ClusterError(f"interface: {interface!r} has no IPv4 address here; {_listed(addresses)}")
         return addresses[interface]
+    # The kernel knows which of several addresses another machine sees; names and interfaces need not agree with that.
     if towards is not None:
         return _address_towards(resolve(towards))
     resolved = resolve(name or socket.gethostname())

@@ -335,6 +335,7 @@ def shipped_code() -> dict[str, Any]:
     """
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     if (job.get("runtime_env") or {}).get("py_modules"):
+        # Ray refuses a driver whose packages contradict those of its job.
         return {}
     # By path: workers of a cluster need not have this package installed, and a driver's own `sys.path` does not reach
     # them.

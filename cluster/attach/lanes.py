@@ -88,6 +88,7 @@ def lane_shapes(
         packed = trials_per_gpu if isinstance(trials_per_gpu, int) else min(trials_per_gpu.values(), default=1)
         return (LaneShape(count=lanes or 1, cpus=1.0, gpus=gpu_share(packed)),)
     shapes = [_on_gpus(kind, group, trials_per_gpu, bound=len(by_type) > 1) for kind, group in by_type.items()]
+    # Most lanes first: where fewer are asked for than fit, they come from the type that the cluster has most of.
     return _limited(sorted(shapes, key=lambda shape: -shape.count), lanes)
 
 

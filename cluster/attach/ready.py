@@ -42,6 +42,7 @@ def wait_for_nodes(
     """
     began, last, up = time.monotonic(), "it has not answered yet", (0, 0.0, 0.0)
     while True:
+        # Looked at first: once the head has ended, waiting for its answer would only use up the time.
         if not alive():
             raise ClusterError(f"{address}: the Ray head has ended before the cluster was up ({last})")
         try:

@@ -33,6 +33,7 @@ class Room:
         Raises:
             ClusterError: no node has what the device asks for, or not even one trial fits a GPU.
         """
+        # Asked anew each time: nodes come and go while a sweep runs.
         nodes = cluster_nodes()
         packed: int | Mapping[str, int] = self._trials_per_gpu or 1
         if self._trials_per_gpu is None and self._device.startswith("cuda"):

@@ -36,6 +36,8 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
     # From here first: without the launcher's file every node would seem to look at another folder.
     _mark_from_here(folder)
     try:
+        # Each node looks for the launcher's file only: a folder that all share with the launcher they share with each
+        # other.
         marks = [(folder, node.node_id, _HERE, _PATIENCE_S) for node in nodes]
         answers = on_every_node(nodes, probe.leave_mark, *marks)
         return {node.host: str(answers[node.node_id]) for node in nodes if answers[node.node_id] is not None}

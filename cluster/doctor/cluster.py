@@ -35,6 +35,7 @@ def cluster_findings(address: str, results: str | None) -> Iterator[Finding]:
 
 def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Finding]:
     """Versions, GPUs, clock, disk and results of each node; needs a connection."""
+    # /tmp, because Ray writes its logs and what it spills there.
     folders = ["/tmp", *([results] if results and "://" not in results else [])]
     sent = time.time()
     facts = on_every_node(nodes, probe.node_facts, *[folders] * len(nodes))

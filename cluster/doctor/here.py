@@ -33,6 +33,7 @@ def local_findings() -> Iterator[Finding]:
     gpus = ", ".join(f"{name} ({memory} MiB)" for name, memory in probe.gpus()) or "no GPU"
     share = machine_share()
     yield ok("hardware", f"{share.cpus:g} cores, {share.total_bytes / 2**30:.3g} GiB, {gpus}")
+    # /tmp, because Ray writes its logs and what it spills there.
     yield disk("/tmp", shutil.disk_usage("/tmp").free)
     yield from _shared_memory()
     yield from _other_rays()
@@ -62,6 +63,7 @@ def _other_rays() -> Iterator[Finding]:
 
 
 def _environment() -> Iterator[Finding]:
+    # It may be left over from an earlier session, and then `--cluster` alone goes to a cluster that has long ended.
     if address := os.environ.get("RAY_ADDRESS"):
         yield warning(
             "environment", f"RAY_ADDRESS={address}", "`--cluster` alone attaches there; unset it if that is over"

@@ -48,6 +48,7 @@ def scope(profile: KubeRayProfile) -> list[str]:
 
 
 def _metadata(profile: KubeRayProfile, job: Job) -> dict[str, Any]:
+    # By the label the policy and `sweeper stop` find the pods of this job and no others.
     return {"name": job.name, "namespace": profile.namespace, "labels": {LABEL: job.name}}
 
 
@@ -156,6 +157,7 @@ def _pod(profile: KubeRayProfile, job: Job, *, head: bool) -> dict[str, Any]:
         **_environment(profile),
         "resources": {"requests": quantities, "limits": quantities},
         **({"ports": _ports()} if head else {}),
+        # Kubernetes' `restricted` pod security standard asks for it; nothing here needs more rights.
         "securityContext": {"allowPrivilegeEscalation": False},
     }
     volumes, mounts = _volumes(profile, job, head=head)
@@ -165,6 +167,7 @@ def _pod(profile: KubeRayProfile, job: Job, *, head: bool) -> dict[str, Any]:
         **_pod_common(profile),
         "terminationGracePeriodSeconds": _GRACE_S,
         **({"nodeSelector": dict(selector)} if selector else {}),
+        # The head is to stay off the nodes that need one, which may be taken away or have GPUs to pay for.
         **({"tolerations": [dict(t) for t in profile.tolerations]} if profile.tolerations and not head else {}),
         "containers": [container],
         **({"volumes": volumes} if volumes else {}),
@@ -194,6 +197,7 @@ def _pod_common(profile: KubeRayProfile) -> dict[str, Any]:
 
 def _environment(profile: KubeRayProfile) -> dict[str, Any]:
     variables = [{"name": name, "value": value} for name, value in profile.env.items()]
+    # By reference, so that the manifest, which is printed and may be kept, holds no secret.
     secrets = [{"secretRef": {"name": name}} for name in profile.env_secrets]
     return {
         "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, *variables],
@@ -245,6 +249,7 @@ class KubeRayBackend:
             raise SubmitError(f"job {job.name} is on the cluster already ({before.detail})")
         manifest = self.files(profile, job)[MANIFEST]
         if before is not None:  # a RayJob that has ended does not start again when it is applied again
+            # Waited for: what is applied while the old object is still being deleted goes with it.
             run([*kubectl, "delete", "rayjob", job.name, "--wait=true"])
         try:
             run([*kubectl, "apply", "-f", "-"], text=manifest)
@@ -289,4 +294,5 @@ class KubeRayBackend:
     def _delete(kubectl: list[str], name: str, run: Runner) -> None:
         # the job first: its head pod mounts the grid and is protected by the policy until it is gone
         for resource in ("rayjob", "networkpolicy", "configmap"):
+            # Not waited for: pods have a grace period, and nothing here depends on their end.
             run([*kubectl, "delete", resource, name, "--ignore-not-found", "--wait=false"])

@@ -54,6 +54,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         "head_node_type": "head",
         "file_mounts": {
             f"{job.folder}/{job.grid_file}": posixpath.join(local_folder, job.grid_file),
+            # Absolute, because people may use the file by hand later, from another folder.
             f"{job.folder}/{os.path.basename(profile.wheel)}": os.path.abspath(profile.wheel),
             TOKEN: TOKEN,
         },
@@ -190,6 +191,7 @@ class RayUpBackend:
 
     def submit(self, profile: RayUpProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
+        # Before anything is started: `ray up` would find out when machines are running and paid for.
         check_local_files(profile)
         folder = self._folder(job.name)
         cluster = str(folder / CLUSTER)
@@ -202,6 +204,7 @@ class RayUpBackend:
         # `up` must not take the head's configuration from an earlier cluster of this name: hence no cache
         try:
             run([*_RAY, "up", "-y", "--no-config-cache", cluster], timeout_s=_MACHINES_S)
+            # In tmux on the head, so that this terminal may be closed.
             run([*_RAY, "exec", cluster, launch_line(profile, job), "--tmux", *end], timeout_s=_MACHINES_S)
         except SubmitError:  # machines that nobody looks after cost money
             run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
@@ -231,6 +234,7 @@ class RayUpBackend:
         """See `Backend.stop`."""
         cluster = record.handle["cluster"]
         if not now:
+            # As one Ctrl-C: running trials are finished first.
             run([*_RAY, "exec", cluster, f"pkill -INT -f {LAUNCHER}"])
             return
         run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)

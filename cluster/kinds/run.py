@@ -63,6 +63,7 @@ def run_command(
             capture_output=True,
             text=True,
             timeout=timeout_s,
+            # The message of `check` would be the command alone, and what the program printed says more.
             check=False,
         )
     except FileNotFoundError:

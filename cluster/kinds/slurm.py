@@ -256,6 +256,7 @@ class SlurmBackend:
         # an earlier submission's folder holds its logs: on failure only a folder made here is removed
         folder, fresh = Path(job.folder), not Path(job.folder).exists()
         try:
+            # For the user alone: the script is run by every start of the job, so nobody else may change it.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_files(folder, self.files(profile, job))
             number = run(submit_command(job)).strip().split(";")[0]  # on federations sbatch prints number;cluster

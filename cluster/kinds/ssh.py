@@ -170,6 +170,7 @@ class SshBackend:
             for host in profile.hosts:  # every machine is reached before anything runs on one
                 run(remote(host, f"mkdir -p -m 700 {shlex.quote(job.folder)}"))
                 for name, content in files.items():
+                    # By standard input, where the content needs no quoting and can be of any length.
                     run(remote(host, f"umask 077; cat > {shlex.quote(f'{job.folder}/{name}')}"), text=content)
             for host in profile.hosts:
                 # The head is started first; a worker waits for it in any case (`cluster.attach.ready` in the script).
@@ -178,6 +179,8 @@ class SshBackend:
         except SubmitError as error:
             # a job that runs already is somebody's work; anything else that was started here is ended again
             if "runs here already" not in str(error):
+                # Not strict: the first error is the one to be told, and a machine that caused it may not answer now
+                # either.
                 self._everywhere(profile.hosts, f"test ! -e {script} || bash {script} stop", run, strict=False)
             raise
         return {"hosts": list(profile.hosts)}

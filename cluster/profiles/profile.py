@@ -40,6 +40,7 @@ class Profile:
     """CPU cores of each node that Ray may use."""
     gpus_per_node: int = setting(s.whole_within("per_node"), 0)
     """GPUs of each node."""
+    # A lambda, since the reader stands further down in this file.
     env: Mapping[str, str] = setting(lambda value, place: _environment(value, place), {})
     """Environment variables of the job. Secrets are refused: they would lie in the job file."""
     price_per_hour: float = setting(lambda value, place: _price(value, place), 0.0)
@@ -216,6 +217,7 @@ class RayUpProfile(Profile):
             raise ProfileError(
                 f"results: machines of a cloud share no disk, use a URI such as s3://..., got {self.results}"
             )
+        # Ray has defaults of its own for AWS alone.
         for key in ("zone", "project", "machine_image") if self.provider == "gcp" else ():
             if getattr(self, key) is None:
                 raise ProfileError(f"{key}: is missing; gcp needs it")
@@ -247,6 +249,7 @@ class SshProfile(Profile):
     def __post_init__(self) -> None:
         """Check what concerns several settings at once."""
         _at_most(self, "min_nodes", "nodes")
+        # Two nodes of one job on a machine would share its ports and its folder.
         if len(set(self.hosts)) < len(self.hosts):
             raise ProfileError("hosts: a machine is named twice")
 
@@ -319,6 +322,7 @@ def _environment(value: object, place: str) -> dict[str, str]:
 
 
 def _directive(value: object, place: str) -> str | bool:
+    # True is YAML's `true` and nothing else: 1 is the value of an option.
     return True if value is True else str(s.text(value, place))
 
 

@@ -61,6 +61,7 @@ def replay(trials: Sequence[TrialSpan], *, overhead_s: float = Scenario.overhead
     """
     if not trials or any(trial.ended_s < trial.started_s for trial in trials):
         raise ScenarioError("replay: expected trials that end after they start")
+    # In the order of their starts, which is the one in which they were handed out.
     ordered = sorted(trials, key=lambda trial: trial.started_s)
     durations = np.array([trial.ended_s - trial.started_s for trial in ordered])
     began = ordered[0].started_s
