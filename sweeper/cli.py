@@ -86,6 +86,7 @@ def grids(name: tuple[str, ...]) -> None:
             raise GridError(f"{one}.yaml is there already") from None
         click.echo(f"wrote {one}.yaml")
     for one in [] if name else shipped_grids():
+        # The first sentence of the file's own comment, so that there is one description to keep true.
         comment = takewhile(lambda line: line.startswith("#"), load_grid(SHIPPED / f"{one}.yaml").text.splitlines())
         sentence = re.split(r"(?<=[.:;?]) ", " ".join(line.lstrip("# ") for line in comment))[0]
         click.echo(f"{one:<22} {sentence.rstrip('.:;')}")

@@ -62,6 +62,7 @@ def run_command(command: click.Command) -> NoReturn:
     and ends with exit code `FAULT`.
     """
     for stream in (sys.stdout, sys.stderr):
+        # Other streams, such as those of tests and notebooks, take care of their letters themselves.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:

@@ -165,6 +165,7 @@ def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
     text = store.grids().get(plan.name)
     if text is None:
         return set()
+    # The usual case, without a second expansion.
     if text == plan.text:
         return set(plan.trials)
     try:

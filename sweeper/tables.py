@@ -56,6 +56,7 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
 
 
 def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None:
+    # Not refused, since tiny grids that only try something out keep the default warm-up.
     short = [row for row in rows if row.spec and row.spec.training.warmup_steps > row.spec.training.steps]
     if short:
         console.print(

@@ -57,6 +57,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
     spec, model, training = assignment.spec, assignment.spec.model, assignment.spec.training
     task = task_spec(spec.task, spec.task_options)
     total = counts(model)
+    # Of the steps done and not of those asked for: a trial that was ended early has seen less.
     tokens = measured.steps_done * training.batch_size * training.length
     # A trial that diverged or was stopped may have evaluations behind it, but none is its result: a fit that forgot to
     # look at the status would take a number of an unfinished training for one.
@@ -114,6 +115,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         best_test_metric=_metric(best, "test"),
         steps_done=measured.steps_done,
         tokens=tokens,
+        # Over the time of training steps alone: how often a trial is evaluated says nothing about its speed.
         tokens_per_s=tokens / measured.train_s if measured.train_s > 0 else None,
         flops_per_token=float(flops(model).training),
         backend=measured.backend,

@@ -64,6 +64,7 @@ def merge(target: str, source: str) -> int:
         target_store.adopt(table, source_store.read(table))
     known = target_store.grids()
     for name, text in source_store.grids().items():
+        # The target's own grid keeps its name, so that launching it again asks for the same trials as before.
         target_store.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
     return len(target_store.statuses()) - before
 

@@ -144,6 +144,8 @@ class RunningSearch:
             return None
         if isinstance(self.searcher, TheorySearcher):
             return self.searcher
+        # A search that knows no law (random, Optuna) may still be ended by an interval: a theory searcher reads its
+        # rows.
         texts = tuple(str(target) for target in self._interval_targets())
         judge = make_searcher(SearchSettings(kind="theory", target=texts), self.space.space)
         assert isinstance(judge, TheorySearcher), "kind theory makes a TheorySearcher"
@@ -233,6 +235,7 @@ class RunningSearch:
             if reason is not None:
                 return reason
         if len(plan.trials) >= self.settings.trials:
+            # What the rule still lacked is said, so that it can be told whether more trials would have helped.
             missed = "; ".join(self._state(limit) for limit in self.limits if limit.kind == "ci")
             return f"its {self.settings.trials} trials are done" + (f" ({missed})" if missed else "")
         return None

@@ -69,6 +69,8 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
     for name, text in store.grids().items():
         try:
             planned |= set(expand(parse_grid(text, default_name=name)).trials)
+        # A grid that cannot be read is a problem of this directory like any other, and the other grids are still looked
+        # at.
         except SweeperError as error:
             problems.append(f"grids/{name}.yaml: {error}")
     problems += _side_files(store)

@@ -172,12 +172,14 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
     valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     check_keys(place, part, valid)
+    # Merged before anything is read, so that every message names the place in the block where the setting takes effect.
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
     task, options = _task(merged.get("task"), f"{place}task")
     architecture = str(merged.get("architecture", "elm"))
     one_of(*MODEL_CONFIGS)(architecture, f"{place}architecture")
     model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
     training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    # Before repeated values are dropped, because settings that advance together need their values place by place.
     zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(
         task=task,
@@ -249,6 +251,7 @@ def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str
 
 def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
     """Drop repeated values, except where settings advance together: there every place counts."""
+    # Dropping one of two equal values would pair those behind it with the wrong partners.
     joined = {name for group in zipped for name in group}
     return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
 
@@ -308,11 +311,13 @@ def _budgets(value: object, place: str) -> tuple[int, ...]:
         raise GridError(
             f"{place}: an empty list leaves nothing to run; give null, or leave the key out, where every size is given"
         )
+    # A budget that is listed twice asks for the same trials.
     return tuple(dict.fromkeys(_BUDGET(v, f"{place}[{i}]") for i, v in enumerate(values)))
 
 
 def _seeds(value: object, place: str) -> tuple[int, ...]:
     """A number of replicates, or the seeds themselves."""
+    # An empty list is no number either, and is refused as one below.
     if isinstance(value, list) and value:
         check_limit("seeds", len(value), f"{place}: their number")
         return tuple(dict.fromkeys(_SEED(v, f"{place}[{i}]") for i, v in enumerate(value)))
@@ -331,6 +336,7 @@ def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> t
             if name not in axes:
                 raise GridError(unknown_name(f"{place}[{i}]", name, axes))
         lengths = {name: len(axes[name]) for name in group}
+        # The shorter list would otherwise cut the longer one off.
         if len(set(lengths.values())) > 1:
             raise GridError(f"{place}[{i}]: settings that advance together need equally many values, got {lengths}")
         result.append(tuple(group))

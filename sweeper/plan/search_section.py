@@ -139,6 +139,7 @@ def _typed(section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(settings: SearchSettings) -> None:
+    # No default: how long a task shows nothing is known to whoever chose the task.
     if settings.pruning != "none" and settings.min_steps is None:
         raise GridError(
             f"search.min_steps: pruning {settings.pruning!r} needs the number of steps before which no trial is ended; "

@@ -94,6 +94,7 @@ def read_rule(text: str) -> tuple[Limit, ...]:
         if named.count((limit.kind, limit.target)) > 1:
             raise TargetError(f"until: {text!r} has two limits on {_name(limit)}; they contradict each other, keep one")
     few = [limit for limit in limits if limit.kind == "trials" and limit.bound < LEAST_TRIALS]
+    # Such a rule would end every search before its interval could be looked at.
     if few and any(limit.kind == "ci" for limit in limits):
         raise TargetError(
             f"until: {text!r}: an interval needs at least {LEAST_TRIALS} trials, and trials >= {few[0].bound:g} ends "
@@ -137,4 +138,5 @@ def _within(key: str, value: float, place: str) -> float:
 
 
 def _number(text: str) -> float:
+    # As people and YAML write large numbers: 1_000_000 or 1,000,000.
     return float(text.replace("_", "").replace(",", ""))

@@ -105,6 +105,7 @@ class TrialSpec:
         """The spec as plain containers."""
         whole = {name: getattr(self, name) for name in _names(type(self))}  # type: ignore[arg-type]  # a class is hashable
         parts = {name: _plain(whole[name]) for name in ("model", "training")}
+        # The scheme is part of what is hashed, so that ids of two schemes cannot be equal by accident.
         return {"scheme": HASH_SCHEME, **whole, **parts, "task_options": dict(self.task_options)}
 
     @property
@@ -115,6 +116,7 @@ class TrialSpec:
     @property
     def configuration(self) -> str:
         """What replicates share: the id of this spec with seed 0."""
+        # The same for all replicates, which differ in nothing but the seed.
         return replace(self, seed=0).trial_id
 
     @property

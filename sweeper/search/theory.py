@@ -175,6 +175,7 @@ class TheorySearcher:
         best: dict[int, int] = {}
         for place in sorted(run):
             budget = frame.points[place].budget or 0
+            # Among the networks that were run: a network that nobody has trained is not to be named best.
             if budget not in best or belief.mean[place] < belief.mean[best[budget]]:
                 best[budget] = place
         return {budget: frame.points[place].settings[0][1] for budget, place in best.items()}
@@ -203,6 +204,7 @@ class TheorySearcher:
         return max(intervals, key=lambda interval: interval.half_width)
 
     def _at_line(self, belief: Belief, line: IntArray, budget: float, quantity: str) -> Interval:
+        # With the search's seed: the draws behind an interval are the same each time the rule is looked at.
         located = locate_optimum(belief, line, seed=self.seed)
         if quantity == "metric":
             best = line[int(np.argmin(belief.mean[line]))]
@@ -257,6 +259,7 @@ class TheorySearcher:
             if budget is not None and float(budget) in lines
         }
         if target.quantity == "exponent":
+            # Over the longest span of budgets, where an error of the ends tilts the slope least.
             return {budget: grid_lines[budget] for budget in (min(grid_lines), max(grid_lines))}
         return grid_lines
 
@@ -293,6 +296,7 @@ class TheorySearcher:
         sentences = [
             f"{len(batch.picks)} trials chosen by {belief.fit.law.label}: {purposes}; noise {belief.hyper.noise:.3g}"
         ]
+        # Said aloud, because the trials then spread out in a way that the target alone does not explain.
         if not belief.trusted:
             sentences.append(
                 f"the law is not trusted: the trials depart from it by {belief.hyper.departure:.2g} "

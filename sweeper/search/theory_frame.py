@@ -87,6 +87,7 @@ def make_frame(space: Space, targets: Sequence[float]) -> Frame:
     for place in sorted({float(b) for b in space.budgets if b is not None} | set(targets)):
         budgets = [float(budget) for budget in space.budgets if budget is not None]
         line = _line(place, [sizes for _, sizes in configurations], cost, budgets)
+        # A budget whose line is too short has no optimum to look for; its configurations still count as runs.
         if line is None:
             continue
         designs.append(line)

@@ -49,10 +49,12 @@ def matching_rows(frame: pd.DataFrame, condition: str) -> Mask:
     """
     try:
         tree = ast.parse(condition.strip(), mode="eval").body
+    # Python 3.11 raises a ValueError at a null byte.
     except (SyntaxError, ValueError) as error:
         raise ConditionError(f"--where {condition!r}: cannot be read ({error}). {_GRAMMAR}") from error
     try:
         return _mask(tree, frame, condition)
+    # pandas says so when text is compared with numbers.
     except TypeError as error:
         raise ConditionError(f"--where {condition!r}: {error}.") from error
 

@@ -36,6 +36,7 @@ class Checkpoints:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the trial's checkpoint by `state`: tensors, numbers, text and containers of them."""
+        # In memory first: the store needs all bytes for their hash.
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, "trial_id": self._trial_id, **_owned(state)}, buffer)
         self._store.write_checkpoint(self._trial_id, buffer.getvalue())

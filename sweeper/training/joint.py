@@ -79,6 +79,7 @@ class JointRun:
         ordered = sorted(runs.items(), key=lambda item: repr(item[1].training))  # equal ones share an optimiser step
         self.runs, self.on_end, self.on_step = dict(ordered), on_end, on_step
         first = ordered[0][1]
+        # The first run's settings stand for those that all have in common, such as the number of steps.
         self.training, self.start = first.training, first.progress.steps_done
         # the native kernel gains nothing from a stack, and the reference cannot run one
         self.stacks = first.network.backend_name in ("torch", "cuda_graph")
@@ -193,6 +194,7 @@ def _masks(step: int, runs: list[TrialRun], size: int) -> DropoutMasks | None:
     for run in runs:
         run.seed_masks(step)
         masks = run.network.draw_masks(size)
+        # Networks without dropout draw none, and all of a group have the same dropout or none.
         if masks is None:
             return None
         drawn.append(masks)
