@@ -39,18 +39,18 @@ class ScenarioError(ClusterError):
     """A simulation was asked for in a way that is not understood."""
 
 
-def unknown_name(what: str, name: object, valid: Iterable[str]) -> str:
+def unknown_name(place: str, name: object, valid: Iterable[str]) -> str:
     """Say that `name` is not one of `valid`, with the nearest valid name when one is close.
 
     Args:
-        what: the place, such as ``profile.kind``.
-        name: the value that was given.
+        place: where it stands, such as ``profile.kind``.
+        name: the value there.
         valid: every name that would have been accepted.
     """
     choices = sorted(valid)
     near = get_close_matches(str(name), choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{what}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
+    return f"{place}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
 
 
 def joined(error: BaseException) -> str:

@@ -22,7 +22,7 @@ class Limit(NamedTuple):
     """Smallest value, included."""
     most: float
     """Largest value, included."""
-    what: str
+    quantity: str
     """What is counted or measured, for messages and the table."""
     reason: str
     """Why there is a limit, and why there."""
@@ -100,7 +100,7 @@ def check_limit(key: str, value: float, place: str) -> None:
     # As one comparison, which NaN fails.
     if limit.least <= value <= limit.most:
         return
-    raise LimitError(f"{place}: {shown(value)} is not allowed; {limit.what}: {allowed(key)}")
+    raise LimitError(f"{place}: {shown(value)} is not allowed; {limit.quantity}: {allowed(key)}")
 
 
 def allowed(key: str) -> str:

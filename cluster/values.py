@@ -61,7 +61,7 @@ def read_text_file(path: Path) -> str:
         # known.
         content = file.read(int(LIMITS["file"].most) + 1)
     if len(content) > LIMITS["file"].most:
-        raise SettingError(f"the file is too long; {LIMITS['file'].what}: {allowed('file')}")
+        raise SettingError(f"the file is too long; {LIMITS['file'].quantity}: {allowed('file')}")
     return content.decode("utf-8")
 
 
@@ -168,7 +168,7 @@ def _check_scalar(node: yaml.ScalarNode, label: str, loader: Any) -> None:
     if node.tag not in _SCALARS or node.tag not in (plain, f"{_TAG}str"):
         raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) does not fit {node.value!r}")
     if node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_INTEGER:
-        limit = f"{LIMITS['whole'].what}: {allowed('whole')}"
+        limit = f"{LIMITS['whole'].quantity}: {allowed('whole')}"
         raise SettingError(f"{label}: {node.value[:20]}... has {len(node.value)} digits; {limit}")
     try:
         loader.construct_object(node)
@@ -286,13 +286,13 @@ def name(value: object, place: str) -> str:
     return line
 
 
-def matching(pattern: str, what: str) -> Reader:
+def matching(pattern: str, form: str) -> Reader:
     """Text of a given form."""
 
     def read(value: object, place: str) -> str:
         line = text(value, place)
         if not re.fullmatch(pattern, line):
-            raise SettingError(f"{place}: expected {what}, got {shown(line)}")
+            raise SettingError(f"{place}: expected {form}, got {shown(line)}")
         return line
 
     return read

@@ -60,8 +60,8 @@ class StopLimits:
         limit = self.limits.get(budget, {}).get(step)
         # Losses in `limits` carry the sign, so that smaller is better for every task.
         if limit is not None and self.sign * best > limit:
-            what = "the median" if self.rule == "median" else f"the best of {REDUCTION}"
-            raise Pruned(f"{metric:.5g} at step {step}, {what} of earlier trials is {self.sign * limit:.5g}")
+            threshold = "the median" if self.rule == "median" else f"the best of {REDUCTION}"
+            raise Pruned(f"{metric:.5g} at step {step}, {threshold} of earlier trials is {self.sign * limit:.5g}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -296,7 +296,7 @@ class TheorySearcher:
         sentences = [
             f"{len(batch.picks)} trials chosen by {belief.fit.law.label}: {purposes}; noise {belief.hyper.noise:.3g}"
         ]
-        # Said aloud, because the trials then spread out in a way that the target alone does not explain.
+        # Said to people, because the trials then spread out in a way that the target alone does not explain.
         if not belief.trusted:
             sentences.append(
                 f"the law is not trusted: the trials depart from it by {belief.hyper.departure:.2g} "

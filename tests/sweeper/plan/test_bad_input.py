@@ -170,6 +170,6 @@ def table() -> list[str]:
         return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
     return [
-        f"| {limit.what} | {number(limit.least)} to {number(limit.most)} | {limit.reason} |"
+        f"| {limit.quantity} | {number(limit.least)} to {number(limit.most)} | {limit.reason} |"
         for limit in LIMITS.values()
     ]
