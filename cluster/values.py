@@ -163,7 +163,7 @@ def _checked_keys(node: yaml.MappingNode, place: str) -> list[tuple[yaml.Node, s
 
 def _check_scalar(node: yaml.ScalarNode, label: str, loader: Any) -> None:
     check_limit("text", len(node.value), f"{label}: the length")
-    # A tag that was written out may not fit its text: `!!int abc`
+    # A tag that was written out may not fit its text: `!!int abc`.
     plain = loader.resolve(yaml.ScalarNode, node.value, (True, False))
     if node.tag not in _SCALARS or node.tag not in (plain, f"{_TAG}str"):
         raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) does not fit {node.value!r}")

@@ -411,7 +411,7 @@ for command in (data, doctor, jobs, stop):
 
 def main() -> None:
     """Entry point of the `sweeper` command."""
-    # Job scripts stop a launch by SIGINT, and a shell may start background programs with it ignored
+    # Job scripts stop a launch by SIGINT, and a shell may start background programs with it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Before anything is printed: a log on a full disk must not end a launch.
     make_stderr_best_effort()

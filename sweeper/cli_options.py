@@ -53,7 +53,7 @@ def results_either_way(command: Callable[..., None]) -> Callable[..., None]:
         callback=_one_place,
         help="Results directory, or a URI such as s3://bucket/sweep; may stand without -r.  [default: results]",
     )
-    # Eager, so that it is read before the option, whose value it becomes
+    # Eager, so that it is read before the option, whose value it becomes.
     argument = click.argument(
         "place", required=False, metavar="[RESULTS]", is_eager=True, expose_value=False, callback=_note_place
     )

@@ -35,7 +35,7 @@ def use_writable_home() -> Path | None:
 def _may_write(path: Path) -> bool:
     """Whether a path can be written or made; False on a read-only file system."""
     existing = next(place for place in (path, *path.parents) if place.exists())
-    # /proc grants the right to write to root and yet makes no folder, and so do some network file systems
+    # /proc grants the right to write to root and yet makes no folder, and so do some network file systems.
     try:
         with tempfile.TemporaryDirectory(dir=existing, prefix=".elm-sweeper-"):
             return True

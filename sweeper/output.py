@@ -72,7 +72,7 @@ class BestEffortStream:
             # A terminal that cannot show a letter gets a question mark, and the launch goes on.
             left = item.encode(self._stream.encoding, "replace")
             try:
-                # Past the stream's buffer, whose lock would be held while the reader is slow, and asked for at exit
+                # Past the stream's buffer, whose lock would be held while the reader is slow, and asked for at exit.
                 while left:
                     left = left[os.write(self._descriptor, left) :]
             except OSError:  # nobody reads it any more, or there is no room for it

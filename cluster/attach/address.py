@@ -33,7 +33,7 @@ def own_address(*, name: str | None = None, interface: str | None = None, toward
     if towards is not None:
         return _address_towards(resolve(towards))
     resolved = resolve(name or socket.gethostname())
-    # a cluster on this machine alone may be asked for by its loop-back address; to others that address is themselves
+    # A cluster on this machine alone may be asked for by its loop-back address; to others that address is themselves.
     if resolved != _DEBIAN_SELF and (resolved != "127.0.0.1" or name in ("localhost", "127.0.0.1")):
         return resolved
     # The name leads back to this machine itself, so the first address that others can use stands in.

@@ -154,7 +154,7 @@ def check_reachable(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         with socket.create_connection((host, int(port)), timeout=_REACH_S) as connection:
-            # behind TLS nothing can be read before a handshake, which is left to Ray
+            # Behind TLS nothing can be read before a handshake, which is left to Ray.
             grpc = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
     except OSError as error:
         reason = error.strerror or str(error) or "no answer"
@@ -388,7 +388,7 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
     # By reference the function would have to be importable on the node, and whether it is, is what is to be found out.
     cloudpickle.register_pickle_by_value(probe)
     try:
-        # without CPUs, so that it also runs on a node whose CPUs are all taken
+        # Without CPUs, so that it also runs on a node whose CPUs are all taken.
         task = ray.remote(num_cpus=0, max_retries=0)(function)
         references = {
             node.node_id: task.options(
@@ -398,7 +398,7 @@ def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *argument
         }
     finally:
         cloudpickle.unregister_pickle_by_value(probe)
-    # one deadline for all, since they run side by side: a node that does not answer costs the wait once
+    # One deadline for all, since they run side by side: a node that does not answer costs the wait once.
     deadline = time.monotonic() + _PROBE_S
     return {node_id: _fetch(reference, deadline) for node_id, reference in references.items()}
 

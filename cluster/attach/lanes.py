@@ -96,7 +96,7 @@ def _on_gpus(
     kind: str | None, nodes: Sequence[Room], trials_per_gpu: int | Mapping[str, int], *, bound: bool
 ) -> LaneShape:
     packed = trials_per_gpu if isinstance(trials_per_gpu, int) else trials_per_gpu.get(kind or "", 1)
-    # a CPU for each lane, or a part of one where a node has fewer CPUs than lanes: else its GPUs could not all be used
+    # A CPU for each lane, or a part of one where a node has fewer CPUs than lanes: else its GPUs could not all be used.
     cpus = min(1.0, *(node.cpus / (int(node.gpus) * packed) for node in nodes))
     return LaneShape(
         count=sum(int(node.gpus) * packed for node in nodes),
@@ -118,7 +118,7 @@ def _limited(shapes: Sequence[LaneShape], lanes: int | None) -> tuple[LaneShape,
         left -= count
         if count:
             kept.append((shape, count))
-    # those beyond the room wait, for a node of the kind that the cluster has most of
+    # Those beyond the room wait, for a node of the kind that the cluster has most of.
     kept[0] = (kept[0][0], kept[0][1] + left)
     return tuple(
         LaneShape(count=count, cpus=shape.cpus, gpus=shape.gpus, gpu_type=shape.gpu_type) for shape, count in kept
@@ -151,5 +151,5 @@ def fitting_trials(gpu_bytes: int, trial_bytes: int, *, reserve: float = 0.1, mo
 
 
 def _down(amount: float) -> float:
-    # down and never up: shares that add up to more than the whole would leave one lane without a place
+    # Down and never up: shares that add up to more than the whole would leave one lane without a place.
     return int(amount / _GPU_STEP) * _GPU_STEP

@@ -65,7 +65,7 @@ def packed_by_type(nodes: Sequence[Node], facts: Mapping[str, Any], trial_bytes:
         if isinstance(answer, ClusterError) or not answer["gpus"]:
             why = answer if isinstance(answer, ClusterError) else "nvidia-smi shows none"
             raise ClusterError(f"--trials-per-gpu auto: the memory of the GPUs of {node.host} is not known: {why}")
-        # lanes cannot choose among GPUs of one type, so that the one with the least memory decides
+        # Lanes cannot choose among GPUs of one type, so that the one with the least memory decides.
         smallest = min(memory for _, memory in answer["gpus"]) * _MIB
         fitting = fitting_trials(smallest, trial_bytes)
         kind = node.gpu_type or ""

@@ -29,7 +29,7 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
     Raises:
         ClusterError: the results directory cannot be written from here.
     """
-    # a name of its own, so that two launches that look at the same time do not take each other's marks for theirs
+    # A name of its own, so that two launches that look at the same time do not take each other's marks for theirs.
     folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
     # What the check had to make is removed again: a results directory that is there counts as one that was checked.
     new = [] if "://" in results else _missing(results)

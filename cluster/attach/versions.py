@@ -46,5 +46,5 @@ def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapp
 
 
 def _public(version: str | None) -> str | None:
-    # PEP 440 separates the local part of a version, here the build, by a plus
+    # PEP 440 separates the local part of a version, here the build, by a plus.
     return version and version.split("+")[0]

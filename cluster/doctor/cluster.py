@@ -45,7 +45,7 @@ def node_findings(nodes: Sequence[Node], results: str | None) -> Iterator[Findin
         yield error("versions", problem, "install the same python, ray and torch there as here")
     if not problems:
         yield ok("versions", f"python, ray and torch are the same on {len(nodes)} nodes")
-    # all nodes are asked at once; a clock was read somewhere between, so half of the wait is its uncertainty
+    # All nodes are asked at once; a clock was read somewhere between, so half of the wait is its uncertainty.
     for node in nodes:
         facts_of_node = facts[node.node_id]
         if not isinstance(facts_of_node, ClusterError):

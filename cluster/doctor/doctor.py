@@ -27,7 +27,7 @@ def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
     Returns:
         Findings; nothing is left behind on any machine.
     """
-    # what each part needs is imported when its turn comes: ray takes seconds, and may be what is missing
+    # What each part needs is imported when its turn comes: ray takes seconds, and may be what is missing.
     from cluster.doctor.here import local_findings, results_findings
     from cluster.profiles.target import read_target
 

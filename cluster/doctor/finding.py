@@ -54,7 +54,7 @@ def disk(place: str, free_bytes: int) -> Finding:
     """Judge free disk space; a sweep writes kilobytes per trial, Ray spills and logs gigabytes when disks are slow."""
     gigabytes = free_bytes / 1e9
     observation = f"{gigabytes:.0f} GB free at {place}"
-    # 1 and 5 GB are assumptions
+    # 1 and 5 GB are assumptions.
     if gigabytes < 1:
         return error("disk", observation, "free some space; Ray stops working below 5% and rows cannot be written")
     return (

@@ -80,7 +80,7 @@ def results_findings(results: str | None) -> Iterator[Finding]:
         yield ok("results", f"{results} is object storage; it is tried with --cluster ADDRESS")
         return
     folder = Path(results).absolute()
-    # the folder need not be there yet; the nearest one that is decides whether it can be made
+    # The folder need not be there yet; the nearest one that is decides whether it can be made.
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(existing, os.W_OK):
         yield error(

@@ -17,7 +17,7 @@ from cluster.kinds.job import installed_version
 from cluster.kinds.run import Runner, run_command
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
 
-# by metadata, since importing ray and torch on every host would take seconds; torch's build (+cpu, +cu128) may differ
+# By metadata, since importing ray and torch on every host would take seconds; torch's build (+cpu, +cu128) may differ.
 _VERSIONS = (
     "import platform; from importlib.metadata import version; "
     "print(platform.python_version(), version('ray'), version('torch').split('+')[0], version('elm-sweeper'))"
@@ -49,7 +49,7 @@ def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
     if missing:
         yield error("slurm", f"{', '.join(missing)} not found", "run this on a login node of the Slurm cluster")
         return
-    # Slurm takes whichever of several partitions can start the job first, so each must do; "" stands for the default
+    # Slurm takes whichever of several partitions can start the job first, so each must do; "" stands for the default.
     for partition in (profile.partition or "").split(","):
         yield from _partition(profile, partition, run)
     if profile.container is None:
@@ -62,7 +62,7 @@ def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
 
 def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[Finding]:
     wanted = ["--partition", partition] if partition else []
-    # one line for each kind of node of a partition; Slurm marks its default partition with *
+    # One line for each kind of node of a partition; Slurm marks its default partition with *
     lines = run(["sinfo", "--noheader", *wanted, "--format=%P|%l|%D|%c|%m|%G"]).split()
     default = [line for line in lines if line.split("|")[0].endswith("*")]
     fitting = lines if partition else default
@@ -105,7 +105,7 @@ def _kuberay(profile: KubeRayProfile, run: Runner) -> Iterator[Finding]:
 
 def _ray_up(profile: RayUpProfile, run: Runner) -> Iterator[Finding]:
     needed = {"aws": "boto3", "gcp": "googleapiclient"}[profile.provider]
-    # looked for, not imported: both are slow, and only Ray's launcher uses them
+    # Looked for, not imported: both are slow, and only Ray's launcher uses them.
     for module, install in ((needed, ray_up.CLOUD_PACKAGES[profile.provider]), ("aiohttp_cors", "'ray[default]'")):
         if importlib.util.find_spec(module) is None:
             yield error("packages", f"{module} is not installed", f"pip install {install}")

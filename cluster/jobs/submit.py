@@ -75,12 +75,12 @@ def stop(record: JobRecord, *, now: bool = False, run: Runner = run_command) -> 
         SubmitError: the cluster's program is missing or fails.
     """
     state = BACKENDS[record.kind].state(record, run)
-    # a ray-up job that has ended may leave its machines running, which cost money until they are stopped
+    # A ray-up job that has ended may leave its machines running, which cost money until they are stopped.
     if state.state == ENDED and record.kind != "ray-up":
         forget(record.name)
         return f"{record.name} had ended already: {state.detail}"
     BACKENDS[record.kind].stop(record, run, now=now)
-    # a job that drains is still there, and can be looked at and stopped again
+    # A job that drains is still there, and can be looked at and stopped again.
     if now:
         forget(record.name)
     return f"{record.name} {'is stopped' if now else 'ends after its running trials'}"

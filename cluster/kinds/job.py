@@ -62,7 +62,7 @@ def make_job(
         ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are
             asked for that the profile does not have.
     """
-    # a line break could end a comment or a quoted word of a job file
+    # A line break could end a comment or a quoted word of a job file.
     for label, value in (("the sweep's name", sweep), ("--results", results), *(("an argument", a) for a in arguments)):
         if not value.isprintable():
             raise ClusterError(f"{label}: {value!r} holds a character that cannot stand in a job file")
@@ -103,7 +103,7 @@ def resolve_results(root: str, results: str) -> str:
     # A local path where the root is a bucket: nodes would each write to a disk of their own.
     elif scheme and results.startswith("/"):
         raise _outside(root, results)
-    # normalised before it is compared, or `..` would lead out of the root
+    # Normalised before it is compared, or `..` would lead out of the root.
     relative = not results.startswith("/") and "://" not in results
     full = posixpath.normpath(posixpath.join(rest, path) if relative else path)
     top = posixpath.normpath(rest)
@@ -119,10 +119,10 @@ def _outside(root: str, results: str) -> ClusterError:
 def job_name(profile: AnyProfile, sweep: str, results: str) -> str:
     """Name that the same sweep, profile and results always get, so that a second submission is noticed."""
     identity = "\0".join((kind_of(profile), profile.name, sweep, results))
-    # six hexadecimal digits, 24 bits, tell the jobs of one person apart
+    # Six hexadecimal digits, 24 bits, tell the jobs of one person apart.
     tag = hashlib.sha256(identity.encode()).hexdigest()[:6]
     readable = re.sub(r"[^a-z0-9]+", "-", sweep.lower()).strip("-") or "sweep"
-    # 11 characters are the prefix, two dashes and the tag; cut names may end in a dash, which the tag's would double
+    # 11 characters are the prefix, two dashes and the tag; cut names may end in a dash, which the tag's would double.
     return f"elm-{readable[: _LONGEST_NAME - 11].rstrip('-')}-{tag}"
 
 
@@ -135,7 +135,7 @@ def check_time_limit(profile: AnyProfile, longest_trial_s: float | None) -> None
     limit = getattr(profile, "time_limit", None)
     if limit is None or longest_trial_s is None:
         return
-    # a trial that begins when the notice comes is saved, not finished, and the first seconds go into starting nodes
+    # A trial that begins when the notice comes is saved, not finished, and the first seconds go into starting nodes.
     usable = limit - (profile.stop_notice + profile.start_timeout if isinstance(profile, SlurmProfile) else 0)
     if longest_trial_s > usable:
         raise ClusterError(
@@ -172,7 +172,7 @@ def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Number of lanes where the nodes come only once lanes wait for them; elsewhere it follows from what is there."""
-    # an autoscaler starts machines for lanes that wait, so it must be told how many there are to be
+    # An autoscaler starts machines for lanes that wait, so it must be told how many there are to be.
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
     packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"

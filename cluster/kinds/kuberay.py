@@ -89,7 +89,7 @@ def _network_policy(profile: KubeRayProfile, job: Job) -> str:
 
 
 def _ray_job(profile: KubeRayProfile, job: Job) -> str:
-    # with as many pods at least as at most there is nothing to scale, and no autoscaler has to run
+    # With as many pods at least as at most there is nothing to scale, and no autoscaler has to run.
     autoscaling = profile.min_nodes < profile.nodes
     spec: dict[str, Any] = {
         "entrypoint": shlex.join([profile.python, *launch_command(job), "--cluster", "auto"]),
@@ -149,7 +149,7 @@ def _pod(profile: KubeRayProfile, job: Job, *, head: bool) -> dict[str, Any]:
     )
     selector = profile.head_node_selector if head else profile.node_selector
     gpus = {} if head or not profile.gpus_per_node else {profile.gpu_resource: str(profile.gpus_per_node)}
-    # requests equal limits: Kubernetes evicts such pods last, and Ray counts what is really there
+    # Requests equal limits: Kubernetes evicts such pods last, and Ray counts what is really there.
     quantities = {"cpu": str(cpus), "memory": f"{memory}Mi", **gpus}
     container: dict[str, Any] = {
         "name": "ray-head" if head else "ray-worker",
@@ -216,7 +216,7 @@ def _volumes(profile: KubeRayProfile, job: Job, *, head: bool) -> tuple[list[dic
     volumes: list[dict[str, Any]] = []
     mounts: list[dict[str, Any]] = []
     if head:
-        # a key of a ConfigMap cannot be any file name, so the grid gets its own name where it is mounted
+        # A key of a ConfigMap cannot be any file name, so the grid gets its own name where it is mounted.
         item = {"key": "grid.yaml", "path": job.grid_file}
         volumes.append({"name": "grid", "configMap": {"name": job.name, "items": [item]}})
         mounts.append({"name": "grid", "mountPath": job.folder, "readOnly": True})
@@ -292,7 +292,7 @@ class KubeRayBackend:
 
     @staticmethod
     def _delete(kubectl: list[str], name: str, run: Runner) -> None:
-        # the job first: its head pod mounts the grid and is protected by the policy until it is gone
+        # The job first: its head pod mounts the grid and is protected by the policy until it is gone.
         for resource in ("rayjob", "networkpolicy", "configmap"):
             # Not waited for: pods have a grace period, and nothing here depends on their end.
             run([*kubectl, "delete", resource, name, "--ignore-not-found", "--wait=false"])

@@ -47,7 +47,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
             "image": profile.image,
             "container_name": "elm_sweeper",
             "pull_before_run": True,
-            # Docker gives 64 MiB of shared memory, less than Ray's object store
+            # Docker gives 64 MiB of shared memory, less than Ray's object store.
             "run_options": ["--ulimit nofile=65536:65536", "--shm-size=1g"],
         },
         "available_node_types": {"head": _head(profile), "worker": _worker(profile)},
@@ -98,7 +98,7 @@ def _provider(profile: RayUpProfile) -> dict[str, Any]:
         "region": profile.region,
         **({"availability_zone": profile.zone} if profile.zone else {}),
         **({"project_id": profile.project} if profile.project else {}),
-        # else Ray stops AWS machines instead of terminating them, and their disks are paid for
+        # Else Ray stops AWS machines instead of terminating them, and their disks are paid for.
         **({"cache_stopped_nodes": False} if profile.provider == "aws" else {}),
     }
 
@@ -130,7 +130,7 @@ def _machine(profile: RayUpProfile, machine_type: str, *, worker: bool) -> dict[
     gpus = worker and profile.gpus_per_node > 0
     scheduling = [
         *([{"preemptible": True}] if worker and profile.spot else []),
-        # Google Cloud moves machines to other hosts for maintenance, which those with GPUs cannot be
+        # Google Cloud moves machines to other hosts for maintenance, which those with GPUs cannot be.
         *([{"onHostMaintenance": "TERMINATE"}] if gpus else []),
     ]
     image = {"diskSizeGb": profile.disk_gb, "sourceImage": profile.machine_image}
@@ -174,7 +174,7 @@ def _comments(profile: RayUpProfile) -> dict[str, str]:
     }
 
 
-# the ray of this very interpreter: another one on the PATH may be of another version
+# The ray of this very interpreter: another one on the PATH may be of another version.
 _RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
@@ -201,7 +201,7 @@ class RayUpBackend:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_files(folder, self.files(profile, job))
         end = ["--stop"] if profile.stop_when_done else []
-        # `up` must not take the head's configuration from an earlier cluster of this name: hence no cache
+        # `up` must not take the head's configuration from an earlier cluster of this name: hence no cache.
         try:
             run([*_RAY, "up", "-y", "--no-config-cache", cluster], timeout_s=_MACHINES_S)
             # In tmux on the head, so that this terminal may be closed.
@@ -222,7 +222,7 @@ class RayUpBackend:
         if not os.path.exists(cluster):
             return JobState(state=ENDED, detail="its machines were stopped")
         try:
-            # `if` and not `&&`: a launcher that has ended is no failure of the command
+            # `if` and not `&&`: a launcher that has ended is no failure of the command.
             look = f"tail -n 1 {log}; if pgrep -f {LAUNCHER} > /dev/null; then echo @on; fi"
             last = run([*_RAY, "exec", cluster, look])
         except SubmitError as error:

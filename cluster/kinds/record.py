@@ -42,7 +42,7 @@ def save(record: JobRecord) -> None:
     folder = state_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.name}.json"
-    # renamed when whole, so that `sweeper jobs` in another terminal never reads half a record
+    # Renamed when whole, so that `sweeper jobs` in another terminal never reads half a record.
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -77,8 +77,8 @@ def run_command(
 
 def _last_words(*outputs: str) -> str:
     """The end of what a program printed, on one line, without the log lines that kubectl's library adds."""
-    # stderr first: what a program says of its failure stands there, if anywhere.
+    # Stderr first: what a program says of its failure stands there, if anywhere.
     printed = next((output for output in outputs if output.strip()), "nothing")
-    # such a line begins with its level and the date, as in E1122 for an error of the 22nd of November
+    # Such a line begins with its level and the date, as in E1122 for an error of the 22nd of November.
     lines = [line for line in printed.splitlines() if not re.match(r"[EWI]\d{4} ", line)]
     return " ".join(" ".join(lines).split())[-500:] or "nothing"  # the cause stands at the end

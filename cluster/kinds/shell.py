@@ -132,5 +132,5 @@ def exports(environment: Mapping[str, str]) -> list[str]:
 
 def range_size(cpus: int) -> int:
     """Ports that a job needs on each node: two per worker process, since a new one may start before the old is gone."""
-    # 30 to spare, and a whole number of hundreds, as people choose port ranges (assumption)
+    # 30 to spare, and a whole number of hundreds, as people choose port ranges (assumption).
     return -(-(2 * cpus + PORTS_FOR_RAY + 30) // 100) * 100

@@ -203,7 +203,7 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
 def _interpreter(profile: SlurmProfile, job: Job) -> list[str]:
     if profile.container is None:
         return [profile.python]
-    # what a job reads and writes must be seen inside; a URI of results is no path
+    # What a job reads and writes must be seen inside; a URI of results is no path.
     visible = [job.folder, *([job.results] if job.results.startswith("/") else []), *profile.container_binds]
     binds = [part for path in dict.fromkeys([*visible, profile.temp_dir]) for part in ("--bind", path)]
     gpu = ["--nv"] if profile.gpus_per_node else []  # brings the host's driver into the container
@@ -225,7 +225,7 @@ def _gres(profile: SlurmProfile) -> str | None:
 
 def sizes(profile: SlurmProfile | SshProfile) -> list[str]:
     """Assignments of the numbers of nodes and of what each has."""
-    # from 8 cores on, one core less costs little (assumption)
+    # From 8 cores on, one core less costs little (assumption).
     cpus, head = profile.cpus_per_node, profile.cpus_per_node - (profile.cpus_per_node >= 8)
     return [
         f"nodes={profile.nodes} min_nodes={profile.min_nodes} cpus={cpus} gpus={profile.gpus_per_node}",
@@ -249,11 +249,11 @@ class SlurmBackend:
 
     def submit(self, profile: SlurmProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
-        # two jobs of one sweep would run its trials twice; Slurm itself would only let the second one wait
+        # Two jobs of one sweep would run its trials twice; Slurm itself would only let the second one wait.
         queue = ["squeue", "--noheader", "--me", "--name", job.name, "--format=%i %T"]
         if waiting := run(queue).split():
             raise SubmitError(f"job {job.name} is in the queue already, as {waiting[0]} ({waiting[1].lower()})")
-        # an earlier submission's folder holds its logs: on failure only a folder made here is removed
+        # An earlier submission's folder holds its logs: on failure only a folder made here is removed.
         folder, fresh = Path(job.folder), not Path(job.folder).exists()
         try:
             # For the user alone: the script is run by every start of the job, so nobody else may change it.
@@ -287,5 +287,5 @@ class SlurmBackend:
         """See `Backend.stop`."""
         number = record.handle["id"]
         waiting = self.state(record, run).state == QUEUED
-        # a waiting job has no shell that could take the signal
+        # A waiting job has no shell that could take the signal.
         run(["scancel", number] if now or waiting else ["scancel", "--batch", "--signal=USR2", number])

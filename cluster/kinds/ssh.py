@@ -177,7 +177,7 @@ class SshBackend:
                 role = "head" if host == profile.hosts[0] else "worker"
                 run(remote(host, f"bash {script} start {role}"), text=token)
         except SubmitError as error:
-            # a job that runs already is somebody's work; anything else that was started here is ended again
+            # A job that runs already is somebody's work; anything else that was started here is ended again.
             if "runs here already" not in str(error):
                 # Not strict: the first error is the one to be told, and a machine that caused it may not answer now
                 # either.

@@ -62,7 +62,7 @@ def _text(item: Any) -> list[str]:
 
 def _literal(item: str) -> bool:
     lines = item.removesuffix("\n").split("\n")
-    # a literal block keeps no trailing blanks, cannot begin with one, and holds printable text only
+    # A literal block keeps no trailing blanks, cannot begin with one, and holds printable text only.
     plain = all(line == line.rstrip() and (not line or line.isprintable()) for line in lines)
     return plain and bool(lines[0]) and not lines[0].startswith(" ") and bool(lines[-1])
 

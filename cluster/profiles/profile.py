@@ -96,7 +96,7 @@ class SlurmProfile(Profile):
         """Check what concerns several settings at once."""
         _at_most(self, "min_nodes", "nodes")
         _has_work_dir(self)
-        # two places for one setting could contradict each other, and the job script relies on those that are fixed
+        # Two places for one setting could contradict each other, and the job script relies on those that are fixed.
         taken = {"nodes": "nodes", "time": "time_limit", "mem": "memory_per_node", "gres": "gpus_per_node",
                  "partition": "partition", "account": "account", "qos": "qos", "cpus-per-task": "cpus_per_node",
                  "job-name": "name", "chdir": "work_dir"}  # fmt: skip

@@ -65,10 +65,10 @@ def replay(trials: Sequence[TrialSpan], *, overhead_s: float = Scenario.overhead
     ordered = sorted(trials, key=lambda trial: trial.started_s)
     durations = np.array([trial.ended_s - trial.started_s for trial in ordered])
     began = ordered[0].started_s
-    # reversed, so that of each lane's trials the first one stays in the dictionary
+    # Reversed, so that of each lane's trials the first one stays in the dictionary.
     first = {trial.lane: trial.started_s - began for trial in reversed(ordered)}
     lanes = len(first)
-    # starting is not simulated: the lanes come up when they really did
+    # Starting is not simulated: the lanes come up when they really did.
     scenario = Scenario(nodes=1, cpus=lanes, start=0.0, lane_start=0.0, overhead=overhead_s)
     run = simulate(durations, scenario, np.random.default_rng(0), ready_s=list(first.values()))
     return Replay(

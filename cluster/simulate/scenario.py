@@ -81,7 +81,7 @@ class Scenario:
         with raised_as(ScenarioError):
             for name, limit in _LIMITS.items():
                 check_limit(limit, getattr(self, name), f"simulate: {name}")
-        # every start would end before it did anything, so the simulation would never end
+        # Every start would end before it did anything, so the simulation would never end.
         if self.limit <= self.start + self.lane_start:
             raise ScenarioError(f"simulate: limit: {self.limit} s end before the first lane has started")
 
@@ -112,7 +112,7 @@ def parse_scenario(text: str) -> Scenario:
             raise ScenarioError(unknown_name("simulate", key, known))
         if key in values:
             raise ScenarioError(f"simulate: {key} is given twice")
-        # a switch may stand alone, as on a command line
+        # A switch may stand alone, as on a command line.
         if not equals and key != "scale_down":
             raise ScenarioError(f"simulate: {key}: expected {key}=VALUE")
         values[key] = _reader(key)(key, value.strip())

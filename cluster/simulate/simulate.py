@@ -82,7 +82,7 @@ def forecast(
     expected = np.asarray(durations_s, dtype=np.float64)
     if expected.ndim != 1 or expected.size == 0 or not np.all(np.isfinite(expected)) or np.any(expected < 0):
         raise ScenarioError("simulate: expected at least one trial, each with a duration of zero seconds or more")
-    # where nothing is drawn, every repetition is the same
+    # Where nothing is drawn, every repetition is the same.
     fixed = scenario.error == scenario.bias == scenario.preempt == 0
     # Three at least, or the quantiles of the forecast would be those of one draw.
     times = 1 if fixed else max(3, min(repetitions, _EVENTS_AT_ONCE // expected.size))
@@ -105,7 +105,7 @@ def _quantiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 def _draw(expected: NDArray[np.float64], scenario: Scenario, generator: np.random.Generator) -> Run:
     """One simulation; the noise has mean 1, so that it makes trials uneven and not longer."""
-    # the mean of a lognormal variable is exp(mu + sigma^2 / 2), so mu = -sigma^2 / 2 makes it 1
+    # The mean of a lognormal variable is exp(mu + sigma^2 / 2), so mu = -sigma^2 / 2 makes it 1.
     noise = generator.normal(-0.5 * scenario.error**2, scenario.error, expected.size)
     factor = generator.normal(-0.5 * scenario.bias**2, scenario.bias)
     return simulate(expected * np.exp(noise + factor), scenario, generator)
@@ -198,7 +198,7 @@ class _Simulation:
             now, kind, index = heapq.heappop(self._events)
             if kind == _TRIAL:
                 self._queue.append(index)
-                # wake one lane that found the queue empty
+                # Wake one lane that found the queue empty.
                 if self._idle:
                     heapq.heappush(self._events, (now, _LANE, self._idle.pop()))
                 continue
@@ -241,7 +241,7 @@ class _Simulation:
     def _lose(self, trial: int, began: float, down: float, *, saved: bool) -> None:
         """Queue a trial again, less what is saved of it."""
         worked = max(0.0, down - began - self._scenario.overhead)
-        # without notice the work since the last whole checkpoint interval is gone
+        # Without notice the work since the last whole checkpoint interval is gone.
         kept = worked if saved else worked // self._scenario.checkpoint * self._scenario.checkpoint
         # Rounding may make a trial that was saved at its very end seem to have worked longer than it takes.
         kept = min(kept, self._left[trial])
@@ -267,7 +267,7 @@ class _Simulation:
         scenario = self._scenario
         makespan = max(self._last_end)
         total = makespan * scenario.lanes
-        # a node that is given back is paid for until its last trial; one that is not, until the sweep ends
+        # A node that is given back is paid for until its last trial; one that is not, until the sweep ends.
         paid = sum(self._last_end) if scenario.scale_down else makespan * scenario.nodes
         # Cut at the end of the sweep: a lane that is down after it is missed by nobody.
         down = sum(max(0.0, min(back, makespan) - gone) for gone, back in self._down)

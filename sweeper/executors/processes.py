@@ -70,7 +70,7 @@ class ProcessExecutor:
         broker = _Locked(Broker(assignments, direction=direction))
         authkey = os.urandom(32)  # the port is open to every user of this machine, and what comes in is unpickled
         server = _BrokerManager(("127.0.0.1", 0), authkey, broker).get_server()
-        # Not `serve_forever`: at its end that puts sys.stdout back to the terminal's, away from a notebook or a test
+        # Not `serve_forever`: at its end that puts sys.stdout back to the terminal's, away from a notebook or a test.
         server.stop_event = threading.Event()  # type: ignore[attr-defined]  # asked for by the threads of connections
         server_thread = threading.Thread(target=server.accepter, name="broker", daemon=True)
         server_thread.start()
@@ -82,7 +82,7 @@ class ProcessExecutor:
             name = config.lane_name(number)
             arguments = (server.address, authkey, name, config, self.trainer)
             process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
-            # Held back, not ignored, until the lane ignores them itself: this thread gets its own right afterwards
+            # Held back, not ignored, until the lane ignores them itself: this thread gets its own right afterwards.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _LAUNCHERS)
             try:
                 process.start()
@@ -97,7 +97,7 @@ class ProcessExecutor:
                 _supervise(broker, server_thread, processes, start)
             finally:
                 # Lanes that still live are those of a launch that failed, or that the third Ctrl-C ends. All are killed
-                # before any is waited for: one that takes its time to go must not leave the others at work
+                # before any is waited for: one that takes its time to go must not leave the others at work.
                 for process in processes.values():
                     process.kill()
                 for process in processes.values():
@@ -139,7 +139,7 @@ def _lane_main(
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _LAUNCHERS)
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
-    # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not
+    # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not.
     from sweeper.lane.lane import run_lane
     from sweeper.lane.trainer import train_assignment
 

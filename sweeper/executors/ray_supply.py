@@ -79,7 +79,7 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
         # As many lanes as trials wait or run: one more would start, find nothing and leave.
         if len(self._live) >= need.lanes:
             return None
-        # What lives is counted per GPU type, since Tune does not say on which node it has put a lane
+        # What lives is counted per GPU type, since Tune does not say on which node it has put a lane.
         live, shapes = Counter(self._live.values()), self._room()
         if len(self._live) >= sum(shape.count for shape in shapes):  # of a GPU type named only later, too
             return None

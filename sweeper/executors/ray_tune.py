@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 # Read when ray is imported, hence above it. Loggers would write a CSV and a TensorBoard file per lane; Ctrl-C is the
-# monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home
+# monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home.
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
@@ -199,7 +199,7 @@ class _Client:
         return pulled
 
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
-        # Leaving a draining node by itself saves the trial; waiting for the node to go would lose it
+        # Leaving a draining node by itself saves the trial; waiting for the node to go would lose it.
         going_on = bool(self._call(self._actor.heartbeat, lane, incarnation, host, trial_id, progress))
         return going_on and not self._leaving()
 

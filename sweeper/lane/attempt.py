@@ -63,7 +63,7 @@ def run_trial(
     except Stopped:
         raise
     except Exception as error:  # the border of a trial: one that raises becomes a row and must not stop the others
-        # a variable of this frame, which its traceback holds, would keep the trial's memory until a collection
+        # A variable of this frame, which its traceback holds, would keep the trial's memory until a collection.
         outcome = spent.outcome(error, lane, code_version, progress.device)
     else:
         outcome = spent.outcome(None, lane, code_version, progress.device)

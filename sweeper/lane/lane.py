@@ -129,7 +129,7 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
         try:
             # Reports travel with the next pull: a call of their own would double the calls that the broker answers.
             while True:
-                # Looked at between trials, while nothing is in hand that a fresh process would have to begin anew
+                # Looked at between trials, while nothing is in hand that a fresh process would have to begin anew.
                 if not memory.is_back() or wear.is_out(ran):
                     writer.flush()  # before leaving: what is not reported would be run a second time
                     broker.leave(*identity[:2], writer.take_reports())
@@ -220,10 +220,10 @@ class _Pulse:
     def begin(self, group: Sequence[Assignment]) -> None:
         self._group, self._step, self._began = group, 0, time.monotonic()
 
-    # Flags between the two threads need no lock: each is one assignment, and a value that is a beat old does no harm
+    # Flags between the two threads need no lock: each is one assignment, and a value that is a beat old does no harm.
     def on_step(self, step: int) -> bool:
         self._step = step
-        # A group takes turns on one core, so that each trial is allowed its time as if it ran by itself
+        # A group takes turns on one core, so that each trial is allowed its time as if it ran by itself.
         if self._limit_s is not None and time.monotonic() - self._began > self._limit_s * len(self._group):
             raise TimedOut(f"over its time limit of {self._limit_s:g} s after {step} steps")
         return not self._leave

@@ -66,7 +66,7 @@ class StopLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class StoppingTrainer:
-    """A trainer whose trials may be ended early; see `sweeper.lane.lane.Trainer`."""
+    """A trainer whose trials may be ended early; see `sweeper.lane.trainer.Trainer`."""
 
     trainer: Any
     """What trains."""

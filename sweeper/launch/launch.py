@@ -42,7 +42,7 @@ def _launch(
 ) -> LaunchResult:
     searched = grid.search is not None and grid.search.adaptive
     plan = None if searched else _runnable(expand(grid))
-    # Before the directory is made: a launch that cannot work leaves nothing behind
+    # Before the directory is made: a launch that cannot work leaves nothing behind.
     executor.check(results)
     if executor.lanes_here and not ResultsStore.exists(results):
         # The runner asks as well, but when it does the directory has been made.
@@ -53,7 +53,7 @@ def _launch(
     store.compact()  # also what an earlier launch left when it was killed
     runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
     if plan is None:
-        # Here and not above: the search's statistics take half a second to load, which a plain launch does not need
+        # Here and not above: the search's statistics take half a second to load, which a plain launch does not need.
         from sweeper.launch.search_loop import search_launch
 
         return search_launch(grid, runner)

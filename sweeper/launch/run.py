@@ -99,12 +99,12 @@ class Runner:
         left, rounds = list(wanted.values()), 0
         while left and not (monitor.interrupted or monitor.out_of_time or monitor.stopped_because):
             rounds += 1
-            # A ClusterError ends the launch: the cluster is not there any more, so another round would not help
+            # A ClusterError ends the launch: the cluster is not there any more, so another round would not help.
             failure = self._round(sweep, left, costs, monitor)
             # Nobody wrote events down after it, so no further round is built on them.
             if monitor.error is not None:
                 raise monitor.error
-            # Only the store says what has ended: an executor that fails may have lost what its broker knew
+            # Only the store says what has ended: an executor that fails may have lost what its broker knew.
             ended = self.store.attempts_ended()
             previous = len(left)
             left = [row for trial_id, row in wanted.items() if ended.get(trial_id, 0) <= before.get(trial_id, 0)]

@@ -220,7 +220,7 @@ class RunningSearch:
         """The executor with early stopping where the search asks for it; limits are those of the store as it is now."""
         if self.settings.pruning == "none":
             return executor
-        # Here and not above: the training loads torch (1.7 s), and a launcher needs it for such searches only
+        # Here and not above: the training loads torch (1.7 s), and a launcher needs it for such searches only.
         from sweeper.lane.trainer import train_assignment
 
         direction = task_spec(self.space.block.task, self.space.block.task_options).direction

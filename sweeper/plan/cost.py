@@ -89,7 +89,7 @@ class CostModel:
         share = math.sqrt(sum((s / total) ** 2 for s in expected))
         # The built-in constants are wrong by the machine, hence for all trials alike: nothing averages out there.
         spread = self.log_spread * (math.sqrt(0.25 + 0.75 * share**2) if self.calibrated_on else 1.0)
-        # errors are of a factor, so the range is one of a logarithm: its ends are as far in ratio
+        # Errors are of a factor, so the range is one of a logarithm: its ends are as far in ratio.
         factor = math.exp(_SPREAD_QUANTILE * spread)
         return Forecast(
             seconds=total,
@@ -201,7 +201,7 @@ def _own_bytes(spec: TrialSpec, device: str) -> int:
         backend = "native" if device == "cpu" else "torch"
         kept = saved_bytes(model, backend=backend, batch=training.batch_size, steps=training.length, itemsize=width)
     else:
-        # a rough count for the other architectures (assumption): only the ELM Network's is measured
+        # A rough count for the other architectures (assumption): only the ELM Network's is measured.
         hidden = getattr(model, "mlp_width", 4)
         per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
         kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron

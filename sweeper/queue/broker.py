@@ -266,7 +266,7 @@ class Broker:
         key, fair = group[0].joint_key, -(-(len(self._queue) + 1) // max(1, len(self._lanes)))
         if key is None or key in self._never_joint:
             return group
-        # Only neighbours are looked at, so that a pull takes the same time whatever the length of the queue
+        # Only neighbours are looked at, so that a pull takes the same time whatever the length of the queue.
         while self._queue and len(group) < min(group[0].joint_most, fair):
             following = self._queue[0]
             if following.joint_key != key or following.alone or following.single:
@@ -310,7 +310,7 @@ class Broker:
         """Do what the policy says after an attempt."""
         verdict = self._policy.after(assignment.trial_id, assignment.configuration, status, reason)
         if verdict in (AGAIN, AGAIN_ALONE):
-            # Once alone, always alone: it ran out of memory beside others before its lane died
+            # Once alone, always alone: it ran out of memory beside others before its lane died.
             alone = assignment.alone or verdict == AGAIN_ALONE
             # At the end of the queue, so that what was wrong for a moment has time to pass and the trials that have not
             # been tried yet are not kept waiting by one that fails.
@@ -319,7 +319,7 @@ class Broker:
             # In this launch no trials of such a shape are joined any more: what broke one group (memory, say) breaks
             # the next one too.
             self._never_joint.add(assignment.joint_key)
-            # First, so that what failed as a group is known trial by trial before more of the shape is handed out
+            # First, so that what failed as a group is known trial by trial before more of the shape is handed out.
             self._queue.appendleft(replace(assignment, single=True, joint=()))
         elif verdict == GIVE_UP:
             self._tally.end(assignment, FAILED)
@@ -364,7 +364,7 @@ class Broker:
             return 1
         # Against a division by zero alone; PULL_LIMIT binds long before a trial takes a tenth of a millisecond.
         mean_s = max(self._tally.mean_s, 1e-4)
-        # Half of an equal share, so that the last trials are spread over all lanes instead of waiting in one's hands
+        # Half of an equal share, so that the last trials are spread over all lanes instead of waiting in one's hands.
         fair = max(1, len(self._queue) // (2 * max(1, len(self._lanes))))
         return max(1, min(PULL_LIMIT, fair, int(PULL_SECONDS / mean_s)))
 
@@ -377,7 +377,7 @@ class Broker:
         for name, state in silent.items():
             # Should it come back, it is a new lane to the broker, and what it reports then is weighed in `_ended`.
             del self._lanes[name]
-            # A single lane's silence may be its trial's doing; that of all of a host's lanes at once is the host's
+            # A single lane's silence may be its trial's doing; that of all of a host's lanes at once is the host's.
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
             self._requeue(name, state, host_lost=host_lost)
 

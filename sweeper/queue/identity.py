@@ -38,7 +38,7 @@ def own_identity() -> ProcessIdentity | None:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         namespace = os.readlink(_PROC / "self/ns/pid")
-        # Where /proc was mounted for another namespace, the numbers in it are none that this process knows
+        # Where /proc was mounted for another namespace, the numbers in it are none that this process knows.
         if os.readlink(_PROC / "self") != str(os.getpid()):
             return None
     except OSError:
@@ -53,7 +53,7 @@ def _start(pid: int) -> int | None:
         text = (_PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
-    # The name, in parentheses, may hold spaces and parentheses itself; the state is field 3 and follows it
+    # The name, in parentheses, may hold spaces and parentheses itself; the state is field 3 and follows it.
     fields = text[text.rindex(")") + 1 :].split()
     # Number and name, fields 1 and 2, are cut off, so field 22 stands at place 19. A zombie has ended; its entry waits
     # for its parent alone.

@@ -255,7 +255,7 @@ def _read(name: str, text: str) -> dict[str, Any]:
     # Other launches leave alone what is named here, so ids it has to be and nothing else.
     if not all(isinstance(trial_id, str) and re.fullmatch("[0-9a-f]{16}", trial_id) for trial_id in state["running"]):
         raise ValueError("running holds what is no trial")
-    # Both are null where the system or the storage cannot tell
+    # Both are null where the system or the storage cannot tell.
     process, directory = state.setdefault("process", None), state.setdefault("directory", None)
     if process is not None:
         if not isinstance(process, dict) or process.keys() != _PROCESS_FIELDS.keys():

@@ -43,7 +43,7 @@ class StopRequests:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        # A signal that is ignored already was meant to be: nohup starts programs with HUP ignored
+        # A signal that is ignored already was meant to be: nohup starts programs with HUP ignored.
         listened_to = [
             s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) != signal.SIG_IGN
         ]

@@ -184,7 +184,7 @@ class ResultsStore:
                 ]
             except FileNotFoundError:  # it was merged after we listed it; its rows are in the new file
                 continue
-            # A listing that was under way while files were merged may show neither the old files nor the new one
+            # A listing that was under way while files were merged may show neither the old files nor the new one.
             if not set(filter(_is_merged, self._list_parts(table))).difference(listed):
                 return groups
         raise StoreError(f"{self.uri}/{table}: others merge its files again and again; try once more.")
@@ -404,7 +404,7 @@ class ResultsStore:
                 stream.write(payload)
             return
         folder, base = path.rsplit("/", 1)
-        # In the same folder, since a rename is atomic within one file system only; the dot hides it from readers
+        # In the same folder, since a rename is atomic within one file system only; the dot hides it from readers.
         temporary = f"{folder}/.{base}.{_unique()}.tmp"
         try:
             with open(temporary, "wb") as file:

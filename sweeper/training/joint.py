@@ -81,7 +81,7 @@ class JointRun:
         first = ordered[0][1]
         # The first run's settings stand for those that all have in common, such as the number of steps.
         self.training, self.start = first.training, first.progress.steps_done
-        # the native kernel gains nothing from a stack, and the reference cannot run one
+        # The native kernel gains nothing from a stack, and the reference cannot run one.
         self.stacks = first.network.backend_name in ("torch", "cuda_graph")
         self.join()
 

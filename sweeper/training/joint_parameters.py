@@ -50,7 +50,7 @@ class JointParameters:
             self.grads_KP.zero_()
             loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             return
-        # the stack's parameters are leaves of their own, so that no gradient reaches the runs' views by itself
+        # The stack's parameters are leaves of their own, so that no gradient reaches the runs' views by itself.
         grads = torch.autograd.grad(loss, self._stacked, materialize_grads=True)
         for view, grad in zip(self._views(self.grads_KP), grads, strict=True):
             view.copy_(grad)
@@ -58,7 +58,7 @@ class JointParameters:
     def clip(self) -> Tensor:
         """Clip each row of the gradient to its norm, as `torch.nn.utils.clip_grad_norm_` does; the norms [K] before."""
         norms_K: Tensor = torch.linalg.vector_norm(self.grads_KP, dim=1)
-        # 1e-6 keeps a gradient of 0 from being divided by its length
+        # 1e-6 keeps a gradient of 0 from being divided by its length.
         self.grads_KP.mul_((self._clip_K / (norms_K + 1e-6)).clamp(max=1.0).unsqueeze(1))
         return norms_K
 
@@ -70,7 +70,7 @@ class JointParameters:
 
     def give_state(self) -> None:
         """Hand the optimiser's state to the runs' own optimisers; what is handed over shares memory."""
-        # "step" is one number for a block, and everything else a matrix with a row for each run
+        # "step" is one number for a block, and everything else a matrix with a row for each run.
         for group, block in zip(self._optimizer.param_groups, self._blocks, strict=True):
             state = self._optimizer.state[group["params"][0]]
             for row, run in enumerate(block):

@@ -15,7 +15,7 @@ def make_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
     if training.optimizer == "adam":
-        # one kernel for the whole step; torch has no fused Adamax
+        # One kernel for the whole step; torch has no fused Adamax.
         return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
     return torch.optim.Adamax(parameters, lr=training.learning_rate)
 
@@ -24,7 +24,7 @@ def learning_rate_at(step: int, training: TrainingConfig) -> float:
     """Learning rate of the optimiser step that follows `step` steps: linear warm-up, then cosine to 0 or constant."""
     warmup = training.warmup_steps
     if step < warmup:
-        # step + 1, or the first step would have a rate of 0 and be lost
+        # `step + 1`, or the first step would have a rate of 0 and be lost.
         return training.learning_rate * (step + 1) / warmup
     if training.schedule == "constant":
         return training.learning_rate

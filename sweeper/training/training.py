@@ -101,7 +101,7 @@ class TrialRun:
         self.task: Task = load_task(spec.task, spec.task_options)
         dtype = getattr(torch, self.training.dtype)
         self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
-        # moved first: moving it afterwards would part its parameters from the one tensor that the optimiser changes
+        # Moved first: moving it afterwards would part its parameters from the one tensor that the optimiser changes.
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)
@@ -119,7 +119,7 @@ class TrialRun:
             self.train_step(step)
             self.end_step(step, time.perf_counter() - began)
             go_on = self.on_step(step + 1)
-            # After the whole step, evaluation included: a resumed trial must not evaluate a step twice
+            # After the whole step, evaluation included: a resumed trial must not evaluate a step twice.
             if self.checkpoints is not None and (not go_on or self.checkpoints.is_due()):
                 self.checkpoints.save(self.state_dict())
             if not go_on:
@@ -220,7 +220,7 @@ class TrialRun:
         """The state to start a segment from: single rows are reset with a probability that falls over training."""
         if self.state is None or batch.starts_fresh:
             return None
-        # on the CPU wherever the network is, so that a seed resets the same rows on every device
+        # On the CPU wherever the network is, so that a seed resets the same rows on every device.
         generator = torch.Generator().manual_seed(_stream_seed(self.spec.seed, step, _RESET_STREAM))
         reset = torch.rand(batch.x.shape[0], generator=generator) < reset_probability(step, self.training)
         return zero_rows(self.state, reset.to(self.device))
