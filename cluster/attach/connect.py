@@ -226,7 +226,7 @@ def use_token() -> bool:
 
 @contextmanager
 def _muted_stderr() -> Iterator[None]:
-    """Ray's core writes its own lines about a refused connection straight to the file descriptor."""
+    """Silence what Ray's core writes about a refused connection, which goes straight to the file descriptor."""
     # Descriptor 2 and not `sys.stderr`, which lines written below Python do not pass.
     kept = os.dup(2)
     silent = os.open(os.devnull, os.O_WRONLY)

@@ -30,7 +30,7 @@ class Room(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LaneShape:
-    """Lanes that ask for the same."""
+    """Lanes that ask Ray for the same resources."""
 
     count: int
     """Number of lanes."""

@@ -231,7 +231,7 @@ _CONFIG_MAP_LIMIT = 1_000_000
 
 
 class KubeRayBackend:
-    """kubectl."""
+    """Starts, looks at and ends jobs by kubectl."""
 
     def files(self, profile: KubeRayProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""

@@ -183,7 +183,7 @@ _MACHINES_S = 1800.0
 
 
 class RayUpBackend:
-    """Ray's cluster launcher; its file stays on this machine, and stopping needs it."""
+    """Starts, looks at and ends jobs by Ray's cluster launcher, whose file stays here because stopping needs it."""
 
     def files(self, profile: RayUpProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""

@@ -241,7 +241,7 @@ def slurm_time(seconds: int) -> str:
 
 
 class SlurmBackend:
-    """sbatch, squeue, scancel; on a machine that has them and sees the job folder."""
+    """Starts, looks at and ends jobs by sbatch, squeue and scancel, on a machine that sees the job folder."""
 
     def files(self, profile: SlurmProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""

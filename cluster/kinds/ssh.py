@@ -155,7 +155,7 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
 
 
 class SshBackend:
-    """ssh to each machine."""
+    """Starts, looks at and ends jobs by ssh to each machine."""
 
     def files(self, profile: SshProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""

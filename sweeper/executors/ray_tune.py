@@ -1,4 +1,4 @@
-"""Lanes as long-lived Ray Tune trials, fed by a broker actor: Ray places, restarts and survives; we count trials.
+"""Lanes as long-lived Ray Tune trials, fed by a broker actor: Ray places and restarts lanes, the broker counts trials.
 
 One Tune trial is one lane, not one of our trials: Tune costs seconds per trial of its own, a pull costs milliseconds.
 Tune's state is thrown away; the results store is the only ledger.
@@ -81,7 +81,7 @@ def run_on_ray(
         with connected(
             address, namespace=NAMESPACE, local_cpus=lanes, results=config.store_uri if address is not None else None
         ):
-            room()  # no GPU where one is asked for is an error here and now
+            room()  # no GPU where one is asked for is an error before anything is started
             broker, actor = _start_broker(assignments, direction, idle_leave=address is not None)
             with monitor.watching(_Handle(actor)):
                 _run_lanes(broker, room, config, trainer)
@@ -92,7 +92,7 @@ def run_on_ray(
 
 
 def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_leave: bool) -> tuple[str, Any]:
-    """Start the broker as an actor beside the launcher, with which it lives and dies; its name, and the actor."""
+    """Start the broker as an actor on the launcher's node, which ends with the launcher; its name, and the actor."""
     # A name of its own for each launch: actors' names are shared by all who use the namespace on a cluster.
     name = f"broker-{uuid.uuid4().hex[:8]}"
     # On the launcher's own node: others may be lost or given back while the launch goes on.
