@@ -6,12 +6,12 @@ from typing import Any
 from tasks.errors import DataError
 
 
-def package(module: str, what: str, *, extra: str = "data") -> Any:
+def package(module: str, needed_by: str, *, extra: str = "data") -> Any:
     """Import a module of a package that need not be installed.
 
     Args:
         module: import name.
-        what: what needs it, which begins the message.
+        needed_by: what needs it, which begins the message.
         extra: the extra of this distribution that installs it.
 
     Raises:
@@ -23,5 +23,5 @@ def package(module: str, what: str, *, extra: str = "data") -> Any:
     # error.name may be a package that the module itself needs and lacks: that one is named
     except ModuleNotFoundError as error:
         raise DataError(
-            f"{what}: {error.name} is not installed; pip install 'elm-sweeper[{extra}]' brings it"
+            f"{needed_by}: {error.name} is not installed; pip install 'elm-sweeper[{extra}]' brings it"
         ) from error

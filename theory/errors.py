@@ -8,7 +8,7 @@ class TheoryError(ValueError):
     """Wrong input; the message names the argument, its value, and the valid choices or the data that would help."""
 
 
-def unknown(what: str, value: object, choices: Iterable[str]) -> TheoryError:
+def unknown(argument: str, value: object, choices: Iterable[str]) -> TheoryError:
     """Build the error for a name that is not among the choices, with the nearest one where one is close.
 
     >>> str(unknown("floor", "non", ["none", "max"]))
@@ -17,4 +17,4 @@ def unknown(what: str, value: object, choices: Iterable[str]) -> TheoryError:
     names = list(choices)
     near = get_close_matches(str(value), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return TheoryError(f"{what}: unknown value {value!r}; choose one of: {', '.join(names)}{hint}")
+    return TheoryError(f"{argument}: unknown value {value!r}; choose one of: {', '.join(names)}{hint}")

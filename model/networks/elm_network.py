@@ -32,7 +32,7 @@ class ElmNetwork(nn.Module):
         self.segment: int | None = None
         # The name that was asked for is kept, because a network that is moved to another device may need another back
         # end.
-        self._backend_wanted = backend
+        self._requested_backend = backend
         self.hidden = ElmLayer(config, generator, dtype)
         # The order of construction is the order of the draws: another one would give every seed other weights.
         self.readout = ElmLayer(readout_config(config), generator, dtype)
@@ -103,7 +103,7 @@ class ElmNetwork(nn.Module):
 
     def _choose_backend(self) -> None:
         like = self.output.weight
-        self.backend = choose_backend(self._backend_wanted, self.config, like.dtype, like.device)
+        self.backend = choose_backend(self._requested_backend, self.config, like.dtype, like.device)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the back end, which may point into a library, when the network is copied or saved."""

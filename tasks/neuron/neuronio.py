@@ -73,12 +73,12 @@ class NeuronioTask:
         windows = np.stack(np.meshgrid(np.arange(len(simulations.voltage)), starts, indexing="ij"), -1).reshape(-1, 2)
         time = np.arange(length)
         for begin in range(0, len(windows), batch_size)[:max_batches]:
-            chosen = windows[begin : begin + batch_size]
+            members = windows[begin : begin + batch_size]
             weight = np.zeros((batch_size, length), dtype=np.float32)
-            inside = (time >= self._burn_in) & (chosen[:, 1:] + time < self._data.duration)
-            weight[: len(chosen)] = inside
+            inside = (time >= self._burn_in) & (members[:, 1:] + time < self._data.duration)
+            weight[: len(members)] = inside
             # the last batch is filled up with copies of weight 0, so that every batch has one shape
-            padded = np.pad(chosen, ((0, batch_size - len(chosen)), (0, 0)), mode="edge")
+            padded = np.pad(members, ((0, batch_size - len(members)), (0, 0)), mode="edge")
             yield self._batch(simulations, padded[:, 0], padded[:, 1], weight)
 
     def _check(self, length: int) -> None:

@@ -134,9 +134,9 @@ def check_events(times: npt.NDArray[np.generic], units: npt.NDArray[np.generic],
     """
     if len(times) != len(units):
         raise DataError(f"{where} has {len(times)} times and {len(units)} channels")
-    for values, what in ((times, "time"), (units, "channel")):
+    for values, noun in ((times, "time"), (units, "channel")):
         if values.dtype.kind not in "fiu":
-            raise DataError(f"{where} holds {what}s of type {values.dtype}; expected numbers")
+            raise DataError(f"{where} holds {noun}s of type {values.dtype}; expected numbers")
     # Compared in double precision, so that the message shows the number as it stands in the file.
     seconds = times.astype(np.float64)
     if not np.isfinite(seconds).all():

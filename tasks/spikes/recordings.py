@@ -269,15 +269,15 @@ def _members(
     # the test voices.
     if validation == "random":
         # A constant seed: the split belongs to the data and must be the same for every trial.
-        chosen = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
+        for_validation = np.random.default_rng(_VALID_SEED).binomial(1, _VALID_SHARE, size=len(pool)).astype(bool)
     # A source that names its validation recordings is followed.
     elif (split[pool] == SPLITS.index("valid")).any():
-        chosen = split[pool] == SPLITS.index("valid")
+        for_validation = split[pool] == SPLITS.index("valid")
     elif (speaker[pool] == _UNKNOWN_SPEAKER).any():
         raise DataError(f"{where}.validation: 'speakers' needs the dataset {_H5_SPEAKERS!r}; give validation: random")
     else:
         # by speaker and not at random: a network that knows a voice finds its other recordings easier than new voices
-        chosen = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
+        for_validation = np.isin(speaker[pool], np.unique(speaker[pool])[-_VALID_SPEAKERS:])
     # The test recordings are the source's own under both ways of validating.
     test = np.flatnonzero(split == SPLITS.index("test"))
-    return {"train": pool[~chosen], "valid": pool[chosen], "test": test}
+    return {"train": pool[~for_validation], "valid": pool[for_validation], "test": test}

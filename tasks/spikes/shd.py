@@ -56,18 +56,18 @@ class DigitPairs:
         return sums
 
 
-def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
+def spike_counts(recordings: Prepared, numbers: Numbers, bins: int) -> Tensor:
     """Scatter the spikes of recordings into a dense batch.
 
     Args:
         recordings: binned spikes.
-        chosen: recording numbers, [B, K]; the K recordings of a row follow each other in time.
+        numbers: recording numbers, [B, K]; the K recordings of a row follow each other in time.
         bins: time bins of one recording.
 
     Returns:
         Counts, uint8 [B, K * bins, CHANNELS].
     """
-    flat = chosen.ravel()
+    flat = numbers.ravel()
     # Events become a dense tensor only here, for one batch: that of all recordings would be gigabytes of zeros.
     parts = [recordings.cells[recordings.offsets[n] : recordings.offsets[n + 1]] for n in flat]
     starts = np.arange(len(flat), dtype=np.int64) * (bins * CHANNELS)
@@ -75,7 +75,7 @@ def spike_counts(recordings: Prepared, chosen: Numbers, bins: int) -> Tensor:
     counts = np.zeros(len(flat) * bins * CHANNELS, dtype=np.uint8)
     # add.at, because a channel may spike more than once in a bin
     np.add.at(counts, positions, np.uint8(1))
-    return torch.from_numpy(counts).view(len(chosen), chosen.shape[1] * bins, CHANNELS)
+    return torch.from_numpy(counts).view(len(numbers), numbers.shape[1] * bins, CHANNELS)
 
 
 def load_shd(

@@ -130,10 +130,10 @@ def _refuse_other_formats(path: Path, where: str) -> None:
             head = file.read(512)
     except OSError as error:
         raise DataError(f"{where}: cannot read {path} ({error.strerror})") from error
-    for magic, what, unpack in _NOT_TEXT:
+    for magic, kind, unpack in _NOT_TEXT:
         if head.startswith(magic):
             remedy = f"unpack it first ({unpack} {shlex.quote(str(path))})" if unpack else "give the text itself"
-            raise DataError(f"{where}: {path} is {what}, not text; {remedy}")
+            raise DataError(f"{where}: {path} is {kind}, not text; {remedy}")
     if head[_TAR_MAGIC] == b"ustar":
         raise DataError(
             f"{where}: {path} is a tar archive, not text; unpack it first (tar -xf {shlex.quote(str(path))})"

@@ -84,12 +84,12 @@ class Design:
 
     def take(self, index: npt.ArrayLike) -> "Design":
         """Return the chosen rows (integer positions or a boolean mask)."""
-        chosen = np.asarray(index)
-        picked: dict[str, Any] = {name: _take(getattr(self, name), chosen) for name in _SIZES}
+        rows = np.asarray(index)
+        picked: dict[str, Any] = {name: _take(getattr(self, name), rows) for name in _SIZES}
         # Taken through the constructor, so that a selection passes the same checks as any other design.
-        return Design(**picked, covariates={name: value[chosen] for name, value in self.covariates.items()})
+        return Design(**picked, covariates={name: value[rows] for name, value in self.covariates.items()})
 
-    def labels(self, spec: str | npt.ArrayLike | None, what: str) -> LabelArray:
+    def labels(self, spec: str | npt.ArrayLike | None, name: str) -> LabelArray:
         """Resolve a column name or an array of labels; None gives one group."""
         if spec is None:
             return np.zeros(len(self), dtype=np.int64)
@@ -99,10 +99,10 @@ class Design:
             # Budgets are no covariate, but grouping by them is common enough to have a name.
             if spec == "budget":
                 return self.budgets
-            raise unknown(what, spec, ["budget", *self.covariates])
+            raise unknown(name, spec, ["budget", *self.covariates])
         array = np.asarray(spec)
         if array.shape != (len(self),):
-            raise TheoryError(f"{what}: has shape {array.shape}, expected one label for each of {len(self)} rows")
+            raise TheoryError(f"{name}: has shape {array.shape}, expected one label for each of {len(self)} rows")
         return array
 
     def configurations(self) -> IntArray:
@@ -119,8 +119,8 @@ class Design:
 _SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
 
 
-def _take(column: FloatArray | None, chosen: LabelArray) -> FloatArray | None:
-    return None if column is None else column[chosen]
+def _take(column: FloatArray | None, rows: LabelArray) -> FloatArray | None:
+    return None if column is None else column[rows]
 
 
 def join_designs(designs: Sequence[Design]) -> Design:

@@ -134,15 +134,15 @@ def _free(law: Law, inputs: FitInput) -> tuple[Searched, ...]:
     """List the searched numbers with the bounds that were given, one for each level where a parameter varies."""
     names = [parameter.name for parameter in law.parameters]
     # Every setting that names a parameter is checked here, since a misspelt one would otherwise be silently ignored.
-    for what, chosen in (
+    for setting, by_parameter in (
         ("vary", inputs.vary),
         ("fixed", inputs.fixed),
         ("priors", inputs.priors),
         ("bounds", inputs.bounds),
     ):
-        for name in chosen:
+        for name in by_parameter:
             if name not in names:
-                raise unknown(f"{what}.{name}", name, names)
+                raise unknown(f"{setting}.{name}", name, names)
     searched: list[Parameter] = []
     for original in law.parameters:
         if original.name in inputs.fixed:

@@ -75,7 +75,7 @@ def _smooth_directions(design: Design, root: FloatArray, jacobian: FloatArray) -
     # An axis with a single value would repeat the constant. Standardised logarithms keep the squares from being
     # parallel to the axes.
     axes = [(size - size.mean()) / size.std() for size in sizes if np.ptp(size) > 1e-9]
-    terms = [np.ones(len(design)), *axes, *(one * other for k, one in enumerate(axes) for other in axes[k:])]
+    terms = [np.ones(len(design)), *axes, *(first * second for k, first in enumerate(axes) for second in axes[k:])]
     quadratics = np.stack([term * root for term in terms], axis=1)
     # Of length one, so that SPANNED is a share of each direction whatever its unit.
     quadratics /= np.linalg.norm(quadratics, axis=0)

@@ -72,9 +72,9 @@ def reweight(
         coefficients: Coefficients at the starting points, [A, groups, q]: the reweighting goes on from that fit; None:
             it begins with least squares.
     """
-    chosen = np.arange(len(x), dtype=np.int64) if sets is None else sets
-    metric = problem.metric if problem.metric.ndim == 1 else problem.metric[chosen]
-    base = problem.weights if problem.weights.ndim == 1 else problem.weights[chosen]
+    data_sets = np.arange(len(x), dtype=np.int64) if sets is None else sets
+    metric = problem.metric if problem.metric.ndim == 1 else problem.metric[data_sets]
+    base = problem.weights if problem.weights.ndim == 1 else problem.weights[data_sets]
     rows = len(problem.design)
     drawn = np.ones((len(x), rows)) if counts is None else counts
     # The median of residuals is too small because the fit took up part of the noise, as a standard deviation over n
@@ -209,7 +209,7 @@ def replicate_scale(metric: FloatArray, configurations: IntArray, weights: Float
     gaps: list[float] = []
     for configuration in np.unique(configurations):
         rows = np.flatnonzero(configurations == configuration)
-        first, second = (rows[chosen] for chosen in np.triu_indices(rows.size, 1))
+        first, second = (rows[pairs] for pairs in np.triu_indices(rows.size, 1))
         # The variance of a difference is the sum of the two; runs of weight 1 have 2.
         gaps.extend(
             (np.abs(metric[first] - metric[second]) * np.sqrt(2 / (variance[first] + variance[second]))).tolist()

@@ -293,8 +293,8 @@ def _best_means(fit: FitResult, restored: Restored) -> list[tuple[float, float]]
         # The best of m means is low by chance alone: each mean gets the share CHANCE / m (Bonferroni).
         quantile = float(stdtrit(restored.degrees, 1 - CHANCE / 2 / measured.size))
         edges = sign * mean[measured] + quantile * fit.noise_sd / np.sqrt(total[measured])
-        chosen = int(np.argmin(edges))
-        best.append((sign * float(edges[chosen]), float(mean[measured[chosen]])))
+        best_place = int(np.argmin(edges))
+        best.append((sign * float(edges[best_place]), float(mean[measured[best_place]])))
     return best
 
 

@@ -57,11 +57,11 @@ def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Line
     # A problem with signs has its optimum on a face of the cone where some coefficients are 0 and the others solve
     # their own unconstrained problem. At most three coefficients of a law here have a sign, so that all faces can be
     # tried.
-    for chosen in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
+    for used in product(*[(1.0,) if sign == 0 else (1.0, 0.0) for sign in signs]):
         # The full set is what had the wrong sign.
-        if all(chosen):
+        if all(used):
             continue
-        solution = _orthogonal(columns, target, np.broadcast_to(np.array(chosen), columns.shape[:2]))
+        solution = _orthogonal(columns, target, np.broadcast_to(np.array(used), columns.shape[:2]))
         feasible = ~(solution.coefficients * signs < 0).any(axis=1)
         rss = np.where(feasible, np.einsum("am,am->a", solution.residual, solution.residual), np.inf)
         if best is None:

@@ -195,10 +195,10 @@ class EffectiveInformation(Law):
         # this function crosses 0.
         return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.information.d_ln_n
 
-    def _bound(self, what: str) -> Any:
-        value = getattr(self, what)
+    def _bound(self, option: str) -> Any:
+        value = getattr(self, option)
         if value is None:
-            raise TheoryError(f"{what}: not set; give it, or bind the law to a design first (law.bind(design))")
+            raise TheoryError(f"{option}: not set; give it, or bind the law to a design first (law.bind(design))")
         return value
 
     def _state(self, theta: Theta, design: Design) -> _State:

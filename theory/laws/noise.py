@@ -103,26 +103,26 @@ def noise(k_e: npt.ArrayLike, k_ref: float, theta: Theta, *, decay: str = "power
     check_form(decay, floor)
     # Everything is written in ln D: over decades of k_e the decay itself would underflow, and the fit needs logarithms
     # anyway.
-    here = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, theta, decay)
+    at_size = _ln_decay(np.log(np.asarray(k_e, dtype=np.float64)), k_ref, theta, decay)
     if floor == "none":
-        return Noise(here.value, here.d_parameters, -here.d_ln_k)
+        return Noise(at_size.value, at_size.d_parameters, -at_size.d_ln_k)
     # A floor that levels share is one size of noise, so it is written in the decay of the reference level.
     shared = {name: theta.get(name + REFERENCE, theta[name]) for name in DECAYS[decay]}
-    low = _ln_decay(np.log(theta["k_floor"]), k_ref, shared, decay)
+    at_floor = _ln_decay(np.log(theta["k_floor"]), k_ref, shared, decay)
     # `share` is the part of nu that the decay makes up, d ln nu / d ln D; the floor has the rest. With the max floor it
     # jumps from 1 to 0 at k_floor, which is why laws with that floor scan its place.
     if floor == "max":
         # At the kink itself the decay counts, so that a floor at the largest k_e touches no row.
-        share = np.asarray(here.value >= low.value, dtype=np.float64)
-        ln_nu = np.maximum(here.value, low.value)
+        share = np.asarray(at_size.value >= at_floor.value, dtype=np.float64)
+        ln_nu = np.maximum(at_size.value, at_floor.value)
     else:
         # The sum is taken in logarithms: an exponential decay underflows long before its logarithm does.
-        ln_nu = np.logaddexp(here.value, low.value)
-        share = np.exp(here.value - ln_nu)
-    slopes = {name: share * slope for name, slope in here.d_parameters.items()}
-    slopes |= {name + REFERENCE: (1 - share) * slope for name, slope in low.d_parameters.items()}
-    slopes["k_floor"] = (1 - share) * low.d_ln_k
-    return Noise(ln_nu, slopes, -share * here.d_ln_k)
+        ln_nu = np.logaddexp(at_size.value, at_floor.value)
+        share = np.exp(at_size.value - ln_nu)
+    slopes = {name: share * slope for name, slope in at_size.d_parameters.items()}
+    slopes |= {name + REFERENCE: (1 - share) * slope for name, slope in at_floor.d_parameters.items()}
+    slopes["k_floor"] = (1 - share) * at_floor.d_ln_k
+    return Noise(ln_nu, slopes, -share * at_size.d_ln_k)
 
 
 def floor_noise(k_ref: float, theta: Mapping[str, float], decay: str) -> float:

@@ -80,8 +80,8 @@ class UserLaw(Law):
         # One call for each set: a function that people write is not asked to broadcast over sets. A parameter with a
         # single set serves all of them.
         for r in range(sets):
-            chosen = {name: value[min(r, len(value) - 1)] for name, value in theta.items()}
-            columns.append(self._call({name: float(v[0]) if v.size == 1 else v for name, v in chosen.items()}, design))
+            one_set = {name: value[min(r, len(value) - 1)] for name, value in theta.items()}
+            columns.append(self._call({name: float(v[0]) if v.size == 1 else v for name, v in one_set.items()}, design))
         return np.stack(columns, axis=1)
 
     def _call(self, arguments: Mapping[str, Any], design: Design) -> FloatArray:

@@ -128,7 +128,7 @@ def believe(
         TheoryError: no law can be fitted to so few runs.
     """
     observed = np.asarray(loss, dtype=np.float64)
-    fit, *others = best_fits(design, observed, seed=seed)
+    fit, *rivals = best_fits(design, observed, seed=seed)
     problem = _problem(fit, design, observed, places, smooth)
     # An exact fit has no residual, but noise sizes must be above 0 to be averaged over.
     # Sizes are in units of the law's residual, so that one list of them suits every metric.
@@ -150,7 +150,7 @@ def believe(
         spread=np.diag(covariance)[count:],
         hyper=Hyper(**square, gain=gain),
         fit=fit,
-        plausible=tuple(others),
+        plausible=tuple(rivals),
     )
 
 
@@ -214,8 +214,8 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     # each configuration and not for each run.
     means = np.bincount(of, observed) / counts
     runs = design.take(rows)
-    here = as_draws(fit, restore(fit))
-    run_gradients, asked_gradients = _row_gradients(here, runs), _row_gradients(here, places)
+    fitted = as_draws(fit, restore(fit))
+    run_gradients, asked_gradients = _row_gradients(fitted, runs), _row_gradients(fitted, places)
     free = len(fit.free)
     # A searched parameter is a linear function of all parameters too: its row of the identity.
     asked_gradients = np.concatenate([asked_gradients, np.eye(free, run_gradients.shape[1])])
@@ -227,7 +227,7 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     same = (_identity(places)[:, None] == identity[rows][None]).all(axis=2) & rough[:, None]
     return _Problem(
         counts=counts.astype(np.float64),
-        residual=means - here.predict(runs)[0],
+        residual=means - fitted.predict(runs)[0],
         within=float(((observed - means[of]) ** 2).sum()),
         base=(run_gradients * prior) @ run_gradients.T,
         towards=(asked_gradients * prior) @ run_gradients.T,
@@ -240,14 +240,14 @@ def _problem(fit: FitResult, design: Design, observed: FloatArray, places: Desig
     )
 
 
-def _row_gradients(here: Draws, design: Design) -> FloatArray:
+def _row_gradients(fitted: Draws, design: Design) -> FloatArray:
     """Derivative of each prediction in searched parameters and coefficients, [rows, z], by central differences."""
-    p, shape = here.x.shape[1], here.coefficients.shape
-    flat = here.coefficients.reshape(-1)
-    steps = information_matrix(restore(here.fit).problem, here.x, here.coefficients).steps[0]
+    p, shape = fitted.x.shape[1], fitted.coefficients.shape
+    flat = fitted.coefficients.reshape(-1)
+    steps = information_matrix(restore(fitted.fit).problem, fitted.x, fitted.coefficients).steps[0]
     moves = np.concatenate([np.diag(steps), -np.diag(steps)])
     draws = Draws(
-        fit=here.fit, x=here.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
+        fit=fitted.fit, x=fitted.x + moves[:, :p], coefficients=(flat + moves[:, p:]).reshape(len(moves), *shape[1:])
     )
     # All moved parameters are draws of one call, up first and down behind.
     values = draws.predict(design)

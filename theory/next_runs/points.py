@@ -115,19 +115,19 @@ def next_points(
     after = replace(belief, plausible=())  # which laws a run will rule out cannot be expected, so one law is asked
     # One seed for all, so that differences between them are not those of draws.
     spreads = [_spreads(after, places, seed)]
-    for chosen in batch.picks:
+    for pick in batch.picks:
         # After each pick in turn, so that a reader sees where further runs stop to pay.
-        after = foresee(after, chosen.place)
+        after = foresee(after, pick.place)
         spreads.append(_spreads(after, places, seed))
     picks = [
         Pick(
-            row=int(allowed[chosen.place]),
-            n_rec=float(sizes.n_rec[chosen.place]),
-            trainable_params=float(sizes.params[chosen.place]),
+            row=int(allowed[pick.place]),
+            n_rec=float(sizes.n_rec[pick.place]),
+            trainable_params=float(sizes.params[pick.place]),
             target_sd=spread,
-            reason=chosen.reason,
+            reason=pick.reason,
         )
-        for chosen, spread in zip(batch.picks, spreads[1:], strict=True)
+        for pick, spread in zip(batch.picks, spreads[1:], strict=True)
     ]
     return NextPoints(
         picks=tuple(picks),

@@ -120,12 +120,12 @@ def choose(
             reason, gain = "target", _target_gain(after, lines, goal, candidates) / variance
         others += reason != "confirm"
         best = int(np.argmax(np.where(payable, gain / worth, -np.inf)))
-        chosen = int(candidates[best])
-        after = foresee(after, chosen)
+        place = int(candidates[best])
+        after = foresee(after, place)
         free[best] -= 1
         spend -= float(price[best])
-        measured.add(chosen)
-        picks.append(Chosen(chosen, reason))
+        measured.add(place)
+        picks.append(Chosen(place, reason))
     return Batch(picks=tuple(picks), after=after)
 
 
@@ -154,10 +154,10 @@ def _unconfirmed(belief: Belief, candidates: IntArray, measured: set[int]) -> Fl
     run = np.array([int(place) in measured for place in candidates])
     gap = np.zeros(len(candidates))
     for budget in np.unique(budgets):
-        here = budgets == budget
+        at_budget = budgets == budget
         # At a budget without runs everything beats its worst candidate, so the best one there is worth a first run.
-        best_run = mean[here & run].min() if (here & run).any() else mean[here].max()
-        gap[here] = np.maximum(best_run - mean[here], 0)
+        best_run = mean[at_budget & run].min() if (at_budget & run).any() else mean[at_budget].max()
+        gap[at_budget] = np.maximum(best_run - mean[at_budget], 0)
     return gap
 
 
@@ -241,10 +241,10 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
     low, high = np.quantile(_vertex(ladder, drawn), [0.025, 0.975])
     others = [float(_vertex(ladder, fit.predict(belief.places.take(line))[None])[0]) for fit in belief.plausible]
     low, high = min([low, *others]), max([high, *others])
-    here = float(_vertex(ladder, belief.mean[line][None])[0])
+    estimate = float(_vertex(ladder, belief.mean[line][None])[0])
     # An interval that touches an end may go on beyond it.
-    inside = ladder[0] < min(low, here) and max(high, here) < ladder[-1]
-    return Located(float(np.exp(here)), float(np.exp(low)), float(np.exp(high)), bool(inside))
+    inside = ladder[0] < min(low, estimate) and max(high, estimate) < ladder[-1]
+    return Located(float(np.exp(estimate)), float(np.exp(low)), float(np.exp(high)), bool(inside))
 
 
 def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
@@ -252,9 +252,9 @@ def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:
     best, rows = np.argmin(losses, axis=1), np.arange(len(losses))
     # A minimum at an end has no neighbour beyond, so it stays at its place (the last line).
     inner = np.clip(best, 1, len(ladder) - 2)
-    before, here, after = (losses[rows, inner + side] for side in (-1, 0, 1))
+    before, middle, after = (losses[rows, inner + side] for side in (-1, 0, 1))
     # Three equal values have no curvature: the tiny number keeps 0 / 0 away and the offset is then 0.
-    curvature = np.maximum(before - 2 * here + after, 1e-300)
+    curvature = np.maximum(before - 2 * middle + after, 1e-300)
     offset = np.clip((before - after) / (2 * curvature), -0.5, 0.5)
     vertex = ladder[inner] + offset * (ladder[1] - ladder[0])
     return np.asarray(np.where(best == inner, vertex, ladder[best]))
@@ -270,8 +270,8 @@ def parameter_interval(belief: Belief, name: str) -> tuple[float, float, float]:
         raise TheoryError(f"the law that fits best, {belief.fit.law.label}, has no {name}")
     place = belief.fit.free.index(name)
     described = belief.fit.searched[name].parameter
-    here, half = described.to_search(belief.fit.values[name]), 1.96 * float(np.sqrt(max(0.0, belief.spread[place])))
-    ends = described.to_natural(np.array([here - half, here + half]))
+    value, half = described.to_search(belief.fit.values[name]), 1.96 * float(np.sqrt(max(0.0, belief.spread[place])))
+    ends = described.to_natural(np.array([value - half, value + half]))
     return belief.fit.values[name], float(ends[0]), float(ends[1])
 
 

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     reached = rows(fast=parser.parse_args(arguments).fast)
     for row in reached:
         verdict = "" if row.met else f"   TOO FEW, need {row.least:g}"
-        print(f"{row.name:<26} {row.what:<46} {row.digits:5.1f} digits{verdict}")
+        print(f"{row.name:<26} {row.number:<46} {row.digits:5.1f} digits{verdict}")
     return 0 if all(row.met for row in reached) else 1
 
 

@@ -103,13 +103,13 @@ def compare() -> list[Reached]:
     name = "Chinchilla, 240 points"
     best = digits(max(reached, OBJECTIVE), OBJECTIVE)  # a smaller one than theirs is no error
     return [
-        Reached(name=name, what="objective, at most the notebook's", digits=best, least=7.0),
+        Reached(name=name, number="objective, at most the notebook's", digits=best, least=7.0),
         *(
-            Reached(name=name, what=f"{key} of the notebook", digits=digits(values[key], value), least=4.0)
+            Reached(name=name, number=f"{key} of the notebook", digits=digits(values[key], value), least=4.0)
             for key, value in EXPONENTS.items()
         ),
         *(
-            Reached(name=name, what=f"{key} of the paper", digits=digits(values[key], value), least=2.0)
+            Reached(name=name, number=f"{key} of the paper", digits=digits(values[key], value), least=2.0)
             for key, value in PUBLISHED.items()
         ),
     ]

@@ -48,9 +48,9 @@ def compare(points: int = 240, seed: int = 0) -> list[Reached]:
     return [
         Reached(
             name=f"closed form, {points} points",
-            what=what,
+            number=number,
             digits=digits(part, exact[:, k]),
             least=LEAST_GRADIENT if k else LEAST_BITS,
         )
-        for k, (what, part) in enumerate(zip(names, computed, strict=True))
+        for k, (number, part) in enumerate(zip(names, computed, strict=True))
     ]

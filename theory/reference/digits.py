@@ -15,7 +15,7 @@ class Reached:
 
     name: str
     """What was computed."""
-    what: str
+    number: str
     """Which number of it was compared."""
     digits: float
     """-log10 of the largest relative error."""

@@ -297,7 +297,7 @@ def compare(name: str) -> list[Reached]:
     reached = [
         Reached(
             name=name,
-            what="parameters",
+            number="parameters",
             digits=digits([one.estimate for one in intervals], [float(row["certified"]) for row in certified]),
             least=LEAST_DIGITS,
         )
@@ -306,10 +306,10 @@ def compare(name: str) -> list[Reached]:
         reached += [
             Reached(
                 name=name,
-                what="standard deviations",
+                number="standard deviations",
                 digits=digits(spread, [float(row["sd"]) for row in certified]),
                 least=LEAST_SD_DIGITS,
             ),
-            Reached(name=name, what="sum of squares", digits=digits(fit.rss, rss), least=LEAST_DIGITS),
+            Reached(name=name, number="sum of squares", digits=digits(fit.rss, rss), least=LEAST_DIGITS),
         ]
     return reached

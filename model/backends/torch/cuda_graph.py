@@ -94,11 +94,11 @@ class Recording:
         self._function, self._passes = function, 0
         # a graph replays addresses: arguments are copied to these tensors, parameters are read where they lie
         self._arguments = [tensor.detach().clone().requires_grad_(tensor.requires_grad) for tensor in arguments]
-        self._wanted = [tensor for tensor in (*self._arguments, *parameters) if tensor.requires_grad]
+        self._differentiated = [tensor for tensor in (*self._arguments, *parameters) if tensor.requires_grad]
         self._places = [place for place, t in enumerate((*arguments, *parameters)) if t.requires_grad]
         self._count = len(arguments) + len(parameters)
         self._grads: list[Tensor] = []
-        self.trains = torch.is_grad_enabled() and bool(self._wanted)
+        self.trains = torch.is_grad_enabled() and bool(self._differentiated)
         # lazily made workspaces (cuBLAS and its like) must exist before anything is recorded
         for _ in range(_WARM_UP_RUNS):
             expected = recorder.warm_up(self._both)
@@ -135,8 +135,8 @@ class Recording:
             room.zero_() if grad is None else room.copy_(grad)
         self._replay_backward()
         input_grads: list[Tensor | None] = [None] * self._count
-        parts = torch.split(self._flat[0].clone(), [tensor.numel() for tensor in self._wanted])
-        for place, tensor, part in zip(self._places, self._wanted, parts, strict=True):
+        parts = torch.split(self._flat[0].clone(), [tensor.numel() for tensor in self._differentiated])
+        for place, tensor, part in zip(self._places, self._differentiated, parts, strict=True):
             input_grads[place] = part.view_as(tensor)
         return input_grads
 
@@ -152,8 +152,10 @@ class Recording:
 
     def _backward(self, results: Sequence[Tensor]) -> tuple[Tensor, ...]:
         outputs = [tensor for tensor in results if tensor.requires_grad]
-        grads = torch.autograd.grad(outputs, self._wanted, self._grads, allow_unused=True)
-        filled = [torch.zeros_like(t) if grad is None else grad for grad, t in zip(grads, self._wanted, strict=True)]
+        grads = torch.autograd.grad(outputs, self._differentiated, self._grads, allow_unused=True)
+        filled = [
+            torch.zeros_like(t) if grad is None else grad for grad, t in zip(grads, self._differentiated, strict=True)
+        ]
         # one tensor, so that a replay is followed by one copy and not by one for each parameter
         return (torch.cat([grad.flatten() for grad in filled]),)
 
