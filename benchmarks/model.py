@@ -131,6 +131,7 @@ def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> di
     In its turn an action is repeated for a tenth of a second, as a training loop does, and the mean counts: a single
     short one would be timed with what the others left in the caches.
     """
+    # Once without timing, so that compiling, plans and memory pools are no part of the first turn.
     for action in actions.values():
         action()
     seconds: dict[str, list[float]] = {name: [] for name in actions}
@@ -238,6 +239,7 @@ def _loss_and_grads(case: Case, network: ElmNetwork) -> Callable[[], list[Tensor
 
 def _errors(measured: list[Tensor], exact: list[Tensor]) -> tuple[float, float]:
     """Relative error of the loss, and relative L2 error of all gradients."""
+    # All gradients as one vector: small weights with large relative errors do not matter to a step.
     squares = sum(float((new.double() - old).square().sum()) for new, old in zip(measured[1:], exact[1:], strict=True))
     grad_error = (squares / sum(float(old.square().sum()) for old in exact[1:])) ** 0.5
     return abs(float(measured[0] - exact[0])) / abs(float(exact[0])), grad_error

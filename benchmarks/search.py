@@ -75,6 +75,7 @@ def make(search: str, world: World, seed: int) -> Searcher:
     """
     if search not in SEARCHES:
         raise AnalysisError(unknown_name("--searches", search, SEARCHES))
+    # The grid has fewer values of d_m, as a person would choose them; the other searches may choose from all.
     fine = world.space(world.d_m)
     # "grid + law" runs the same trials as "grid"; only who names the best network differs.
     if search.startswith("grid"):
@@ -138,6 +139,7 @@ class _Run:
 
     def _spent(self) -> float:
         params = [sizes.seconds for o in self.history if isinstance(sizes := self.world.sizes(o.point), Sizes)]
+        # In trials of the largest budget, so that costs of different worlds can be compared.
         return sum(params) / max(self.world.budgets)
 
     def _tried(self) -> dict[int, set[int]]:
@@ -202,6 +204,7 @@ def _read(keep: Path) -> dict[Task, Arrival]:
 
 
 def _append(keep: Path, task: Task, arrival: Arrival) -> None:
+    # JSON knows no infinity, so null stands for what never arrived.
     row = task._asdict() | {k: None if value == math.inf else value for k, value in arrival._asdict().items()}
     # One line at a time, so that an interrupted run loses nothing that it has measured.
     with keep.open("a") as file:

@@ -193,6 +193,7 @@ def _published(name: str, column: str, noise: float) -> World:
     sign = 1.0 if table.metrics[column] == "min" else -1.0
     # Only what was published can be looked up, so the ladder is the table's own.
     d_m = tuple(int(value) for value in table.columns["d_m"])
+    # With the sign, so that a smaller value is better in both tables.
     losses = dict(zip(d_m, sign * table.columns[column], strict=True))
     budget = int(table.design.budgets[0])
     return World(

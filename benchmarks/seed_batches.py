@@ -52,6 +52,7 @@ def main(backend: str, rounds: int) -> None:
 
 def measure(model: ElmConfig, training: TrainingConfig, backend: str, rounds: int) -> dict[int, float]:
     """Median processor seconds per step and trial, by the number of trials that are trained in one go."""
+    # The same configuration under several seeds, which is what may be trained in one go.
     specs = [
         TrialSpec(task="text", task_options={"alphabet": "letters"}, model=model, training=training, seed=seed)
         for seed in range(_TOGETHER[-1])

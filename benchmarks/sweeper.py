@@ -218,6 +218,7 @@ def _finished(trials: int, lanes: int) -> dict[str, float]:
 
     text = _GRID.format(seeds=max(1, trials // _POINTS))
     with tempfile.TemporaryDirectory() as folder:
+        # The process executor fills the store here: its rows are the same, and it needs no start of Ray.
         result = _launch(text, f"{folder}/r", lanes, GroundTruth(), executor="processes")
         # Once through the library, which fills the store, then through the command line, which is what is timed.
         grid = Path(folder, "bench.yaml")

@@ -62,6 +62,7 @@ def main(names: tuple[str, ...], batch_size: int, seconds: float) -> None:
     torch.set_num_threads(1)
     click.echo(f"{'task':<12} {'data':<16} {'batch':<18} {'ms/batch':>9} {'batches/s':>10}")
     for name in names or task_names():
+        # Default options, which are the embedded data.
         task = load_task(name, {})
         length = task.spec.length
         batch = task.train_batch(0, seed=0, batch_size=batch_size, length=length)

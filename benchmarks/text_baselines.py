@@ -57,6 +57,7 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
         n = _look_up(context_keys, context_counts, other_contexts)
         t = _look_up(context_keys, types, other_contexts)
         c = _look_up(pairs, pair_counts, other_keys)
+        # A context that train lacks says nothing, so the shorter one's probability stays.
         probability = np.where(n > 0, (c + t * probability) / np.maximum(n + t, 1), probability)
     return float(-np.log2(probability).mean())
 

@@ -91,6 +91,7 @@ def evaluation() -> list[Figure]:
 def fits() -> list[Figure]:
     """Fits of 300 and of 1e5 rows, replicated and distinct."""
     figures = []
+    # Both floors, because the max floor has a kink that takes more starts.
     for floor in ("additive", "max"):
         law = get_law("effective_information", floor=floor)
         for distinct in (False, True):

@@ -132,6 +132,7 @@ def convert(
     splits = _splits(speakers, valid_speakers, test_speakers)
     parts = []
     with click.progressbar(files, label="listening") as bar:
+        # The file's number is the seed of its nerve fibres, so that recordings do not share their chance.
         for number, path in enumerate(bar):
             # Trimmed, so that silence before a word does not push its end out of the first second.
             parts.append(sound_to_cells(trimmed(_read_sound(path)), seed=number, bin_ms=bin_ms))

@@ -37,6 +37,7 @@ def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
         loss_on="every_step",
         metric="auc",
         direction="max",
+        # The area under the curve of a guess.
         chance=0.5,
         baseline=0.5,  # whatever does not depend on the input
         input_kind="real",

@@ -114,6 +114,7 @@ def _place(chains: Points, others: list[Points]) -> Points | None:
     # middles too, or two dashes could cross between their ends
     obstacles = np.concatenate([_dense(path[None])[0] for path in others])
     room = np.concatenate([_room(len(path)) for path in others])
+    # Squares on both sides, so that no root is taken of thousands of distances.
     limit = (_CLEARANCE + _room(chains.shape[1])[:, None] + room) ** 2
     for candidate, points in zip(chains, _dense(chains), strict=True):
         if (_square_gaps(points[None], obstacles[None])[0] > limit).all():

@@ -142,6 +142,7 @@ def map_levels(
         if name not in vary:
             continue
         column = vary[name]
+        # Levels that exist are those of the fitted rows, whatever rows are predicted.
         present = fitted.labels(column, f"vary.{name}")
         reference = reference_level(present)
         fitted_labels = [level_label(name, column, level) for level in np.unique(present).tolist()]

@@ -94,6 +94,7 @@ class Coefficient:
 
     name: str
     """Name in results."""
+    # One sign serves metrics of both directions: the problem turns it for a metric to be maximised.
     sign: Literal[0, 1] = 0
     """1: at least 0 for a metric to be minimised, at most 0 for one to be maximised; 0: free."""
     meaning: str = ""

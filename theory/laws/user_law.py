@@ -65,6 +65,7 @@ class UserLaw(Law):
             step = item.step(value, STEP)
             # Central differences, because their error falls with the square of the step.
             up, down = (self._stack({**plain, item.name: self._moved(item, value, s)}, design) for s in (step, -step))
+            # The base is column -1, see `Terms.gradient`.
             for j in range(len(values)):
                 slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * step)
         return Terms(tuple(values), slopes) if self.linear else Terms((), slopes, values[0])
@@ -158,6 +159,7 @@ def load_user_law(spec: str) -> UserLaw:
     Traceback (most recent call last):
     theory.errors.TheoryError: law: no file 'nowhere.py' (from 'nowhere.py:mine'); give path/to/file.py:name
     """
+    # From the right, since a path may hold a colon.
     path, _, name = spec.rpartition(":")
     if not Path(path).is_file():
         raise TheoryError(f"law: no file {path!r} (from {spec!r}); give path/to/file.py:name")

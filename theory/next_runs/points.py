@@ -98,6 +98,7 @@ def next_points(
     confirmed = was_run | ~np.isin(sizes.budgets, budgets)
     lines = [_line(budget, cost, runs) for budget in budgets]
     count = len(sizes)
+    # Places of a line stand behind the candidates, line by line, as they are joined below.
     places = [np.arange(count + LINE * i, count + LINE * (i + 1), dtype=np.int64) for i in range(len(lines))]
     # Candidates and lines are believed about together, because a run at the one must teach about the other.
     belief = believe(runs, loss, join_designs([sizes, *lines]), smooth=np.concatenate(places), seed=seed)

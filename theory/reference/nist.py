@@ -58,6 +58,7 @@ def _of_gauss(*values: FloatArray) -> Sequence[FloatArray]:
 
 
 def _cubic(x: FloatArray, b5: float, b6: float, b7: float) -> list[FloatArray]:
+    # By Horner's rule, which rounds less than a sum of powers.
     below = 1 + x * (b5 + x * (b6 + x * b7))
     return [x**power / below for power in range(4)]
 
@@ -68,10 +69,12 @@ def _of_cubic(*values: FloatArray) -> Sequence[FloatArray]:
 
 
 def _enso(x: FloatArray, b4: float, b7: float) -> list[FloatArray]:
+    # The yearly cycle of 12 months belongs to the model; the two longer ones are searched.
     turns = [2 * np.pi * x / period for period in (12.0, b4, b7)]
     return [np.ones_like(x), *(part(turn) for turn in turns for part in (np.cos, np.sin))]
 
 
+# The bounds part the three rates: otherwise the terms could change places, and each fit would have six equal optima.
 _LANCZOS = Model(
     searched=(("b2", 0.1, 2.0), ("b4", 2.0, 4.0), ("b6", 4.0, 8.0)),
     columns=lambda x, b2, b4, b6: [np.exp(-b2 * x), np.exp(-b4 * x), np.exp(-b6 * x)],
@@ -79,6 +82,7 @@ _LANCZOS = Model(
     certified=lambda b2, b4, b6, b1, b3, b5: (b1, b2, b3, b4, b5, b6),
 )
 _CHWIRUT = Model(
+    # The model exp(-b1 x) / (b2 + b3 x) is linear in 1 / b2 once b3 / b2 is searched instead of b3.
     searched=(("b1", 0.05, 0.5), ("ratio", 0.2, 20.0)),
     columns=lambda x, b1, ratio: [np.exp(-b1 * x) / (1 + ratio * x)],
     coefficients=1,
@@ -86,6 +90,7 @@ _CHWIRUT = Model(
 )
 
 
+# The bounds of the two peaks' places do not overlap, so that the peaks cannot change places.
 def _peaks(*bounds: tuple[float, float]) -> Model:
     names = ("b2", "b4", "b5", "b7", "b8")
     searched = tuple((name, low, high) for name, (low, high) in zip(names, bounds, strict=True))
@@ -95,6 +100,7 @@ def _peaks(*bounds: tuple[float, float]) -> Model:
 MODELS: dict[str, Model] = {
     "Misra1a": Model(
         searched=(("b2", 1e-5, 1e-2),),
+        # expm1 keeps the digits of 1 - exp(-b2 x) where b2 x is small.
         columns=lambda x, b2: [-np.expm1(-b2 * x)],
         coefficients=1,
         certified=lambda b2, b1: (b1, b2),
@@ -151,12 +157,14 @@ MODELS: dict[str, Model] = {
     ),
     "Nelson": Model(
         searched=(("b3", -0.2, 0.0),),
+        # NIST's model is one of ln y.
         columns=lambda x1, x2, b3: [np.ones_like(x1), -x1 * np.exp(-b3 * x2)],
         coefficients=2,
         certified=lambda b3, b1, b2: (b1, b2, b3),
         log_response=True,
     ),
     "MGH17": Model(
+        # Parted at 0.017 for the same reason as the rates of the Lanczos problems.
         searched=(("b4", 1e-3, 0.017), ("b5", 0.017, 0.1)),
         columns=lambda x, b4, b5: [np.ones_like(x), np.exp(-b4 * x), np.exp(-b5 * x)],
         coefficients=3,
@@ -164,6 +172,8 @@ MODELS: dict[str, Model] = {
     ),
     "Roszman1": Model(
         searched=(("b1", 0.0, 0.5), ("b2", -1e-4, 1e-4), ("b3", 100.0, 5e3), ("b4", -500.0, 0.0)),
+        # The arc tangent has no factor of its own, which columns cannot express, so b1 and b2 are searched like the
+        # others.
         columns=lambda x, b1, b2, b3, b4: b1 - b2 * x - np.arctan(b3 / (x - b4)) / np.pi,
         coefficients=0,
         certified=lambda b1, b2, b3, b4: (b1, b2, b3, b4),
@@ -175,6 +185,7 @@ MODELS: dict[str, Model] = {
         certified=lambda b4, b7, b1, b2, b3, b5, b6, b8, b9: (b1, b2, b3, b4, b5, b6, b7, b8, b9),
     ),
     "MGH09": Model(
+        # b1 (x^2 + x b2) / (x^2 + x b3 + b4) is linear in b1 and in the product b1 b2.
         searched=(("b3", 0.01, 100.0), ("b4", 0.01, 100.0)),
         columns=lambda x, b3, b4: [x**2 / (x**2 + x * b3 + b4), x / (x**2 + x * b3 + b4)],
         coefficients=2,
@@ -205,6 +216,7 @@ MODELS: dict[str, Model] = {
         certified=lambda b2, b3, b1: (b1, b2, b3),
     ),
     "Eckerle4": Model(
+        # The height of the peak is b1 / b2, and that is what the model is linear in.
         searched=(("b2", 0.5, 20.0), ("b3", 400.0, 500.0)),
         columns=lambda x, b2, b3: [np.exp(-0.5 * ((x - b3) / b2) ** 2)],
         coefficients=1,

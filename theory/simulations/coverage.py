@@ -166,6 +166,7 @@ def measure(world: World, sweeps: int, seed: int) -> list[Row]:
         inside = (low[:, k] <= truth) & (truth <= high[:, k])
         closed = np.isfinite(low[:, k]) & np.isfinite(high[:, k])
         single_inside = (single_low[:, k] <= truth) & (truth <= single_high[:, k])
+        # In the logarithm, as the quantity's intervals are built.
         width, single_width = high[:, k] - low[:, k], single_high[:, k] - single_low[:, k]
         # Intervals may be open in both methods, whose ratio means nothing.
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -110,12 +110,14 @@ def _copied(rng: np.random.Generator) -> FitResult:
 def _wave(design: Design, frequency: float) -> tuple[float, FloatArray, FloatArray]:
     """A wave along n_rec: each of some hundred frequencies is an optimum of its own."""
     x = frequency * design.n_rec / 100
+    # Both, so that the phase is solved exactly and only the frequency has many optima.
     return 1.0, np.sin(x), np.cos(x)
 
 
 @user_law(parameters={"exponent": (0.1, 3.0)}, coefficients=("E", "A"))
 def _rough(design: Design, exponent: float) -> tuple[float, FloatArray]:
     """A power law whose exponent jitters with a period far below any step."""
+    # The jitter is small beside the noise, but its slope is not, so the polish finds no smooth optimum.
     return 1.0, design.n_rec ** -(exponent + 1e-3 * np.sin(1e5 * exponent))
 
 
