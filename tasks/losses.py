@@ -148,8 +148,8 @@ class ClassMetrics:
         result = {"loss": self._loss / self._weight, "accuracy": self._correct / self._weight}
         if self._spec.metric == "bpc":
             result["bpc"] = result["loss"] / math.log(2)
-            # A text without case and punctuation has fewer characters than bytes, so bits per character alone would
-            # flatter it.
+            # A text without case and punctuation has fewer characters than bytes, so bits per character of two variants
+            # cannot be compared.
             if self._original_bytes:
                 result["bits_per_original_byte"] = self._loss / math.log(2) / self._original_bytes
         return result

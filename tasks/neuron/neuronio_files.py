@@ -21,7 +21,7 @@ from tasks.errors import DataError
 
 PATTERN = "*sim__*"
 MANIFEST = "manifest.json"
-# Everything else in the published files is left unread.
+# Whatever else a simulation holds is ignored.
 _KEYS = ("exInputSpikeTimes", "inhInputSpikeTimes", "outputSpikeTimes", "somaVoltageLowRes")
 
 

@@ -220,8 +220,8 @@ def _wider(quantity: Quantity, residual: Interval, cluster: Interval | None) -> 
     one, other = (_width(quantity, interval) for interval in (residual, cluster))
     if max(one, other) <= DISAGREE * min(one, other):
         return residual, None
-    # Neither bootstrap is right where they disagree: with uneven noise the residual one is too narrow, with few
-    # configurations the cluster one is. The wider errs on the safe side.
+    # Uneven noise makes the residual bootstrap too narrow, and few configurations may do the same to the cluster
+    # bootstrap. The wider errs on the safe side.
     kind, ratio = ("cluster", other / one) if other > one else ("residual", one / other)
     words = (
         f"drawing configurations and drawing residuals disagree; the {kind} bootstrap's interval is {ratio:.1f} times "
