@@ -121,6 +121,7 @@ class GroundTruth:
             # A curve that falls towards the final value, as training curves do.
             shown = value * (1 + 0.5 * math.exp(-5 * part / _STEPS_SHOWN))
             progress.evaluations.append(_evaluation("valid", step, shown))
+        # All splits alike: the law is about sizes, and generalisation is no part of it.
         progress.final = {split: _evaluation(split, steps, value) for split in ("train", "valid", "test")}
         # not 0 seconds, by which the throughput is divided
         progress.best, progress.steps_done, progress.train_s = progress.final, steps, max(self.seconds, 1e-6)

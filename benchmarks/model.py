@@ -183,6 +183,7 @@ def training_step(case: Case, backend: str) -> Callable[[], object]:
     """Prepare a network and return the action of one training step."""
     network = build_network(case.config, seed=0, backend=backend)
     flat = FlatParameters(network)
+    # Fused, as the training loop's is.
     optimizer = torch.optim.Adam([flat.values], lr=5e-4, fused=True)
     x, y = example_batch(case)
 

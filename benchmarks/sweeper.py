@@ -103,6 +103,7 @@ def _print(measured: dict[str, dict[str, float]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(width=110).print(table)
+    # Beside the table, because wall times mean little on a machine that others use.
     print(f"load average before: {', '.join(f'{x:.1f}' for x in os.getloadavg())} on {os.cpu_count()} cores")
 
 

@@ -130,7 +130,9 @@ def _sizes(design: Design, truth: Truth) -> tuple[dict[str, npt.NDArray[Any]], F
             n_rec = (budget - readout) // (k_e + k_c)
             if n_rec < 2:  # the budget does not reach for this d_m
                 continue
+            # An ablation moves one parameter of the law, as a setting of the network is said to do.
             law = truth if alpha is None else replace(truth, alpha=alpha)
+            # Tasks differ in level, so that a fit must give each its own coefficients.
             mean = law.metric(n_rec, k_e) + 0.1 * number
             recurrent = n_rec * (k_e + k_c)
             for rate, replicate in product(design.learning_rates, range(design.seeds)):

@@ -46,6 +46,7 @@ def cpu_seconds(make: Callable[[int], object], seconds: float) -> float:
     """Return the median CPU time of one call, over at least three calls and about `seconds`."""
     times: list[float] = []
     while len(times) < 3 or sum(times) < seconds:
+        # Processor time, because loaders of several lanes share the machine.
         start = time.process_time()
         make(len(times))
         times.append(time.process_time() - start)

@@ -82,6 +82,7 @@ def simulated(floor: str, rows: int, *, distinct: bool = False, seed: int = 0) -
 def evaluation() -> list[Figure]:
     """Closed form with all derivatives at 1e5 points."""
     rng = np.random.default_rng(0)
+    # Over all that a sweep can meet, both sides of u = 1 and beta around 1 included.
     n_rec, ln_snr = np.exp(rng.uniform(0, 12, 100_000)), rng.uniform(-7, 20, 100_000)
     beta = rng.uniform(0.2, 4, 100_000)
     seconds = shortest(lambda: information(n_rec, ln_snr, beta))

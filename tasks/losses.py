@@ -131,6 +131,7 @@ class ClassMetrics:
 
     def update(self, logits: Tensor, batch: Batch) -> None:
         """Add one batch; `logits` are [B, T, n_out]."""
+        # Without smoothing, which would be a loss against other targets than the data's.
         losses = _cross_entropy(self._spec, logits, batch, 0.0)
         weight = torch.ones_like(losses) if batch.weight is None else batch.weight.to(losses.device)
         correct = _scores(self._spec, logits).argmax(-1) == batch.y.to(logits.device)

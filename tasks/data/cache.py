@@ -129,6 +129,7 @@ def build_verified(target: Path, build: Callable[[], None]) -> None:
         if target.is_file() and sha256_of(target) == note.read_text():
             return
         if attempt == 0:
+            # A warning and no error: what is made from other files can be made again.
             _log.warning("%s: damaged, making it anew", target)
             note.unlink(missing_ok=True)
     raise DataError(f"{target}: damaged right after it was made; is the disk in order?")

@@ -145,6 +145,7 @@ def _parsed(path: Path, patterns: Iterable[str]) -> tuple[int, str]:
         match = re.search(pattern, path.name)
         if match:
             groups = match.groupdict()
+            # German digits are the classes from 10 on, as in the Spiking Heidelberg Digits.
             return int(groups["digit"]) + 10 * (groups.get("language") == "german"), groups["speaker"]
     raise click.ClickException(f"{path}: the name tells no digit and speaker; give --pattern")
 

@@ -57,6 +57,7 @@ def utterances(random: np.random.Generator) -> list[Utterance]:
                 # The first ten classes are English, the others German.
                 language = accent if label < 10 else "de"
                 for _ in range(REPETITIONS):
+                    # A variant is a timbre and no language, so the same voice speaks both.
                     command = _espeak(f"{language}+{voice}", word, random)
                     utterances_made.append(Utterance(label, f"espeak-{voice}", split, command))
         for voice in _FLITE[split]:

@@ -53,10 +53,12 @@ def draw_inputs(random: np.random.Generator, count: int) -> tuple[Bits, Bits]:
     Returns:
         Excitatory and inhibitory spikes, [count, DURATION_MS, SEGMENTS] each.
     """
+    # Neighbouring segments share a branch, in shares as even as they come.
     branch = np.arange(SEGMENTS) * _BRANCHES // SEGMENTS
     excitatory = np.empty((count, DURATION_MS, SEGMENTS), dtype=bool)
     inhibitory = np.empty_like(excitatory)
     for number in range(count):
+        # Rates jump as in the published protocol, so that a network meets quiet and busy inputs in one simulation.
         level = _jumps(random, 1, 1.0, 7.0)
         balance = _jumps(random, 1, 0.5, 1.1)
         # squared, so that few branches get most of the input at a time; 4/3 is the mean of the square

@@ -113,6 +113,7 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
         labels, trained = arrays["labels"], int(arrays["trained"])
     if len(pixels) != len(labels):
         raise DataError(f"{store}.npy: damaged; delete it and {store.name}.npz and start again")
+    # In the order of the archive, whose batches hold the classes in random order.
     numbers = np.arange(len(labels))
     # A shortened archive, as tests make one, keeps most of its images for training.
     valid = trained - min(_CIFAR_VALID, trained // 10)
@@ -156,4 +157,5 @@ def _cifar_batch(members: tarfile.TarFile, name: str, archive: Path) -> tuple[np
     if len(labels) and not 0 <= labels.min() <= labels.max() <= 9:
         raise DataError(f"{archive}: {name} has labels from {labels.min()} to {labels.max()}; valid are 0 to 9")
     grey = np.tensordot(colours.reshape(-1, 3, 1024).astype(np.float32), np.array(_LUMA, dtype=np.float32), axes=(1, 0))
+    # Rounded to bytes, as image libraries store grey.
     return np.rint(grey).astype(np.uint8), labels

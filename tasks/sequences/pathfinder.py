@@ -56,12 +56,14 @@ class Scene(NamedTuple):
 def draw_scene(random: np.random.Generator, dashes: int) -> Scene:
     """Draw a scene with two paths of `dashes` dashes."""
     while True:
+        # The first path is placed in an empty scene, before anything depends on the answer.
         path = _place(_chains(random, dashes), [])
         # Markers this close would touch or leave no room between the paths that start at them.
         if path is None or np.linalg.norm(path[-1] - path[0]) < _CLEARANCE + 2 * _MARKER_RADIUS:
             continue
         # Places that leave no room for one of the answers are given up before the coin is tossed.
         answers = [_completed(random, path, dashes, joined=joined) for joined in (False, True)]
+        # Both answers must have been possible here, or crowded places would tell the answer.
         if answers[0] is not None and answers[1] is not None:
             joined = bool(random.integers(2))
             return Scene(answers[joined] or [], path[[0, -1]], joined)

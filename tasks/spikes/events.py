@@ -97,6 +97,7 @@ def read_recordings(path: Path) -> Recordings:
     totals = np.cumsum(steps, dtype=np.int64)
     before = np.concatenate([[0], totals])[offsets[:-1]]
     cells = (totals - np.repeat(before, arrays["counts"])).astype(np.int32)
+    # Widened again, so that sums and indices of them cannot overflow.
     label, speaker, split = (arrays[name].astype(np.int64) for name in ("label", "speaker", "split"))
     recordings = Recordings(cells, offsets, label, speaker, split, about)
     check_recordings(recordings, str(path))

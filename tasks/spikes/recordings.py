@@ -75,6 +75,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     # The bin width is in the name, because every width is binned and stored apart.
     store = directory / "recordings" / f"{sha256[:24]}-{bin_ms}ms"
     build_verified(store.with_suffix(".npy"), lambda: _write_store(store, read()))
+    # Mapped, so that the trials of one machine share the pages.
     cells = np.load(store.with_suffix(".npy"), mmap_mode="r")
     # The labels are small and stay in memory; the events are many and are mapped.
     with np.load(store.with_suffix(".npz")) as arrays:
@@ -88,6 +89,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
         data if data in ("embedded", "real") else Path(data).name,
         f"{sha256[:24]}-{bin_ms}ms-{validation}",
         directory,
+        # Only called where no note of an earlier search is there.
         lambda: sequence_leaks(
             {
                 name: sequence_hashes(cells[offsets[n] : offsets[n + 1]] for n in numbers)

@@ -85,6 +85,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     plain = embedded_path(cache_dir)
     # Unpacked once, which takes about a second, and mapped by every trial.
     build_verified(plain, lambda: _unpack_embedded(plain))
+    # The unpacked text is hashed as well, since it lies where others may write.
     text = _scanned(ENWIKI_MINI.name, plain, directory, where)
     if text.sha256 != _PLAIN_SHA256:
         raise DataError(
