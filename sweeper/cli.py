@@ -372,7 +372,7 @@ def _submit(
     from cluster.jobs.submit import dry_run as job_file
     from cluster.jobs.submit import submit
     from cluster.kinds.job import make_job
-    from sweeper.launch.submission import longest_trial_s
+    from sweeper.launch.submission import files_of_tasks, longest_trial_s
 
     job = make_job(
         profile,
@@ -381,6 +381,7 @@ def _submit(
         results=results,
         arguments=arguments,
         longest_trial_s=longest_trial_s(grid, arguments),
+        sources=files_of_tasks(grid),
     )
     if dry_run:
         click.echo(job_file(profile, job), nl=False)

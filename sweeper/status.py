@@ -18,6 +18,7 @@ from sweeper.queue.journal import live_launches
 from sweeper.store.provenance import code_version
 from sweeper.store.schema import FAILED, FINISHED, OUT_OF_MEMORY
 from sweeper.store.store import ResultsStore
+from tasks.errors import DataError
 
 MISSING, NEW, RUNNING = "missing", "new", "running"
 _COLUMNS = [
@@ -170,7 +171,8 @@ def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
         return set(plan.trials)
     try:
         return set(expand(parse_grid(text, default_name=plan.name)).trials)
-    except GridError:  # written by a version that knew other keys: then everything that is missing is new
+    # Written by a version that knew other keys, or naming data that have gone: then everything that is missing is new
+    except (GridError, DataError):
         return set()
 
 

@@ -1,13 +1,14 @@
-"""What a room of tasks declares of itself: specifications, data sets, and where its code is.
+"""The interface of a task, `TaskDefinition`, and what a room of tasks declares.
 
-Standard library alone: planning a sweep must not wait for torch. Code is therefore named ("module:name") where it is
-declared, and imported by whoever needs it.
+Standard library alone: planning a sweep must not wait for torch. A definition therefore imports what reads data inside
+of its `load`.
 """
 
-from collections.abc import Callable, Mapping
+import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from tasks.options import Option, OptionValue
 
@@ -113,30 +114,72 @@ class Place(NamedTuple):
     """data directory; None for $ELM_DATA_DIR or the user's cache directory"""
 
 
-# Most tasks read files of the core's own formats.
-def _needs_nothing(options: Options, place: Place) -> tuple[str, ...]:
-    return ()
+class TaskDefinition:
+    """A task: what it asks of a network, known without loading data, and how its data are loaded.
+
+    Every task is a class like this, ours and yours. `spec` and `load` must be given; the rest has defaults. An instance
+    is made without arguments, once per process, and keeps nothing between calls.
+    """
+
+    # A tuple and no function of the options: what a grid may set must be known before any value is.
+    options: ClassVar[tuple[Option, ...]] = ()
+    """What a grid may set, with defaults."""
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """Describe the task without loading its data and without torch.
+
+        Args:
+            options: every declared option with its checked value.
+            place: where the description is asked for.
+
+        Raises:
+            TaskError: the options do not go together.
+            DataError: a file that the description follows from is missing or unusable.
+        """
+        raise NotImplementedError
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """Load the data: a `tasks.batch.Task`. What this needs, torch too, is imported here.
+
+        Args:
+            spec: what `spec` returned.
+            options: every declared option with its checked value.
+            place: where the data are asked for.
+
+        Raises:
+            TaskError: the options do not go together.
+            DataError: missing or damaged data.
+        """
+        raise NotImplementedError
+
+    def packages(self, options: Options, place: Place) -> tuple[str, ...]:
+        """Return import names of what loading the data needs beside the core, numpy and torch."""
+        return ()
+
+    def reads_files(self, options: Options) -> bool:
+        """Return whether `spec` follows from files, so that it is kept with the grid beside the rows of a sweep.
+
+        It always is for tasks that do not come with this software.
+        """
+        return False
 
 
-class Entry(NamedTuple):
-    """A task as `tasks.spec` and `tasks.loaders` find it by name."""
+def loaded_by(path: str, spec: TaskSpec, options: Options, place: Place) -> Any:
+    """Load a task by a function of ours that is named as text, so that declaring a task does not import its code.
 
-    # A tuple and not a function of the options: what a grid may set must be known before any value is.
-    options: tuple[Option, ...]
-    """what a grid may set, with defaults"""
-    build: Callable[[Options, Place], TaskSpec]
-    """makes the specification from checked options"""
-    # Text and no function: naming it as an object would import torch for every plan.
-    loader: str
-    """"module:name" of what loads the task's data, a `tasks.loaders.Loader`"""
-    packages: Callable[[Options, Place], tuple[str, ...]] = _needs_nothing
-    """import names of what loading its data needs beside the core, numpy and torch"""
+    Args:
+        path: "module:name" of a function of spec and options, and of `cache_dir` and `where` by name.
+        spec: what the task asks of a network.
+        options: checked options.
+        place: where the data are asked for.
+    """
+    return pkgutil.resolve_name(path)(spec, options, cache_dir=place.cache_dir, where=place.where)
 
 
 class Room(NamedTuple):
     """What one folder of tasks declares: its tasks, and the data sets that they read."""
 
-    tasks: Mapping[str, Entry]
+    tasks: Mapping[str, TaskDefinition]
     """by name, in the order in which they are listed"""
     data_sets: tuple[DataSet, ...]
     """in the order in which they are listed"""

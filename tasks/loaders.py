@@ -1,25 +1,13 @@
 """From a task's name and options to its batches."""
 
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
-from tasks.base import TaskSpec
+from tasks.base import Place
 from tasks.batch import Batch, Split, Task
-from tasks.options import OptionValue
-from tasks.spec import canonical_options, task_entry, task_spec
+from tasks.spec import canonical_options, task_definition, task_spec
 
 __all__ = ["Batch", "Split", "Task", "load_task"]
-
-
-class Loader(Protocol):
-    """What an `Entry` names as its loader."""
-
-    def __call__(
-        self, spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
-    ) -> Task:
-        """Load the task that `spec` describes from checked options; arguments as for `load_task`."""
 
 
 def load_task(
@@ -38,6 +26,7 @@ def load_task(
         DataError: missing or damaged data.
     """
     spec = task_spec(name, options, where=where, cache_dir=cache_dir)
-    # imported now and not above: a trial needs one task, and some bring packages that others do without
-    load: Loader = pkgutil.resolve_name(task_entry(name).loader)
-    return load(spec, canonical_options(name, options, where=where), cache_dir=cache_dir, where=where)
+    loaded: Task = task_definition(name, where=where).load(
+        spec, canonical_options(name, options, where=where), Place(where, cache_dir)
+    )
+    return loaded

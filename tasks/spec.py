@@ -1,37 +1,108 @@
 """What a task asks of a network, known without loading its data: sizes, loss, metric and baselines."""
 
-from collections.abc import Mapping
+import functools
+import importlib.metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tasks.neuron.spec
 import tasks.sequences.spec
 import tasks.spikes.spec
 import tasks.text.spec
-from tasks.base import Entry, Place, TaskSpec
-from tasks.errors import TaskError, choices_hint
+from tasks import code
+from tasks.base import METRICS, Options, Place, TaskDefinition, TaskSpec
+from tasks.errors import DataError, TaskError, choices_hint
 from tasks.options import Option, OptionValue, resolve_options
 
 ROOMS = (tasks.text.spec.ROOM, tasks.spikes.spec.ROOM, tasks.sequences.spec.ROOM, tasks.neuron.spec.ROOM)
 """Every room of tasks, in the order in which they are listed; the one place that a new room is added to."""
 # Tasks of all rooms share one list of names, since a grid file gives a name and no room.
-_TASKS: dict[str, Entry] = {name: entry for room in ROOMS for name, entry in room.tasks.items()}
+_TASKS: dict[str, TaskDefinition] = {name: task for room in ROOMS for name, task in room.tasks.items()}
+ENTRY_POINTS = "elm_sweeper.tasks"
+"""Group of entry points by which an installed package offers tasks."""
+_MUST_HAVE = ("spec", "load")
 
 
 def task_names() -> tuple[str, ...]:
-    """Return the names of all tasks."""
+    """Return the names of all tasks that come with this software."""
     return tuple(_TASKS)
 
 
-def task_entry(name: str, *, where: str = "task") -> Entry:
-    """Return what a task declares.
+def task_definition(name: str, *, where: str = "task") -> TaskDefinition:
+    """Return the definition of a task: of ours, of an installed package (`ENTRY_POINTS`), or of a file.
+
+    Args:
+        name: a name, or "file.py:Class@hash" as `full_name` returns it.
+        where: path of the task in the grid file, for messages.
 
     Raises:
-        TaskError: no such task.
+        TaskError: no such task, or a class that does not follow the interface.
     """
-    # Asked here and nowhere else, so that a misspelt task has one message wherever it is noticed.
-    if name not in _TASKS:
-        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, _TASKS)}")
-    return _TASKS[name]
+    return _TASKS[name] if name in _TASKS else _others_definition(name, where)
+
+
+@functools.cache
+def _others_definition(name: str, where: str) -> TaskDefinition:
+    wanted = code.reference(name)
+    if wanted is not None:
+        return _made(code.load_class(wanted, where), wanted.name, where)
+    offered = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    if name not in offered:
+        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, [*_TASKS, *offered])}")
+    try:
+        found = offered[name].load()
+    except Exception as error:  # whatever an installed package raises is not ours to mend
+        raise TaskError(f"{where}.name: {offered[name].value}: {type(error).__name__}: {error}") from error
+    return _made(found, offered[name].value, where)
+
+
+def _made(kind: Any, name: str, where: str) -> TaskDefinition:
+    """An instance of a class that is not ours, checked member by member."""
+    interface = "tasks.base.TaskDefinition"
+    if not isinstance(kind, type):
+        raise TaskError(f"{where}: {name} is no class; write a class that inherits from {interface}")
+    members = [member for member in vars(TaskDefinition) if not member.startswith("_")]
+    missing = [m for m in members if not hasattr(kind, m)]
+    missing += [m for m in _MUST_HAVE if getattr(kind, m, None) is getattr(TaskDefinition, m)]
+    if missing:
+        listed = ", ".join(sorted(missing, key=members.index))
+        raise TaskError(f"{where}: class {name} lacks {listed}; see {interface}, from which it may inherit")
+    wrong = [m for m in members if m != "options" and not callable(getattr(kind, m))]
+    if wrong:
+        raise TaskError(f"{where}: class {name}: {', '.join(wrong)} must be a method; see {interface}")
+    options = getattr(kind, "options")  # noqa: B009  mypy knows the class only as a type
+    if not isinstance(options, tuple) or not all(isinstance(option, Option) for option in options):
+        raise TaskError(f"{where}: class {name}: options must be a tuple of tasks.options.Option")
+    try:
+        made: TaskDefinition = kind()
+    except TypeError as error:
+        raise TaskError(f"{where}: class {name} cannot be made without arguments ({error})") from error
+    return made
+
+
+def full_name(name: str, folders: Sequence[Path], *, where: str = "task") -> str:
+    """Return the name under which plans and rows know a task: that of a file with the file's hash.
+
+    Args:
+        name: as in the grid file.
+        folders: where the path of a file may begin.
+        where: path of the task in the grid file, for messages.
+
+    Raises:
+        TaskError: there is no such file, or it is another version than was asked for.
+    """
+    wanted = code.reference(name)
+    return name if wanted is None else code.found(wanted, folders, where).full_name
+
+
+def needs_description(name: str, options: Mapping[str, object], *, where: str = "task") -> bool:
+    """Return whether a task's specification must be kept beside rows: it follows from files or from others' code.
+
+    Raises:
+        TaskError: unknown task, unknown option or invalid value.
+    """
+    return name not in _TASKS or _TASKS[name].reads_files(canonical_options(name, options, where=where))
 
 
 def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
@@ -40,7 +111,7 @@ def task_options(name: str, *, where: str = "task") -> tuple[Option, ...]:
     Raises:
         TaskError: no such task.
     """
-    return task_entry(name, where=where).options
+    return task_definition(name, where=where).options
 
 
 def canonical_options(name: str, options: Mapping[str, object], *, where: str = "task") -> dict[str, OptionValue]:
@@ -75,7 +146,7 @@ def packages_of(
     """
     checked = canonical_options(name, options, where=where)
     # Checked first, so that a misspelt option is named and not the package that its default would need.
-    return _TASKS[name].packages(checked, Place(where, cache_dir))
+    return task_definition(name, where=where).packages(checked, Place(where, cache_dir))
 
 
 def task_spec(
@@ -97,5 +168,43 @@ def task_spec(
         DataError: the user's file is missing or unusable.
     """
     checked = canonical_options(name, options, where=where)
-    # The room builds the specification, since only it knows what its options mean.
-    return _TASKS[name].build(checked, Place(where, cache_dir))
+    spec = _described(task_definition(name, where=where), name, checked, Place(where, cache_dir))
+    if name not in _TASKS:
+        _check_spec(spec, name, where)
+    return spec
+
+
+def _described(definition: TaskDefinition, name: str, options: Options, place: Place) -> TaskSpec:
+    try:
+        return definition.spec(options, place)
+    except (TaskError, DataError):
+        raise
+    except Exception as error:
+        wanted = code.reference(name)
+        if wanted is None:  # ours: a fault of this program, or of an installed package
+            raise
+        raise TaskError(f"{place.where}: {wanted.name}.spec: {code.told(error, wanted.path)}") from error
+
+
+def _check_spec(spec: object, name: str, where: str) -> None:
+    """Refuse a description that is not ours and that no network or metric can follow."""
+    if not isinstance(spec, TaskSpec):
+        raise TaskError(f"{where}: spec of {name} returned {type(spec).__name__}, not a tasks.base.TaskSpec")
+    for field in ("n_in", "n_out", "length"):
+        value = getattr(spec, field)
+        if type(value) is not int or value < 1:
+            raise TaskError(f"{where}: {name}: spec.{field}: {value!r} is not a whole number of at least 1")
+    choices = {"loss": tuple(METRICS), "loss_on": ("every_step", "last_step"), "input_kind": ("ids", "spikes", "real")}
+    for field, valid in choices.items():
+        if getattr(spec, field) not in valid:
+            raise TaskError(
+                f"{where}: {name}: spec.{field}: {getattr(spec, field)!r} is not valid; "
+                f"{choices_hint(getattr(spec, field), valid)}"
+            )
+    metrics = METRICS[spec.loss]
+    if metrics.get(spec.metric) != spec.direction:
+        listed = ", ".join(f"{metric} ({direction})" for metric, direction in metrics.items())
+        raise TaskError(
+            f"{where}: {name}: spec.metric and spec.direction: {spec.metric!r} ({spec.direction}) does not go with "
+            f"loss {spec.loss!r}; choose one of {listed}"
+        )

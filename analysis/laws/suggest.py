@@ -13,6 +13,8 @@ from analysis.errors import AnalysisError
 from analysis.rows.learning_rates import RateRule, power_rule
 from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import Dataset, Sweep
+from cluster.errors import SettingError
+from sweeper.plan.descriptions import DESCRIBED, Description, descriptions_in, written
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.grid_space import GridSpace
@@ -182,6 +184,8 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         # The most that the search may use; it asks for as many as help.
         "seeds": SEEDS,
     }
+    if (described := _description(sweep, content["task"])) is not None:
+        content[DESCRIBED] = written([described])
     return content, [*sentences, *notes]
 
 
@@ -202,6 +206,19 @@ def _check_alike(data: Dataset) -> None:
             f"{data.label}: the rows differ in {', '.join(differing)}, and a suggested grid holds one value of each; "
             f"choose rows of one value, for example --where 'budget == {top:.0f}'"
         )
+
+
+def _description(sweep: Sweep, task: dict[str, Any]) -> Description | None:
+    """What the task of these rows is, as the grid they came from was stored with it; None for tasks of ours."""
+    for text in sweep.grids.values():
+        try:
+            found = descriptions_in(text)
+        except SettingError:  # written by a version that knew other keys
+            continue
+        for known in found:
+            if {"name": known.name, **known.options} == task:
+                return replace(known, task=task)
+    return None
 
 
 def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[str]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from sweeper.errors import SweeperError
+from sweeper.errors import FOR_PEOPLE
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.rate_rule import RateRule
@@ -36,7 +36,9 @@ def read_plans(grids: Mapping[str, str]) -> StoredPlans:
         try:
             grid = parse_grid(text, default_name=name)
             plan = expand(grid)
-        except SweeperError:  # written by a version that knew other keys, or not a grid at all
+        except (
+            FOR_PEOPLE
+        ):  # written by a version that knew other keys, naming data that are not here, or no grid at all
             continue
         rates = [rate for block in grid.blocks for rate in block.training.get("learning_rate", ())]
         # A dict keeps the order of the grids, so that the same directory names its groups in the same way each time.

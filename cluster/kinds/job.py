@@ -3,7 +3,8 @@
 import hashlib
 import posixpath
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cluster.errors import ClusterError
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
@@ -30,6 +31,13 @@ class Job:
     """Further arguments of `sweeper launch`, such as ("--device", "cuda")."""
     ray_version: str = ""
     """Version of Ray here, which the cluster's must equal."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Files that the grid's tasks are defined in, by name; they lie beside the grid."""
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """What lies in the job's folder for the launch to read: the grid and the files of its tasks."""
+        return {self.grid_file: self.grid_text, **self.sources}
 
     @property
     def grid_file(self) -> str:
@@ -46,6 +54,7 @@ def make_job(
     arguments: tuple[str, ...] = (),
     longest_trial_s: float | None = None,
     ray_version: str | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Job:
     """Describe a job, refusing what cannot work before anything is written.
 
@@ -57,6 +66,7 @@ def make_job(
         arguments: further arguments of `sweeper launch`.
         longest_trial_s: expected duration of the longest trial, seconds, where it is known.
         ray_version: version of Ray here; looked up when None.
+        sources: files that the grid's tasks are defined in, by name.
 
     Raises:
         ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are
@@ -81,6 +91,7 @@ def make_job(
         folder=_folder(profile, name),
         arguments=(*arguments, *device, *_lanes(profile, arguments)),
         ray_version=ray_version if ray_version is not None else installed_version("ray"),
+        sources=sources or {},
     )
 
 

@@ -57,7 +57,7 @@ def _config_map(profile: KubeRayProfile, job: Job) -> str:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(profile, job),
-        "data": {"grid.yaml": job.grid_text},
+        "data": {"grid.yaml": job.grid_text, **job.sources},
     }
     return commented_yaml(value, {"data": f"The grid, mounted at {job.folder} in the head pod."})
 
@@ -217,8 +217,8 @@ def _volumes(profile: KubeRayProfile, job: Job, *, head: bool) -> tuple[list[dic
     mounts: list[dict[str, Any]] = []
     if head:
         # A key of a ConfigMap cannot be any file name, so the grid gets its own name where it is mounted.
-        item = {"key": "grid.yaml", "path": job.grid_file}
-        volumes.append({"name": "grid", "configMap": {"name": job.name, "items": [item]}})
+        items = [{"key": "grid.yaml", "path": job.grid_file}] + [{"key": name, "path": name} for name in job.sources]
+        volumes.append({"name": "grid", "configMap": {"name": job.name, "items": items}})
         mounts.append({"name": "grid", "mountPath": job.folder, "readOnly": True})
     if profile.results_claim:
         volumes.append({"name": "results", "persistentVolumeClaim": {"claimName": profile.results_claim}})
@@ -235,8 +235,8 @@ class KubeRayBackend:
 
     def files(self, profile: KubeRayProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""
-        if len(job.grid_text.encode()) > _CONFIG_MAP_LIMIT:
-            raise ClusterError("the grid is larger than the 1 MB that a ConfigMap may hold")
+        if sum(len(text.encode()) for text in job.texts.values()) > _CONFIG_MAP_LIMIT:
+            raise ClusterError("the grid is larger, with its tasks, than the 1 MB that a ConfigMap may hold")
         return render(profile, job)
 
     def submit(self, profile: KubeRayProfile, job: Job, run: Runner) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         "available_node_types": {"head": _head(profile), "worker": _worker(profile)},
         "head_node_type": "head",
         "file_mounts": {
-            f"{job.folder}/{job.grid_file}": posixpath.join(local_folder, job.grid_file),
+            **{f"{job.folder}/{name}": posixpath.join(local_folder, name) for name in job.texts},
             # Absolute, because people may use the file by hand later, from another folder.
             f"{job.folder}/{os.path.basename(profile.wheel)}": os.path.abspath(profile.wheel),
             TOKEN: TOKEN,
@@ -69,7 +69,7 @@ def render(profile: RayUpProfile, job: Job, *, local_folder: str = ".") -> dict[
         f"#   ray up -y {CLUSTER}      start or update\n"
         f"#   ray down -y {CLUSTER}    stop everything and stop paying\n"
     )
-    return {CLUSTER: header + commented_yaml(value, _comments(profile)), job.grid_file: job.grid_text}
+    return {CLUSTER: header + commented_yaml(value, _comments(profile)), **job.texts}
 
 
 def launch_line(profile: RayUpProfile, job: Job) -> str:

@@ -136,7 +136,7 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
     return {
         # By `replace` and not as an f-string, in which every brace of bash would have to be doubled.
         SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
-        job.grid_file: job.grid_text,
+        **job.texts,
     }
 
 

@@ -115,7 +115,7 @@ def render(profile: SshProfile, job: Job) -> dict[str, str]:
     """
     return {
         SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
-        job.grid_file: job.grid_text,
+        **job.texts,
     }
 
 

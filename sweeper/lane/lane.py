@@ -27,6 +27,7 @@ from sweeper.queue.messages import Assignment, Pull, Report
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped, TimedOut
+from tasks.code import register
 
 HEARTBEAT_S = 2.0
 """Pause between heartbeats; thirty of them fit into the silence after which the broker gives a lane up."""
@@ -81,6 +82,8 @@ def run_lane(
     """
     # Left to itself torch starts a thread per core, and by default there is a lane per core already.
     torch.set_num_threads(config.threads)
+    for source in config.sources.values():
+        register(source)
     # The name stays when Ray or the launcher starts a lane again; the number drawn here tells the broker that it is a
     # new process, which holds nothing of what its predecessor held.
     identity = (name, uuid.uuid4().hex, host or socket.gethostname())

@@ -1,11 +1,13 @@
 """What a launch tells its lanes: what a person chose, and what follows for one launch. Launchers load no torch."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cluster.attach.machine import machine_share
 from sweeper.lane.wear import MOST_TRIALS
 from sweeper.store.provenance import code_version
+from tasks.code import sources
 
 MEMORY_SHARE = 0.9
 """Share of a host's free memory that its lanes may use together (assumption: the rest is for launcher and system)."""
@@ -73,6 +75,8 @@ class LaneConfig:
     """torch threads of one trial."""
     recycle_trials: int = MOST_TRIALS
     """Trials after which a lane's process is replaced by a fresh one."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Files that tasks are defined in, by hash (`tasks.code`): a lane may run where they are not."""
 
     def lane_name(self, number: int) -> str:
         """Name of one of the lanes."""
@@ -91,5 +95,10 @@ def lane_config(sweep: str, store_uri: str, options: LaneOptions, memory: HostMe
     # Eight hex digits: names need to differ among the few launches that write into one directory at a time.
     prefix = f"{sweep}-{uuid.uuid4().hex[:8]}"
     return LaneConfig(
-        store_uri=store_uri, lane_prefix=prefix, code_version=code_version(), options=options, memory=memory
+        store_uri=store_uri,
+        lane_prefix=prefix,
+        code_version=code_version(),
+        options=options,
+        memory=memory,
+        sources=sources(),
     )

@@ -7,12 +7,13 @@ from sweeper.executors.executor import Executor
 from sweeper.launch.preflight import check_packages
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
-from sweeper.plan.expand import Plan, PlanRow, expand
+from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import clear_dead_launches, live_launches
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
+from tasks.code import sources_of
 
 
 def launch(
@@ -40,6 +41,7 @@ def launch(
 def _launch(
     grid: Grid, results: str, executor: Executor, console: Console, requests: StopRequests, ends_at: float
 ) -> LaunchResult:
+    grid = described(grid)
     searched = grid.search is not None and grid.search.adaptive
     plan = None if searched else _runnable(expand(grid))
     # Before the directory is made: a launch that cannot work leaves nothing behind.
@@ -50,6 +52,7 @@ def _launch(
     store = ResultsStore.create(results)
     # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
+    store.save_code(sources_of([block.task for block in grid.blocks]))
     store.compact()  # also what an earlier launch left when it was killed
     runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
     if plan is None:

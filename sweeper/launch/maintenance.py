@@ -15,6 +15,7 @@ from sweeper.status import stored_plans
 from sweeper.store.schema import SCHEMAS
 from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
+from tasks.code import register
 
 
 def retry(
@@ -33,6 +34,8 @@ def retry(
         SweeperError: the condition is not understood or no trial meets it.
     """
     store = ResultsStore.open(results)
+    for source in store.code().values():
+        register(source)
     rows = [_plan_row(row) for row in _select(store, condition)]
     # The rows to run come from the rows themselves and not from the grids, which may have been edited since. The grids'
     # other trials are in the plan so that they do not count as unplanned.
@@ -62,6 +65,7 @@ def merge(target: str, source: str) -> int:
     # Rows and not files are copied, since only whole tables can be checked for damage and for their version.
     for table in SCHEMAS:
         target_store.adopt(table, source_store.read(table))
+    target_store.save_code(source_store.code())
     known = target_store.grids()
     for name, text in source_store.grids().items():
         # The target's own grid keeps its name, so that launching it again asks for the same trials as before.

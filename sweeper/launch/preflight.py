@@ -9,8 +9,9 @@ from rich.console import Console
 from cluster.attach.machine import machine_share
 from sweeper.errors import SweeperError
 from sweeper.extras import require
+from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
-from tasks.spec import packages_of
+from tasks.spec import packages_of, task_names
 
 BYTES_PER_TRIAL = 6_000
 """Rows of one trial with 40 evaluations, compressed, while they still lie in part files (measured)."""
@@ -56,6 +57,27 @@ def check_packages(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
     # A set, since thousands of trials share a few tasks.
     for name, options in {(name, tuple(options.items())) for name, options in tasks}:
         require(*packages_of(name, dict(options)))
+
+
+def check_tasks(specs: Iterable[TrialSpec]) -> None:
+    """Load the data of tasks that are not ours once, here, before the first lane fails at them.
+
+    Args:
+        specs: trials; only those of others' tasks are looked at.
+
+    Raises:
+        TaskError: a task does not follow the interface, or gives batches that its description does not ask for.
+        DataError: missing or damaged data.
+    """
+    seen = set()
+    for spec in specs:
+        key = (spec.task, tuple(sorted(spec.task_options.items())), spec.training.length)
+        if spec.task in task_names() or key in seen:
+            continue
+        seen.add(key)
+        from tasks.check import check_task  # 1.7 s of torch, which a launcher of our own tasks does without
+
+        check_task(spec.task, spec.task_options, length=spec.training.length)
 
 
 def _check_disk(path: str, trials: int) -> None:

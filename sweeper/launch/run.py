@@ -11,7 +11,7 @@ from rich.console import Console
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event
-from sweeper.launch.preflight import check_packages, preflight
+from sweeper.launch.preflight import check_packages, check_tasks, preflight
 from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, PlanRow
@@ -60,6 +60,7 @@ class Runner:
         specs = _specs(rows)
         if self.executor.lanes_here:
             check_packages((spec.task, spec.task_options) for spec in specs)
+            check_tasks(specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
         with Journal(self.store, plan.name, total=len(rows)) as journal:
             monitor = Monitor(

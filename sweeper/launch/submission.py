@@ -6,6 +6,7 @@ from sweeper.errors import SweeperError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import Grid
+from tasks.code import reference, sources_of
 
 
 def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
@@ -26,3 +27,23 @@ def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
     # Not calibrated: the rows here, if any, come from another machine than the job's.
     costs = CostModel()
     return max(costs.seconds(spec) for spec in specs)
+
+
+def files_of_tasks(grid: Grid) -> dict[str, str]:
+    """Files that a grid's tasks are defined in, by name: they are put beside the grid in the job's folder.
+
+    Args:
+        grid: the grid.
+
+    Raises:
+        SweeperError: two of them have one name.
+    """
+    files: dict[str, str] = {}
+    for block in grid.blocks:
+        wanted = reference(block.task)
+        if wanted is None:
+            continue
+        (source,) = sources_of([block.task]).values()
+        if files.setdefault(wanted.path, source) != source:
+            raise SweeperError(f"{grid.name}: two files of tasks are called {wanted.path}; rename one of them")
+    return files

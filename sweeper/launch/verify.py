@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from model.budget import counts
 from model.config import ConfigError
-from sweeper.errors import DamageError, StoreError, SweeperError
+from sweeper.errors import FOR_PEOPLE, DamageError, StoreError, SweeperError
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
@@ -71,7 +71,7 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
             planned |= set(expand(parse_grid(text, default_name=name)).trials)
         # A grid that cannot be read is a problem of this directory like any other, and the other grids are still looked
         # at.
-        except SweeperError as error:
+        except FOR_PEOPLE as error:
             problems.append(f"grids/{name}.yaml: {error}")
     problems += _side_files(store)
     for trial_id in store.names("checkpoints", ".pt"):

@@ -15,6 +15,7 @@ from model.budget import Counts
 from model.config import MODEL_CONFIGS, ModelConfig
 from sweeper.errors import GridError
 from sweeper.plan.cost import relative_work
+from sweeper.plan.descriptions import Description, with_descriptions
 from sweeper.plan.grid import Block, Grid
 from sweeper.plan.rate_rule import RateRule
 from sweeper.plan.search_section import Range
@@ -22,7 +23,7 @@ from sweeper.plan.sizes import build, counts_of, size_to_solve
 from sweeper.plan.trial import TrainingConfig, TrialSpec
 from tasks.base import TaskSpec
 from tasks.errors import TaskError
-from tasks.spec import canonical_options, task_spec
+from tasks.spec import canonical_options, needs_description, task_spec
 
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 
@@ -220,13 +221,43 @@ def _check_training(training: TrainingConfig, settings: Mapping[str, Any], where
         )
 
 
-def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+def described(grid: Grid) -> Grid:
+    """Return the grid with what its tasks are, where that follows from files or from code that is not ours.
+
+    Raises:
+        GridError: a task or its options are unknown.
+        DataError: a file that a task follows from is missing or unusable.
+    """
+    blocks = []
+    for index, block in enumerate(grid.blocks):
+        place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
+        task, options = _described_task(block, place)
+        if needs_description(block.task, options):
+            block = replace(block, description=task, task_options=options)
+        blocks.append(block)
+    unique: dict[str, Description] = {}
+    for block in blocks:
+        if block.description is not None:
+            entry = Description(
+                task=block.written_task, name=block.task, options=block.task_options, spec=block.description
+            )
+            unique.setdefault(repr(block.written_task), entry)
+    return replace(grid, blocks=tuple(blocks), text=with_descriptions(grid.text, list(unique.values())))
+
+
+def _described_task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+    if block.description is not None:
+        return block.description, dict(block.task_options)
     try:
         where = f"{place}task"
         task = task_spec(block.task, block.task_options, where=where)
-        options = canonical_options(block.task, block.task_options, where=where)
+        return task, canonical_options(block.task, block.task_options, where=where)
     except TaskError as error:
         raise GridError(str(error)) from error
+
+
+def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+    task, options = _described_task(block, place)
     if block.architecture == "elm_neuron" and task.input_kind == "ids":
         others = ", ".join(name for name in MODEL_CONFIGS if name != "elm_neuron")
         raise GridError(

@@ -27,9 +27,13 @@ from cluster.values import (
 )
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError
+from sweeper.plan.descriptions import DESCRIBED, Description, read_descriptions
 from sweeper.plan.rate_rule import read_rule
 from sweeper.plan.search_section import Range, SearchSettings, read_search
 from sweeper.plan.trial import TrainingConfig, field_names, typed_value
+from tasks.base import TaskSpec
+from tasks.errors import TaskError
+from tasks.spec import full_name
 
 GRID_KEYS = (
     "name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "search", "blocks",
@@ -50,9 +54,13 @@ class Block:
     """One full product of axes."""
 
     task: str
-    """Task name."""
+    """Full name of the task (`tasks.spec.full_name`)."""
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """The task's options."""
+    description: TaskSpec | None = None
+    """What the task is, where the grid was kept with it (`sweeper.plan.descriptions`); None: to be asked for."""
+    written_task: object = None
+    """The task as the grid file gives it."""
     architecture: str = "elm"
     """Key of `model.config.MODEL_CONFIGS`."""
     budgets: tuple[int, ...] = ()
@@ -107,7 +115,7 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
     if str(path) in shipped_grids() and not file.exists():
         file = SHIPPED / f"{path}.yaml"
     try:
-        return parse_grid(read_text_file(file), default_name=file.stem)
+        return parse_grid(read_text_file(file), default_name=file.stem, folder=file.parent)
     except FileNotFoundError:
         named = f". Shipped grids: {', '.join(shipped_grids())}" if file.name == str(path) and not file.suffix else ""
         raise GridError(f"{file}: no such grid file{named}") from None
@@ -117,15 +125,26 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
         raise GridError(f"{file}: {error}") from error
 
 
-def parse_grid(text: str, *, default_name: str = "sweep") -> Grid:
-    """Check the text of a grid file; see `load_grid`."""
+def parse_grid(text: str, *, default_name: str = "sweep", folder: str | os.PathLike[str] | None = None) -> Grid:
+    """Check the text of a grid file; see `load_grid`.
+
+    Args:
+        text: the grid.
+        default_name: name of the sweep, unless the grid has one.
+        folder: where the grid's file lies; the files of tasks are looked for there first, then in the working
+            directory. None for a text that comes from a results directory, with what its tasks were.
+    """
+    folders = [Path.cwd()] if folder is None else [Path(folder), Path.cwd()]
     with raised_as(GridError):
-        return _grid(read_yaml(text), text, default_name)
+        return _grid(read_yaml(text), text, default_name, folders, stored=folder is None)
 
 
-def _grid(content: object, source: str, default_name: str) -> Grid:
+def _grid(content: object, source: str, default_name: str, folders: list[Path], *, stored: bool) -> Grid:
     if not isinstance(content, dict):
         raise GridError(f"expected a mapping of settings with at least `task`, got {type(content).__name__}")
+    # Believed only where the grid comes from a results directory: whoever launches a file means the tasks of today.
+    described = read_descriptions(content.get(DESCRIBED, [])) if stored else ()
+    content = {key: value for key, value in content.items() if key != DESCRIBED}
     check_keys("", content, GRID_KEYS)
     name = text(content.get("name", default_name), "name")
     check_limit("name", len(name.encode()), f"name: {shown(name)}: its length")
@@ -137,7 +156,10 @@ def _grid(content: object, source: str, default_name: str) -> Grid:
     parts = content.get("blocks", [{}])
     if not isinstance(parts, list) or not parts:
         raise GridError("blocks: expected a list with at least one block of settings")
-    blocks = tuple(_block(part, shared, f"blocks[{i}]." if "blocks" in content else "") for i, part in enumerate(parts))
+    blocks = tuple(
+        _block(part, shared, f"blocks[{i}]." if "blocks" in content else "", folders, described)
+        for i, part in enumerate(parts)
+    )
     search = read_search(content["search"]) if "search" in content else None
     if search is None or not search.adaptive:
         _refuse_open_ranges(blocks)
@@ -167,14 +189,18 @@ def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
                     )
 
 
-def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
+def _block(
+    part: object, shared: Mapping[str, Any], place: str, folders: list[Path], described: tuple[Description, ...]
+) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
     valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     check_keys(place, part, valid)
     # Merged before anything is read, so that every message names the place in the block where the setting takes effect.
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
-    task, options = _task(merged.get("task"), f"{place}task")
+    written = merged.get("task")
+    known = next((entry for entry in described if entry.task == written), None)
+    task, options = (known.name, known.options) if known else _task(written, f"{place}task", folders)
     architecture = str(merged.get("architecture", "elm"))
     one_of(*MODEL_CONFIGS)(architecture, f"{place}architecture")
     model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
@@ -184,6 +210,8 @@ def _block(part: object, shared: Mapping[str, Any], place: str) -> Block:
     return Block(
         task=task,
         task_options=options,
+        description=known.spec if known else None,
+        written_task=written,
         architecture=architecture,
         budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
         model=_distinct(model, zipped),
@@ -199,19 +227,24 @@ def _merge(shared: object, of_block: object) -> object:
     return {**shared, **of_block} if isinstance(shared, dict) and isinstance(of_block, dict) else of_block
 
 
-def _task(value: object, place: str) -> tuple[str, dict[str, Any]]:
+def _task(value: object, place: str, folders: list[Path]) -> tuple[str, dict[str, Any]]:
     if isinstance(value, str):
-        return value, {}
-    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        name, options = value, {}
+    elif isinstance(value, dict) and isinstance(value.get("name"), str):
+        name = value["name"]
         options = {key: option for key, option in value.items() if key != "name"}
-        for key, option in options.items():
-            # To Python, True and False are integers too.
-            if isinstance(option, int | float) and not isinstance(option, bool):
-                check_limit("whole" if isinstance(option, int) else "number", option, f"{place}.{key}")
-        return value["name"], options
-    raise GridError(
-        f"{place}: expected a task name, or a mapping with `name` and the task's options, got {shown(value)}"
-    )
+    else:
+        raise GridError(
+            f"{place}: expected a task name, or a mapping with `name` and the task's options, got {shown(value)}"
+        )
+    for key, option in options.items():
+        # To Python, True and False are integers too.
+        if isinstance(option, int | float) and not isinstance(option, bool):
+            check_limit("whole" if isinstance(option, int) else "number", option, f"{place}.{key}")
+    try:
+        return full_name(name, folders, where=place), options
+    except TaskError as error:
+        raise GridError(str(error)) from error
 
 
 def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:

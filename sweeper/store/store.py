@@ -4,6 +4,7 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
 
     store.json               schema version; written once
     grids/<name>.yaml        the grids launched into this directory
+    code/<hash>.py           files that their tasks are defined in
     trials/*.parquet         final rows, one per trial
     curves/*.parquet         evaluations during training
     attempts/*.parquet       every try
@@ -20,7 +21,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -260,6 +261,15 @@ class ResultsStore:
     def grids(self) -> dict[str, str]:
         """Texts of the grids launched into this directory, by name."""
         return self.texts("grids", ".yaml")
+
+    def save_code(self, sources: Mapping[str, str]) -> None:
+        """Keep files that tasks are defined in, by the beginning of their SHA-256."""
+        for digest, source in sources.items():
+            self.write_text(f"code/{digest}.py", source)
+
+    def code(self) -> dict[str, str]:
+        """Files that the tasks of these rows are defined in, by the beginning of their SHA-256."""
+        return self.texts("code", ".py")
 
     def write_text(self, name: str, text: str) -> None:
         """Replace a small text file below the root."""

@@ -1,8 +1,9 @@
 """Specification of the simulated cortical neuron, known without loading its files."""
 
 from pathlib import Path
+from typing import Any
 
-from tasks.base import Entry, Options, Place, Room, TaskSpec
+from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.neuron.data_sets import NEURONIO, NEURONIO_MINI
 from tasks.options import Option
 
@@ -23,36 +24,40 @@ _NEURONIO_OPTIONS = (
 )
 
 
-def _neuronio_spec(options: Options, place: Place) -> TaskSpec:
-    data = str(options["data"])
-    return TaskSpec(
-        name="neuronio",
-        data_name="neuronio-mini" if data == "embedded" else Path(data).name,
-        # Twice the 639 segments of the neuron: an excitatory and an inhibitory synapse on each.
-        n_in=1278,
-        n_out=2,
-        # As published: half a second, of which the first 150 ms are burn-in.
-        length=500,
-        loss="spikes_and_voltage",
-        loss_on="every_step",
-        metric="auc",
-        direction="max",
-        # The area under the curve of a guess.
-        chance=0.5,
-        baseline=0.5,  # whatever does not depend on the input
-        input_kind="real",
-        carry_state=False,
-    )
+class Neuronio(TaskDefinition):
+    """Predict the output of a simulated cortical neuron."""
+
+    options = _NEURONIO_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        data = str(options["data"])
+        return TaskSpec(
+            name="neuronio",
+            data_name="neuronio-mini" if data == "embedded" else Path(data).name,
+            # Twice the 639 segments of the neuron: an excitatory and an inhibitory synapse on each.
+            n_in=1278,
+            n_out=2,
+            # As published: half a second, of which the first 150 ms are burn-in.
+            length=500,
+            loss="spikes_and_voltage",
+            loss_on="every_step",
+            metric="auc",
+            direction="max",
+            # The area under the curve of a guess.
+            chance=0.5,
+            baseline=0.5,  # whatever does not depend on the input
+            input_kind="real",
+            carry_state=False,
+        )
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.neuron.neuronio:NeuronioTask", spec, options, place)
+
+    def packages(self, options: Options, place: Place) -> tuple[str, ...]:
+        """Return scikit-learn, which counts the area under the curve."""
+        return ("sklearn",)
 
 
-def _neuronio_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Return scikit-learn, which counts the area under the curve."""
-    return ("sklearn",)
-
-
-ROOM = Room(
-    tasks={
-        "neuronio": Entry(_NEURONIO_OPTIONS, _neuronio_spec, "tasks.neuron.neuronio:NeuronioTask", _neuronio_packages)
-    },
-    data_sets=(NEURONIO_MINI, NEURONIO),
-)
+ROOM = Room(tasks={"neuronio": Neuronio()}, data_sets=(NEURONIO_MINI, NEURONIO))

@@ -1,6 +1,8 @@
 """Specifications of images, nested lists and paths, known without generating any."""
 
-from tasks.base import Entry, Options, Place, Room, TaskSpec
+from typing import Any
+
+from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import MOST_EXAMPLES, Option
 from tasks.sequences.data_sets import CIFAR10, LISTOPS_GEN, PATHFINDER_GEN, SDIGITS
@@ -24,32 +26,41 @@ _IMAGES_OPTIONS = (
 _SDIGITS_MAJORITY, _CIFAR_MAJORITY = 39 / 270, 0.1
 
 
-def _images_spec(options: Options, place: Place) -> TaskSpec:
-    embedded, upsample = options["data"] == "embedded", int(options["upsample"])
-    # An option that would have no effect is refused, so that no row claims it.
-    if not embedded and upsample != 1:
-        raise TaskError(f"{place.where}.upsample: {upsample} goes with data: embedded; leave it out")
-    return TaskSpec(
-        name="images",
-        # Variants of a data set have names of their own, because their results cannot be compared.
-        data_name=("sdigits" if upsample == 1 else f"sdigits/x{upsample}") if embedded else "cifar10-grey",
-        n_in=1,
-        n_out=10,
-        length=64 * upsample**2 if embedded else 1024,
-        loss="cross_entropy",
-        loss_on="last_step",
-        metric="accuracy",
-        direction="max",
-        chance=0.1,
-        baseline=_SDIGITS_MAJORITY if embedded else _CIFAR_MAJORITY,
-        input_kind="real",
-        carry_state=False,
-    )
+class Images(TaskDefinition):
+    """Classify an image that is read pixel by pixel."""
 
+    options = _IMAGES_OPTIONS
 
-def _images_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Return scikit-learn, which carries the embedded digits."""
-    return ("sklearn",) if options["data"] == "embedded" else ()
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        embedded, upsample = options["data"] == "embedded", int(options["upsample"])
+        # An option that would have no effect is refused, so that no row claims it.
+        if not embedded and upsample != 1:
+            raise TaskError(f"{place.where}.upsample: {upsample} goes with data: embedded; leave it out")
+        return TaskSpec(
+            name="images",
+            # Variants of a data set have names of their own, because their results cannot be compared.
+            data_name=("sdigits" if upsample == 1 else f"sdigits/x{upsample}") if embedded else "cifar10-grey",
+            n_in=1,
+            n_out=10,
+            length=64 * upsample**2 if embedded else 1024,
+            loss="cross_entropy",
+            loss_on="last_step",
+            metric="accuracy",
+            direction="max",
+            chance=0.1,
+            baseline=_SDIGITS_MAJORITY if embedded else _CIFAR_MAJORITY,
+            input_kind="real",
+            carry_state=False,
+        )
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.sequences.images:load_images", spec, options, place)
+
+    def packages(self, options: Options, place: Place) -> tuple[str, ...]:
+        """Return scikit-learn, which carries the embedded digits."""
+        return ("sklearn",) if options["data"] == "embedded" else ()
 
 
 _LISTOPS_OPTIONS = (
@@ -72,24 +83,34 @@ _LISTOPS_LENGTH = {"small": 100, "lra": 2000}
 _LISTOPS_MAJORITY = {"small": 0.133, "lra": 0.1725}
 
 
-def _listops_spec(options: Options, place: Place) -> TaskSpec:
-    size = str(options["size"])
-    return TaskSpec(
-        name="listops",
-        data_name=f"listops-gen/{size}",
-        n_in=16,  # listops.SYMBOLS and below ten digits, written again because that file loads torch
-        n_out=10,
-        length=_LISTOPS_LENGTH[size],
-        loss="cross_entropy",
-        loss_on="last_step",
-        metric="accuracy",
-        direction="max",
-        chance=0.1,
-        # The share was counted on the default test set; another size has another one, which the loader counts.
-        baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
-        input_kind="ids",
-        carry_state=False,
-    )
+class ListOps(TaskDefinition):
+    """Evaluate a nested expression."""
+
+    options = _LISTOPS_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        size = str(options["size"])
+        return TaskSpec(
+            name="listops",
+            data_name=f"listops-gen/{size}",
+            n_in=16,  # listops.SYMBOLS and below ten digits, written again because that file loads torch
+            n_out=10,
+            length=_LISTOPS_LENGTH[size],
+            loss="cross_entropy",
+            loss_on="last_step",
+            metric="accuracy",
+            direction="max",
+            chance=0.1,
+            # The share was counted on the default test set; another size has another one, which the loader counts.
+            baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
+            input_kind="ids",
+            carry_state=False,
+        )
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.sequences.listops:load_listops", spec, options, place)
 
 
 _PATHFINDER_OPTIONS = (
@@ -115,31 +136,37 @@ _PATHFINDER_OPTIONS = (
 )
 
 
-def _pathfinder_spec(options: Options, place: Place) -> TaskSpec:
-    side, patch = int(options["side"]), int(options["patch"])
-    return TaskSpec(
-        name="pathfinder",
-        data_name=f"pathfinder-gen/{side}/{options['dashes']}" + (f"/patch{patch}" if patch > 1 else ""),
-        # A square is read at one step, all of its pixels side by side.
-        n_in=patch * patch,
-        n_out=2,
-        length=(side // patch) ** 2,
-        loss="cross_entropy",
-        loss_on="last_step",
-        metric="accuracy",
-        direction="max",
-        chance=0.5,
-        baseline=0.5,  # a fair coin decides the answer
-        input_kind="real",
-        carry_state=False,
-    )
+class Pathfinder(TaskDefinition):
+    """Say whether two markers are joined by a path."""
+
+    options = _PATHFINDER_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        side, patch = int(options["side"]), int(options["patch"])
+        return TaskSpec(
+            name="pathfinder",
+            data_name=f"pathfinder-gen/{side}/{options['dashes']}" + (f"/patch{patch}" if patch > 1 else ""),
+            # A square is read at one step, all of its pixels side by side.
+            n_in=patch * patch,
+            n_out=2,
+            length=(side // patch) ** 2,
+            loss="cross_entropy",
+            loss_on="last_step",
+            metric="accuracy",
+            direction="max",
+            chance=0.5,
+            baseline=0.5,  # a fair coin decides the answer
+            input_kind="real",
+            carry_state=False,
+        )
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.sequences.pathfinder:load_pathfinder", spec, options, place)
 
 
 ROOM = Room(
-    tasks={
-        "images": Entry(_IMAGES_OPTIONS, _images_spec, "tasks.sequences.images:load_images", _images_packages),
-        "listops": Entry(_LISTOPS_OPTIONS, _listops_spec, "tasks.sequences.listops:load_listops"),
-        "pathfinder": Entry(_PATHFINDER_OPTIONS, _pathfinder_spec, "tasks.sequences.pathfinder:load_pathfinder"),
-    },
+    tasks={"images": Images(), "listops": ListOps(), "pathfinder": Pathfinder()},
     data_sets=(SDIGITS, CIFAR10, LISTOPS_GEN, PATHFINDER_GEN),
 )

@@ -1,8 +1,9 @@
 """Specifications of the spoken digits and of their sums, known without loading recordings."""
 
 from pathlib import Path
+from typing import Any
 
-from tasks.base import Entry, Options, Place, Room, TaskSpec
+from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.options import MOST_EXAMPLES, Option
 from tasks.spikes.data_sets import SHD, SHD_MINI
 
@@ -38,12 +39,32 @@ _RECORDING_MS = 1000
 _SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1
 
 
-def _shd_spec(options: Options, place: Place) -> TaskSpec:
-    return _spikes_spec("shd", options, digits=1, classes=20, baseline=_SHD_MINI_MAJORITY)
+class Shd(TaskDefinition):
+    """Name a spoken digit."""
+
+    options = _SHD_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        return _spikes_spec("shd", options, digits=1, classes=20, baseline=_SHD_MINI_MAJORITY)
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.spikes.shd:load_shd", spec, options, place)
 
 
-def _shd_adding_spec(options: Options, place: Place) -> TaskSpec:
-    return _spikes_spec("shd_adding", options, digits=2, classes=19, baseline=_ADDING_MAJORITY)
+class ShdAdding(TaskDefinition):
+    """Name the sum of two spoken digits."""
+
+    options = _SHD_ADDING_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`."""
+        return _spikes_spec("shd_adding", options, digits=2, classes=19, baseline=_ADDING_MAJORITY)
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.spikes.shd:load_shd_adding", spec, options, place)
 
 
 def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:
@@ -67,10 +88,4 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
     )
 
 
-ROOM = Room(
-    tasks={
-        "shd": Entry(_SHD_OPTIONS, _shd_spec, "tasks.spikes.shd:load_shd"),
-        "shd_adding": Entry(_SHD_ADDING_OPTIONS, _shd_adding_spec, "tasks.spikes.shd:load_shd_adding"),
-    },
-    data_sets=(SHD_MINI, SHD),
-)
+ROOM = Room(tasks={"shd": Shd(), "shd_adding": ShdAdding()}, data_sets=(SHD_MINI, SHD))

@@ -1,8 +1,9 @@
 """Specification of the next-symbol task, known without loading its text."""
 
 import math
+from typing import Any
 
-from tasks.base import Entry, Options, Place, Room, TaskSpec
+from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import Option
 from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
@@ -44,30 +45,53 @@ _TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
 _ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
 
 
-def _text_spec(options: Options, place: Place) -> TaskSpec:
-    letters, drop = options["alphabet"] == "letters", options["newline"] == "drop"
-    if letters and drop:
-        # Letters turn line feeds into spaces anyway, so that the option would have no effect.
-        raise TaskError(f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out")
-    source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
-    data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
-    return TaskSpec(
-        name="text",
-        data_name=data_name,
-        n_in=symbols,
-        n_out=symbols,
-        length=100,
-        loss="cross_entropy",
-        loss_on="every_step",
-        metric="bpc",
-        direction="min",
-        chance=math.log2(symbols),
-        # A user's own text has no stored baseline, and training its n-gram model would need the data.
-        baseline=_ORDER_1_BPC.get(data_name),
-        input_kind="ids",
-        # Text goes on from one segment to the next, as published networks read it.
-        carry_state=True,
-    )
+class Text(TaskDefinition):
+    """Predict the next symbol of a text."""
+
+    options = _TEXT_OPTIONS
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        """See `TaskDefinition`. A user's own text file is scanned once for its symbols."""
+        letters, drop = options["alphabet"] == "letters", options["newline"] == "drop"
+        if letters and drop:
+            # Letters turn line feeds into spaces anyway, so that the option would have no effect.
+            raise TaskError(
+                f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out"
+            )
+        source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
+        data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
+        return TaskSpec(
+            name="text",
+            data_name=data_name,
+            n_in=symbols,
+            n_out=symbols,
+            length=100,
+            loss="cross_entropy",
+            loss_on="every_step",
+            metric="bpc",
+            direction="min",
+            chance=math.log2(symbols),
+            # A user's own text has no stored baseline, and training its n-gram model would need the data.
+            baseline=_ORDER_1_BPC.get(data_name),
+            input_kind="ids",
+            # Text goes on from one segment to the next, as published networks read it.
+            carry_state=True,
+        )
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
+        """See `TaskDefinition`."""
+        return loaded_by("tasks.text.text:TextTask", spec, options, place)
+
+    def packages(self, options: Options, place: Place) -> tuple[str, ...]:
+        """Return gensim, which carries the embedded text, until that has been unpacked."""
+        from tasks.text.corpus import embedded_path
+
+        unpacked = options["data"] != "embedded" or embedded_path(place.cache_dir).exists()
+        return () if unpacked else ("gensim",)
+
+    def reads_files(self, options: Options) -> bool:
+        """Return whether the text is the user's own."""
+        return options["data"] not in _TEXT_SOURCES
 
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
@@ -83,15 +107,4 @@ def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple
     return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
 
 
-def _text_packages(options: Options, place: Place) -> tuple[str, ...]:
-    """Return gensim, which carries the embedded text, until that has been unpacked."""
-    from tasks.text.corpus import embedded_path
-
-    unpacked = options["data"] != "embedded" or embedded_path(place.cache_dir).exists()
-    return () if unpacked else ("gensim",)
-
-
-ROOM = Room(
-    tasks={"text": Entry(_TEXT_OPTIONS, _text_spec, "tasks.text.text:TextTask", _text_packages)},
-    data_sets=(ENWIKI_MINI, ENWIK8),
-)
+ROOM = Room(tasks={"text": Text()}, data_sets=(ENWIKI_MINI, ENWIK8))

@@ -1,36 +1,32 @@
 """Tasks are found by what their room declares, and by nothing else."""
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import pytest
 
 import tasks.spec
-from tasks.base import Entry, Options, Place, TaskSpec
+from tasks.base import Options, Place, TaskDefinition, TaskSpec
 from tasks.loaders import load_task
 from tasks.options import Option
 
 
-class Toy:
+class Toy(TaskDefinition):
     """A task that a room could declare."""
 
-    def __init__(self, spec: TaskSpec, options: Options, *, cache_dir: object, where: str) -> None:
-        self.spec, self.options = spec, options
+    options = (Option(name="level", default=3, help="how hard it is"),)
+
+    def spec(self, options: Options, place: Place) -> TaskSpec:
+        return dataclasses.replace(tasks.spec.task_spec("listops", {}), name="toy")
+
+    def load(self, spec: TaskSpec, options: Options, place: Place) -> tuple[TaskSpec, Options, Place]:
+        return spec, options, place
 
 
-def toy_spec(options: Options, place: Place) -> TaskSpec:
-    return dataclasses.replace(tasks.spec.task_spec("listops", {}), name="toy")
-
-
-def test_a_declared_task_is_loaded_without_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    (level,) = options = (Option(name="level", default=3, help="how hard it is"),)
-    entry = Entry(options, toy_spec, "tests_of_a_toy:Toy")
-    monkeypatch.setitem(sys.modules, "tests_of_a_toy", sys.modules[__name__])
-    monkeypatch.setitem(tasks.spec._TASKS, "toy", entry)
-    task = load_task("toy", {"level": 5})
-    assert isinstance(task, Toy)
-    assert (task.spec.name, task.options) == ("toy", {level.name: 5})
+def test_a_declared_task_is_loaded_without_another_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(tasks.spec._TASKS, "toy", Toy())
+    spec, options, place = load_task("toy", {"level": 5}, cache_dir=tmp_path, where="here")
+    assert (spec.name, options, place) == ("toy", {"level": 5}, Place("here", tmp_path))
 
 
 def test_the_tables_name_no_task() -> None:

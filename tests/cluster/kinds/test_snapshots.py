@@ -125,3 +125,21 @@ def test_only_the_first_lines_of_a_script_differ_between_jobs(profile_of, job_of
 
 def test_every_kind_has_a_backend(profile_of):
     assert {kind_of(profile_of(kind)) for kind in BACKENDS} == set(BACKENDS)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_the_files_of_a_grids_tasks_go_where_the_grid_goes(kind, profile_of, job_of):
+    profile = profile_of(kind)
+    source = "class Mine: ...\n"
+    job = job_of(profile, sources={"mine.py": source})
+    files = BACKENDS[kind].files(profile, job)
+    if kind != "kuberay":
+        assert files["mine.py"] == source
+        mounts = yaml.safe_load(files["ray-up.yml"])["file_mounts"] if kind == "ray-up" else {}
+        assert f"{job.folder}/mine.py" in mounts or kind != "ray-up"
+        return
+    held, *_, ray_job = yaml.safe_load_all(next(iter(files.values())))
+    assert held["data"]["mine.py"] == source
+    head = ray_job["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    (volume,) = [volume for volume in head["volumes"] if volume["name"] == "grid"]
+    assert {"key": "mine.py", "path": "mine.py"} in volume["configMap"]["items"]

@@ -1,0 +1,149 @@
+"""Tasks that are defined in a person's own file: their source by its hash, run once per process.
+
+A reference such as ``my_tasks.py:MyTask`` becomes ``my_tasks.py:MyTask@3f2a9c14d0be``, the name under which plans, rows
+and lanes know the task: the digits are the beginning of the SHA-256 of the file, so that an edited file is another
+task. The source is kept as text: it travels to lanes on other machines and lies beside the rows that it made.
+"""
+
+import hashlib
+import re
+import sys
+import traceback
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks.errors import TaskError, choices_hint
+
+_DIGITS = 12
+"""Hexadecimal digits of the SHA-256 in a name: 48 bits tell the versions of one file apart."""
+_REFERENCE = re.compile(rf"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{{{_DIGITS}}}))?")
+_LARGEST = 1 << 20
+"""Bytes of a source file; it is sent to every lane, and a Kubernetes ConfigMap holds no more."""
+_sources: dict[str, str] = {}
+_modules: dict[str, types.ModuleType] = {}
+
+
+class Reference(NamedTuple):
+    """A class in a file, as a grid names it."""
+
+    path: str
+    """Path of the file as written."""
+    name: str
+    """Name of the class."""
+    digest: str | None
+    """Beginning of the file's SHA-256; None where any version will do."""
+
+    @property
+    def full_name(self) -> str:
+        """Name of the task in plans and rows: the file without its folder, the class, the file's hash."""
+        return f"{Path(self.path).name}:{self.name}@{self.digest}"
+
+
+def reference(text: str) -> Reference | None:
+    """Read ``file.py:Class``; None for any other name."""
+    match = _REFERENCE.fullmatch(text)
+    return None if match is None else Reference(match["path"], match["name"], match["digest"])
+
+
+def found(wanted: Reference, folders: Sequence[Path], where: str) -> Reference:
+    """Read the file of a reference and return the reference with its hash.
+
+    Args:
+        wanted: the class.
+        folders: where a relative path may begin, in this order; the file may also lie in them without its own folder.
+        where: path of the task in the grid file, for messages.
+
+    Raises:
+        TaskError: no such file, or another version of it than the reference asks for.
+    """
+    if wanted.digest in _sources:
+        return wanted
+    places = [folder / wanted.path for folder in folders] + [folder / Path(wanted.path).name for folder in folders]
+    places = list(dict.fromkeys(places))
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise TaskError(f"{where}: no such file: {wanted.path} (looked for {', '.join(map(str, places))})")
+    digest = register(_read(file, where))
+    if wanted.digest not in (None, digest):
+        raise TaskError(
+            f"{where}: {file} is another version ({digest}) than the one asked for ({wanted.digest}); write "
+            f"{wanted.path}:{wanted.name} to use the file as it is now"
+        )
+    return wanted._replace(digest=digest)
+
+
+def _read(file: Path, where: str) -> str:
+    try:
+        content = file.read_bytes()
+        source = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"{where}: cannot read {file} ({error})") from error
+    if len(content) > _LARGEST:
+        raise TaskError(f"{where}: {file} has {len(content):,} bytes; a task's file may have {_LARGEST:,}")
+    return source
+
+
+def register(source: str) -> str:
+    """Keep a source for `load_class` and return the beginning of its SHA-256."""
+    digest = hashlib.sha256(source.encode()).hexdigest()[:_DIGITS]
+    _sources[digest] = source
+    return digest
+
+
+def sources() -> Mapping[str, str]:
+    """Return every source that this process knows, by the beginning of its SHA-256: what lanes are to be given."""
+    return dict(_sources)
+
+
+def sources_of(names: Iterable[str]) -> dict[str, str]:
+    """Return the sources of those tasks, among full names, that are defined in files, by hash."""
+    digests = {wanted.digest for name in names if (wanted := reference(name)) is not None}
+    return {digest: _sources[digest] for digest in digests if digest is not None}
+
+
+def load_class(wanted: Reference, where: str) -> Any:
+    """Return what a reference names in its file, which is run once per process.
+
+    Args:
+        wanted: the class, with its hash.
+        where: path of the task in the grid file, for messages.
+
+    Raises:
+        TaskError: this process does not know the file, it cannot be run, or has no such name.
+    """
+    if wanted.digest not in _sources:
+        raise TaskError(
+            f"{where}: the file of task {wanted.full_name} is not here; launch from the grid that names it, or retry"
+        )
+    module = _module(wanted, where)
+    if not hasattr(module, wanted.name):
+        own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise TaskError(f"{where}: {wanted.path} has no {wanted.name}; {choices_hint(wanted.name, own)}")
+    return getattr(module, wanted.name)
+
+
+def _module(wanted: Reference, where: str) -> types.ModuleType:
+    assert wanted.digest is not None
+    if wanted.digest not in _modules:
+        name = f"elm_task_{wanted.digest}"
+        module = types.ModuleType(name)
+        module.__file__ = wanted.path
+        sys.modules[name] = module  # dataclasses and pickles look their module up by its name
+        try:
+            exec(compile(_sources[wanted.digest], wanted.path, "exec"), module.__dict__)
+        except Exception as error:  # whatever a person's file raises is theirs to mend
+            del sys.modules[name]
+            raise TaskError(f"{where}: {told(error, wanted.path)}") from error
+        _modules[wanted.digest] = module
+    return _modules[wanted.digest]
+
+
+def told(error: Exception, path: str) -> str:
+    """Say in one line what went wrong in a person's file, and where."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    place = path if line is None else f"{path}, line {line}"
+    text = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+    return f"{place}: {type(error).__name__}: {text}"
