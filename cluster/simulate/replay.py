@@ -70,6 +70,7 @@ def replay(trials: Sequence[TrialSpan], *, overhead_s: float = Scenario.overhead
     lanes = len(first)
     # Starting is not simulated: the lanes come up when they really did.
     scenario = Scenario(nodes=1, cpus=lanes, start=0.0, lane_start=0.0, overhead=overhead_s)
+    # Nothing is drawn: what is known of the sweep already holds its losses and its spread.
     run = simulate(durations, scenario, np.random.default_rng(0), ready_s=list(first.values()))
     return Replay(
         real_s=max(trial.ended_s for trial in trials) - began,

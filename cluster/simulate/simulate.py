@@ -232,7 +232,9 @@ class _Simulation:
         down = outages.at(epoch)
         if end <= down:
             self._overhead += self._scenario.overhead
-            self._last_end[lane // self._scenario.lanes_per_node] = end
+            # The latest of the node's lanes: one that began a long trial earlier may end after this one.
+            node = lane // self._scenario.lanes_per_node
+            self._last_end[node] = max(self._last_end[node], end)
             heapq.heappush(self._events, (end, _LANE, lane))
             return
         self._lose(trial, now, down, saved=outages.saved[epoch])

@@ -28,6 +28,15 @@ def test_each_trial_goes_to_the_lane_that_is_free_first():
     assert run([5, 3, 2, 2, 1], cpus=2).makespan_s == 7  # lane 0: 5, 2; lane 1: 3, 2, 1
 
 
+def test_a_time_limit_that_is_never_met_changes_nothing():
+    durations = np.random.default_rng(1).lognormal(3, 1, 50)
+    cluster = {"nodes": 2, "cpus": 4, "scale_down": True}
+    # With a limit every trial is an event of its own; a lane that begins last need not end last.
+    limited, free = run(durations, **cluster, limit=1e7), run(durations, **cluster)
+    assert limited.makespan_s == pytest.approx(free.makespan_s)
+    assert limited.node_hours == pytest.approx(free.node_hours)
+
+
 def test_start_and_overhead_are_paid():
     result = run([1.0] * 4, cpus=2, start=60, lane_start=6, overhead=0.5)
     assert result.makespan_s == 60 + 6 + 2 * 1.5
