@@ -41,6 +41,7 @@ T = TypeVar("T")
 
 
 _TAG = "tag:yaml.org,2002:"
+# Binary data, sets and ordered mappings, which safe YAML would make too, are nothing that a setting can be.
 _SCALARS = frozenset(f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
 _LONGEST_INTEGER = 40
 """Characters of an integer; Python itself takes quadratic time for long ones and refuses the longest."""
@@ -73,6 +74,7 @@ def read_yaml(text: str) -> object:
     """
     # Before anything is parsed: time and memory of a parser grow with the text.
     check_limit("file", len(text), "the file's length")
+    # Disposed of in any case: libyaml's parser holds memory that Python does not collect.
     loader = None
     try:
         _check_depth(text)

@@ -238,6 +238,7 @@ def retry(
 
     target = _target(cluster, executor)
     if target is not None and not isinstance(target, str):
+        # A job is made of a grid, and what a retry runs stands in no grid.
         raise click.UsageError("retry attaches to a running cluster only; launch submits jobs")
     runs_on = _executor(executor, target, lanes)
     if not as_json:

@@ -369,6 +369,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
         host=entry["NodeManagerHostname"],
         cpus=float(resources.get("CPU", 0.0)),
         gpus=gpus,
+        # A node that was started with `--num-gpus=0` still names the type of those it has.
         gpu_type=types[0] if types and gpus else None,
         is_head="node:__internal_head__" in resources,
     )
@@ -422,6 +423,7 @@ def check_versions(nodes: Sequence[Node]) -> None:
     facts = on_every_node(nodes, probe.node_facts)
     problems = version_problems(nodes, facts, probe.node_facts())
     if problems:
+        # Nodes are mostly set up alike, so three of hundreds say what is wrong.
         more = f" (and {len(problems) - 3} more nodes)" if len(problems) > 3 else ""
         raise ConnectError(f"the nodes do not fit this installation: {'; '.join(problems[:3])}{more}")
 

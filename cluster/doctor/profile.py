@@ -149,6 +149,7 @@ def _interpreter(where: str, command: list[str], run: Runner, *, full: bool = Fa
     names = ("python", "ray", "torch", "elm-sweeper")
     here = (platform.python_version(), *(installed_version(name).split("+")[0] for name in names[1:]))
     try:
+        # Through ssh the program's text is part of one quoted command already; here it is an argument of its own.
         versions = tuple(run(command if full else [*command, "-c", _VERSIONS]).split())
     except SubmitError as problem:
         yield error("interpreter", f"{where}: {problem}", "install this package into the profile's python")

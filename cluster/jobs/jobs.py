@@ -23,6 +23,7 @@ def jobs() -> None:
             state = status(record)
             line = f"{state.state:<8} {state.detail}"
         except SubmitError as error:
+            # A cluster that does not answer must not hide the jobs on others.
             line = f"{'unknown':<8} {error}"
         click.echo(f"{record.name:<32} {line}\n{'':<32} results {record.results}, files {record.folder}")
 

@@ -186,6 +186,7 @@ def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     # An autoscaler starts machines for lanes that wait, so it must be told how many there are to be.
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
+    # `auto` cannot be known before a GPU is there; the launcher packs more lanes onto one when it is.
     packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"
     gpus = profile.gpus_per_node * (int(packed) if packed.isdigit() else 1)
     return "--lanes", str(profile.nodes * (gpus or profile.cpus_per_node))

@@ -71,6 +71,7 @@ class SlurmProfile(Profile):
     """Quality of service."""
     gpu_type: str | None = setting(s.optional(s.name), None)
     """Type of GPU in Slurm's names, such as a100."""
+    # Names are written into the script as they are and values quoted, so that names may hold nothing that needs quotes.
     directives: Mapping[str, Any] = setting(s.mapping_of(r"[a-z][a-z0-9-]*", lambda v, p: _directive(v, p)), {})
     """Further sbatch options without their dashes; `true` for one without a value."""
     modules: tuple[str, ...] = setting(s.list_of(s.text), ())

@@ -62,6 +62,7 @@ class RayExecutor:
             self.address == LOCAL and self.options.device == "cpu"
         )  # else Ray knows the room, on each node its own
         wanted = self.options.lane_count if counted else self.options.lanes
+        # No more lanes than trials: each costs a process that loads torch.
         lanes = None if wanted is None else min(wanted, len(assignments))
         memory = HostMemory.of(machine_share().available_bytes, lanes or 1) if counted else None
         run_on_ray(

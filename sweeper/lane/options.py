@@ -54,6 +54,7 @@ class HostMemory:
     @property
     def share_bytes(self) -> int:
         """What one lane may use while others run."""
+        # Even shares, since any lane may get the largest trial.
         return self.whole_bytes // self.lanes
 
 

@@ -124,6 +124,7 @@ class Runner:
         """Run the executor once; the error that ended it, or None. The store decides whether to go on after one."""
         options, specs = self.executor.options, _specs(rows)
         expected_s = costs.forecast(specs).wall_seconds(options.lane_count)
+        # Then the launch may be cut short, and later replicates must not come before earlier ones (`plan.seed_batch`).
         hurry = self.ends_at < math.inf or expected_s > SHORT_S
         places = arrange(rows, choice=options.seed_batch, device=options.device, hurry=hurry)
         assignments = assignments_of(places, sweep, self.store, costs)

@@ -53,6 +53,7 @@ def search_launch(grid: Grid, runner: Runner) -> LaunchResult:
         # again.
         rows = missing_rows(plan, sweep_status(plan, store))
         if rows:
+            # Limits for early stopping are taken anew for each batch, from all curves that the store holds by then.
             runs.append(replace(runner, executor=search.stopping_early(runner.executor)).run(plan, rows))
             if runs[-1].interrupted or runs[-1].stopped_because:
                 break

@@ -125,6 +125,8 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     ]
     for replicate, seed in enumerate(block.seeds):
         for first in firsts:
+            # Replicate by replicate, so that a sweep that is cut short has run every point once before any of them
+            # twice.
             yield _replicate(first, replicate, seed)
 
 

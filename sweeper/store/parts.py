@@ -155,6 +155,7 @@ def packed(table: str, groups: Iterable[pa.Table]) -> pa.Buffer:
     """
     schema = SCHEMAS[table]
     sink = pa.BufferOutputStream()
+    # In memory first: the hash of all bytes goes into the name under which they are written.
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:
         for rows in _in_lots(groups):
             writer.write_table(rows.replace_schema_metadata(schema.metadata), row_group_size=_GROUP_ROWS)

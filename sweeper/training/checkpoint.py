@@ -79,6 +79,7 @@ def progress_state(progress: TrialProgress) -> dict[str, Any]:
 
 def restore_progress(progress: TrialProgress, state: dict[str, Any]) -> None:
     """Fill `progress` with what `progress_state` returned."""
+    # Without `final`, which is made after the last step, when nothing is saved any more.
     progress.evaluations = [Evaluation(**e) for e in state["evaluations"]]
     progress.best = {split: Evaluation(**e) for split, e in state["best"].items()}
     progress.steps_done, progress.train_s = state["steps_done"], state["train_s"]

@@ -101,6 +101,7 @@ class JointRun:
             # Divided by those that took the step, the ones that diverged in it included.
             share = (time.perf_counter() - began) / together
             for place, run in list(self.runs.items()):
+                # An evaluation can find a loss that is not finite where training has not met one.
                 self.unless_diverged(place, partial(run.end_step, step, share))
             if not self.runs:
                 return

@@ -51,6 +51,7 @@ class JointParameters:
             loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
             return
         # The stack's parameters are leaves of their own, so that no gradient reaches the runs' views by itself.
+        # Parameters that a pass does not reach get zeros instead of None, as `FlatParameters` gives them.
         grads = torch.autograd.grad(loss, self._stacked, materialize_grads=True)
         for view, grad in zip(self._views(self.grads_KP), grads, strict=True):
             view.copy_(grad)

@@ -156,6 +156,7 @@ class TrialRun:
     def train_step(self, step: int) -> None:
         """Take one optimiser step."""
         training = self.training
+        # At each step, since an evaluation switches dropout off.
         self.network.train()
         batch = self.training_batch(step)
         self.seed_masks(step)
