@@ -116,6 +116,7 @@ def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str
     """Write the page of a sweep as one HTML file."""
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     target = Path(output) if output else _path_in_results(sweep, "dashboard.html")
+    # Object storage and published tables have no folder beside the rows.
     if target is None:
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, selection, settings)
@@ -231,6 +232,7 @@ def serve(
         ready: called once with the page's address, as soon as it can be opened.
     """
 
+    # All laws are fitted anew whenever rows change; how often that may happen is the server's business.
     def build(sweep: Sweep, live: Mapping[str, Any]) -> dict[str, Any]:
         return dashboard_payload(sweep, make_views(sweep, selection, settings), selection, live=live)
 
@@ -276,6 +278,8 @@ def dashboard_payload(
         f"Metric: {selection.measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
         f"Rows: {sweep.uri}" + (f", where {selection.where}" if selection.where else ""),
     ]
+    # Everything that is needed to make the page again: rows by their hash, what was left out, and the law that is
+    # drawn.
     for view in views:
         left = ", ".join(f"{len(e.trial_ids)} {e.rule}" for e in view.data.excluded) or "none"
         lines.append(
@@ -304,6 +308,7 @@ def export(uri: str, selection: Selection, output: str) -> int:
     if path.suffix not in (".parquet", ".csv"):
         raise AnalysisError(f"-o {output}: the name must end in .parquet or .csv")
     sweep = read_sweep(uri)
+    # Groups stay apart in the file as well: whoever reads it should not fit rows together that differ in a setting.
     frames = [data.rows.assign(group=data.label) for data in datasets(sweep, selection)]
     # An empty sweep gives an empty table with its columns, which a script can read as any other.
     rows = pd.concat(frames, ignore_index=True) if frames else sweep.trials.iloc[:0]

@@ -87,6 +87,7 @@ def gather(view: View, settings: EvidenceSettings) -> Evidence | None:
     if not law.fit.free:
         reason = f"{law.fit.law.label} has no searched parameter: no interval beyond that of the means"
         return replace(evidence, intervals_reason=reason)
+    # Intervals around a fit that did not converge would be made of numbers that mean nothing.
     if not (settings.draws and law.fit.usable):
         return evidence
     ranges = intervals(law, settings)
@@ -194,6 +195,8 @@ def _place_intervals(
     *,
     slopes: bool,
 ) -> dict[str, Estimate]:
+    # All quantities of one place are asked for together, because finding the optimum of every draw is what takes the
+    # time.
     quantities = optimum_quantities(budget, cost, slopes=slopes)
     wanted = list(quantities.values())
     try:
@@ -204,6 +207,7 @@ def _place_intervals(
         if choice is not None:
             rows = [_carrying(row, over) for row, over in zip(rows, choice.intervals(wanted), strict=True)]
         rows = [finite(row) for row in rows]
+    # A matrix that is singular at one place costs that place its interval and no other.
     except (TheoryError, np.linalg.LinAlgError) as error:
         return {name: NoInterval(reason=str(error)) for name in quantities}
     by_name: dict[str, Estimate] = dict(zip(quantities, rows, strict=True))
@@ -283,6 +287,7 @@ def calibration_section(law: LawFit, settings: EvidenceSettings) -> Calibration 
 
 def frontier_section(view: View) -> FrontierLaw:
     """A saturating power law through the frontier, with intervals, and the check for a break."""
+    # The frontier that the figures show first, so that text and picture speak of the same points.
     members = view.table.iloc[view.frontier.position]
     size, value = members["trainable_params"].to_numpy(float), members["mean"].to_numpy(float)
     direction: Direction = "min" if view.data.direction == "min" else "max"

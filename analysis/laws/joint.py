@@ -84,6 +84,7 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     Raises:
         AnalysisError: a name in `vary` is unknown.
     """
+    # Names are checked before anything is fitted: joint fits take minutes, and a typing error should not.
     compared = families(views)
     known = sorted({name for family in compared for name in family.settings})
     pairs = dict(item.split("=", 1) for item in vary if "=" in item)
@@ -243,6 +244,7 @@ def _law(family: Family, design: Design, entry: Json) -> Law | None:
             f"No joint fit: fewer than two levels of {entry['setting']} have {MIN_CONFIGURATIONS} configurations with "
             "all other settings as in the largest group."
         )
+    # Bound to all rows together, so that every level is measured by the same reference sizes.
     elif not (law := family.law.law().bind(design)).parameters:
         entry["sentences"].append(f"No joint fit: {law.label} has no searched parameter that could vary.")
         law = None
@@ -250,6 +252,7 @@ def _law(family: Family, design: Design, entry: Json) -> Law | None:
 
 
 def _design(family: Family, keep: Mask, labels: Mapping[str, npt.NDArray[np.str_]]) -> Design:
+    # `theory` lets a parameter vary with a covariate of the design, so that is what the levels become.
     return replace(design_of(family.rows[keep]), covariates=dict(labels))
 
 
@@ -330,6 +333,7 @@ def _adjust(entry: Json, tested: Mapping[str, str]) -> None:
 def _per_level(model: str, fit: FitResult) -> list[Json]:
     """Value of each varying parameter at each level, with its interval by the delta method."""
     try:
+        # An interval around numbers that did not converge would look like knowledge.
         known = {row.quantity: row for row in delta(fit)} if fit.usable else {}
         reason = None if fit.usable else "the fit is not usable"
     except (TheoryError, np.linalg.LinAlgError) as error:
@@ -366,6 +370,7 @@ def _verdict(entry: Json, tested: Mapping[str, str], setting: str) -> list[str]:
             f"No difference between the levels of {setting} is shown (smallest p = {least['p_holm']:.2g} after Holm, "
             f"for {least['model']}): one set of parameters describes them all."
         ]
+    # A difference can often be put down to several parameters; among those that the test finds AICc decides.
     ranked = sorted((row for row in shown if row["aicc"] is not None), key=lambda row: row["aicc"])
     if not ranked:
         return []
@@ -389,6 +394,7 @@ def in_order(levels: Iterable[str]) -> list[str]:
     >>> in_order(["none", "20", "5", "follows P"])
     ['5', '20', 'follows P', 'none']
     """
+    # Sorted first, so that words keep the order of the alphabet behind the numbers.
     words = pd.Series(sorted(levels), dtype=object)
     numbers = pd.to_numeric(words, errors="coerce")  # a word becomes NaN, which sorts last
     return words.loc[numbers.sort_values(kind="stable").index].tolist()

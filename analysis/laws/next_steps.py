@@ -190,6 +190,7 @@ def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
 
 def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
     steps = []
+    # "more values of d_m" names no side on which to go on.
     for optimum in view.optima:
         if optimum.extend not in ("smaller d_m", "larger d_m"):
             continue
@@ -208,6 +209,7 @@ def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
 
 def _seeds(view: View, model: TimeModel | None) -> list[NextStep]:
     noise = seed_noise(view.data)
+    # By the median: a few configurations that lost a seed to a failure call for no further runs.
     if noise.sd is not None and float(view.table["n"].median()) >= SEEDS:
         return []
     missing = (SEEDS - view.table["n"]).clip(lower=0)
@@ -221,6 +223,7 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     tangled = [row.axis for row in view.axes.inflation if row.vif is not None and row.vif > VIF_LIMIT]
     if not tangled or not view.has_d_m:
         return []
+    # A neuron from the middle of the design stands for the others best.
     middle = view.table.iloc[(view.table["d_m"] - view.table["d_m"].median()).abs().argsort().iloc[0]]
     # Further down than up: small networks cost little, and a sweep over more than a decade tells n_rec from k_e.
     sizes = np.geomspace(float(middle["n_rec"]) / 10, float(middle["n_rec"]) * 3, SWEEP).round()

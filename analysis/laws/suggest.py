@@ -106,6 +106,7 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
     target, sentences = read_target(settings.target), []
     if hours <= 0:
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
+    # The grid is written as text and read again: what is suggested has then passed every check that a launch makes.
     base, notes = _base(sweep, data, target, name)
     sentences += notes
     # The searcher of `sweeper` does the choosing, because next runs are chosen by one designer everywhere.
@@ -250,6 +251,7 @@ def _history(data: Dataset, space: GridSpace) -> list[Observation]:
     """The rows as points of the space, metric as a loss; the analysis's own choice of rows, split and learning rate."""
     # The searcher minimises.
     sign = 1.0 if data.direction == "min" else -1.0
+    # Points of the space lie on budget lines, where rows without a budget have no place.
     rows = data.rows[data.rows["budget"].notna()]
     observations = []
     for budget, d_m, seed, value in zip(rows["budget"], rows["d_m"], rows["seed"], rows["value"], strict=True):
@@ -277,6 +279,7 @@ def _choose(
     searcher: TheorySearcher, space: GridSpace, history: list[Observation], target: Target, hours: float
 ) -> tuple[list[Point], list[str], Interval, Interval, list[str]]:
     """Runs within the hours: by the law, or filling the space where no law can be fitted."""
+    # Numbers that nobody knows stay unknown; the reason stands beside them.
     unknown = Interval(float("nan"), float("nan"), float("nan"), "no law can be fitted yet")
     try:
         chosen = searcher.affordable(history, MOST, hours * 3600)

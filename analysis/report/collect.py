@@ -61,6 +61,7 @@ def describe(view: View, evidence: EvidenceSettings | None) -> Done:
 
 def unfitted(data: Dataset, reason: str) -> LawFit:
     """A group whose fit failed: its rows, and why they have no law."""
+    # Rows that the scale of a fit would leave out are named even where nothing was fitted.
     scale, _, excluded = scaled(data)
     return LawFit(
         data=data,

@@ -17,6 +17,7 @@ from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
 from theory.uncertainty.axes import Interaction
 
+# Raised whenever a key moves or changes its meaning: `verify` refuses documents of another number.
 FORMAT = 2
 """Version of the JSON document's layout."""
 

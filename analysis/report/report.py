@@ -100,6 +100,7 @@ def _joint(entry: dict[str, Any]) -> Joint:
 def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
     """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
+    # By far the costly part; everything else here is read off what is there.
     gathered = None if evidence is None else gather(view, evidence)
     # Computed once, since card, report and next steps must speak of the same limits.
     limits, steps = (*limits_of(view), *unidentified(gathered)), tuple(next_steps(view))

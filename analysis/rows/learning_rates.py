@@ -67,6 +67,7 @@ def choose_rates(
     Raises:
         AnalysisError: a design point has several rates and rows without a validation metric.
     """
+    # Design points with a single rate have nothing to choose and keep all rows.
     keep = pd.Series(True, index=finished.index)
     several = finished.groupby(point, dropna=False)["learning_rate"].transform("nunique") > 1
     # Falling back to the test split would choose by the very numbers that are reported.
@@ -135,6 +136,7 @@ def rate_section(trials: pd.DataFrame, entering: pd.DataFrame, value: str, direc
             float(cast(Any, rate)): float(runs[value].mean()) for rate, runs in part[~diverged].groupby("learning_rate")
         }
         best = _number(entered, "learning_rate")
+        # Architectures leave sizes empty that they do not have.
         named = {name: None if entered[name].isna().all() else _number(entered, name) for name in point}
         rows.append(
             named
@@ -248,6 +250,7 @@ def fit_rule(trials: pd.DataFrame, column: str, direction: str, point: list[str]
             f"a learning-rate rule needs {RULE_POINTS} design points with several rates each, found {len(best_rates)}: "
             "launch a pilot with `training: {learning_rate: [...]}` over 2 or more values of d_m and budget"
         )
+    # The rule is cut off at the rates that were tried: beyond them nothing is known.
     tried = trials["learning_rate"].astype("float64")
     n_rec, d_m, best = (np.array(values) for values in zip(*best_rates, strict=True))
     return _power(n_rec, d_m, best, float(tried.min()), float(tried.max()))

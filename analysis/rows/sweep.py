@@ -168,6 +168,7 @@ class Dataset:
         """Hash of what enters the fit: ids, metric and sizes, whatever the order and the files."""
         # Sorted, and with fixed widths and byte order, so that every machine and every order of reading gives one hash.
         rows = self.rows.sort_values("trial_id")
+        # The metric's name belongs to it: the same rows with another metric are another fit.
         digest = hashlib.sha256("\n".join(rows["trial_id"]).encode())
         digest.update(f"\n{self.measure.column}\n".encode())
         for name in ("value", "n_rec", "k_e", "k_c", "trainable_params"):
