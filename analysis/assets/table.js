@@ -59,7 +59,7 @@ function textTest(part) {
 function numberTest(part, kind) {
   if (part === "none") return value => value === null;
   // Times are shown in UTC, so they are read as UTC too; a browser would take them for local ones.
-  const read = text => kind === "time" ? Date.parse(text.trim() + (/[TZ:]/.test(text) ? "Z" : "")) : text.trim() === "" ? NaN : Number(text);
+  const read = text => kind === "time" ? Date.parse(text.trim() + (/[T:]/.test(text) && !/Z\s*$/.test(text) ? "Z" : "")) : text.trim() === "" ? NaN : Number(text);
   const range = part.split("..");
   if (range.length === 2) {
     const low = range[0].trim() ? read(range[0]) : -Infinity, high = range[1].trim() ? read(range[1]) : Infinity;

@@ -125,6 +125,12 @@ def test_filters_of_numbers_and_texts(page, column, text, count):
     assert (field.get_attribute("aria-invalid") == "true") == (text == "four")
 
 
+def test_a_filter_of_times_reads_utc_with_and_without_its_letter(page):
+    exact = """() => ["2026-11-21T10:00", "2026-11-21 10:00:00", "2026-11-21T10:00Z"].map(text =>
+        test({kind: "time"}, `=${text}`)?.(Date.UTC(2026, 10, 21, 10)) ?? null)"""
+    assert page.evaluate(exact) == [True, True, True]
+
+
 def test_sorting_keeps_missing_values_at_the_end_and_searching_looks_at_every_text(page):
     head = page.locator("#trials thead button", has_text="final test metric")
     head.click()
