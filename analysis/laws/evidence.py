@@ -164,7 +164,7 @@ def compared_laws(law: LawFit) -> dict[str, FitResult]:
 
 
 def choice_of_law(law: LawFit) -> Averaging | Refusal | None:
-    """Make ready, once for all places, what it takes to let intervals carry the choice; None where a law was named."""
+    """Prepare, once for all places, the average over the laws that AICc chose among; None where a law was named."""
     compared = compared_laws(law)
     if len(compared) < 2:
         return None

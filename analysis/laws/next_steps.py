@@ -147,7 +147,7 @@ def chosen_runs(view: View) -> ChosenRuns | Refusal:
 
 
 def time_model(view: View) -> TimeModel | None:
-    """Fit wall time of finished trials against trainable parameters; the exponent is 1 where one size was run."""
+    """Fit wall time of finished trials against trainable parameters; the exponent is 1 where sizes hardly differ."""
     trials = view.sweep.trials
     done = trials[(trials["status"] == FINISHED) & (trials["wall_s"].astype("float64") > 0)]
     if not len(done):

@@ -23,7 +23,7 @@ from theory.uncertainty.restore import estimate
 
 
 def sensitivity(view: View) -> list[Variant | RefusedVariant]:
-    """How optimum and exponents move with the analyst's choices: split, loss, window, law."""
+    """How optimum and parameters move with the analyst's choices: split, loss, weights, window, law."""
     law, fit = view.law, view.law.fit
     assert fit is not None, "sensitivity is asked for fitted laws only"
     rows: list[Variant | RefusedVariant] = [_moved("as reported", fit, law)]

@@ -352,9 +352,11 @@ def design_of(rows: pd.DataFrame) -> Design:
 
 
 def line_cost(rows: pd.DataFrame) -> Cost | None:
-    """Parameter counts along d_m as these rows realise them; None where d_m means nothing or the read-out varies.
+    """Parameter counts along d_m as these rows realise them.
 
-    The ELM Network's own formula where it reproduces every row, a monotone interpolation of the rows elsewhere.
+    Returns:
+        The ELM Network's own formula where it reproduces every row, else a monotone interpolation of the rows; None
+        where there is no d_m, the read-out varies, or a single d_m leaves nothing to interpolate.
     """
     # With a read-out that varies, d_m alone would not say what a neuron costs.
     if rows["d_m"].isna().any() or rows["readout_params"].nunique() != 1:

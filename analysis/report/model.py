@@ -79,7 +79,7 @@ class DataPart:
 
 @dataclass(frozen=True, kw_only=True)
 class LawPart:
-    """The fitted law with its numbers and what they do not mean."""
+    """The fitted law with its numbers, and what each of them means."""
 
     fit: FitResult
     formula: str
