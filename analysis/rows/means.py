@@ -199,8 +199,7 @@ def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, nois
         # The standard error of a difference of two means; both carry noise, the best one too.
         spread = noise.sd * np.sqrt(1 / runs + 1 / runs[best])
         limit = stdtrit(noise.freedom, (1 + LEVEL) / 2) * spread
-        # Configurations with fewer runs have wider limits; the picture shades one band, so it gets the largest that was
-        # used.
+        # Configurations with fewer runs have wider limits; the report names one tolerance, the largest that was used.
         near, tolerance = loss - loss[best] <= limit, float(limit.max())
         good = {name: reach(part[name].to_numpy(float), near) for name in AXES_OF_BAND if part[name].notna().all()}
         kind = "not worse in a 95 % t-test with the pooled seed noise, half-way to the next ones that were run"
