@@ -66,6 +66,7 @@ def plot_axes(along: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
 def plot_effects(effects: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """Draw the gain of each changed setting over the study's own, with its interval."""
     labels = [f"{row['setting']} = {row['value']}" for row in effects]
+    # Effects without an interval were left out by the caller.
     value, low, high = np.array([row["gain"] for row in effects]).T
     points = scatter(
         "markers",

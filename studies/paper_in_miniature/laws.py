@@ -58,6 +58,7 @@ def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
     ends = np.sort(np.vstack([back(expected.low), back(expected.high)]), axis=0)
     rivals = {name: values for name, fit in law.fits.items() if (values := _extrapolated(law, fit, design)) is not None}
     return {
+        # The time stands in the verdict beside the result, so that everybody can compare it with the rows' own times.
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "sweep": plan.name,
         "fitted_rows": len(law.data.rows),
@@ -165,6 +166,7 @@ def noise_law(data: Dataset, settings: FitSettings) -> Answer:
         for floor in FLOORS:
             name = f"{decay}, {floor} floor" if floor != "none" else f"{decay}, no floor"
             kinds[name] = OURS if decay == "power" and floor != "none" else "another form"
+            # A verdict must not hang on the link between information and metric, which nobody knows.
             for link in NOISE_LINKS:
                 fit = _noise_fit(law, settings, rows, decay=decay, floor=floor, link=link)
                 if fit is not None:

@@ -10,6 +10,7 @@ GRID is the one of the largest budget, such as studies/paper_in_miniature/grids/
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,7 @@ def _ablations(groups: Sequence[Dataset], main: Dataset) -> Iterator[Answer]:
     # The study's own settings are those that most of its rows have.
     base = {name: main.rows[name].mode().iloc[0] for name in CHANGED}
     for setting in CHANGED:
+        # One setting at a time: all others as in the study, or the effect could be theirs.
         others_at_base = pd.Series(True, index=rows.index)
         for name in CHANGED:
             if name != setting:
@@ -198,6 +200,8 @@ def _exponents(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -
     views = [make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)]
     differ = {name for data in groups for name in data.keys}
     differ |= {"k_c"} if any(data.rows["k_c"].nunique() > 1 for data in groups) else set()
+    # A study that ran a part of the grids lacks some of these settings, and `joint_fits` refuses names that nothing
+    # differs in.
     for setting in (name for name in MOVES if name in differ):
         for entry in joint_fits(views, [setting], settings):
             yield moved_exponent(entry, MOVES[setting])
@@ -246,7 +250,7 @@ def _at_base(data: Dataset) -> Dataset:
 
 
 def _take(data: Dataset, rows: pd.DataFrame) -> Dataset:
-    return Dataset(**{**vars(data), "rows": rows.reset_index(drop=True)})
+    return replace(data, rows=rows.reset_index(drop=True))
 
 
 def _base(data: Dataset) -> Base:
@@ -260,6 +264,7 @@ def _base(data: Dataset) -> Base:
 
 def markdown(by_task: dict[str, list[Answer]]) -> str:
     """All verdicts in one table, then the numbers of each task in one of its own."""
+    # The overview comes first, because it is what the README shows.
     parts = [overview(by_task)]
     for name, answered in by_task.items():
         lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
