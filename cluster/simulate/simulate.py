@@ -198,12 +198,15 @@ class _Simulation:
             now, kind, index = heapq.heappop(self._events)
             if kind == _TRIAL:
                 self._queue.append(index)
-                # Wake one lane that found the queue empty.
-                if self._idle:
-                    heapq.heappush(self._events, (now, _LANE, self._idle.pop()))
+                self._wake(now)
                 continue
             self._lane_free(now, index)
         return self._summary()
+
+    def _wake(self, now: float) -> None:
+        """Let one of the lanes that found the queue empty look again."""
+        if self._idle:
+            heapq.heappush(self._events, (now, _LANE, self._idle.pop()))
 
     def _undisturbed(self) -> Run:
         """Nothing is lost: each trial goes to the lane that is free first."""
@@ -223,6 +226,9 @@ class _Simulation:
         epoch = self._epoch[lane]
         if outages.at(epoch) <= now:  # it was idle, and its node went down meanwhile
             self._come_back(outages, lane, epoch)
+            # It may have been woken for a trial, which another idle lane takes instead.
+            if self._queue:
+                self._wake(now)
             return
         if not self._queue:
             self._idle.append(lane)

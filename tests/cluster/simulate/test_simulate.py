@@ -8,7 +8,7 @@ import pytest
 from cluster.errors import ScenarioError
 from cluster.simulate.replay import forecast_text
 from cluster.simulate.scenario import Scenario, parse_scenario
-from cluster.simulate.simulate import _Outages, forecast, simulate
+from cluster.simulate.simulate import _Outages, _Simulation, forecast, simulate
 
 BARE = {"start": 0.0, "lane_start": 0.0, "overhead": 0.0}
 
@@ -95,6 +95,24 @@ def test_nothing_is_lost_or_done_twice_whatever_happens():
         assert result.losses > 0
         total = result.utilisation + result.overhead + result.lost + result.idle
         assert total == pytest.approx(1), "time that is neither work nor loss nor idle"
+
+
+class FixedOutages:
+    """A node that goes down once, at a known time, and does not come back for a day."""
+
+    def __init__(self, down: float = float("inf")) -> None:
+        self.down, self.up, self.saved = [down], [down + 86400.0], [False]
+
+    def at(self, number: int) -> float:
+        return self.down[number] if number < len(self.down) else float("inf")
+
+
+def test_a_lost_trial_goes_to_an_idle_lane_whose_node_is_up():
+    scenario = Scenario(**{**BARE, "nodes": 3, "cpus": 1, "preempt": 1.0})
+    simulation = _Simulation(np.array([100.0, 1.0, 2.0]), scenario, np.random.default_rng(0), [0.0] * 3)
+    # The first node is lost with its trial; of the two idle ones the last, which is woken first, went down before
+    simulation._outages = [FixedOutages(10.0), FixedOutages(), FixedOutages(5.0)]
+    assert simulation.run().makespan_s == 110
 
 
 def test_losses_come_at_the_rate_that_was_asked_for():
