@@ -92,7 +92,8 @@ def replay_store(store: ResultsStore, costs: CostModel) -> str:
     real = replay(really)
     modelled = replay(
         [
-            TrialSpan(span.lane, span.started_s, span.started_s + max(expected.get(r["trial_id"], 0.0) for r in group))
+            # The cost model is fitted to shares of the time of groups (`wall_s`), so that a group takes their sum.
+            TrialSpan(span.lane, span.started_s, span.started_s + sum(expected.get(r["trial_id"], 0.0) for r in group))
             for span, group in zip(really, groups, strict=True)
         ]
     )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
@@ -16,8 +17,10 @@ from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 from sweeper.status import store_cost_model
+from sweeper.store.schema import AttemptRecord
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation
+from tests.sweeper.rows import NOW, trial
 
 GRID = """
 name: real
@@ -31,6 +34,11 @@ training: {steps: 1}
 @pytest.fixture
 def specs():
     return [row.spec for row in expand(parse_grid(GRID)).trials.values()]
+
+
+def attempt(trial_id: str, **times) -> AttemptRecord:
+    common = {"status": "finished", "reason": None, "traceback": None, "host": "h", "lane": "l-0", "wall_s": None}
+    return AttemptRecord(trial_id=trial_id, attempt=1, **common, **times)
 
 
 def makespan_s(text: str) -> float:
@@ -86,6 +94,19 @@ def test_the_error_against_a_sweep_that_ran_is_printed(tmp_path):
     assert error, said
     assert abs(float(error[1])) < 15
     assert "With the durations that the cost model expects (12 finished trials) it says" in said
+
+
+def test_trials_in_one_go_are_expected_to_take_the_sum_of_their_shares(tmp_path, specs):
+    store, costs = ResultsStore.create(tmp_path / "r"), CostModel()
+    start, attempts = NOW, []
+    for pair in (specs[0:2], specs[2:4], specs[4:6]):
+        end = start + timedelta(seconds=sum(map(costs.seconds, pair)))
+        attempts += [attempt(spec.trial_id, started_at=start, ended_at=end) for spec in pair]
+        start = end
+    store.write("attempts", attempts)
+    store.write("trials", [trial(spec.trial_id, spec=spec.canonical) for spec in specs])
+    of_the_model = replay_store(store, costs).splitlines()[1]
+    assert abs(float(re.search(r"\(([+-][\d.]+)%\)", of_the_model)[1])) < 5
 
 
 def test_a_store_without_a_launch_cannot_be_compared_with(tmp_path):
