@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from tasks.loaders import load_task
-from tasks.spec import task_names
+from tasks.spec import tasks_with_data
 from tasks.spikes.events import CHANNELS
 
 # As many spikes per recording as shd-mini has on average.
@@ -62,7 +62,7 @@ def main(names: tuple[str, ...], batch_size: int, seconds: float) -> None:
     # One thread, as a loader in a lane has.
     torch.set_num_threads(1)
     click.echo(f"{'task':<12} {'data':<16} {'batch':<18} {'ms/batch':>9} {'batches/s':>10}")
-    for name in names or task_names():
+    for name in names or tasks_with_data():
         # Default options, which are the embedded data.
         task = load_task(name, {})
         length = task.spec.length

@@ -21,6 +21,10 @@ class Option:
     """Key in the grid file."""
     default: OptionValue
     """Value when the key is missing; its type is the type that is asked for."""
+    required: bool = False
+    """Whether the key must be given, so that the default only says the type."""
+    many: bool = False
+    """Whether a list of texts is taken too; it is read as one text with commas between."""
     help: str
     """One line for the documentation and for `describe`."""
     choices: tuple[OptionValue, ...] = ()
@@ -45,6 +49,8 @@ class Option:
             if value not in self.choices or isinstance(value, bool) != isinstance(self.default, bool):
                 raise TaskError(f"{where}: {value!r} is not valid; {choices_hint(value, self.choices)}")
             return type(self.default)(value)
+        if self.many and isinstance(value, list):
+            value = _joined(value, where)
         types = (int, float) if isinstance(self.default, float) else type(self.default)
         if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(self.default, bool)):
             raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)}")
@@ -60,6 +66,12 @@ class Option:
         if (low is not None and not value >= low) or (high is not None and not value <= high):
             bounds = f"from {low} to {high}" if high is not None else f"of at least {low}"
             raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)} {bounds}")
+
+
+def _joined(values: list[object], where: str) -> str:
+    if not values or not all(isinstance(value, str) and value.strip() and "," not in value for value in values):
+        raise TaskError(f"{where}: {values!r} is not valid; give texts without commas")
+    return ", ".join(str(value).strip() for value in values)
 
 
 def _kind(default: OptionValue) -> str:
@@ -81,13 +93,16 @@ def resolve_options(
         Every declared option with its value, in the order of declaration.
 
     Raises:
-        TaskError: unknown key or invalid value.
+        TaskError: unknown key, invalid value, or a key that must be given and is not.
     """
     by_name = {option.name: option for option in declared}
     # Unknown keys first, because a misspelt key also leaves its option at the default, which nobody would notice.
     for key in options:
         if key not in by_name:
             raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, by_name)}")
+    for name, option in by_name.items():
+        if option.required and name not in options:
+            raise TaskError(f"{where}.{name}: task {task!r} needs it: {option.help}")
     # In the order of declaration, so that equal options give equal text, whatever the order in the grid file.
     return {
         name: option.check(options[name], f"{where}.{name}") if name in options else option.default

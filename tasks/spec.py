@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks.neuron.spec
+import tasks.own.spec
 import tasks.sequences.spec
 import tasks.spikes.spec
 import tasks.text.spec
@@ -15,7 +16,13 @@ from tasks.base import METRICS, Options, Place, TaskDefinition, TaskSpec
 from tasks.errors import DataError, TaskError, choices_hint
 from tasks.options import Option, OptionValue, resolve_options
 
-ROOMS = (tasks.text.spec.ROOM, tasks.spikes.spec.ROOM, tasks.sequences.spec.ROOM, tasks.neuron.spec.ROOM)
+ROOMS = (
+    tasks.text.spec.ROOM,
+    tasks.spikes.spec.ROOM,
+    tasks.sequences.spec.ROOM,
+    tasks.neuron.spec.ROOM,
+    tasks.own.spec.ROOM,
+)
 """Every room of tasks, in the order in which they are listed; the one place that a new room is added to."""
 # Tasks of all rooms share one list of names, since a grid file gives a name and no room.
 _TASKS: dict[str, TaskDefinition] = {name: task for room in ROOMS for name, task in room.tasks.items()}
@@ -27,6 +34,11 @@ _MUST_HAVE = ("spec", "load")
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks that come with this software."""
     return tuple(_TASKS)
+
+
+def tasks_with_data() -> tuple[str, ...]:
+    """Return the names of the tasks that have data of their own, so that they can be trained without a file."""
+    return tuple(name for name in _TASKS if not any(option.required for option in task_options(name)))
 
 
 def task_definition(name: str, *, where: str = "task") -> TaskDefinition:

@@ -1,9 +1,9 @@
-"""Tasks of labelled sequences: one target per sequence, asked for at its last step."""
+"""Tasks of whole sequences of one length, with a label or values for each, or for each of its steps."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,16 @@ class Examples(Protocol):
     def inputs(self, numbers: Numbers) -> Tensor:
         """Return the input of the numbered examples, [B, T] or [B, T, n_in]."""
 
-    def targets(self, numbers: Numbers) -> Numbers:
-        """Return the classes of the numbered examples, [B]."""
+    def targets(self, numbers: Numbers) -> npt.NDArray[Any]:
+        """Return the targets of the numbered examples: classes, int64 [B] or [B, T], or values as `Batch.y` says."""
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """Examples that do not all count alike."""
+
+    def weights(self, numbers: Numbers) -> Tensor | None:
+        """Return the weights of the numbered examples, [B, T] or [B]; None where all are 1."""
 
 
 class SplitData(NamedTuple):
@@ -39,7 +47,7 @@ class SplitData(NamedTuple):
 
 
 class SequenceTask:
-    """Classification of whole sequences of one length.
+    """Classification or regression of whole sequences of one length.
 
     Training draws with `sampler`; evaluation reads a split in order and fills the last batch up with weight 0.
     """
@@ -62,17 +70,17 @@ class SequenceTask:
         self.data_name, self.data_sha256 = spec.data_name, data_sha256
         self.spec = spec
         # A baseline that only the data can tell is that of the test split, on which results are reported.
-        if spec.baseline is None:
+        if spec.baseline is None and spec.loss == "cross_entropy" and spec.metric == "accuracy":
             self.spec = dataclasses.replace(spec, baseline=self.majority("test"))
 
     def majority(self, split: Split) -> float:
         """Return the accuracy of always naming the most frequent class of a split."""
         data = self._splits[split]
-        counts = np.bincount(data.examples.targets(data.order))
+        counts = np.bincount(data.examples.targets(data.order).reshape(-1))
         return float(counts.max() / counts.sum())
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
-        """Return the training batch of `step`: x as the spec's input kind says, y int64 [B]."""
+        """Return the training batch of `step`: x and y as the spec says."""
         self._check(length)
         numbers = self._sampler(step, seed, batch_size)
         return self._batch(self._splits["train"].examples, numbers, None)
@@ -85,10 +93,15 @@ class SequenceTask:
             numbers = order[start : start + batch_size]
             # filled up rather than shortened: a batch of another shape would be another recording on a GPU
             missing = batch_size - len(numbers)
-            weight = torch.cat([torch.ones(len(numbers)), torch.zeros(missing)]) if missing else None
-            yield self._batch(examples, np.pad(numbers, (0, missing), mode="edge"), weight)
+            present = torch.cat([torch.ones(len(numbers)), torch.zeros(missing)]) if missing else None
+            yield self._batch(examples, np.pad(numbers, (0, missing), mode="edge"), present)
 
-    def _batch(self, examples: Examples, numbers: Numbers, weight: Tensor | None) -> Batch:
+    def _batch(self, examples: Examples, numbers: Numbers, present: Tensor | None) -> Batch:
+        weight = examples.weights(numbers) if isinstance(examples, Weighted) else None
+        if present is not None:
+            if self.spec.loss_on == "every_step":
+                present = present[:, None].expand(-1, self.spec.length)
+            weight = present.contiguous() if weight is None else weight * present
         return Batch(examples.inputs(numbers), torch.from_numpy(examples.targets(numbers)), weight, True)
 
     def _check(self, length: int) -> None:
