@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from sweeper.errors import GridError
 from sweeper.plan.search_section import SearchSettings
-from sweeper.plan.targets import LEAST_TRIALS, Target, read_target
+from sweeper.plan.targets import LEAST_TRIALS, Target, TargetError, read_target
 from sweeper.search.space import Observation, Point, Proposal, Sizes, Space
 from sweeper.search.theory_frame import Frame, design_of, make_frame
 from theory.errors import TheoryError
@@ -312,13 +312,12 @@ class TheorySearcher:
 
 def _slope(budgets: Sequence[float], intervals: Sequence[Interval]) -> Interval:
     """d ln d_m / d ln P between two budgets, errors added in squares."""
-    low, high = intervals
-    reason = low.reason or high.reason
-    if reason is None and budgets[0] == budgets[-1]:
-        reason = "an exponent needs two budgets"
+    # Two ends that are the same budget are one line (`_lines_of`).
+    reason = "an exponent needs two budgets" if len(budgets) < 2 else intervals[0].reason or intervals[1].reason
     if reason is not None:
         return Interval(float("nan"), float("nan"), float("nan"), reason)
-    span = float(np.log(budgets[-1] / budgets[0]))
+    low, high = intervals
+    span = float(np.log(budgets[1] / budgets[0]))
     slope = float(np.log(high.estimate / low.estimate)) / span
     # Half widths in ln d_m; the errors of the two ends are taken as independent.
     half = float(np.hypot(*(np.log(one.high / one.low) / 2 for one in intervals))) / span
@@ -348,4 +347,6 @@ def make_theory_searcher(space: Space, settings: SearchSettings) -> TheorySearch
     )
     # Made here and not when first used: a target that cannot be reached is refused before any trial has run.
     assert searcher._frame.points, "a frame without points is refused when it is made"
+    if len(space.budgets) < 2 and any(target.quantity == "exponent" for target in searcher.targets):
+        raise TargetError("target: exponent: a slope over budgets needs two of them; the grid has one, add another")
     return searcher

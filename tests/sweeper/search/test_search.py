@@ -1,10 +1,12 @@
 """Every search keeps one contract: points of the space that can be run, none twice, the same for the same history."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from sweeper.plan.search_section import Range, SearchSettings
+from sweeper.plan.targets import Target, TargetError
 from sweeper.search import theory as search_theory
 from sweeper.search import theory_frame as search_frame
 from sweeper.search.choose import make_searcher
@@ -132,6 +134,15 @@ def test_theory_replicates_where_the_configurations_are_few():
     assert {point.values["d_m"] for point in points[:4]} == {2, 4, 8, 16}
     assert {point.values["d_m"] for point in points[4:8]} == {2, 4, 8, 16}
     assert "no law guides the choice" in searcher.propose(history[:7], 3).reasons[0]
+
+
+def test_an_exponent_needs_two_budgets():
+    one = replace(space_of(), budgets=(30_000,))
+    with pytest.raises(TargetError, match="exponent: a slope over budgets needs two of them"):
+        make_searcher(replace(SETTINGS["theory"], target=("exponent",)), one)
+    searcher = make_searcher(SETTINGS["theory"], one)
+    interval = searcher.interval(play(searcher, 4, 5), Target(quantity="exponent"))
+    assert interval.reason == "an exponent needs two budgets"
 
 
 def test_the_networks_that_were_run_are_told_apart_beside_the_optimum(monkeypatch):
