@@ -49,7 +49,7 @@ function fillControls() {
     parts.push(tick("trials-on", "single trials", state.trials === null ? passing().length <= page.limit : state.trials, v => { state.trials = v; draw(); }));
   }
   $("filters").replaceChildren(...parts);
-  $("filters").hidden = state.tab === "runs" || !parts.length;  // the table has filters of its own
+  $("fold").hidden = state.tab === "runs" || !parts.length;  // the table has filters of its own
 }
 
 function changeGroup(number) {
@@ -92,16 +92,23 @@ function go(tab) {
   state.tab = tab;
   controls();
   draw();
+  $("tabs").scrollIntoView({block: "nearest"});  // the Runs tab has no answer, and what stood below it moves up
+}
+
+// What the filters let through, for where they themselves are not seen.
+function chosenFilters(g) {
+  const off = g.budgets.filter(budget => state.off.has(budget)).map(short), parts = [`Group: ${g.label}`];
+  parts.push(off.length ? `without P = ${off.join(", ")}` : "all budgets");
+  parts.push(state.kc === null ? "all k_c" : `k_c = ${short(state.kc)}`);
+  parts.push(state.seed === "" ? "all seeds" : `seed ${state.seed}`);
+  return parts;
 }
 
 // What a printed page must say because its controls are not on the paper.
 function printedFilters(passed) {
   const g = group();
   if (!g) return "";
-  const off = g.budgets.filter(budget => state.off.has(budget)).map(short), parts = [`Group: ${g.label}`];
-  parts.push(off.length ? `without P = ${off.join(", ")}` : "all budgets");
-  parts.push(state.kc === null ? "all k_c" : `k_c = ${short(state.kc)}`);
-  parts.push(state.seed === "" ? "all seeds" : `seed ${state.seed}`);
+  const parts = chosenFilters(g);
   const table = Object.entries(state.table.filters).map(([name, text]) => `${titleOf(name)} ${text}`);
   if (state.tab === "runs" && (table.length || state.table.search)) parts.push(`table: ${[state.table.search, ...table].filter(Boolean).join("; ")}`);
   if (state.selected) parts.push(`${state.selected.size.toLocaleString("en-US")} trials selected`);

@@ -1,5 +1,6 @@
 // Start.
-const PAPER_WIDTH = 660;  // CSS pixels between the margins of an A4 page, rounded down; letter paper is wider
+const NARROW = "screen and (max-width: 760px)";  // as in page.css
+const PAPER_WIDTH = 660;  // CSS pixels inside a card on A4 paper with margins of half an inch, rounded down; letter paper is wider
 function defaults() {
   const g = group();
   // A link may name a tab that this page has not.
@@ -13,6 +14,12 @@ function paint() {
   $("dark").setAttribute("aria-pressed", state.mode === "dark" ? "true" : "false");
 }
 
+// On a narrow screen the answer comes first, and the filters fold behind a line that says what they let through.
+function arrange(narrow) {
+  narrow ? $("headline").after($("answer")) : $("notice").after($("answer"));
+  $("fold").open = !narrow;
+}
+
 // Figures have sizes and colours of their own, which the style of print cannot reach: they are drawn for the paper.
 function paperMode(on) {
   if (on) state.view.screenMode = state.mode;
@@ -21,8 +28,7 @@ function paperMode(on) {
   draw();
   for (const node of document.querySelectorAll(".js-plotly-plot")) {
     if (!node._fullLayout) continue;  // emptied, as the curves are when nothing is selected
-    const column = node.closest(".full") ? PAPER_WIDTH : PAPER_WIDTH / 2 - 20;
-    Plotly.relayout(node, on ? {width: column, height: 300, autosize: false} : {width: null, height: null, autosize: true});
+    Plotly.relayout(node, on ? {width: PAPER_WIDTH, height: 300, autosize: false} : {width: null, height: null, autosize: true});
   }
 }
 
@@ -32,6 +38,9 @@ function start() {
   if (state.mode === null) state.mode = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
   defaults();
   paint();
+  const width = matchMedia(NARROW);
+  arrange(width.matches);
+  width.addEventListener("change", () => arrange(width.matches));
   $("subtitle").textContent = page.subtitle;
   $("provenance").replaceChildren(...page.provenance.map(line => element("li", {}, line)));
   $("selection").hidden = page.total === 0;

@@ -84,6 +84,7 @@ function draw() {
   const shown = state.points ? sample(passed, page.limit) : passed;
   const tab = tabsNow().find(t => t.id === state.tab);
   $("printed").textContent = printedFilters(passed);
+  $("chosen").textContent = g ? `Filters · ${chosenFilters(g).join(" · ")}` : "Filters";
   if (tab && $("panels").dataset.key !== `${state.group}/${tab.id}`) build(tab);
   for (const [id, entry] of drawn) {
     if (!entry.panel.choices) continue;

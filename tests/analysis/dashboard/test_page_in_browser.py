@@ -337,6 +337,26 @@ def test_the_runs_tab_does_not_scroll_sideways_either(page, width):  # 720 is 14
         page.set_viewport_size({"width": 1440, "height": 900})
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (720, 450)])  # 720 is 1440 at a zoom of 200 %
+def test_the_answer_is_the_first_thing_on_a_narrow_screen(page, width, height):
+    page.set_viewport_size({"width": width, "height": height})
+    try:
+        page.wait_for_function("() => !document.getElementById('fold').open")
+        top = page.evaluate("() => document.getElementById('answer').getBoundingClientRect().top")
+        assert top < 80  # below the title alone
+        order = "() => ['answer', 'tabs', 'chosen', 'notice'].map(id => $(id).compareDocumentPosition($('panels')) & 4)"
+        assert page.evaluate(order) == [4] * 4
+        assert page.evaluate("() => $('answer').compareDocumentPosition($('tabs')) & 4") == 4  # also for who listens
+        assert "Group: adding, made-up/text, elm" in page.locator("#chosen").inner_text()
+        assert not page.locator("#kc").is_visible()
+        page.locator("#chosen").click()
+        assert page.locator("#kc").is_visible()
+    finally:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        page.wait_for_function("() => document.getElementById('fold').open")
+    assert page.evaluate("() => $('answer').parentElement.id") == "main"
+
+
 def test_paper_is_light_fits_and_says_what_is_shown(page):
     page.evaluate("() => { state.mode = 'dark'; paint(); draw(); }")
     page.locator("button[data-budget='100000']").click()
@@ -345,12 +365,13 @@ def test_paper_is_light_fits_and_says_what_is_shown(page):
     told = page.locator("#printed").inner_text()
     assert "Group: adding, made-up/text, elm" in told
     assert "without P = 100k" in told
-    assert page.evaluate("() => document.getElementById('isobudget-n_rec')._fullLayout.width") <= 330
+    widths = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')].map(gd => gd._fullLayout?.width)")
+    assert [width for width in widths if width is not None] == [660] * 3  # one figure across the paper
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.emulate_media(media="screen")
     page.evaluate("() => paperMode(false)")
     assert page.evaluate("() => state.mode") == "dark"
-    assert page.evaluate("() => document.getElementById('isobudget-n_rec')._fullLayout.width") > 330
+    assert page.evaluate("() => document.getElementById('isobudget-n_rec')._fullLayout.width") < 660
 
 
 def test_words_are_explained_on_hover_and_provenance_is_closed(page):
