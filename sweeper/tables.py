@@ -29,6 +29,10 @@ _SIZES = ("n_rec", "d_m")
 """Sizes that always have a column in the table of a plan."""
 
 
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
 def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
     """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds.
 
@@ -45,7 +49,7 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
         table.add_row(*_plan_cells(rows, varied, status, costs))
     console.print(table)
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
-    console.print(f"{len(plan.trials)} trials to run{problems}.", highlight=False)
+    console.print(f"{_trials(len(plan.trials))} to run{problems}.", highlight=False)
     rows = list(plan.trials.values())
     _print_long_warm_ups(console, rows)
     if status is not None:
@@ -59,9 +63,10 @@ def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None
     # Not refused, since tiny grids that only try something out keep the default warm-up.
     short = [row for row in rows if row.spec and row.spec.training.warmup_steps > row.spec.training.steps]
     if short:
+        end, their = ("ends", "its") if len(short) == 1 else ("end", "their")
         console.print(
-            f"Note: {len(short)} trials end before their warm-up does, so that their learning rate never reaches its "
-            "peak; training.warmup_steps shortens it.",
+            f"Note: {_trials(len(short))} {end} before {their} warm-up does, so that {their} learning rate never "
+            "reaches its peak; training.warmup_steps shortens it.",
             highlight=False,
             soft_wrap=True,
         )
@@ -148,10 +153,10 @@ def print_launch(result: LaunchResult, results: str) -> None:
     """Say what a launch did and what to do next."""
     console = _console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
-    console.print(f"{result.ran} trials run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
+    console.print(f"{_trials(result.ran)} run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
     _print_reasons(console, result.status)
     if result.status.backends:
-        ran_on = ", ".join(f"{name} ({count} trials)" for name, count in sorted(result.status.backends.items()))
+        ran_on = ", ".join(f"{name} ({_trials(count)})" for name, count in sorted(result.status.backends.items()))
         console.print(f"Trained by the back end {ran_on}.", highlight=False)
     if result.ran and result.busy_s > 0:
         console.print(_forecast_error(result), highlight=False)

@@ -155,7 +155,7 @@ class TheorySearcher:
         key = tuple(rows)
         if key not in self.cache:
             if len(rows) < self.least:
-                raise TheoryError(f"{len(rows)} finished trials, a law needs {self.least}")
+                raise TheoryError(f"{len(rows)} finished trial{'s' * (len(rows) != 1)}, a law needs {self.least}")
             # Only the last belief is asked for again, and a belief holds a covariance of all places.
             self.cache.clear()
             design = design_of([(sizes, budget) for sizes, budget, _ in rows])

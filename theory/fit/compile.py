@@ -101,7 +101,7 @@ def _check_size(law: Law, metric: FloatArray, p: int, spare: int) -> None:
     spread = float(metric.max() - metric.min()) if rows else 0.0
     if rows < p + spare:
         raise TheoryError(
-            f"{law.label}: {rows} rows cannot support {p} parameters; need at least {p + spare} "
+            f"{law.label}: {rows} row{'s' * (rows != 1)} cannot support {p} parameters; need at least {p + spare} "
             "(add runs at further budgets and d_m, or fix parameters)"
         )
     # Relative to the size of the metric: a spread at the level of rounding is no variation.
