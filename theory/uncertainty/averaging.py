@@ -240,7 +240,8 @@ def _end(laws: Sequence[Evidence], weight: FloatArray, tail: float) -> FloatArra
     # always works for all data sets at once.
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        above = (share * stdtr(degrees, (middle - centre) / width)).sum(axis=0) > tail
+        with np.errstate(over="ignore"):  # the step of an estimate at 0 without error: its tail areas are 0 and 1
+            above = (share * stdtr(degrees, (middle - centre) / width)).sum(axis=0) > tail
         low, high = np.where(above, low, middle), np.where(above, middle, high)
     return np.where(unknown, -np.inf if tail < 0.5 else np.inf, (low + high) / 2)
 
