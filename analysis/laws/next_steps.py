@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.laws.findings import ChosenRun, ChosenRuns, Refusal
 from analysis.laws.view import View
-from analysis.rows.axes import VIF_LIMIT
+from analysis.rows.axes import VIF_LIMIT, listed
 from analysis.rows.means import configuration, seed_noise
 from sweeper.store.schema import DIVERGED, FINISHED
 from theory.data.design import Design
@@ -232,7 +232,7 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     params = [float(max(n, 2) * cost + middle["readout_params"]) for n in sizes]
     neurons = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
     what = f"n_rec = {neurons} at d_m = {middle['d_m']:.0f}"
-    why = f"{' and '.join(tangled)} cannot be told apart in this design"
+    why = f"{listed(tangled)} cannot be told apart in this design"
     return [NextStep(what, why, SWEEP, _hours(model, params))]
 
 

@@ -3,6 +3,7 @@
 An alarm removes nothing. The report refits without the flagged rows and shows what moves.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,9 @@ SPREAD_LEVEL = 0.001
 GAP_SCORE = 5.0
 """Split disagreement: robust deviations between a configuration's gap of two splits and the usual gap. Assumption."""
 
+EXAMPLES = 3
+"""Design points of one kind of alarm that are named in sentences; the tables of report and page list all."""
+
 KINDS = ("under-trained", "learning rate at its bound", "collapsed", "seed spread", "splits disagree")
 
 
@@ -51,6 +55,22 @@ class Alarm(NamedTuple):
         """The design point in words: by d_m where the architecture has one, else by its neurons."""
         size = f"N = {self.n_rec:,.0f}" if self.d_m is None else f"d_m = {self.d_m:g}"
         return size if self.budget is None else f"{size}, P = {self.budget:,.0f}"
+
+
+def alarm_sentences(alarms: Sequence[Alarm]) -> list[str]:
+    """The alarms for a screen: a few of each kind, and how many more there are.
+
+    Args:
+        alarms: as `find_alarms` gives them.
+    """
+    sentences = []
+    for kind in KINDS:
+        places = [alarm for alarm in alarms if alarm.kind == kind]
+        named = places if len(places) <= EXAMPLES + 1 else places[:EXAMPLES]
+        sentences += [f"{kind} at {alarm.place}: {alarm.why}" for alarm in named]
+        if len(named) < len(places):
+            sentences.append(f"{kind} at {len(places) - len(named)} more design points, which the report lists")
+    return sentences
 
 
 def find_alarms(sweep: Sweep, data: Dataset, table: pd.DataFrame) -> list[Alarm]:
@@ -168,17 +188,24 @@ def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
 def _collapsed(data: Dataset) -> list[Flag]:
     if data.chance is None:
         return []
-    value = data.rows["value"].to_numpy(float)
-    best = value.min() if data.direction == "min" else value.max()
-    # No run is better than guessing, so there is no way on which a share could be measured.
-    if best == data.chance:
-        return []
-    share = (value - data.chance) / (best - data.chance)
-    return [
-        ("collapsed", f"{100 * share[i]:.0f} % of the way from chance ({data.chance:.4g}) to the best run", [trial_id])
-        for i, trial_id in enumerate(data.rows["trial_id"])
-        if share[i] < COLLAPSED_SHARE
-    ]
+    sign = -1.0 if data.direction == "min" else 1.0
+    gain = sign * (data.rows["value"].astype("float64") - data.chance)
+    furthest, flags = float(gain.max()), []
+    # Where no run is better than chance there is no way to have gone: every run has collapsed.
+    low = gain < COLLAPSED_SHARE * furthest if furthest > 0 else gain <= 0
+    limit = (
+        f"made less than {100 * COLLAPSED_SHARE:.0f} % of the way from chance ({data.chance:.4g}) to the best run "
+        f"({data.chance + sign * furthest:.4g})"
+        if furthest > 0
+        else f"did no better than chance ({data.chance:.4g})"
+    )
+    for number, part in data.rows[low].groupby("configuration"):
+        runs = int((data.rows["configuration"] == number).sum())
+        worst = float(part["value"].max() if data.direction == "min" else part["value"].min())
+        who = "the only run" if runs == 1 else f"{len(part)} of {runs} runs"
+        why = f"{who} {limit}: {'' if len(part) == 1 else 'at worst '}{worst:.4g}"
+        flags.append(("collapsed", why, part["trial_id"].tolist()))
+    return flags
 
 
 def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:

@@ -4,6 +4,7 @@ Everything is computed by `theory.uncertainty.axes` from the means of the config
 turns the numbers into sentences.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -73,13 +74,22 @@ def check_axes(table: pd.DataFrame) -> AxesCheck:
     return AxesCheck(pairs, inflation, together, tuple(_sentences(inflation, together)))
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names as a sentence holds them.
+
+    >>> listed(["n_rec", "k_e", "k_c"]), listed(["k_c"])
+    ('n_rec, k_e and k_c', 'k_c')
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
 def _sentences(inflation: tuple[Inflation, ...], together: tuple[Interaction, ...]) -> list[str]:
     sentences = []
     high = [row.axis for row in inflation if row.vif is not None and row.vif > VIF_LIMIT]
     still = [row.axis for row in inflation if row.vif is None]
     if high:
         sentences.append(
-            f"{' and '.join(high)} cannot be told apart in this design (variance inflation above {VIF_LIMIT:g}): "
+            f"{listed(high)} cannot be told apart in this design (variance inflation above {VIF_LIMIT:g}): "
             "add runs that vary one of them with the other fixed, such as 7 values of n_rec at one d_m."
         )
     # With a single axis left there is nothing that it could be confounded with, and praise would be empty.
@@ -87,7 +97,7 @@ def _sentences(inflation: tuple[Inflation, ...], together: tuple[Interaction, ..
         sentences.append("The axes that vary are varied independently enough to be told apart.")
     if still:
         sentences.append(
-            f"{' and '.join(still)} did not vary: nothing can be said about {'it' if len(still) == 1 else 'them'}."
+            f"{listed(still)} did not vary: nothing can be said about {'it' if len(still) == 1 else 'them'}."
         )
     for row in together:
         # Within 2 units AICc calls it a tie, here as everywhere in the reports.

@@ -1,16 +1,17 @@
 """A sweep on one screen: what is done, the best split per budget, what it cost, what to beware of. No law is fitted."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.rows.alarms import find_alarms
+from analysis.rows.alarms import alarm_sentences, find_alarms
 from analysis.rows.load import group_lines
 from analysis.rows.means import configuration, configurations, optima, seed_noise
 from analysis.rows.sweep import Dataset, Sweep
-from sweeper.store.schema import FINISHED, STATUSES
+from sweeper.store.schema import DIVERGED, FINISHED, STATUSES
 
 WARNINGS = 12
 """Most warnings that are printed; the rest is counted."""
@@ -149,7 +150,7 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
                 verdict=optimum.verdict,
             )
         )
-    warnings = [f"{alarm.kind} at {alarm.place}: {alarm.why}" for alarm in find_alarms(sweep, data, table)]
+    warnings = alarm_sentences(find_alarms(sweep, data, table))
     if not len(table):
         warnings.append(nothing_left(data))
     if noise.sd is None and len(table):
@@ -173,9 +174,9 @@ def _warnings(trials: pd.DataFrame) -> list[str]:
     sentences = []
     lost = trials[trials["status"] != FINISHED]
     if len(lost):
-        # The commonest reason is what somebody would mend first; `sweeper status` lists all.
-        top = lost["reason"].fillna("no reason given").value_counts()
-        sentences.append(f"{len(lost)} trials did not finish; most often: {top.index[0]} ({top.iloc[0]} times)")
+        sentences.append(
+            f"{len(lost):,} trial{'s' * (len(lost) != 1)} did not finish: {commonest_reason(lost['reason'])}"
+        )
     if trials["code_version"].nunique() > 1:
         sentences.append(
             f"{trials['code_version'].nunique()} code versions: {', '.join(sorted(trials['code_version'].unique()))}"
@@ -184,6 +185,33 @@ def _warnings(trials: pd.DataFrame) -> list[str]:
     hashes = trials.dropna(subset=["data_sha256"]).groupby("data_name")["data_sha256"].nunique()
     sentences += [f"data {name} was read in {count} versions" for name, count in hashes.items() if count > 1]
     return sentences
+
+
+def commonest_reason(reasons: "pd.Series[str]") -> str:
+    """The most common of some reasons; those that differ in numbers alone are one, and the first stands for all.
+
+    >>> commonest_reason(pd.Series(["loss nan at step 8", "loss nan at step 9", None]))
+    'loss nan at step 8 (2 of them)'
+    """
+    told = reasons.astype(object).where(reasons.notna(), "no reason given")
+    kinds = told.str.replace(r"\d+(\.\d+)?", "#", regex=True)
+    top = kinds.value_counts()
+    first = told[kinds == top.index[0]].iloc[0]
+    return first if len(told) == 1 else f"{first} ({'all' if top.iloc[0] == len(told) else top.iloc[0]} of them)"
+
+
+def nothing_to_go_on(sweep: Sweep) -> str:
+    """Why a sweep without a usable row gives no next run, and what to do first."""
+    lost = sweep.trials[sweep.trials["status"] != FINISHED]
+    if not len(sweep.trials):
+        return f"{sweep.uri}: no trial yet; launch a grid first"
+    if len(lost) < len(sweep.trials):
+        return f"{sweep.uri}: no finished trial with a value is among the rows that were chosen"
+    counts = ", ".join(f"{count:,} {status}" for status, count in lost["status"].value_counts().items())
+    remedy = f"`sweeper status {shlex.quote(sweep.uri)}` gives every reason"
+    if (lost["status"] == DIVERGED).all():
+        remedy = "launch the grid with a learning rate ten times smaller"
+    return f"{sweep.uri}: no finished trial to go on from: {counts}, {commonest_reason(lost['reason'])}; {remedy}"
 
 
 def as_json(content: Any) -> Any:

@@ -1,10 +1,12 @@
 """Each alarm rings for what it is about, names its rows, and stays silent otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.rows.alarms import find_alarms, tail_gains
+from analysis.rows.alarms import Alarm, alarm_sentences, find_alarms, tail_gains
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations
 from analysis.rows.sweep import Measure, Selection
@@ -19,6 +21,14 @@ def alarms(path, rows, curves=(), **measure):
     sweep = read_sweep(path)
     (data,) = datasets(sweep, Selection(measure=Measure(**measure)))
     return {(a.kind, a.d_m): a for a in find_alarms(sweep, data, configurations(data))}
+
+
+def collapsed(path, rows, chance):
+    ResultsStore.create(path).write("trials", rows)
+    sweep = read_sweep(path)
+    (data,) = datasets(sweep, Selection())
+    found = find_alarms(sweep, replace(data, chance=chance), configurations(data))
+    return {alarm.d_m: alarm for alarm in found if alarm.kind == "collapsed"}
 
 
 def curve(trial_id, values):
@@ -72,7 +82,42 @@ def test_runs_near_chance_have_collapsed():
     (data,) = datasets(sweep, Selection())
     (found,) = find_alarms(sweep, data, configurations(data))
     assert (found.kind, found.d_m) == ("collapsed", 2)
-    assert "12 % of the way" in found.why
+    assert found.why == (
+        "the only run made less than 15 % of the way from chance (0.05263) to the best run (0.8233): 0.1463"
+    )
+
+
+def test_collapsed_runs_of_a_design_point_are_one_alarm(tmp_path, trial):
+    values = {3: (2.0, 2.1), 5: (4.8, 5.5), 8: (2.2, 7.0)}
+    rows = [
+        trial(f"{d}-{seed}", d_m=d, n_rec=600 // d, seed=seed, final_test_metric=v, final_valid_metric=v)
+        for d, both in values.items()
+        for seed, v in enumerate(both)
+    ]
+    found = collapsed(tmp_path, rows, chance=4.9)
+    assert {d_m: len(alarm.trial_ids) for d_m, alarm in found.items()} == {5: 2, 8: 1}
+    assert found[5].why.startswith("2 of 2 runs made less than 15 % of the way from chance (4.9) to the best run (2)")
+    assert found[5].why.endswith(": at worst 5.5")
+    assert found[8].why.endswith(": 7")
+
+
+def test_where_no_run_beats_chance_all_have_collapsed(tmp_path, trial):
+    rows = [trial(f"t{d}", d_m=d, n_rec=600 // d, final_test_metric=v) for d, v in {3: 5.0, 5: 6.0}.items()]
+    assert [alarm.why for alarm in collapsed(tmp_path, rows, chance=4.9).values()] == [
+        "the only run did no better than chance (4.9): 5",
+        "the only run did no better than chance (4.9): 6",
+    ]
+
+
+def test_a_screen_names_a_few_alarms_of_each_kind_and_counts_the_rest():
+    flagged = [Alarm("collapsed", 3e4, float(d), 9.0, 100.0, "why", ("t",)) for d in range(1, 8)]
+    spread = Alarm("seed spread", 3e4, 2.0, 9.0, 100.0, "why", ("t",))
+    told = alarm_sentences([*flagged, spread])
+    assert [sentence.split(":")[0] for sentence in told] == [
+        *(f"collapsed at d_m = {d}, P = 30,000" for d in (1, 2, 3)),
+        "collapsed at 4 more design points, which the report lists",
+        "seed spread at d_m = 2, P = 30,000",
+    ]
 
 
 def test_seeds_that_vary_far_more_than_others(tmp_path, trial):
