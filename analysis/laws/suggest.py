@@ -103,9 +103,10 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
         TargetError: the target cannot be read, or lies outside of what this design reaches.
     """
     hours, name = settings.hours, settings.name or sweep.label + SUFFIX
-    target, sentences = read_target(settings.target), []
+    target = read_target(settings.target)
     if hours <= 0:
         raise AnalysisError(f"--hours: {hours:g} leaves no time for a run")
+    data, sentences = _of_one_connectivity(data)
     # The grid is written as text and read again: what is suggested has then passed every check that a launch makes.
     base, notes = _base(sweep, data, target, name)
     sentences += notes
@@ -138,6 +139,19 @@ def _no_store(sweep: Sweep) -> Any:
     raise AnalysisError(f"{sweep.uri}: nothing can be launched on from here; suggestions need a results directory")
 
 
+def _of_one_connectivity(data: Dataset) -> tuple[Dataset, list[str]]:
+    """The rows at the connectivity that most of them have: a suggestion varies d_m at one."""
+    k_cs = data.rows["k_c"]
+    if k_cs.nunique() < 2:
+        return data, []
+    most = float(k_cs.mode().iloc[0])
+    others = ", ".join(f"{k_c:g}" for k_c in sorted(k_cs.unique()) if k_c != most)
+    told = (
+        f"these runs vary d_m at k_c = {most:g}, which most rows have; --where 'k_c == ...' chooses another ({others})"
+    )
+    return replace(data, rows=data.rows[k_cs == most]), [told]
+
+
 def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[str, Any], list[str]]:
     """The grid that describes the group's family of networks, open in d_m."""
     # A published table has no directory whose trials a launch could complete.
@@ -148,9 +162,6 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         raise AnalysisError(
             f"{data.label}: suggestions need finished trials of ELM Networks with `budgets`, found none"
         )
-    if rows["k_c"].nunique() > 1:
-        most = float(rows["k_c"].mode().iloc[0])
-        raise AnalysisError(f"{data.label}: several connectivities; choose one, for example --where 'k_c == {most:g}'")
     specs = Counter(rows["spec"])
     spec = json.loads(specs.most_common(1)[0][0])
     if "model" not in spec:
@@ -228,6 +239,9 @@ def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[st
     means = rows.groupby(["budget", "d_m"])["value"].mean().reset_index()
     places = means.groupby("budget")["value"].agg("idxmin" if direction == "min" else "idxmax")
     best = means.loc[places, "d_m"]
+    if low == high:
+        wide = max(1, int(low / EXTEND)), int(high * EXTEND)
+        return *wide, [f"only d_m = {low} was run: the range is opened to {wide[0]} to {wide[1]}"]
     # No neuron has less than one memory unit.
     if (best == low).any() and low > 1:
         low = max(1, int(low / EXTEND))
@@ -287,7 +301,7 @@ def _choose(
         # No law yet is the beginning of every sweep, and not an error: runs far from each other then teach most.
         points = searcher.fill(history, MOST)
         paid = _within(points, space, hours)
-        fallback = f"no law guides the choice ({error}): these runs fill the space"
+        fallback = f"no law guides the choice ({error}): these runs fill the space; ask again when they have finished"
         return paid, ["spread"] * len(paid), unknown, unknown, [fallback]
     before, after = searcher.expected(history, chosen, target)
     sentences: list[str] = list(chosen.sentences)
@@ -332,9 +346,16 @@ def _run(point: Point, why: str, space: GridSpace) -> Run:
 def _notes(target: str, runs: tuple[Run, ...], before: Interval, after: Interval) -> str:
     """Comments at the top of the grid."""
     hours = sum(run.hours for run in runs)
-    lines = [f"{len(runs)} runs for: {target}. Expected: {hours:.3g} h of trial time."]
-    lines += [f"Interval by the best law now: {interval_text(before)}; expected afterwards: {interval_text(after)}."]
+    lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} for: {target}. Expected: {hours:.3g} h of trial time."]
+    lines += [f"{'; '.join(gain_texts(before, after))}."]
     return "".join(f"# {line}\n" for line in lines)
+
+
+def gain_texts(before: Interval, after: Interval) -> list[str]:
+    """What a suggestion is expected to bring, in one or two sentences without a full stop."""
+    if before.reason is not None and before.reason == after.reason:
+        return [f"Interval by the best law, now and afterwards: {interval_text(before)}"]
+    return [f"Interval by the best law now: {interval_text(before)}", f"expected afterwards: {interval_text(after)}"]
 
 
 def interval_text(interval: Interval) -> str:

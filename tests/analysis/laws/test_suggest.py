@@ -136,6 +136,25 @@ def test_an_optimum_at_the_end_extends_the_range(tmp_path):
     assert max(run.d_m for run in found.runs) > 4
 
 
+def test_one_value_of_d_m_is_opened_to_both_sides_in_one_sentence(tmp_path):
+    one = GRID.replace("[1, 2, 4, 8, 16, 32]", "[4]").replace("[20_000, 60_000, 200_000]", "[20_000]")
+    found = suggestion(write(tmp_path / "one", one.replace("seeds: 2", "seeds: 1")), target="optimum")
+    assert found.sentences[0] == "only d_m = 4 was run: the range is opened to 2 to 8"
+    assert "(1 finished trial, a law needs" in found.sentences[1]
+    assert {run.d_m for run in found.runs} == {2, 3, 4, 5, 6, 7, 8}
+    assert "# Interval by the best law, now and afterwards: none (no law can be fitted yet)." in found.grid
+
+
+def test_of_several_connectivities_the_one_that_most_rows_have_is_gone_on_from(tmp_path):
+    path = write(tmp_path / "several", GRID.replace("d_branch: 4", "d_branch: [4, 8]"))
+    sweep = read_sweep(path)
+    (data,) = datasets(sweep, Selection(where="k_c == 16 or d_m < 10"))
+    found = suggest(sweep, data, SuggestSettings(target="optimum at P=6e4", hours=0.5))
+    assert "these runs vary d_m at k_c = 16, which most rows have; --where 'k_c == ...' chooses" in found.sentences[0]
+    assert "(32)" in found.sentences[0]
+    assert {row.spec.model.d_branch for row in expand(parse_grid(found.grid)).rows} == {4}
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
