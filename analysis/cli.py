@@ -287,7 +287,7 @@ def export(
         raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
     if output is not None:
         count = commands.export(dir, selection, output)
-        click.echo(f"wrote {output} ({count} rows)")
+        click.echo(f"wrote {output} ({count} row{'s' * (count != 1)})")
     if figures is not None:
         how = Format.column(kind, mode) if column else Format(kind=kind, mode=mode, width=width, height=height)
         paths = commands.export_figures(dir, selection, settings, folder=figures, only=only, how=how)

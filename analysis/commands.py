@@ -36,7 +36,7 @@ from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
 from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
 from analysis.rows.summary import as_json as summary_json
-from analysis.rows.summary import summarise
+from analysis.rows.summary import nothing_to_go_on, summarise
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Selection, Sweep, among
 from sweeper.errors import warn_of_damage
 
@@ -143,6 +143,9 @@ def compare(
         for sweep, of_sweep in zip(sweeps, groups, strict=True)
         for view in group_views(sweep, of_sweep, settings)
     ]
+    for sweep, of_sweep in zip(sweeps, groups, strict=True):
+        if not any(len(data.rows) for data in of_sweep):  # or it would be missing without a word
+            click.echo(nothing_to_go_on(sweep), err=True)
     lines = comparison(views)
     if as_json:
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in comparison_rows(lines)]
@@ -164,10 +167,10 @@ def suggest(uri: str, selection: Selection, settings: SuggestSettings, output: s
     tell_groups(every)
     groups = [data for data in every if len(data.rows)]
     if not groups:
-        raise AnalysisError(f"{uri}: no finished trial to go on from; launch a grid first")
+        raise AnalysisError(nothing_to_go_on(sweep))
     # A grid is about one family of networks: the largest, unless --where or --group names another.
     suggestion = make_suggestion(sweep, groups[0], settings)
-    others = f" (the largest of {len(groups)} groups; --where chooses another)" if len(groups) > 1 else ""
+    others = f" (the largest of {len(groups)} groups; --group NAME chooses another)" if len(groups) > 1 else ""
     print_suggestion(suggestion, groups[0].label + others, console)
     if output is None:
         print(suggestion.grid, end="")

@@ -20,6 +20,7 @@ from analysis.figures.theme import CONFIG, axis, layout, theme
 from analysis.glossary import GLOSSARY
 from analysis.html import asset, content_security_policy, to_json
 from analysis.laws.view import View
+from analysis.report.tables import Table
 from analysis.rows.sweep import Sweep, among
 from sweeper.store.schema import STATUSES
 
@@ -144,8 +145,8 @@ def _panel(panel: Panel) -> dict[str, Any]:
     entry = panel._asdict()
     # Null in place of an empty list: the script asks whether a panel has figures at all.
     entry["choices"] = [choice._asdict() for choice in panel.choices] or None
-    entry["rows"] = panel.rows or None
-    return entry
+    table = Table(panel.columns, panel.rows, keys=2 if panel.keyed else 1).without_empty()
+    return entry | {"columns": table.columns, "rows": table.rows or None}
 
 
 def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:

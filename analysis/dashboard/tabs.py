@@ -74,7 +74,8 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
     chances = [None] * len(data.x) if data.membership is None else data.membership.tolist()
     if len(data.x):
         prefix = f"{view.drawn}: best" if view.drawn else "Best"
-        summary = f"{prefix} mean: {data.y[-1]:.4g} with P = {short(data.x[-1])}; {len(data.x)} sizes on the frontier."
+        sizes = counted(len(data.x), "size")
+        summary = f"{prefix} mean: {data.y[-1]:.4g} with P = {short(data.x[-1])}; {sizes} on the frontier."
     else:
         summary = "No finished trial."
     choices = [Choice("metric", plot_frontier(data, trials=False, connectivities=True), "trainable_params")]

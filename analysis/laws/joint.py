@@ -65,7 +65,9 @@ class Family:
     @property
     def settings(self) -> tuple[str, ...]:
         """Settings by which levels can be told apart."""
-        within = [name for name in WITHIN if self.rows[name].nunique() > 1]
+        # networks without d_m are sized by n_rec alone: their k_c follows from it and is no setting
+        free = self.rows["d_m"].notna().any()
+        within = [name for name in WITHIN if free and self.rows[name].nunique() > 1]
         return (*self.reference, *within)
 
 

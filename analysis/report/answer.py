@@ -66,7 +66,7 @@ def why_no_law(refused: Sequence[RefusedLaw]) -> str:
     '2 laws were refused; most often: 9 rows cannot support 6 parameters'
     """
     if not refused:
-        return "No law was fitted."
+        return "No law was fitted"
     # the advice after a reason is cut off; reasons that differ in their numbers alone are one, the first stands for all
     reasons = [law.reason.rsplit(": ", 1)[-1].partition(";")[0].partition(" (")[0].strip() for law in refused]
     kinds = [re.sub(r"\d+", "#", reason) for reason in reasons]

@@ -8,13 +8,15 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from analysis.html import none
-from analysis.laws.suggest import Suggestion, interval_text
+from analysis.laws.suggest import Suggestion, gain_texts
 from analysis.report.compare import COLUMNS, Line, comparison_rows
 from analysis.report.model import Group, Report
 from analysis.report.sections import group_sections, joint_section
 from analysis.report.tables import Table, counted, number
+from analysis.rows.alarms import alarm_sentences
 from analysis.rows.summary import WARNINGS, GroupSummary, Summary
 from sweeper.console import PrintableConsole
+from sweeper.queue.monitor import duration
 
 FILE_WIDTH = 140
 """Columns of the output where it is not a terminal."""
@@ -35,6 +37,9 @@ def print_report(report: Report, console: Console) -> None:
         print_group(group, console)
     for entry in report.joint:
         section = joint_section(entry)
+        if not entry.models:  # one line for a fit that was not made; the report file has the levels
+            console.print(f"[bold]{escape(section.title)}:[/bold] {escape(' '.join(entry.sentences))}")
+            continue
         console.rule(escape(section.title))
         for table in section.tables:
             print_table(table, console)
@@ -62,7 +67,8 @@ def print_group(group: Group, console: Console) -> None:
     noise = "unknown" if data.seed_noise is None else f"{data.seed_noise:.3g} (df {data.seed_noise_freedom})"
     console.print(
         f"metric: {escape(group.metric.title)}, {group.metric.direction} is best; {counted(data.rows, 'run')} of "
-        f"{counted(data.configurations, 'configuration')}, seed noise {noise}; {group.scale}"
+        f"{counted(data.configurations, 'configuration')}, seed noise {noise}"
+        + (f"; {group.scale}" if group.law is not None else "")
     )
     for entry in data.excluded:
         console.print(f"  left out: {entry.rows} ({escape(entry.rule)}: {escape(entry.why)})")
@@ -76,9 +82,8 @@ def print_group(group: Group, console: Console) -> None:
             console.print(f"[bold]{section.title}:[/bold] {escape(' '.join(section.sentences))}")
     for sentence in [*group.axes.sentences, *group.cannot_conclude]:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
-    # Many configurations may ring the same alarm, and beyond a dozen nobody reads them; the file lists all.
-    for alarm in group.alarms[:WARNINGS]:
-        console.print(f"[yellow]![/yellow] {alarm.kind}, {alarm.place}: {escape(alarm.why)}")
+    for sentence in alarm_sentences(group.alarms):
+        console.print(f"[yellow]![/yellow] {escape(sentence)}")
     for step in group.next:
         hours = "" if step.hours is None else f", about {step.hours:.2g} h of trial time"
         console.print(
@@ -102,10 +107,11 @@ def print_table(table: Table, console: Console, title: str | None = None) -> Non
     """Print a table so that no cell is cut: one too wide is broken, its key columns repeated.
 
     Args:
-        table: columns and rows.
+        table: columns and rows; columns without a value are left out.
         console: where to.
         title: stands above it.
     """
+    table = table.without_empty()
     cells = [[cell if isinstance(cell, str) else number(cell) for cell in row] for row in table.rows]
     # A column is as wide as its longest text, but long texts wrap; numbers never do.
     widths = [
@@ -185,7 +191,7 @@ def _print_group_summary(group: GroupSummary, answer: Sequence[str], console: Co
     rows = [
         (
             *(none(v) for v in (best.budget, best.k_c, best.n_rec, best.d_m, best.metric, best.runs)),
-            *(best.as_good or None, best.verdict),
+            *((best.as_good, best.verdict) if best.d_m is not None else (None, None)),
         )
         for best in group.best
     ]
@@ -207,9 +213,13 @@ def print_suggestion(suggestion: Suggestion, label: str, console: Console) -> No
         (*(none(v) for v in (r.budget, r.d_m, r.n_rec, r.seed)), number(r.hours, 2), r.why) for r in suggestion.runs
     ]
     print_table(Table(("P", "d_m", "N", "seed", "hours", "chosen for"), rows, keys=3), console)
-    console.print(f"{counted(len(suggestion.runs), 'run')}, {suggestion.hours:.3g} h of trial time", highlight=False)
-    console.print(f"interval by the best law now: {interval_text(suggestion.before)}", soft_wrap=True, highlight=False)
-    console.print(f"expected afterwards: {interval_text(suggestion.after)}", soft_wrap=True, highlight=False)
+    console.print(
+        f"{counted(len(suggestion.runs), 'run')}, {suggestion.hours:.3g} h of trial time "
+        f"({duration(3600 * suggestion.hours)})",
+        highlight=False,
+    )
+    for sentence in gain_texts(suggestion.before, suggestion.after):
+        console.print(sentence, soft_wrap=True, highlight=False)
 
 
 def print_comparison(lines: list[Line], console: Console) -> None:

@@ -149,6 +149,7 @@ def _folded(prefix: str, section: Section) -> str:
 
 
 def _table(name: str, table: Table) -> str:
+    table = table.without_empty()
     # A column of sentences is set to the left as a whole, whatever single cells hold.
     words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]
     head = "".join(

@@ -44,15 +44,13 @@ def group_sections(group: Group) -> list[Section]:
         *neuron(group),
         _optima(group),
         frontier(group),
-        exponents(group),
-        held_out(group),
+        *([exponents(group), held_out(group)] if group.law is not None else []),
         _rivals(group),
-        calibration(group),
-        residuals(group),
+        *([calibration(group), residuals(group)] if group.law is not None else []),
         _alarms(group),
         *_learning_rates(group),
         Section("axes", "Are the axes told apart?", list(group.axes.sentences), axes_tables(group.axes)),
-        sensitivity(group),
+        *([sensitivity(group)] if group.law is not None else []),
         _next(group),
     ]
 
@@ -93,7 +91,7 @@ def _listed(values: Sequence[float]) -> str:
 def _parameters(group: Group) -> Section:
     law, evidence = group.law, group.evidence
     if law is None:
-        return Section("parameters", "Parameters", [f"None. {why_no_law(group.refused)}."], [])
+        return Section("parameters", "Parameters", [f"{why_no_law(group.refused)}."], [])
     parameters = () if evidence is None else evidence.parameters or ()
     ends = {row.quantity: (row.low, row.high) for row in parameters}
     reasons = {row.quantity: row.reason or "" for row in parameters}
@@ -195,7 +193,7 @@ def joint_section(entry: Joint) -> Section:
         f"Groups like {entry.family}, fitted together with {entry.law or 'no law'}; levels: {levels or 'none'}."
     ]
     if entry.left_out:
-        names = ", ".join(f"{row.level} ({row.configurations} configurations)" for row in entry.left_out)
+        names = ", ".join(f"{row.level} ({counted(row.configurations, 'configuration')})" for row in entry.left_out)
         sentences.append(f"Left out for want of configurations: {names}.")
     sentences += entry.sentences
     sentences += [entry.weights] if entry.weights is not None else []

@@ -24,6 +24,20 @@ class Table(NamedTuple):
     keys: int = 1
     """Leading columns that say what a row is about; a narrow writer repeats them when it breaks the table."""
 
+    def without_empty(self) -> "Table":
+        """The table without the columns that no row fills, such as d_m of networks that have none.
+
+        >>> Table(("P", "d_m", "metric"), [(1000, None, 2.5), (2000, None, 2.25)]).without_empty().columns
+        ('P', 'metric')
+        """
+        kept = [
+            place
+            for place in range(len(self.columns))
+            if place < self.keys or any(row[place] not in (None, "") for row in self.rows)
+        ]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return Table(tuple(self.columns[place] for place in kept), rows, self.keys)
+
 
 def number(value: float | int | None, figures: int = 4) -> str:
     """Write a number for reading.
@@ -83,16 +97,16 @@ def optimum_table(optima: Iterable[OptimumPart], intervals: Iterable[OptimumInte
         best, good = part.measured, part.as_good
         # Words instead of an empty cell, so that nobody takes the missing interval for a narrow one.
         half = "1 run, no interval" if best.half_width is None else none(best.half_width)
+        split = part.bracketed is not None  # else there is no d_m to choose, and nothing that could be as good
         rows.append(
             (
                 *(none(v) for v in (part.budget, part.k_c, best.n_rec, best.d_m, best.k_e, best.metric)),
-                # NaN differs from itself: such a network has no d_m, while "unknown" would mean that it has one.
-                *(half, best.runs, span(good.n_rec), None if best.d_m != best.d_m else span(good.d_m)),
+                *(half, best.runs, *((span(good.n_rec), span(good.d_m)) if split else (None, None))),
                 *_predicted(part.theory, intervals_of.get((part.budget, part.k_c)), with_interval=bool(intervals_of)),
-                part.bracket,
+                part.bracket if split else None,
             )
         )
-    return Table(tuple(columns), rows, keys=2)
+    return Table(tuple(columns), rows, keys=2).without_empty()
 
 
 def band_rule(optima: Sequence[OptimumPart]) -> str:

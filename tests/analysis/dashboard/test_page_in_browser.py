@@ -365,8 +365,8 @@ def test_paper_is_light_fits_and_says_what_is_shown(page):
     told = page.locator("#printed").inner_text()
     assert "Group: adding, made-up/text, elm" in told
     assert "without P = 100k" in told
-    widths = page.evaluate("() => [...document.querySelectorAll('.js-plotly-plot')].map(gd => gd._fullLayout?.width)")
-    assert [width for width in widths if width is not None] == [660] * 3  # one figure across the paper
+    widths = "() => [...document.querySelectorAll('#panels .js-plotly-plot')].map(gd => gd._fullLayout.width)"
+    assert page.evaluate(widths) == [660] * 3  # one figure across the paper
     assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     page.emulate_media(media="screen")
     page.evaluate("() => paperMode(false)")
