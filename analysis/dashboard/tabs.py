@@ -78,6 +78,10 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
         summary = f"{prefix} mean: {data.y[-1]:.4g} with P = {short(data.x[-1])}; {sizes} on the frontier."
     else:
         summary = "No finished trial."
+    if view.overlay is not None and view.overlay.per_budget:
+        summary += " The law has coefficients of its own in every budget, so it is marked there and not drawn between."
+        if view.table["k_c"].nunique() > 1:
+            summary += " It does not know k_c: where several connectivities were run, it is their average."
     choices = [Choice("metric", plot_frontier(data, trials=False, connectivities=True), "trainable_params")]
     if data.power is not None:
         # what no size can beat lies below an error and above an accuracy

@@ -32,6 +32,8 @@ class FrontierData(NamedTuple):
     membership: FloatArray | None
     theory_x: FloatArray
     theory_y: FloatArray
+    theory_joined: bool
+    """Whether the law says anything between these sizes; one fitted to each budget by itself does not."""
     power: "PowerLawCurve | None"
     """Saturating power law through the frontier; None with fewer than 4 budgets or an untrustworthy fit."""
     k_c: float | None = None
@@ -83,6 +85,7 @@ def frontier_data(
         membership=None if front.membership is None else front.membership[front.position],
         theory_x=np.array(sizes, dtype=float),
         theory_y=np.array([best[size] for size in sizes], dtype=float),
+        theory_joined=overlay is None or not overlay.per_budget,
         power=_power_law(data, members),
         k_c=front.k_c,
         others=tuple(frontier_data(data, table, other, overlay) for other in front.others),
@@ -194,7 +197,11 @@ def _line_traces(data: FrontierData) -> list[Figure]:
     if len(data.theory_x) > 1:
         line = {"color": "@theory", "dash": "dash", "width": 2}
         more = {"hoverinfo": "skip", "name": "theory", "showlegend": True, "line": line}
-        traces.append(scatter("lines", data.theory_x, data.theory_y, **more, meta={"kind": "theory", **meta}))
+        if not data.theory_joined:
+            # Steps between curves that know nothing of each other would be read as a bend of one law.
+            more |= {"marker": {"symbol": "line-ew", "size": 14, "line": {"color": "@theory", "width": 2}}}
+        mode = "lines" if data.theory_joined else "markers"
+        traces.append(scatter(mode, data.theory_x, data.theory_y, **more, meta={"kind": "theory", **meta}))
     chance = (
         [] if data.membership is None else [f"{share:.0%} likely the best of its budget" for share in data.membership]
     )

@@ -93,6 +93,8 @@ class Overlay(NamedTuple):
     """Prediction for each row of the configuration table."""
     predict: Callable[[npt.ArrayLike, npt.ArrayLike, float], FloatArray]
     """Mean metric of (n_rec, k_e, k_c), in metric units."""
+    per_budget: bool = False
+    """Whether each budget has coefficients of its own: such a law says nothing between budgets."""
 
 
 def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
@@ -133,6 +135,7 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
         surfaces=tuple(surfaces),
         predicted=law.predict(design_of(table)),
         predict=predict,
+        per_budget=per_budget,
     )
 
 

@@ -50,6 +50,22 @@ def test_the_law_falls_along_every_frontier(drawn):
         assert (np.diff(line.theory_y) < 0).all()
 
 
+def test_a_law_of_each_budget_is_marked_there_and_not_joined(views, drawn):
+    data = views[0].data
+    view = make_view(views[0].sweep, fit_dataset(data, FitSettings(law="quadratic")))
+    own = frontier_data(view.data, view.table, view.frontier, view.overlay)
+    # At 10 k and 30 k parameters eight connectivities were run, and the parabola pools them: it is no line in P.
+    assert own.theory_x.tolist() == [3e3, 1e4, 3e4, 1e5, 3e5]
+    marks, line = (
+        next(trace for trace in plot_frontier(found)["data"] if trace["meta"]["kind"] == "theory")
+        for found in (own, drawn)
+    )
+    assert (marks["mode"], line["mode"]) == ("markers", "lines")
+    told = {panel.id: panel.summary for panel in frontier_tab(view).panels}["frontier-half"]
+    assert "marked there and not drawn between. It does not know k_c" in told
+    assert "marked" not in {panel.id: panel.summary for panel in frontier_tab(views[0]).panels}["frontier-half"]
+
+
 def test_a_page_can_show_one_connectivity_at_a_time_and_a_picture_shows_the_first(drawn):
     page, picture = plot_frontier(drawn, connectivities=True), plot_frontier(drawn)
     lines = [trace for trace in page["data"] if trace["meta"]["kind"] in ("frontier", "theory", "band")]
