@@ -261,6 +261,7 @@ def learning_rate(dir: str, selection: "Selection") -> None:
     "--theme", "mode", type=click.Choice(("light", "dark")), default="light", show_default=True, help="Of the figures."
 )
 @click.option("--only", multiple=True, help="Names of the figures to draw, such as 'isobudget-*'; may be repeated.")
+@click.option("--list", "listed", is_flag=True, help="Print the names of all figures and draw none.")
 @click.option("--width", default=800, show_default=True, type=click.IntRange(300, 4000), help="Of the figures, pixels.")
 @click.option("--height", default=450, show_default=True, type=click.IntRange(200, 4000), help="Likewise.")
 @click.option("--column", is_flag=True, help="For one column of a paper: 85 mm wide, labels of 8 points.")
@@ -273,6 +274,7 @@ def export(
     kind: str,
     mode: str,
     only: tuple[str, ...],
+    listed: bool,
     width: int,
     height: int,
     column: bool,
@@ -283,8 +285,14 @@ def export(
 
     # Without either nothing would be written, and a command that does nothing without a word is taken for one that
     # worked.
-    if output is None and figures is None:
-        raise click.UsageError("say what to export: -o FILE for the rows, --figures FOLDER for the figures")
+    if output is None and figures is None and not listed:
+        raise click.UsageError(
+            "say what to export: -o FILE for the rows, --figures FOLDER for the figures, --list for their names"
+        )
+    if listed:
+        for name in commands.figure_names(dir, selection, settings):
+            click.echo(name)
+        return
     if output is not None:
         count = commands.export(dir, selection, output)
         click.echo(f"wrote {output} ({count} row{'s' * (count != 1)})")

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from analysis.dashboard import page
 from analysis.dashboard.compare_tab import compare_tab
-from analysis.dashboard.export import Format, write_figures
+from analysis.dashboard.export import Format, pictures, write_figures
 from analysis.dashboard.panels import Tab
 from analysis.dashboard.run_table import safe_frame
 from analysis.dashboard.serve import make_server
@@ -344,6 +344,11 @@ def export_figures(
     paths: list[Path] = []
     with_path(Path(folder), lambda: paths.extend(write_figures(views, Path(folder), only, how)))
     return paths
+
+
+def figure_names(uri: str, selection: Selection, settings: FitSettings) -> list[str]:
+    """Names of all figures of a sweep, by which `export_figures` draws some of them."""
+    return [picture.name for picture in pictures(make_views(read_sweep(uri), selection, settings))]
 
 
 def _path_in_results(sweep: Sweep, name: str) -> Path | None:

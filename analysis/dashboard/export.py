@@ -7,6 +7,7 @@ the same bytes for the same rows, and asks the network for nothing.
 import base64
 import re
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from fnmatch import fnmatch
 from html import unescape
 from pathlib import Path
@@ -55,6 +56,9 @@ COLUMN_MM = 85.0
 
 COLUMN_PX = (391, 340)
 """Size at which a column's figure is drawn: at 85 mm its labels of 13 px are then 8 points high."""
+
+CLOSEST = 3
+"""Names that are offered in place of one that no figure has."""
 
 PIXELS = 2
 """Pixels of a PNG per CSS pixel."""
@@ -308,12 +312,33 @@ def write_figures(views: list[View], folder: Path, only: Sequence[str], how: For
     if not drawings:
         raise AnalysisError("nothing to draw: no finished trial has a value")
     # A pattern that fits nothing is most often a typing error, so it is refused and not taken for "no figure".
+    names = [picture.name for picture in drawings]
     for pattern in only:
-        if not any(fnmatch(picture.name, pattern) for picture in drawings):
-            names = ", ".join(picture.name for picture in drawings)
-            raise AnalysisError(f"--only {pattern}: no such figure. There are: {names}")
+        if not any(fnmatch(name, pattern) for name in names):
+            raise AnalysisError(no_such_figure(pattern, names))
     chosen = [picture for picture in drawings if not only or any(fnmatch(picture.name, pattern) for pattern in only)]
     return write_pictures(chosen, folder, how)
+
+
+def no_such_figure(pattern: str, names: Sequence[str]) -> str:
+    """Say that a pattern fits no figure, with the few names that come closest: a sweep may have hundreds.
+
+    Args:
+        pattern: what was asked for.
+        names: of all figures.
+    """
+    asked = pattern.strip("*")
+
+    def likeness(name: str) -> float:
+        # The share of the letters that stand in the name in this order: names of several groups begin with the group,
+        # which nobody types, and which a ratio of lengths would count against them.
+        matcher = SequenceMatcher(None, name, asked, autojunk=False)
+        return sum(block.size for block in matcher.get_matching_blocks()) / max(len(asked), 1)
+
+    holding = [name for name in names if asked and asked in name]
+    near = sorted(holding or names, key=lambda name: (-likeness(name), len(name)))[:CLOSEST]
+    meant = [f"'*{asked}*' ({len(holding)} of them)", *near[:1]] if len(holding) > 1 else near
+    return f"--only {pattern}: no such figure; did you mean {' or '.join(meant)}? --list prints all {len(names)} names"
 
 
 def write_pictures(drawings: list[Picture], folder: Path, how: Format | None = None) -> list[Path]:

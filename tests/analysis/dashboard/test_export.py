@@ -9,7 +9,7 @@ import pytest
 from analysis.cli import main
 from analysis.commands import make_views
 from analysis.dashboard import browser
-from analysis.dashboard.export import Format, Picture, draw, pictures
+from analysis.dashboard.export import Format, Picture, draw, no_such_figure, pictures
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
@@ -144,7 +144,10 @@ def test_a_figure_that_cannot_be_drawn_is_named():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--figures", "{tmp}/f", "--only", "isobuget"], "--only isobuget: no such figure. There are: isobudget-n_rec"),
+        (
+            ["--figures", "{tmp}/f", "--only", "isobuget"],
+            "--only isobuget: no such figure; did you mean isobudget-d_m or",
+        ),
         (["--figures", "{tmp}/f"], "no browser found (looked for /no/such/browser)"),
     ],
 )
@@ -161,3 +164,20 @@ def test_errors_are_one_line(monkeypatch, capsys, own_dir, tmp_path, arguments, 
 def test_something_must_be_asked_for(monkeypatch, capsys, own_dir):
     assert run(monkeypatch, "export", own_dir) == 2
     assert "-o FILE for the rows, --figures FOLDER" in capsys.readouterr().err
+
+
+def test_an_unknown_figure_of_many_is_answered_by_the_closest_few():
+    kinds = ("isobudget-n_rec", "isobudget-d_m", "frontier", "residuals")
+    names = [f"text-enwiki-mini-letters-elm-l_mlp-{i}-{kind}" for i in range(90) for kind in kinds]
+    said = no_such_figure("frontire", names)
+    assert "did you mean text-enwiki-mini-letters-elm-l_mlp-0-frontier or" in said
+    assert said.count("l_mlp") == 3
+    assert said.endswith("--list prints all 360 names")
+    assert "did you mean '*frontier*' (90 of them) or text-enwiki" in no_such_figure("frontier", names)
+
+
+def test_the_names_of_all_figures_can_be_listed(monkeypatch, capsys, own_dir):
+    assert run(monkeypatch, "export", own_dir, "--law", "quadratic", "--list") == 0
+    names = capsys.readouterr().out.split()
+    assert {"isobudget-n_rec", "isobudget-d_m", "frontier"} <= set(names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names)
