@@ -425,8 +425,10 @@ def seconds(value: object, place: str) -> int:
         line = text(value, place)
         if match := _SPAN.fullmatch(line):
             days, first, second, third = match.groups()
-            hours, minutes, rest = (first, second, third) if third is not None else ("0", first, second)
-            span = int(days or 0) * 86400 + int(hours) * 3600 + int(minutes) * 60 + int(rest)
+            # As Slurm reads it: of two parts the first are hours where days stand before them, and minutes otherwise.
+            if third is None:
+                first, second, third = (first, second, "0") if days else ("0", first, second)
+            span = int(days or 0) * 86400 + int(first) * 3600 + int(second) * 60 + int(third)
         elif (match := re.fullmatch(r"(\d+) *([a-z]+)", line)) and match[2] in _SPAN_UNITS:
             span = int(match[1]) * _SPAN_UNITS[match[2]]
         else:

@@ -121,7 +121,8 @@ def test_the_message_names_the_file(tmp_path, changed, smallest):
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("24:00:00", 86400), ("'24:00:00'", 86400), ("1-12:00:00", 129600), ("90m", 5400), ("2d", 172800), ("20:30", 1230),
+    [("24:00:00", 86400), ("'24:00:00'", 86400), ("1-12:00:00", 129600), ("1-12:00", 129600),
+     ("90m", 5400), ("2d", 172800), ("20:30", 1230),
      ("1200", 1200)],
 )  # fmt: skip
 def test_time_spans_are_read_as_slurm_reads_them(written, seconds, smallest):
