@@ -47,7 +47,10 @@ from theory.uncertainty.neuron import fit_neuron
 from theory.uncertainty.quantities import Draws, all_parameters, best_d_m, optimum_quantities
 
 LAWS_HELD_OUT = 3
-"""Laws that are tried without each k_e in turn: the chosen one and the best of other families."""
+"""Laws that are tried without each k_e in turn: the chosen one and the best of other families. Assumption."""
+
+SURE = 0.01
+"""Chance below which lack of fit counts as shown (F test). Assumption."""
 
 T = TypeVar("T")
 
@@ -324,7 +327,7 @@ def residual_section(view: View) -> Residuals:
     # A mean of n runs has the variance of one run over n, so its squared gap counts n times.
     test = lack_of_fit(float(np.sum(runs * gap**2)), len(gap) - fit.p, noise)
     if test is not None:
-        sure = test.p_value < 0.01
+        sure = test.p_value < SURE
         verdict = "the law misses more than seed noise explains" if sure else "seed noise explains the misses"
     return Residuals(
         rms=float(np.sqrt(np.mean(gap**2))),

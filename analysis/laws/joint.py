@@ -38,7 +38,7 @@ MIN_CONFIGURATIONS = 3
 """Fewest configurations of a level that can say anything about it. Assumption."""
 
 SURE = 0.01
-"""Chance below which a difference between levels counts as shown (F test, after Holm)."""
+"""Chance below which a difference between levels counts as shown (F test, after Holm). Assumption."""
 
 SHARED, SHIFTED = "all shared", "a, b per level"
 

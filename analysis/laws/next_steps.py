@@ -20,13 +20,13 @@ SEEDS = 3
 """Runs per configuration that give a usable seed noise."""
 
 STEP = 1.5
-"""Factor between neighbouring values of d_m of an extension."""
+"""Factor between neighbouring values of d_m of an extension. Assumption."""
 
 PICKS = 8
-"""Runs that the law chooses at once."""
+"""Runs that the law chooses at once. Assumption."""
 
 CANDIDATES = 12
-"""Values of d_m per budget among which it chooses, besides those that were run."""
+"""Values of d_m per budget among which it chooses, besides those that were run. Assumption."""
 
 SWEEP = 7
 """Points of a sweep of n_rec at fixed d_m."""

@@ -28,13 +28,13 @@ MOST = 96
 """Most runs of one suggestion: beyond, look at the first ones before choosing more."""
 
 EXTEND = 2.0
-"""Factor by which the range of d_m grows on a side where the best measured network is the last one."""
+"""Factor by which the range of d_m grows on a side where the best measured network is the last one. Assumption."""
 
 SHARE = 0.25
-"""A target's own budget becomes a candidate if one run there takes at most this share of the hours."""
+"""A target's own budget becomes a candidate if one run there takes at most this share of the hours. Assumption."""
 
 SEEDS = 8
-"""Replicates that a configuration may get in all."""
+"""Replicates that a configuration may get in all. Assumption."""
 
 SUFFIX = "-next"
 

@@ -16,7 +16,7 @@ from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
 
 EQUAL_SIZE = 1.25
-"""Ratio of realised sizes up to which two architectures count as of one budget: a budget buys whole neurons."""
+"""Ratio of realised sizes up to which architectures count as of one budget, which buys whole neurons. Assumption."""
 
 LIMITS = 2
 """Most limits that the card names; the report lists all."""

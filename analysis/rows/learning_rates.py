@@ -17,10 +17,10 @@ RULE = "learning rate"
 """Name of the rule in the ledger of rows left out."""
 
 SPREAD = 1.5
-"""A fitted rule is offered from sizes that differ by this factor on; below it a power has nothing to hold on to."""
+"""Ratio of the largest to the smallest value of a size from which on its power is fitted; below it is 0. Assumption."""
 
 RULE_POINTS = 4
-"""Design points with a best rate inside the range tried, below which no rule is fitted."""
+"""Design points with several rates below which no rule is fitted. Assumption."""
 
 EXACT = 1e-3
 """Relative deviation of a rate from a rule that four significant digits and the fit of its powers explain."""
