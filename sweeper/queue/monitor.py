@@ -66,7 +66,6 @@ class Monitor:
         self._log_spread = log_spread
         self._warned: set[str] = set()
         self._ended = threading.Event()
-        self._began = time.monotonic()
         self.busy_s = 0.0
         self.last: Snapshot | None = None
         self.error: BaseException | None = None
@@ -91,8 +90,10 @@ class Monitor:
         """Watch one broker while the block lasts; `error` says afterwards what ended the watching before its time."""
         # One monitor serves all rounds of a launch, one broker after the other.
         self._ended.clear()
+        # The pace is that of this broker, whose counts begin at zero: earlier rounds of the launch have no part in it.
+        began = time.monotonic()
         # A daemon, so that a launcher that ends by an error is not kept alive by looks at its broker.
-        thread = threading.Thread(target=self._watch, args=(handle,), name="monitor", daemon=True)
+        thread = threading.Thread(target=self._watch, args=(handle, began), name="monitor", daemon=True)
         thread.start()
         try:
             yield
@@ -102,9 +103,9 @@ class Monitor:
             # Summed here, because the next round's broker counts from zero.
             self.busy_s += self.last.busy_s if self.last is not None else 0.0
 
-    def _watch(self, handle: BrokerHandle) -> None:
+    def _watch(self, handle: BrokerHandle, began: float) -> None:
         try:
-            self._watch_until_ended(handle)
+            self._watch_until_ended(handle, began)
         except BaseException as error:  # the border of the thread: SystemExit, too, would end it unnoticed
             self.error = error
             # Nobody would obey limits or write down losses from now on: nothing more is run, and the launcher raises it
@@ -121,7 +122,7 @@ class Monitor:
                 # Without markup: the text may hold names of files and data, and brackets in them are no style.
                 self._console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def _watch_until_ended(self, handle: BrokerHandle) -> None:
+    def _watch_until_ended(self, handle: BrokerHandle, began: float) -> None:
         printed = time.monotonic()
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while True:
@@ -139,7 +140,7 @@ class Monitor:
                 for event in handle.take_events():
                     self._on_event(event)
                 self._on_snapshot(self.last)
-                line = progress_line(self.last, time.monotonic() - self._began, self._log_spread)
+                line = progress_line(self.last, time.monotonic() - began, self._log_spread)
                 if self._console.is_terminal:
                     # A line that wraps would be drawn below the last one instead of over it, four times a second.
                     live.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))

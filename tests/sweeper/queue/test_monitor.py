@@ -1,16 +1,24 @@
 """What a person reads of a running launch."""
 
+import io
+from types import SimpleNamespace
+
+from rich.console import Console
+
+from sweeper.queue import monitor as monitor_module
 from sweeper.queue.messages import Snapshot
-from sweeper.queue.monitor import eta, progress_line
+from sweeper.queue.monitor import Monitor, eta, progress_line
+from sweeper.queue.stop_requests import StopRequests
+
+
+def snapshot(done: int) -> Snapshot:
+    return Snapshot(
+        total=100, statuses={"finished": done}, running=(), queued=100 - done, work_total=100.0, lanes=1,
+        work_left=100.0 - done, busy_s=0.0, best=("0123456789abcdef", 2.5), reasons={}, stopped_because=None,
+    )  # fmt: skip
 
 
 def test_the_time_left_is_a_range_that_narrows():
-    def snapshot(done: int) -> Snapshot:
-        return Snapshot(
-            total=100, statuses={"finished": done}, running=(), queued=100 - done, work_total=100.0, lanes=1,
-            work_left=100.0 - done, busy_s=0.0, best=("0123456789abcdef", 2.5), reasons={}, stopped_because=None,
-        )  # fmt: skip
-
     assert eta(snapshot(0), 60.0, 0.3) == "..."
     assert eta(snapshot(50), 6000.0) == "1 h 40 min"
     assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
@@ -18,3 +26,18 @@ def test_the_time_left_is_a_range_that_narrows():
     assert eta(snapshot(100), 6000.0, 0.3) == "now"
     line = progress_line(snapshot(50), 6000.0, 0.3)
     assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best 2.5 (01234567)"
+
+
+def test_the_pace_is_that_of_the_present_round(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(monitor_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    printed = io.StringIO()
+    console = Console(file=printed, width=200)
+    monitor = Monitor(console, StopRequests(console), on_event=lambda event: None)
+    handle = SimpleNamespace(snapshot=lambda: snapshot(50), take_events=list)
+    with monitor.watching(handle):
+        clock.now += 6000.0
+    with monitor.watching(handle):
+        clock.now += 60.0
+    assert monitor.error is None
+    assert "ETA 60 s" in printed.getvalue().splitlines()[-1]
