@@ -53,7 +53,7 @@ class TaskSpec:
     """Test metric of the trivial baseline (order-1 n-gram, majority class, mean); None when only the data can tell."""
     input_kind: Literal["ids", "spikes", "real"]
     """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
-    carry_state: bool
+    carry_state: bool = False
     """Whether consecutive batches continue each other, so that the state is carried."""
 
 

@@ -55,7 +55,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
     """The final row of a trial; metrics stay null unless it finished."""
     measured = progress if progress is not None else TrialProgress()
     spec, model, training = assignment.spec, assignment.spec.model, assignment.spec.training
-    task = task_spec(spec.task, spec.task_options)
+    task = assignment.task or task_spec(spec.task, spec.task_options)
     total = counts(model)
     # Of the steps done and not of those asked for: a trial that was ended early has seen less.
     tokens = measured.steps_done * training.batch_size * training.length

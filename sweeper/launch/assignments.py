@@ -3,18 +3,23 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from sys import intern
+from typing import Any
 
 from sweeper.lane.record import Outcome, attempt_record, trial_record
 from sweeper.plan.cost import CostModel
 from sweeper.plan.seed_batch import Place
+from sweeper.plan.trial import TrialSpec
 from sweeper.queue.messages import Assignment, Event, LateFinish
 from sweeper.store.provenance import code_version
 from sweeper.store.store import ResultsStore
+from tasks.spec import task_spec
 
 
 def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, costs: CostModel) -> list[Assignment]:
     """Places in the queue as the broker takes them, numbered after the attempts on record."""
     made = store.attempts_made()
+    specs = [row.spec for row, _, _ in places if row.spec is not None]
+    tasks = {key: task_spec(name, dict(key[1])) for key, name in {_task_key(spec): spec.task for spec in specs}.items()}
     return [
         Assignment(
             trial_id=row.trial_id,
@@ -27,10 +32,15 @@ def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, cos
             work=costs.seconds(row.spec),
             joint_key=key,
             joint_most=most,
+            task=tasks[_task_key(row.spec)],
         )
         for row, key, most in places
         if row.spec is not None
     ]
+
+
+def _task_key(spec: TrialSpec) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    return spec.task, tuple(sorted(spec.task_options.items()))
 
 
 def record_event(store: ResultsStore, event: Event | LateFinish) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sweeper.plan.trial import TrialSpec
+from tasks.base import TaskSpec
 
 
 # Slots instead of a dictionary each: launcher and broker hold one for every trial of the sweep, and may take 2 KB per
@@ -35,6 +36,8 @@ class Assignment:
     """The most trials to train in one go with this one, itself included."""
     joint: tuple[str, ...] = ()
     """The trials it is to be trained in one go with, itself included; the broker's choice. Empty: by itself."""
+    task: TaskSpec | None = None
+    """What the task is, for its rows, which are also written where the task's data have gone; None: asked for then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -203,19 +203,21 @@ def _check_counts(split: str, part: SplitArrays, place: str) -> None:
 
 
 def _check_y(y: Array, x: Array, first: Array, options: Options, place: str) -> None:
-    each = x.shape[:1] if options["on"] == "last" else x.shape[:2]
+    each = x.shape[:1] if options["loss_on"] == "last_step" else x.shape[:2]
     if options["loss"] == "cross_entropy":
         if y.dtype.kind not in "biu":
             raise DataError(f"{place} holds {y.dtype}; labels of a cross entropy are whole numbers")
         if y.shape != each:
-            raise DataError(f"{place} has shape {y.shape}; labels with `on: {options['on']}` have shape {each}")
+            raise DataError(
+                f"{place} has shape {y.shape}; labels with `loss_on: {options['loss_on']}` have shape {each}"
+            )
         return
     if y.dtype.kind not in "biuf":
         raise DataError(f"{place} holds {y.dtype}; targets of {options['loss']} are numbers")
     if y.shape[: len(each)] != each or y.ndim > len(each) + 1 or 0 in y.shape:
         raise DataError(
-            f"{place} has shape {y.shape}; targets with `on: {options['on']}` have shape {each}, or one more axis of "
-            "outputs"
+            f"{place} has shape {y.shape}; targets with `loss_on: {options['loss_on']}` have shape {each}, or one more "
+            "axis of outputs"
         )
     if outputs(y, options) != outputs(first, options):
         raise DataError(f"{place} has {outputs(y, options)} outputs; y_train has {outputs(first, options)}")
@@ -223,7 +225,7 @@ def _check_y(y: Array, x: Array, first: Array, options: Options, place: str) -> 
 
 def outputs(y: Array, options: Options) -> int:
     """Return the number of values per target of a loss without classes."""
-    axes = 1 if options["on"] == "last" else 2
+    axes = 1 if options["loss_on"] == "last_step" else 2
     return int(y.shape[axes]) if y.ndim > axes else 1
 
 
@@ -258,7 +260,7 @@ def sha256_of_arrays(data: str, directory: Path, where: str) -> str:
 
 def _facts(data: Described, options: Options, place: Place) -> dict[str, Any]:
     where, loss = f"{place.where}.data: {options['data']}", options["loss"]
-    padded = options["on"] == "last" and any(part.length is not None for part in data.splits.values())
+    padded = options["loss_on"] == "last_step" and any(part.length is not None for part in data.splits.values())
     n_in = _inputs(data, padded=padded, where=where)
     for split, part in data.splits.items():
         _check_lengths_and_weights(split, part, where)

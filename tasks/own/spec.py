@@ -24,7 +24,9 @@ class Arrays(TaskDefinition):
             "and y_test; weight_train, length_train and so on where there are such",
         ),
         Option(name="loss", default="cross_entropy", choices=("cross_entropy", "mse", "bce"), help="training loss"),
-        Option(name="on", default="last", choices=("last", "every_step"), help="time steps that have a target"),
+        Option(
+            name="loss_on", default="last_step", choices=("last_step", "every_step"), help="steps that have a target"
+        ),
         Option(
             name="x",
             default="auto",
@@ -60,7 +62,7 @@ class Arrays(TaskDefinition):
             n_out=facts["n_out"],
             length=facts["length"],
             loss=loss,
-            loss_on="last_step" if options["on"] == "last" else "every_step",
+            loss_on="last_step" if options["loss_on"] == "last_step" else "every_step",
             metric=metric,
             direction=METRICS[loss][metric],
             chance=facts["chance"][metric],

@@ -1,6 +1,8 @@
 """A task in a person's own file trains, resumes and is retried like ours; its rows are read where the file is not."""
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -14,7 +16,7 @@ from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import retry
 from sweeper.launch.submission import files_of_tasks
 from sweeper.plan.expand import expand
-from sweeper.plan.grid import load_grid
+from sweeper.plan.grid import load_grid, parse_grid
 from sweeper.status import stored_plans, sweep_status
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
@@ -22,6 +24,7 @@ from sweeper.training.outcomes import Stopped
 from sweeper.training.training import train_trial
 from tasks import code
 from tasks.spec import _others_definition
+from tests.sweeper.inline import LanesHere
 
 TASK = '''
 import hashlib
@@ -177,6 +180,34 @@ def test_data_that_are_not_what_the_spec_says_are_one_line_before_the_first_tria
         launch(load_grid(tmp_path / "recall.yaml"), str(tmp_path / "r"), executor, Console(quiet=True))
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataGone(LanesHere):
+    """Lanes that start after the data were moved away."""
+
+    path: Path
+
+    def run(self, assignments, **kwargs):
+        self.path.unlink()
+        super().run(assignments, **kwargs)
+
+
+def test_trials_whose_data_have_gone_fail_by_themselves_and_not_with_their_lane(tmp_path):
+    rows = "\n".join(f"{i % 7},{i % 5}" for i in range(300))
+    (tmp_path / "series.csv").write_text(f"a,b\n{rows}\n")
+    text = f"""
+name: gone
+task: {{name: table, data: {tmp_path / "series.csv"}, target: [a], window: 4}}
+model: {{n_rec: 3, d_m: 1, d_tree: 2, d_branch: 2}}
+seeds: 2
+training: {{steps: 1, warmup_steps: 1}}
+"""
+    executor = DataGone(path=tmp_path / "series.csv")
+    launch(parse_grid(text), str(tmp_path / "r"), executor, Console(quiet=True))
+    found = ResultsStore.open(tmp_path / "r").read("trials").to_pylist()
+    assert {(row["status"], row["metric"]) for row in found} == {("failed", "mse")}
+    assert all("no such file" in row["reason"] for row in found)
 
 
 def test_a_job_carries_the_files_of_its_tasks(folder, tmp_path):

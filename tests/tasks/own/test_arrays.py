@@ -110,7 +110,7 @@ def test_padding_counts_for_nothing_where_every_step_has_a_target(tmp_path: Path
         arrays[f"y_{split}"] = np.tile([0, 1, 2], (count, 2))
     arrays["length_test"] = np.full(10, 4)
     arrays["weight_train"] = np.arange(1, 25)
-    task = load_task("arrays", {"data": saved(tmp_path, arrays), "on": "every_step"})
+    task = load_task("arrays", {"data": saved(tmp_path, arrays), "loss_on": "every_step"})
     batches = list(task.eval_batches("test", batch_size=8, length=6, max_batches=None))
     assert [float(batch.weight.sum()) for batch in batches if batch.weight is not None] == [32, 8]
     assert torch.cat([batch.weight for batch in batches if batch.weight is not None])[0].tolist() == [1, 1, 1, 1, 0, 0]
@@ -185,7 +185,11 @@ BAD: list[tuple[Callable[[Arrays], Any], dict[str, Any], str]] = [
     (change("x_train", lambda x: x.astype(str)), {}, "x_train holds <U32; valid are whole numbers"),
     (put("x_valid", (3, 4, 1), np.nan), {}, "x_valid[3, 4, 1] = nan is not finite"),
     (change("y_train", lambda y: y + 0.5), {}, "y_train holds float64; labels of a cross entropy are whole numbers"),
-    (change("y_train", lambda y: y[:, None]), {}, "y_train has shape (24, 1); labels with `on: last` have shape (24,)"),
+    (
+        change("y_train", lambda y: y[:, None]),
+        {},
+        "y_train has shape (24, 1); labels with `loss_on: last_step` have shape (24,)",
+    ),
     (put("y_test", 0, 3), {}, "y_test holds labels from 0 to 3; valid are 0 to 2, from the labels of y_train"),
     (put("y_train", 0, -1), {}, "y_train holds labels from -1 to 2"),
     (lambda a: None, {"classes": 2}, "y_train holds labels from 0 to 2; valid are 0 to 1"),

@@ -1,0 +1,54 @@
+"""The page's examples run as they are written: each file is made, planned, trained and read again."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from analysis.rows.load import datasets, read_sweep
+from analysis.rows.sweep import Selection
+from sweeper.launch.launch import launch
+from sweeper.plan.grid import load_grid
+from tests.sweeper.inline import LanesHere
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring_your_own.md"
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+FILES = {match[1]: text for _, text in BLOCKS if (match := re.match(r"# (\S+\.(?:py|yaml))\n", text))}
+GRIDS = [name for name in FILES if name.endswith(".yaml")]
+METRICS = {"arrays.yaml": ("accuracy", "max"), "table.yaml": ("mse", "min"), "recall.yaml": ("accuracy", "max")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page")
+    for name, text in FILES.items():
+        (path / name).write_text(text)
+    for name in FILES:
+        if name.startswith("make_"):
+            subprocess.run([sys.executable, name], cwd=path, check=True)
+    return path
+
+
+def test_examples_have_at_most_twenty_lines():
+    lines = {name: [line for line in text.splitlines()[1:] if line.strip()] for name, text in FILES.items()}
+    assert {name: len(code) for name, code in lines.items() if len(code) > 20} == {}
+
+
+def test_every_example_is_run():
+    assert {name for name in FILES if name.endswith(".yaml")} == set(METRICS)
+    assert {language for language, text in BLOCKS if text not in FILES.values()} == {"toml"}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_grid_of_the_page_trains_and_its_rows_are_a_data_set(grid, folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("ELM_DATA_DIR", os.fspath(tmp_path / "data"))
+    results = str(tmp_path / "results")
+    assert launch(load_grid(grid), results, LanesHere(), Console(quiet=True)).exit_code == 0
+    (data,) = datasets(read_sweep(results), Selection())
+    assert (data.metric, data.direction, len(data.rows)) == (*METRICS[grid], 4)
+    assert data.rows["value"].notna().all()
