@@ -36,6 +36,7 @@ from analysis.rows.means import seed_noise
 from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.f_tests import lack_of_fit
+from theory.fit.restore import restore
 from theory.fit.result import Direction, FitResult
 from theory.optimum.frontier import power_law
 from theory.uncertainty.averaging import Averaging, average_over
@@ -45,6 +46,7 @@ from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, cluster_draws, delta, envelope
 from theory.uncertainty.neuron import fit_neuron
 from theory.uncertainty.quantities import Draws, all_parameters, best_d_m, optimum_quantities
+from theory.uncertainty.restore import as_draws
 
 LAWS_HELD_OUT = 3
 """Laws that are tried without each k_e in turn: the chosen one and the best of other families. Assumption."""
@@ -177,14 +179,13 @@ def choice_of_law(law: LawFit) -> Averaging | Refusal | None:
         return Refusal(reason=str(error))
 
 
-def _carrying(alone: Interval, over: Interval) -> Interval:
+def _carrying(value: float, over: Interval) -> Interval:
     """The chosen law's estimate with the interval over all laws that were compared."""
     if over.low is None or over.high is None:
-        return replace(over, estimate=alone.estimate)
+        return replace(over, estimate=value)
     # The average over laws may lie beside the chosen law's estimate; an interval that does not hold its own estimate
     # would only confuse.
-    low, high = min(over.low, alone.estimate), max(over.high, alone.estimate)
-    return replace(over, estimate=alone.estimate, low=low, high=high)
+    return replace(over, estimate=value, low=min(over.low, value), high=max(over.high, value))
 
 
 def _place_intervals(
@@ -203,12 +204,17 @@ def _place_intervals(
     quantities = optimum_quantities(budget, cost, slopes=slopes)
     wanted = list(quantities.values())
     try:
-        rows = envelope(fit, wanted, draws=draws, clusters=clusters)
         # An interval without the choice of the law would be too narrow, so none is given.
         if isinstance(choice, Refusal):
             return {name: NoInterval(reason=choice.reason) for name in quantities}
-        if choice is not None:
-            rows = [_carrying(row, over) for row, over in zip(rows, choice.intervals(wanted), strict=True)]
+        if choice is None:
+            rows = envelope(fit, wanted, draws=draws, clusters=clusters)
+        else:
+            # The averaged interval takes the place of the chosen law's, whose draws are then not asked: locating an
+            # optimum for each of a thousand of them would be most of the work of a report.
+            here = as_draws(fit, restore(fit))
+            values = [float(quantity.evaluate(here)[0]) for quantity in wanted]
+            rows = [_carrying(value, over) for value, over in zip(values, choice.intervals(wanted), strict=True)]
         rows = [finite(row) for row in rows]
     # A matrix that is singular at one place costs that place its interval and no other.
     except (TheoryError, np.linalg.LinAlgError) as error:

@@ -22,11 +22,21 @@ minimum per interval of data."""
 AGREE = 1e-6
 """Relative difference of sums of squares below which two searches found the same optimum."""
 
+NOISE_FREE = 1e-12
+"""Share of the metric's sum of squares below which residuals are rounding."""
+
 MANY_ROWS = 4000
 """Beyond this many configurations the starts run on a seeded subsample; the best ends are then searched on all rows."""
 
 SUBSAMPLE = 1000
 
+
+FIRST_STEPS, FIRST_TOLERANCE = 50, 1e-4
+"""The first part of every search: enough to tell the starts that lead to the optimum from those that do not."""
+
+WITHIN = 1.1
+"""Searches go on after the first part where their sum of squares is within this factor of the smallest (assumption):
+a kink keeps searches that end elsewhere busy for longer than all others together."""
 
 ROBUST_ENDS = 12
 """Different least-squares optima from which the reweighting starts."""
@@ -117,13 +127,23 @@ def _multi_start(problem: Problem, inputs: FitInput) -> tuple[Solution, bool]:
     if scan is not None:
         # All else first settles with the kinked parameter held, so that each scanned value is judged at its best before
         # it moves; a loose tolerance does, for the searches go on from there.
-        begin = solve(small, begin, steps=60, tolerance=1e-6, frozen=scan).x
-    ends = solve(small, begin)
+        begin = solve(small, begin, steps=30, tolerance=1e-3, frozen=scan).x
+    ends = solve(small, begin, steps=FIRST_STEPS, tolerance=FIRST_TOLERANCE)
     if not np.isfinite(ends.cost).any():
         raise TheoryError(
             f"{problem.law.label}: not finite at any of {len(begin)} starts; check the sizes and the parameter bounds"
         )
+    # Costs at the level of rounding differ by any factor, so searches of noise-free data are judged by an absolute one.
+    limit = WITHIN * float(ends.cost.min()) + NOISE_FREE * _total(small)
+    live = np.flatnonzero(ends.cost <= limit)
+    for part, last in zip(ends, solve(small, ends.x[live]), strict=True):
+        part[live] = last
     return ends, sample is None
+
+
+def _total(problem: Problem) -> float:
+    """Sum of squares of the metric, which is in units of its spread."""
+    return float(np.sum(problem.weights * problem.metric**2))
 
 
 def _dropped(ends: Solution) -> int:
@@ -132,7 +152,7 @@ def _dropped(ends: Solution) -> int:
 
 def _agreement(cost: FloatArray, reference: float, problem: Problem, tolerance: float = AGREE) -> Starts:
     # Costs at the level of rounding differ by any ratio, so optima of noise-free data agree on an absolute scale.
-    noise_free = 1e-12 * float(np.sum(problem.weights * problem.metric**2))
+    noise_free = NOISE_FREE * _total(problem)
     limit = reference * (1 + tolerance) + noise_free
     others = cost[np.isfinite(cost) & (cost > limit)]
     gap = float((others.min() - reference) / reference) if others.size and reference > noise_free else None

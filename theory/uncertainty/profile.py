@@ -12,7 +12,7 @@ from theory.errors import TheoryError, unknown
 from theory.fit.problem import Problem
 from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult
-from theory.fit.search import start_points
+from theory.fit.search import FIRST_STEPS, FIRST_TOLERANCE, start_points
 from theory.fit.solver import solve
 from theory.laws.parameters import Parameter
 from theory.types import FloatArray
@@ -130,9 +130,10 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     x = np.repeat(begin[None], grid.size, axis=0)
     x[:, :, j] = grid[:, None]
     # All values of the grid are searched at once, value by value and start by start, as `_best` takes them apart again.
-    ends = solve(problem, x.reshape(-1, len(problem.free)), steps=100, tolerance=1e-9, frozen=j)
-    best = _best(ends.x, ends.cost, grid.size)
-    return _Costs(grid, _sweep(problem, best, j, grid))
+    # Loosely at first, since of all starts at a value only the one that ends lowest is followed further.
+    ends = solve(problem, x.reshape(-1, len(problem.free)), steps=FIRST_STEPS, tolerance=FIRST_TOLERANCE, frozen=j)
+    lowest = solve(problem, _best(ends.x, ends.cost, grid.size)[0], steps=100, tolerance=1e-9, frozen=j)
+    return _Held(grid, _sweep(problem, (lowest.x, lowest.cost), j, grid))
 
 
 def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) -> FloatArray:
