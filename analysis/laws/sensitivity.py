@@ -15,7 +15,7 @@ from analysis.rows.sweep import Measure
 from analysis.rows.weights import weigh
 from sweeper.store.schema import SPLITS
 from theory.errors import TheoryError
-from theory.fit.fit import fit_bound_law, refit
+from theory.fit.fit import refit, refit_part
 from theory.fit.result import FitResult
 from theory.uncertainty.heldout import Exclusion, exclusion_effects
 from theory.uncertainty.quantities import best_d_m
@@ -30,13 +30,10 @@ def sensitivity(view: View) -> list[Variant | RefusedVariant]:
     rows += [_other_split(view, split) for split in SPLITS if split != view.data.measure.split]
     for loss in ("least_squares", "tukey", "huber"):
         if loss != fit.inputs.loss:
-            rows.append(_try(f"loss {loss}", law, partial(fit_bound_law, fit.law, replace(fit.inputs, loss=loss))))
+            rows.append(_try(f"loss {loss}", law, partial(refit, fit, loss=loss)))
     rows += _other_weights(law)
     for name, keep in _windows(fit).items():
-        weights = None if fit.inputs.weights is None else fit.inputs.weights[keep]
-        rows.append(
-            _try(name, law, partial(refit, fit, fit.inputs.design.take(keep), fit.inputs.metric[keep], weights))
-        )
+        rows.append(_try(name, law, partial(refit_part, fit, keep)))
     for other in law.fits.values():
         if other is not fit and other.usable and other.law.name in ("effective_information", "separable_power_law"):
             rows.append(_moved(f"law {other.law.label}", other, law))
@@ -53,7 +50,7 @@ def _other_weights(law: LawFit) -> list[Variant | RefusedVariant]:
     if weighting.kind != other:
         return []
     named = "equal weights" if other == "equal" else "weights from replicates"
-    return [_try(named, law, partial(fit_bound_law, fit.law, replace(fit.inputs, weights=weighting.values)))]
+    return [_try(named, law, partial(refit, fit, weights=weighting.values))]
 
 
 def _windows(fit: FitResult) -> dict[str, npt.NDArray[np.bool_]]:
@@ -79,7 +76,8 @@ def _other_split(view: View, split: str) -> Variant | RefusedVariant:
 
     def fitted() -> FitResult:
         values = law.scale.to(np.asarray(rows[column], dtype=np.float64))  # a perfect run has no place on the logit
-        return refit(fit, design_of(rows), values, weigh(rows, values, law.weighting.kind).values)
+        weights = weigh(rows, values, law.weighting.kind).values
+        return refit(fit, design=design_of(rows), metric=values, weights=weights)
 
     return _try(f"{split} split", law, fitted)
 

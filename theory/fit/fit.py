@@ -9,6 +9,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,7 @@ SPARE = 5
 """Rows beyond the number of parameters: with fewer, AICc's correction is undefined or larger than any evidence."""
 
 MIN_STARTS = 8
-"""Fewer searches than this cannot say whether they agree."""
+"""Fewer searches than this cannot say whether they agree; as many are made beside the one that begins at a fit."""
 
 
 def fit_law(
@@ -102,10 +103,10 @@ def fit_law(
         seed=seed,
         spare=spare,
     )
-    return fit_bound_law(get_law(law).bind(design), inputs)
+    return _fit_bound(get_law(law).bind(design), inputs)
 
 
-def fit_bound_law(law: Law, inputs: FitInput) -> FitResult:
+def _fit_bound(law: Law, inputs: FitInput) -> FitResult:
     """Fit a bound law to a stored input: what `fit_law` does after reading its arguments, and what refits use."""
     # Means of replicates are sufficient for least squares; a robust loss judges every run by itself.
     compiled = compile_fit(law, inputs, merge=inputs.loss == "least_squares")
@@ -113,9 +114,28 @@ def fit_bound_law(law: Law, inputs: FitInput) -> FitResult:
     return _assemble(law, inputs, compiled, outcome)
 
 
-def refit(fit: FitResult, design: Design, metric: FloatArray, weights: FloatArray | None = None) -> FitResult:
-    """Repeat a fit on other rows with the same law, references and settings."""
-    return fit_bound_law(fit.law, replace(fit.inputs, design=design, metric=metric, weights=weights))
+def refit(fit: FitResult, **changes: Any) -> FitResult:
+    """Repeat a fit with the same law, references and settings but for the changes.
+
+    The optimum is seldom far from the fit's, so one search begins there, and a few others see whether it moved away.
+
+    Args:
+        fit: A usable fit.
+        changes: Fields of `FitInput`, such as the design, metric and weights of other rows.
+    """
+    return _fit_bound(fit.law, replace(fit.inputs, near=fit.values, starts=MIN_STARTS, **changes))
+
+
+def refit_part(fit: FitResult, keep: npt.NDArray[np.bool_]) -> FitResult:
+    """Repeat a fit on some of its rows.
+
+    Args:
+        fit: A usable fit.
+        keep: Which rows stay, [rows].
+    """
+    inputs = fit.inputs
+    weights = None if inputs.weights is None else inputs.weights[keep]
+    return refit(fit, design=inputs.design.take(keep), metric=inputs.metric[keep], weights=weights)
 
 
 def _named(

@@ -70,6 +70,9 @@ class FitInput:
     """Number of searches."""
     seed: int = 0
     """Seed of the starting points."""
+    near: Mapping[str, float] | None = None
+    """Values by label at which one more search starts: those of a fit of nearly the same rows. No kink is then scanned
+    beyond the starts."""
     spare: int = 5
     """Rows that must remain beyond the number of parameters."""
 

@@ -226,7 +226,7 @@ def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
     if dimension == 0:
         return np.empty((1, 0))
     scan = scan_index(problem)
-    count = inputs.starts if scan is None else max(inputs.starts, SCAN)
+    count = inputs.starts if scan is None or inputs.near is not None else max(inputs.starts, SCAN)
     ranges = np.array([free.parameter.start_range for free in problem.free])
     # A Latin hypercube covers the range of each parameter evenly even with few starts in many dimensions.
     unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(inputs.seed)).random(count)
@@ -235,6 +235,14 @@ def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
     if scan is not None and scanned is not None:
         parameter = problem.free[scan].parameter
         points[:, scan] = [parameter.to_search(float(value)) for value in scanned[1]]
+    if inputs.near is not None:
+        # A label that has no value there (a level of other rows) begins in the middle of its range.
+        known = [inputs.near.get(free.label) for free in problem.free]
+        first = [
+            middle if value is None else free.parameter.to_search(value)
+            for value, free, middle in zip(known, problem.free, ranges.mean(axis=1), strict=True)
+        ]
+        points = np.concatenate([[first], points])
     return np.asarray(np.clip(points, problem.lower, problem.upper))
 
 

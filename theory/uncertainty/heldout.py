@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.fit.fit import fit_law, refit
+from theory.fit.fit import fit_law, refit_part
 from theory.fit.result import Direction, FitResult
 from theory.types import FloatArray
 from theory.uncertainty.selection import MARGIN
@@ -105,8 +105,7 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
         # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
         # compared.
         for mask in masks:
-            weights = None if inputs.weights is None else inputs.weights[~mask]
-            part = refit(fit, inputs.design.take(~mask), inputs.metric[~mask], weights)
+            part = refit_part(fit, ~mask)
             errors.append(inputs.metric[mask] - part.predict(inputs.design.take(mask)))
     except TheoryError as error:
         return HeldOut(
@@ -170,9 +169,8 @@ def exclusion_effects(fit: FitResult, exclusions: Mapping[str, npt.ArrayLike]) -
             raise TheoryError(
                 f"exclusions.{reason}: has shape {mask.shape}, expected one flag for each of {fit.n} rows"
             )
-        weights = None if inputs.weights is None else inputs.weights[~mask]
         try:
-            part = refit(fit, inputs.design.take(~mask), inputs.metric[~mask], weights)
+            part = refit_part(fit, ~mask)
         except TheoryError as error:
             effects.append(Exclusion(reason=reason, rows=int(mask.sum()), values=None, change=None, note=str(error)))
             continue

@@ -26,6 +26,15 @@ POINTS = 41
 STARTS = 8
 """Fresh searches at each value, besides those from the neighbours."""
 
+FRESH_EVERY = 3
+"""Values of the grid from one that has fresh searches to the next."""
+
+STEPS, TOLERANCE = 60, 1e-9
+"""Of the search that ends at a value's lowest sum of squares."""
+
+GAIN = 1e-6
+"""Relative gain from which another optimum takes the place of the one known at a value."""
+
 SWEEPS = 4
 """Rounds in which each value is searched again from its neighbours' optima."""
 
@@ -125,15 +134,13 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     # Laws with a kink draw more starts than asked for; every few of them keeps their scanned values spread out.
     fresh = fresh[:: max(1, len(fresh) // STARTS)][:STARTS]
     # The fit's own optimum is the best start near the estimate. Far from it another valley may be lower, which only
-    # fresh starts find.
-    begin = np.concatenate([restored.x[None], fresh])
-    x = np.repeat(begin[None], grid.size, axis=0)
-    x[:, :, j] = grid[:, None]
-    # All values of the grid are searched at once, value by value and start by start, as `_best` takes them apart again.
-    # Loosely at first, since of all starts at a value only the one that ends lowest is followed further.
-    ends = solve(problem, x.reshape(-1, len(problem.free)), steps=FIRST_STEPS, tolerance=FIRST_TOLERANCE, frozen=j)
-    lowest = solve(problem, _best(ends.x, ends.cost, grid.size)[0], steps=100, tolerance=1e-9, frozen=j)
-    return _Held(grid, _sweep(problem, (lowest.x, lowest.cost), j, grid))
+    # fresh starts find; the sweep carries what they find to the values in between.
+    every, some = np.arange(grid.size), np.arange(0, grid.size, FRESH_EVERY)
+    place = np.concatenate([every, np.repeat(some, len(fresh))])
+    begin = np.concatenate([np.repeat(restored.x[None], grid.size, axis=0), np.tile(fresh, (some.size, 1))])
+    place, x, _ = _lowest(problem, begin, place, j, grid)
+    ends = solve(problem, x, steps=STEPS, tolerance=TOLERANCE, frozen=j)
+    return _Held(grid, _sweep(problem, ends.x, ends.cost, j, grid))
 
 
 def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) -> FloatArray:
@@ -152,28 +159,50 @@ def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) 
     return np.unique(np.clip(np.concatenate([near, far]), low, high))
 
 
-def _best(x: FloatArray, cost: FloatArray, points: int) -> tuple[FloatArray, FloatArray]:
-    by_point = cost.reshape(points, -1)
-    chosen = np.argmin(by_point, axis=1)
-    rows = np.arange(points)
-    return x.reshape(points, by_point.shape[1], -1)[rows, chosen], by_point[rows, chosen]
+def _lowest(
+    problem: Problem, begin: FloatArray, place: IntArray, j: int, grid: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Search with a parameter held at a value of the grid, and keep the lowest end of each value.
+
+    Loosely, since of all starts at a value only the one that ends lowest is of interest.
+
+    Args:
+        problem: The fit.
+        begin: Starts, [A, p].
+        place: Index of the value of each, [A].
+        j: Index of the parameter that is held.
+        grid: Its values.
+
+    Returns:
+        The values that were searched, [B], where their lowest searches ended, [B, p], and the costs, [B].
+    """
+    begin[:, j] = grid[place]
+    ends = solve(problem, begin, steps=FIRST_STEPS, tolerance=FIRST_TOLERANCE, frozen=j)
+    order = np.lexsort((ends.cost, place))
+    places, first = np.unique(place[order], return_index=True)
+    chosen = order[first]
+    return places, ends.x[chosen], ends.cost[chosen]
 
 
-def _sweep(problem: Problem, best: tuple[FloatArray, FloatArray], j: int, grid: FloatArray) -> FloatArray:
+def _sweep(problem: Problem, x: FloatArray, cost: FloatArray, j: int, grid: FloatArray) -> FloatArray:
     """Search again from the neighbours, so that the profile is smooth; returns the costs."""
-    x, cost = best
+    index = np.arange(grid.size)
+    # The ends wrap around to each other, which is one more start and does no harm.
+    source, target = np.concatenate([np.roll(index, 1), np.roll(index, -1)]), np.concatenate([index, index])
+    moved = np.ones(grid.size, dtype=bool)
     for _ in range(SWEEPS):
-        # The ends wrap around to each other, which is one more start and does no harm.
-        left, right = np.roll(x, 1, axis=0), np.roll(x, -1, axis=0)
-        begin = np.stack([left, right], axis=1)
-        begin[:, :, j] = grid[:, None]
-        ends = solve(problem, begin.reshape(-1, x.shape[1]), steps=100, tolerance=1e-9, frozen=j)
-        other_x, other = _best(ends.x, ends.cost, grid.size)
-        # Gains below this are rounding and would keep the sweeps going.
-        better = other < cost * (1 - 1e-9)
-        x, cost = np.where(better[:, None], other_x, x), np.where(better, other, cost)
+        # A neighbour that has not moved since the last round leads where it led before.
+        used = moved[source]
+        places, other, reached = _lowest(problem, x[source[used]], target[used], j, grid)
+        # A loose search ends a little above its optimum. Smaller gains are of no interest: the interval ends where the
+        # cost has risen by several parts in n.
+        better = reached < cost[places] * (1 - GAIN)
+        moved = np.zeros(grid.size, dtype=bool)
         if not better.any():
             break
+        moved[places[better]] = True
+        ends = solve(problem, other[better], steps=STEPS, tolerance=TOLERANCE, frozen=j)
+        x[moved], cost[moved] = ends.x, ends.cost
     return cost
 
 
