@@ -140,7 +140,7 @@ def _parameter_profile(fit: FitResult, restored: Restored, label: str, seed: int
     begin = np.concatenate([np.repeat(restored.x[None], grid.size, axis=0), np.tile(fresh, (some.size, 1))])
     place, x, _ = _lowest(problem, begin, place, j, grid)
     ends = solve(problem, x, steps=STEPS, tolerance=TOLERANCE, frozen=j)
-    return _Held(grid, _sweep(problem, ends.x, ends.cost, j, grid))
+    return _Costs(grid, _sweep(problem, ends.x, ends.cost, j, grid))
 
 
 def _grid(fit: FitResult, restored: Restored, label: str, parameter: Parameter) -> FloatArray:
