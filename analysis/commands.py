@@ -24,7 +24,7 @@ from analysis.laws.suggest import SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
-from analysis.report.collect import answers_without_law, collect
+from analysis.report.collect import collect, views_without_law
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
 from analysis.report.html import report_html
@@ -105,11 +105,12 @@ def summary(uri: str, selection: Selection, *, as_json: bool) -> None:
     # Commands that only look go on without a damaged part and say so; reports and suggestions refuse it.
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     groups = datasets(sweep, selection)
-    content = summarise(sweep, groups)
+    views = views_without_law(sweep, groups)
+    content = summarise(sweep, views)
     if as_json:
         print(json.dumps(summary_json(content), indent=1, allow_nan=False))
     else:
-        print_summary(content, answers_without_law(sweep, groups), make_console())
+        print_summary(content, {view.data.label: card(view, fitted=False) for view in views}, make_console())
 
 
 def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str | None) -> Path:

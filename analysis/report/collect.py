@@ -8,7 +8,7 @@ from analysis.laws.findings import RefusedLaw
 from analysis.laws.theory_fit import NUMERICAL, LawFit, fit_dataset, one_line, scaled
 from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.report.model import ReportSettings
-from analysis.report.report import Done, card, group_report
+from analysis.report.report import Done, group_report
 from analysis.rows.sweep import Dataset, Sweep
 from analysis.rows.weights import Weighting
 
@@ -35,8 +35,8 @@ def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -
         yield describe(view, settings.evidence)
 
 
-def answers_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> dict[str, tuple[str, ...]]:
-    """The answer card of each group, by label, for a command that fits no law.
+def views_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> list[View]:
+    """Everything about each group but a law, for a command that fits none.
 
     Args:
         sweep: all rows.
@@ -44,7 +44,7 @@ def answers_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> dict[str, tu
     """
     lines = baselines(groups)
     views = [make_view(sweep, unfitted(data, "no law was fitted")) for data in groups]
-    return {view.data.label: card(view, fitted=False) for view in with_baselines(views, lines)}
+    return with_baselines(views, lines)
 
 
 def describe(view: View, evidence: EvidenceSettings | None) -> Done:

@@ -2,14 +2,14 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
 
-from analysis.rows.alarms import alarm_sentences, find_alarms
+from analysis.rows.alarms import Alarm, alarm_sentences
 from analysis.rows.load import group_lines
-from analysis.rows.means import configuration, configurations, optima, seed_noise
+from analysis.rows.means import Optimum, configuration, seed_noise
 from analysis.rows.sweep import Dataset, Sweep
 from sweeper.store.schema import DIVERGED, FINISHED, STATUSES
 
@@ -75,24 +75,44 @@ class Summary(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def summarise(sweep: Sweep, groups: Sequence[Dataset]) -> Summary:
+class DescribedGroup(Protocol):
+    """One group of rows with what was computed about them, such as `analysis.laws.view.View`."""
+
+    @property
+    def data(self) -> Dataset:
+        """The rows."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Its configurations."""
+
+    @property
+    def optima(self) -> Sequence[Optimum]:
+        """The best of each budget and k_c."""
+
+    @property
+    def alarms(self) -> Sequence[Alarm]:
+        """What may confound the rows."""
+
+
+def summarise(sweep: Sweep, groups: Sequence[DescribedGroup]) -> Summary:
     """Collect the summary of a sweep.
 
     Args:
         sweep: all rows.
-        groups: its rows by what may be fitted together (`analysis.rows.load.datasets`).
+        groups: its rows by what may be fitted together.
     """
     trials = sweep.trials
     counts = {status: int((trials["status"] == status).sum()) for status in STATUSES}
     return Summary(
         label=sweep.label,
         uri=sweep.uri,
-        apart=tuple(group_lines(groups)),
+        apart=tuple(group_lines([group.data for group in groups])),
         trials=len(trials),
         by_status={status: count for status, count in counts.items() if count},
         by_budget=_by_budget(trials),
         hours=_hours(sweep),
-        groups=tuple(_group(sweep, data) for data in groups),
+        groups=tuple(_group(group) for group in groups),
         warnings=tuple(_warnings(trials)),
     )
 
@@ -131,10 +151,10 @@ def _hours(sweep: Sweep) -> Hours:
     )
 
 
-def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
-    table, noise = configurations(data), seed_noise(data)
+def _group(group: DescribedGroup) -> GroupSummary:
+    data, table, noise = group.data, group.table, seed_noise(group.data)
     best = []
-    for optimum in optima(data, table):
+    for optimum in group.optima:
         # Architectures that are sized by n_rec alone have no d_m to print.
         point, has_d_m = configuration(table, optimum.best), optimum.bracketed is not None
         best.append(
@@ -150,7 +170,7 @@ def _group(sweep: Sweep, data: Dataset) -> GroupSummary:
                 verdict=optimum.verdict,
             )
         )
-    warnings = alarm_sentences(find_alarms(sweep, data, table))
+    warnings = alarm_sentences(group.alarms)
     if not len(table):
         warnings.append(nothing_left(data))
     if noise.sd is None and len(table):

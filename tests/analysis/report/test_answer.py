@@ -14,7 +14,7 @@ from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.answer import answer_lines, why_no_law
-from analysis.report.collect import answers_without_law, unfitted
+from analysis.report.collect import unfitted, views_without_law
 from analysis.report.report import card, group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
@@ -27,7 +27,8 @@ TEXT = "studies/paper_in_miniature/results/text"
 @pytest.fixture(scope="module")
 def cards():
     sweep = read_sweep(TEXT)
-    return answers_without_law(sweep, datasets(sweep, Selection()))
+    views = views_without_law(sweep, datasets(sweep, Selection()))
+    return {view.data.label: card(view, fitted=False) for view in views}
 
 
 def test_a_card_has_at_most_six_lines_each_with_a_topic(view, cards):

@@ -10,6 +10,7 @@ from analysis.cli import main
 from analysis.commands import make_views
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings
+from analysis.report.collect import views_without_law
 from analysis.report.compare import comparison, comparison_rows, merged, with_distinct_ids
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.summary import as_json, summarise
@@ -31,7 +32,7 @@ def views_of(uri):
 
 
 def test_the_summary_counts_what_is_there(sweep, view):
-    found = summarise(sweep, datasets(sweep, Selection()))
+    found = summarise(sweep, views_without_law(sweep, datasets(sweep, Selection())))
     assert found.by_status == {"finished": 44, "diverged": 2, "failed": 2}
     assert sum(sum(counts.values()) for counts in found.by_budget.values()) == found.trials == 48
     (group,) = found.groups
@@ -51,7 +52,7 @@ def test_hours_by_device_and_mixed_versions_are_told(tmp_path, trial):
     ]
     ResultsStore.create(tmp_path).write("trials", rows)
     sweep = read_sweep(tmp_path)
-    found = summarise(sweep, datasets(sweep, Selection()))
+    found = summarise(sweep, views_without_law(sweep, datasets(sweep, Selection())))
     assert (found.hours.gpu, found.hours.core, found.hours.trial) == (1.0, 2.0, 1.5)
     assert any("2 code versions: 1, 2" in sentence for sentence in found.warnings)
     assert any("data d was read in 2 versions" in sentence for sentence in found.warnings)

@@ -10,6 +10,7 @@ import pytest
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
+from analysis.report.collect import views_without_law
 from analysis.rows.load import datasets, group_lines, read_sweep
 from analysis.rows.summary import summarise
 from analysis.rows.sweep import Measure, Selection
@@ -64,7 +65,7 @@ def test_a_condition_that_leaves_nothing_is_one_sentence(sweep):
 
 def test_a_group_in_which_everything_failed_says_so(tmp_path, trial):
     sweep = store_of(tmp_path, [trial("a", status="failed", final_test_metric=None)])
-    (group,) = summarise(sweep, datasets(sweep, Selection())).groups
+    (group,) = summarise(sweep, views_without_law(sweep, datasets(sweep, Selection()))).groups
     assert group.warnings == ("no row enters: 1 failed; `sweeper status` gives the reasons",)
 
 
