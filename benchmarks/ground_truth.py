@@ -14,6 +14,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
+from model.backends.native.build import kernel
 from model.budget import counts
 from sweeper.lane.trainer import TrialContext
 from sweeper.plan.trial import TrialSpec
@@ -24,6 +27,8 @@ from sweeper.training.progress import Evaluation, TrialProgress
 
 _STEPS_SHOWN = 4
 """Points of a trial's made-up curve."""
+_PARTS = 6
+"""Pieces of a trial that saves itself: it is saved and stopped between two of them."""
 _NO_SUCH_MEMORY = 1 << 50
 """Bytes: a pebibyte, which no machine gives, whether or not a limit is set."""
 
@@ -126,6 +131,29 @@ class GroundTruth:
         # not 0 seconds, by which the throughput is divided
         progress.best, progress.steps_done, progress.train_s = progress.final, steps, max(self.seconds, 1e-6)
         progress.data_name, progress.data_sha256, progress.backend = "ground truth", "0" * 64, "ground truth"
+
+
+class SavedTruth(GroundTruth):
+    """A ground-truth trial that loads the native kernel, saves itself and is resumed, as real ones do.
+
+    Its noise is added up piece by piece, so that a state that is not the one that was saved shows in its metric.
+    """
+
+    def __call__(self, assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
+        """Run one trial."""
+        kernel(torch.float32)
+        saved = context.checkpoints.load() or {"parts": 0, "noise": 0.0}
+        parts, noise = saved["parts"], saved["noise"]
+        while parts < _PARTS:
+            going_on = context.on_step(assignment.spec.training.steps * parts // _PARTS)
+            if not going_on or context.checkpoints.is_due():
+                context.checkpoints.save({"parts": parts, "noise": noise})
+            if not going_on:
+                raise Stopped("stopped by its lane")
+            time.sleep(self.seconds / _PARTS)
+            noise += random.Random(f"{assignment.trial_id} {parts}").gauss(0.0, self.noise / math.sqrt(_PARTS))
+            parts += 1
+        self._measure(assignment.spec, progress, noise)
 
 
 def _evaluation(split: str, step: int, metric: float) -> Evaluation:

@@ -1,0 +1,130 @@
+"""What `benchmarks.faults` disturbs: a place with a sweep in it, and launches that were started there."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_LANE = {"processes": "multiprocessing.spawn import spawn_main", "ray": "ray::ImplicitFunc"}
+"""What the command line of a lane holds, by executor."""
+REST, START, EARLY, RUN = "at rest", "at the start", "while it starts", "while it runs"
+"""When a fault comes: before a launch, in the way it is started, in its first seconds, once it has got on."""
+
+
+@dataclass(kw_only=True)
+class Site:
+    """Where the sweep takes place."""
+
+    folder: Path
+    """Everything below it is ours."""
+    grid: Path
+    """The grid file."""
+    text: str
+    """What belongs in the grid file."""
+    results: Path
+    """The results directory."""
+    cache: Path
+    """Cache of compiled kernels."""
+    disk: Path | None = None
+    """A small disk of our own with the results on it; None where none could be mounted."""
+
+    def mend(self) -> None:
+        """What a person does outside of the program: mend the grid, make room, make the disk writable."""
+        self.grid.write_text(self.text)
+        if self.disk is not None:
+            self.ballast.unlink(missing_ok=True)
+            subprocess.run(["mount", "-o", "remount,rw", self.disk], check=True)
+
+    @property
+    def ballast(self) -> Path:
+        """The file that fills the disk."""
+        return self.results.parent / "ballast"
+
+
+@dataclass(kw_only=True)
+class Start:
+    """How a launch is started."""
+
+    executor: str = "processes"
+    """`processes` or `ray`."""
+    prefix: Sequence[str] = ()
+    """Words before the command."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables on top of ours."""
+    limits: dict[int, int] = field(default_factory=dict)
+    """Limits of its processes, by number."""
+    output: str = "file"
+    """`file`, `full` (a full disk) or `gone` (a reader that goes away)."""
+
+    def limit(self) -> None:
+        """Set the limits, in the child."""
+        for name, most in self.limits.items():
+            resource.setrlimit(name, (most, most))
+
+
+@dataclass(kw_only=True)
+class Launch:
+    """A launch that was started."""
+
+    process: subprocess.Popen[bytes]
+    """Its launcher, which leads a process group."""
+    executor: str
+    """`processes` or `ray`."""
+    again: Callable[[Start], "Launch"]
+    """Starts one more like it."""
+    log: Path
+    """What it prints, where that goes into a file."""
+    sent: set[int] = field(default_factory=set)
+    """Signals that were sent to it."""
+    early: bool = False
+    """Whether it was struck before it listened to signals, so that one may have ended it."""
+
+    def signal(self, number: int, *, group: bool = True) -> None:
+        """Send a signal to the whole group or to the launcher alone, where they still run."""
+        if self.process.poll() is None:
+            self.sent.add(number)
+            (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def children(self, pattern: str) -> list[psutil.Process]:
+        """Processes below the launcher whose command line holds some words."""
+        found = []
+        try:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                try:
+                    if pattern in " ".join(child.cmdline()):
+                        found.append(child)
+                except psutil.Error:
+                    continue
+        except psutil.Error:
+            pass
+        return sorted(found, key=lambda child: child.pid)
+
+    def lanes(self) -> list[psutil.Process]:
+        """Its lanes."""
+        return self.children(_LANE[self.executor])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of fault."""
+
+    letter: str
+    """Its kind in `tests/sweeper/launch/test_faults.py`."""
+    name: str
+    """What is done, in a few words."""
+    when: str
+    """`REST`, `START`, `EARLY` or `RUN`."""
+    act: Callable[..., bool]
+    """Does it: takes the site and the draw, then the `Start` or the `Launch`. False where it cannot be done now."""
+    executor: str | None = None
+    """The executor it is about; any when None."""
+    ends: bool = False
+    """Whether the launch ends by it."""
+    needs: str | None = None
+    """What must be there: `disk` or `faketime`."""
+    slow: bool = False
+    """Whether it takes a minute."""
