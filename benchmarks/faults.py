@@ -2,8 +2,8 @@
 
 Real `sweeper launch` processes run trials of a known law. Faults are drawn by a seed from `benchmarks.fault_kinds`,
 every kind once before any comes again, and strike a results directory at rest, the start of a launch or a running one.
-After each launch its one-line error is obeyed, and it is launched again. Exit code 1 where a trial is missing, doubled or
-different in the end, where a launch ended in a way that is not documented, or where faults found nothing to disturb.
+After each launch its one-line error is obeyed, and it is launched again. Exit code 1 where a trial is missing, doubled
+or different in the end, where a launch ended in a way that is not documented, or where faults found nothing to disturb.
 """
 
 import os
@@ -85,8 +85,8 @@ def main(
             say(line, markup=False, soft_wrap=True)
         held, took = "NOT every" if faulty else "every", time.monotonic() - began
         say(
-            f"{mix.injected.total()} faults of {len(mix.injected)} kinds, seed {seed}, {took:.0f} s: {held} one of {mix.trials} trials is exactly one row, "
-            "equal to that of an undisturbed sweep."
+            f"{mix.injected.total()} faults of {len(mix.injected)} kinds, seed {seed}, {took:.0f} s: {held} one of "
+            f"{mix.trials} trials is exactly one row, equal to that of an undisturbed sweep."
         )
     sys.exit(1 if faulty else 0)
 

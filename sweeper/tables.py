@@ -221,9 +221,10 @@ def print_verification(verification: Verification, results: str, *, set_aside: b
         say(f"damaged: {sentence}")
     for sentence in verification.problems:
         say(sentence)
-    if verification.wrong:
-        chosen = " or ".join(f"trial_id == '{trial_id}'" for trial_id in verification.wrong)
-        say(f'Run again: sweeper retry -r {place} --where "{chosen}"')
+    again = dict.fromkeys([*verification.wrong, *verification.incomplete])
+    if again:
+        chosen = ", ".join(f"'{trial_id}'" for trial_id in again)
+        say(f'Run again: sweeper retry -r {place} --where "trial_id in [{chosen}]"')
     if verification.damaged and verification.missing:
         first = "" if set_aside else f"sweeper verify -r {place} --set-aside, then "
         say(

@@ -39,6 +39,8 @@ class Verification:
     """What does not fit together in files that are whole."""
     wrong: tuple[str, ...]
     """Trials whose stored row cannot be true; `sweeper retry` replaces them."""
+    incomplete: tuple[str, ...]
+    """Trials whose curve or history is gone while their row is there; `sweeper retry` makes them whole."""
     missing: tuple[str, ...]
     """Trials of the stored grids that have no readable row; a launch of the grids runs them."""
 
@@ -64,7 +66,9 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
     tables = {table: store.read(table) for table in SCHEMAS}
     wrong = {row["trial_id"]: why for row in tables["trials"].to_pylist() if (why := _wrong(row)) is not None}
     problems = [f"trial {trial_id}: {why}" for trial_id, why in wrong.items()]
-    problems += [*_disagreements(store), *_incomplete(tables)]
+    incomplete = _incomplete(tables)
+    problems += _disagreements(store)
+    problems += [f"{len(ids)} {what}: {_some(ids)}" for what, ids in incomplete.items() if ids]
     planned: set[str] = set()
     for name, text in store.grids().items():
         try:
@@ -91,6 +95,7 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
         damaged=tuple(f"{damage.path}: {damage.why}" for damage in errors),
         problems=tuple(problems),
         wrong=tuple(wrong),
+        incomplete=tuple(sorted(set().union(*incomplete.values()))),
         missing=tuple(sorted(planned - set(tables["trials"]["trial_id"].to_pylist()))),
     )
 
@@ -140,19 +145,18 @@ def _disagreements(store: ResultsStore) -> Iterator[str]:
             yield f"trial {trial_id}: attempt {attempt} finished {len(values)} times with different metrics"
 
 
-def _incomplete(tables: Mapping[str, pa.Table]) -> Iterator[str]:
-    """Rows that lack their counterparts in the other tables."""
-    trials = tables["trials"].select(["trial_id", "attempt", "status"]).to_pylist()
+def _incomplete(tables: Mapping[str, pa.Table]) -> dict[str, list[str]]:
+    """Trials whose row lacks its counterparts in the other tables, by what they lack."""
+    trials = tables["trials"].select(["trial_id", "status"]).to_pylist()
     # Only rows without their counterparts are faults. The reverse is what a killed writer leaves: it writes curves and
     # attempts before the final row.
     tried = set(tables["attempts"]["trial_id"].to_pylist())
     curves = set(tables["curves"]["trial_id"].to_pylist())
-    untried = [row["trial_id"] for row in trials if row["trial_id"] not in tried]
-    if untried:
-        yield f"{len(untried)} trials have no row in attempts: {_some(untried)}"
-    bare = [row["trial_id"] for row in trials if row["status"] == FINISHED and row["trial_id"] not in curves]
-    if bare:
-        yield f"{len(bare)} finished trials have no curve: {_some(bare)}"
+    finished = [row["trial_id"] for row in trials if row["status"] == FINISHED]
+    return {
+        "trials have no row in attempts": [row["trial_id"] for row in trials if row["trial_id"] not in tried],
+        "finished trials have no curve": [trial_id for trial_id in finished if trial_id not in curves],
+    }
 
 
 def _side_files(store: ResultsStore) -> Iterator[str]:
