@@ -1,192 +1,277 @@
-"""Twenty kills at random moments over 500 trials: every trial ends with one whole row, the same as undisturbed."""
+"""The table of the faults that tests inject, by the promise that each puts to the test.
 
-import errno
-import functools
-import multiprocessing
-import os
-import random
-import re
-import signal
-import threading
-import time
-
-import psutil
-import pytest
-from rich.console import Console
-
-from benchmarks.ground_truth import GroundTruth
-from sweeper.errors import StoreError
-from sweeper.executors.processes import ProcessExecutor
-from sweeper.executors.ray_executor import RayExecutor
-from sweeper.lane.options import LaneOptions
-from sweeper.launch.launch import launch
-from sweeper.plan.grid import parse_grid
-from sweeper.store.store import ResultsStore
-
-GRID = """
-name: faults
-task: {name: text, alphabet: letters}
-budgets: [4000, 8000, 16000, 32000, 64000]
-model: {d_m: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], d_tree: 4, d_branch: 4}
-seeds: %d
+Kinds: A signals, B output, C cached files, D clocks and pids, E containers and homes, F exit codes, G bits that rot, H
+bad input, I a directory from a stranger, J Ray itself, K processes killed, disks full, trials that fail. A sweep under
+a random mix of them is `python -m benchmarks.faults`.
 """
-COLUMNS = ["trial_id", "status", "budget", "n_rec", "k_e", "final_valid_metric"]
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+_LAUNCH = "tests/sweeper/launch/test_launch.py::"
+_KILLED = "tests/sweeper/launch/test_killed.py::"
+_SIGNALS = "tests/sweeper/launch/test_signals.py::"
+_RECONCILE = "tests/sweeper/launch/test_reconcile.py::"
+_VERIFY = "tests/sweeper/launch/test_verify.py::"
+_STORE = "tests/sweeper/store/test_store.py::"
+_DAMAGE = "tests/sweeper/store/test_damage.py::"
+_STRANGERS = "tests/sweeper/store/test_strangers.py::"
+_BROKER = "tests/sweeper/queue/test_broker.py::"
+_JOURNAL = "tests/sweeper/queue/test_journal.py::"
+_KERNEL = "tests/model/backends/native/test_build.py::"
+_CACHE = "tests/tasks/data/test_cache.py::"
+FAULTS: dict[str, list[tuple[str, str, str]]] = {
+    "Whatever is killed or full, the same command goes on": [
+        ("K", "lanes killed: child processes, Ray's workers", _KILLED + "test_killed_lanes"),
+        ("K", "launchers killed, one after the other", _KILLED + "test_killed_launchers"),
+        (
+            "K",
+            "a launcher killed while networks train",
+            _LAUNCH + "test_a_launcher_killed_half_way_loses_and_repeats_nothing",
+        ),
+        ("K", "nodes of a cluster lost", _KILLED + "test_lost_nodes"),
+        (
+            "K",
+            "a disk that is full, or read-only, under the lanes",
+            _KILLED + "test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing",
+        ),
+        (
+            "K",
+            "a disk that is full under the launcher",
+            _KILLED + "test_a_launcher_that_cannot_write_ends_with_the_reason",
+        ),
+        ("K", "a disk that is full before the start", _RECONCILE + "test_preflight_refuses_a_full_disk"),
+        (
+            "K",
+            "a merge of part files killed",
+            _STORE + "test_a_compaction_killed_before_it_deletes_counts_no_row_twice",
+        ),
+        (
+            "K",
+            "a search killed",
+            "tests/sweeper/launch/test_search_loop.py::test_a_killed_search_goes_on_from_the_store_alone",
+        ),
+        ("K", "a Slurm job preempted", "tests/cluster/kinds/test_slurm_run.py::test_a_preempted_job_resumes"),
+        ("K", "a random mix of faults", _KILLED + "test_a_random_mix_of_faults_leaves_every_trial_exactly_one_row"),
+    ],
+    "A failure costs its own trial alone": [
+        (
+            "K",
+            "trials that raise, diverge or want too much memory",
+            _LAUNCH + "test_trials_that_fail_are_rows_with_a_reason_and_null_metrics",
+        ),
+        (
+            "K",
+            "a trial that kills its lane, each time",
+            _LAUNCH + "test_a_lane_that_dies_gives_its_trial_back_but_not_for_ever",
+        ),
+        ("K", "a trial over its time limit", _RECONCILE + "test_a_trial_over_its_time_limit_ends_as_timed_out"),
+        ("K", "out of memory", _RECONCILE + "test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host"),
+        ("K", "trials that all fail alike", _RECONCILE + "test_a_poisoned_sweep_stops_itself_and_can_be_retried"),
+        (
+            "K",
+            "a lane that dies with several trials in hand",
+            _BROKER + "test_with_several_trials_in_hand_none_is_blamed_but_each_runs_by_itself_afterwards",
+        ),
+        ("K", "a host lost", _BROKER + "test_a_lost_host_is_a_preemption_and_uses_up_nothing"),
+    ],
+    "Signals are the launcher's alone": [
+        (
+            "A",
+            "TERM and HUP to the whole group",
+            _SIGNALS + "test_a_signal_to_the_whole_group_saves_blames_nobody_and_is_gone_on_from",
+        ),
+        ("A", "Ctrl-C while lanes start", _SIGNALS + "test_ctrl_c_while_lanes_start_is_no_traceback"),
+        ("A", "Ctrl-C once", _LAUNCH + "test_ctrl_c_drains_and_says_how_to_go_on"),
+        ("A", "Ctrl-C twice", _LAUNCH + "test_ctrl_c_twice_saves_and_leaves_and_the_next_launch_goes_on"),
+    ],
+    "What is printed may get lost, and nothing else": [
+        ("B", "a reader that goes away", _SIGNALS + "test_a_reader_that_goes_away_costs_lines_alone"),
+        (
+            "B",
+            "a log on a full disk",
+            "tests/sweeper/test_output.py::test_a_full_disk_and_a_reader_that_has_gone_cost_lines_alone",
+        ),
+        (
+            "B",
+            "a reader that does not read",
+            "tests/sweeper/test_output.py::test_a_reader_that_does_not_read_is_waited_for_once",
+        ),
+        ("B", "a monitor that dies", _KILLED + "test_a_launcher_that_cannot_write_ends_with_the_reason"),
+        (
+            "B",
+            "a writer that dies",
+            "tests/sweeper/lane/test_writer.py::test_any_fault_of_the_thread_is_raised_in_the_lane_and_nothing_is_reported",
+        ),
+    ],
+    "What is cached is checked, not trusted": [
+        ("C", "a kernel that is cut or empty", _KERNEL + "test_a_damaged_library_is_compiled_anew_once"),
+        ("C", "a compiler with a launcher and options", _KERNEL + "test_a_compiler_may_have_a_launcher_and_options"),
+        (
+            "C",
+            "a text replaced by one of equal size and time",
+            _CACHE + "test_a_file_replaced_by_one_of_equal_size_and_time_is_another_file",
+        ),
+        ("C", "damaged data and notes in the cache", _CACHE + "test_a_damaged_file_is_made_anew_once"),
+        (
+            "C",
+            "a damaged checkpoint",
+            "tests/sweeper/training/test_training.py::test_a_damaged_checkpoint_counts_as_none_names_its_file_and_changes_no_number",
+        ),
+        (
+            "C",
+            "a warning in every lane",
+            "tests/sweeper/launch/test_warnings.py::test_a_warning_of_every_trial_is_printed_once_and_the_back_end_is_named",
+        ),
+    ],
+    "A launch is not called dead by comparing two clocks": [
+        (
+            "D",
+            "a clock off by five minutes, a process namespace",
+            _JOURNAL + "test_a_shifted_clock_and_a_namespace_of_its_own_hide_no_launch",
+        ),
+        ("D", "a silent launcher", _JOURNAL + "test_a_process_seen_from_here_lives_however_long_it_is_silent"),
+        (
+            "D",
+            "another host's clock ahead",
+            _JOURNAL + "test_what_changes_between_two_looks_lives_whatever_the_clocks_say",
+        ),
+        ("D", "a dead launcher", _RECONCILE + "test_what_a_killed_launcher_ran_is_run_by_the_next_at_once"),
+        (
+            "D",
+            "a dead launcher elsewhere",
+            _RECONCILE + "test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent",
+        ),
+        ("D", "two launches at the same time", _RECONCILE + "test_two_people_may_extend_one_directory_at_once"),
+        ("D", "a broker that was stopped", _BROKER + "test_a_pause_of_the_broker_itself_is_no_lanes_silence"),
+        (
+            "D",
+            "a lane that comes back",
+            _BROKER + "test_a_lane_given_up_that_finished_its_trial_counts_though_another_holds_it",
+        ),
+    ],
+    "What cannot work is refused before the first trial": [
+        (
+            "E",
+            "limits of cgroups",
+            "tests/cluster/attach/test_machine.py::test_version_2_takes_the_tightest_group_above",
+        ),
+        ("E", "half a core", "tests/sweeper/lane/test_options.py::test_a_container_of_half_a_core_gets_one_lane"),
+        (
+            "E",
+            "no home",
+            "tests/sweeper/test_home.py::test_a_launch_without_a_home_trains_and_says_where_its_caches_are",
+        ),
+        (
+            "E",
+            "a long TMPDIR",
+            "tests/sweeper/test_home.py::test_ray_gets_a_temporary_directory_that_its_sockets_fit_into",
+        ),
+        (
+            "H",
+            "grids that nobody can mean",
+            "tests/sweeper/plan/test_bad_input.py::test_a_grid_that_cannot_be_meant_is_refused_with_place_value_and_limit",
+        ),
+        (
+            "H",
+            "a file of endless length",
+            "tests/sweeper/plan/test_bad_input.py::test_a_file_is_read_no_further_than_a_grid_can_be_long",
+        ),
+        (
+            "H",
+            "options that nobody can mean",
+            "tests/sweeper/test_bad_options.py::test_numbers_that_cannot_be_meant_are_usage_errors",
+        ),
+        (
+            "H",
+            "a host that is an option",
+            "tests/cluster/profiles/test_profile.py::test_no_value_of_a_profile_becomes_a_command",
+        ),
+    ],
+    "The exit code tells how it ended": [
+        (
+            "F",
+            "trials that fail, time that is up, interruptions",
+            _RECONCILE + "test_a_script_learns_from_the_exit_code_how_a_launch_ended",
+        ),
+        (
+            "F",
+            "the results directory deleted in the middle",
+            _RECONCILE + "test_a_results_directory_deleted_in_the_middle_is_no_success_and_is_not_made_anew",
+        ),
+        (
+            "F",
+            "a terminal that lacks a character",
+            "tests/sweeper/test_errors.py::test_what_a_terminal_cannot_show_is_replaced",
+        ),
+        (
+            "F",
+            "a fault of the program",
+            "tests/sweeper/test_errors.py::test_a_fault_of_ours_is_not_shown_as_the_users_mistake",
+        ),
+    ],
+    "No damaged bit becomes a number, and no stranger's file an order": [
+        (
+            "G",
+            "any bit of a part file",
+            _DAMAGE + "test_whatever_byte_rots_the_part_is_named_and_no_altered_row_is_read",
+        ),
+        (
+            "G",
+            "a damaged part under every command",
+            _DAMAGE + "test_commands_that_only_look_go_on_with_a_warning_and_those_that_conclude_refuse",
+        ),
+        (
+            "G",
+            "a damaged part, set aside",
+            _VERIFY + "test_a_damaged_part_stops_a_launch_until_it_is_set_aside_and_its_trials_run_again",
+        ),
+        (
+            "G",
+            "rows that cannot be true",
+            _VERIFY + "test_rows_that_cannot_be_true_are_named_with_the_command_that_replaces_them",
+        ),
+        ("I", "pipes in place of files", _STRANGERS + "test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for"),
+        ("I", "states of launches made up", _JOURNAL + "test_what_is_no_state_is_passed_over_and_cleared_away"),
+        ("I", "a list that hides rows", _STRANGERS + "test_no_file_hides_the_rows_of_another"),
+        (
+            "I",
+            "markup and escape sequences in rows",
+            _STRANGERS + "test_reasons_are_printed_as_they_are_and_never_speak_to_the_terminal",
+        ),
+        ("I", "a planted kernel", _KERNEL + "test_what_another_user_put_there_is_not_run"),
+        (
+            "I",
+            "half-open connections",
+            "tests/analysis/dashboard/test_serve.py::test_connections_are_bounded_and_those_that_say_nothing_are_closed",
+        ),
+    ],
+    "A Ray that fails is one line, and the next launch goes on": [
+        ("J", "a start of Ray that fails", _SIGNALS + "test_ray_is_started_once_more_and_then_given_up_in_one_line"),
+        (
+            "J",
+            "a cluster that goes for good",
+            "tests/cluster/attach/test_lost_cluster.py::test_what_is_done_stays_and_the_next_launch_goes_on",
+        ),
+    ],
+}
+"""Promises of the README's "How a sweep survives", each with its rows: kind, fault, test."""
 
 
-def run(text: str, results, trainer, *, executor: str, lanes: int, **place):
-    kind = {"ray": RayExecutor, "processes": ProcessExecutor}[executor]
-    runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer, **place)
-    return launch(parse_grid(text), str(results), runs_on, Console(quiet=True))
+def test_every_fault_of_the_table_has_its_test():
+    listed = {test for rows in FAULTS.values() for _, _, test in rows}
+    for file in {test.partition("::")[0] for test in listed} | {_KILLED.removesuffix("::")}:
+        tests = {f"{file}::{node.name}" for node in ast.parse((ROOT / file).read_text()).body
+                 if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}  # fmt: skip
+        assert {test for test in listed if test.startswith(f"{file}::")} <= tests
+        assert tests <= listed or f"{file}::" != _KILLED, "what is injected there is not in the table"
 
 
-def rows(results) -> list[dict]:
-    found = ResultsStore.open(results).read("trials", COLUMNS).to_pylist()
-    return sorted(found, key=lambda row: row["trial_id"])
-
-
-def lanes_of(root: psutil.Process, pattern: str) -> list[psutil.Process]:
-    found = []
-    for child in root.children(recursive=True):
-        try:
-            if pattern in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-class Killer(threading.Thread):
-    """Kills a random process of a kind every now and then, a set number of times."""
-
-    def __init__(self, pattern: str, kills: int, pause_s: float, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.pattern, self.kills, self.pause_s, self.draw = pattern, kills, pause_s, random.Random(seed)
-        self.killed = 0
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        while self.killed < self.kills and not self.ended.wait(self.pause_s * self.draw.uniform(0.5, 1.5)):
-            lanes = lanes_of(psutil.Process(), self.pattern)
-            if lanes:
-                self.draw.choice(lanes).send_signal(signal.SIGKILL)
-                self.killed += 1
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    results = tmp_path_factory.mktemp("faults") / "r"
-    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
-    return rows(results)
-
-
-@pytest.mark.parametrize(
-    ("executor", "pattern", "kills", "pause_s"),
-    [("processes", "spawn_main", 10, 2.0), ("ray", "ray::ImplicitFunc", 4, 5.0)],
-)
-def test_killed_lanes(executor, pattern, kills, pause_s, tmp_path, undisturbed):
-    killer = Killer(pattern, kills, pause_s, seed=kills)
-    killer.start()
-    run(GRID % 10, tmp_path / "r", GroundTruth(seconds=0.1), executor=executor, lanes=2)
-    killer.ended.set()
-    assert killer.killed >= kills - 1
-    assert rows(tmp_path / "r") == undisturbed
-    lost = [a for a in ResultsStore.open(tmp_path / "r").read("attempts").to_pylist() if a["status"] == "lost"]
-    assert len(lost) <= killer.killed  # a lane that held several trials blames none
-
-
-def launch_in_child(results, trainer, **options) -> multiprocessing.process.BaseProcess:
-    child = multiprocessing.get_context("spawn").Process(target=run, args=(GRID % 10, results, trainer), kwargs=options)
-    child.start()
-    return child
-
-
-def wait_for_rows(results, count: int, child) -> None:
-    """Return when at least `count` trials have a row."""
-    deadline = time.monotonic() + 120
-    while not (results / "store.json").exists() or len(rows(results)) < count:
-        assert child.is_alive(), "the launcher ended before it was to be disturbed"
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_killed_launchers(tmp_path, undisturbed):
-    draw, results = random.Random(3), tmp_path / "r"
-    for kill in range(4):
-        child = launch_in_child(results, GroundTruth(seconds=0.05), executor="processes", lanes=2)
-        wait_for_rows(results, 40 * kill + 1, child)
-        time.sleep(draw.uniform(0.0, 1.0))
-        child.kill()
-        child.join()
-    assert len(rows(results)) < 500
-    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
-    assert rows(results) == undisturbed
-
-
-def storage_fails(number: int, assignment, progress, context) -> None:
-    """A trainer in whose lanes nothing can be written any more from the fifth replicate on."""
-    if assignment.spec.seed > 3:
-
-        def refuse(descriptor: int) -> None:
-            raise OSError(number, os.strerror(number))
-
-        os.fsync = refuse
-    GroundTruth(seconds=0.01)(assignment, progress, context)
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(number, tmp_path, undisturbed):
-    results = tmp_path / "r"
-    stopped = run(GRID % 10, results, functools.partial(storage_fails, number), executor="processes", lanes=2)
-    why = rf"cannot write (curves|attempts|trials): {os.strerror(number)}"  # whichever table's turn it is
-    assert re.search(why, stopped.stopped_because)
-    assert "The same command goes on" in stopped.stopped_because
-    assert 1 <= len(rows(results)) < 500
-    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
-    assert rows(results) == undisturbed
-
-
-def test_a_launcher_that_cannot_write_ends_with_the_reason(tmp_path, monkeypatch):
-    def refuse(journal, snapshot):
-        raise StoreError("results: cannot write launches: No space left on device.")
-
-    monkeypatch.setattr("sweeper.launch.run.Journal.update", refuse)
-    with pytest.raises(StoreError, match="No space left"):
-        run(GRID % 1, tmp_path / "r", GroundTruth(seconds=0.2), executor="processes", lanes=1)
-    monkeypatch.undo()
-    assert len(rows(tmp_path / "r")) < 50
-    run(GRID % 1, tmp_path / "r", GroundTruth(), executor="processes", lanes=1)
-    assert len(rows(tmp_path / "r")) == 50
-
-
-def test_lost_nodes(tmp_path, undisturbed):
-    import ray
-    from ray.cluster_utils import Cluster
-
-    from cluster.attach.connect import use_token
-    from sweeper.executors.ray_nodes import is_lost
-
-    results = tmp_path / "r"
-    use_token()  # as the launcher does: a driver with a token loses its actors on a cluster without one
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        options = {"executor": "ray", "address": cluster.address, "lanes": 2}
-        child = launch_in_child(results, GroundTruth(seconds=0.1), **options)
-        for loss in range(2):
-            wait_for_rows(results, 60 * loss + 20, child)
-            cluster.remove_node(nodes.pop(0), allow_graceful=False)
-            nodes.append(cluster.add_node(num_cpus=1))
-        child.join(200)
-        assert child.exitcode == 0
-        assert rows(results) == undisturbed
-        ray.init(address=cluster.address, include_dashboard=False, log_to_driver=False)
-        node = nodes[0]
-        assert not is_lost(node.node_id)
-        cluster.remove_node(node, allow_graceful=False)
-        deadline = time.monotonic() + 60
-        while not is_lost(node.node_id):  # what keeps the broker from blaming the trials of a lane there
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+def test_every_promise_of_the_readme_and_every_kind_is_put_to_the_test():
+    section = (ROOT / "README.md").read_text().partition("## How a sweep survives\n")[2].partition("\n## ")[0]
+    promises = re.findall(r"^\d+\. \*\*(.+?)\*\*", section, re.MULTILINE)
+    assert len(promises) == 10
+    assert promises == list(FAULTS)
+    assert {kind for rows in FAULTS.values() for kind, _, _ in rows} == set("ABCDEFGHIJK")

@@ -1,0 +1,201 @@
+"""Kills at random moments, and disks that fill, over 500 trials: each ends with one whole row, as if undisturbed."""
+
+import errno
+import functools
+import multiprocessing
+import os
+import random
+import re
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from benchmarks.faults import main as disturbed_sweep
+from benchmarks.ground_truth import GroundTruth
+from sweeper.errors import StoreError
+from sweeper.executors.processes import ProcessExecutor
+from sweeper.executors.ray_executor import RayExecutor
+from sweeper.lane.options import LaneOptions
+from sweeper.launch.launch import launch
+from sweeper.plan.grid import parse_grid
+from sweeper.store.store import ResultsStore
+
+GRID = """
+name: faults
+task: {name: text, alphabet: letters}
+budgets: [4000, 8000, 16000, 32000, 64000]
+model: {d_m: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], d_tree: 4, d_branch: 4}
+seeds: %d
+"""
+COLUMNS = ["trial_id", "status", "budget", "n_rec", "k_e", "final_valid_metric"]
+
+
+def run(text: str, results, trainer, *, executor: str, lanes: int, **place):
+    kind = {"ray": RayExecutor, "processes": ProcessExecutor}[executor]
+    runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer, **place)
+    return launch(parse_grid(text), str(results), runs_on, Console(quiet=True))
+
+
+def rows(results) -> list[dict]:
+    found = ResultsStore.open(results).read("trials", COLUMNS).to_pylist()
+    return sorted(found, key=lambda row: row["trial_id"])
+
+
+def lanes_of(root: psutil.Process, pattern: str) -> list[psutil.Process]:
+    found = []
+    for child in root.children(recursive=True):
+        try:
+            if pattern in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills a random process of a kind every now and then, a set number of times."""
+
+    def __init__(self, pattern: str, kills: int, pause_s: float, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.pattern, self.kills, self.pause_s, self.draw = pattern, kills, pause_s, random.Random(seed)
+        self.killed = 0
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        while self.killed < self.kills and not self.ended.wait(self.pause_s * self.draw.uniform(0.5, 1.5)):
+            lanes = lanes_of(psutil.Process(), self.pattern)
+            if lanes:
+                self.draw.choice(lanes).send_signal(signal.SIGKILL)
+                self.killed += 1
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    results = tmp_path_factory.mktemp("faults") / "r"
+    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
+    return rows(results)
+
+
+@pytest.mark.parametrize(
+    ("executor", "pattern", "kills", "pause_s"),
+    [("processes", "spawn_main", 10, 2.0), ("ray", "ray::ImplicitFunc", 4, 5.0)],
+)
+def test_killed_lanes(executor, pattern, kills, pause_s, tmp_path, undisturbed):
+    killer = Killer(pattern, kills, pause_s, seed=kills)
+    killer.start()
+    run(GRID % 10, tmp_path / "r", GroundTruth(seconds=0.1), executor=executor, lanes=2)
+    killer.ended.set()
+    assert killer.killed >= kills - 1
+    assert rows(tmp_path / "r") == undisturbed
+    lost = [a for a in ResultsStore.open(tmp_path / "r").read("attempts").to_pylist() if a["status"] == "lost"]
+    assert len(lost) <= killer.killed  # a lane that held several trials blames none
+
+
+def launch_in_child(results, trainer, **options) -> multiprocessing.process.BaseProcess:
+    child = multiprocessing.get_context("spawn").Process(target=run, args=(GRID % 10, results, trainer), kwargs=options)
+    child.start()
+    return child
+
+
+def wait_for_rows(results, count: int, child) -> None:
+    """Return when at least `count` trials have a row."""
+    deadline = time.monotonic() + 120
+    while not (results / "store.json").exists() or len(rows(results)) < count:
+        assert child.is_alive(), "the launcher ended before it was to be disturbed"
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_killed_launchers(tmp_path, undisturbed):
+    draw, results = random.Random(3), tmp_path / "r"
+    for kill in range(4):
+        child = launch_in_child(results, GroundTruth(seconds=0.05), executor="processes", lanes=2)
+        wait_for_rows(results, 40 * kill + 1, child)
+        time.sleep(draw.uniform(0.0, 1.0))
+        child.kill()
+        child.join()
+    assert len(rows(results)) < 500
+    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
+    assert rows(results) == undisturbed
+
+
+def storage_fails(number: int, assignment, progress, context) -> None:
+    """A trainer in whose lanes nothing can be written any more from the fifth replicate on."""
+    if assignment.spec.seed > 3:
+
+        def refuse(descriptor: int) -> None:
+            raise OSError(number, os.strerror(number))
+
+        os.fsync = refuse
+    GroundTruth(seconds=0.01)(assignment, progress, context)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(number, tmp_path, undisturbed):
+    results = tmp_path / "r"
+    stopped = run(GRID % 10, results, functools.partial(storage_fails, number), executor="processes", lanes=2)
+    why = rf"cannot write (curves|attempts|trials): {os.strerror(number)}"  # whichever table's turn it is
+    assert re.search(why, stopped.stopped_because)
+    assert "The same command goes on" in stopped.stopped_because
+    assert 1 <= len(rows(results)) < 500
+    run(GRID % 10, results, GroundTruth(), executor="processes", lanes=2)
+    assert rows(results) == undisturbed
+
+
+def test_a_launcher_that_cannot_write_ends_with_the_reason(tmp_path, monkeypatch):
+    def refuse(journal, snapshot):
+        raise StoreError("results: cannot write launches: No space left on device.")
+
+    monkeypatch.setattr("sweeper.launch.run.Journal.update", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        run(GRID % 1, tmp_path / "r", GroundTruth(seconds=0.2), executor="processes", lanes=1)
+    monkeypatch.undo()
+    assert len(rows(tmp_path / "r")) < 50
+    run(GRID % 1, tmp_path / "r", GroundTruth(), executor="processes", lanes=1)
+    assert len(rows(tmp_path / "r")) == 50
+
+
+def test_lost_nodes(tmp_path, undisturbed):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from cluster.attach.connect import use_token
+    from sweeper.executors.ray_nodes import is_lost
+
+    results = tmp_path / "r"
+    use_token()  # as the launcher does: a driver with a token loses its actors on a cluster without one
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        options = {"executor": "ray", "address": cluster.address, "lanes": 2}
+        child = launch_in_child(results, GroundTruth(seconds=0.1), **options)
+        for loss in range(2):
+            wait_for_rows(results, 60 * loss + 20, child)
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+            nodes.append(cluster.add_node(num_cpus=1))
+        child.join(200)
+        assert child.exitcode == 0
+        assert rows(results) == undisturbed
+        ray.init(address=cluster.address, include_dashboard=False, log_to_driver=False)
+        node = nodes[0]
+        assert not is_lost(node.node_id)
+        cluster.remove_node(node, allow_graceful=False)
+        deadline = time.monotonic() + 60
+        while not is_lost(node.node_id):  # what keeps the broker from blaming the trials of a lane there
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def test_a_random_mix_of_faults_leaves_every_trial_exactly_one_row():
+    few = ["--trials", "40", "--faults", "8", "--seed", "4", "--seconds", "0.2", "--no-ray", "--no-slow", "--no-disk"]
+    done = CliRunner().invoke(disturbed_sweep, few)
+    assert done.exit_code == 0, done.output
+    assert "every one of 40 trials is exactly one row" in done.output
