@@ -91,7 +91,9 @@ def _signals() -> Iterator[Kind]:
 
 def _early(number: int) -> Callable[[Site, random.Random, Launch], bool]:
     def act(site: Site, draw: random.Random, launch: Launch) -> bool:
-        while launch.process.poll() is None and launch.log.stat().st_size == 0:  # the interpreter itself is starting
+        for _ in range(250):  # until it has said something: the interpreter itself is starting
+            if launch.process.poll() is not None or launch.log.stat().st_size:
+                break
             time.sleep(0.02)
         time.sleep(draw.uniform(0.0, 4.0))
         launch.early = True

@@ -52,6 +52,7 @@ class Mix:
         words = ["launch", self.site.grid, "--results", self.site.results, "--executor", start.executor,
                  "--lanes", 2, "--checkpoint-s", 0.2]  # fmt: skip
         log = self.site.folder / f"launch-{self.endings.total() + len(self.running):03d}.log"
+        log.touch()
         with open("/dev/full" if start.output == "full" else log, "wb") as file:
             process = subprocess.Popen(
                 [*start.prefix, *self._with_truth(*words)],
@@ -88,7 +89,9 @@ class Mix:
         killed = code < 0 and -code in launch.sent and (-code == signal.SIGKILL or launch.early)
         if not (killed or code in _DOCUMENTED) or "Traceback" in text:
             self.complaints.append(f"{launch.log.name}: exit code {code}: {text[-1500:]}")
-        self.endings["killed" if killed else f"exit code {code}"] += 1
+        ending = "killed" if killed else f"exit code {code}"
+        self.endings[ending] += 1
+        print(f"{launch.log.name}: {ending}, {self.rows()} rows", file=sys.stderr, flush=True)
         return code
 
     def rows(self) -> int:
@@ -121,6 +124,7 @@ class Mix:
             if fits and kind.act(self.site, self.draw, *target):
                 faults.remove(kind)
                 self.injected[kind.letter, kind.name] += 1
+                print(f"{kind.when}: {kind.name}", file=sys.stderr, flush=True)
                 struck.append(kind)
         return struck
 
@@ -131,7 +135,7 @@ class Mix:
             looked = self._sweeper("verify", "-r", self.site.results, "--set-aside")
             if looked.returncode == 0:
                 return True
-            in_the_way = re.findall(r"(\S+): not a regular file", looked.stderr)
+            in_the_way = re.findall(r"(\S+): not a regular file", looked.stderr + looked.stdout)
             for path in in_the_way:
                 Path(path).unlink()
             if looked.returncode != 1 or "Traceback" in looked.stderr:
