@@ -55,7 +55,7 @@ class Mix:
         log.touch()
         with open("/dev/full" if start.output == "full" else log, "wb") as file:
             process = subprocess.Popen(
-                [*start.prefix, *self._with_truth(*words)],
+                self._with_truth(*words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if start.output == "gone" else file,
                 stderr=subprocess.STDOUT,

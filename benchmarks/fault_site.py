@@ -3,7 +3,7 @@
 import os
 import resource
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,8 +51,6 @@ class Start:
 
     executor: str = "processes"
     """`processes` or `ray`."""
-    prefix: Sequence[str] = ()
-    """Words before the command."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables on top of ours."""
     limits: dict[int, int] = field(default_factory=dict)

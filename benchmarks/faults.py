@@ -104,15 +104,17 @@ def disturb(mix: Mix, faults: list[Kind]) -> list[Kind]:
     futile = 0
     while faults and futile < _MOST_FUTILE:
         before = len(faults)
-        at_rest = mix.strike(faults, REST, most=2)
+        # Mostly in the order drawn: were all that can strike at rest to come first, the sweep would not get on
+        at_rest = mix.strike(faults, REST, most=2) if faults[0].when == REST else []
         start = Start(executor=_next_executor(faults))
-        if not at_rest:  # it would end at once, and what is about its start would meet nothing
+        if not at_rest:  # it may end at once, and then what is about its start would meet nothing
             mix.strike(faults, START, start)
         had = mix.rows()
         launch = mix.start(start)
-        if at_rest or not mix.strike(faults, EARLY, launch):
-            _strike_running(mix, faults, launch, had)
-        launch.signal(signal.SIGTERM)  # or it would run to the end of the sweep
+        comes_early = next((kind.when for kind in faults if kind.when in (EARLY, RUN)), None) == EARLY
+        struck = mix.strike(faults, EARLY, launch) if comes_early and not at_rest else []
+        if not (struck or _strike_running(mix, faults, launch, had)):
+            launch.signal(signal.SIGTERM)  # or it would run to the end of the sweep
         if mix.end():
             mix.remedy()
         mix.site.mend()
@@ -120,15 +122,16 @@ def disturb(mix: Mix, faults: list[Kind]) -> list[Kind]:
     return faults
 
 
-def _strike_running(mix: Mix, faults: list[Kind], launch: Launch, had: int) -> None:
-    """Up to two faults for a launch that runs; the second once it has got on after the first."""
+def _strike_running(mix: Mix, faults: list[Kind], launch: Launch, had: int) -> bool:
+    """Up to two faults for a launch that runs, the second once it has got on; whether one of them must end it."""
     for _ in range(2):
         if not mix.gets_on(launch, had):
-            return
+            return False
         had = mix.rows()
         struck = mix.strike(faults, RUN, launch)
         if not struck or struck[0].ends:
-            return
+            return bool(struck)
+    return False
 
 
 def _next_executor(faults: Sequence[Kind]) -> str:
