@@ -109,13 +109,13 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
       sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
     """
     from sweeper.plan.cost import CostModel
-    from sweeper.plan.expand import expand
+    from sweeper.plan.expand import described, expand
     from sweeper.plan.grid import load_grid
     from sweeper.status import store_cost_model, sweep_status
     from sweeper.store.store import ResultsStore
-    from sweeper.tables import plan_json, print_plan
+    from sweeper.tables import plan_json, print_plan, print_tasks
 
-    loaded = load_grid(grid)
+    loaded = described(load_grid(grid))
     expanded = expand(loaded)
     # A plan against a directory that a launch has yet to make is no mistake; a replay of nothing is one.
     begun = results is not None and (replay or ResultsStore.exists(results))
@@ -137,6 +137,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     elif as_json:
         click.echo(plan_json(expanded, status, costs))
     else:
+        print_tasks(loaded)
         print_plan(expanded, status, costs, lanes or machine_share().workers)
         if loaded.search is not None and loaded.search.adaptive:
             click.echo(

@@ -33,6 +33,23 @@ def _trials(count: int) -> str:
     return f"{count} trial{'s' * (count != 1)}"
 
 
+def print_tasks(grid: Grid) -> None:
+    """Print what the tasks ask for that are not ours, and what the metric of trivial answers to them is."""
+    tasks = [(block.task, block.description) for block in grid.blocks if block.description is not None]
+    for name, task in [pair for i, pair in enumerate(tasks) if pair not in tasks[:i]]:
+        known: dict[str, float | None] = {"chance": task.chance, **task.baselines}
+        if not task.baselines:
+            known["trivial baseline"] = task.baseline
+        levels = ", ".join(f"{what} {value:.4g}" for what, value in known.items() if value is not None)
+        _console().print(
+            f"Task {name}, {task.data_name}: n_in {task.n_in}, n_out {task.n_out}, {task.length} steps; test "
+            f"{task.metric}, {task.direction} is best{levels and f': {levels}'}.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+
+
 def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
     """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds.
 

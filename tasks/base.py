@@ -6,7 +6,7 @@ of its `load`.
 
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -53,6 +53,8 @@ class TaskSpec:
     """Test metric of the trivial baseline (order-1 n-gram, majority class, mean); None when only the data can tell."""
     input_kind: Literal["ids", "spikes", "real"]
     """ids: int64 [B, T] to be one-hot encoded; spikes: uint8 counts [B, T, n_in]; real: float32 [B, T, n_in]."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Test metric of each trivial answer by name, where there are several; `baseline` is the best of them."""
     carry_state: bool = False
     """Whether consecutive batches continue each other, so that the state is carried."""
 

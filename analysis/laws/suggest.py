@@ -229,7 +229,7 @@ def _description(sweep: Sweep, task: dict[str, Any]) -> Description | None:
             continue
         for known in found:
             if {"name": known.name, **known.options} == task:
-                return replace(known, task=task)
+                return replace(known, task=dict(task))  # a copy, or YAML would write the first as a reference
     return None
 
 

@@ -134,7 +134,7 @@ def parse_grid(text: str, *, default_name: str = "sweep", folder: str | os.PathL
         folder: where the grid's file lies; the files of tasks are looked for there first, then in the working
             directory. None for a text that comes from a results directory, with what its tasks were.
     """
-    folders = [Path.cwd()] if folder is None else [Path(folder), Path.cwd()]
+    folders = [Path.cwd()] if folder is None else [Path(folder).absolute(), Path.cwd()]
     with raised_as(GridError):
         return _grid(read_yaml(text), text, default_name, folders, stored=folder is None)
 

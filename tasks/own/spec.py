@@ -128,6 +128,7 @@ class Table(TaskDefinition):
         metric = str(options["metric"])
         facts = noted_facts(options, place)
         better = min if METRICS["mse"][metric] == "min" else max
+        baselines = {name: measured[metric] for name, measured in facts["baselines"].items()}
         return TaskSpec(
             name="table",
             data_name=facts["data_name"],
@@ -139,7 +140,8 @@ class Table(TaskDefinition):
             metric=metric,
             direction=METRICS["mse"][metric],
             chance=0.0 if metric == "r2" else None,
-            baseline=better(measured[metric] for measured in facts["baselines"].values()),
+            baseline=better(baselines.values()),
+            baselines=baselines,
             input_kind="real",
             carry_state=False,
         )

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 
+from analysis.laws.suggest import _description
+from analysis.rows.load import read_sweep
 from analysis.rows.plans import read_plans
+from benchmarks.ground_truth import GroundTruth
 from cluster.kinds.job import Job
 from sweeper.errors import GridError, SweeperError
 from sweeper.executors.processes import ProcessExecutor
@@ -15,10 +19,13 @@ from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import retry
 from sweeper.launch.submission import files_of_tasks
-from sweeper.plan.expand import expand
+from sweeper.plan.descriptions import DESCRIBED, written
+from sweeper.plan.expand import described, expand
 from sweeper.plan.grid import load_grid, parse_grid
+from sweeper.plan.trial import spec_from_canonical
 from sweeper.status import stored_plans, sweep_status
 from sweeper.store.store import ResultsStore
+from sweeper.tables import print_tasks
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped
 from sweeper.training.training import train_trial
@@ -137,6 +144,36 @@ def test_rows_are_read_without_the_file_and_without_running_its_code(launched, m
     (plan,) = stored_plans(store)
     assert sweep_status(plan, store).counts == {"finished": 2}
     assert set(read_plans(store.grids()).grid_of) == set(plan.trials)
+
+
+def test_a_suggested_grid_is_planned_without_the_file_too(launched, monkeypatch):
+    forget(monkeypatch)
+    (one, _) = ResultsStore.open(launched).read("trials")["spec"].to_pylist()
+    spec = spec_from_canonical(one)
+    task = {"name": spec.task, **spec.task_options}
+    found = _description(read_sweep(launched), task)
+    content = {"task": task, "model": {"n_rec": 3, "d_m": 1, "d_tree": 2, "d_branch": 2}, DESCRIBED: written([found])}
+    (row,) = expand(parse_grid(yaml.safe_dump(content))).rows
+    assert (row.spec.task, row.spec.task_options, row.spec.training.length) == (spec.task, spec.task_options, 12)
+
+
+def test_what_a_search_chose_is_read_without_the_file(folder, monkeypatch, tmp_path):
+    one_block = GRID.partition("blocks:")[0].replace("d_m: 2", "d_m: {from: 1, to: 4}")
+    (folder / "search.yaml").write_text(one_block + "search: {kind: random, trials: 3, batch: 3}\n")
+    launch(load_grid(folder / "search.yaml"), str(tmp_path), LanesHere(trainer=GroundTruth()), Console(quiet=True))
+    forget(monkeypatch)
+    plans = {plan.name: plan for plan in stored_plans(ResultsStore.open(tmp_path))}
+    assert len(plans["search-chosen"].trials) == 3
+
+
+def test_a_plan_tells_what_trivial_answers_reach(folder, capsys):
+    print_tasks(described(load_grid(folder / "recall.yaml")))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", ")[2] for line in lines] == [
+        f"recall/{delay}: n_in 3, n_out 3, 12 steps; test accuracy, max is best: "
+        "chance 0.3333, trivial baseline 0.3333."
+        for delay in (2, 3)
+    ]
 
 
 def test_stored_trials_are_retried_by_the_code_that_lies_beside_them(launched, monkeypatch, tmp_path):

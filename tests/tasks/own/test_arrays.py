@@ -253,4 +253,4 @@ def test_data_must_be_given() -> None:
 
 def test_a_description_is_plain(tmp_path: Path) -> None:
     spec = task_spec("arrays", {"data": saved(tmp_path, values("mse")), "loss": "mse"})
-    assert {type(value) for value in dataclasses.asdict(spec).values()} <= {str, int, float, bool, type(None)}
+    assert {type(value) for value in dataclasses.asdict(spec).values()} <= {str, int, float, bool, dict, type(None)}

@@ -88,6 +88,9 @@ def test_the_baseline_is_the_better_of_the_last_value_and_a_linear_regression(tm
     for metric in ("mse", "mae", "r2"):
         spec = task_spec("table", options | {"metric": metric})
         assert spec.baseline == pytest.approx(linear[metric], rel=1e-3)
+        assert spec.baselines == pytest.approx(
+            {"last value": last[metric], "linear autoregression": linear[metric]}, rel=1e-3
+        )
         assert spec.chance == (0.0 if metric == "r2" else None)
     walk = pd.DataFrame({"load": np.random.default_rng(1).normal(size=ROWS).cumsum() ** 3})
     task = load_task("table", saved(tmp_path, walk) | {"horizon": 1})
