@@ -30,7 +30,7 @@ from analysis.report.console import make_console, print_comparison, print_report
 from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
-from analysis.report.stored import stored_evidence
+from analysis.report.stored import evidence_in
 from analysis.report.verify import LISTED
 from analysis.report.verify import verify as verify_report
 from analysis.rows.learning_rates import fit_rule
@@ -122,7 +122,7 @@ def dashboard(uri: str, selection: Selection, settings: FitSettings, output: str
         raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
     views = make_views(sweep, selection, settings)
     # Only a report beside the rows may lend the page its intervals: the page computes none.
-    views = [view._replace(stored=stored_evidence(view, _path_in_results(sweep, "fit.json"))) for view in views]
+    views = [view._replace(stored=evidence_in(view, _path_in_results(sweep, "."))) for view in views]
     content = dashboard_payload(sweep, views, selection)
     write_text(target, page.html(content, dashboard_records(sweep, content)))
     return target

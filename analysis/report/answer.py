@@ -118,7 +118,7 @@ def _split(view: View, optimum: Optimum) -> str:
 def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted: bool) -> str:
     """How the optimum moves with the budget, with intervals where they were computed."""
     if not fitted:
-        return "Exponents: `analysis fit-theory` computes them; this command fits no law."
+        return f"Exponents: {_whole_fit(view)} computes them; this command fits no law."
     budgets = view.table["budget"].nunique()
     if budgets < BUDGETS:
         return f"Exponents: not determined by {counted(budgets, 'budget')}."
@@ -136,13 +136,18 @@ def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted
         return f"Exponents: none. {evidence.intervals_reason or 'The optimum of the law is not bracketed'}."
     paths = [] if view.overlay is None else [p for p in view.overlay.paths if view.frontier.k_c in (None, p.k_c)]
     if not paths or len(paths[0].budget) < 2:
-        return "Exponents: not computed here; `analysis fit-theory` without --quick computes them."
+        return f"Exponents: not computed here; {_whole_fit(view)} computes them."
     path = paths[0]
     n_rec, d_m = (np.polyfit(np.log(path.budget), np.log(size), 1)[0] for size in (path.n_rec, path.d_m))
     return (
         f"Exponents: N* ~ P^{n_rec:.2f}, d_m* ~ P^{d_m:.2f} by the law at k_c = {path.k_c:g}, on average over these "
-        f"budgets; their intervals come from `analysis fit-theory` without --quick."
+        f"budgets; {_whole_fit(view)} computes their intervals."
     )
+
+
+def _whole_fit(view: View) -> str:
+    """The command that computes what a page or a quick report leaves out."""
+    return f"`analysis fit-theory {shlex.quote(view.sweep.uri)}`"
 
 
 def _source(evidence: Evidence | StoredEvidence) -> str:

@@ -12,19 +12,36 @@ from theory.uncertainty.heldout import HeldOut
 from theory.uncertainty.intervals import Interval
 
 
-def stored_evidence(view: View, path: Path | None) -> StoredEvidence | None:
+def evidence_in(view: View, folder: Path | None) -> StoredEvidence | None:
+    """The evidence of the first report in a results directory that was made from these very rows with this very law.
+
+    A directory may hold several: a fit of some rows chosen by a condition, say, and one of all.
+
+    Args:
+        view: the group with its fitted law.
+        folder: where `analysis fit-theory` has written reports; None where there can be none.
+
+    Returns:
+        The evidence, that of a whole report before that of a quick one; None where no report fits.
+    """
+    reports = [] if folder is None else sorted(folder.glob("fit*.json"))
+    fitting = [stored for path in reports if (stored := stored_evidence(view, path)) is not None]
+    return min(fitting, key=lambda stored: stored.of_quick_report, default=None)
+
+
+def stored_evidence(view: View, path: Path) -> StoredEvidence | None:
     """The evidence of a stored report, if it was made from these very rows with this very law.
 
     Args:
         view: the group with its fitted law.
-        path: the report's JSON; None where there can be none.
+        path: the report's JSON.
 
     Returns:
         The evidence; None where there is no such report, or one that cannot be read: the page then says that intervals
         need a new one.
     """
     fit = view.law.fit
-    if path is None or not path.exists() or fit is None:
+    if not path.exists() or fit is None:
         return None
     try:
         report = read_report(str(path))

@@ -30,7 +30,7 @@ from analysis.html import to_json
 from analysis.laws.findings import plain
 from analysis.laws.theory_fit import FitSettings
 from analysis.report.report import card
-from analysis.report.stored import stored_evidence
+from analysis.report.stored import evidence_in, stored_evidence
 from analysis.rows.load import read_sweep
 from analysis.rows.means import Frontier
 from analysis.rows.sweep import Selection
@@ -201,7 +201,13 @@ def test_intervals_of_a_stored_report_are_shown_only_for_the_same_rows(own_dir, 
     assert f"N* ~ P^{stored.exponents[-1].n_rec.estimate:.2f} (" in line
     (other,) = make_views(read_sweep(own_dir), Selection(where="d_m > 2"), FitSettings(law=law))
     assert stored_evidence(other, own_dir / "fit.json") is None
-    assert stored_evidence(view, None) is None
+    assert evidence_in(view, None) is None
+    assert stored_evidence(view, own_dir / "none.json") is None
+    # A fit of some rows stands beside that of all, and each group finds its own.
+    (own_dir / "fit.json").rename(own_dir / "fit_all.json")
+    (own_dir / "fit.json").write_text((own_dir / "fit_all.json").read_text().replace(view.data.rows_sha256, "0" * 64))
+    assert evidence_in(view, own_dir).source == "fit_all.json"
+    (own_dir / "fit_all.json").rename(own_dir / "fit.json")
     whole = (own_dir / "fit.json").read_text()
     for damaged in (
         whole[:500],
