@@ -1,5 +1,6 @@
 """The report on one screen."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -91,12 +92,20 @@ def print_group(group: Group, console: Console) -> None:
         )
 
 
+COMMAND_AT_END = re.compile(r"(.*: )`([^`]+)`\.")
+"""A sentence of the answer that ends with a command to be copied."""
+
+
 def print_answer(lines: Sequence[str], console: Console) -> None:
     """Print the answer card: what a reader came for, before any number."""
     for line in lines:
         topic, _, rest = line.partition(": ")
         # Without highlighting: rich would colour every number of a sentence.
-        console.print(f"[bold green]{topic}:[/bold green] {escape(rest)}", highlight=False)
+        ends = COMMAND_AT_END.fullmatch(rest)
+        console.print(f"[bold green]{topic}:[/bold green] {escape(ends[1] if ends else rest)}", highlight=False)
+        if ends:
+            # Broken into lines, a quoted name in the command would hold a line break when it is copied.
+            console.print(f"  {escape(ends[2])}", highlight=False, soft_wrap=True)
 
 
 WRAPPED = 24

@@ -1,11 +1,13 @@
 """The answer card: the same few sentences everywhere, right about the shipped study."""
 
+import io
 import shlex
 from dataclasses import replace
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from rich.console import Console
 
 from analysis.cli import cli
 from analysis.errors import AnalysisError
@@ -15,6 +17,7 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.answer import answer_lines, why_no_law
 from analysis.report.collect import unfitted, views_without_law
+from analysis.report.console import print_answer
 from analysis.report.report import card, group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
@@ -150,3 +153,14 @@ def test_reasons_of_many_refused_laws_are_one_sentence():
     refused = [RefusedLaw(f"l{i}", f"law {i}: 9 rows cannot support {i} parameters; add runs") for i in range(12)]
     refused.append(RefusedLaw("q", "law q: odd"))
     assert why_no_law(refused) == "13 laws were refused; most often: 9 rows cannot support 0 parameters and odd"
+
+
+def test_on_a_narrow_terminal_the_next_command_stays_in_one_piece():
+    command = "analysis suggest results --group 'text, enwiki-mini/letters, elm, batch_size 8' --hours 0.01 -o n.yaml"
+    told = io.StringIO()
+    lines = [f"Next: more runs. Runs in their order of worth: `{command}`.", "Law: none."]
+    print_answer(lines, Console(width=60, file=told))
+    lines = told.getvalue().splitlines()
+    assert f"  {command}" in lines
+    assert lines[-1] == "Law: none."
+    assert max(len(line) for line in lines if command not in line) <= 60
