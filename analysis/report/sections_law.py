@@ -56,7 +56,7 @@ def exponents(group: Group) -> Section:
         return Section("exponents", title, [reason or _not_computed(group)], [])
     rows: list[tuple[Cell, ...]] = []
     sentences = []
-    for row in group.evidence.exponents:
+    for row in sorted(group.evidence.exponents, key=lambda row: (row.k_c, row.budget)):
         cells: list[Cell] = [none(row.budget), none(row.k_c)]
         for estimate in (row.n_rec, row.k_e, row.d_m):
             cells += [estimate.estimate, interval_text(estimate)]

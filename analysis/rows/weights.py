@@ -61,7 +61,9 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     known = [level for level in levels if level.sd is not None]
     # The ends are enough for a reader to see whether it matters.
     low, high = min(known, key=_sd), max(known, key=_sd)
-    spread = f"seed noise {low.sd:.2g} at P = {low.budget:,.0f} to {high.sd:.2g} at P = {high.budget:,.0f}"
+    of_budgets = set(rows.loc[rows["budget"].notna(), "size"])
+    places = [f"{'P' if end.budget in of_budgets else 'N'} = {end.budget:,.0f}" for end in (low, high)]
+    spread = f"seed noise {low.sd:.2g} at {places[0]} to {high.sd:.2g} at {places[1]}"
     spread = spread if len(known) > 1 else f"seed noise {low.sd:.2g}, known at one budget only"
     test = "no test of a difference" if chance is None else f"Bartlett p = {chance:.2g}"
     # By default noise has to prove that it differs, because variances that are estimated from a few seeds are noisy

@@ -39,6 +39,16 @@ def test_budgets_that_differ_in_noise_are_weighted_by_it(uneven):
     assert [level.freedom for level in found.levels] == [16, 16, 16]
 
 
+def test_rows_without_a_budget_are_named_by_their_neurons(uneven):
+    rows = uneven.rows.copy()
+    without = rows["budget"] == 30_000
+    rows.loc[without, "size"] = 16.0  # what stands in place of a budget: n_rec
+    rows.loc[without, "budget"] = np.nan
+    said = weigh(rows, rows["value"].to_numpy(float), "auto").sentence
+    assert " at P = " in said
+    assert " at N = 16 (" in said
+
+
 def test_equal_noise_keeps_equal_weights(data):
     values = data.rows["value"].to_numpy(float)
     found = weigh(data.rows, values, "auto")
