@@ -106,11 +106,12 @@ function chosenFilters(g) {
 
 // What a printed page must say because its controls are not on the paper.
 function printedFilters(passed) {
-  const g = group();
+  const g = group(), runs = state.tab === "runs";
   if (!g) return "";
-  const parts = chosenFilters(g);
+  const parts = runs ? ["All groups"] : chosenFilters(g);  // the Runs tab is about the whole sweep
   const table = Object.entries(state.table.filters).map(([name, text]) => `${titleOf(name)} ${text}`);
-  if (state.tab === "runs" && (table.length || state.table.search)) parts.push(`table: ${[state.table.search, ...table].filter(Boolean).join("; ")}`);
+  if (runs && (table.length || state.table.search)) parts.push(`table: ${[state.table.search, ...table].filter(Boolean).join("; ")}`);
   if (state.selected) parts.push(`${state.selected.size.toLocaleString("en-US")} trials selected`);
-  return `${parts.join(" · ")} · ${passed.length.toLocaleString("en-US")} of ${page.total.toLocaleString("en-US")} trials`;
+  const all = page.total.toLocaleString("en-US"), count = runs ? "" : `${passed.length.toLocaleString("en-US")} of `;
+  return `${parts.join(" · ")} · ${count}${all} trial${page.total === 1 ? "" : "s"}`;
 }

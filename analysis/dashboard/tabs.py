@@ -111,12 +111,13 @@ def _frontier(view: View, data: FrontierData, width: str) -> Panel:
 def _optima(view: View) -> Panel:
     parts = optimum_parts(view)
     table = optimum_table(parts)
+    split = "measured: best mean, and which configurations are as good; law: best allocation of the fitted law"
     return Panel(
         id="optima",
         keyed=True,
         title="Optimum per budget",
-        caption="measured: best mean, and which configurations are as good; law: best allocation of the fitted law",
-        summary=f"As good: {band_rule(parts)}." if parts else "",
+        caption=split if view.has_d_m else "best mean of each budget; n_rec is the only size",
+        summary=f"As good: {band_rule(parts)}." if parts and view.has_d_m else "",
         width="full",
         columns=table.columns,
         rows=rows_of(table.rows),

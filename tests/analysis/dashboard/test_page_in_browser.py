@@ -327,11 +327,16 @@ def test_no_screen_scrolls_sideways(page, width):
 
 
 @pytest.mark.parametrize("width", [390, 720])
-def test_the_runs_tab_does_not_scroll_sideways_either(page, width):  # 720 is 1440 at a zoom of 200 %
+def test_runs_and_fit_do_not_scroll_sideways_either(page, width):  # 720 is 1440 at a zoom of 200 %
     page.set_viewport_size({"width": width, "height": 700})
     try:
         page.locator("#tab-runs").click()
         page.wait_for_selector("#parallel .main-svg")
+        page.wait_for_function("w => document.documentElement.scrollWidth <= w", arg=width)
+        assert page.locator("#printed").text_content().startswith("All groups · ")
+        long = "effective_information:floor=additive,link=boxcox,connectivity=true,exponents=shared,levels=budget"
+        page.locator("#tab-fit").click()
+        page.evaluate("text => { document.querySelector('#panels .summary').textContent = text; }", long)
         page.wait_for_function("w => document.documentElement.scrollWidth <= w", arg=width)
     finally:
         page.set_viewport_size({"width": 1440, "height": 900})
