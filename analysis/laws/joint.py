@@ -358,7 +358,7 @@ def _per_level(model: str, fit: FitResult) -> list[Json]:
                 "reason": reason if interval is None else interval.reason,
             }
         )
-    order = in_order({row["level"] for row in rows})  # the fit numbers levels by the alphabet: 128 before 16
+    order = in_order({str(row["level"]) for row in rows})  # the fit numbers levels by the alphabet: 128 before 16
     parameters = list(dict.fromkeys(row["parameter"] for row in rows))
     return sorted(rows, key=lambda row: (parameters.index(row["parameter"]), order.index(row["level"])))
 
