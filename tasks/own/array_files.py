@@ -245,7 +245,12 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
         with write_atomically(note) as file:
             file.write(json.dumps(facts).encode())
 
-    return read_note(note, build, dict)
+    return read_note(note, build, _read_facts)
+
+
+def _read_facts(held: Any) -> dict[str, Any]:
+    names = ("data_name", "n_in", "n_out", "length", "input_kind", "chance", "baseline")
+    return {name: held[name] for name in names}
 
 
 def sha256_of_arrays(data: str, directory: Path, where: str) -> str:

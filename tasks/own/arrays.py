@@ -69,15 +69,21 @@ def load_arrays(
     """Load the task `arrays`."""
     directory = data_directory(cache_dir)
     sha256 = sha256_of_arrays(str(options["data"]), directory, where)
-    splits = {split: ArrayExamples(part, spec) for split, part in described(options, where).splits.items()}
-    sizes = {split: len(part.x) for split, part in described(options, where).splits.items()}
+    parts = described(options, where).splits
+    splits = {split: ArrayExamples(part, spec) for split, part in parts.items()}
+    sizes = {split: len(part.x) for split, part in parts.items()}
+    _warn(spec, sha256, directory, splits)
+    return _task(spec, sha256, splits, sizes, where)
+
+
+def _warn(spec: TaskSpec, sha256: str, directory: Path, splits: Mapping[Any, ArrayExamples]) -> None:
+    """Say which share of validation and test stands in training too."""
     warn_of_leaks(
         spec.data_name,
         f"{sha256[:24]}-arrays",
         directory,
         lambda: sequence_leaks({split: examples.hashes() for split, examples in splits.items()}, "sequences"),
     )
-    return _task(spec, sha256, splits, sizes, where)
 
 
 def arrays_task(
@@ -106,6 +112,7 @@ def arrays_task(
     for array in (array for pair in given.values() for array in pair):
         digest.update(np.ascontiguousarray(array).tobytes())
     splits = {split: ArrayExamples(SplitArrays(x, y, None, None), spec) for split, (x, y) in given.items()}
+    _warn(spec, digest.hexdigest(), data_directory(), splits)
     return _task(spec, digest.hexdigest(), splits, {split: len(x) for split, (x, _) in given.items()}, where)
 
 

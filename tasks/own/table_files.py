@@ -123,7 +123,11 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
         with write_atomically(note) as file:
             file.write(json.dumps(facts).encode())
 
-    return read_note(note, build, dict)
+    return read_note(note, build, _read_facts)
+
+
+def _read_facts(held: Any) -> dict[str, Any]:
+    return {name: held[name] for name in ("data_name", "n_in", "n_out", "baselines")}
 
 
 def baselines(series: Series) -> dict[str, dict[str, float]]:

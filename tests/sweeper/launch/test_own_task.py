@@ -15,9 +15,10 @@ from benchmarks.ground_truth import GroundTruth
 from cluster.kinds.job import Job
 from sweeper.errors import GridError, SweeperError
 from sweeper.executors.processes import ProcessExecutor
+from sweeper.executors.ray_executor import RayExecutor
 from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
-from sweeper.launch.maintenance import retry
+from sweeper.launch.maintenance import merge, retry
 from sweeper.launch.submission import files_of_tasks
 from sweeper.plan.descriptions import DESCRIBED, written
 from sweeper.plan.expand import described, expand
@@ -177,14 +178,29 @@ def test_a_plan_tells_what_trivial_answers_reach(folder, capsys):
 
 
 def test_stored_trials_are_retried_by_the_code_that_lies_beside_them(launched, monkeypatch, tmp_path):
-    shutil.copytree(launched, tmp_path / "results")
+    merge(str(tmp_path / "results"), str(launched))
     forget(monkeypatch)
-    executor = ProcessExecutor(options=LaneOptions(lanes=1))
     condition = "data_name == 'recall/3'"
-    assert retry(condition, str(tmp_path / "results"), executor, Console(quiet=True)).exit_code == 0
+    assert retry(condition, str(tmp_path / "results"), LanesHere(), Console(quiet=True)).exit_code == 0
     before, after = (ResultsStore.open(path).read("trials") for path in (launched, tmp_path / "results"))
     assert sorted(after["attempt"].to_pylist()) == [1, 2]
     assert sorted(before["final_test_loss"].to_pylist()) == sorted(after["final_test_loss"].to_pylist())
+
+
+def test_lanes_on_ray_are_given_the_file_and_find_relative_paths(launched, folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    rows = "\n".join(f"{i % 7},{i % 5}" for i in range(300))
+    (folder / "series.csv").write_text(f"a,b\n{rows}\n")
+    table = "  - {task: {name: table, data: series.csv, target: [a], window: 12}}\n"
+    (folder / "both.yaml").write_text(GRID.replace("task: mine.py:Recall\n", "") + table)
+    executor = RayExecutor(options=LaneOptions(lanes=1))
+    assert launch(load_grid("both.yaml"), str(tmp_path / "r"), executor, Console(quiet=True)).exit_code == 0
+    by_data = {
+        row["data_name"]: row["final_test_loss"] for row in ResultsStore.open(tmp_path / "r").read("trials").to_pylist()
+    }
+    assert set(by_data) == {"recall/2", "recall/3", "series.csv"}
+    for row in ResultsStore.open(launched).read("trials").to_pylist():
+        assert by_data[row["data_name"]] == row["final_test_loss"]
 
 
 def test_a_missing_file_is_one_line_before_anything_is_made(folder, tmp_path):

@@ -14,6 +14,7 @@ from tasks.errors import DataError, TaskError
 from tasks.loaders import load_task
 from tasks.losses import MetricAccumulator, training_loss
 from tasks.own.array_files import open_arrays
+from tasks.own.arrays import arrays_task
 from tasks.spec import task_spec
 
 SIZES = {"train": 24, "valid": 8, "test": 10}
@@ -162,6 +163,22 @@ def test_repeated_sequences_are_named_with_their_share(tmp_path: Path, caplog: p
     arrays["x_test"][:4] = arrays["x_train"][5:9]
     load_task("arrays", {"data": saved(tmp_path, arrays)})
     assert "mine.npz: 4 of 10 sequences of test (40.0%) also stand in train" in caplog.text
+
+
+def test_arrays_of_a_task_of_ones_own_are_searched_too(caplog: pytest.LogCaptureFixture) -> None:
+    spec = dataclasses.replace(task_spec("listops", {}), data_name="drawn", n_in=5, n_out=5, length=4)
+    x, y = np.arange(80).reshape(20, 4) % 5, np.arange(20) % 5
+    task = arrays_task(spec, train=(x, y), valid=(x[:2] + 0, y[:2]), test=(4 - x[:2], y[:2]))
+    assert "drawn: 2 of 2 sequences of valid (100.0%) also stand in train" in caplog.text
+    assert task.train_batch(0, seed=0, batch_size=3, length=4).x.dtype == torch.int64
+
+
+def test_a_damaged_note_is_made_anew(tmp_path: Path) -> None:
+    data = saved(tmp_path, labelled())
+    before = task_spec("arrays", {"data": data}, cache_dir=tmp_path)
+    (note,) = (tmp_path / "own").glob("*.json")
+    note.write_text("{}")
+    assert task_spec("arrays", {"data": data}, cache_dir=tmp_path) == before
 
 
 def without(name: str) -> Callable[[Arrays], Any]:
