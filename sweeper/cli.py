@@ -374,8 +374,9 @@ def _submit(
     from cluster.jobs.submit import dry_run as job_file
     from cluster.jobs.submit import submit
     from cluster.kinds.job import make_job
-    from sweeper.launch.submission import files_of_tasks, longest_trial_s
+    from sweeper.launch.submission import check_data_paths, files_of_tasks, longest_trial_s
 
+    check_data_paths(grid)
     job = make_job(
         profile,
         sweep=grid.name,

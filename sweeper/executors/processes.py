@@ -21,7 +21,7 @@ from sweeper.queue.monitor import Monitor
 if TYPE_CHECKING:
     from sweeper.lane.trainer import Trainer
 
-_EXPOSED = ("pull", "heartbeat", "leave", "fail", "warn")
+_EXPOSED = ("pull", "heartbeat", "leave", "fail", "die", "warn")
 """What lanes may call; draining and stopping is the launcher's."""
 _MAX_DEATHS = 20
 """Deaths of lanes before the machine, not a trial, is taken for the cause (a trial is given up after three)."""
@@ -177,6 +177,9 @@ class _Client:
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         self._call("fail", lane, incarnation, reason)
+
+    def die(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call("die", lane, incarnation, reason)
 
     def warn(self, text: str) -> None:
         self._call("warn", text)

@@ -12,15 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 # Read when ray is imported, hence above it. Loggers would write a CSV and a TensorBoard file per lane; Ctrl-C is the
-# monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home;
-# lanes stay in the launcher's folder, since paths in a grid (`data: mine.npz`) begin there.
+# monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home.
 os.environ.update(
     TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
     TUNE_DISABLE_SIGINT_HANDLER="1",
     TUNE_DISABLE_STRICT_METRIC_CHECKING="1",
     TUNE_MAX_PENDING_TRIALS_PG="256",
     RAY_AIR_NEW_OUTPUT="0",
-    RAY_CHDIR_TO_TRIAL_DIR="0",
     RAY_USAGE_STATS_ENABLED="0",
 )
 
@@ -210,6 +208,9 @@ class _Client:
 
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         self._call(self._actor.fail, lane, incarnation, reason)
+
+    def die(self, lane: str, incarnation: str, reason: str) -> None:
+        self._call(self._actor.die, lane, incarnation, reason)
 
     def warn(self, text: str) -> None:
         self._call(self._actor.warn, text)

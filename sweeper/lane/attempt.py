@@ -106,7 +106,7 @@ def run_group(
     except Exception as error:  # the border of the group, as in `run_trial`
         # No traceback and no rows: it cannot be told whose fault it was, and the trials are about to show it one by
         # one.
-        reason = f"{len(group)} trials in one go: {_one_line(error)}"
+        reason = f"{len(group)} trials in one go: {one_line(error)}"
         share = spent.share_s()
         sink.report(
             Report(trial_id=a.trial_id, status=SPLIT, reason=reason, metric=None, wall_s=share) for a in left.values()
@@ -178,7 +178,7 @@ def _class_of(error: Exception | None) -> tuple[str, str | None, str | None]:
     status = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED
     # The endings above are results of the settings, and their sentence says all. What is left is a fault of the program
     # or the machine, which cannot be found without the traceback.
-    return status, _one_line(error), "".join(traceback_module.format_exception(error))
+    return status, one_line(error), "".join(traceback_module.format_exception(error))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -188,6 +188,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Class and message of an error, in one line of at most 500 characters."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500]

@@ -4,6 +4,7 @@ Rows are written before a trial is reported to the broker, so what the broker co
 """
 
 import logging
+import os
 import resource
 import socket
 import threading
@@ -16,8 +17,9 @@ from typing import Protocol
 
 import torch
 
-from sweeper.errors import StoreError
-from sweeper.lane.attempt import run_group, run_trial
+from cluster.errors import joined
+from sweeper.errors import FOR_PEOPLE
+from sweeper.lane.attempt import one_line, run_group, run_trial
 from sweeper.lane.gpu import GpuMemory
 from sweeper.lane.options import HostMemory, LaneConfig
 from sweeper.lane.trainer import JointTrainer, Trainer, TrialContext, train_assignment
@@ -54,6 +56,9 @@ class BrokerClient(Protocol):
     def fail(self, lane: str, incarnation: str, reason: str) -> None:
         """See `Broker.fail`. Raises `BrokerGoneError`."""
 
+    def die(self, lane: str, incarnation: str, reason: str) -> None:
+        """See `Broker.die`. Raises `BrokerGoneError`."""
+
     def warn(self, text: str) -> None:
         """See `Broker.warn`. Raises `BrokerGoneError`."""
 
@@ -68,7 +73,8 @@ def run_lane(
 ) -> int:
     """Pull and run trials until the broker has no more.
 
-    Where rows cannot be written, the broker is told and stops the sweep; what was written stays.
+    Where rows cannot be written, or anything else outside of a trial needs a person to mend it, the broker is told and
+    stops the sweep; what was written stays. A fault of ours ends this lane, and the broker is told of which.
 
     Args:
         broker: where trials come from.
@@ -78,10 +84,13 @@ def run_lane(
         host: what tells this machine from the others; its name when None.
 
     Returns:
-        Number of trials run, 0 where the storage failed.
+        Number of trials run, 0 where the broker was told to stop.
     """
     # Left to itself torch starts a thread per core, and by default there is a lane per core already.
     torch.set_num_threads(config.threads)
+    if config.directory is not None:
+        with suppress(OSError):  # a node may lack it, which matters only to data of relative paths; their error says so
+            os.chdir(config.directory)
     for source in config.sources.values():
         register(source)
     # The name stays when Ray or the launcher starts a lane again; the number drawn here tells the broker that it is a
@@ -90,10 +99,14 @@ def run_lane(
     try:
         with _warnings_to(broker):
             return _pull_and_run(broker, identity, config, trainer)
-    except StoreError as error:
+    except FOR_PEOPLE as error:
         with suppress(BrokerGoneError):
-            broker.fail(*identity[:2], str(error))
+            broker.fail(*identity[:2], joined(error))
         return 0
+    except Exception as error:  # the border of a lane: what it dies of is not lost with its process's output
+        with suppress(BrokerGoneError):
+            broker.die(*identity[:2], one_line(error))
+        raise
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a launch tells its lanes: what a person chose, and what follows for one launch. Launchers load no torch."""
 
+import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +75,8 @@ class LaneConfig:
     """Memory that each lane is held to; None where nothing is known, or where the memory is a GPU's."""
     threads: int = 1
     """torch threads of one trial."""
+    directory: str | None = None
+    """Working directory of the launcher: lanes enter it, so that relative paths in a grid mean the same to them."""
     recycle_trials: int = MOST_TRIALS
     """Trials after which a lane's process is replaced by a fresh one."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -102,4 +105,5 @@ def lane_config(sweep: str, store_uri: str, options: LaneOptions, memory: HostMe
         options=options,
         memory=memory,
         sources=sources(),
+        directory=os.getcwd(),
     )

@@ -1,12 +1,17 @@
 """What is checked of a grid before it is submitted as a job."""
 
+import os
 from collections.abc import Sequence
 
-from sweeper.errors import SweeperError
+from cluster.limits import shown
+from sweeper.errors import GridError, SweeperError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import Grid
 from tasks.code import reference, sources_of
+
+_NAMED_DATA = ("embedded", "real")
+"""What `data` holds where it is no path, for every task."""
 
 
 def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
@@ -47,3 +52,19 @@ def files_of_tasks(grid: Grid) -> dict[str, str]:
         if files.setdefault(wanted.path, source) != source:
             raise SweeperError(f"{grid.name}: two files of tasks are called {wanted.path}; rename one of them")
     return files
+
+
+def check_data_paths(grid: Grid) -> None:
+    """Refuse data that a job would look for in a folder of its own, on other machines.
+
+    Raises:
+        GridError: a block's `data` is a relative path.
+    """
+    for number, block in enumerate(grid.blocks):
+        data = block.task_options.get("data")
+        if isinstance(data, str) and data not in _NAMED_DATA and not os.path.isabs(data):
+            place = f"blocks[{number}].task.data" if len(grid.blocks) > 1 else "task.data"
+            raise GridError(
+                f"{place}: {shown(data)} is a relative path, and a job runs in another folder; give the absolute path "
+                "at which the cluster's nodes see it"
+            )

@@ -143,6 +143,18 @@ class Broker:
         self._stopped_because = self._stopped_because or f"{reason} The same command goes on once that is mended."
         self._draining = True
 
+    def die(self, lane: str, incarnation: str, reason: str) -> None:
+        """Take the last word of a lane that dies of a fault; what it held is queued again.
+
+        Args:
+            lane: name of the lane.
+            incarnation: its process.
+            reason: what it dies of, in one line.
+        """
+        state = self._lanes.get(lane)
+        if state is not None and state.incarnation == incarnation:
+            self._requeue(lane, self._lanes.pop(lane), reason=f"its lane died ({reason})")
+
     def warn(self, text: str) -> None:
         """Take a lane's warning for the launcher's console; the same text from several lanes is shown once."""
         # A dictionary without values: it keeps each text once, and in the order in which they came.
@@ -381,7 +393,7 @@ class Broker:
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
             self._requeue(name, state, host_lost=host_lost)
 
-    def _requeue(self, lane: str, state: _Lane, *, host_lost: bool = False) -> None:
+    def _requeue(self, lane: str, state: _Lane, *, host_lost: bool = False, reason: str = "its lane died") -> None:
         """Queue again what a dead lane held.
 
         With several trials in hand it cannot be told which of them ran last, so none is blamed: each is handed out by
@@ -398,10 +410,10 @@ class Broker:
             return
         for assignment in held:
             host_lost = host_lost or self._host_is_lost(state.host)
-            status, reason = (PREEMPTED, "its host was lost") if host_lost else (LOST, "its lane died")
+            status, why = (PREEMPTED, "its host was lost") if host_lost else (LOST, reason)
             # The lane is dead and writes nothing: the launcher records the attempt.
-            self._tally.attempt(status, reason)
+            self._tally.attempt(status, why)
             self._events.append(
-                Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=reason)
+                Event(assignment=assignment, lane=lane, attempt_status=status, final_status=None, reason=why)
             )
-            self._follow(assignment, status, reason, lane)
+            self._follow(assignment, status, why, lane)

@@ -203,7 +203,7 @@ def open_converted(folder: Path, where: str) -> Converted:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise DataError(
-            f"{where}.data: {folder} is no converted NeuronIO folder (no {MANIFEST}); make one with "
+            f"{where}.data: {folder.absolute()} is no converted NeuronIO folder (no {MANIFEST}); make one with "
             "'python -m tasks.neuron.neuronio_files' or use data: embedded"
         )
     try:

@@ -103,7 +103,8 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
         archive = fetch(CIFAR10, cache_dir=directory) / "cifar-10-python.tar.gz"
     elif not archive.is_file():
         raise DataError(
-            f"{where}.data: no such file: {archive} (valid: 'embedded', 'real' or the path of cifar-10-python.tar.gz)"
+            f"{where}.data: no such file: {archive.absolute()} (valid: 'embedded', 'real' or the path of "
+            "cifar-10-python.tar.gz)"
         )
     sha256 = noted_sha256(archive, directory)
     store = directory / "images" / sha256[:24]

@@ -142,11 +142,13 @@ def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[
         files = [place / name for name in _H5_FILES]
         for file in files:
             if not file.is_file():
-                raise DataError(f"{where}.data: no such file: {file} (a folder must hold {' and '.join(_H5_FILES)})")
+                raise DataError(
+                    f"{where}.data: no such file: {file.absolute()} (a folder must hold {' and '.join(_H5_FILES)})"
+                )
         return files, lambda: read_h5(files, bin_ms)
     if not place.is_file():
         raise DataError(
-            f"{where}.data: no such file or folder: {place} (valid: 'embedded', 'real', a folder with "
+            f"{where}.data: no such file or folder: {place.absolute()} (valid: 'embedded', 'real', a folder with "
             f"{' and '.join(_H5_FILES)}, or a file made by 'python -m tasks.make.speech convert')"
         )
     return [place], lambda: _coarser(read_recordings(place), bin_ms, where)

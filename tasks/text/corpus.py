@@ -101,7 +101,7 @@ def embedded_path(cache_dir: str | Path | None = None) -> Path:
 
 def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if not path.is_file():
-        raise DataError(f"{where}: no such file: {path} (valid: 'embedded', 'real' or the path of a file)")
+        raise DataError(f"{where}: no such file: {path.absolute()} (valid: 'embedded', 'real' or the path of a file)")
     stat = path.stat()
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")

@@ -20,6 +20,7 @@ from sweeper.plan.grid import load_grid
 from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
+from tasks.spec import task_spec
 from tests.analysis.conftest import NOW
 
 GRID = Path(__file__).resolve().parents[2] / "sweeper" / "grids" / "architectures.yaml"
@@ -43,7 +44,7 @@ def ran(tmp_path_factory):
         progress.best = progress.final
         assignment = Assignment(
             trial_id=row.trial_id, spec=row.spec, sweep="a", budget=row.budget, attempt=1,
-            configuration=row.spec.configuration, work=1.0,
+            configuration=row.spec.configuration, work=1.0, task=task_spec(row.spec.task, row.spec.task_options),
         )  # fmt: skip
         times = {"started_at": NOW, "ended_at": NOW}
         records.append(

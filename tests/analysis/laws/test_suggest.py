@@ -19,6 +19,7 @@ from sweeper.plan.targets import TargetError
 from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
+from tasks.spec import task_spec
 from tests.analysis.conftest import NOW
 
 GRID = """
@@ -46,7 +47,7 @@ def write(path, text=GRID, noise=0.01, exponent=0.6):
         progress.best = progress.final
         assignment = Assignment(
             trial_id=row.trial_id, spec=row.spec, sweep="first", budget=row.budget, attempt=1,
-            configuration=row.spec.configuration, work=1.0,
+            configuration=row.spec.configuration, work=1.0, task=task_spec(row.spec.task, row.spec.task_options),
         )  # fmt: skip
         times = {"started_at": NOW, "ended_at": NOW.replace(minute=14)}
         outcome = Outcome(status="finished", lane="l", code_version="v", **times)

@@ -21,6 +21,7 @@ from sweeper.plan.grid import parse_grid
 from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
+from tasks.spec import task_spec
 from tests.analysis.conftest import NOW
 
 
@@ -114,7 +115,7 @@ def planned(path, text, keep=lambda row: True, **changes):
         at = {"started_at": NOW, "ended_at": NOW}
         told = Assignment(
             trial_id=row.trial_id, spec=row.spec, sweep=plan.name, budget=row.budget, attempt=1,
-            configuration=row.spec.configuration, work=1.0,
+            configuration=row.spec.configuration, work=1.0, task=task_spec(row.spec.task, row.spec.task_options),
         )  # fmt: skip
         progress = TrialProgress(steps_done=1, train_s=1.0, data_name="enwiki-mini/letters")
         value = changes.get("value", 2 + math.log(row.spec.model.d_m) / 10)

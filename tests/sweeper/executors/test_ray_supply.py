@@ -15,7 +15,7 @@ HOST = "host"
 
 
 def assignments(count: int) -> list[Assignment]:
-    given = {"spec": None, "sweep": "s", "budget": None, "attempt": 1}
+    given = {"spec": None, "task": None, "sweep": "s", "budget": None, "attempt": 1}
     return [Assignment(trial_id=f"t{i}", configuration=f"c{i}", **given) for i in range(count)]  # type: ignore[arg-type]
 
 

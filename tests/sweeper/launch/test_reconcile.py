@@ -35,7 +35,10 @@ from sweeper.store.store import ResultsStore
 from sweeper.tables import print_launch, print_status
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.progress import TrialProgress
+from tasks.spec import task_spec
 from tests.sweeper.inline import LanesHere
+
+TEXT = task_spec("text", {"alphabet": "letters"})
 
 GRID = """
 name: truth
@@ -159,7 +162,7 @@ def test_a_poisoned_sweep_stops_itself_and_can_be_retried(tmp_path):
 def test_out_of_memory_stops_only_its_trial_and_gets_the_whole_host(tmp_path):
     config = LaneConfig(store_uri=str(tmp_path), lane_prefix="x", code_version="v")
     row = next(iter(expand(parse_grid(GRID)).trials.values()))
-    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=4000, attempt=1, configuration="c")
+    [assignment] = assignments_of([Place(row, None, 1)], "s", ResultsStore.create(str(tmp_path / "r")), CostModel())
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
     record, _, attempt = run_trial(assignment, "l", config.code_version, context, GroundTruth(memory_rate=1.0))
     assert (record.status, attempt.status) == ("out_of_memory", "out_of_memory")
@@ -218,7 +221,7 @@ def test_a_running_launch_is_seen_from_outside(tmp_path):
 
 def leave_state(store: ResultsStore, running: str, process: ProcessIdentity) -> None:
     """Leave what a launcher leaves that was killed while it ran a trial."""
-    made = Assignment(trial_id=running, spec=None, sweep="truth", budget=1, attempt=1, configuration="c")  # type: ignore[arg-type]
+    made = Assignment(trial_id=running, spec=None, task=TEXT, sweep="truth", budget=1, attempt=1, configuration="c")  # type: ignore[arg-type]
     broker = Broker([made])
     broker.pull("a", "1", "h")
     broker.heartbeat("a", "1", "h", running, 0.5)
@@ -327,9 +330,9 @@ def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):
         run(GRID, tmp_path / "r")
 
 
-def test_progress_of_a_ground_truth_trial_is_the_same_every_time():
+def test_progress_of_a_ground_truth_trial_is_the_same_every_time(tmp_path):
     row = next(iter(expand(parse_grid(GRID)).trials.values()))
-    assignment = Assignment(trial_id=row.trial_id, spec=row.spec, sweep="s", budget=1, attempt=1, configuration="c")
+    [assignment] = assignments_of([Place(row, None, 1)], "s", ResultsStore.create(str(tmp_path / "r")), CostModel())
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
     values = []
     for _ in range(2):

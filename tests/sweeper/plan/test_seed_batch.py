@@ -21,7 +21,10 @@ from sweeper.queue.messages import Assignment, Report
 from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
 from sweeper.training.outcomes import Diverged, TimedOut
+from tasks.spec import task_spec
 from tests.sweeper.inline import LanesHere
+
+TEXT = task_spec("text", {"alphabet": "letters"})
 
 GRID = """
 name: seeds
@@ -92,6 +95,7 @@ def assignments(count: int, most: int = 4, key: int | None = 0) -> list[Assignme
         Assignment(
             trial_id=f"t{i}",
             spec=None,
+            task=None,
             sweep="s",
             budget=None,
             attempt=1,
@@ -173,7 +177,7 @@ class Fails(GroundTruth):
 
 def run_four(error: Exception) -> Sink:
     group = [
-        Assignment(trial_id=r.trial_id, spec=r.spec, sweep="s", budget=None, attempt=1, configuration="c")
+        Assignment(trial_id=r.trial_id, spec=r.spec, task=TEXT, sweep="s", budget=None, attempt=1, configuration="c")
         for r in rows()[:4]
     ]
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]

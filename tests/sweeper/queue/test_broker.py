@@ -15,6 +15,7 @@ def assignments(count: int, replicates: int = 1000) -> list[Assignment]:
         Assignment(
             trial_id=f"t{i}",
             spec=None,  # type: ignore[arg-type]
+            task=None,  # type: ignore[arg-type]
             sweep="s",
             budget=None,
             attempt=1,

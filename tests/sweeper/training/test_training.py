@@ -23,11 +23,19 @@ from sweeper.training.outcomes import Diverged, Stopped
 from sweeper.training.progress import TrialProgress
 from sweeper.training.schedule import learning_rate_at, make_optimizer, reset_probability
 from sweeper.training.training import train_trial
+from tasks.spec import task_spec
 
 
 def spec(text: str, **training):
     base = next(iter(expand(parse_grid(text)).trials.values())).spec
     return dataclasses.replace(base, training=dataclasses.replace(base.training, **training))
+
+
+def assigned(made) -> Assignment:
+    task = task_spec(made.task, made.task_options)
+    return Assignment(
+        trial_id=made.trial_id, spec=made, task=task, sweep="s", budget=None, attempt=1, configuration="c"
+    )
 
 
 def numbers(progress: TrialProgress) -> list[tuple]:
@@ -181,7 +189,7 @@ def test_every_architecture_trains_at_the_same_budget_and_resumes(architecture, 
 
 def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
     made = spec(tiny_text, steps=4)
-    assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")
+    assignment = assigned(made)
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
     row = run_trial(assignment, "lane", "v", context).trial
     others = json.loads(row.final_test_others)
@@ -191,7 +199,7 @@ def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
 
 def test_a_trial_that_fails_leaves_nothing_in_memory(tiny_text):
     made = spec(tiny_text, steps=4)
-    assignment = Assignment(trial_id=made.trial_id, spec=made, sweep="s", budget=None, attempt=1, configuration="c")
+    assignment = assigned(made)
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
     held = []
 
