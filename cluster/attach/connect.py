@@ -18,6 +18,7 @@ from typing import Any
 
 os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # read when ray is imported
 
+import psutil
 import ray
 from ray import cloudpickle
 from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RpcError
@@ -271,19 +272,18 @@ def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
     place = _short_temp()
     for left in reversed(range(_STARTS)):
         try:
-            with ray_internals.shielded():
-                ray.init(
-                    address="local",
-                    num_cpus=cpus,
-                    num_gpus=gpus,
-                    # Its packages are not among ours (`ray[tune]`), and it would be one more open port.
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    namespace=namespace,
-                    _temp_dir=place,
-                )
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=gpus,
+                # Its packages are not among ours (`ray[tune]`), and it would be one more open port.
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                namespace=namespace,
+                _temp_dir=place,
+            )
             return
         except Exception as error:  # Ray raises a bare Exception where one of its processes does not come up in time
             ray.shutdown()  # what did come up
@@ -297,14 +297,13 @@ def _start_local(namespace: str, cpus: int | None, gpus: int | None) -> None:
 def _attach(address: str, namespace: str) -> None:
     check_reachable(address)
     try:
-        with ray_internals.shielded():
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                namespace=namespace,
-                runtime_env=shipped_code(),
-            )
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            namespace=namespace,
+            runtime_env=shipped_code(),
+        )
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         ray.shutdown()
         raise ConnectError(f"--cluster {address}: {_why_not(error)}") from error
@@ -341,6 +340,20 @@ def shipped_code() -> dict[str, Any]:
     # them.
     root = Path(__file__).resolve().parents[2]
     return {"py_modules": [str(root / name) for name in PACKAGES if (root / name).is_dir()]}
+
+
+def private_parts() -> dict[str, psutil.Process]:
+    """The processes of the Ray that this process has started, by name."""
+    named = ((process.name(), process) for process in psutil.Process().children())
+    return {name: process for name, process in named if name in ("gcs_server", "raylet")}
+
+
+def has_died(process: psutil.Process) -> bool:
+    """Whether a process has ended, be it that nobody has waited for it yet."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def cluster_nodes() -> tuple[Node, ...]:

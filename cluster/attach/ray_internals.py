@@ -1,20 +1,14 @@
 """What this project takes from inside Ray, all of it in this file, because Ray has no public way to ask for it.
 
 Three questions need it: which token this user has, how many nodes a cluster has before anybody attaches to it, and
-which nodes are about to leave. So does shielding Ray from signals that are meant for the launcher.
+which nodes are about to leave.
 `tests/cluster/attach/test_ray_internals.py` names each private thing and says which version of Ray lacks it; the lower
 bound in pyproject.toml is the oldest version that has them all.
 """
 
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
-from unittest.mock import patch
+from collections.abc import Sequence
 
-from ray._private import services, utils
 from ray._private.state import state
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # not in its stub
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
@@ -76,26 +70,6 @@ def resources_of_live_nodes(client: GcsClient, timeout_s: float) -> Sequence[dic
     """
     nodes = client.get_all_node_info(timeout=timeout_s).values()
     return [node.resources_total for node in nodes if node.state == GcsNodeInfo.GcsNodeState.ALIVE]
-
-
-@contextmanager
-def shielded() -> Iterator[None]:
-    """Start Ray in this block so that signals stay the launcher's to act on.
-
-    Ray starts its processes in the process group of its driver, to all of which a terminal, `timeout` and batch systems
-    send their signals: Ray would be dead before a trial has saved its checkpoint. In a session of their own they get
-    none of them; they end with the driver all the same, since the kernel tells them of its death. And Ray would take
-    SIGTERM of the driver for itself, in Python and, with a printed stack, below it.
-    """
-    apart = partial(services.ConsolePopen, start_new_session=True)
-    with (
-        patch.object(services, "ConsolePopen", apart),
-        patch.object(utils, "set_sigterm_handler", lambda handler: None),
-    ):
-        yield
-    # Python lets the main thread alone set handlers.
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # takes the place of the one in Ray's core
 
 
 def draining() -> frozenset[str]:

@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from cluster.attach.machine import machine_share
+from sweeper.executors.apart import LAUNCHERS_SIGNALS, signals_held_back
 from sweeper.executors.executor import ExecutorError, check_device
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_config
 from sweeper.queue.broker import Broker
@@ -25,8 +26,6 @@ _EXPOSED = ("pull", "heartbeat", "leave", "fail", "die", "warn")
 """What lanes may call; draining and stopping is the launcher's."""
 _MAX_DEATHS = 20
 """Deaths of lanes before the machine, not a trial, is taken for the cause (a trial is given up after three)."""
-_LAUNCHERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that a terminal, `timeout` or a batch system sends to every process of ours; the launcher alone acts."""
 _ORPHAN_S = 30.0
 """Seconds that a lane has for saving its trial once its launcher is dead (assumption)."""
 _POLL_S = 0.1
@@ -82,13 +81,9 @@ class ProcessExecutor:
             name = config.lane_name(number)
             arguments = (server.address, authkey, name, config, self.trainer)
             process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
-            # Held back, not ignored, until the lane ignores them itself: this thread gets its own right afterwards.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, _LAUNCHERS)
-            try:
+            with signals_held_back():  # until the lane ignores them itself
                 process.start()
                 processes[number] = process
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
         with monitor.watching(broker):
             try:
@@ -135,9 +130,9 @@ def _lane_main(
     address: tuple[str, int], authkey: bytes, name: str, config: LaneConfig, trainer: "Trainer | None"
 ) -> None:
     # Ignored before they are let through again: what came while they were held back must not end the lane now.
-    for number in _LAUNCHERS:
+    for number in LAUNCHERS_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _LAUNCHERS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
     # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not.
     from sweeper.lane.lane import run_lane

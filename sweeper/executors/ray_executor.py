@@ -1,12 +1,15 @@
-"""Lanes on Ray as a launch sees them. Ray is loaded by the first call that needs it: there may be nothing to run."""
+"""Lanes on Ray as a launch sees them. The launcher itself never loads Ray: see `sweeper.executors.apart`."""
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cluster.attach.machine import machine_share
+from sweeper.executors.apart import run_apart
 from sweeper.executors.executor import check_device
+from sweeper.executors.ray_work import RayWork
 from sweeper.lane.options import HostMemory, LaneOptions, lane_config
 from sweeper.queue.messages import Assignment
 from sweeper.queue.monitor import Monitor
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """The address that means: start Ray on this machine for the time of a run."""
+_RUN, _CHECK = (f"sweeper.executors.ray_tune:{name}" for name in ("run_on_ray", "check_cluster"))
+"""By name: importing them loads Ray and torch (3 s), in the process apart that needs them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +51,13 @@ class RayExecutor:
         if self.address == LOCAL:
             check_device(self.options.device)
         elif not ResultsStore.exists(results):  # a directory that is there was checked when it was made
-            from sweeper.executors.ray_tune import check_cluster  # 3 s of ray and torch
-
             place = results if "://" in results else os.path.abspath(results)
-            check_cluster(self.address, self.options, results=place)
+            run_apart(_CHECK, (self.address, self.options, place))
 
     def run(
         self, assignments: Sequence[Assignment], *, store_uri: str, monitor: Monitor, direction: str, trial_bytes: int
     ) -> None:
         """See `Executor`."""
-        from sweeper.executors.ray_tune import run_on_ray  # 3 s of ray and torch
-        from sweeper.lane.trainer import train_assignment
-
         counted = (
             self.address == LOCAL and self.options.device == "cpu"
         )  # else Ray knows the room, on each node its own
@@ -65,13 +65,16 @@ class RayExecutor:
         # No more lanes than trials: each costs a process that loads torch.
         lanes = None if wanted is None else min(wanted, len(assignments))
         memory = HostMemory.of(machine_share().available_bytes, lanes or 1) if counted else None
-        run_on_ray(
-            assignments,
-            lanes=lanes,
-            config=lane_config(assignments[0].sweep, store_uri, self.options, memory),
-            monitor=monitor,
-            direction=direction,
-            trial_bytes=trial_bytes,
-            trainer=self.trainer or train_assignment,
-            address=None if self.address == LOCAL else self.address,
-        )
+        # Here and not over there, where a process that is killed would leave it behind
+        with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch:
+            work = RayWork(
+                assignments=assignments,
+                lanes=lanes,
+                config=lane_config(assignments[0].sweep, store_uri, self.options, memory),
+                direction=direction,
+                trial_bytes=trial_bytes,
+                trainer=self.trainer,
+                address=None if self.address == LOCAL else self.address,
+                scratch=scratch,
+            )
+            run_apart(_RUN, (work,), monitor=monitor, private=self.address == LOCAL)

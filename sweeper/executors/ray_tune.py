@@ -5,9 +5,10 @@ Tune's state is thrown away; the results store is the only ledger.
 """
 
 import os
-import tempfile
+import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -27,68 +28,83 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.attach.connect import connected, draining_nodes
+from cluster.attach.connect import connected, draining_nodes, has_died, private_parts
 from cluster.attach.room import Room
+from sweeper.executors.apart import Link
 from sweeper.executors.executor import ExecutorError
 from sweeper.executors.ray_nodes import is_lost
 from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
+from sweeper.executors.ray_work import RayWork
 from sweeper.lane.lane import BrokerGoneError, run_lane
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions
-from sweeper.lane.trainer import Trainer
+from sweeper.lane.trainer import Trainer, train_assignment
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
-from sweeper.queue.monitor import Monitor
 
 NAMESPACE = "elm-sweeper"
 _MAX_LANE_RESTARTS = 20
 """Times that Tune starts one lane again before it counts as lost."""
 _DRAIN_LOOK_S = 5.0
 """Pause between two looks whether a lane's node drains: clouds give 30 s and more, and each look is a call to Ray."""
+_PARTS_LOOK_S = 0.5
+"""Pause between two looks whether the processes of a private Ray run."""
 _MAX_LANES_LOST = 4
 """Lanes that died more often than that before none is started any more."""
 
 
-def run_on_ray(
-    assignments: Sequence[Assignment],
-    *,
-    lanes: int | None,
-    config: LaneConfig,
-    monitor: Monitor,
-    direction: str,
-    trial_bytes: int,
-    trainer: Trainer,
-    address: str | None,
-) -> None:
+def run_on_ray(link: Link, work: RayWork) -> None:
     """Run assignments on lanes under Ray Tune until all are done, drained or lanes give up.
 
     Args:
-        assignments: what to run, in order.
-        lanes: number of lanes; None means as many as there is room for, also on nodes that join later.
-        config: shared by all lanes.
-        monitor: shows progress and passes on Ctrl-C.
-        direction: `min` or `max`, for the best trial of the progress line.
-        trial_bytes: memory that the largest trial is expected to need.
-        trainer: what a lane does with an assignment.
-        address: the running cluster to attach to; None starts Ray on this machine for the time of the call.
+        link: where the launcher watches the broker.
+        work: what to run, and where.
 
     Raises:
         ClusterError: no connection, other versions there, no GPU, or results that not every node can write.
         ExecutorError: Ray or Tune itself failed; what is stored is safe.
     """
-    options = config.options
-    room = Room(options.device, trials_per_gpu=options.trials_per_gpu, trial_bytes=trial_bytes, lanes=lanes)
+    options, attached = work.config.options, work.address is not None
+    room = Room(options.device, trials_per_gpu=options.trials_per_gpu, trial_bytes=work.trial_bytes, lanes=work.lanes)
     try:
-        with connected(
-            address, namespace=NAMESPACE, local_cpus=lanes, results=config.store_uri if address is not None else None
+        with (
+            connected(
+                work.address,
+                namespace=NAMESPACE,
+                local_cpus=work.lanes,
+                results=work.config.store_uri if attached else None,
+            ),
+            nullcontext() if attached else _watched_parts(link),
         ):
             room()  # no GPU where one is asked for is an error before anything is started
-            broker, actor = _start_broker(assignments, direction, idle_leave=address is not None)
-            with monitor.watching(_Handle(actor)):
-                _run_lanes(broker, room, config, trainer)
+            broker, actor = _start_broker(work.assignments, work.direction, idle_leave=attached)
+            with link.serving(_Handle(actor)):
+                _run_lanes(broker, room, work)
     # RuntimeError as well: Tune raises that where it meets an error that it did not foresee, such as a worker that
     # Ray's memory monitor ended.
     except (RayError, RuntimeError, tune.TuneError) as error:
         raise ExecutorError(str(error)) from error
+
+
+@contextmanager
+def _watched_parts(link: Link) -> Iterator[None]:
+    """End this process when a part of the Ray that it has started dies while the block lasts.
+
+    Left alone, Ray's core waits a minute for such a part, inside of calls that nothing can interrupt, and then ends the
+    process it runs in.
+    """
+    parts, ended = private_parts(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_PARTS_LOOK_S):
+            dead = [name for name, part in parts.items() if has_died(part)]
+            if dead and not ended.is_set():
+                link.fail(f"{' and '.join(dead)} of Ray died")
+
+    threading.Thread(target=watch, name="Ray's parts", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_leave: bool) -> tuple[str, Any]:
@@ -107,35 +123,36 @@ def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_lea
     return name, actor
 
 
-def _run_lanes(broker: str, room: Room, config: LaneConfig, trainer: Trainer) -> None:
+def _run_lanes(broker: str, room: Room, work: RayWork) -> None:
     """Let Tune keep as many lanes as there is room and work for, until the broker has nothing left."""
-    trainable = tune.with_parameters(_tune_lane, lane_config=config, trainer=trainer)
+    trainer = work.trainer or train_assignment
+    trainable = tune.with_parameters(_tune_lane, lane_config=work.config, trainer=trainer)
     need = _Asking(broker)
     # Tune writes its state whatever it is told, and nobody reads it: the store knows what has ended.
-    with tempfile.TemporaryDirectory(prefix="sweeper-tune-") as scratch:
-        tune.Tuner(
-            tune.with_resources(trainable, lambda setting: setting["resources"]),
-            tune_config=tune.TuneConfig(
-                search_alg=LaneSupply(need, room, {"broker": broker}, most_lost=_MAX_LANES_LOST),
-                num_samples=-1,  # the supply says when there are enough
-                trial_dirname_creator=_lane_folder,
-            ),
-            run_config=tune.RunConfig(
-                name="lanes",
-                storage_path=scratch,
-                stop=SweepEnd(need),
-                # Counted per lane, for lanes and nodes that die: what a trial raises is caught in the lane and never
-                # reaches Tune.
-                failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
-                verbose=0,
-            ),
-        ).fit()
+    tune.Tuner(
+        tune.with_resources(trainable, lambda setting: setting["resources"]),
+        tune_config=tune.TuneConfig(
+            search_alg=LaneSupply(need, room, {"broker": broker}, most_lost=_MAX_LANES_LOST),
+            num_samples=-1,  # the supply says when there are enough
+            trial_dirname_creator=_lane_folder,
+        ),
+        run_config=tune.RunConfig(
+            name="lanes",
+            storage_path=work.scratch,
+            stop=SweepEnd(need),
+            # Counted per lane, for lanes and nodes that die: what a trial raises is caught in the lane and never
+            # reaches Tune.
+            failure_config=tune.FailureConfig(max_failures=_MAX_LANE_RESTARTS),
+            verbose=0,
+        ),
+    ).fit()
 
 
-def check_cluster(address: str, options: LaneOptions, *, results: str) -> None:
+def check_cluster(link: Link, address: str, options: LaneOptions, results: str) -> None:
     """Attach once, and leave nothing behind.
 
     Args:
+        link: not used; nothing is served.
         address: the running cluster.
         options: device and number of the lanes asked for, which may wait for nodes to come.
         results: absolute path or URI that every node is to write.

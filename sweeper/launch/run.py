@@ -111,11 +111,19 @@ class Runner:
             left = [row for trial_id, row in wanted.items() if ended.get(trial_id, 0) <= before.get(trial_id, 0)]
             stuck = len(left) == previous and not (monitor.interrupted or monitor.out_of_time)
             if failure is not None:
-                journal.note(f"the {self.executor.name} executor failed: {failure}")
+                said = f"the {self.executor.name} executor failed: {failure}"
+                journal.note(said)
                 # An executor that fails and yet gets trials done is worth another start: Ray may have lost a node or
                 # its memory.
                 if stuck or rounds == MAX_ROUNDS:
-                    raise SweeperError(f"the {self.executor.name} executor failed: {failure}") from failure
+                    raise SweeperError(f"{said}. What is done is stored; the same command goes on.") from failure
+                if left and not monitor.interrupted:
+                    self.console.print(
+                        f"Warning: {said}. It is started again for the {len(left)} trials that are left.",
+                        highlight=False,
+                        markup=False,
+                        soft_wrap=True,
+                    )
             elif stuck and monitor.stopped_because is None:
                 raise SweeperError(f"the {self.executor.name} executor ended without running any of {previous} trials")
         return len(left)

@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from rich.console import Console
@@ -23,8 +23,12 @@ PLAIN_LINE_S = 15.0
 """Seconds between progress lines where the output is not a terminal."""
 
 
+class BrokerLostError(Exception):
+    """The broker has ended with the process it ran in; whoever waits for that process says why."""
+
+
 class BrokerHandle(Protocol):
-    """The broker as the launcher sees it."""
+    """The broker as the launcher sees it; each call may raise `BrokerLostError`."""
 
     def snapshot(self) -> Snapshot:
         """See `Broker.snapshot`."""
@@ -106,11 +110,14 @@ class Monitor:
     def _watch(self, handle: BrokerHandle, began: float) -> None:
         try:
             self._watch_until_ended(handle, began)
+        except BrokerLostError:  # not of this thread's doing, and told by the executor that waits for the process
+            return
         except BaseException as error:  # the border of the thread: SystemExit, too, would end it unnoticed
             self.error = error
             # Nobody would obey limits or write down losses from now on: nothing more is run, and the launcher raises it
             while True:
-                handle.drain()
+                with suppress(BrokerLostError):
+                    handle.drain()
                 if self._ended.wait(POLL_S):
                     return
 

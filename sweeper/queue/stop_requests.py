@@ -1,7 +1,7 @@
 """What TERM, HUP and Ctrl-C ask of a launch, at any moment of its life. The launcher alone acts on them.
 
 Such signals often reach the whole process group: a terminal sends Ctrl-C and its own closing to it, so does `timeout`,
-which signals the launcher twice. Lanes ignore them, and Ray runs in a session of its own.
+which signals the launcher twice. Lanes ignore them, and all of Ray is deaf to them (`sweeper.executors.apart`).
 """
 
 import signal

@@ -37,6 +37,16 @@ def trainers_travel(ray_nodes):
     cloudpickle.unregister_pickle_by_value(module)
 
 
+class ByValue:
+    """A trainer that becomes its function again where it is unpickled, without this file being imported there."""
+
+    def __init__(self, function) -> None:
+        self.pickled = cloudpickle.dumps(function)
+
+    def __reduce__(self):
+        return cloudpickle.loads, (self.pickled,)
+
+
 def finish(progress) -> None:
     from sweeper.training.progress import Evaluation
 
@@ -82,7 +92,7 @@ def test_a_draining_node_is_left(ray_nodes, tmp_path):
 
     drainer = threading.Thread(target=drain)
     drainer.start()
-    trainer = functools.partial(stay_until_told_to_leave, marks=str(marks))
+    trainer = ByValue(functools.partial(stay_until_told_to_leave, marks=str(marks)))
     executor = RayExecutor(address=cluster.address, trainer=trainer)
     result = launch(parse_grid(GRID % "[1]"), str(tmp_path / "r"), executor, Console(quiet=True))
     drainer.join()
@@ -111,7 +121,7 @@ def test_two_lanes_share_each_gpu(ray_nodes, tmp_path):
     cluster.add(cpus=4, gpus=2)
     marks = tmp_path / "marks"
     marks.mkdir()
-    trainer = functools.partial(share_a_gpu, marks=str(marks))
+    trainer = ByValue(functools.partial(share_a_gpu, marks=str(marks)))
     options = LaneOptions(device="cuda", trials_per_gpu=2, seed_batch="off")
     executor = RayExecutor(address=cluster.address, options=options, trainer=trainer)
     result = launch(parse_grid(GRID % "[1, 2, 3, 4]"), str(tmp_path / "r"), executor, Console(quiet=True))

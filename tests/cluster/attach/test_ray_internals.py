@@ -19,8 +19,6 @@ PRIVATE = [
     ("ray._raylet", "AuthenticationTokenLoader.reset_cache"),
     ("ray._raylet", "Config.initialize"),
     ("ray.core.generated.gcs_pb2", "GcsNodeInfo.GcsNodeState"),
-    ("ray._private.services", "ConsolePopen"),
-    ("ray._private.utils", "set_sigterm_handler"),
     ("ray.util.client", "ray.is_connected"),  # public by its name, in no documentation
     ("ray._private.utils", "compute_version_info"),  # test_connect.py makes this process another version by it
 ]
