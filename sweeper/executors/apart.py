@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NoReturn
 
 from sweeper.errors import FOR_PEOPLE
 from sweeper.executors.executor import ExecutorError
@@ -69,7 +69,7 @@ class Link:
         self._say(None)
         server.join()
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str) -> NoReturn:
         """End this process from any thread, whatever the others are waiting for; `why` is told in the launcher."""
         self._say(ExecutorError(why))
         os._exit(1)

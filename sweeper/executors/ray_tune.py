@@ -96,7 +96,10 @@ def _watched_parts(link: Link) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(_PARTS_LOOK_S):
-            dead = [name for name, part in parts.items() if has_died(part)]
+            try:
+                dead = [name for name, part in parts.items() if has_died(part)]
+            except Exception as error:  # the border of the thread: nobody would look any more
+                link.fail(f"the processes of Ray cannot be looked at: {error}")
             if dead and not ended.is_set():
                 link.fail(f"{' and '.join(dead)} of Ray died")
 

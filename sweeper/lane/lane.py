@@ -41,6 +41,10 @@ class BrokerGoneError(Exception):
     """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
 
 
+class HeartbeatError(Exception):
+    """The thread that tells the broker of this lane died of a fault: soon the lane would be taken for dead."""
+
+
 class BrokerClient(Protocol):
     """The broker as a lane sees it."""
 
@@ -74,7 +78,8 @@ def run_lane(
     """Pull and run trials until the broker has no more.
 
     Where rows cannot be written, or anything else outside of a trial needs a person to mend it, the broker is told and
-    stops the sweep; what was written stays. A fault of ours ends this lane, and the broker is told of which.
+    stops the sweep; what was written stays. So it does where the heartbeat dies, which no other lane would escape. Any
+    other fault of ours ends this lane, and the broker is told of which.
 
     Args:
         broker: where trials come from.
@@ -99,7 +104,7 @@ def run_lane(
     try:
         with _warnings_to(broker):
             return _pull_and_run(broker, identity, config, trainer)
-    except FOR_PEOPLE as error:
+    except (*FOR_PEOPLE, HeartbeatError) as error:
         with suppress(BrokerGoneError):
             broker.fail(*identity[:2], joined(error))
         return 0
@@ -142,6 +147,10 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
     name, options, store = identity[0], config.options, ResultsStore.open(config.store_uri)
     ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
+
+        def on_step(step: int) -> bool:
+            return pulse.on_step(step) and not writer.has_failed  # not hours later, when a long trial has ended
+
         try:
             # Reports travel with the next pull: a call of their own would double the calls that the broker answers.
             while True:
@@ -164,7 +173,7 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                     pulse.begin(group)  # ahead of loading the data, which counts as the trial's time
                     contexts = [
                         TrialContext(
-                            on_step=pulse.on_step,
+                            on_step=on_step,
                             device=options.device,
                             checkpoints=Checkpoints(store, assignment.trial_id, options.checkpoint_s),
                         )
@@ -178,8 +187,10 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                     else:
                         writer.add(run_trial(group[0], name, config.code_version, contexts[0], trainer))
                     ran += len(group)
+                    pulse.check()
         except Stopped:  # its checkpoint is saved; the rest of what was pulled goes back untouched
             writer.flush()
+            pulse.check()
             with suppress(BrokerGoneError):
                 broker.leave(*identity[:2], writer.take_reports())
             return ran
@@ -221,6 +232,7 @@ class _Pulse:
         self._group: Sequence[Assignment] = ()
         self._step = 0
         self._leave = False
+        self._error: Exception | None = None
         self._ended = threading.Event()
         # A daemon: heartbeats must not keep a process alive whose lane has ended by an error.
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -235,6 +247,15 @@ class _Pulse:
 
     def begin(self, group: Sequence[Assignment]) -> None:
         self._group, self._step, self._began = group, 0, time.monotonic()
+
+    def check(self) -> None:
+        """Raise what the thread died of.
+
+        Raises:
+            HeartbeatError: it did.
+        """
+        if self._error is not None:
+            raise HeartbeatError(f"the heartbeat of {self._identity[0]} died: {one_line(self._error)}") from self._error
 
     # Flags between the two threads need no lock: each is one assignment, and a value that is a beat old does no harm.
     def on_step(self, step: int) -> bool:
@@ -257,4 +278,7 @@ class _Pulse:
                 # The trial is stopped at its next step and saves a checkpoint, which the next launch goes on from.
                 except BrokerGoneError:
                     self._leave = True
+                    return
+                except Exception as error:  # the border of the thread: raised in the lane's own, which is to leave now
+                    self._error, self._leave = error, True
                     return

@@ -57,6 +57,11 @@ class RowWriter:
             self._write()
         self._raise_error()
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the next call of `add` or `flush` raises what the thread died of."""
+        return self._error is not None
+
     def report(self, reports: Iterable[Report]) -> None:
         """Take reports of trials that have no rows."""
         with self._lock:

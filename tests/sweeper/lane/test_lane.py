@@ -1,10 +1,12 @@
 """What a lane does outside of its trials: where it works, and what it says when it cannot."""
 
 import os
+import time
+from dataclasses import replace
 
 import pytest
 
-from sweeper.errors import SweeperError
+from sweeper.errors import StoreError, SweeperError
 from sweeper.lane.lane import run_lane
 from sweeper.lane.options import LaneConfig, LaneOptions, lane_config
 from sweeper.launch.assignments import assignments_of, record_event
@@ -14,6 +16,7 @@ from sweeper.plan.grid import parse_grid
 from sweeper.plan.seed_batch import Place
 from sweeper.queue.broker import Broker
 from sweeper.store.store import ResultsStore
+from sweeper.training.outcomes import Stopped
 
 GRID = """
 name: paths
@@ -32,7 +35,8 @@ class Queue:
         self.store = ResultsStore.create(str(folder / "r"))
         rows = expand(parse_grid(GRID)).trials.values()
         places = [Place(row, None, 1) for row in rows]
-        self.broker = Broker(assignments_of(places, "paths", self.store, CostModel()))
+        self.assignments = assignments_of(places, "paths", self.store, CostModel())
+        self.broker = Broker(self.assignments)
 
     @property
     def config(self) -> LaneConfig:
@@ -83,6 +87,44 @@ def test_a_lane_that_a_person_can_mend_stops_the_sweep_with_the_reason(queue, mo
     assert run_lane(queue.broker, "a", queue.config) == 0
     assert queue.broker.snapshot().stopped_because.startswith("--device cuda: no GPU here")
     assert queue.rows() == []
+
+
+def until_told_to_leave(assignment, progress, context) -> None:
+    """A trial of hours."""
+    for step in range(3000):
+        time.sleep(0.01)
+        if not context.on_step(step):
+            raise Stopped(f"at step {step}")
+    raise AssertionError("nobody has told it to leave")
+
+
+def test_a_heartbeat_that_dies_stops_the_sweep_in_the_middle_of_a_trial(queue, monkeypatch):
+    def breaks(*_):
+        raise TypeError("cannot pickle")
+
+    monkeypatch.setattr("sweeper.lane.lane.HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(queue.broker, "heartbeat", breaks)
+    assert run_lane(queue.broker, "a", queue.config, until_told_to_leave) == 0
+    assert "the heartbeat of a died: TypeError: cannot pickle" in queue.broker.snapshot().stopped_because
+    assert queue.rows() == []
+
+
+def test_a_writer_that_dies_stops_the_sweep_in_the_middle_of_the_next_trial(queue, monkeypatch):
+    def no_room(*_, **__):
+        raise StoreError("r: No space left on device")
+
+    def finishes_then_stays(assignment, progress, context) -> None:
+        if first:
+            first.pop()
+            return
+        until_told_to_leave(assignment, progress, context)
+
+    first = [True]
+    [assignment] = queue.assignments
+    queue.broker = Broker([assignment, replace(assignment, trial_id="2" * 16)])
+    monkeypatch.setattr(ResultsStore, "write", no_room)
+    assert run_lane(queue.broker, "a", queue.config, finishes_then_stays) == 0
+    assert "No space left" in queue.broker.snapshot().stopped_because
 
 
 def test_what_a_lane_dies_of_stands_in_the_row(queue, monkeypatch):
