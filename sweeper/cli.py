@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.attach.machine import machine_share
-from cluster.doctor.doctor import doctor
 from cluster.jobs.jobs import jobs, stop
 from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
@@ -156,6 +155,12 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     help='Search until a rule holds, such as "ci(d_m_opt @ 1e6) < 20% or hours >= 8" (sweeper/README.md).',
 )
 @click.option("--dry-run", is_flag=True, help="With a profile: print the very file that would be submitted, and stop.")
+@click.option(
+    "--as-job",
+    is_flag=True,
+    help="For schedulers that start anew what fails: exit code 0 also after what a new start would not mend (codes 3 "
+    "and 4, and Ctrl-C).",
+)
 @JSON
 @click.pass_context
 def launch(
@@ -168,6 +173,7 @@ def launch(
     max_hours: float | None,
     until: str | None,
     dry_run: bool,
+    as_job: bool,
     as_json: bool,
     **lanes: Any,
 ) -> None:
@@ -197,14 +203,15 @@ def launch(
 
         loaded = with_until(loaded, until)
     if target is not None and not isinstance(target, str):
-        arguments = _typed(context, apart_from=("grid", "results", "cluster", "dry_run", "as_json"))
+        arguments = _typed(context, apart_from=("grid", "results", "cluster", "dry_run", "as_job", "as_json"))
         _submit(loaded, target, results, arguments, dry_run=dry_run, as_json=as_json)
         return
     runs_on = _executor(executor, target, lanes)
     if not as_json:
         make_stdout_best_effort()  # the product of a launch is its rows: what it prints may get lost
         print_launch_start(loaded, results)
-    _finish(launch(loaded, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
+    result = launch(loaded, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours)
+    _finish(result, results, as_json, result.job_exit_code if as_job else result.exit_code)
 
 
 @cli.command()
@@ -244,7 +251,8 @@ def retry(
     runs_on = _executor(executor, target, lanes)
     if not as_json:
         make_stdout_best_effort()
-    _finish(retry(condition, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours), results, as_json)
+    result = retry(condition, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours)
+    _finish(result, results, as_json, result.exit_code)
 
 
 @cli.command()
@@ -302,6 +310,25 @@ def status(results: str, as_json: bool) -> None:
         click.echo(status_json(statuses))
     else:
         print_status(statuses, store)
+
+
+@cli.command()
+@click.option(
+    "--cluster",
+    is_flag=False,
+    flag_value="auto",
+    help="A running cluster (HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` made here), "
+    "or a profile.yaml.",
+)
+@click.option("--results", "-r", help="Results directory or URI that every node is to write.")
+@JSON
+def doctor(cluster: str | None, results: str | None, as_json: bool) -> None:
+    """Look for what would stop a sweep, here and on a cluster; each finding comes with its remedy."""
+    from cluster.doctor.doctor import diagnose, report
+    from sweeper.backend import backend_findings
+
+    use_writable_home()
+    sys.exit(report([*diagnose(cluster, results), *backend_findings()], as_json=as_json))
 
 
 def _target(cluster: str | None, executor: str) -> "str | AnyProfile | None":
@@ -399,17 +426,17 @@ def _submit(
     )
 
 
-def _finish(result: "LaunchResult", results: str, as_json: bool) -> None:
+def _finish(result: "LaunchResult", results: str, as_json: bool, exit_code: int) -> None:
     from sweeper.tables import launch_json, print_launch
 
     if as_json:
         click.echo(launch_json(result))
     else:
         print_launch(result, results)
-    sys.exit(result.exit_code)
+    sys.exit(exit_code)
 
 
-for command in (data, doctor, jobs, stop):
+for command in (data, jobs, stop):
     cli.add_command(command)
 
 

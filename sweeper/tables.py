@@ -179,11 +179,15 @@ def print_launch(result: LaunchResult, results: str) -> None:
         console.print(_forecast_error(result), highlight=False)
     if result.ended_because:
         console.print(f"The search ended: {result.ended_because}.", highlight=False, soft_wrap=True)
+    waiting = result.status.counts.get(MISSING, 0)
+    saved = f", {result.saved} with a checkpoint to go on from" if result.saved else ""
     if result.stopped_because:
         console.print(f"Stopped: {result.stopped_because}", highlight=False, soft_wrap=True)
-    elif result.status.counts.get(MISSING):
+        if waiting:
+            console.print(f"{waiting} trials wait{saved}.", highlight=False)
+    elif waiting:
         over = "The time given by --max-hours is over. " if result.out_of_time else ""
-        console.print(f"{over}The same command runs what is missing.", highlight=False)
+        console.print(f"{over}{waiting} trials wait{saved}. The same command runs what is missing.", highlight=False)
     elif result.status.counts.get(FINISHED):
         console.print(f"Next: analysis fit-theory {shlex.quote(results)}", highlight=False, soft_wrap=True)
 
@@ -330,6 +334,7 @@ def launch_json(result: LaunchResult) -> str:
         "ended_because": result.ended_because,
         "forecast": asdict(result.forecast),
         "busy_s": result.busy_s,
+        "saved": result.saved,
     }
     return json.dumps({**summary, "status": _status_dict(result.status)})
 

@@ -5,16 +5,12 @@ and psutil and the profiles would add 110 ms to that (measured), Ray a second.
 """
 
 import json
-import sys
 from collections.abc import Iterable
 
 import click
 
 from cluster.doctor.finding import ERROR, Finding, as_text, error
 from cluster.errors import ClusterError
-
-_CLUSTER = """A running cluster (HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` made
-here), or a profile.yaml."""
 
 
 def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
@@ -52,17 +48,3 @@ def report(findings: Iterable[Finding], *, as_json: bool) -> int:
     every = list(findings)
     click.echo(json.dumps([finding.json for finding in every], indent=1) if as_json else as_text(every))
     return 1 if any(finding.level == ERROR for finding in every) else 0
-
-
-@click.command()
-@click.option(
-    "--cluster",
-    is_flag=False,
-    flag_value="auto",
-    help=_CLUSTER,
-)
-@click.option("--results", "-r", help="Results directory or URI that every node is to write.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def doctor(cluster: str | None, results: str | None, as_json: bool) -> None:
-    """Look for what would stop a sweep, here and on a cluster; each finding comes with its remedy."""
-    sys.exit(report(diagnose(cluster, results), as_json=as_json))

@@ -92,7 +92,7 @@ def _ray_job(profile: KubeRayProfile, job: Job) -> str:
     # With as many pods at least as at most there is nothing to scale, and no autoscaler has to run.
     autoscaling = profile.min_nodes < profile.nodes
     spec: dict[str, Any] = {
-        "entrypoint": shlex.join([profile.python, *launch_command(job), "--cluster", "auto"]),
+        "entrypoint": shlex.join([profile.python, *launch_command(job), "--cluster", "auto", "--as-job"]),
         "submissionMode": "K8sJobMode",
         "submitterPodTemplate": _submitter(profile, job),
         "backoffLimit": profile.retries,
@@ -129,7 +129,8 @@ def _comments(autoscaling: bool, deadline: bool) -> dict[str, str]:
     comments = {
         "spec.entrypoint": "The launcher runs in the head pod, so no laptop need stay open. Launching again runs\n"
         "only what has no row yet, so every start is a resume. `auto` is the RAY_ADDRESS that Ray sets for its jobs.",
-        "spec.backoffLimit": "A lost head pod, or a launcher that fails, means a new Ray cluster and a relaunch.",
+        "spec.backoffLimit": "A lost head pod, or a launcher that fails, means a new Ray cluster and a relaunch.\n"
+        "Trials that failed, a sweep that stopped itself and `sweeper stop` do not: --as-job ends with 0 after them.",
         "spec.shutdownAfterJobFinishes": "Pods go when the sweep has ended, after the seconds below.",
         f"{cluster}.rayVersion": "Must be the version inside the image.",
         f"{cluster}.authOptions": "KubeRay makes a Secret with a random token and gives it to this job's pods only.",

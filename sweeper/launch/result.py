@@ -32,6 +32,10 @@ class LaunchResult:
     """What ended a search."""
     out_of_time: bool = False
     """Whether it was the time given."""
+    saved: int = 0
+    """Missing trials that have a checkpoint to go on from."""
+    preempted: bool = False
+    """Whether it was a signal that a machine sends, not a person's Ctrl-C."""
 
     @property
     def exit_code(self) -> int:
@@ -44,6 +48,11 @@ class LaunchResult:
             return INTERRUPTED
         failed = any(counts.get(status) for status in (FAILED, OUT_OF_MEMORY, TIMED_OUT, QUARANTINED))
         return TRIALS_FAILED if failed or (counts and FINISHED not in counts) else 0
+
+    @property
+    def job_exit_code(self) -> int:
+        """What a scheduler learns of it that starts a failed job anew: 0 where that would not mend anything."""
+        return 0 if self.exit_code in (TRIALS_FAILED, STOPPED) or not self.preempted else self.exit_code
 
 
 def joined(results: Sequence[LaunchResult]) -> LaunchResult:

@@ -20,7 +20,7 @@ from sweeper.plan.trial import TrialSpec
 from sweeper.queue.journal import Journal
 from sweeper.queue.monitor import Monitor
 from sweeper.queue.stop_requests import StopRequests
-from sweeper.status import store_cost_model, sweep_status
+from sweeper.status import MISSING, store_cost_model, sweep_status
 from sweeper.store.store import ResultsStore
 from tasks.spec import task_spec
 
@@ -88,6 +88,8 @@ class Runner:
             forecast=costs.forecast(specs),
             busy_s=monitor.busy_s,
             out_of_time=out_of_time,
+            saved=sum(status.states.get(name) == MISSING for name in self.store.names("checkpoints", ".pt")),
+            preempted=self.requests.told_by_machine,
         )
 
     def _rounds(

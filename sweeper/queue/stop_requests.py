@@ -35,6 +35,8 @@ class StopRequests:
     def __init__(self, console: Console) -> None:
         self._console = console
         self.level = GO_ON
+        self.told_by_machine = False
+        """Whether TERM or HUP has come, as from a node that is about to go."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -57,6 +59,7 @@ class StopRequests:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         before = self.level
+        self.told_by_machine |= number != signal.SIGINT
         # Only Ctrl-C counts up, because a person presses it and sees what it does.
         self.level = min(KILL, before + 1) if number == signal.SIGINT else max(LEAVE, before)
         if self.level == KILL and number == signal.SIGINT:

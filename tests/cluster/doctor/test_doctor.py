@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from cluster.doctor import here as doctor_here
 from cluster.doctor import profile as doctor_profile
-from cluster.doctor.doctor import doctor
 from cluster.doctor.finding import as_text, clock, disk, error, ok
 from cluster.doctor.profile import profile_findings
 from cluster.errors import SubmitError
+from sweeper.cli import doctor
 
 
 def levels(findings) -> dict[str, str]:

@@ -70,7 +70,8 @@ def test_a_grid_may_be_edited_extended_and_reseeded(tmp_path):
 
 def test_the_plan_tells_missing_from_new(tmp_path, capsys):
     print_launch(run(GRID, tmp_path / "r", max_hours=0.0), "r")
-    assert "The time given by --max-hours is over. The same command runs what is missing." in capsys.readouterr().out
+    over = "The time given by --max-hours is over. 16 trials wait. The same command runs what is missing."
+    assert over in capsys.readouterr().out
     store = ResultsStore.open(tmp_path / "r")
     extended = expand(parse_grid(GRID.replace("[1, 2, 4, 8]", "[1, 2, 4, 8, 16]")))
     done = len(store.statuses())
@@ -280,22 +281,35 @@ def test_the_time_given_is_that_of_the_whole_launch(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "ended", "code"),
+    ("outcomes", "ended", "code", "as_job"),
     [
-        (["finished", "diverged"], {}, 0),
-        (["finished", "finished"], {"ended_because": "its rule holds"}, 0),
-        (["finished", "failed"], {}, TRIALS_FAILED),
-        (["finished", "timed_out"], {}, TRIALS_FAILED),
-        (["diverged", "diverged"], {}, TRIALS_FAILED),
-        (["finished", "missing"], {"interrupted": True, "out_of_time": True}, STOPPED),
-        (["failed", "missing"], {"stopped_because": "the disk is full"}, STOPPED),
-        (["failed", "missing"], {"interrupted": True}, INTERRUPTED),
+        (["finished", "diverged"], {}, 0, 0),
+        (["finished", "finished"], {"ended_because": "its rule holds"}, 0, 0),
+        (["finished", "failed"], {}, TRIALS_FAILED, 0),
+        (["finished", "timed_out"], {}, TRIALS_FAILED, 0),
+        (["diverged", "diverged"], {}, TRIALS_FAILED, 0),
+        (["finished", "missing"], {"interrupted": True, "out_of_time": True}, STOPPED, 0),
+        (["failed", "missing"], {"stopped_because": "the disk is full"}, STOPPED, 0),
+        (["failed", "missing"], {"interrupted": True}, INTERRUPTED, 0),
+        (["failed", "missing"], {"interrupted": True, "preempted": True}, INTERRUPTED, INTERRUPTED),
     ],
 )
-def test_a_script_learns_from_the_exit_code_how_a_launch_ended(outcomes, ended, code, tmp_path):
+def test_a_script_learns_from_the_exit_code_how_a_launch_ended(outcomes, ended, code, as_job, tmp_path):
     result = run(GRID, tmp_path / "r", GroundTruth())
     status = replace(result.status, states=dict(zip("ab", outcomes, strict=True)))
-    assert replace(result, status=status, **ended).exit_code == code
+    ending = replace(result, status=status, **ended)
+    assert (ending.exit_code, ending.job_exit_code) == (code, as_job)
+
+
+def test_who_leaves_early_is_told_what_goes_on_from_a_checkpoint(tmp_path, capsys):
+    store = ResultsStore.create(tmp_path / "r")
+    for trial_id in (*list(expand(parse_grid(GRID)).trials)[:2], "0" * 16):  # one belongs to no trial of this grid
+        store.write_checkpoint(trial_id, b"saved")
+    result = run(GRID, tmp_path / "r", max_hours=0.0)
+    print_launch(result, "r")
+    assert "16 trials wait, 2 with a checkpoint to go on from. The same command" in capsys.readouterr().out
+    print_launch(replace(result, stopped_because="the disk is full."), "r")
+    assert "Stopped: the disk is full.\n16 trials wait, 2 with a checkpoint to go on from.\n" in capsys.readouterr().out
 
 
 def test_a_results_directory_deleted_in_the_middle_is_no_success_and_is_not_made_anew(tmp_path):

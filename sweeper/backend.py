@@ -1,0 +1,21 @@
+"""Which back end would train networks here, for `sweeper doctor`."""
+
+from collections.abc import Iterator
+
+from cluster.doctor.finding import Finding, ok, warning
+
+
+def backend_findings() -> Iterator[Finding]:
+    """Name the back end of trials on the processor, and why it is not the fast one; compiled where it is missing."""
+    try:
+        import torch
+
+        from model.backends.native.build import NativeUnavailable, kernel
+    except ModuleNotFoundError:  # told beside the versions already
+        return
+    try:
+        kernel(torch.float32)
+    except NativeUnavailable as error:
+        yield warning("back end", f"torch: {error}", "trials run, several times slower; mend that, or go on")
+    else:
+        yield ok("back end", "native")
