@@ -2,7 +2,7 @@
 
 That process leads a session of its own, in which the parts of a Ray on this machine run too. Signals that a terminal,
 `timeout`, a batch system or systemd sends are held back there, so that the launcher alone acts on them, and nothing is
-left of Ray once the launcher has killed the process group. Knows no Ray itself.
+left of Ray once the launcher has killed the session. Knows no Ray itself.
 """
 
 import multiprocessing
@@ -10,6 +10,7 @@ import os
 import pkgutil
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
+
+import psutil
 
 from sweeper.errors import FOR_PEOPLE
 from sweeper.executors.executor import ExecutorError
@@ -27,6 +30,10 @@ LAUNCHERS_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that often reach every process of ours; the launcher alone acts."""
 _DISCONNECT_S = 20.0
 """Seconds that leaving a cluster may take (assumption); what is still there is killed."""
+
+
+_KILL_S = 10.0
+"""Seconds that killed processes may take to go: one that waits for a disk takes its time."""
 
 
 @contextmanager
@@ -144,11 +151,25 @@ def _follow(process: BaseProcess, said: Connection, handle: "_Asking", monitor: 
 
 
 def _kill(process: BaseProcess) -> None:
-    """Kill it and all of its session that is left."""
+    """Kill it and all of its session that is left, and return when it is gone.
+
+    Not by the process group: Ray gives each of its workers a group of its own. All are of one session.
+    """
     process.kill()
-    with suppress(ProcessLookupError):  # nothing is left, or it has died before it led a group
-        os.killpg(process.pid or 0, signal.SIGKILL)
+    deadline = time.monotonic() + _KILL_S
+    while (left := list(_session(process.pid))) and time.monotonic() < deadline:  # one may have started another
+        for member in left:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        time.sleep(0.02)
     process.join()
+
+
+def _session(leader: int | None) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
 def _main(saying: Connection, asked: Connection, work: str, arguments: tuple[Any, ...]) -> None:

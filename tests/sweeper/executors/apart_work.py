@@ -46,7 +46,7 @@ def serves_a_dead_broker(link) -> None:
 
 def leaves_a_process(link, folder: str) -> None:
     """Say what it is deaf to, and leave a process that would run for minutes."""
-    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=0)
     deaf = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     (Path(folder) / "left").write_text(f"{left.pid} {os.getsid(left.pid) == os.getpid()} {sorted(deaf)}")
     raise ExecutorError("over")

@@ -1,7 +1,6 @@
 """The process that runs Ray: whatever becomes of it, the launcher goes on, knows why, and leaves nothing running."""
 
 import signal
-import time
 
 import psutil
 import pytest
@@ -72,7 +71,4 @@ def test_nothing_of_it_is_left_and_it_is_deaf_to_the_launchers_signals(tmp_path)
     assert in_its_session == "True"
     assert all(str(int(number)) in deaf for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
-    deadline = time.monotonic() + 30  # it is killed, but nobody here waits for it
-    while not has_died(int(pid)) and time.monotonic() < deadline:
-        time.sleep(0.05)
     assert has_died(int(pid))
