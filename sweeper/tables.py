@@ -172,6 +172,7 @@ def print_launch(result: LaunchResult, results: str) -> None:
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
     console.print(f"{_trials(result.ran)} run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
     _print_reasons(console, result.status)
+    _print_stale(console, result.status)  # of other data or code than what was added now
     if result.status.backends:
         ran_on = ", ".join(f"{name} ({_trials(count)})" for name, count in sorted(result.status.backends.items()))
         console.print(f"Trained by the back end {ran_on}.", highlight=False)

@@ -81,7 +81,7 @@ def test_the_plan_tells_missing_from_new(tmp_path, capsys):
     assert counts["missing"] == 16 - done
 
 
-def test_rows_of_another_version_are_stale_but_kept(tmp_path):
+def test_rows_of_another_version_are_stale_but_kept(tmp_path, capsys):
     older = replace(here(), code_version="0.0.1+abc")
     launch(parse_grid(GRID), str(tmp_path / "r"), older, Console(quiet=True))
     store = ResultsStore.open(tmp_path / "r")
@@ -90,6 +90,8 @@ def test_rows_of_another_version_are_stale_but_kept(tmp_path):
     assert len(status.stale) == 16
     assert "made by version 0.0.1" in next(iter(status.stale.values()))
     assert missing_rows(plan, status) == []
+    print_launch(run(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 8]"), tmp_path / "r"), "r")
+    assert "4 trials run now. 20 finished\n  16 stale: made by version 0.0.1" in capsys.readouterr().out
 
 
 def test_retry_runs_what_meets_the_condition_again(tmp_path):
