@@ -174,6 +174,10 @@ def _session(leader: int | None) -> Iterator[psutil.Process]:
 
 def _main(saying: Connection, asked: Connection, work: str, arguments: tuple[Any, ...]) -> None:
     os.setsid()
+    # Ray prints the last lines of its own logs where a part of it dies; what a person needs is said by the link.
+    silent = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silent, stream)
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
     link = Link(saying, asked)
     try:

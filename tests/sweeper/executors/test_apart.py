@@ -46,10 +46,11 @@ def test_a_fault_of_ours_keeps_its_traceback():
     assert "in is_at_fault" in "".join(error.value.__notes__)
 
 
-def test_a_part_that_dies_ends_it_whatever_it_waits_for(monitor):
+def test_a_part_that_dies_ends_it_whatever_it_waits_for(monitor, capfd):
     with pytest.raises(ExecutorError, match="gcs_server of Ray died"):
         run("is_stuck", monitor=monitor)
     assert monitor.error is None
+    assert "raylet's log" not in capfd.readouterr().err
 
 
 def test_the_launcher_watches_the_broker_to_its_end(monitor):
