@@ -1,18 +1,15 @@
-"""Which back end would train networks here, for `sweeper doctor`."""
+"""Which back end would train networks here, for `sweeper doctor`. Loads torch, which may not be installed."""
 
 from collections.abc import Iterator
 
+import torch
+
 from cluster.doctor.finding import Finding, ok, warning
+from model.backends.native.build import NativeUnavailable, kernel
 
 
 def backend_findings() -> Iterator[Finding]:
     """Name the back end of trials on the processor, and why it is not the fast one; compiled where it is missing."""
-    try:
-        import torch
-
-        from model.backends.native.build import NativeUnavailable, kernel
-    except ModuleNotFoundError:  # told beside the versions already
-        return
     try:
         kernel(torch.float32)
     except NativeUnavailable as error:

@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import sys
+from importlib.util import find_spec
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -325,10 +326,14 @@ def status(results: str, as_json: bool) -> None:
 def doctor(cluster: str | None, results: str | None, as_json: bool) -> None:
     """Look for what would stop a sweep, here and on a cluster; each finding comes with its remedy."""
     from cluster.doctor.doctor import diagnose, report
-    from sweeper.backend import backend_findings
 
     use_writable_home()
-    sys.exit(report([*diagnose(cluster, results), *backend_findings()], as_json=as_json))
+    findings = diagnose(cluster, results)
+    if find_spec("torch") is not None:  # else the versions have told it
+        from sweeper.backend import backend_findings
+
+        findings += backend_findings()
+    sys.exit(report(findings, as_json=as_json))
 
 
 def _target(cluster: str | None, executor: str) -> "str | AnyProfile | None":

@@ -23,7 +23,6 @@ LATER = {
     "sweeper/search/choose.py",
     # torch and Ray, which take seconds to load and which the other executor, or a plain launch, does without
     "sweeper/executors/processes.py",
-    "sweeper/executors/ray_executor.py",
     "sweeper/launch/launch.py",
     "sweeper/launch/search_loop.py",
 }

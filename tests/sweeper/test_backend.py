@@ -19,6 +19,6 @@ def test_doctor_names_the_back_end_and_why_it_is_not_the_fast_one(why_not, said,
         if why_not:
             raise NativeUnavailable(why_not)
 
-    monkeypatch.setattr("model.backends.native.build.kernel", kernel)
+    monkeypatch.setattr("sweeper.backend.kernel", kernel)
     done = CliRunner().invoke(cli, ["doctor"])
     assert (done.exit_code, said in done.output) == (0, True), done.output
