@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, NoReturn
@@ -42,6 +43,8 @@ def signals_held_back() -> Iterator[None]:
 
     Held back, not ignored: a program may put a handler of its own in the place of ignoring, and Ray's parts do.
     """
+    # It comes with the first process and, when it has started, lets INT and TERM through again whoever held them back.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LAUNCHERS_SIGNALS)
     try:
         yield

@@ -1,6 +1,7 @@
 """The process that runs Ray: whatever becomes of it, the launcher goes on, knows why, and leaves nothing running."""
 
 import signal
+from multiprocessing import resource_tracker
 
 import psutil
 import pytest
@@ -64,7 +65,13 @@ def test_a_broker_that_dies_is_an_error_of_the_executor(monitor):
     assert monitor.error is None
 
 
-def test_nothing_of_it_is_left_and_it_is_deaf_to_the_launchers_signals(tmp_path):
+@pytest.fixture
+def no_tracker():
+    """As in a process that has started none so far."""
+    resource_tracker._resource_tracker._stop()
+
+
+def test_nothing_of_it_is_left_and_it_is_deaf_to_the_launchers_signals(tmp_path, no_tracker):
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with pytest.raises(ExecutorError, match="over"):
         run("leaves_a_process", str(tmp_path))
