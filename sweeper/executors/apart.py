@@ -101,7 +101,7 @@ class Link:
             try:
                 answer = getattr(broker, name)()
             except Exception as error:  # the border of the thread: nobody would ask the broker any more
-                self.fail(f"the queue of trials died ({type(error).__name__}: {' '.join(str(error).split())[:300]})")
+                self.fail(f"the queue of trials died ({type(error).__name__})")
             with suppress(OSError):
                 self._asked.send(answer)
 
