@@ -1,6 +1,5 @@
 // Start.
 const NARROW = "screen and (max-width: 760px)";  // as in page.css
-const PAPER_WIDTH = 660;  // CSS pixels inside a card on A4 paper with margins of half an inch, rounded down; letter paper is wider
 function defaults() {
   const g = group();
   // A link may name a tab that this page has not.
@@ -20,16 +19,13 @@ function arrange(narrow) {
   $("fold").open = !narrow;
 }
 
-// Figures have sizes and colours of their own, which the style of print cannot reach: they are drawn for the paper.
+// The style of print cannot reach the colours of figures: they are drawn for the paper.
 function paperMode(on) {
   if (on) state.view.screenMode = state.mode;
   state.mode = on ? "light" : state.view.screenMode;
   paint();
   draw();
-  for (const node of document.querySelectorAll(".js-plotly-plot")) {
-    if (!node._fullLayout) continue;  // emptied, as the curves are when nothing is selected
-    Plotly.relayout(node, on ? {width: PAPER_WIDTH, height: 300, autosize: false} : {width: null, height: null, autosize: true});
-  }
+  fitToPaper(on);
 }
 
 function start() {

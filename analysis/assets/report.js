@@ -1,4 +1,3 @@
-"use strict";
 // The report has no filters: this script only draws its figures in the colours of the mode.
 const drawn = JSON.parse(document.getElementById("drawn").textContent);
 let mode = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
@@ -27,6 +26,17 @@ function draw() {
 
 document.getElementById("dark").onclick = () => { mode = mode === "dark" ? "light" : "dark"; draw(); };
 document.getElementById("print").onclick = () => print();
+function paperMode(on, screenMode) {
+  mode = on ? "light" : screenMode;
+  draw();
+  fitToPaper(on);
+}
+
+addEventListener("beforeprint", () => {
+  const screenMode = mode;
+  paperMode(true);
+  addEventListener("afterprint", () => paperMode(false, screenMode), {once: true});
+});
 document.getElementById("json").onclick = () => {
   const text = JSON.stringify(JSON.parse(document.getElementById("report").textContent), null, 1);
   const link = document.createElement("a");

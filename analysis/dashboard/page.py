@@ -38,7 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 # In the order in which they need each other: the first defines what the last one starts.
 SCRIPTS = (
     *("data.js", "state.js", "panels.js", "runs.js", "table.js", "run_figures.js"),
-    *("controls.js", "main.js", "live.js"),
+    *("controls.js", "paper.js", "main.js", "live.js"),
 )
 
 

@@ -34,7 +34,7 @@ def report_html(report: Report, views: list[View]) -> str:
     from plotly.offline import get_plotlyjs
 
     # Plotly's script travels inside the file: the report opens from disk, without a network.
-    plotly, app = get_plotlyjs(), asset("report.js")
+    plotly, app = get_plotlyjs(), asset("paper.js") + asset("report.js")
     # Groups have the same figures, and an id may stand only once in a page.
     figures = {f"{i}-{name}": figure for i, view in enumerate(views) for name, figure in _figures(view).items()}
     # Groups have different numbers of budgets, and each spreads the whole ramp over its own.

@@ -78,3 +78,26 @@ def test_the_report_breaks_no_rule(browser, folder, mode):
         assert violations(page) == []
     finally:
         context.close()
+
+
+def test_the_report_fits_a_phone_and_paper(browser, folder):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, bypass_csp=True, color_scheme="dark")
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    page.goto(f"file://{folder}/fit.html")
+    page.wait_for_selector("html[data-ready]", state="attached")
+    widths = "() => [...new Set([...document.querySelectorAll('.js-plotly-plot')].map(gd => gd._fullLayout.width))]"
+    try:
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
+        assert max(page.evaluate(widths)) < 390
+        page.emulate_media(media="print")
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        assert page.evaluate(widths) == [660]
+        assert not page.locator("#json").is_visible()
+        assert page.evaluate("() => document.documentElement.className") == ""  # paper is light
+        page.emulate_media(media="screen")
+        page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+        assert max(page.evaluate(widths)) < 390
+        assert page.evaluate("() => document.documentElement.className") == "dark"
+    finally:
+        context.close()
