@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 _LAUNCH = "tests/sweeper/launch/test_launch.py::"
 _KILLED = "tests/sweeper/launch/test_killed.py::"
+_APART = "tests/sweeper/executors/test_apart.py::"
 _SIGNALS = "tests/sweeper/launch/test_signals.py::"
 _RECONCILE = "tests/sweeper/launch/test_reconcile.py::"
 _VERIFY = "tests/sweeper/launch/test_verify.py::"
@@ -249,6 +250,9 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "A Ray that fails is one line, and the next launch goes on": [
         ("J", "a start of Ray that fails", _SIGNALS + "test_ray_is_started_once_more_and_then_given_up_in_one_line"),
+        ("J", "gcs or raylet killed", _APART + "test_a_part_that_dies_ends_it_whatever_it_waits_for"),
+        ("J", "the process that runs Ray killed", _APART + "test_its_death_is_an_error_of_the_executor"),
+        ("J", "the broker's process killed", _APART + "test_a_broker_that_dies_is_an_error_of_the_executor"),
         (
             "J",
             "a cluster that goes for good",
