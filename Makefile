@@ -29,7 +29,10 @@ study: $(INSTALLED)
 study-report: $(INSTALLED)
 	set -e; for task in $(TASKS); do \
 	  main="sweep in ('study_$$task', 'study_$${task}_holdout')"; \
+	  case $$task in text) rho_rec=0.5;; shd) rho_rec=0.25;; esac; \
+	  first="architecture == 'elm' and l_mlp == 1 and rho_rec == $$rho_rec and tau_m_max == 100"; \
 	  $(BIN)/analysis fit-theory $(STUDY)/$$task --where "$$main" -o $(STUDY)/$$task/fit.json; \
+	  $(BIN)/analysis fit-theory $(STUDY)/$$task --where "$$first" -o $(STUDY)/$$task/fit_all.json; \
 	  $(BIN)/analysis export $(STUDY)/$$task --where "$$main" --figures $(STUDY)/$$task/figures; \
 	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
 	done

@@ -45,6 +45,17 @@ def test_the_stored_law_was_fitted_to_these_rows(task):
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_the_page_of_all_rows_opens_on_a_group_that_has_intervals(task):
+    """`fit.json` is of the main part, whose rows are fewer than those of the first group of an unfiltered page."""
+    report = json.loads((STUDY / task / "fit_all.json").read_text())
+    first = datasets(read_sweep(STUDY / task), Selection())[0]
+    assert list(report["provenance"]["rows_sha256"].values()) == [first.rows_sha256]
+    (group,) = report["groups"]
+    assert group["evidence"]["exponents"]
+    assert all(row["n_rec"]["low"] < row["n_rec"]["high"] for row in group["evidence"]["exponents"])
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_the_prediction_was_made_without_the_largest_budget(task):
     told = json.loads((STUDY / task / "prediction.json").read_text())
     trials = read_sweep(STUDY / task).trials
