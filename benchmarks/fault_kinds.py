@@ -56,8 +56,8 @@ def _killed() -> Iterator[Kind]:
     yield Kind(letter="K", name="disk full", when=RUN, act=_full_disk, ends=True, needs="disk")
     yield Kind(letter="K", name="disk read-only", when=RUN, act=_read_only, ends=True, needs="disk")
     yield Kind(letter="J", name="Ray lane killed", when=RUN, act=_killed_child(None), executor="ray")
-    yield Kind(letter="J", name="gcs killed", when=RUN, act=_killed_child("gcs_server"), executor="ray", ends=True)
-    yield Kind(letter="J", name="raylet killed", when=RUN, act=_killed_child("/raylet "), executor="ray", ends=True)
+    yield Kind(letter="J", name="gcs killed", when=RUN, act=_killed_child("gcs_server"), executor="ray")
+    yield Kind(letter="J", name="raylet killed", when=RUN, act=_killed_child("/raylet "), executor="ray")
 
 
 def _full_disk(site: Site, draw: random.Random, launch: Launch) -> bool:

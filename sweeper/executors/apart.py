@@ -194,10 +194,14 @@ def _main(saying: Connection, asked: Connection, work: str, arguments: tuple[Any
 
 
 def _end_after_launcher() -> None:
-    """Ray's parts end with this process: the kernel tells them of its death."""
+    """End with the launcher, together with all that was started here: Ray's agents would notice a minute later."""
     launcher = multiprocessing.parent_process()
     assert launcher is not None, "this is a child process"
     launcher.join()
+    for member in _session(os.getpid()):
+        if member.pid != os.getpid():
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
     os._exit(1)
 
 

@@ -6,9 +6,11 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from sweeper.errors import SweeperError
+from sweeper.executors.apart import run_apart
 from sweeper.executors.executor import ExecutorError
 from sweeper.queue.broker import Broker
 from tests.sweeper.queue.test_broker import assignments
@@ -43,6 +45,17 @@ def serves(link) -> None:
 def serves_a_dead_broker(link) -> None:
     with link.serving(None):
         time.sleep(600)
+
+
+def launcher(folder: str) -> None:
+    """A launcher whose work goes on for minutes."""
+    run_apart("tests.sweeper.executors.apart_work:stays", (folder,), private=True)
+
+
+def stays(link, folder: str) -> None:
+    with suppress(ExecutorError):
+        leaves_a_process(link, folder)
+    time.sleep(600)
 
 
 def leaves_a_process(link, folder: str) -> None:

@@ -1,6 +1,8 @@
 """The process that runs Ray: whatever becomes of it, the launcher goes on, knows why, and leaves nothing running."""
 
+import multiprocessing
 import signal
+import time
 from multiprocessing import resource_tracker
 
 import psutil
@@ -12,6 +14,7 @@ from sweeper.executors.apart import run_apart
 from sweeper.executors.executor import ExecutorError
 from sweeper.queue.monitor import Monitor
 from sweeper.queue.stop_requests import StopRequests
+from tests.sweeper.executors import apart_work
 
 
 def run(name: str, *arguments, monitor=None) -> None:
@@ -80,3 +83,21 @@ def test_nothing_of_it_is_left_and_it_is_deaf_to_the_launchers_signals(tmp_path,
     assert all(str(int(number)) in deaf for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT))
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
     assert has_died(int(pid))
+
+
+def test_a_killed_launcher_leaves_nothing(tmp_path):
+    launcher = multiprocessing.get_context("spawn").Process(target=apart_work.launcher, args=(str(tmp_path),))
+    launcher.start()
+    wait_until(lambda: (tmp_path / "left").exists() and (tmp_path / "left").read_text().endswith("]"))
+    left = psutil.Process(int((tmp_path / "left").read_text().split()[0]))
+    apart = left.parent()
+    launcher.kill()
+    launcher.join()
+    wait_until(lambda: has_died(left.pid) and has_died(apart.pid))
+
+
+def wait_until(holds) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -252,6 +252,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ("J", "a start of Ray that fails", _SIGNALS + "test_ray_is_started_once_more_and_then_given_up_in_one_line"),
         ("J", "gcs or raylet killed", _APART + "test_a_part_that_dies_ends_it_whatever_it_waits_for"),
         ("J", "the process that runs Ray killed", _APART + "test_its_death_is_an_error_of_the_executor"),
+        ("J", "the launcher killed under Ray", _APART + "test_a_killed_launcher_leaves_nothing"),
         ("J", "the broker's process killed", _APART + "test_a_broker_that_dies_is_an_error_of_the_executor"),
         (
             "J",
