@@ -1,6 +1,8 @@
 """A task in a person's own file trains, resumes and is retried like ours; its rows are read where the file is not."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from benchmarks.ground_truth import GroundTruth
 from cluster.kinds.job import Job
 from sweeper.errors import GridError, SweeperError
 from sweeper.executors.processes import ProcessExecutor
-from sweeper.executors.ray_executor import RayExecutor
 from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import merge, retry
@@ -187,14 +188,17 @@ def test_stored_trials_are_retried_by_the_code_that_lies_beside_them(launched, m
     assert sorted(before["final_test_loss"].to_pylist()) == sorted(after["final_test_loss"].to_pylist())
 
 
-def test_lanes_on_ray_are_given_the_file_and_find_relative_paths(launched, folder, monkeypatch, tmp_path):
-    monkeypatch.chdir(folder)
+def test_lanes_on_ray_are_given_the_file_and_find_relative_paths(launched, folder, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 5}" for i in range(300))
     (folder / "series.csv").write_text(f"a,b\n{rows}\n")
     table = "  - {task: {name: table, data: series.csv, target: [a], window: 12}}\n"
     (folder / "both.yaml").write_text(GRID.replace("task: mine.py:Recall\n", "") + table)
-    executor = RayExecutor(options=LaneOptions(lanes=1))
-    assert launch(load_grid("both.yaml"), str(tmp_path / "r"), executor, Console(quiet=True)).exit_code == 0
+    # As from a shell: a path means to the lanes what it means to the person who launches.
+    arguments = ["launch", "both.yaml", "-r", str(tmp_path / "r"), "--lanes", "1", "--executor", "ray"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sweeper.cli", *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     by_data = {
         row["data_name"]: row["final_test_loss"] for row in ResultsStore.open(tmp_path / "r").read("trials").to_pylist()
     }
