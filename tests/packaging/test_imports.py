@@ -19,11 +19,13 @@ LATER = {
     "tasks/cli.py",
     # read by `sweeper plan`; see test_describing_loads_neither_torch_nor_numpy
     "tasks/text/spec.py",
+    "tasks/own/spec.py",
     # what needs an extra that others do without
     "sweeper/search/choose.py",
     # torch and Ray, which take seconds to load and which the other executor, or a plain launch, does without
     "sweeper/executors/processes.py",
     "sweeper/launch/launch.py",
+    "sweeper/launch/preflight.py",
     "sweeper/launch/search_loop.py",
 }
 
