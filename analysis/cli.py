@@ -20,6 +20,7 @@ Command = Callable[..., None]
 MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
 WEIGHTS = ("auto", "equal", "replicates")
+TABLES = ("table", "wandb-export", "optuna-storage", "ray-results")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -241,6 +242,75 @@ def learning_rate(dir: str, selection: "Selection") -> None:
     from analysis import commands
 
     commands.learning_rate(dir, selection)
+
+
+@cli.command("import")
+@click.argument("source", metavar="FILE")
+@click.option(
+    "--map",
+    "mapping",
+    multiple=True,
+    metavar="OURS=THEIRS,...",
+    help="Column of the table, or arithmetic of its columns, by our name; `metric` is the value that was measured. "
+    "Columns that have our names are taken by them. May be repeated.",
+)
+@click.option("--task", help="What was learnt, for all rows; or --map task=COLUMN.")
+@click.option("--direction", type=click.Choice(("min", "max")), help="Which way the metric improves.")
+@click.option("--metric-name", help="Name of what was measured; default: that of its column.")
+@click.option(
+    "--split",
+    type=click.Choice(SPLITS),
+    default="test",
+    show_default=True,
+    help="Split on which `metric` was measured.",
+)
+@click.option("--units", multiple=True, metavar="OURS=UNIT,...", help="Stored and shown; nothing is converted.")
+@click.option("--settings", metavar="THEIRS,...", help="Columns whose values keep rows apart, such as an optimiser.")
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(TABLES),
+    default="table",
+    show_default=True,
+    help="Read FILE as an export of another tool; ray-results takes the experiment's folder.",
+)
+@click.option("--study", help="Of an optuna-storage that holds several.")
+@click.option("-o", "--output", required=True, help="Directory to make.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
+def import_(
+    source: str,
+    mapping: tuple[str, ...],
+    task: str | None,
+    direction: str | None,
+    metric_name: str | None,
+    split: str,
+    units: tuple[str, ...],
+    settings: str | None,
+    kind: str,
+    study: str | None,
+    output: str,
+) -> None:
+    """Make rows of another tool's table (.csv, .parquet, .jsonl) readable by every command.
+
+    \b
+      analysis import runs.csv --map n_rec=width,metric=val_loss --task mine --direction min -o results/imported
+      analysis fit-theory results/imported
+
+    Columns that the table lacks stay empty. `n_rec` and `k_e` hold any two sizes that a law is to have exponents in.
+    """
+    from analysis import commands
+    from analysis.imports.mapping import ImportSettings, pairs
+
+    how = ImportSettings(
+        mapping=pairs("--map", mapping),
+        task=task,
+        direction=direction,
+        metric_name=metric_name,
+        split=split,
+        units=pairs("--units", units),
+        settings=tuple(filter(None, (name.strip() for name in (settings or "").split(",")))),
+    )
+    commands.import_table(source, how, kind=kind, study=study, output=output)
 
 
 @cli.command()

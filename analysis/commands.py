@@ -20,6 +20,8 @@ from analysis.dashboard.run_table import safe_frame
 from analysis.dashboard.serve import make_server
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
+from analysis.imports.mapping import ImportSettings
+from analysis.imports.tables import import_rows
 from analysis.laws.suggest import SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
@@ -31,8 +33,10 @@ from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
 from analysis.report.stored import evidence_in
+from analysis.report.tables import counted
 from analysis.report.verify import LISTED
 from analysis.report.verify import verify as verify_report
+from analysis.rows.imported import is_import, write_import
 from analysis.rows.learning_rates import fit_rule
 from analysis.rows.load import datasets, group_lines, rate_trials, read_sweep
 from analysis.rows.summary import as_json as summary_json
@@ -236,6 +240,9 @@ def serve(
         ready: called once with the page's address, as soon as it can be opened.
     """
 
+    if is_import(uri):
+        raise AnalysisError(f"{uri}: imported rows do not change; `analysis dashboard` writes their page")
+
     # All laws are fitted anew whenever rows change; how often that may happen is the server's business.
     def build(sweep: Sweep, live: Mapping[str, Any]) -> dict[str, Any]:
         return dashboard_payload(sweep, make_views(sweep, selection, settings), selection, live=live)
@@ -302,6 +309,23 @@ def dashboard_records(sweep: Sweep, content: Mapping[str, Any]) -> dict[str, Any
     return page.records(sweep, sweep.trials[among(sweep.trials["trial_id"], content["table"]["columns"][0]["texts"])])
 
 
+def import_table(source: str, settings: ImportSettings, *, kind: str, study: str | None, output: str) -> None:
+    """Write a table of another tool as a directory that every command reads, and say what became of its columns."""
+    rows, origin, left_out = import_rows(source, settings, kind=kind, study=study)
+    write_import(output, rows, origin)
+    console = make_console()
+    taken = ", ".join(name if name == column else f"{name} = {column}" for name, column in origin.mapping.items())
+    console.print(f"{counted(len(rows), 'row')} imported from {escape(source)}: {escape(taken)}", soft_wrap=True)
+    if left_out:
+        console.print(f"left out: {left_out:,} trials that have not ended", soft_wrap=True)
+    if origin.unused:
+        names = ", ".join(origin.unused)
+        console.print(
+            f"not used: {escape(names)} (--settings NAME,... keeps rows of different values apart)", soft_wrap=True
+        )
+    console.print(f"wrote {escape(output)}. Next: analysis fit-theory {escape(shlex.quote(output))}", soft_wrap=True)
+
+
 def export(uri: str, selection: Selection, output: str) -> int:
     """Write the rows that enter, with the metric as `value`, as Parquet or CSV.
 
@@ -354,8 +378,7 @@ def figure_names(uri: str, selection: Selection, settings: FitSettings) -> list[
 
 def _path_in_results(sweep: Sweep, name: str) -> Path | None:
     """Path of a file in the results directory itself; None for object storage and published tables."""
-    local = sweep.store.local_path() if sweep.store else None
-    return Path(local) / name if local else None
+    return Path(sweep.folder) / name if sweep.folder else None
 
 
 def write_text(path: Path, text: str) -> None:

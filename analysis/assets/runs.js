@@ -1,7 +1,7 @@
 // Curves and the full record of trials.
 function trialLine(i) {
   const g = group(), at = name => digits(g.column(name)(i));
-  return `${g.trials.id[i]}: P ${at("trainable_params")} · N ${at("n_rec")} · d_m ${at("d_m")} · k_e ${at("k_e")} · k_c ${at("k_c")} · seed ${g.trials.seed[i]} → ${g.metric} ${at("value")}`;
+  return `${g.trials.id[i]}: P ${at("trainable_params")} · N ${at("n_rec")} · d_m ${at("d_m")} · k_e ${at("k_e")} · k_c ${at("k_c")}${Number.isFinite(g.trials.seed[i]) ? ` · seed ${g.trials.seed[i]}` : ""} → ${g.metric} ${at("value")}`;
 }
 
 function configurationLine(c) {

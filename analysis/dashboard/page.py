@@ -104,7 +104,7 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
         "budgets": budgets,
         # Without d_m the connectivity follows n_rec and is no choice: a filter by it would leave a single size.
         "k_cs": sorted((float(k) for k in counts.index), key=lambda k: (-counts[k], k)) if view.has_d_m else [],
-        "seeds": sorted(int(seed) for seed in data.rows["seed"].unique()),
+        "seeds": sorted(int(seed) for seed in data.rows["seed"].dropna().unique()),
         "left_out": len(data.rows) - len(rows),
         "theme": {mode: {"budget": theme(mode, len(budgets))["budget"]} for mode in ("light", "dark")},
         # Numbers of a trial's configuration are stored once per configuration and looked up by its place, which keeps
@@ -113,7 +113,8 @@ def _group(view: View, tabs: list[Tab]) -> dict[str, Any]:
             "id": rows["trial_id"].tolist(),
             "configuration": _positions(rows, table),
             "value": rows["value"].to_numpy(float),
-            "seed": rows["seed"].to_numpy(np.int32),
+            # Imported rows may have none.
+            "seed": rows["seed"].to_numpy(float if rows["seed"].isna().any() else np.int32),
             "wall_s": rows["wall_s"].to_numpy(float),
         },
         "configurations": {
@@ -153,7 +154,8 @@ def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
     """Spec, rerun command and training curves of each trial, which the page reads only when one is opened."""
     ids, specs = trials["trial_id"].tolist(), trials["spec"].tolist()
     by_trial: dict[str, Any] = {
-        trial_id: {"spec": spec, "rerun": rerun_command(sweep.uri, trial_id), "curves": {}}
+        # What another tool ran cannot be run again from here.
+        trial_id: {"spec": spec, "rerun": "" if sweep.notes else rerun_command(sweep.uri, trial_id), "curves": {}}
         for trial_id, spec in zip(ids, specs, strict=True)
     }
     curves = sweep.curves[among(sweep.curves["trial_id"], ids)]

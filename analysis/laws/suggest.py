@@ -136,7 +136,10 @@ def suggest(sweep: Sweep, data: Dataset, settings: SuggestSettings) -> Suggestio
 
 
 def _no_store(sweep: Sweep) -> Any:
-    raise AnalysisError(f"{sweep.uri}: nothing can be launched on from here; suggestions need a results directory")
+    raise AnalysisError(
+        f"{sweep.uri}: nothing can be launched on from here; suggestions need a results directory "
+        "that `sweeper launch` made"
+    )
 
 
 def _of_one_connectivity(data: Dataset) -> tuple[Dataset, list[str]]:

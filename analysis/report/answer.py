@@ -237,9 +237,9 @@ def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
 def _next(view: View, steps: Sequence[NextStep]) -> str:
     """The next command, ready to be pasted into a shell."""
     sweep = view.sweep
-    # Published tables and merged sweeps have no directory that a launch could add rows to.
+    # Published tables, imported rows and merged sweeps have no directory that a launch could add rows to.
     if sweep.store is None:
-        return "Next: a published table cannot be added to; `sweeper launch GRID.yaml` runs a sweep of your own."
+        return "Next: these rows cannot be added to from here; `sweeper launch GRID.yaml` runs a sweep of your own."
     where = shlex.quote(sweep.uri)
     if not len(view.table):
         return f"Next: `sweeper status {where}` gives the reasons."

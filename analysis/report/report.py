@@ -187,7 +187,7 @@ def data_part(view: View) -> DataPart:
         budgets=tuple(sorted(float(b) for b in table["budget"].dropna().unique())),
         d_m=tuple(sorted(float(d) for d in table["d_m"].dropna().unique())),
         k_c=tuple(sorted(float(k) for k in table["k_c"].unique())),
-        seeds=tuple(sorted(int(seed) for seed in data.rows["seed"].unique())),
+        seeds=tuple(sorted(int(seed) for seed in data.rows["seed"].dropna().unique())),
         seed_noise=noise.sd,
         seed_noise_freedom=noise.freedom,
         # Both ledgers, that of the rows and that of the fit: a reader need not know who left a row out.

@@ -46,13 +46,18 @@ class AxesCheck(NamedTuple):
     sentences: tuple[str, ...]
 
 
+def _k_e_follows(table: pd.DataFrame) -> bool:
+    """Whether k_e rises with n_rec throughout, as in gated networks, and is no size of its own as in imported rows."""
+    return bool(table.sort_values(["n_rec", "k_e"])["k_e"].is_monotonic_increasing)
+
+
 def check_axes(table: pd.DataFrame) -> AxesCheck:
     """Check the axes of a design.
 
     Args:
         table: `analysis.rows.means.configurations`.
     """
-    if len(table) and table.get("d_m", pd.Series(0.0)).isna().all():
+    if len(table) and table.get("d_m", pd.Series(0.0)).isna().all() and _k_e_follows(table):
         # k_e and k_c of gated networks follow from n_rec, so that no design could tell them apart
         sized = (
             "These networks are sized by n_rec alone: there is no split to choose, and no axis to tell from another."

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.rows.groups import TRAINING_SETTINGS, split_rows
+from analysis.rows.imported import is_import, read_import
 from analysis.rows.learning_rates import RULE, choose_rates
 from analysis.rows.plans import strays
 from analysis.rows.published import published_sweep
@@ -37,7 +38,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError], None] | None = None) -> Sweep:
-    """Read all trials of a results directory, or one of the built-in tables (``published:enwik8``).
+    """Read all trials of a results directory, of imported rows, or of a built-in table (``published:enwik8``).
 
     Args:
         uri: the directory or table.
@@ -50,6 +51,8 @@ def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError]
     text = os.fspath(uri)
     if text.startswith("published:"):
         return published_sweep(text.removeprefix("published:"))
+    if is_import(text):
+        return read_import(text)
     store = ResultsStore.open(text, on_damage=on_damage)
     # A path that ends with a slash, as the shell completes it, names the same directory; the root itself has no last
     # part.
@@ -63,7 +66,15 @@ def read_sweep(uri: str | os.PathLike[str], *, on_damage: Callable[[DamageError]
         return ordered
 
     trials = store.read("trials").to_pandas()
-    return Sweep(label=label, uri=text, trials=trials, grids=store.grids(), store=store, read_curves=read_curves)
+    return Sweep(
+        label=label,
+        uri=text,
+        trials=trials,
+        grids=store.grids(),
+        store=store,
+        read_curves=read_curves,
+        folder=store.local_path(),
+    )
 
 
 def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
@@ -114,8 +125,9 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
     parts = every if keep.all() else _split(trials[keep], sweep)
     groups = [
         replace(
-            _dataset(keys, rows, selection, tuple(ledger), lost),
+            (group := _dataset(keys, rows, selection, tuple(ledger), lost)),
             family=families[rows.index[0]] if families.nunique() > 1 else None,
+            notes=(*sweep.notes, *group.notes),
         )
         for keys, rows in parts
     ]
@@ -319,4 +331,6 @@ def group_label(keys: dict[str, str]) -> str:
     """Name of a group, made of what its rows have in common and other groups have not."""
     settings = [f"{name} {value}" for name, value in keys.items() if name not in IDENTITY]
     data = [] if keys["data_name"] in ("none", keys["task"]) else [keys["data_name"]]
-    return ", ".join([keys["task"], *data, keys["architecture"], *settings])
+    # Imported rows may not say which architecture they are of.
+    architecture = [] if keys["architecture"] == "none" else [keys["architecture"]]
+    return ", ".join([keys["task"], *data, *architecture, *settings])

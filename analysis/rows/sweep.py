@@ -56,6 +56,10 @@ class Sweep:
     """The open store; None for published tables and for several sweeps put together."""
     read_curves: Callable[[], pd.DataFrame] = no_curves
     """Reads all training curves, ordered by trial, split and step."""
+    folder: str | None = None
+    """Folder on this machine in which reports and pages go by default; None where there is none."""
+    notes: tuple[str, ...] = ()
+    """What must be known about all rows before any number: where imported ones come from, and what stands in."""
 
     @cached_property
     def plans(self) -> StoredPlans:

@@ -10,6 +10,7 @@ import pytest
 
 from analysis import cli
 from analysis.cli import main
+from analysis.imports.tables import KINDS
 from analysis.rows.sweep import MEASURES
 from analysis.rows.weights import CHOICES
 from sweeper.store.schema import SPLITS
@@ -33,6 +34,7 @@ def test_importing_the_command_line_loads_nothing_heavy():
 
 def test_the_choices_written_out_for_help_are_those_of_the_modules_behind_them():
     assert (cli.MEASURES, cli.SPLITS, cli.WEIGHTS) == (MEASURES, SPLITS, CHOICES)
+    assert tuple(KINDS) == cli.TABLES
 
 
 def test_commands_that_fit_nothing_load_no_fitting_library():
@@ -124,3 +126,20 @@ def test_export_writes_the_rows_that_enter(monkeypatch, capsys, own_dir, tmp_pat
     assert rows["trial_id"].tolist() == data.rows["trial_id"].tolist()
     assert rows["value"].tolist() == pytest.approx(data.rows["value"].tolist())
     assert "44 rows" in capsys.readouterr().out
+
+
+def test_a_table_of_another_tool_is_imported_once_and_then_read(monkeypatch, capsys, tmp_path):
+    table, target = tmp_path / "runs.csv", tmp_path / "imported"
+    table.write_text("width,val_loss,lr\n" + "".join(f"{2**k},{1 + 2**-k},0.1\n" for k in range(8)))
+    arguments = ("import", table, "--map", "n_rec=width,metric=val_loss", "--task", "mine", "--direction", "min")
+    assert run(monkeypatch, *arguments, "-o", target) == 0
+    shown = capsys.readouterr().out
+    assert "8 rows imported from" in shown
+    assert "not used: lr" in shown
+    assert run(monkeypatch, "fit-theory", target, "--law", "power_law", "--starts", "8", "--quick") == 0
+    assert "imported from runs.csv: n_rec is width, metric is val_loss." in capsys.readouterr().err
+    assert (target / "fit.json").is_file()
+    assert run(monkeypatch, "serve", target) == 1
+    assert "imported rows do not change" in capsys.readouterr().err
+    assert run(monkeypatch, *arguments, "-o", target) == 1
+    assert "not an empty directory" in capsys.readouterr().err

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from analysis.cli import cli
+from analysis.imports.mapping import ImportSettings, mapped
+from analysis.rows.imported import Origin, write_import
 from sweeper.lane.record import Outcome, trial_record
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
@@ -89,9 +92,21 @@ def write(path: Path, kind: Kind) -> str:
 def stores(tmp_path_factory):
     """Directories by kind, and the published tables, whose one row each has other things missing."""
     folder = tmp_path_factory.mktemp("stores")
-    return {name: write(folder / name, kind) for name, kind in KINDS.items()} | {
-        name: name for name in ("published:enwik8", "published:shd_adding", "published:neuronio")
-    }
+    return (
+        {name: write(folder / name, kind) for name, kind in KINDS.items()}
+        | {name: name for name in ("published:enwik8", "published:shd_adding", "published:neuronio")}
+        | {"imported": imported(folder / "imported")}
+    )
+
+
+def imported(path: Path) -> str:
+    """Rows of another tool with sizes and a metric alone."""
+    frame = pd.DataFrame([(n, d, 1.5 + n**-0.4 + d**-0.3) for n in (8, 16, 32, 64) for d in (10, 100, 1000)])
+    frame.columns = ["width", "data", "loss"]
+    mapping = {"n_rec": "width", "k_e": "data", "metric": "loss"}
+    rows, _ = mapped(frame, ImportSettings(mapping=mapping, task="mine", direction="min"), place="t.csv")
+    write_import(path, rows, Origin(source="t.csv", source_sha256=None, kind="table", mapping=mapping))
+    return str(path)
 
 
 COMMANDS = {
@@ -112,6 +127,7 @@ REFUSED = {
         ("suggest", f"published:{name}"): "nothing can be launched on from here; suggestions need a results directory"
         for name in ("enwik8", "shd_adding", "neuronio")
     },
+    ("suggest", "imported"): "nothing can be launched on from here; suggestions need a results directory",
 }
 TOLD = {
     ("compare", "all failed"): "all failed: no finished trial to go on from: 4 diverged",
@@ -122,7 +138,9 @@ TOLD = {
 MISSING = re.compile(r"\b(nan|NaN|None|inf)\b|\b1 (trials|runs|rows|budgets|sizes|configurations|points)\b|…")
 
 
-@pytest.mark.parametrize("store", [*KINDS, "published:enwik8", "published:shd_adding", "published:neuronio"])
+@pytest.mark.parametrize(
+    "store", [*KINDS, "published:enwik8", "published:shd_adding", "published:neuronio", "imported"]
+)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_on_every_store(stores, tmp_path, monkeypatch, command, store):
     monkeypatch.setenv("COLUMNS", "80")

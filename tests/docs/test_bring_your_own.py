@@ -1,21 +1,27 @@
 """The page's examples run as they are written: each file is made, planned, trained and read again."""
 
+import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from analysis.cli import cli
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from sweeper.launch.launch import launch
 from sweeper.plan.grid import load_grid
 from tests.sweeper.inline import LanesHere
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "bring_your_own.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "bring_your_own.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 FILES = {match[1]: text for _, text in BLOCKS if (match := re.match(r"# (\S+\.(?:py|yaml))\n", text))}
 GRIDS = [name for name in FILES if name.endswith(".yaml")]
@@ -40,7 +46,7 @@ def test_examples_have_at_most_twenty_lines():
 
 def test_every_example_is_run():
     assert {name for name in FILES if name.endswith(".yaml")} == set(METRICS)
-    assert {language for language, text in BLOCKS if text not in FILES.values()} == {"toml"}
+    assert {language for language, text in BLOCKS if text not in FILES.values()} == {"toml", "sh"}
 
 
 @pytest.mark.parametrize("grid", GRIDS)
@@ -52,3 +58,20 @@ def test_a_grid_of_the_page_trains_and_its_rows_are_a_data_set(grid, folder, mon
     (data,) = datasets(read_sweep(results), Selection())
     assert (data.metric, data.direction, len(data.rows)) == (*METRICS[grid], 4)
     assert data.rows["value"].notna().all()
+
+
+def test_the_published_points_are_imported_and_fitted(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    shutil.copy(ROOT / "theory" / "published" / "chinchilla_points.csv", folder)
+    (script,) = [text for language, text in BLOCKS if language == "sh"]
+    for line in script.replace("\\\n", " ").splitlines():
+        name, *arguments = shlex.split(line)
+        assert name == "analysis"
+        found = CliRunner().invoke(cli, arguments)
+        assert found.exit_code == 0, (found.output, found.exception)
+    (group,) = json.loads(Path("results/chinchilla/fit.json").read_text())["groups"]
+    assert (group["label"], group["data"]["rows"]) == ("chinchilla", 240)
+    values = group["law"]["values"]
+    # the public refit, of the logarithm of the loss, has 0.348 and 0.366 with standard errors of 0.015 and 0.021
+    assert values["a"] == pytest.approx(0.348, abs=0.05)
+    assert values["b"] == pytest.approx(0.366, abs=0.06)
