@@ -17,9 +17,8 @@ from sweeper.store.schema import SPLITS
 from theory.errors import TheoryError
 from theory.fit.fit import refit, refit_part
 from theory.fit.result import FitResult
+from theory.optimum.locate import locate
 from theory.uncertainty.heldout import Exclusion, exclusion_effects
-from theory.uncertainty.quantities import best_d_m
-from theory.uncertainty.restore import estimate
 
 
 def sensitivity(view: View) -> list[Variant | RefusedVariant]:
@@ -126,7 +125,7 @@ def _best_place(fit: FitResult, law: LawFit, k_c: float, budget: float) -> Varia
     span = (float(sampled.min()), float(sampled.max()))
     place = VariantPlace(budget=budget, k_c=k_c, d_m=None, reason=None)
     try:
-        value = estimate(fit, best_d_m(budget, law.costs[k_c], d_m_range=span))
+        value = float(locate(fit.curve(budget=budget), budget, law.costs[k_c], span).d_m[0])
     except TheoryError as error:
         return replace(place, reason=str(error))
     # A search that ends within a thousandth of an end of the range stopped there because it had to.
