@@ -33,9 +33,8 @@ from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
-from theory.uncertainty.intervals import Interval
+from theory.uncertainty.intervals import Interval, delta
 from theory.uncertainty.quantities import best_d_m
-from theory.uncertainty.restore import estimate
 
 QUICK = EvidenceSettings(draws=80, simulations=40)
 ORDER = [
@@ -145,7 +144,7 @@ def test_the_choices_of_the_analyst_are_varied(group):
 
 def test_a_quantity_of_the_fit_itself_is_the_allocation(law):
     allocation = law.allocations[1]
-    value = estimate(law.fit, best_d_m(allocation.budget, law.costs[allocation.k_c]))
+    value = delta(law.fit, [best_d_m(allocation.budget, law.costs[allocation.k_c])])[0].estimate
     assert value == pytest.approx(allocation.continuum_d_m, rel=1e-6)
 
 
