@@ -5,7 +5,7 @@ from scipy.special import pdtrc, stdtrit
 
 from theory.data.design import number_rows
 from theory.fit.information import information_matrix
-from theory.fit.misfit import misfit
+from theory.fit.misfit import SPANNED, misfit
 from theory.fit.problem import Problem
 from theory.fit.restore import Restored, restore
 from theory.fit.result import FitResult, Starts, Status
@@ -23,7 +23,7 @@ TIE = 2.0
 """AICc differences below this are a tie."""
 
 CHANCE = 0.05
-"""Chance of calling a right law's floor implausible that is allowed (both sides together)."""
+"""Chance that is allowed of calling a right law's floor implausible (both sides together), or a bound too narrow."""
 
 MISFIT = 0.04
 """Chance of calling a right law's misses lack of fit."""
@@ -316,13 +316,36 @@ def _misfit_statuses(fit: FitResult, restored: Restored) -> list[Status]:
 
 
 def _bound_status(fit: FitResult, name: str) -> Status:
-    side = fit.at_bound(name)
-    return _status(
-        "at_bound",
-        "warning",
-        f"{name} = {fit.values[name]:.4g} is at its {side} bound: the data do not limit it on this side; "
-        "its value is the bound's, not the data's.",
-    )
+    side, value = fit.at_bound(name), fit.values[name]
+    # A weakly determined parameter of a right law ends at a bound by chance, which is no sign of a wrong one.
+    if _pushed(fit, name):
+        sentence = (
+            f"{name} = {value:.4g} is at its {side} bound, and the data push beyond it: its value is the bound's, not "
+            "the data's."
+        )
+        return _status("at_bound", "warning", sentence)
+    sentence = f"{name} = {value:.4g} rests at its {side} bound; the data do not tell it from values inside."
+    return _status("rests_at_bound", "note", sentence)
+
+
+def _pushed(fit: FitResult, name: str) -> bool:
+    """Whether the sum of squares would fall beyond the bound by more than noise explains (a one-sided score test)."""
+    restored = restore(fit)
+    problem = restored.problem
+    if fit.robust_weights is not None:
+        problem = problem.with_data(weights=problem.weights * fit.robust_weights)
+    end = problem.evaluate(restored.x[None])
+    residual, jacobian = end.residual[0], end.jacobian[0]
+    place = fit.free.index(name)
+    inside = [k for k, label in enumerate(fit.free) if not fit.at_bound(label)]
+    column, others = jacobian[place], jacobian[inside].T
+    # Only what the other parameters cannot follow counts as a pull of this one.
+    alone = column - others @ np.linalg.lstsq(others, column, rcond=None)[0]
+    length = np.linalg.norm(alone)
+    if length <= SPANNED * np.linalg.norm(column):
+        return False
+    noise = stdtrit(restored.degrees, 1 - CHANCE) * np.sqrt(restored.variance)
+    return bool(abs(alone @ residual) > noise * length)
 
 
 def _status(code: str, level: str, sentence: str) -> Status:

@@ -98,3 +98,16 @@ def test_small_smooth_miss_is_found():
     assert counts[0] <= 2
     assert counts[1] == 12
     assert all("in a smooth way" in sentence for sentence in sentences)
+
+
+def test_a_parameter_that_rests_at_its_bound_by_chance_is_a_note_and_one_that_is_pushed_is_a_warning():
+    design = Design(n_rec=np.repeat(2.0 ** np.arange(10), 3), k_e=np.ones(30))
+    metric = 1 + design.params**-0.5 + 0.01 * np.random.default_rng(0).standard_normal(30)
+    free = fit_law("power_law", design, metric).values["exponent"]
+    near = fit_law("power_law", design, metric, bounds={"exponent": (free * 1.001, 3.0)})
+    assert near.at_bound("exponent") == "lower"
+    assert near.has("rests_at_bound")
+    assert not near.has("at_bound")
+    far = fit_law("power_law", design, metric, bounds={"exponent": (free * 1.5, 3.0)})
+    assert far.has("at_bound")
+    assert not far.has("rests_at_bound")
