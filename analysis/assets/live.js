@@ -101,4 +101,4 @@ function watch() {
   clock();
   refresh();
 }
-start();
+prepare();

@@ -35,11 +35,14 @@ CURVE_POINTS = 60
 
 FloatArray = npt.NDArray[np.float64]
 
-# In the order in which they need each other: the first defines what the last one starts.
+# In the order in which they need each other: the first defines what the last one begins, before Plotly is read.
 SCRIPTS = (
     *("data.js", "state.js", "panels.js", "runs.js", "table.js", "run_figures.js"),
     *("controls.js", "paper.js", "main.js", "live.js"),
 )
+
+START = "start();"
+"""Draws the figures, once Plotly is there."""
 
 
 def payload(
@@ -206,7 +209,7 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
     # What only some readers ask for (specs, curves, the table) is packed: the browser then need not read it to begin.
     return Template(asset("page.html")).substitute(
         title=escape(str(content["title"])),
-        csp=content_security_policy(plotly, app, live=bool(content["live"])),
+        csp=content_security_policy(plotly, app, START, live=bool(content["live"])),
         css=asset("page.css"),
         payload=to_json(first),
         # The served page asks the server for these, so its file is without them.
@@ -214,6 +217,7 @@ def html(content: Mapping[str, Any], lazy: Mapping[str, Any] | None) -> str:
         table="" if lazy is None else _packed(content["table"]),
         plotly=plotly,
         app=app,
+        start=START,
     )
 
 

@@ -101,7 +101,8 @@ def _power_law(data: Dataset, members: pd.DataFrame) -> PowerLawCurve | None:
     except TheoryError:  # too few budgets, or all equal: the panel says so by showing none
         return None
     # A curve whose floor is a guess would be read as a limit of what is possible, so none is drawn.
-    if not fit.usable or fit.has("at_bound") or fit.has("floor_implausible") or fit.has("no_effect"):
+    resting = any(fit.at_bound(name) for name in fit.free)
+    if not fit.usable or resting or fit.has("floor_implausible") or fit.has("no_effect"):
         return None
     # A little beyond the largest budget: where the curve is heading is what it is looked at for.
     x = np.geomspace(size.min(), size.max() * 3, 40)

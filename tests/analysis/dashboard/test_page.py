@@ -87,7 +87,7 @@ def test_the_same_rows_give_the_same_bytes(text, sweep_dir, tmp_path):
 def test_only_these_scripts_may_run_and_nothing_may_be_fetched(text):
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
     scripts = re.findall(r"<script>(.*?)</script>\n?", text, re.S)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     for script in scripts:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert f"'sha256-{digest}'" in policy
@@ -108,7 +108,7 @@ def test_names_from_people_cannot_break_out(tmp_path, trial):
     content, lazy = parts(written)
     assert content["groups"][0]["label"].startswith(evil)
     assert json.loads(lazy["t3"]["spec"]) == {"x": evil}
-    assert written.count("</script>") == 5
+    assert written.count("</script>") == 6
     figure = json.dumps(content["groups"][0]["tabs"])
     assert "<b onmouseover" not in figure.replace(json.dumps(evil)[1:-1], "") or "&lt;b onmouseover" in figure
 
