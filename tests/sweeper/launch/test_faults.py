@@ -55,6 +55,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "tests/sweeper/launch/test_search_loop.py::test_a_killed_search_goes_on_from_the_store_alone",
         ),
         ("K", "a Slurm job preempted", "tests/cluster/kinds/test_slurm_run.py::test_a_preempted_job_resumes"),
+        ("K", "a random mix of faults", _KILLED + "test_a_random_mix_of_faults_leaves_every_trial_exactly_one_row"),
     ],
     "A failure costs its own trial alone": [
         (

@@ -12,8 +12,10 @@ import time
 
 import psutil
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from benchmarks.faults import main as disturbed_sweep
 from benchmarks.ground_truth import GroundTruth
 from sweeper.errors import StoreError
 from sweeper.executors.processes import ProcessExecutor
@@ -190,3 +192,10 @@ def test_lost_nodes(tmp_path, undisturbed):
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def test_a_random_mix_of_faults_leaves_every_trial_exactly_one_row():
+    few = ["--trials", "40", "--faults", "8", "--seed", "4", "--seconds", "0.2", "--no-ray", "--no-slow", "--no-disk"]
+    done = CliRunner().invoke(disturbed_sweep, few)
+    assert done.exit_code == 0, done.output
+    assert "every one of 40 trials is exactly one row" in done.output
