@@ -36,8 +36,8 @@ class Site:
         """What a person does outside of the program: mend the grid, make room, make the disk writable."""
         self.grid.write_text(self.text)
         if self.disk is not None:
-            self.ballast.unlink(missing_ok=True)
             subprocess.run(["mount", "-o", "remount,rw", self.disk], check=True)
+            self.ballast.unlink(missing_ok=True)
 
     @property
     def ballast(self) -> Path:
