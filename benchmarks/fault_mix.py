@@ -86,7 +86,8 @@ class Mix:
             launch.signal(signal.SIGKILL)
             code = launch.process.wait()
         text = launch.log.read_text(errors="replace")
-        killed = code < 0 and -code in launch.sent and (-code == signal.SIGKILL or launch.early)
+        not_listening = launch.early or "trials run now" in text  # not yet, or not any more: its summary is the last
+        killed = code < 0 and -code in launch.sent and (-code == signal.SIGKILL or not_listening)
         if not (killed or code in _DOCUMENTED) or "Traceback" in text:
             self.complaints.append(f"{launch.log.name}: exit code {code}: {text[-1500:]}")
         ending = "killed" if killed else f"exit code {code}"
