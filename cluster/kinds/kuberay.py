@@ -237,7 +237,7 @@ class KubeRayBackend:
     def files(self, profile: KubeRayProfile, job: Job) -> dict[str, str]:
         """See `Backend.files`."""
         if sum(len(text.encode()) for text in job.texts.values()) > _CONFIG_MAP_LIMIT:
-            raise ClusterError("the grid is larger, with its tasks, than the 1 MB that a ConfigMap may hold")
+            raise ClusterError("the grid and the files of its tasks are larger than the 1 MB that a ConfigMap may hold")
         return render(profile, job)
 
     def submit(self, profile: KubeRayProfile, job: Job, run: Runner) -> dict[str, Any]:

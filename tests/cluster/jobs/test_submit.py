@@ -100,7 +100,7 @@ def test_kubernetes_jobs_are_drained_in_the_head_pod_or_deleted(kuberay):
 
 def test_a_grid_that_no_config_map_holds_is_refused(kuberay, job_of):
     job = job_of(kuberay[0], grid_text="x" * 1_000_001)
-    with pytest.raises(ClusterError, match="the grid is larger than the 1 MB"):
+    with pytest.raises(ClusterError, match="the grid and the files of its tasks are larger than the 1 MB"):
         submit(kuberay[0], job, run=Programs())
 
 
