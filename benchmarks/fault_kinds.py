@@ -53,8 +53,8 @@ def _killed() -> Iterator[Kind]:
     yield Kind(letter="K", name="launcher killed", when=RUN, act=_signalled(signal.SIGKILL, group=False), ends=True)
     yield Kind(letter="K", name="whole group killed", when=RUN, act=_signalled(signal.SIGKILL), ends=True)
     yield Kind(letter="K", name="files end at 2 KB", when=START, act=_limited(resource.RLIMIT_FSIZE, _FILE_BYTES))
-    yield Kind(letter="K", name="disk full", when=RUN, act=_full_disk, ends=True, needs="disk")
-    yield Kind(letter="K", name="disk read-only", when=RUN, act=_read_only, ends=True, needs="disk")
+    yield Kind(letter="K", name="disk full", when=RUN, act=_full_disk, ends=True, on_disk=True)
+    yield Kind(letter="K", name="disk read-only", when=RUN, act=_read_only, ends=True, on_disk=True)
     yield Kind(letter="J", name="Ray lane killed", when=RUN, act=_killed_child(None), executor="ray")
     yield Kind(letter="J", name="gcs killed", when=RUN, act=_killed_child("gcs_server"), executor="ray")
     yield Kind(letter="J", name="raylet killed", when=RUN, act=_killed_child("/raylet "), executor="ray")
@@ -155,31 +155,27 @@ def _flip(path: Path, draw: random.Random) -> None:
 
 
 def _clocks() -> Iterator[Kind]:
-    for shift in ("+5m", "-5m"):
-        name = f"clock off by {shift}"
-        yield Kind(letter="D", name=name, when=START, act=_shifted(shift), executor="processes", needs="faketime")
-    yield Kind(letter="D", name="second launch at the same time", when=RUN, act=_twin(None))
-    yield Kind(letter="D", name="second launch, clock 5 min ahead", when=RUN, act=_twin("+5m"), needs="faketime")
+    for name, shift in (("5 min ahead", 300), ("5 min behind", -300)):
+        yield Kind(letter="D", name=f"clock {name}", when=START, act=_shifted(shift), executor="processes")
+    yield Kind(letter="D", name="second launch at the same time", when=RUN, act=_twin(0))
+    yield Kind(letter="D", name="second launch, clock 5 min ahead", when=RUN, act=_twin(300))
     yield Kind(letter="D", name="lane stopped for 5 s", when=RUN, act=_stopped(1, _SHORT_STOP_S))
     yield Kind(letter="D", name="launcher stopped for 5 s", when=RUN, act=_stopped(0, _SHORT_STOP_S))
     yield Kind(letter="D", name="all lanes stopped for 65 s", when=RUN, act=_stopped(99, _LONG_STOP_S), slow=True)
 
 
-def _shifted(shift: str) -> Callable[[Site, random.Random, Start], bool]:
+def _shifted(seconds: int) -> Callable[[Site, random.Random, Start], bool]:
     def act(site: Site, draw: random.Random, start: Start) -> bool:
-        # Its library and not the command itself, which would stand between us and the launcher and die of its signals
-        library = subprocess.run(["faketime", "-f", shift, "printenv", "LD_PRELOAD"], capture_output=True, text=True)
-        start.environment |= {"LD_PRELOAD": library.stdout.strip(), "FAKETIME": shift}
-        return library.returncode == 0
+        start.environment |= {"LD_PRELOAD": str(site.clock), "CLOCK_SHIFT_S": str(seconds)}
+        return True
 
     return act
 
 
-def _twin(shift: str | None) -> Callable[[Site, random.Random, Launch], bool]:
+def _twin(shift: int) -> Callable[[Site, random.Random, Launch], bool]:
     def act(site: Site, draw: random.Random, launch: Launch) -> bool:
         start = Start()
-        if shift is not None:
-            _shifted(shift)(site, draw, start)
+        _shifted(shift)(site, draw, start)
         twin = launch.again(start)
         time.sleep(draw.uniform(6.0, 12.0))
         twin.signal(signal.SIGTERM)

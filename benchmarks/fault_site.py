@@ -29,6 +29,8 @@ class Site:
     """The results directory."""
     cache: Path
     """Cache of compiled kernels."""
+    clock: Path
+    """A library that shifts the wall clock of the process that preloads it."""
     disk: Path | None = None
     """A small disk of our own with the results on it; None where none could be mounted."""
 
@@ -122,7 +124,7 @@ class Kind:
     """The executor it is about; any when None."""
     ends: bool = False
     """Whether the launch ends by it."""
-    needs: str | None = None
-    """What must be there: `disk` or `faketime`."""
+    on_disk: bool = False
+    """Whether it takes a disk of our own."""
     slow: bool = False
     """Whether it takes a minute."""
