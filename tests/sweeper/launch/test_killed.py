@@ -194,6 +194,10 @@ def test_lost_nodes(tmp_path, undisturbed):
         cluster.shutdown()
 
 
+@pytest.mark.skipif(
+    os.environ.get("FAULT_TESTS") != "1",
+    reason="takes minutes, and the pace decides whether all faults strike in time; FAULT_TESTS=1 runs it",
+)
 def test_a_random_mix_of_faults_leaves_every_trial_exactly_one_row():
     names = ["lane killed", "whole group killed", "TERM to the group", "log on a full disk", "bit flipped in trials",
              "pipe as trials/x.parquet", "grid is a bomb of aliases", "kernel cut to half"]  # fmt: skip
