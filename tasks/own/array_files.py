@@ -1,11 +1,9 @@
 """Arrays of a person's own files: opened without a copy where that can be, checked once, and described.
 
-No torch: a plan needs the description. What one pass over the data finds is noted in the data directory by the files'
-identity, so that later commands and trials do without the pass.
+No torch: a plan needs the description.
 """
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.base import Options, Place
-from tasks.data.cache import data_directory, identity_of, noted_sha256, read_note, write_atomically
+from tasks.data.cache import noted_sha256
 from tasks.errors import DataError, choices_hint
+from tasks.own.notes import noted
 from tasks.packages import package
 
 Array = npt.NDArray[Any]
@@ -27,7 +26,7 @@ _BLOCK = 1 << 22
 """Numbers that are looked at in one go: 32 MiB of them as float64."""
 _MOST_SPIKES = 255
 """Spikes of one channel in one step; they are stored as bytes."""
-_NOTE_VERSION = 1
+_NOTE_VERSION = "arrays 1"
 """Raised whenever `_facts` finds something else in the same files."""
 
 
@@ -235,22 +234,14 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
     Raises:
         DataError: the arrays are missing or unusable; the message names the array, the sequence and the value.
     """
-    files = files_of(str(options["data"]), place.where)
-    settings = {name: value for name, value in options.items() if name != "metric"}
-    key = json.dumps([_NOTE_VERSION, [identity_of(path) for path in files], settings])
-    note = data_directory(place.cache_dir) / "own" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
-
-    def build() -> None:
-        facts = _facts(described(options, place.where), options, place)
-        with write_atomically(note) as file:
-            file.write(json.dumps(facts).encode())
-
-    return read_note(note, build, _read_facts)
-
-
-def _read_facts(held: Any) -> dict[str, Any]:
-    names = ("data_name", "n_in", "n_out", "length", "input_kind", "chance", "baseline")
-    return {name: held[name] for name in names}
+    return noted(
+        _NOTE_VERSION,
+        files_of(str(options["data"]), place.where),
+        options,
+        place,
+        lambda: _facts(described(options, place.where), options, place),
+        ("data_name", "n_in", "n_out", "length", "input_kind", "chance", "baseline"),
+    )
 
 
 def sha256_of_arrays(data: str, directory: Path, where: str) -> str:
@@ -307,11 +298,11 @@ def _inputs(data: Described, *, padded: bool, where: str) -> int:
     for split, part in data.splits.items():
         for start, block in _blocks(part.x):
             if data.input_kind == "real":
-                bad = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+                bad = ~np.isfinite(block)
                 what = "is not finite"
             else:
                 most = _MOST_SPIKES if data.input_kind == "spikes" else np.iinfo(np.int32).max
-                bad = (block < 0) | (block > most) if block.dtype.kind != "b" else np.zeros(block.shape, bool)
+                bad = (block < 0) | (block > most)
                 what = f"is no number of {data.input_kind} (0 to {most})"
                 largest = max(largest, int(block.max()))
             if bad.any():
@@ -359,7 +350,7 @@ def _classes(splits: Mapping[str, SplitArrays], asked: int, where: str) -> int:
 
 def _check_values(y: Array, name: str, *, answers: bool) -> None:
     for start, block in _blocks(y):
-        bad = ~np.isfinite(block) if block.dtype.kind == "f" else np.zeros(block.shape, bool)
+        bad = ~np.isfinite(block)
         what = "is not finite"
         if answers and not bad.any():
             bad, what = (block != 0) & (block != 1), "is neither 0 nor 1, which bce asks for"

@@ -1,10 +1,8 @@
 """Tables of time series: read, checked, scaled, and described with what simple forecasts reach.
 
-No torch: a plan needs the description. It is noted in the data directory, as for arrays (`tasks.own.array_files`).
+No torch: a plan needs the description.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.base import Options, Place
-from tasks.data.cache import data_directory, identity_of, read_note, write_atomically
 from tasks.errors import DataError, choices_hint
+from tasks.own.notes import noted
 
 Floats = npt.NDArray[np.float64]
 _ALL, _NONE = "numbers", "none"
@@ -22,7 +20,7 @@ _MOST_WEIGHTS = 2_000
 """Weights of the linear autoregression; of longer windows it reads the latest rows, so that fitting takes a second."""
 _RIDGE = 1e-6
 """Share of the mean square of the inputs that is added to them, so that columns which repeat each other do no harm."""
-_NOTE_VERSION = 1
+_NOTE_VERSION = "table 1"
 """Raised whenever `_facts` finds something else in the same file."""
 
 
@@ -108,26 +106,17 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
     path = Path(str(options["data"]))
     if not path.is_file():
         raise DataError(f"{place.where}.data: no such file: {path}")
-    settings = {name: value for name, value in options.items() if name != "metric"}
-    key = json.dumps(["table", _NOTE_VERSION, identity_of(path), settings])
-    note = data_directory(place.cache_dir) / "own" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
-    def build() -> None:
+    def find() -> dict[str, Any]:
         series = read_series(options, place.where)
-        facts = {
+        return {
             "data_name": path.name,
             "n_in": series.inputs.shape[1],
             "n_out": series.targets.shape[1],
             "baselines": baselines(series),
         }
-        with write_atomically(note) as file:
-            file.write(json.dumps(facts).encode())
 
-    return read_note(note, build, _read_facts)
-
-
-def _read_facts(held: Any) -> dict[str, Any]:
-    return {name: held[name] for name in ("data_name", "n_in", "n_out", "baselines")}
+    return noted(_NOTE_VERSION, [path], options, place, find, ("data_name", "n_in", "n_out", "baselines"))
 
 
 def baselines(series: Series) -> dict[str, dict[str, float]]:
