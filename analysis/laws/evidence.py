@@ -132,14 +132,14 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         parameters = tuple(finite(row) for row in rows)
     except TheoryError as error:
         return Refusal(reason=str(error))
-    choice = choice_of_law(law)
+    choice, itself = choice_of_law(law), as_draws(fit, restore(fit))
     optima, exponents = [], []
     for k_c, cost in law.costs.items():
         budgets = sorted(a.budget for a in law.allocations if a.k_c == k_c)
         # exponents change slowly along P: the ends and the middle show them, at a third of the cost
         sloped = {budgets[0], budgets[len(budgets) // 2], budgets[-1]} if budgets else set()
         for budget in budgets:
-            by_name = _place_intervals(law, fit, budget, cost, draws, clusters, choice, slopes=budget in sloped)
+            by_name = _place_intervals(law, itself, budget, cost, draws, clusters, choice, slopes=budget in sloped)
             sizes = {name: by_name[name] for name in ("d_m", "n_rec", "metric")}
             optima.append(OptimumIntervals(budget=budget, k_c=k_c, **sizes))
             if budget in sloped:
@@ -190,7 +190,7 @@ def _carrying(value: float, over: Interval) -> Interval:
 
 def _place_intervals(
     law: LawFit,
-    fit: FitResult,
+    itself: Draws,
     budget: float,
     cost: Cost,
     draws: Draws,
@@ -199,8 +199,8 @@ def _place_intervals(
     *,
     slopes: bool,
 ) -> dict[str, Estimate]:
-    # All quantities of one place are asked for together, because finding the optimum of every draw is what takes the
-    # time.
+    # `itself` is the fit as one draw. All quantities of a place are asked for together, because finding the optimum of
+    # every draw is what takes the time.
     quantities = optimum_quantities(budget, cost, slopes=slopes)
     wanted = list(quantities.values())
     try:
@@ -208,12 +208,11 @@ def _place_intervals(
         if isinstance(choice, Refusal):
             return {name: NoInterval(reason=choice.reason) for name in quantities}
         if choice is None:
-            rows = envelope(fit, wanted, draws=draws, clusters=clusters)
+            rows = envelope(itself.fit, wanted, draws=draws, clusters=clusters)
         else:
             # The averaged interval takes the place of the chosen law's, whose draws are then not asked: locating an
             # optimum for each of a thousand of them would be most of the work of a report.
-            here = as_draws(fit, restore(fit))
-            values = [float(quantity.evaluate(here)[0]) for quantity in wanted]
+            values = [float(quantity.evaluate(itself)[0]) for quantity in wanted]
             rows = [_carrying(value, over) for value, over in zip(values, choice.intervals(wanted), strict=True)]
         rows = [finite(row) for row in rows]
     # A matrix that is singular at one place costs that place its interval and no other.

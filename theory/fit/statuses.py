@@ -87,7 +87,13 @@ def search_statuses(best: Polished, starts: Starts, non_finite: int, problem: Pr
 
 def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
     """Say what the fitted numbers cannot mean."""
-    statuses = [_bound_status(fit, name) for name in fit.free if fit.at_bound(name)]
+    # A floor is recognised by the name that all laws with an irreducible metric give it.
+    has_floor = len(fit.law.coefficients) > 1 and fit.law.coefficients[0].name == "E"
+    has_means = fit.inputs.loss == "least_squares"
+    resting = [name for name in fit.free if fit.at_bound(name)]
+    # Once for all statuses that ask the problem of the fit.
+    restored = restore(fit) if has_floor or has_means or resting else None
+    statuses = [] if restored is None else [_bound_status(fit, restored, name) for name in resting]
     for key, coefficients in fit.coefficients.items():
         for item in fit.law.coefficients:
             # Exactly 0 is what the constrained solution gives a coefficient whose data pull it to the wrong sign.
@@ -115,7 +121,9 @@ def value_statuses(fit: FitResult, constant_aicc: float | None) -> list[Status]:
                 "for a plain mean; the data show no dependence on the sizes.",
             )
         )
-    statuses += _restored_statuses(fit)
+    if restored is not None:
+        statuses += _misfit_statuses(fit, restored) if has_means else []
+        statuses += _floor_statuses(fit, restored) if has_floor else []
     # Priors and fixed values are announced with every result, because numbers that rest on them are not the data's
     # alone.
     for name, prior in fit.inputs.priors.items():
@@ -233,18 +241,6 @@ def _level_statuses(fit: FitResult) -> list[Status]:
     return statuses
 
 
-def _restored_statuses(fit: FitResult) -> list[Status]:
-    """Does the law miss the means, and does its floor lie beyond them? Both ask the problem of the fit."""
-    # A floor is recognised by the name that all laws with an irreducible metric give it.
-    has_floor = len(fit.law.coefficients) > 1 and fit.law.coefficients[0].name == "E"
-    has_means = fit.inputs.loss == "least_squares"
-    if not (has_floor or has_means):
-        return []
-    restored = restore(fit)
-    statuses = _misfit_statuses(fit, restored) if has_means else []
-    return [*statuses, *(_floor_statuses(fit, restored) if has_floor else [])]
-
-
 def _floor_statuses(fit: FitResult, restored: Restored) -> list[Status]:
     """An irreducible metric that lies beyond what was measured, noise and its own error included, is a wrong fit's."""
     information = information_matrix(restored.problem, restored.x[None], restored.coefficients[None])
@@ -315,10 +311,10 @@ def _misfit_statuses(fit: FitResult, restored: Restored) -> list[Status]:
     return [_status("lack_of_fit", "warning", sentence)]
 
 
-def _bound_status(fit: FitResult, name: str) -> Status:
+def _bound_status(fit: FitResult, restored: Restored, name: str) -> Status:
     side, value = fit.at_bound(name), fit.values[name]
     # A weakly determined parameter of a right law ends at a bound by chance, which is no sign of a wrong one.
-    if _pushed(fit, name):
+    if _pushed(fit, restored, name):
         sentence = (
             f"{name} = {value:.4g} is at its {side} bound, and the data push beyond it: its value is the bound's, not "
             "the data's."
@@ -328,9 +324,8 @@ def _bound_status(fit: FitResult, name: str) -> Status:
     return _status("rests_at_bound", "note", sentence)
 
 
-def _pushed(fit: FitResult, name: str) -> bool:
+def _pushed(fit: FitResult, restored: Restored, name: str) -> bool:
     """Whether the sum of squares would fall beyond the bound by more than noise explains (a one-sided score test)."""
-    restored = restore(fit)
     problem = restored.problem
     if fit.robust_weights is not None:
         problem = problem.with_data(weights=problem.weights * fit.robust_weights)
