@@ -98,10 +98,9 @@ def mapped(frame: pd.DataFrame, settings: ImportSettings, *, place: str) -> tupl
     if not len(frame):
         raise AnalysisError(f"{place}: no row")
     mapping = _mapping(frame, settings)
-    for option, names in (("--units", settings.units), ("--settings", ())):
-        for name in names:
-            if name not in mapping:
-                raise AnalysisError(unknown_name(option, name, mapping))
+    for name in settings.units:
+        if name not in mapping:
+            raise AnalysisError(unknown_name("--units", name, mapping))
     for name in settings.settings:
         if name not in frame.columns:
             raise AnalysisError(unknown_name("--settings", name, map(str, frame.columns)))

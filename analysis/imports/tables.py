@@ -1,6 +1,5 @@
 """Files and exports of other tools as frames, with what the export itself says about columns."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ import pyarrow as pa
 
 from analysis.errors import AnalysisError
 from analysis.imports.mapping import ImportSettings, mapped
-from analysis.rows.imported import Origin
+from analysis.rows.imported import Origin, sha256_of_file
 from cluster.errors import joined, unknown_name
 from sweeper.store.schema import FAILED, FINISHED, PRUNED
 
@@ -71,7 +70,7 @@ def import_rows(
     rows, mapping = mapped(table.frame, whole, place=path.name)
     origin = Origin(
         source=path.name,
-        source_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        source_sha256=sha256_of_file(path) if path.is_file() else None,
         kind=kind,
         mapping=mapping,
         units=dict(settings.units),
@@ -175,7 +174,7 @@ def ray_results(path: Path) -> Table:
     rows = []
     folders = sorted({file.parent for file in path.glob("*/params.json")})
     for folder in folders:
-        parameters = _json(folder / "params.json", folder / "params.json")
+        parameters = _json(folder / "params.json")
         row = {f"config/{name}": value for name, value in _flat(parameters)}
         lines = (folder / "result.json").read_text().splitlines() if (folder / "result.json").is_file() else []
         if lines:
@@ -197,11 +196,11 @@ def ray_results(path: Path) -> Table:
     return Table(frame=frame, mapping=mapping, left_out=len(folders) - len(rows))
 
 
-def _json(file: Path, place: Path) -> dict[str, Any]:
+def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except ValueError as error:
-        raise AnalysisError(f"{place}: not readable as JSON ({joined(error)})") from error
+        raise AnalysisError(f"{file}: not readable as JSON ({joined(error)})") from error
     return content if isinstance(content, dict) else {}
 
 

@@ -80,7 +80,7 @@ def write_import(folder: str | os.PathLike[str], rows: pd.DataFrame, origin: Ori
         raise AnalysisError(f"-o {folder}: not an empty directory; rows are imported into a new one")
     path.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path / ROWS, compression="zstd")
-    content = {"format": FORMAT, "rows_sha256": _sha256(path / ROWS), "provenance": "imported"} | asdict(origin)
+    content = {"format": FORMAT, "rows_sha256": sha256_of_file(path / ROWS), "provenance": "imported"} | asdict(origin)
     # The marker comes last: a directory that is half written is not taken for one.
     (path / MARKER).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -100,7 +100,7 @@ def read_import(uri: str) -> Sweep:
         raise DamageError(str(path / MARKER), "not the record of an import") from error
     if version != FORMAT:
         raise AnalysisError(f"{path / MARKER}: format {version} is not {FORMAT}; import the table again")
-    if not (path / ROWS).is_file() or _sha256(path / ROWS) != digest:
+    if not (path / ROWS).is_file() or sha256_of_file(path / ROWS) != digest:
         raise DamageError(str(path / ROWS), "not the rows that were imported")
     known = {name: content[name] for name in Origin.__dataclass_fields__}
     origin = Origin(**known | {name: tuple(content[name]) for name in ("settings", "unused")})
@@ -150,5 +150,7 @@ def _completed(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return rows.assign(n_rec=n_rec, k_e=k_e, k_c=k_c, trainable_params=params), whole
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file as it is now."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,7 @@ def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, cos
     """Places in the queue as the broker takes them, numbered after the attempts on record."""
     made = store.attempts_made()
     specs = [row.spec for row, _, _ in places if row.spec is not None]
-    tasks = {key: task_spec(name, dict(key[1])) for key, name in {_task_key(spec): spec.task for spec in specs}.items()}
+    tasks = {key: task_spec(name, dict(key[1])) for key, name in {task_key(spec): spec.task for spec in specs}.items()}
     return [
         Assignment(
             trial_id=row.trial_id,
@@ -32,14 +32,15 @@ def assignments_of(places: Sequence[Place], sweep: str, store: ResultsStore, cos
             work=costs.seconds(row.spec),
             joint_key=key,
             joint_most=most,
-            task=tasks[_task_key(row.spec)],
+            task=tasks[task_key(row.spec)],
         )
         for row, key, most in places
         if row.spec is not None
     ]
 
 
-def _task_key(spec: TrialSpec) -> tuple[str, tuple[tuple[str, Any], ...]]:
+def task_key(spec: TrialSpec) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """Name and options of a trial's task, equal for trials that share it."""
     return spec.task, tuple(sorted(spec.task_options.items()))
 
 

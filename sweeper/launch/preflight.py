@@ -9,6 +9,7 @@ from rich.console import Console
 from cluster.attach.machine import machine_share
 from sweeper.errors import SweeperError
 from sweeper.extras import require
+from sweeper.launch.assignments import task_key
 from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
 from tasks.spec import packages_of, task_names
@@ -71,7 +72,7 @@ def check_tasks(specs: Iterable[TrialSpec]) -> None:
     """
     seen = set()
     for spec in specs:
-        key = (spec.task, tuple(sorted(spec.task_options.items())), spec.training.length)
+        key = (task_key(spec), spec.training.length)
         if spec.task in task_names() or key in seen:
             continue
         seen.add(key)
