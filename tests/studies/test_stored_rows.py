@@ -1,4 +1,4 @@
-"""The committed study: its verdicts follow from its rows, and the README tells what they say."""
+"""The committed study: its verdicts follow from its rows, and its page tells what they say."""
 
 import json
 from pathlib import Path
@@ -21,10 +21,10 @@ def verdicts() -> dict[str, list[Answer]]:
     return {name: [Answer(**answer) for answer in answers] for name, answers in told.items()}
 
 
-def test_the_readme_shows_the_verdicts(verdicts):
+def test_the_page_shows_the_verdicts(verdicts):
     assert tuple(verdicts) == TASKS
     table = overview(verdicts)
-    assert table in (ROOT / "README.md").read_text()
+    assert table in (STUDY.parent / "README.md").read_text()
     assert table in (STUDY / "verdicts.md").read_text()
 
 
