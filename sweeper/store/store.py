@@ -286,13 +286,14 @@ class ResultsStore:
                     # One byte more than is allowed shows that the file is longer, however long it is, and memory stays
                     # bounded.
                     content = stream.read(_LONGEST_TEXT + 1)
+                # Before it is decoded: the cut may split a letter, and a long file would be called unreadable.
+                if len(content) > _LONGEST_TEXT:
+                    raise StoreError(f"{info.path}: longer than {_LONGEST_TEXT:,} bytes. Move it away to go on.")
                 texts[info.base_name.removesuffix(ending)] = content.decode()
             except FileNotFoundError:  # its writer removed it after we listed it
                 continue
             except UnicodeDecodeError as error:
                 raise StoreError(f"{info.path}: not readable as text ({error}).") from error
-            if len(content) > _LONGEST_TEXT:
-                raise StoreError(f"{info.path}: longer than {_LONGEST_TEXT:,} bytes. Move it away to go on.")
         return texts
 
     def names(self, folder: str, ending: str) -> list[str]:

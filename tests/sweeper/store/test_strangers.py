@@ -55,6 +55,10 @@ def test_a_device_in_place_of_a_text_is_not_read_to_its_end(store, tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(StoreError, match=r"grids/x.yaml: longer than 16,777,216 bytes"):
         store.grids()
+    # An even number of bytes, and one more is read: the cut falls into the last letter.
+    (tmp_path / "r" / "grids" / "x.yaml").write_text("é" * (1 << 23 | 1), encoding="utf-8")
+    with pytest.raises(StoreError, match=r"grids/x.yaml: longer than 16,777,216 bytes"):
+        store.grids()
 
 
 def test_no_file_hides_the_rows_of_another(store, tmp_path):
