@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks.fault_kinds import kinds
 from benchmarks.fault_mix import Mix
 from benchmarks.fault_site import EARLY, REST, RUN, START, Kind, Launch, Site, Start
+from cluster.errors import unknown_name
 from model.backends.native.build import NativeUnavailable, cache_directory, kernel
 from sweeper.store.store import ResultsStore
 
@@ -66,12 +67,17 @@ def main(
     trials: int, faults: int, seed: int, seconds: float, only: Sequence[str], ray: bool, slow: bool, disk: bool
 ) -> None:
     """Disturb a sweep, and hold what comes of it against an undisturbed one."""
+    for name in only:
+        if name not in (known := [kind.name for kind in kinds()]):
+            raise click.BadParameter(unknown_name("--only", name, known))
     say, began = Console(width=110, highlight=False).print, time.monotonic()
     with _site(trials, disk, say) as mix:
         mix.draw, mix.seconds = random.Random(seed), seconds
         possible = [kind for kind in kinds() if _is_possible(kind, mix.site, ray, slow, say)]
         if only:
             possible = [kind for kind in possible if kind.name in only]
+        if not possible:
+            raise click.UsageError("none of the faults asked for can strike here; --ray, --slow and --disk allow more")
         left = disturb(mix, drawn(possible, faults, mix.draw))
         disturbed = mix.endings.total()
         finish(mix)
