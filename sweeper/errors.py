@@ -35,6 +35,10 @@ class StoreError(SweeperError):
     """The results directory cannot be read or written as asked."""
 
 
+class StorageError(StoreError):
+    """The storage refused what it is asked for every day: it is full, read-only or gone."""
+
+
 class DamageError(StoreError):
     """A stored file is not what was written.
 

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
 
-from sweeper.errors import SweeperError
+from cluster.errors import joined
+from sweeper.errors import StorageError, SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event
 from sweeper.launch.preflight import check_packages, check_tasks, preflight
@@ -33,6 +34,26 @@ def end_of(max_hours: float | None) -> float:
     return math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
 
 
+def storage_reason(error: StorageError) -> str:
+    """Why a launch stops whose launcher cannot write, in the words in which a lane's failure is told."""
+    return f"{joined(error)} The same command goes on once that is mended."
+
+
+class Wanted:
+    """Rows that a launch is to run, and which of them are left."""
+
+    def __init__(self, store: ResultsStore, rows: Sequence[PlanRow]) -> None:
+        self._store, self.rows = store, rows
+        # A trial to be run again has a final row already: only a row of a later attempt says that it has ended in this
+        # launch.
+        self._before = store.attempts_made()
+
+    def left(self) -> list[PlanRow]:
+        """Rows whose trials have not ended since this was made."""
+        ended = self._store.attempts_ended()
+        return [row for row in self.rows if ended.get(row.trial_id, 0) <= self._before.get(row.trial_id, 0)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Runs rows of plans into one store. A launch that takes several runs keeps one, and so one end of its time."""
@@ -52,7 +73,8 @@ class Runner:
         """Run some rows of a plan to their end, whatever the store already holds of them.
 
         Raises:
-            SweeperError: the disk is too full to begin, or the executor fails without getting anything done.
+            SweeperError: the disk is too full to begin, or the executor fails without getting anything done. Storage
+                that fails later is the result's `stopped_because`.
             ClusterError: the cluster is out of reach, of other versions, without GPUs, or does not share the results.
         """
         # Fitted anew for each run: a search's later batches are forecast by its earlier ones.
@@ -62,18 +84,25 @@ class Runner:
             check_packages((spec.task, spec.task_options) for spec in specs)
             check_tasks(specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
-        with Journal(self.store, plan.name, total=len(rows)) as journal:
-            monitor = Monitor(
-                self.console,
-                self.requests,
-                partial(record_event, self.store),
-                journal.update,
-                ends_at=self.ends_at,
-                log_spread=costs.log_spread,
-            )
-            left = self._rounds(plan.name, {row.trial_id: row for row in rows}, costs, journal, monitor)
-            # Inside the journal's block, so that another launch still sees this one at work while files are merged.
-            self.store.compact()
+        journal = Journal(self.store, plan.name, total=len(rows))
+        monitor = Monitor(
+            self.console,
+            self.requests,
+            partial(record_event, self.store),
+            journal.update,
+            ends_at=self.ends_at,
+            log_spread=costs.log_spread,
+        )
+        wanted = Wanted(self.store, rows)
+        stopped_because = None
+        try:
+            with journal:
+                self._rounds(plan.name, wanted, costs, journal, monitor)
+                # Inside the journal's block, so that another launch still sees this one at work while files are merged.
+                self.store.compact()
+        except StorageError as error:  # the launcher has met what stops a sweep as well where a lane meets it
+            stopped_because = storage_reason(error)
+        left = len(wanted.left())
         # After the journal has removed its state, or the trials of this launch would count as running.
         status = sweep_status(plan, self.store)
         self.store.release_memory()
@@ -84,7 +113,7 @@ class Runner:
             status=status,
             ran=len(rows) - left,
             interrupted=(left > 0 and monitor.interrupted) or out_of_time,
-            stopped_because=monitor.stopped_because,
+            stopped_because=monitor.stopped_because or stopped_because,
             forecast=costs.forecast(specs),
             busy_s=monitor.busy_s,
             out_of_time=out_of_time,
@@ -92,14 +121,9 @@ class Runner:
             preempted=self.requests.told_by_machine,
         )
 
-    def _rounds(
-        self, sweep: str, wanted: Mapping[str, PlanRow], costs: CostModel, journal: Journal, monitor: Monitor
-    ) -> int:
-        """Start the executor until every row has ended or somebody stops it; the number of rows that are left."""
-        # A trial to be run again has a final row already: only a row of a later attempt says that it has ended in this
-        # launch.
-        before = self.store.attempts_made()
-        left, rounds = list(wanted.values()), 0
+    def _rounds(self, sweep: str, wanted: "Wanted", costs: CostModel, journal: Journal, monitor: Monitor) -> None:
+        """Start the executor until every row has ended or somebody stops it."""
+        left, rounds = list(wanted.rows), 0
         while left and not (monitor.interrupted or monitor.out_of_time or monitor.stopped_because):
             rounds += 1
             # A ClusterError ends the launch: the cluster is not there any more, so another round would not help.
@@ -108,9 +132,8 @@ class Runner:
             if monitor.error is not None:
                 raise monitor.error
             # Only the store says what has ended: an executor that fails may have lost what its broker knew.
-            ended = self.store.attempts_ended()
             previous = len(left)
-            left = [row for trial_id, row in wanted.items() if ended.get(trial_id, 0) <= before.get(trial_id, 0)]
+            left = wanted.left()
             stuck = len(left) == previous and not (monitor.interrupted or monitor.out_of_time)
             if failure is not None:
                 said = f"the {self.executor.name} executor failed: {failure}"
@@ -128,7 +151,6 @@ class Runner:
                     )
             elif stuck and monitor.stopped_because is None:
                 raise SweeperError(f"the {self.executor.name} executor ended without running any of {previous} trials")
-        return len(left)
 
     def _round(self, sweep: str, rows: Sequence[PlanRow], costs: CostModel, monitor: Monitor) -> ExecutorError | None:
         """Run the executor once; the error that ended it, or None. The store decides whether to go on after one."""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from sweeper.errors import SweeperError
+from sweeper.errors import StorageError, SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.early_stop import StoppingTrainer, check_steps, stop_limits
 from sweeper.launch.result import LaunchResult, joined
-from sweeper.launch.run import Runner
+from sweeper.launch.run import Runner, storage_reason
 from sweeper.plan.expand import Plan, expand
 from sweeper.plan.grid import Grid, parse_grid
 from sweeper.plan.search_section import SearchSettings
@@ -60,7 +60,10 @@ def search_launch(grid: Grid, runner: Runner) -> LaunchResult:
             continue
         ended = search.why_end()
         if ended is None:
-            lines = search.next_batch()
+            try:
+                lines = search.next_batch()
+            except StorageError as error:
+                return replace(_as_one_result(runs, search, None), stopped_because=storage_reason(error))
             for line in lines:
                 runner.console.print(line, highlight=False, soft_wrap=True)
             ended = None if lines else "nothing is left to try in this space"

@@ -31,7 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from sweeper.errors import DamageError, StoreError
+from sweeper.errors import DamageError, StorageError, StoreError
 from sweeper.store.parts import (
     OTHER_BYTES,
     RANKING,
@@ -134,7 +134,7 @@ class ResultsStore:
             The new file's name, or None when there was nothing to write.
 
         Raises:
-            StoreError: the storage refused (disk full, no permission); nothing was changed.
+            StorageError: the storage refused (disk full, no permission); nothing was changed.
         """
         if not records:
             return None
@@ -442,7 +442,8 @@ class ResultsStore:
         Raises:
             StoreError: one is no regular file; to read a pipe or a device would wait for ever.
         """
-        infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        with self._storage_errors(f"list {folder}"):
+            infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
         # Names with a dot are files that are still being written, or were when their writer was killed.
         infos = [info for info in infos if info.base_name.endswith(ending) and not info.base_name.startswith(".")]
         for info in infos:
@@ -507,7 +508,7 @@ class ResultsStore:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise StoreError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
+            raise StorageError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
 
 
 def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:

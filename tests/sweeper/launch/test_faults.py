@@ -41,7 +41,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         (
             "K",
             "a disk that is full under the launcher",
-            _KILLED + "test_a_launcher_that_cannot_write_ends_with_the_reason",
+            _KILLED + "test_a_launcher_that_cannot_write_stops_with_the_reason",
         ),
         ("K", "a disk that is full before the start", _RECONCILE + "test_preflight_refuses_a_full_disk"),
         (
@@ -100,7 +100,7 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             "a reader that does not read",
             "tests/sweeper/test_output.py::test_a_reader_that_does_not_read_is_waited_for_once",
         ),
-        ("B", "a monitor that dies", _KILLED + "test_a_launcher_that_cannot_write_ends_with_the_reason"),
+        ("B", "a monitor that dies", _KILLED + "test_a_launcher_that_cannot_write_stops_with_the_reason"),
         (
             "B",
             "a writer that dies",

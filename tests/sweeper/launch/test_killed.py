@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.faults import main as disturbed_sweep
 from benchmarks.ground_truth import GroundTruth
-from sweeper.errors import StoreError
+from sweeper.errors import STOPPED
 from sweeper.executors.processes import ProcessExecutor
 from sweeper.executors.ray_executor import RayExecutor
 from sweeper.lane.options import LaneOptions
@@ -147,15 +147,24 @@ def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(nu
     assert rows(results) == undisturbed
 
 
-def test_a_launcher_that_cannot_write_ends_with_the_reason(tmp_path, monkeypatch):
-    def refuse(journal, snapshot):
-        raise StoreError("results: cannot write launches: No space left on device.")
+def test_a_launcher_that_cannot_write_stops_with_the_reason(tmp_path, monkeypatch):
+    """In the launcher's process alone; its lanes go on and find it draining."""
+    sync = os.fsync
 
-    monkeypatch.setattr("sweeper.launch.run.Journal.update", refuse)
-    with pytest.raises(StoreError, match="No space left"):
-        run(GRID % 1, tmp_path / "r", GroundTruth(seconds=0.2), executor="processes", lanes=1)
+    def refuse(descriptor: int) -> None:
+        if any((tmp_path / "r" / "trials").glob("*.parquet")):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr("sweeper.queue.journal.UPDATE_S", 0.0)
+    stopped = run(GRID % 1, tmp_path / "r", GroundTruth(seconds=0.2), executor="processes", lanes=1)
+    assert stopped.exit_code == STOPPED
+    assert "cannot write launches/" in stopped.stopped_because
+    assert "No space left on device. Nothing already stored was touched. The same command" in stopped.stopped_because
+    assert stopped.ran == len(rows(tmp_path / "r"))
     monkeypatch.undo()
-    assert len(rows(tmp_path / "r")) < 50
+    assert 1 <= len(rows(tmp_path / "r")) < 50
     run(GRID % 1, tmp_path / "r", GroundTruth(), executor="processes", lanes=1)
     assert len(rows(tmp_path / "r")) == 50
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
 from sweeper.cli import cli
-from sweeper.errors import GridError, SweeperError
+from sweeper.errors import STOPPED, GridError, StorageError, SweeperError
 from sweeper.launch.launch import launch
 from sweeper.launch.search_loop import RunningSearch
 from sweeper.plan.expand import expand
@@ -54,6 +54,22 @@ def test_theory_stops_when_the_optimum_is_certain_enough(tmp_path, inline):
     assert result.ran == len(inline.ran) == len(store.statuses())
     assert "batch 1: 0 finished trials: the first 9 fill the space, before a law is fitted" in said
     assert "trials chosen by" in said
+
+
+def test_a_search_that_cannot_write_its_next_batch_stops_with_the_reason(tmp_path, inline, monkeypatch):
+    def refuse(store, name, text):
+        raise StorageError("r: cannot write grids: No space left on device.")
+
+    run(tmp_path, "{kind: random, trials: 4, batch: 2}", inline)
+    monkeypatch.setattr(
+        ResultsStore, "save_grid", lambda store, name, text: SUFFIX in name and refuse(store, name, text)
+    )
+    stopped, _, _ = run(tmp_path, "{kind: random, trials: 6, batch: 2}", inline)
+    assert stopped.exit_code == STOPPED
+    assert stopped.stopped_because == (
+        "r: cannot write grids: No space left on device. The same command goes on once that is mended."
+    )
+    assert stopped.status.counts == {"finished": 4}
 
 
 @pytest.mark.parametrize(
