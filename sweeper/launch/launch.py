@@ -9,7 +9,7 @@ from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
-from sweeper.queue.journal import clear_dead_launches, live_launches
+from sweeper.queue.journal import clear_dead_launches
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
@@ -61,7 +61,6 @@ def _launch(
 
         return search_launch(grid, runner)
     store.save_grid(grid.name, grid.text)
-    _warn_of_twins(plan, store, console)
     before = sweep_status(plan, store)
     runs = [runner.run(plan, missing_rows(plan, before))]
     # A second look, since another launch that ran some of the trials may have died while this one ran the others.
@@ -90,14 +89,3 @@ def _runnable(plan: Plan) -> Plan:
         reasons = sorted({row.reason for row in plan.rows if row.reason})
         raise SweeperError(f"{plan.name}: none of the {len(plan.rows)} points can be run: {'; '.join(reasons[:3])}")
     return plan
-
-
-def _warn_of_twins(plan: Plan, store: ResultsStore, console: Console) -> None:
-    for live in live_launches(store):
-        if live.sweep == plan.name:
-            console.print(
-                f"{plan.name} is being launched into {store.uri} already, by process {live.pid} on {live.host}. Trials "
-                "that both run count once, but the time is spent twice.",
-                highlight=False,
-                soft_wrap=True,
-            )

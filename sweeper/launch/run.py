@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from rich.console import Console
@@ -68,6 +68,8 @@ class Runner:
     """What signals ask of the launch, from its beginning to its end."""
     ends_at: float = math.inf
     """Monotonic seconds after which no further trial is started; see `end_of`."""
+    twins: set[tuple[str, int]] = field(default_factory=set)
+    """Host and process of the other launches of the sweep that were named."""
 
     def run(self, plan: Plan, rows: Sequence[PlanRow]) -> LaunchResult:
         """Run some rows of a plan to their end, whatever the store already holds of them.
@@ -97,6 +99,7 @@ class Runner:
         stopped_because = None
         try:
             with journal:
+                self._warn_of_twins(plan, journal)
                 self._rounds(plan.name, wanted, costs, journal, monitor)
                 # Inside the journal's block, so that another launch still sees this one at work while files are merged.
                 self.store.compact()
@@ -120,6 +123,19 @@ class Runner:
             saved=sum(status.states.get(name) == MISSING for name in self.store.names("checkpoints", ".pt")),
             preempted=self.requests.told_by_machine,
         )
+
+    def _warn_of_twins(self, plan: Plan, journal: Journal) -> None:
+        """Say once of each other launch of the sweep that it runs too."""
+        for live in journal.twins():
+            if (live.host, live.pid) not in self.twins:
+                self.twins.add((live.host, live.pid))
+                self.console.print(
+                    f"{plan.name} is being launched into {self.store.uri} already, by process {live.pid} on "
+                    f"{live.host}. Trials that both run count once, but the time is spent twice.",
+                    highlight=False,
+                    markup=False,
+                    soft_wrap=True,
+                )
 
     def _rounds(self, sweep: str, wanted: "Wanted", costs: CostModel, journal: Journal, monitor: Monitor) -> None:
         """Start the executor until every row has ended or somebody stops it."""

@@ -77,6 +77,9 @@ class Journal:
         self.note(f"launch of {sweep}: {total} trials to run, launcher {socket.gethostname()} pid {os.getpid()}")
 
     def __enter__(self) -> "Journal":
+        # At once, and not with the first look at the broker: of two launches that begin at the same moment, whichever
+        # looks for others last finds the other's state.
+        self._write_state([], 0)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -87,6 +90,15 @@ class Journal:
         except StoreError:
             if error is None:  # else the storage may be what ended the block; the first error is the one to be told
                 raise
+
+    def twins(self) -> list[LiveLaunch]:
+        """Other launches of the same sweep that run now."""
+        states = _states(self._store, wait=True)
+        return [
+            _launch(name, state)
+            for name, state in states.items()
+            if name != self._name and state["sweep"] == self._sweep
+        ]
 
     def note(self, text: str) -> None:
         """Add a line to the log."""

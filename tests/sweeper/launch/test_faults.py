@@ -146,6 +146,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             _RECONCILE + "test_what_a_launcher_elsewhere_ran_is_run_once_that_one_has_fallen_silent",
         ),
         ("D", "two launches at the same time", _RECONCILE + "test_two_people_may_extend_one_directory_at_once"),
+        (
+            "D",
+            "two launches of one sweep at the same moment",
+            _RECONCILE + "test_of_two_launches_that_begin_at_the_same_moment_the_later_one_says_so",
+        ),
         ("D", "a broker that was stopped", _BROKER + "test_a_pause_of_the_broker_itself_is_no_lanes_silence"),
         (
             "D",

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -145,6 +145,38 @@ def test_two_people_may_extend_one_directory_at_once(tmp_path):
     store = ResultsStore.open(tmp_path / "r")
     assert len(store.statuses()) == 16
     assert run(GRID, tmp_path / "r").ran == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting(LanesHere):
+    """Begins its run when another launch is about to begin as well."""
+
+    at: threading.Barrier
+
+    def check(self, results) -> None:
+        self.at.wait(60)
+
+    def run(self, assignments, **options) -> None:
+        self.at.wait(60)
+        super().run(assignments, **options)
+
+
+def test_of_two_launches_that_begin_at_the_same_moment_the_later_one_says_so(tmp_path):
+    """Neither has a trial in work when the other one makes its plan."""
+    at, outputs = threading.Barrier(2), [io.StringIO(), io.StringIO()]
+    executors = [Meeting(trainer=GroundTruth(), options=LaneOptions(lanes=1), at=at) for _ in outputs]
+    threads = [
+        threading.Thread(target=launch, args=(parse_grid(GRID), str(tmp_path / "r"), executor, Console(file=output)))
+        for executor, output in zip(executors, outputs, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    warned = [output.getvalue().count("truth is being launched into") for output in outputs]
+    assert max(warned) == 1
+    rows = ResultsStore.open(tmp_path / "r").read("trials").to_pylist()
+    assert len({row["trial_id"] for row in rows}) == len(rows) == 16
 
 
 def test_a_trial_over_its_time_limit_ends_as_timed_out(tmp_path):
