@@ -119,6 +119,8 @@ class Journal:
 
     def _close(self) -> None:
         """Remove the state and write what is left to the log."""
+        # Before anything is removed: where the storage is read-only the state stays, and this process lives.
+        _ENDED.add(self._name)
         # First, so that a launch whose log cannot be written does not look as if it went on.
         self._store.delete_text(f"launches/{self._name}.json")
         for reason, count in sorted(self._reasons.items()):
@@ -171,7 +173,8 @@ def clear_dead_launches(store: ResultsStore) -> int:
 def _states(store: ResultsStore, *, wait: bool) -> dict[str, dict[str, Any]]:
     """States of the launches that live, by name; what is no state of ours is left out."""
     while True:
-        texts = store.texts("launches", ".json")
+        listed = store.texts("launches", ".json")
+        texts = {name: text for name, text in listed.items() if name not in _ENDED}
         states = {name: state for name, text in texts.items() if (state := _checked(store, name, text)) is not None}
         # All are looked at before anything is waited for, so that many dead launches cost one wait and not one each.
         verdicts = {name: _lives(store, name, states[name], texts[name]) for name in states}
@@ -217,6 +220,8 @@ class _Look:
 _LOOKS: dict[tuple[str, str], _Look] = {}
 """By results directory and name of the launch: what this process saw of launches that nothing but change can tell."""
 
+_ENDED: set[str] = set()
+"""Launches of this process that have ended, whether or not their states could be removed."""
 _COUNTS = (int, 1e9)
 _FIELDS: dict[str, tuple[type, float]] = {
     "sweep": (str, 255),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.errors import StorageError
 from sweeper.queue import journal as journal_module
 from sweeper.queue.broker import Broker
 from sweeper.queue.identity import own_identity
@@ -129,3 +130,16 @@ def test_a_shifted_clock_and_a_namespace_of_its_own_hide_no_launch(store, prefix
         [*prefix, sys.executable, "-c", ASK, store.uri], capture_output=True, text=True, check=True, cwd=os.getcwd()
     )
     assert asked.stdout == "1\n"
+
+
+def test_a_launch_that_has_ended_runs_no_more_though_its_state_cannot_be_removed(store, monkeypatch):
+    """As on storage that has become read-only: the process that looks is the one that the state names."""
+
+    def refuse(store, name):
+        raise StorageError("cannot remove it: Read-only file system.")
+
+    monkeypatch.setattr(ResultsStore, "delete_text", refuse)
+    journal = Journal(store, "s", total=1)
+    with pytest.raises(StorageError), journal:
+        assert len(live_launches(store)) == 1
+    assert live_launches(store) == []

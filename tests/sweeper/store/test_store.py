@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sweeper.errors import StoreError
+from sweeper.errors import StorageError, StoreError
 from sweeper.store.schema import SCHEMA_VERSION, SCHEMAS, CurveRecord
 from sweeper.store.store import ResultsStore
 from tests.sweeper.rows import trial
@@ -199,14 +199,15 @@ def test_half_written_files_are_invisible(store, tmp_path):
     assert len(pd.read_parquet(whole.parent)) == 1
 
 
-def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(store, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_full_disk_is_one_clear_error_and_nothing_is_lost(number, store, tmp_path, monkeypatch):
     store.write("trials", [trial("a")])
 
     def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StoreError, match="No space left on device.*Nothing already stored was touched"):
+    with pytest.raises(StorageError, match=f"{os.strerror(number)}.*Nothing already stored was touched"):
         store.write("trials", [trial("b")])
     monkeypatch.undo()
     assert store.statuses() == {"a": "finished"}
