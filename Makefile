@@ -1,10 +1,11 @@
-# `make demo` runs a real sweep on embedded data, `make test` passes the checks; both make .venv first. `make study` runs
-# the replication study anew into STUDY, `make study-report` makes its laws, figures and verdicts from the stored rows.
+# `make demo` runs a real sweep on embedded data, `make test` passes the checks, `make site` builds the pages (a broken link
+# is an error); each makes .venv first. `make study` runs the replication study anew into STUDY, `make study-report` makes
+# its laws, figures and verdicts from the stored rows.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test study study-report clean
+.PHONY: demo test site study study-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch demo --results results/demo
@@ -43,11 +44,15 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) site
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+site: $(INSTALLED)
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,dev,docs]'
 	touch $@
 
 clean:

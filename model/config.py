@@ -112,7 +112,7 @@ class ElmNeuronConfig:
     lambda_: float = 5.0
     """how much faster memory absorbs than it forgets"""
     lambda_as_ratio: bool = True
-    """as in `ElmConfig`; the paper's first form is False"""
+    """True: absorption 1 - exp(-lambda / tau_m); False: lambda (1 - exp(-1 / tau_m)), the form of the first paper"""
     interleaved: bool = False
     """whether windows run over the two halves of the channels in turn (excitatory and inhibitory inputs of NeuronIO)"""
 
@@ -161,7 +161,7 @@ class LstmConfig:
     n_out: int
     """outputs"""
     n_rec: int
-    """LSTM units"""
+    """recurrent units"""
     embedding_scale: float = 3.0
     """height of the one-hot code of a text symbol"""
     dropout_in: float = 0.0

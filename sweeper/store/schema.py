@@ -38,7 +38,7 @@ class TrialRecord:
     sweep: str
     """Name of the grid that asked for the trial first."""
     status: str
-    """One of `STATUSES`."""
+    """How it ended."""
     reason: str | None
     """Why the trial did not finish, in one line."""
 
@@ -194,7 +194,7 @@ class AttemptRecord:
     attempt: int
     """Number of the try, from 1."""
     status: str
-    """One of `STATUSES`, `lost` or `preempted`."""
+    """How the try ended."""
     reason: str | None
     """Why it did not finish, in one line."""
     traceback: str | None

@@ -1,0 +1,29 @@
+"""The generated pages are what the code says today, and no key or column lacks its text."""
+
+import pytest
+
+from docs.reference import FOLDER, PAGES, field_docs
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_committed_page_is_current(name):
+    assert (FOLDER / name).read_text(encoding="utf-8") == PAGES[name](), "run `python -m docs.reference`"
+
+
+def test_no_other_page_lies_there():
+    assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
+
+
+def test_texts_of_a_parent_are_taken_over_and_may_be_replaced():
+    class Parent:
+        size: int = 1
+        """one
+        line"""
+        kind: str = ""
+        """a kind"""
+
+    class Child(Parent):
+        kind: str = ""
+        """another kind"""
+
+    assert field_docs(Child) == {"size": "one line", "kind": "another kind"}
