@@ -219,8 +219,6 @@ def huber_threshold(compiled: Compiled, inputs: FitInput) -> float | None:
 def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
     """Draw the starts: a Latin hypercube over the starting ranges (logarithmic where the search is), scanned values
     spread evenly: [starts, p]."""
-    from scipy.stats import qmc  # half a second, which commands that fit nothing need not wait
-
     # A law without searched parameters has one solution, and a single empty start leads to it.
     dimension = len(problem.free)
     if dimension == 0:
@@ -228,8 +226,7 @@ def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
     scan = scan_index(problem)
     count = inputs.starts if scan is None or inputs.near is not None else max(inputs.starts, SCAN)
     ranges = np.array([free.parameter.start_range for free in problem.free])
-    # A Latin hypercube covers the range of each parameter evenly even with few starts in many dimensions.
-    unit = qmc.LatinHypercube(d=dimension, rng=np.random.default_rng(inputs.seed)).random(count)
+    unit = latin_hypercube(count, dimension, inputs.seed)
     points = ranges[:, 0] + unit * (ranges[:, 1] - ranges[:, 0])
     scanned = problem.law.scan(count)
     if scan is not None and scanned is not None:
@@ -244,6 +241,20 @@ def start_points(problem: Problem, inputs: FitInput) -> FloatArray:
         ]
         points = np.concatenate([[first], points])
     return np.asarray(np.clip(points, problem.lower, problem.upper))
+
+
+def latin_hypercube(count: int, dimension: int, seed: int) -> FloatArray:
+    """Draw points that cover the range of each dimension evenly, even where they are few: [count, dimension] in [0, 1].
+
+    They are those of scipy.stats.qmc.LatinHypercube, whose module takes half a second to load: as long as several fits.
+    """
+    # scipy draws from a child of the generator that it is handed.
+    (rng,) = np.random.default_rng(seed).spawn(1)
+    inside = rng.uniform(size=(count, dimension))
+    places = np.tile(np.arange(1, count + 1), (dimension, 1))
+    for place in places:
+        rng.shuffle(place)
+    return np.asarray((places.T - inside) / count)
 
 
 def scan_index(problem: Problem) -> int | None:
