@@ -34,7 +34,7 @@ def linearise(problem: Problem, draws: Draws, variance: FloatArray, quantities: 
     # One decomposition serves all quantities: the information belongs to the fit, only the gradients differ.
     information = information_matrix(problem, draws.x, draws.coefficients)
     estimate = np.stack([_value(quantity, draws) for quantity in quantities], axis=1)
-    gradient = np.stack([_gradient(quantity, draws, information.steps) for quantity in quantities], axis=1)
+    gradient = _gradients(quantities, draws, information.steps)
     return Linearised(estimate, information.standard_error(gradient, variance), gradient)
 
 
@@ -45,8 +45,8 @@ def _value(quantity: Quantity, draws: Draws) -> FloatArray:
     return np.log(value) if quantity.log else value
 
 
-def _gradient(quantity: Quantity, draws: Draws, steps: FloatArray) -> FloatArray:
-    """Central differences in every direction, in one batched evaluation: [R, z]."""
+def _gradients(quantities: Sequence[Quantity], draws: Draws, steps: FloatArray) -> FloatArray:
+    """Central differences in every direction, in one batched evaluation: [R, quantities, z]."""
     count, p = draws.x.shape
     shape = draws.coefficients.shape
     flat = draws.coefficients.reshape(count, -1)
@@ -57,8 +57,10 @@ def _gradient(quantity: Quantity, draws: Draws, steps: FloatArray) -> FloatArray
     # The lower side comes first, so that `values[:, 1] - values[:, 0]` below is the rise.
     both = np.stack([-moves, moves], axis=1)  # [R, 2, z, z]
     # A quantity such as an optimum is a search of its own, but it takes any number of parameter vectors at once. So
-    # every refit, side and direction becomes a row of one long list.
+    # every refit, side and direction becomes a row of one long list, the same for all quantities: those of one optimum
+    # locate it once.
     x = (draws.x[:, None, None] + both[..., :p]).reshape(count * 2 * z, p)
     coefficients = (flat[:, None, None] + both[..., p:]).reshape(count * 2 * z, *shape[1:])
-    values = _value(quantity, Draws(fit=draws.fit, x=x, coefficients=coefficients)).reshape(count, 2, z)
-    return np.asarray((values[:, 1] - values[:, 0]) / (2 * steps))
+    moved = Draws(fit=draws.fit, x=x, coefficients=coefficients)
+    values = np.stack([_value(quantity, moved).reshape(count, 2, z) for quantity in quantities], axis=1)
+    return np.asarray((values[:, :, 1] - values[:, :, 0]) / (2 * steps[:, None]))
