@@ -45,11 +45,10 @@ class Design:
 
     def __post_init__(self) -> None:
         # The longest column says how many rows there are; all others must have as many, or one value for all.
-        rows = max((np.size(getattr(self, name)) for name in _SIZES if getattr(self, name) is not None), default=0)
-        for name in _SIZES:
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, _column(name, value, rows, zero_ok=name == "k_c"))
+        columns = [(name, value) for name in _SIZES if (value := getattr(self, name)) is not None]
+        rows = max([np.size(value) for _, value in columns], default=0)
+        for name, value in columns:
+            object.__setattr__(self, name, _column(name, value, rows, zero_ok=name == "k_c"))
         covariates = {name: np.asarray(value) for name, value in self.covariates.items()}
         for name, column in covariates.items():
             if column.shape != (rows,):
@@ -211,9 +210,11 @@ def _column(name: str, value: npt.ArrayLike, rows: int, *, zero_ok: bool) -> Flo
         array = np.full(rows, float(array.ravel()[0]))
     if array.shape != (rows,):
         raise TheoryError(f"{name}: has shape {array.shape}, expected one value for each of {rows} rows")
-    # Sizes enter as logarithms and denominators; k_c alone may be 0, where no synapse is trained.
-    bad = np.flatnonzero(~np.isfinite(array) | ((array < 0) if zero_ok else (array <= 0)))
-    if bad.size:
+    # Sizes enter as logarithms and denominators; k_c alone may be 0, where no synapse is trained. Asked as "inside", so
+    # that nan is outside.
+    inside = ((array >= 0) if zero_ok else (array > 0)) & (array < np.inf)
+    if not inside.all():
+        row = int(np.argmin(inside))
         need = "at least 0" if zero_ok else "above 0"
-        raise TheoryError(f"{name}: row {bad[0]} is {array[bad[0]]}; sizes must be finite and {need}")
+        raise TheoryError(f"{name}: row {row} is {array[row]}; sizes must be finite and {need}")
     return array

@@ -7,11 +7,10 @@ from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from theory.data.design import Design, IntArray
 from theory.fit.levels import LevelMap, Searched
-from theory.fit.varpro import projected_slope, solve_linear
+from theory.fit.varpro import projected_slopes, solve_linear
 from theory.laws.base import REFERENCE, Law
 from theory.types import FloatArray
 
@@ -29,7 +28,7 @@ class Evaluation(NamedTuple):
     @property
     def cost(self) -> FloatArray:
         """Sum of squares, [A]."""
-        return np.asarray(np.einsum("am,am->a", self.residual, self.residual), dtype=np.float64)
+        return np.asarray(np.vecdot(self.residual, self.residual))
 
 
 class Penalty(Protocol):
@@ -64,17 +63,17 @@ class Problem:
     """1 for a metric to be minimised, -1 to be maximised."""
     penalties: Sequence[Penalty] = ()
 
-    @property
+    @cached_property
     def lower(self) -> FloatArray:
         """Lower bounds in search coordinates, [p]."""
         return np.array([number.parameter.to_search(number.parameter.lower) for number in self.free])
 
-    @property
+    @cached_property
     def upper(self) -> FloatArray:
         """Upper bounds in search coordinates, [p]."""
         return np.array([number.parameter.to_search(number.parameter.upper) for number in self.free])
 
-    @property
+    @cached_property
     def signs(self) -> FloatArray:
         """Required sign of each coefficient, [q]."""
         return self.sign * np.array([coefficient.sign for coefficient in self.law.coefficients], dtype=np.float64)
@@ -101,65 +100,76 @@ class Problem:
         shape = (len(x), len(self.design))
         # Residuals and columns are multiplied by the root of the weight, so that everything below is unweighted least
         # squares.
-        metric, root = self._data(self.metric, sets), np.sqrt(self._data(self.weights, sets))
+        metric, root = self._data(self.metric, sets), self._data(self._root, sets)
         # What has no coefficient is taken off the data before the linear solution.
-        target = metric if terms.base is None else metric - terms.base
-        parts, slopes = self._columns(terms.columns, shape), self._slopes(terms.gradient, shape) if jacobian else []
-        groups = int(self.groups.max()) + 1
-        residual = np.empty(shape)
-        jac = np.empty((len(x), len(self.free) if jacobian else 0, shape[1]))
-        coefficients = np.empty((len(x), groups, len(parts)))
+        target = np.broadcast_to((metric if terms.base is None else metric - terms.base) * root, shape)
+        columns = self._columns(terms.columns, shape)
+        columns *= root[:, None]
+        slopes = self._slopes(terms.gradient, shape) if jacobian else {}
+        for slope in slopes.values():
+            slope *= root[:, None]
+        if len(self._members) == 1:  # the largest and commonest case, which then copies no rows
+            linear = solve_linear(columns, target, self.signs)
+            residual, coefficients = linear.residual, linear.coefficients[:, None]
+            jac = projected_slopes(linear, slopes) if slopes else self._flat(shape, jacobian)
+            return self._penalised(x, sets, Evaluation(residual, jac, coefficients), jacobian)
+        residual, jac = np.empty(shape), self._flat(shape, jacobian)
+        coefficients = np.empty((len(x), len(self._members), len(terms.columns)))
         # Groups share no coefficients, so each is a linear problem of its own rows: cheaper than one with zeros for the
         # rest, and exactly the same.
-        for group in range(groups):
-            # A slice makes views where an index array would copy every array of the largest and commonest case, a
-            # single group.
-            member: slice | npt.NDArray[np.int64] = slice(None) if groups == 1 else np.flatnonzero(self.groups == group)
-            weight = root[:, member]
-            columns = (
-                np.stack([part[:, member] * weight for part in parts], axis=1)
-                if parts
-                else np.empty((len(x), 0, weight.shape[1]))
-            )
-            linear = solve_linear(columns, np.broadcast_to(target, shape)[:, member] * weight, self.signs)
+        for group, member in enumerate(self._members):
+            linear = solve_linear(columns[:, :, member], target[:, member], self.signs)
             residual[:, member] = linear.residual
             coefficients[:, group] = linear.coefficients
-            for j, by_column in enumerate(slopes):
-                jac[:, j, member] = projected_slope(
-                    linear, {k: slope[:, member] * weight for k, slope in by_column.items()}
-                )
+            if slopes:
+                jac[:, :, member] = projected_slopes(linear, {k: slope[:, :, member] for k, slope in slopes.items()})
         return self._penalised(x, sets, Evaluation(residual, jac, coefficients), jacobian)
+
+    def _flat(self, shape: tuple[int, int], jacobian: bool) -> FloatArray:
+        """The Jacobian of a law on which its searched parameters have no effect, or that has none."""
+        return np.zeros((shape[0], len(self.free) if jacobian else 0, shape[1]))
 
     def _data(self, values: FloatArray, sets: IntArray) -> FloatArray:
         return values[None, :] if values.ndim == 1 else values[sets]
 
-    def _columns(self, columns: tuple[FloatArray, ...], shape: tuple[int, int]) -> list[FloatArray]:
-        return [np.broadcast_to(column, shape) for column in columns]
+    @cached_property
+    def _root(self) -> FloatArray:
+        """Roots of the weights; this and the next are asked for at every step of a search."""
+        return np.sqrt(self.weights)
 
-    def _slopes(
-        self, gradient: Mapping[tuple[str, int], FloatArray], shape: tuple[int, int]
-    ) -> list[dict[int, FloatArray]]:
-        """Derivative of each column with respect to each searched number, in the order of `free`."""
-        slopes = []
-        for number, mask, reference in self._applies:
-            by_column: dict[int, FloatArray] = {}
-            for (name, column), slope in gradient.items():
-                if name == number.parameter.name:
-                    # A level's number moves the rows of its level only; as the reference (below) it moves those of all
-                    # levels.
-                    part = slope if mask is None else slope * mask
-                elif name == number.parameter.name + REFERENCE and reference:
-                    part = slope
-                else:
-                    continue
-                by_column[column] = by_column.get(column, 0.0) + np.broadcast_to(part, shape)
-            slopes.append(by_column)
+    @cached_property
+    def _members(self) -> list[IntArray]:
+        """The rows of each group."""
+        return [np.flatnonzero(self.groups == group) for group in range(int(self.groups.max()) + 1)]
+
+    def _columns(self, columns: tuple[FloatArray, ...], shape: tuple[int, int]) -> FloatArray:
+        """All columns of the law, [A, q, rows]."""
+        whole = np.empty((shape[0], len(columns), shape[1]))
+        for k, column in enumerate(columns):
+            whole[:, k] = column
+        return whole
+
+    def _slopes(self, gradient: Mapping[tuple[str, int], FloatArray], shape: tuple[int, int]) -> dict[int, FloatArray]:
+        """Derivatives of each column with respect to the searched numbers, [A, p, rows] by column."""
+        slopes: dict[int, FloatArray] = {}
+        for (name, column), slope in gradient.items():
+            for j, mask in self._applies.get(name, ()):
+                if column not in slopes:
+                    slopes[column] = np.zeros((shape[0], len(self.free), shape[1]))
+                slopes[column][:, j] += slope if mask is None else slope * mask
         return slopes
 
     @cached_property
-    def _applies(self) -> list[tuple[Searched, FloatArray | None, bool]]:
-        """Each searched number with its rows and whether it is a reference: asked for at every step of a search."""
-        return [(number, self.levels.mask(number), self.levels.is_reference(number)) for number in self.free]
+    def _applies(self) -> dict[str, list[tuple[int, FloatArray | None]]]:
+        """Which searched numbers, and on which rows, each name of a law's gradient belongs to."""
+        applies: dict[str, list[tuple[int, FloatArray | None]]] = {}
+        for j, number in enumerate(self.free):
+            name = number.parameter.name
+            # A level's number moves the rows of its level only; as the reference it moves those of all levels.
+            applies.setdefault(name, []).append((j, self.levels.mask(number)))
+            if self.levels.is_reference(number):
+                applies.setdefault(name + REFERENCE, []).append((j, None))
+        return applies
 
     def _penalised(self, x: FloatArray, sets: IntArray, plain: Evaluation, jacobian: bool) -> Evaluation:
         if not self.penalties:
@@ -191,22 +201,16 @@ class Problem:
         """
         terms = self.law.terms(self.theta(x), self.design)
         shape = (len(x), len(self.design))
-        parts, slopes = self._columns(terms.columns, shape), self._slopes(terms.gradient, shape)
-        root = np.sqrt(self._data(self.weights, np.arange(len(x), dtype=np.int64)))
-        rows: list[FloatArray] = []
+        root = self._data(self._root, np.arange(len(x), dtype=np.int64))[:, None]
+        columns = self._columns(terms.columns, shape) * root
+        searched = np.zeros((len(x), len(self.free), shape[1]))
         by_row = coefficients[:, self.groups]  # [A, rows, q]
-        for by_column in slopes:
-            row = np.zeros(shape)
-            for k, slope in by_column.items():
-                # Here the coefficients stay where they are, unlike in `evaluate`, where they follow the searched
-                # parameters.
-                # The column -1 is the law's base, which has no coefficient.
-                row = row + (slope if k < 0 else by_row[:, :, k] * slope)
-            rows.append(row * root)
-        for group in range(coefficients.shape[1]):
-            member = (self.groups == group).astype(np.float64)
-            rows += [part * member * root for part in parts]
-        return np.stack(rows, axis=1)
+        for k, slope in self._slopes(terms.gradient, shape).items():
+            # Here the coefficients stay where they are, unlike in `evaluate`, where they follow the searched
+            # parameters. The column -1 is the law's base, which has no coefficient.
+            searched += slope if k < 0 else by_row[:, None, :, k] * slope
+        members = [columns * (self.groups == group) for group in range(coefficients.shape[1])]
+        return np.concatenate([searched * root, *members], axis=1)
 
     def with_data(self, metric: FloatArray | None = None, weights: FloatArray | None = None) -> "Problem":
         """Return the same problem on other data (one row per data set)."""

@@ -100,7 +100,8 @@ def solve(
 def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules) -> Solution:
     x = np.clip(x, rules.lower, rules.upper)
     now = problem.evaluate(x, sets)
-    cost = np.where(np.isfinite(now.cost), now.cost, np.inf)
+    cost = now.cost
+    cost = np.where(np.isfinite(cost), cost, np.inf)
     # Filled with the starting points first, so that a search without a single good step still has an end.
     end = Solution(x.copy(), cost.copy(), now.coefficients.copy(), np.full(len(x), OUT_OF_STEPS, dtype=np.int64))
     end.code[~np.isfinite(cost)] = NON_FINITE
@@ -126,10 +127,9 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
         if not live.size:
             break
         done = _step(problem, search, sets[live], rules) | (search.cost <= smallest)
-        # Written at every step, so that a search that runs out of steps leaves where it got to.
-        end.x[live], end.cost[live], end.coefficients[live] = search.x, search.cost, search.now.coefficients
-        end.code[live[done]] = CONVERGED
         if done.any():
+            _write(end, search, live, np.flatnonzero(done))
+            end.code[live[done]] = CONVERGED
             keep = np.flatnonzero(~done)
             live = live[keep]
             search = _Search(
@@ -140,7 +140,14 @@ def _solve_block(problem: Problem, x: FloatArray, sets: IntArray, rules: _Rules)
                 search.growth[keep],
                 search.scale[keep],
             )
+    # Searches that ran out of steps leave where they got to.
+    _write(end, search, live, np.arange(live.size))
     return end
+
+
+def _write(end: Solution, search: _Search, live: IntArray, index: IntArray) -> None:
+    end.x[live[index]], end.cost[live[index]] = search.x[index], search.cost[index]
+    end.coefficients[live[index]] = search.now.coefficients[index]
 
 
 def _pick(evaluation: Evaluation, index: IntArray) -> Evaluation:
@@ -150,11 +157,11 @@ def _pick(evaluation: Evaluation, index: IntArray) -> Evaluation:
 def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> npt.NDArray[np.bool_]:
     """Try one damped step everywhere; accept where the cost falls. Returns where the search is over."""
     jac = search.now.jacobian
-    gradient = np.einsum("apm,am->ap", jac, search.now.residual)
+    gradient = np.vecdot(jac, search.now.residual[:, None])
     # Normal equations square the condition number, but they are p by p whatever the rows and solve for all searches in
     # one call; the digits that they lose come back in the polish, which works on the Jacobian itself.
     normal = jac @ jac.transpose(0, 2, 1)
-    diagonal = np.einsum("app->ap", normal)
+    diagonal = np.diagonal(normal, axis1=1, axis2=2)
     # At a bound with the descent pointing outwards: the parameter rests until the gradient turns.
     pinned = ((search.x <= rules.lower) & (gradient > 0)) | ((search.x >= rules.upper) & (gradient < 0))
     if rules.frozen is not None:
@@ -174,12 +181,13 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None] * np.maximum(search.scale, floor))
     move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
     # A projected step: what would leave the box stops at its wall, and the next step finds that parameter pinned.
-    trial = np.clip(search.x + move, rules.lower, rules.upper)
+    trial = np.minimum(np.maximum(search.x + move, rules.lower), rules.upper)
     move = trial - search.x
     # From the move after clipping and without the damping: what the linear model says that this very step gains.
-    promised = -2 * np.einsum("ap,ap->a", gradient, move) - np.einsum("ap,apq,aq->a", move, normal, move)
+    promised = -2 * np.vecdot(gradient, move) - np.vecdot(move, (normal @ move[:, :, None])[:, :, 0])
     there = problem.evaluate(trial, sets)
-    cost = np.where(np.isfinite(there.cost), there.cost, np.inf)
+    cost = there.cost
+    cost = np.where(np.isfinite(cost), cost, np.inf)
     gain = search.cost - cost
     # The next step starts from the Jacobian, so a lower cost without a finite one is no place to go on from.
     better = (gain > 0) & np.isfinite(there.jacobian).all(axis=(1, 2))
@@ -200,6 +208,9 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
 def _accept(
     search: _Search, trial: FloatArray, there: Evaluation, cost: FloatArray, better: npt.NDArray[np.bool_]
 ) -> None:
+    if better.all():  # the commonest case, and the cheapest
+        search.x, search.cost, search.now = trial, cost, there
+        return
     search.x[better] = trial[better]
     search.cost[better] = cost[better]
     for mine, new in zip(search.now, there, strict=True):
@@ -281,6 +292,6 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
 
 def _cosine(end: Evaluation, inside: npt.NDArray[np.bool_]) -> float:
     jac, residual = end.jacobian[0][inside], end.residual[0]
-    lengths = np.sqrt(np.einsum("pm,pm->p", jac, jac)) * np.sqrt(end.cost[0])
+    lengths = np.sqrt(np.vecdot(jac, jac)) * np.sqrt(end.cost[0])
     cosine = np.abs(jac @ residual) / np.where(lengths > 0, lengths, np.inf)
     return float(cosine.max()) if cosine.size else 0.0

@@ -63,7 +63,7 @@ def _subsets(columns: FloatArray, target: FloatArray, signs: FloatArray) -> Line
             continue
         solution = _orthogonal(columns, target, np.broadcast_to(np.array(used), columns.shape[:2]))
         feasible = ~(solution.coefficients * signs < 0).any(axis=1)
-        rss = np.where(feasible, np.einsum("am,am->a", solution.residual, solution.residual), np.inf)
+        rss = np.where(feasible, np.vecdot(solution.residual, solution.residual), np.inf)
         if best is None:
             best, cost = solution, rss
             continue
@@ -85,63 +85,65 @@ def _orthogonal(columns: FloatArray, target: FloatArray, used: FloatArray) -> Li
         # A view: what is taken off below changes the basis in place.
         vector = basis[:, j]
         # Of the column before anything is taken off, to which what is left is compared.
-        length = np.sqrt(np.einsum("am,am->a", vector, vector))
+        length = np.sqrt(np.vecdot(vector, vector))
         # One pass leaves an error that grows with the condition of the columns; the second brings it down to rounding.
         # Each step runs over all problems at once, which pays because the columns are few and the problems many.
         for _ in range(2):
             for i in range(j):
-                overlap = np.einsum("am,am->a", basis[:, i], vector)
+                overlap = np.vecdot(basis[:, i], vector)
                 triangle[:, i, j] += overlap
                 vector -= overlap[:, None] * basis[:, i]
-        rest = np.sqrt(np.einsum("am,am->a", vector, vector))
+        rest = np.sqrt(np.vecdot(vector, vector))
         keep = rest > DEPENDENT * length
         # A dropped column has a basis of zeros, so with 1 on the diagonal its coefficient comes out as 0 without a case
         # of its own.
         triangle[:, j, j] = np.where(keep, rest, 1.0)
         vector *= np.where(keep, 1 / triangle[:, j, j], 0.0)[:, None]
-    projected = np.einsum("aqm,am->aq", basis, target)
-    residual = np.einsum("aq,aqm->am", projected, basis) - target
+    projected = np.vecdot(basis, target[:, None])
+    residual = (projected[:, None] @ basis)[:, 0] - target
     return Linear(_back(triangle, projected), residual, basis, triangle)
 
 
 def _back(triangle: FloatArray, right: FloatArray) -> FloatArray:
-    """Solve R c = right."""
+    """Solve R c = right, [A, q]."""
     solution = np.zeros_like(right)
     for j in reversed(range(right.shape[1])):
-        solved = np.einsum("aj,aj->a", triangle[:, j, j + 1 :], solution[:, j + 1 :])
+        solved = np.vecdot(triangle[:, j, j + 1 :], solution[:, j + 1 :])
         solution[:, j] = (right[:, j] - solved) / triangle[:, j, j]
     return solution
 
 
 def _forward(triangle: FloatArray, right: FloatArray) -> FloatArray:
-    """Solve R^T c = right."""
+    """Solve R^T c = right, [A, p, q]."""
     solution = np.zeros_like(right)
-    for j in range(right.shape[1]):
-        solved = np.einsum("aj,aj->a", triangle[:, :j, j], solution[:, :j])
-        solution[:, j] = (right[:, j] - solved) / triangle[:, j, j]
+    for j in range(right.shape[2]):
+        solved = np.vecdot(triangle[:, None, :j, j], solution[:, :, :j])
+        solution[:, :, j] = (right[:, :, j] - solved) / triangle[:, None, j, j]
     return solution
 
 
-def projected_slope(linear: Linear, slopes: Mapping[int, FloatArray]) -> FloatArray:
-    """Derivative of the residual with respect to one parameter, the coefficients following along: [A, m].
+def projected_slopes(linear: Linear, slopes: Mapping[int, FloatArray]) -> FloatArray:
+    """Derivative of the residual with respect to p parameters, the coefficients following along: [A, p, m].
 
     With P the projector off the columns: P dC c - (C^+)^T dC^T r, both terms of Golub and Pereyra.
 
     Args:
         linear: The solved problem.
-        slopes: Derivative of each column (weighted, [A, m]) by index; -1 is the part without a coefficient.
+        slopes: Derivatives of each column (weighted, [A, p, m]) by index; -1 is the part without a coefficient. At
+            least one.
     """
-    residual, used = linear.residual, linear.coefficients != 0
-    direct = np.zeros_like(residual)
-    turned = np.zeros_like(linear.coefficients)
+    coefficients, residual = linear.coefficients, linear.residual[:, None]
+    direct: FloatArray | None = None
+    # Never more than one array per column, whatever the number of parameters: on a few dozen rows it is the number of
+    # calls that costs.
+    turned = np.zeros((len(coefficients), next(iter(slopes.values())).shape[1], coefficients.shape[1]))
     for j, slope in slopes.items():
-        if j < 0:
-            direct += slope
-            continue
-        direct += linear.coefficients[:, j, None] * slope
-        # A column with coefficient 0 was dropped, for its sign or as dependent: it is not among those projected on.
-        turned[:, j] = np.where(used[:, j], np.einsum("am,am->a", slope, residual), 0.0)
+        part = slope if j < 0 else coefficients[:, j, None, None] * slope
+        direct = part if direct is None else direct + part
+        if j >= 0:
+            # A column with coefficient 0 was dropped, for its sign or as dependent: it is not among those projected on.
+            turned[:, :, j] = np.where(coefficients[:, j, None] != 0, np.vecdot(slope, residual), 0.0)
+    assert direct is not None, "a law with searched parameters depends on them"
     # The two terms of the derivative lie in the same space of columns, so both are taken off in one product.
-    lean = np.einsum("aqm,am->aq", linear.basis, direct) + _forward(linear.triangle, turned)
-    result: FloatArray = direct - np.einsum("aq,aqm->am", lean, linear.basis)
-    return result
+    lean = direct @ linear.basis.transpose(0, 2, 1) + _forward(linear.triangle, turned)
+    return np.asarray(direct - lean @ linear.basis)

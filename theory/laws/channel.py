@@ -88,7 +88,7 @@ def channel_information(ln_u: npt.ArrayLike, beta: npt.ArrayLike) -> Channel:
     x, b = np.asarray(ln_u, dtype=np.float64), np.asarray(beta, dtype=np.float64)
     shape = np.broadcast_shapes(x.shape, b.shape)
     points, betas = shape[-1] if shape else 1, b.shape[-1] if b.ndim else 1
-    flat_x = np.broadcast_to(x, shape).reshape(-1, points)
+    flat_x = (x if x.shape == shape else np.broadcast_to(x, shape)).reshape(-1, points)
     flat_b = np.broadcast_to(b, (*shape[:-1], betas)).reshape(-1, betas)
     # Coefficients depend on beta alone. Where many points share a few values of beta (levels of k_c), each value is
     # evaluated once and not point by point.
@@ -207,7 +207,7 @@ def _add_near(
     j, k = _differences(power[rows, terms], e0[rows], y0[rows], np.broadcast_to(t[rows, terms], e0[rows].shape))
     weight = SIGNED[terms] * near[rows, terms]
     # `rows` rises, so that the terms of one set lie next to each other.
-    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    first = np.append(0, np.flatnonzero(rows[1:] != rows[:-1]) + 1)
     for place, part in enumerate((weight / ORDER[terms] * j, weight * j, weight * k)):
         sums[place, rows[first]] += np.add.reduceat(part, first, axis=0)
 

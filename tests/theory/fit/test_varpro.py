@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear
 
-from theory.fit.varpro import projected_slope, solve_linear
+from theory.fit.varpro import projected_slopes, solve_linear
 
 
 def problem(seed, count=6, q=3, m=20):
@@ -46,5 +46,5 @@ def test_projected_slope_is_the_derivative_of_the_residual():
     target, step = rng.standard_normal((1, 20)), 1e-6
     at = solve_linear(base, target, np.zeros(3))
     up, down = (solve_linear(base + s * direction, target, np.zeros(3)).residual for s in (step, -step))
-    slope = projected_slope(at, {j: direction[:, j] for j in range(3)})
+    slope = projected_slopes(at, {j: direction[:, None, j] for j in range(3)})[:, 0]
     np.testing.assert_allclose(slope, (up - down) / (2 * step), atol=1e-8)
