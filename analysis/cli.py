@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sweeper.cli_options import Within
+from sweeper.cli_options import Within, debug_everywhere, results_either_way
 from sweeper.errors import run_command
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ MEASURES = ("final_metric", "best_metric", "final_loss")
 SPLITS = ("train", "valid", "test")
 WEIGHTS = ("auto", "equal", "replicates")
 TABLES = ("table", "wandb-export", "optuna-storage", "ray-results")
+DIR = results_either_way(into="dir", what="Results directory, URI or published:NAME")
 
 
 def _decorate(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -52,9 +53,7 @@ def selection_options(command: Command) -> Command:
     which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
     where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")
     group = click.option("--group", help="One group of rows by its name, as reports and dashboards print it.")
-    # The option stands for `run_command`, which reads it off the command line itself; the command never sees it.
-    debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
-    return _decorate(wrapped, [choice, which, where, group, debug])
+    return _decorate(wrapped, [choice, which, where, group])
 
 
 def fit_options(command: Command) -> Command:
@@ -89,18 +88,17 @@ def fit_options(command: Command) -> Command:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
 @click.version_option(package_name="elm-sweeper")
 def cli() -> None:
     """From stored trials to a fitted law, a report and a dashboard.
 
-    DIR is a results directory made by `sweeper launch`, or a built-in table: published:enwik8, published:shd_adding,
-    published:neuronio.
+    RESULTS is a directory made by `sweeper launch`, or a built-in table: published:enwik8, published:shd_adding,
+    published:neuronio. It may stand alone or behind -r; `results` where none is named.
     """
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @selection_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def summary(dir: str, selection: "Selection", as_json: bool) -> None:
@@ -112,7 +110,7 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
 
 
 @cli.command("fit-theory")
-@click.argument("dir")
+@DIR
 @fit_options
 @selection_options
 @click.option("--quick", is_flag=True, help="Leave out intervals, held-out fits, calibration and sensitivity.")
@@ -124,7 +122,9 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     help="Joint fit over ablations: compare the levels of a setting such as tau_m_max or k_c, or let a parameter of "
     "the law vary with it (alpha=tau_m_max), all else shared. May be repeated; default: every setting that differs.",
 )
-@click.option("-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in DIR.")
+@click.option(
+    "-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in RESULTS."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def fit_theory(
     dir: str,
@@ -149,8 +149,7 @@ def fit_theory(
 
 @cli.command()
 @click.argument("report")
-@click.option("--results", help="Where the rows are now; default: where the report says.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
+@click.option("--results", "-r", help="Where the rows are now; default: where the report says.")
 def verify(report: str, results: str | None) -> None:
     """Recompute every number of a report (HTML or JSON) from the rows; exit code 1 if one differs."""
     from analysis import commands
@@ -161,10 +160,10 @@ def verify(report: str, results: str | None) -> None:
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @fit_options
 @selection_options
-@click.option("-o", "--output", help="HTML file; default dashboard.html in DIR.")
+@click.option("-o", "--output", help="HTML file; default dashboard.html in RESULTS.")
 def dashboard(dir: str, selection: "Selection", settings: "FitSettings", output: str | None) -> None:
     """Write one self-contained HTML page: trade-off, scaling, surface, frontier, fit, runs."""
     from analysis import commands
@@ -174,7 +173,7 @@ def dashboard(dir: str, selection: "Selection", settings: "FitSettings", output:
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @fit_options
 @selection_options
 @click.option(
@@ -192,30 +191,38 @@ def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, 
 
 
 @cli.command()
-@click.argument("dirs", nargs=-1, required=True, metavar="DIR...")
+@click.argument("dirs", nargs=-1, metavar="[DIR]...")
+@click.option("--results", "-r", "more", multiple=True, metavar="DIR", help="One of them; may be repeated.")
 @fit_options
 @selection_options
 @click.option("-o", "--output", help="Also write an HTML page of all of them.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 def compare(
-    dirs: tuple[str, ...], selection: "Selection", settings: "FitSettings", output: str | None, as_json: bool
+    dirs: tuple[str, ...],
+    more: tuple[str, ...],
+    selection: "Selection",
+    settings: "FitSettings",
+    output: str | None,
+    as_json: bool,
 ) -> None:
     """Put several sweeps (or published:NAME) side by side: optimum and best metric per budget."""
     from analysis import commands
 
-    path = commands.compare(dirs, selection, settings, output=output, as_json=as_json)
+    if not (dirs or more):
+        raise click.UsageError("name the results to compare, such as `analysis compare results published:enwik8`")
+    path = commands.compare((*dirs, *more), selection, settings, output=output, as_json=as_json)
     if path is not None and not as_json:
         click.echo(f"wrote {path}")
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @click.option("--target", default="optimum", show_default=True, help='Such as "optimum at P=1e6", exponent, alpha.')
 @click.option(
     "--hours", required=True, type=Within("hours", above_zero=True), help="Trial time to spend: hours on one lane."
 )
 @click.option("-o", "--output", help="Grid file to write, for `sweeper launch`; default: print it.")
-@click.option("--name", help="Name of the new grid; default: that of DIR with -next.")
+@click.option("--name", help="Name of the new grid; default: that of RESULTS with -next.")
 @selection_options
 def suggest(dir: str, target: str, hours: float, output: str | None, name: str | None, selection: "Selection") -> None:
     """Write the next grid: the runs that narrow a target most within some hours, with the gain to expect.
@@ -231,7 +238,7 @@ def suggest(dir: str, target: str, hours: float, output: str | None, name: str |
 
 
 @cli.command("learning-rate")
-@click.argument("dir")
+@DIR
 @selection_options
 def learning_rate(dir: str, selection: "Selection") -> None:
     """Fit a rule lr = scale n_rec^a d_m^b to a pilot with several learning rates per point; prints the line for a grid.
@@ -277,7 +284,6 @@ def learning_rate(dir: str, selection: "Selection") -> None:
 )
 @click.option("--study", help="Of an optuna-storage that holds several.")
 @click.option("-o", "--output", required=True, help="Directory to make.")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the whole traceback of an error.")
 def import_(
     source: str,
     mapping: tuple[str, ...],
@@ -315,7 +321,7 @@ def import_(
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @fit_options
 @selection_options
 @click.option("-o", "--output", help="Write the rows to this file, ending in .parquet or .csv.")
@@ -372,6 +378,9 @@ def export(
         paths = commands.export_figures(dir, selection, settings, folder=figures, only=only, how=how)
         for path in paths:
             click.echo(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
+
+
+debug_everywhere(cli)
 
 
 def main() -> None:

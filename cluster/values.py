@@ -9,13 +9,10 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from cluster.errors import SettingError, UserError, unknown_name
-from cluster.limits import LIMITS, allowed, check_limit, shown
+from cluster.limits import check_limit, shown
 
 Reader = Callable[[object, str], Any]
 """Takes a value and its place in the file; returns the setting or raises `SettingError`."""
@@ -38,148 +35,6 @@ _MEMORY_UNITS = {
 }
 
 T = TypeVar("T")
-
-
-_TAG = "tag:yaml.org,2002:"
-# Binary data, sets and ordered mappings, which safe YAML would make too, are nothing that a setting can be.
-_SCALARS = frozenset(f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null", "timestamp"))
-_LONGEST_INTEGER = 40
-"""Characters of an integer; Python itself takes quadratic time for long ones and refuses the longest."""
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where PyYAML was built with it: about five times as fast (measured)."""
-
-
-def read_text_file(path: Path) -> str:
-    """Read a small text file: no more than the limit of a YAML file and a byte, whatever stands under the name.
-
-    Raises:
-        OSError: it cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
-        SettingError: it is too long.
-    """
-    with path.open("rb") as file:
-        # A byte more than is allowed: the name may stand for a device that never ends, and the size of a pipe is not
-        # known.
-        content = file.read(int(LIMITS["file"].most) + 1)
-    if len(content) > LIMITS["file"].most:
-        raise SettingError(f"the file is too long; {LIMITS['file'].quantity}: {allowed('file')}")
-    return content.decode("utf-8")
-
-
-def read_yaml(text: str) -> object:
-    """Read a YAML document, after a look at its size and shape.
-
-    Raises:
-        SettingError: it is not YAML, exceeds a limit, or has a mapping with a key twice or a key that is no text.
-    """
-    # Before anything is parsed: time and memory of a parser grow with the text.
-    check_limit("file", len(text), "the file's length")
-    # Disposed of in any case: libyaml's parser holds memory that Python does not collect.
-    loader = None
-    try:
-        _check_depth(text)
-        loader = _Loader(text)
-        document = loader.get_single_node()
-        if document is None:
-            return None
-        _check_node(document, "", 1, {}, loader)
-        return loader.construct_document(document)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingError(f"not valid YAML: {' '.join(str(error).split())}") from error
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
-def _check_depth(text: str) -> None:
-    """Follow the nesting without building anything: the parsers recurse, and libyaml's ends the whole process."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            check_limit("depth", depth, f"line {_line(event.start_mark)}: levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _check_node(node: yaml.Node, place: str, depth: int, known: dict[int, tuple[int, int]], loader: Any) -> int:
-    """Check a node and those below it.
-
-    Args:
-        node: of the document's graph; a node with several aliases is one node.
-        place: path of the node.
-        depth: its level, from 1.
-        known: values below and levels below of nodes that were checked already, by id: their aliases count again, but
-            are not walked again.
-        loader: knows what plain scalars stand for.
-
-    Returns:
-        The number of values below the node, itself included, with aliases written out.
-    """
-    label = place or "the file"
-    values, below = known.get(id(node), (0, 0))
-    check_limit("depth", depth + below, f"{label}: levels")
-    if values:
-        return values
-    if isinstance(node, yaml.ScalarNode):
-        _check_scalar(node, label, loader)
-        values, children = 1, []
-    elif isinstance(node, yaml.SequenceNode) and node.tag == f"{_TAG}seq":
-        values, children = 1, [(child, f"{place}[{i}]") for i, child in enumerate(node.value)]
-    elif isinstance(node, yaml.MappingNode) and node.tag == f"{_TAG}map":
-        values, children = 1 + len(node.value), _checked_keys(node, place)
-    else:
-        raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) is not allowed here")
-    for child, child_place in children:
-        values += _check_node(child, child_place, depth + 1, known, loader)
-        below = max(below, 1 + known[id(child)][1])
-        check_limit("values", values, f"{label}: values")
-    # By identity: PyYAML gives each alias the very node of its anchor, so that nested aliases are counted without being
-    # walked, which would take exponential time.
-    known[id(node)] = values, below
-    return values
-
-
-def _checked_keys(node: yaml.MappingNode, place: str) -> list[tuple[yaml.Node, str]]:
-    """The values of a mapping with their places; its keys are texts, each of them once."""
-    children: dict[str, yaml.Node] = {}
-    for key, value in node.value:
-        line = _line(key.start_mark)
-        if key.tag == f"{_TAG}merge":
-            raise SettingError(
-                f"{place or 'the file'}: merge keys (`<<`, line {line}) are not read; write the settings out, or give "
-                "what all blocks share at the top of the file"
-            )
-        if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_TAG}str":
-            written = f"{key.value!r} " if isinstance(key, yaml.ScalarNode) else ""
-            raise SettingError(
-                f"{place or 'the file'}: the key {written}(line {line}) is no text to YAML; put it into quotes"
-            )
-        check_limit("text", len(key.value), f"{place or 'the file'}: a key's length")
-        # PyYAML takes the last of several equal keys without saying so.
-        if key.value in children:
-            raise SettingError(f"{place or 'the file'}: the key {key.value!r} is given twice (line {line})")
-        children[key.value] = value
-    return [(value, f"{place}.{key}" if place else key) for key, value in children.items()]
-
-
-def _check_scalar(node: yaml.ScalarNode, label: str, loader: Any) -> None:
-    check_limit("text", len(node.value), f"{label}: the length")
-    # A tag that was written out may not fit its text: `!!int abc`.
-    plain = loader.resolve(yaml.ScalarNode, node.value, (True, False))
-    if node.tag not in _SCALARS or node.tag not in (plain, f"{_TAG}str"):
-        raise SettingError(f"{label}: the tag {node.tag!r} (line {_line(node.start_mark)}) does not fit {node.value!r}")
-    if node.tag == f"{_TAG}int" and len(node.value) > _LONGEST_INTEGER:
-        limit = f"{LIMITS['whole'].quantity}: {allowed('whole')}"
-        raise SettingError(f"{label}: {node.value[:20]}... has {len(node.value)} digits; {limit}")
-    try:
-        loader.construct_object(node)
-    except ValueError as error:  # a date such as 2001-13-45
-        raise SettingError(f"{label}: {node.value!r} (line {_line(node.start_mark)}): {error}") from error
-
-
-def _line(mark: Any) -> int:
-    return int(mark.line) + 1
 
 
 @contextlib.contextmanager
@@ -218,7 +73,7 @@ def mapping(value: object, place: str) -> dict[str, Any]:
 
 
 def number(value: object, place: str) -> float:
-    """A finite number; YAML 1.1 reads 1e-3 as text, which is put right here."""
+    """A finite number; a text that is one, as in quotes, is taken for it."""
     try:
         read = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -269,9 +124,11 @@ def _needs(cls: type[Any]) -> str:
 
 def text(value: object, place: str) -> str:
     """One line of text without control characters."""
-    # Numbers are taken as text: a partition or a version may be called `2024`. True and False are integers to Python,
-    # but were no name to the person.
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    # Whole numbers are taken as text: a partition or a year may be called `2024`. A fraction has lost how it was
+    # written (2.60 is 2.6 by now), and True and False are integers to Python, but were no name to the person.
+    if isinstance(value, bool | float):
+        raise SettingError(f"{place}: expected one line of text, got {shown(value)}; put a name into quotes")
+    if not isinstance(value, str | int):
         raise SettingError(f"{place}: expected one line of text, got {shown(value)}")
     line = str(value)
     # A line break or an escape could end a quoted word or a comment of a job file.
@@ -417,7 +274,7 @@ environment = mapping_of(_VARIABLE.pattern, text)
 def seconds(value: object, place: str) -> int:
     """A time span: ``24:00:00``, ``1-12:00:00``, ``90m``, ``24h``, ``2d``; as seconds.
 
-    YAML 1.1 reads an unquoted ``24:00:00`` as the base-60 number 86400, which is taken as the seconds it is.
+    A whole number is one of seconds.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         span = value

@@ -16,7 +16,7 @@ import click
 
 from cluster.attach.machine import machine_share
 from cluster.jobs.jobs import jobs, stop
-from sweeper.cli_options import JSON, LANES, RESULTS, results_either_way, running_options
+from sweeper.cli_options import JSON, LANES, PLACE, debug_everywhere, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
 from sweeper.home import use_writable_home
@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from sweeper.plan.grid import Grid
 
 
+_OF_THE_CALL = ("grid", "results", "cluster", "dry_run", "as_job", "as_json", "debug")
+"""Options of `launch` that are not those of a submitted job's launcher."""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 @click.version_option(package_name="elm-sweeper")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """Run scaling-law sweeps of ELM Networks.
 
     A grid file names a task, parameter budgets P and the sizes to vary; the size left out is solved from P.
@@ -94,7 +97,7 @@ def grids(name: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("grid", type=click.Path(dir_okay=False))
-@click.option("--results", "-r", default=None, help="Hold the plan against this results directory.")
+@results_either_way(None, what="Hold the plan against this results directory")
 @LANES
 @click.option(
     "--simulate", metavar="SCENARIO", help="Simulate it on a cluster, such as nodes=64,gpus=8,preempt=0.02/h."
@@ -148,7 +151,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
 
 @cli.command()
 @click.argument("grid", type=click.Path(dir_okay=False))
-@RESULTS
+@results_either_way()
 @running_options
 @click.option(
     "--until",
@@ -204,7 +207,7 @@ def launch(
 
         loaded = with_until(loaded, until)
     if target is not None and not isinstance(target, str):
-        arguments = _typed(context, apart_from=("grid", "results", "cluster", "dry_run", "as_job", "as_json"))
+        arguments = _typed(context, apart_from=(*_OF_THE_CALL, PLACE))
         _submit(loaded, target, results, arguments, dry_run=dry_run, as_json=as_json)
         return
     runs_on = _executor(executor, target, lanes)
@@ -216,7 +219,7 @@ def launch(
 
 
 @cli.command()
-@results_either_way
+@results_either_way()
 @click.option(
     "--where",
     "condition",
@@ -257,18 +260,21 @@ def retry(
 
 
 @cli.command()
-@click.argument("target")
-@click.argument("source", nargs=-1, required=True)
-def merge(target: str, source: tuple[str, ...]) -> None:
+@click.argument("places", nargs=-1, required=True, metavar="[TARGET] SOURCE...")
+@click.option("--results", "-r", "target", metavar="TARGET", help="Results directory, or URI, that takes the rows.")
+def merge(places: tuple[str, ...], target: str | None) -> None:
     """Copy the rows and grids of each SOURCE results directory into TARGET; nothing is run or counted twice."""
     from sweeper.launch.maintenance import merge
 
-    for one in source:
+    target, *sources = places if target is None else (target, *places)
+    if not sources:
+        raise click.UsageError(f"what is to be copied into {target}? `sweeper merge TARGET SOURCE...`")
+    for one in sources:
         click.echo(f"{one}: {merge(target, one)} trials new in {target}")
 
 
 @cli.command()
-@results_either_way
+@results_either_way()
 def compact(results: str) -> None:
     """Merge the part files of RESULTS into one file per table. Readers and running launches are unaffected."""
     from sweeper.store.store import ResultsStore
@@ -277,7 +283,7 @@ def compact(results: str) -> None:
 
 
 @cli.command()
-@results_either_way
+@results_either_way()
 @click.option("--set-aside", is_flag=True, help="Move damaged files to damaged/, so that a launch runs them again.")
 @JSON
 def verify(results: str, set_aside: bool, as_json: bool) -> None:
@@ -297,7 +303,7 @@ def verify(results: str, set_aside: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@results_either_way
+@results_either_way()
 @JSON
 def status(results: str, as_json: bool) -> None:
     """Print what is done, running, failed and missing in RESULTS."""
@@ -321,7 +327,7 @@ def status(results: str, as_json: bool) -> None:
     help="A running cluster (HOST:PORT or ray://HOST:PORT; alone: RAY_ADDRESS, or the one that `ray start` made here), "
     "or a profile.yaml.",
 )
-@click.option("--results", "-r", help="Results directory or URI that every node is to write.")
+@results_either_way(None, what="Results directory or URI that every node is to write")
 @JSON
 def doctor(cluster: str | None, results: str | None, as_json: bool) -> None:
     """Look for what would stop a sweep, here and on a cluster; each finding comes with its remedy."""
@@ -443,6 +449,7 @@ def _finish(result: "LaunchResult", results: str, as_json: bool, exit_code: int)
 
 for command in (data, jobs, stop):
     cli.add_command(command)
+debug_everywhere(cli)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -36,28 +37,40 @@ class Within(click.ParamType[float]):
 _FRACTIONS = ("hours", "seconds")
 """Limits whose ends are whole and whose values need not be."""
 
-RESULTS = click.option(
-    "--results",
-    "-r",
-    default="results",
-    show_default=True,
-    help="Results directory, or a URI such as s3://bucket/sweep.",
-)
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+PLACE = "place"
+"""The argument that may name the results instead of the option; no parameter of the command."""
 
 
-def results_either_way(command: Callable[..., None]) -> Callable[..., None]:
-    """Results as `-r DIR`, as everywhere, or as the one argument of commands that are about nothing else."""
-    option = click.option(
-        "--results",
-        "-r",
-        callback=_one_place,
-        help="Results directory, or a URI such as s3://bucket/sweep; may stand without -r.  [default: results]",
-    )
-    # Eager, so that it is read before the option, whose value it becomes.
-    argument = click.argument(
-        "place", required=False, metavar="[RESULTS]", is_eager=True, expose_value=False, callback=_note_place
-    )
-    return argument(option(command))
+def results_either_way(
+    default: str | None = "results",
+    *,
+    into: str = "results",
+    what: str = "Results directory, or a URI such as s3://bucket/sweep",
+) -> Decorator:
+    """Results as `-r DIR` or as the last argument, whichever a person types.
+
+    Args:
+        default: what neither of them means.
+        into: the parameter of the command that gets it.
+        what: the beginning of the option's help.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        option = click.option(
+            "--results",
+            "-r",
+            into,
+            callback=partial(_one_place, default=default),
+            help=f"{what}; may stand without -r." + (f"  [default: {default}]" if default else ""),
+        )
+        # Eager, so that it is read before the option, whose value it becomes.
+        argument = click.argument(
+            PLACE, required=False, metavar="[RESULTS]", is_eager=True, expose_value=False, callback=_note_place
+        )
+        return argument(option(command))
+
+    return decorate
 
 
 def _note_place(context: click.Context, argument: click.Parameter, value: str | None) -> None:
@@ -65,12 +78,28 @@ def _note_place(context: click.Context, argument: click.Parameter, value: str | 
     context.meta["results"] = value
 
 
-def _one_place(context: click.Context, option: click.Parameter, value: str | None) -> str:
+def _one_place(context: click.Context, option: click.Parameter, value: str | None, default: str | None) -> str | None:
     """The results directory, however it was named."""
     argument: str | None = context.meta["results"]
     if value is not None and argument is not None and value != argument:
         raise click.UsageError(f"two results directories are named: {argument} and {value}")
-    return value or argument or "results"
+    return value or argument or default
+
+
+def debug_everywhere(command: click.Command) -> None:
+    """Let a command, and all below it, take `--debug`.
+
+    It stands for `run_command`, which reads it off the command line itself: an error may come before click has read its
+    options.
+    """
+    if not any("--debug" in option.opts for option in command.params):
+        option = click.Option(
+            ["--debug"], is_flag=True, expose_value=False, help="Show the whole traceback of an error."
+        )
+        command.params.append(option)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            debug_everywhere(one)
 
 
 LANES = click.option(

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from rich.console import Console
 
+from cluster.yaml_reader import write_yaml
 from sweeper.extras import require
 from sweeper.plan.expand import Plan, described, expand
 from sweeper.plan.grid import Grid, load_grid, parse_grid
@@ -117,5 +117,5 @@ def launch_grid(
 def _grid(grid: str | os.PathLike[str] | Mapping[str, Any]) -> Grid:
     if isinstance(grid, Mapping):
         # As text, because the store keeps the text of every grid and takes a plan from it again.
-        return parse_grid(yaml.safe_dump(dict(grid), sort_keys=False), folder=os.getcwd())
+        return parse_grid(write_yaml(dict(grid)), folder=os.getcwd())
     return load_grid(grid)

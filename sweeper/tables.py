@@ -15,6 +15,7 @@ from sweeper.launch.verify import Verification
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
+from sweeper.plan.trial import TrainingConfig, field_names
 from sweeper.queue.journal import live_launches
 from sweeper.queue.monitor import duration
 from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
@@ -25,6 +26,10 @@ _MOST_REASONS = 5
 """Reasons that are listed before the rest is counted; more would push the next step off the screen."""
 _FILE_WIDTH = 200
 """Columns of output that goes to a file; 80, which Rich assumes there, would break the rows of a plan."""
+_BETWEEN = 3
+"""Characters between the columns of a table: padding and line."""
+_STATE_WIDTH = 40
+"""Columns of a state; reasons that are longer go on below."""
 _SIZES = ("n_rec", "d_m")
 """Sizes that always have a column in the table of a plan."""
 
@@ -56,15 +61,21 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     Replicates share a line; every setting that varies has a column.
     """
     console = _console()
-    varied = _varied(plan)
+    settings = [_settings(row) for row in plan.rows]
+    varied = _varied(settings)
+    lines = [_plan_cells(rows, varied, status, costs) for rows in _replicates(plan.rows, settings)]
+    headings = ["P asked", "P", *_SIZES, *varied, "k_e", "k_c", "read-out", "seeds", "forecast", "trial"]
     table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
-    for heading in ("P asked", "P", *_SIZES, *varied, "k_e", "k_c", "read-out", "seeds", "forecast"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("trial", no_wrap=True)
-    table.add_column("state")
-    for rows in _replicates(plan):
-        table.add_row(*_plan_cells(rows, varied, status, costs))
-    console.print(table)
+    widths = [max(map(len, column)) for column in zip([*headings, "state"], *lines, strict=True)]
+    widths[-1] = min(widths[-1], _STATE_WIDTH)
+    for heading, width in zip(headings, widths, strict=False):
+        table.add_column(heading, justify="left" if heading == "trial" else "right", no_wrap=True, min_width=width)
+    table.add_column("state", min_width=widths[-1])
+    for cells in lines:
+        table.add_row(*cells)
+    # Rich would cut numbers short where a terminal has no room for them; a terminal goes on in the next line.
+    needed = sum(widths) + _BETWEEN * (len(widths) + 1)
+    PlainConsole(width=max(console.width, needed)).print(table)
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
     console.print(f"{_trials(len(plan.trials))} to run{problems}.", highlight=False)
     rows = list(plan.trials.values())
@@ -89,24 +100,38 @@ def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None
         )
 
 
-def _varied(plan: Plan) -> list[str]:
+def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """Settings with several values in a plan, beyond those that have columns anyway."""
-    values: dict[str, set[str]] = {}
-    for row in plan.rows:
-        for name, value in row.axes.items():
+    levels: dict[str, set[str]] = {}
+    for point in settings:
+        for name, value in point.items():
             # As texts, because not every value need be hashable.
-            values.setdefault(name, set()).add(str(value))
-    return [name for name, levels in values.items() if len(levels) > 1 and name not in (*_SIZES, "k_e", "k_c", "seed")]
+            levels.setdefault(name, set()).add(str(value))
+    for name, values in levels.items():
+        if any(name not in point for point in settings):
+            values.add("")
+    # An architecture is named also where there is one alone: the sizes mean something else for each.
+    shown = [name for name in levels if len(levels[name]) > 1 or (name == "architecture" and levels[name] != {"elm"})]
+    return [name for name in shown if name not in (*_SIZES, "k_e", "k_c")]
 
 
-def _replicates(plan: Plan) -> list[list[PlanRow]]:
+def _settings(row: PlanRow) -> dict[str, object]:
+    """What a person chose, or left to a default that others of the plan's points replace."""
+    if row.spec is None:
+        return dict(row.settings)
+    spec, axes = row.spec, row.settings
+    # The achieved value, so that a block that leaves a setting out shows what it gets.
+    training = {name: getattr(spec.training, name) for name in field_names(TrainingConfig)}
+    model = {name: value for name, value in axes.items() if name not in training}
+    return {"task": spec.task, **spec.task_options, "architecture": spec.architecture, **model, **training}
+
+
+def _replicates(rows: Sequence[PlanRow], settings: Sequence[Mapping[str, object]]) -> list[list[PlanRow]]:
     """The points of a plan, those that differ by their seed alone together."""
     groups: dict[tuple[str, ...], list[PlanRow]] = {}
-    for row in plan.rows:
-        axes = (f"{name}={value}" for name, value in row.axes.items() if name != "seed")
-        # Blocks of different architectures may have the same sizes.
-        architecture = row.spec.architecture if row.spec is not None else ""
-        groups.setdefault((str(row.budget), architecture, *axes), []).append(row)
+    for row, point in zip(rows, settings, strict=True):
+        # Blocks of different tasks or architectures may have the same sizes.
+        groups.setdefault((str(row.budget), *(f"{name}={value}" for name, value in point.items())), []).append(row)
     return list(groups.values())
 
 
@@ -123,7 +148,8 @@ def _plan_cells(
         next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
     )
     budget = "" if first.budget is None else f"{first.budget:,}"
-    settings = [_cell(first.axes.get(name, "")) for name in varied]
+    of_first = _settings(first)
+    settings = [_cell(of_first.get(name, "")) for name in varied]
     seeds = _spans([int(row.axes["seed"]) for row in rows])
     if first.spec is None or first.counts is None:
         return [budget, "", "", _cell(first.axes.get("d_m", "")), *settings, "", "", "", seeds, "", "", state_text]

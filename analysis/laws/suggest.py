@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from analysis.errors import AnalysisError
 from analysis.rows.learning_rates import RateRule, power_rule
 from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import Dataset, Sweep
 from cluster.errors import SettingError
+from cluster.yaml_reader import write_yaml
 from sweeper.plan.descriptions import DESCRIBED, Description, descriptions_in, written
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
@@ -261,7 +261,7 @@ def _rule(rule: RateRule) -> dict[str, Any]:
 
 
 def _text(content: dict[str, Any], kind: str) -> str:
-    return yaml.safe_dump({**content, "search": {"kind": kind}}, sort_keys=False)
+    return write_yaml({**content, "search": {"kind": kind}})
 
 
 def _history(data: Dataset, space: GridSpace) -> list[Observation]:

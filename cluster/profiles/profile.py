@@ -14,6 +14,7 @@ from typing import Any
 from cluster import values as s
 from cluster.errors import ProfileError, SettingError
 from cluster.values import setting
+from cluster.yaml_reader import read_text_file, read_yaml
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|ACCESS_KEY|API_KEY", re.IGNORECASE)
 _HOST = r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -278,7 +279,7 @@ def load_profile(path: str | os.PathLike[str]) -> AnyProfile:
     """
     file = Path(path)
     try:
-        return parse_profile(s.read_text_file(file), default_name=file.stem)
+        return parse_profile(read_text_file(file), default_name=file.stem)
     except FileNotFoundError:
         raise ProfileError(f"{file}: no such profile") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -290,7 +291,7 @@ def load_profile(path: str | os.PathLike[str]) -> AnyProfile:
 def parse_profile(text: str, *, default_name: str = "profile") -> AnyProfile:
     """Check the text of a profile; see `load_profile`."""
     with s.raised_as(ProfileError):
-        content = s.read_yaml(text)
+        content = read_yaml(text)
         if not isinstance(content, dict):
             raise ProfileError(f"expected a mapping with at least `kind`, got {type(content).__name__}")
         # First of all, since it decides which keys are valid.

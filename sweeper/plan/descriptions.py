@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import yaml
-
 from cluster.limits import shown
-from cluster.values import check_keys, mapping, read_yaml
+from cluster.values import check_keys, mapping
+from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
 from tasks.base import TaskSpec
 
@@ -85,6 +84,6 @@ def with_descriptions(text: str, descriptions: Sequence[Description]) -> str:
     assert isinstance(before, dict), "it was read as a grid"
     whole = {**before, DESCRIBED: entries}
     if DESCRIBED in before or text.lstrip().startswith("{"):  # nothing can be appended to a mapping in braces
-        return yaml.safe_dump(whole, sort_keys=False, width=150)
+        return write_yaml(whole)
     notes = "# written by the launch, so that these rows can be read where the files of their tasks are not\n"
-    return f"{text.rstrip()}\n{notes}{yaml.safe_dump({DESCRIBED: entries}, sort_keys=False, width=150)}"
+    return f"{text.rstrip()}\n{notes}{write_yaml({DESCRIBED: entries})}"

@@ -1,8 +1,8 @@
 """grid.yaml: what a sweep asks for, read with safe YAML and checked key by key.
 
 A grid is a list of blocks; each block is a full product of its axes. Top-level keys are the defaults of every block.
-Any setting may be one value, a list of values, or a range ``{from: 2, to: 64, count: 6, spacing: log}``; the learning
-rate may also be a rule (`sweeper.plan.rate_rule`).
+Any setting, `budgets` included, may be one value, a list of values, or a range
+``{from: 2, to: 64, count: 6, spacing: log}``; the learning rate may also be a rule (`sweeper.plan.rate_rule`).
 """
 
 import math
@@ -20,11 +20,10 @@ from cluster.values import (
     number,
     one_of,
     raised_as,
-    read_text_file,
-    read_yaml,
     text,
     whole_within,
 )
+from cluster.yaml_reader import read_text_file, read_yaml
 from model.config import MODEL_CONFIGS
 from sweeper.errors import GridError
 from sweeper.plan.descriptions import DESCRIBED, Description, read_descriptions
@@ -146,7 +145,10 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
     described = read_descriptions(content.get(DESCRIBED, [])) if stored else ()
     content = {key: value for key, value in content.items() if key != DESCRIBED}
     check_keys("", content, GRID_KEYS)
-    name = text(content.get("name", default_name), "name")
+    name = content.get("name", default_name)
+    if not isinstance(name, str):
+        raise GridError(f"name: expected a text, got {shown(name)}; put it into quotes if it is the name")
+    name = text(name, "name")
     check_limit("name", len(name.encode()), f"name: {shown(name)}: its length")
     # The grid is kept as `grids/<name>.yaml`, where a name with a dot in front would not be listed.
     if any(c in name for c in "/\\") or name.startswith("."):
@@ -339,6 +341,8 @@ def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, w
 def _budgets(value: object, place: str) -> tuple[int, ...]:
     if value is None:
         return ()
+    if isinstance(value, dict):
+        value = _range(value, place, whole=True)
     values = value if isinstance(value, list) else [value]
     if not values:
         raise GridError(

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import yaml
-
+from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import RUNNABLE, PlanRow, expand
@@ -183,7 +182,7 @@ class GridSpace:
 
 def _yaml(content: object) -> str:
     # Flow style for the innermost lists alone: one line per setting, so that columns can be compared by eye.
-    return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=150)
+    return write_yaml(content, flow=None)
 
 
 def _groups(points: Sequence[Point]) -> list[list[Point]]:
@@ -201,7 +200,8 @@ def _groups(points: Sequence[Point]) -> list[list[Point]]:
 
 def _plain_grid(grid: Grid, block: Block) -> dict[str, Any]:
     """The grid's own keys without what is searched."""
-    content = yaml.safe_load(grid.text)
+    content = read_yaml(grid.text)
+    assert isinstance(content, dict), "it was read as a grid"
     (only_block,) = content.get("blocks", [{}])
     merged = {key: value for key, value in content.items() if key != "blocks"}
     # The file gets many blocks of its own, so what the one block fixed becomes common to all of them.

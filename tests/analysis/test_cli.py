@@ -109,7 +109,7 @@ def test_errors_are_one_line_and_code_1(monkeypatch, capsys, own_dir, tmp_path, 
 def test_usage_errors_are_code_2_and_list_the_choices(monkeypatch, capsys, own_dir):
     assert run(monkeypatch, "fit-theory", own_dir, "--metric", "auc") == 2
     assert "final_metric" in capsys.readouterr().err
-    assert run(monkeypatch, "fit-theory") == 2
+    assert run(monkeypatch, "fit-theory", own_dir, "-r", "another") == 2
 
 
 def test_debug_shows_the_traceback(monkeypatch, own_dir):

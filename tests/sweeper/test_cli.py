@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from analysis.cli import cli as analysis_cli
 from sweeper.cli import cli
 from sweeper.store.store import ResultsStore
 
@@ -128,3 +129,50 @@ def test_a_plan_folds_replicates_and_shows_what_varies(tmp_path):
     assert {tuple(line[3:5]) for line in lines} == {("2", "0"), ("2", "0.5"), ("4", "0"), ("4", "0.5")}
     assert all("0-2, 7" in " ".join(line) for line in lines)
     assert "16 trials to run." in done.stdout
+
+
+def test_a_plan_names_what_blocks_set_and_cuts_no_number_at_80_columns(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    grid = tmp_path / "g.yaml"
+    grid.write_text(
+        "task: {name: text, alphabet: letters}\nbudgets: {from: 100000, to: 400000, count: 3}\nblocks:\n"
+        "  - model: {d_m: 4, d_tree: 4, d_branch: 4, rho_rec: 0.5, input_scale: 2}\n    training: {batch_size: 16}\n"
+        "  - architecture: lstm\n  - {architecture: lstm, task: {alphabet: bytes}}\n"
+    )
+    lines = CliRunner().invoke(cli, ["plan", str(grid)]).output.splitlines()
+    (header,) = [line.split() for line in lines if "read-out" in line]
+    assert {"architecture", "alphabet", "batch_size", "input_scale"} <= set(header)
+    rows = [line.split() for line in lines if line.strip().startswith(("100,000", "200,000", "400,000"))]
+    assert [row[0] for row in rows] == ["100,000", "200,000", "400,000"] * 3
+    assert "…" not in "".join(map("".join, rows))
+    assert [[word for word in row if word in ("elm", "lstm", "letters", "bytes")] for row in rows[::3]] == [
+        ["letters", "elm"], ["letters", "lstm"], ["bytes", "lstm"]
+    ]  # fmt: skip
+
+
+def all_commands(command, names=()):
+    yield names, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from all_commands(below, (*names, name))
+
+
+@pytest.mark.parametrize("program", [cli, analysis_cli], ids=["sweeper", "analysis"])
+def test_every_command_takes_debug(program):
+    without = [
+        names for names, command in all_commands(program) if "--debug" not in str([p.opts for p in command.params])
+    ]
+    assert without == []
+
+
+def test_results_stand_with_or_without_their_option(tiny_grid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (["r"], ["-r", "r"]):
+        assert "r: no results yet" in CliRunner().invoke(cli, ["plan", str(tiny_grid), *place]).output
+        refused = CliRunner().invoke(analysis_cli, ["summary", *place])
+        assert "r: not a results directory" in str(refused.exception)
+    both = CliRunner().invoke(cli, ["launch", str(tiny_grid), "a", "-r", "b"])
+    assert (both.exit_code, "two results directories are named: a and b" in both.output) == (2, True)
+    assert "results: not a results" in str(CliRunner().invoke(analysis_cli, ["summary"]).exception)
+    for words in (["merge", "a"], ["merge", "-r", "a", "a"]):
+        merged = CliRunner().invoke(cli, words)
+        assert merged.exit_code == (2 if words == ["merge", "a"] else 1)

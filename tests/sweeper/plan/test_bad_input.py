@@ -33,7 +33,8 @@ REFUSED = {
     "a merge key": ("a: &a {seeds: 2}\nblocks: [{<<: *a}]", "blocks[0]: merge keys (`<<`, line 2) are not read"),
     "a tag that does not fit": (GRID + "seeds: !!int many", "seeds: the tag 'tag:yaml.org,2002:int' (line 5)"),
     "a set": (GRID + "seeds: !!set {1, 2}", "seeds: the tag 'tag:yaml.org,2002:set' (line 5) is not allowed here"),
-    "no date": (GRID + "name: 2001-13-45", "name: '2001-13-45' (line 5): month must be in 1..12"),
+    "a truth value for a name": (GRID + "name: true", "name: expected a text, got True; put it into quotes"),
+    "a number for a name": (GRID + "name: 1e3", "name: expected a text, got 1000.0; put it into quotes"),
     "half a character": (GRID + "name: \ud800", "not valid YAML"),
     # Numbers
     "5,000 digits": (GRID + "seeds: " + "9" * 5_000, "seeds: the length: 5000 is not allowed"),
