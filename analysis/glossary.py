@@ -9,7 +9,7 @@ GLOSSARY = {
     "Box-Cox": "A power transformation of the metric, with its exponent fitted, between the law's information and the "
     "metric.",
     "snr": "Signal-to-noise ratio of one channel: what a neuron's variable says, over its noise.",
-    "I_rep": "Representable information: nats about the input that the law grants a network of this size.",
+    "I_rep": "Representation information: bits about the input that the law grants a network of this size.",
     "k_e": "Effective complexity: trained parameters of one neuron apart from its synapses.",
     "k_c": "Connectivity: trained synapses of one neuron.",
     "bpc": "Bits per character: the mean negative log2 probability of the right next character; smaller is better.",
