@@ -108,7 +108,7 @@ class GroundTruth:
     def metric(self, spec: TrialSpec) -> float:
         """Return the metric by the law, without noise."""
         # Counted by the product itself, so that a fit of these rows sees the sizes that it would see of real ones.
-        n_rec, k_e = float(spec.model.n_rec), float(counts(spec.model).k_e)
+        n_rec, k_e = float(spec.model.units), float(counts(spec.model).k_e)
         neurons, complexity = n_rec**-self.exponent_n, k_e**-self.exponent_k
         return float(self.floor + self.amplitude_n * neurons + self.amplitude_k * complexity)
 

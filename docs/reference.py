@@ -16,9 +16,11 @@ from typing import Any
 import click
 
 from analysis.cli import cli as analysis
-from model.config import MODEL_CONFIGS
+from model.architecture import DECIDED_BY_TASK
+from model.architectures.cells import CellArchitecture
+from model.registry import architecture, architecture_names
 from sweeper.cli import cli as sweeper
-from sweeper.plan.grid import GRID_KEYS, RANGE_KEYS, SOLVED_SIZES, TARGETS
+from sweeper.plan.grid import GRID_KEYS, RANGE_KEYS, TARGETS
 from sweeper.plan.rate_rule import RateRule
 from sweeper.plan.search_section import SearchSettings
 from sweeper.plan.trial import TrainingConfig
@@ -96,8 +98,14 @@ def grid_keys() -> str:
         settings(RateRule),
         "## model\n",
     ]
-    for name, config in MODEL_CONFIGS.items():
-        parts += [f"### architecture: {name}\n", f"{first_line(config)}\n", settings(config, without=SOLVED_SIZES)]
+    for name in architecture_names():
+        entry = architecture(name)
+        if isinstance(entry, CellArchitecture):
+            about = entry.cell_class.__doc__.splitlines()[0]
+            parts += [f"### architecture: {name}\n", f"{about}\n", arguments(entry)]
+        else:
+            about = first_line(entry.config)
+            parts += [f"### architecture: {name}\n", f"{about}\n", settings(entry.config, without=DECIDED_BY_TASK)]
         if name == "elm":
             named = " and ".join(f"`{target}`" for target in TARGETS)
             parts.append(
@@ -111,6 +119,16 @@ def grid_keys() -> str:
     ]
     parts += [f"### {name}\n\n{options(task_options(name))}" for name in task_names()]
     return "\n".join([MADE, *parts])
+
+
+def arguments(entry: CellArchitecture) -> str:
+    """The arguments of a cell's constructor as a table; their meaning is in its docstring."""
+    meanings = dict(re.findall(r"^\s+(\w+): (.+)$", entry.cell_class.__init__.__doc__, re.M))
+    rows = (
+        (f"`{a.name}`", "required, or solved" if a.required else f"`{written(a.default)}`", in_yaml(meanings[a.name]))
+        for a in entry.arguments
+    )
+    return table(("key", "default", "meaning"), rows)
 
 
 def settings(config: type, without: tuple[str, ...] = ()) -> str:

@@ -1,6 +1,7 @@
-"""What an architecture is: sizes, timescales, wiring. Standard library only, checked when built."""
+"""What every configuration of a network has, and that of the ELM Network. Standard library only, checked when built."""
 
 from dataclasses import dataclass, fields
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,14 +11,42 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ElmConfig:
-    """An ELM Network: one recurrent layer of ELM neurons, a read-out layer of ELM neurons, a dense linear map."""
+class ModelConfig:
+    """Configuration of a network of any architecture: its fields are what a trial's id is made of.
 
-    # The defaults are the published settings of the Enwik8 networks (Spieler et al. 2026).
+    Configurations are immutable. Each architecture has a class of its own, or shares one (`model.architecture`).
+    """
+
     n_in: int
     """input channels (alphabet size for text)"""
     n_out: int
-    """outputs: read-out neurons and width of the final linear map"""
+    """outputs"""
+
+    def __post_init__(self) -> None:
+        normalise(self)
+        for name in ("n_in", "n_out"):
+            require(self, name, getattr(self, name) >= 1, "an integer >= 1")
+
+    @property
+    def units(self) -> int:
+        """Recurrent neurons: the setting n_rec, or 1 for the single neuron."""
+        return int(self.n_rec)  # type: ignore[attr-defined]  # a field or a property of every subclass
+
+    def plain(self) -> dict[str, Any]:
+        """Return the configuration as JSON keeps it."""
+        return {name: getattr(self, name) for name in _field_names(type(self))}  # type: ignore[arg-type]  # a class is hashable
+
+
+@cache
+def _field_names(config: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElmConfig(ModelConfig):
+    """An ELM Network: one recurrent layer of ELM neurons, a read-out layer of ELM neurons, a dense linear map."""
+
+    # The defaults are the published settings of the Enwik8 networks (Spieler et al. 2026).
     n_rec: int
     """neurons of the recurrent layer"""
     d_m: int
@@ -57,21 +86,21 @@ class ElmConfig:
 
     def __post_init__(self) -> None:
         # Types come first, so that the comparisons below meet numbers only.
-        _normalise(self)
-        for name in ("n_in", "n_out", "n_rec", "d_m", "d_tree", "d_branch"):
-            _require(self, name, getattr(self, name) >= 1, "an integer >= 1")
-        _require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
-        _require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
-        _require(self, "rho_rec", 0.0 <= self.rho_rec <= 1.0, "a probability from 0 to 1")
-        _check_timescales(self)
+        super().__post_init__()
+        for name in ("n_rec", "d_m", "d_tree", "d_branch"):
+            require(self, name, getattr(self, name) >= 1, "an integer >= 1")
+        require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
+        require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
+        require(self, "rho_rec", 0.0 <= self.rho_rec <= 1.0, "a probability from 0 to 1")
+        check_timescales(self)
         for name in ("tau_r", "tau_b"):
             value = getattr(self, name)
-            _require(self, name, value is None or value > 0.0, "a number > 0, or nothing to switch it off")
+            require(self, name, value is None or value > 0.0, "a number > 0, or nothing to switch it off")
         for name in ("lambda_", "input_scale", "embedding_scale"):
-            _require(self, name, getattr(self, name) > 0.0, "a number > 0")
+            require(self, name, getattr(self, name) > 0.0, "a number > 0")
         for name in ("dropout_in", "dropout_rec"):
             # A probability of 1 would drop everything, and survivors could not be scaled by 1 / (1 - p).
-            _require(self, name, 0.0 <= getattr(self, name) < 1.0, "a probability from 0 up to, not including, 1")
+            require(self, name, 0.0 <= getattr(self, name) < 1.0, "a probability from 0 up to, not including, 1")
 
     @property
     def mlp_width(self) -> int:
@@ -84,174 +113,25 @@ class ElmConfig:
         return self.d_tree * self.d_branch
 
 
-@dataclass(frozen=True, kw_only=True)
-class ElmNeuronConfig:
-    """A single ELM neuron with a linear read-out of its memory (Spieler et al. 2024)."""
-
-    # The defaults of the timescales and of lambda are the published settings for NeuronIO.
-    n_in: int
-    """input channels"""
-    n_out: int
-    """outputs that the memory is read out to"""
-    d_m: int
-    """memory units"""
-    d_tree: int = 0
-    """branches; 0 means none: the MLP reads every synapse (the paper's first, "vanilla" neuron)"""
-    d_branch: int | None = None
-    """synapses per branch; None means n_in / d_tree, every channel read once. Larger windows overlap"""
-    d_mlp: int | None = None
-    """hidden width of the MLP; None means 2 * d_m"""
-    l_mlp: int = 1
-    """hidden layers of the MLP"""
-    tau_m_min: float = 1.0
-    """shortest memory timescale, in time steps"""
-    tau_m_max: float = 150.0
-    """longest memory timescale, in time steps"""
-    tau_b: float = 5.0
-    """timescale of the synapse or branch traces, in time steps"""
-    lambda_: float = 5.0
-    """how much faster memory absorbs than it forgets"""
-    lambda_as_ratio: bool = True
-    """True: absorption 1 - exp(-lambda / tau_m); False: lambda (1 - exp(-1 / tau_m)), the form of the first paper"""
-    interleaved: bool = False
-    """whether windows run over the two halves of the channels in turn (excitatory and inhibitory inputs of NeuronIO)"""
-
-    def __post_init__(self) -> None:
-        _normalise(self)
-        for name in ("n_in", "n_out", "d_m"):
-            _require(self, name, getattr(self, name) >= 1, "an integer >= 1")
-        _require(self, "d_tree", self.d_tree >= 0, "an integer >= 0; 0 means no branches")
-        _require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
-        _require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
-        if self.d_branch is None:
-            # Without a window every channel is read once, which needs branches of equal size.
-            whole = self.d_tree == 0 or self.n_in % self.d_tree == 0
-            _require(self, "d_branch", whole, f"the synapses per branch, for d_tree does not divide n_in = {self.n_in}")
-        else:
-            # windows may overlap, but a channel that none of them covers would be input that cannot be seen
-            covers = self.d_tree > 0 and self.d_branch <= self.n_in <= self.d_tree * self.d_branch
-            _require(self, "d_branch", covers, f"branches that cover the channels: d_tree * d_branch >= {self.n_in}")
-        _check_timescales(self)
-        for name in ("tau_b", "lambda_"):
-            _require(self, name, getattr(self, name) > 0.0, "a number > 0")
-        _require(self, "interleaved", not self.interleaved or self.n_in % 2 == 0, "an even n_in, or false")
-
-    @property
-    def n_rec(self) -> int:
-        """Always 1: there is one neuron, and no number of them to choose."""
-        return 1
-
-    @property
-    def mlp_width(self) -> int:
-        """Hidden width of the MLP with the default 2 * d_m filled in."""
-        return 2 * self.d_m if self.d_mlp is None else self.d_mlp
-
-    @property
-    def k_c(self) -> int:
-        """Trained synapses."""
-        return self.n_in if self.d_branch is None else self.d_tree * self.d_branch
-
-
-@dataclass(frozen=True, kw_only=True)
-class LstmConfig:
-    """A layer of LSTM units and a linear read-out."""
-
-    n_in: int
-    """input channels (alphabet size for text)"""
-    n_out: int
-    """outputs"""
-    n_rec: int
-    """recurrent units"""
-    embedding_scale: float = 3.0
-    """height of the one-hot code of a text symbol"""
-    dropout_in: float = 0.0
-    """dropout probability of a layer's input channels, one mask per sequence, recurrent layer and read-out"""
-
-    def __post_init__(self) -> None:
-        _normalise(self)
-        _check_baseline(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-# Baselines are subclasses for the sake of the fields that they share; counts and networks ask for the most special
-# first.
-class ChronoLstmConfig(LstmConfig):
-    """An LSTM whose gates start out spread over a range of timescales (Tallec & Ollivier 2018)."""
-
-    tau_m_min: float = 2.0
-    """shortest timescale of the forget gates, in time steps"""
-    tau_m_max: float = 100.0
-    """longest timescale of the forget gates, in time steps"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require(
-            self, "tau_m_min", self.tau_m_min > 1.0, "a number > 1: a gate that is half open forgets within 2 steps"
-        )
-        _check_timescales(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GruConfig(LstmConfig):
-    """A layer of gated recurrent units and a linear read-out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SnnConfig(LstmConfig):
-    """Recurrent leaky integrate-and-fire neurons, trained with surrogate gradients, and leaky read-out units."""
-
-    tau_m_min: float = 1.0
-    """shortest membrane timescale, in time steps; neurons are spread on the logarithmic scale"""
-    tau_m_max: float = 100.0
-    """longest membrane timescale, in time steps"""
-    tau_out: float = 10.0
-    """membrane timescale of the read-out units, in time steps (assumption)"""
-    learn_tau_m: bool = False
-    """whether every neuron trains its membrane's decay"""
-    surrogate_slope: float = 2.0
-    """steepness of the arctan that replaces the spike's derivative (snntorch's default)"""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_timescales(self)
-        for name in ("tau_out", "surrogate_slope"):
-            _require(self, name, getattr(self, name) > 0.0, "a number > 0")
-
-
 # Constants and no fields: all published networks have these values, so there is nothing to choose.
 READOUT_D_M = 3
 """memory units of a read-out neuron (the published networks use 3 everywhere)"""
 READOUT_L_MLP = 0
 """hidden layers of a read-out neuron's MLP: none, it is linear"""
 
-ModelConfig = ElmConfig | ElmNeuronConfig | LstmConfig | ChronoLstmConfig | GruConfig | SnnConfig
-"""configuration of any architecture"""
-# By the names of grid files: a new architecture needs an entry here, its counts, its operations and its network.
-MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
-    "elm": ElmConfig,
-    "elm_neuron": ElmNeuronConfig,
-    "lstm": LstmConfig,
-    "chrono_lstm": ChronoLstmConfig,
-    "gru": GruConfig,
-    "snn": SnnConfig,
-}
-"""configuration class of every architecture, by its name in grid files"""
 
+def check_timescales(config: Any) -> None:
+    """Refuse a range of timescales that is empty or reaches zero.
 
-def _check_timescales(config: Any) -> None:
-    _require(config, "tau_m_min", config.tau_m_min > 0.0, "a number > 0")
+    Raises:
+        ConfigError: it is.
+    """
+    require(config, "tau_m_min", config.tau_m_min > 0.0, "a number > 0")
     # Equal bounds are allowed: all memory units then share one timescale.
-    _require(config, "tau_m_max", config.tau_m_max >= config.tau_m_min, f"a number >= tau_m_min = {config.tau_m_min}")
+    require(config, "tau_m_max", config.tau_m_max >= config.tau_m_min, f"a number >= tau_m_min = {config.tau_m_min}")
 
 
-def _check_baseline(config: Any) -> None:
-    for name in ("n_in", "n_out", "n_rec"):
-        _require(config, name, getattr(config, name) >= 1, "an integer >= 1")
-    _require(config, "embedding_scale", config.embedding_scale > 0.0, "a number > 0")
-    _require(config, "dropout_in", 0.0 <= config.dropout_in < 1.0, "a probability from 0 up to, not including, 1")
-
-
-def _normalise(config: Any) -> None:
+def normalise(config: Any) -> None:
     """Check every field's type and turn whole numbers given for float fields into floats.
 
     Raises:
@@ -267,20 +147,31 @@ def _normalise(config: Any) -> None:
             continue
         # Asked before integers, of which Python's booleans are a kind.
         if kind.startswith("bool"):
-            _require(config, field.name, isinstance(value, bool), "true or false")
+            require(config, field.name, isinstance(value, bool), "true or false")
         elif kind.startswith("int"):
             # Python counts True as an integer, but nobody means a size of 1 by it.
-            _require(config, field.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
+            require(config, field.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
             # frozen dataclasses are set this way; numpy's integers would not survive JSON, so plain ones are kept
             object.__setattr__(config, field.name, int(value))
         else:  # YAML reads 5 as an integer where 5.0 is meant, and the same network must get the same id
             # NaN fails the comparison, so that it is refused together with infinity.
             is_number = isinstance(value, Real) and not isinstance(value, bool)
-            _require(config, field.name, is_number and abs(value) < float("inf"), "a finite number")
+            require(config, field.name, is_number and abs(value) < float("inf"), "a finite number")
             object.__setattr__(config, field.name, float(value))
 
 
-def _require(config: object, name: str, condition: bool, valid: str) -> None:
+def require(config: object, name: str, condition: bool, valid: str) -> None:
+    """Refuse the value of a field unless a condition holds.
+
+    Args:
+        config: the configuration.
+        name: the field.
+        condition: what must hold.
+        valid: what would be valid, in words.
+
+    Raises:
+        ConfigError: it does not hold.
+    """
     if not condition:
         # One form for every message: field, value, and what would be valid.
         raise ConfigError(f"{name}: {getattr(config, name)!r} is not valid; give {valid}")

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.architectures.elm_neuron import ElmNeuronConfig
 from model.backends.choose import BACKENDS, choose_backend
-from model.config import ConfigError, ElmConfig, ElmNeuronConfig
+from model.config import ConfigError, ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
 from model.networks.neuron import ElmNeuron

@@ -6,11 +6,9 @@ import torch
 from torch import Generator
 
 from model.cell.interface import Output
-from model.config import ConfigError, ElmConfig, ElmNeuronConfig, LstmConfig, SnnConfig
+from model.config import ConfigError, ElmConfig, ModelConfig
 from model.networks.elm_network import ElmNetwork
-from model.networks.gated import GatedNetwork
-from model.networks.neuron import ElmNeuron
-from model.networks.spiking import SpikingNetwork
+from model.registry import architecture_of
 
 __all__ = ["ElmNetwork", "Output", "build_network"]
 
@@ -23,25 +21,15 @@ def build_network(
 
 @overload
 def build_network(
-    config: ElmNeuronConfig | LstmConfig,
-    *,
-    seed: int,
-    dtype: torch.dtype = torch.float32,
-    backend: str = "auto",
+    config: ModelConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto"
 ) -> Any: ...
 
 
-def build_network(
-    config: ElmConfig | ElmNeuronConfig | LstmConfig,
-    *,
-    seed: int,
-    dtype: torch.dtype = torch.float32,
-    backend: str = "auto",
-) -> Any:
+def build_network(config: ModelConfig, *, seed: int, dtype: torch.dtype = torch.float32, backend: str = "auto") -> Any:
     """Build the network that `config` describes; `seed` alone fixes its wiring and its weights.
 
-    Every network is called as `network(x, state)` and returns an `Output`; it has `config`, `backend_name`,
-    `zero_state(batch_size)` and, all but the single neuron, `draw_masks(batch_size)`.
+    Every network is called as `network(x, state)` and returns an `Output`; it has `config`, `backend_name` and
+    `zero_state(batch_size)`.
 
     Args:
         config: the architecture.
@@ -53,6 +41,7 @@ def build_network(
 
     Raises:
         ConfigError: an argument has none of these values.
+        CodeError: an architecture that is not ours cannot be built.
     """
     # torch maps negative seeds to others and takes True for 1, so that two seeds would stand for one network.
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
@@ -62,16 +51,4 @@ def build_network(
         raise ConfigError(f"dtype: {dtype} is not valid; give torch.float32 or torch.float64")
     # A generator of its own, so that building a network neither depends on the global one nor moves it.
     generator = Generator().manual_seed(seed)
-    if isinstance(config, ElmConfig):
-        return ElmNetwork(config, generator, dtype, backend)
-    if isinstance(config, ElmNeuronConfig):
-        return ElmNeuron(config, generator, dtype, backend)
-    # Other architectures have one way to run, and asking them for another is a mistake in the grid.
-    if backend != "auto":
-        raise ConfigError(f"backend: {backend!r} is not valid for {type(config).__name__}; give auto")
-    # Before LstmConfig, of which it is a subclass for the sake of the fields that they share.
-    if isinstance(config, SnnConfig):
-        return SpikingNetwork(config, generator, dtype)
-    if isinstance(config, LstmConfig):
-        return GatedNetwork(config, generator, dtype)
-    raise ConfigError(f"config: {type(config).__name__} is of no known architecture")
+    return architecture_of(config).network(config, generator=generator, dtype=dtype, backend=backend)

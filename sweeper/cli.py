@@ -412,7 +412,7 @@ def _submit(
     from cluster.jobs.submit import dry_run as job_file
     from cluster.jobs.submit import submit
     from cluster.kinds.job import make_job
-    from sweeper.launch.submission import check_data_paths, files_of_tasks, longest_trial_s
+    from sweeper.launch.submission import check_data_paths, files_of, longest_trial_s
 
     check_data_paths(grid)
     job = make_job(
@@ -422,7 +422,7 @@ def _submit(
         results=results,
         arguments=arguments,
         longest_trial_s=longest_trial_s(grid, arguments),
-        sources=files_of_tasks(grid),
+        sources=files_of(grid),
     )
     if dry_run:
         click.echo(job_file(profile, job), nl=False)

@@ -8,13 +8,14 @@ from typing import NoReturn
 import click
 
 from cluster.errors import SettingError, UserError, joined
-from model.budget import BudgetError
+from extensions.errors import CodeError
+from model.architecture import BudgetError
 from model.config import ConfigError
 from sweeper.extras import missing
 from tasks.errors import DataError, TaskError
 from theory.errors import TheoryError
 
-FOR_PEOPLE = (UserError, ConfigError, BudgetError, TaskError, DataError, TheoryError)
+FOR_PEOPLE = (UserError, CodeError, ConfigError, BudgetError, TaskError, DataError, TheoryError)
 """Every error that a person can mend. Anything else that reaches the command line is a fault of this program."""
 TRIALS_FAILED, STOPPED, INTERRUPTED = 3, 4, 130
 """Exit codes of a launch that ended although trials failed, that stopped by itself before its end, and that a person or

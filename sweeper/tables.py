@@ -160,8 +160,8 @@ def _plan_cells(
         str(getattr(model, "n_rec", 1)),
         str(getattr(model, "d_m", "")),
         *settings,
-        f"{total.k_e:,}",
-        f"{total.k_c:,}",
+        _number(total.k_e),
+        _number(total.k_c),
         f"{total.readout_params:,}",
         seeds,
         duration(sum(costs.seconds(row.spec) for row in rows if row.spec is not None)),
@@ -169,6 +169,11 @@ def _plan_cells(
         first.trial_id[:8] + "…" * (len(rows) > 1),
         state_text,
     ]
+
+
+def _number(value: float) -> str:
+    """A count per neuron, which is a mean where nothing more is known."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def _cell(value: object) -> str:

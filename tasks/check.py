@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks import code
+from extensions import code
 from tasks.base import TaskSpec
 from tasks.batch import SPLITS, Batch
 from tasks.errors import DataError, TaskError
@@ -47,7 +47,7 @@ def check_task(name: str, options: Mapping[str, object], *, length: int, where: 
     except Exception as error:
         if wanted is None:
             raise
-        raise TaskError(f"{where}: {wanted.name}: {code.told(error, wanted.path)}") from error
+        raise TaskError(f"{where}: {wanted.name}: {code.described(error, wanted.path)}") from error
     for part, batch in batches.items():
         _check_batch(batch, task.spec, length, f"{where}: {name}: {part}")
 

@@ -1,7 +1,8 @@
 """All data sets by name, as the rooms of tasks declare them."""
 
+from extensions.errors import choices_hint
 from tasks.base import DataSet
-from tasks.errors import DataError, choices_hint
+from tasks.errors import DataError
 from tasks.spec import ROOMS
 
 DATA_SETS = {data_set.name: data_set for room in ROOMS for data_set in room.data_sets}

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tasks.errors import TaskError, choices_hint
+from extensions.errors import choices_hint
+from tasks.errors import TaskError
 
 # The types that YAML and JSON both keep: an option goes through either on its way to a trial.
 OptionValue: TypeAlias = str | int | float | bool

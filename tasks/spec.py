@@ -1,7 +1,6 @@
 """What a task asks of a network, known without loading its data: sizes, loss, metric and baselines."""
 
 import functools
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import tasks.own.spec
 import tasks.sequences.spec
 import tasks.spikes.spec
 import tasks.text.spec
-from tasks import code
+from extensions import code
+from extensions.errors import choices_hint, raised_as
 from tasks.base import METRICS, Options, Place, TaskDefinition, TaskSpec
-from tasks.errors import DataError, TaskError, choices_hint
+from tasks.errors import DataError, TaskError
 from tasks.options import Option, OptionValue, resolve_options
 
 ROOMS = (
@@ -57,16 +57,10 @@ def task_definition(name: str, *, where: str = "task") -> TaskDefinition:
 @functools.cache
 def _others_definition(name: str, where: str) -> TaskDefinition:
     wanted = code.reference(name)
-    if wanted is not None:
-        return _made(code.load_class(wanted, where), wanted.name, where)
-    offered = {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    if name not in offered:
-        raise TaskError(f"{where}.name: {name!r} is no task; {choices_hint(name, [*_TASKS, *offered])}")
-    try:
-        found = offered[name].load()
-    except Exception as error:  # whatever an installed package raises is not ours to mend
-        raise TaskError(f"{where}.name: {offered[name].value}: {type(error).__name__}: {error}") from error
-    return _made(found, offered[name].value, where)
+    place = where if wanted is not None else f"{where}.name"
+    with raised_as(TaskError):
+        kind = code.load_named(name, ENTRY_POINTS, "task", _TASKS, place)
+    return _made(kind, name if wanted is None else wanted.name, where)
 
 
 def _made(kind: Any, name: str, where: str) -> TaskDefinition:
@@ -104,8 +98,8 @@ def full_name(name: str, folders: Sequence[Path], *, where: str = "task") -> str
     Raises:
         TaskError: there is no such file, or it is another version than was asked for.
     """
-    wanted = code.reference(name)
-    return name if wanted is None else code.found(wanted, folders, where).full_name
+    with raised_as(TaskError):
+        return code.full_name(name, folders, where)
 
 
 def needs_description(name: str, options: Mapping[str, object], *, where: str = "task") -> bool:
@@ -195,7 +189,7 @@ def _described(definition: TaskDefinition, name: str, options: Options, place: P
         wanted = code.reference(name)
         if wanted is None:  # ours: a fault of this program, or of an installed package
             raise
-        raise TaskError(f"{place.where}: {wanted.name}.spec: {code.told(error, wanted.path)}") from error
+        raise TaskError(f"{place.where}: {wanted.name}.spec: {code.described(error, wanted.path)}") from error
 
 
 def _check_spec(spec: object, name: str, where: str) -> None:

@@ -78,7 +78,7 @@ def _sizes(plan: Plan | None, trial_id: str) -> tuple[Any, ...]:
     if row is None or row.spec is None:
         return (None,) * 5
     spec = row.spec
-    return (row.budget, spec.model.n_rec, getattr(spec.model, "d_m", None), spec.training.learning_rate, spec.seed)
+    return (row.budget, spec.model.units, getattr(spec.model, "d_m", None), spec.training.learning_rate, spec.seed)
 
 
 def _sentence(launch: LiveLaunch, now: datetime) -> str:

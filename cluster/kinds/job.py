@@ -66,7 +66,7 @@ def make_job(
         arguments: further arguments of `sweeper launch`.
         longest_trial_s: expected duration of the longest trial, seconds, where it is known.
         ray_version: version of Ray here; looked up when None.
-        sources: files that the grid's tasks are defined in, by name.
+        sources: files that the grid's tasks and architectures are defined in, by name.
 
     Raises:
         ClusterError: the results directory leaves its root, a trial would not fit into the time limit, or GPUs are

@@ -19,9 +19,9 @@ class Output(NamedTuple):
     """[B, T, O]"""
     state: tuple[Tensor, ...]
     """state after the last step, to be handed to the next call"""
-    mlp_out_magnitude: Tensor
+    mlp_out_magnitude: Tensor | float = 0.0
     """regulariser term: mean over batch and neurons of (mean over time and memory of abs(o))^2; 0 where no MLP is"""
-    population_activity: Tensor
+    population_activity: Tensor | float = 0.0
     """regulariser term: mean of relu(activity) over batch, time and neurons; 0 where it has no meaning"""
     activity: Tensor | None = None
     """the recurrent layer's activity [B, T, N], without gradient, when asked for"""

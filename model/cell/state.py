@@ -1,5 +1,6 @@
-"""States carried from one segment of a stream to the next: NamedTuples of tensors whose first axis is the batch."""
+"""States carried from one segment of a stream to the next: tuples of tensors whose first axis is the batch."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from torch import Tensor
@@ -25,9 +26,14 @@ class ElmState(NamedTuple):
 AnyState = TypeVar("AnyState", bound=tuple[Any, ...])
 
 
+def rebuilt(state: AnyState, tensors: Iterable[Tensor]) -> AnyState:
+    """Return a state of the same kind, a NamedTuple or a plain tuple, with other tensors."""
+    return type(state)(*tensors) if hasattr(state, "_fields") else type(state)(tensors)
+
+
 def detach_state(state: AnyState) -> AnyState:
     """Cut the state off from the graph that made it, so that gradients stop at the segment's border."""
-    return type(state)(*(tensor.detach() for tensor in state))
+    return rebuilt(state, (tensor.detach() for tensor in state))
 
 
 def zero_rows(state: AnyState, rows_B: Tensor) -> AnyState:
@@ -38,4 +44,4 @@ def zero_rows(state: AnyState, rows_B: Tensor) -> AnyState:
         rows_B: booleans [B], True where the row starts afresh.
     """
     # masked_fill and no product with a mask: 0 times a state that is not finite would stay NaN.
-    return type(state)(*(tensor.masked_fill(rows_B.view(-1, *[1] * (tensor.dim() - 1)), 0.0) for tensor in state))
+    return rebuilt(state, (tensor.masked_fill(rows_B.view(-1, *[1] * (tensor.dim() - 1)), 0) for tensor in state))

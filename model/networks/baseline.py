@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
+from model.architectures.gated import LstmConfig
 from model.cell.interface import InputMasks, check_input, dense_input
 from model.cell.layer import DrawnLinear
-from model.config import LstmConfig
 
 
 class BaselineNetwork(nn.Module):

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from model.architectures.gated import ChronoLstmConfig, GruConfig, LstmConfig
 from model.cell.interface import InputMasks, Output
 from model.cell.layer import DrawnLinear
-from model.config import ChronoLstmConfig, GruConfig, LstmConfig
 from model.networks.baseline import BaselineNetwork
 
 

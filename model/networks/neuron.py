@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from model.architectures.elm_neuron import ElmNeuronConfig
 from model.cell.interface import InputError, Output, check_input
 from model.cell.layer import TANH_SCALE, TANH_SLOPE, DrawnLinear, absorbed_share, log_spaced
-from model.config import ConfigError, ElmNeuronConfig
+from model.config import ConfigError
 from model.networks.neuron_scan import MemoryScan
 
 NEURON_BACKENDS = ("auto", "torch", "reference")

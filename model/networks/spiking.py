@@ -8,9 +8,9 @@ import torch
 from snntorch import surrogate
 from torch import Generator, Tensor, nn
 
+from model.architectures.spiking import SnnConfig
 from model.cell.interface import InputMasks, Output
 from model.cell.layer import DrawnLinear, log_spaced
-from model.config import SnnConfig
 from model.networks.baseline import BaselineNetwork
 
 

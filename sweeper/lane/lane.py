@@ -18,6 +18,7 @@ from typing import Protocol
 import torch
 
 from cluster.errors import joined
+from extensions.code import register
 from sweeper.errors import FOR_PEOPLE
 from sweeper.lane.attempt import one_line, run_group, run_trial
 from sweeper.lane.gpu import GpuMemory
@@ -29,7 +30,6 @@ from sweeper.queue.messages import Assignment, Pull, Report
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped, TimedOut
-from tasks.code import register
 
 HEARTBEAT_S = 2.0
 """Pause between heartbeats; thirty of them fit into the silence after which the broker gives a lane up."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.attach.machine import machine_share
+from extensions.code import sources
 from sweeper.lane.wear import MOST_TRIALS
 from sweeper.store.provenance import code_version
-from tasks.code import sources
 
 MEMORY_SHARE = 0.9
 """Share of a host's free memory that its lanes may use together (assumption: the rest is for launcher and system)."""
@@ -80,7 +80,7 @@ class LaneConfig:
     recycle_trials: int = MOST_TRIALS
     """Trials after which a lane's process is replaced by a fresh one."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Files that tasks are defined in, by hash (`tasks.code`): a lane may run where they are not."""
+    """Files of tasks and architectures, by hash (`extensions.code`): a lane may run where they are not."""
 
     def lane_name(self, number: int) -> str:
         """Name of one of the lanes."""

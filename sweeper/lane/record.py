@@ -80,11 +80,11 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         budget=assignment.budget,
         n_in=model.n_in,
         n_out=model.n_out,
-        n_rec=model.n_rec,
+        n_rec=model.units,
         # Baselines have no neurons with such parts: their configs lack these fields, and the columns stay null.
         d_m=getattr(model, "d_m", None),
         # The width that was built, since `d_mlp` itself may be left to a default that depends on d_m.
-        d_mlp=getattr(model, "mlp_width", None),
+        d_mlp=getattr(model, "mlp_width", getattr(model, "d_mlp", None)),
         l_mlp=getattr(model, "l_mlp", None),
         d_tree=getattr(model, "d_tree", None),
         d_branch=getattr(model, "d_branch", None),

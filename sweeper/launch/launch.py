@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from extensions.code import sources_of
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.preflight import check_packages
@@ -13,7 +14,6 @@ from sweeper.queue.journal import clear_dead_launches
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
-from tasks.code import sources_of
 
 
 def launch(
@@ -52,7 +52,7 @@ def _launch(
     store = ResultsStore.create(results)
     # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
-    store.save_code(sources_of([block.task for block in grid.blocks]))
+    store.save_code(sources_of(name for block in grid.blocks for name in (block.task, block.architecture)))
     store.compact()  # also what an earlier launch left when it was killed
     runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
     if plan is None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
+from extensions.code import register
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.result import LaunchResult
@@ -15,7 +16,6 @@ from sweeper.status import stored_plans
 from sweeper.store.schema import SCHEMAS
 from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
-from tasks.code import register
 
 
 def retry(

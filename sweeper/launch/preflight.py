@@ -1,18 +1,20 @@
 """Looks at disk, inodes and memory before the first trial starts, where the numbers can be had."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from cluster.attach.machine import machine_share
+from model.architectures.cells import CellConfig
+from model.registry import architecture_names
 from sweeper.errors import SweeperError
 from sweeper.extras import require
 from sweeper.launch.assignments import task_key
 from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
-from tasks.spec import packages_of, task_names
+from tasks.spec import packages_of, task_names, task_spec
 
 BYTES_PER_TRIAL = 6_000
 """Rows of one trial with 40 evaluations, compressed, while they still lie in part files (measured)."""
@@ -79,6 +81,32 @@ def check_tasks(specs: Iterable[TrialSpec]) -> None:
         from tasks.check import check_task  # 1.7 s of torch, which a launcher of our own tasks does without
 
         check_task(spec.task, spec.task_options, length=spec.training.length)
+
+
+def check_cells(specs: Iterable[TrialSpec]) -> None:
+    """Run architectures that are not ours on a few random sequences, here, before the first lane fails at them.
+
+    Args:
+        specs: trials; of others' architectures the smallest network of each task and set of settings is looked at.
+
+    Raises:
+        CodeError: an architecture does not follow the interface, or returns something else than it asks for.
+    """
+    smallest: dict[Hashable, TrialSpec] = {}
+    for spec in specs:
+        model = spec.model
+        if isinstance(model, CellConfig) and spec.architecture not in architecture_names():
+            settings = tuple(pair for pair in model.values if not isinstance(pair[1], int))
+            key = (spec.architecture, spec.task, model.n_in, model.n_out, settings, spec.training.dtype)
+            other = smallest.setdefault(key, spec).model
+            if isinstance(other, CellConfig) and model.counted.trainable_params < other.counted.trainable_params:
+                smallest[key] = spec
+    for spec in smallest.values():
+        from model.cells.probe import probe  # 1.7 s of torch, which planning has loaded already where it counted
+
+        assert isinstance(spec.model, CellConfig), "only those were taken"
+        task = task_spec(spec.task, spec.task_options)
+        probe(spec.model, ids=task.input_kind == "ids", dtype=spec.training.dtype)
 
 
 def _check_disk(path: str, trials: int) -> None:

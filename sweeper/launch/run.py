@@ -12,7 +12,7 @@ from cluster.errors import joined
 from sweeper.errors import StorageError, SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event
-from sweeper.launch.preflight import check_packages, check_tasks, preflight
+from sweeper.launch.preflight import check_cells, check_packages, check_tasks, preflight
 from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, PlanRow
@@ -85,6 +85,8 @@ class Runner:
         if self.executor.lanes_here:
             check_packages((spec.task, spec.task_options) for spec in specs)
             check_tasks(specs)
+        # Also where lanes run elsewhere: it needs no data, and the file is here.
+        check_cells(specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
         journal = Journal(self.store, plan.name, total=len(rows))
         monitor = Monitor(

@@ -4,11 +4,11 @@ import os
 from collections.abc import Sequence
 
 from cluster.limits import shown
+from extensions.code import reference, sources_of
 from sweeper.errors import GridError, SweeperError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import Grid
-from tasks.code import reference, sources_of
 
 _NAMED_DATA = ("embedded", "real")
 """What `data` holds where it is no path, for every task."""
@@ -34,8 +34,8 @@ def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
     return max(costs.seconds(spec) for spec in specs)
 
 
-def files_of_tasks(grid: Grid) -> dict[str, str]:
-    """Files that a grid's tasks are defined in, by name: they are put beside the grid in the job's folder.
+def files_of(grid: Grid) -> dict[str, str]:
+    """Files that a grid's tasks and architectures are defined in, by name: they are put beside the grid of the job.
 
     Args:
         grid: the grid.
@@ -44,13 +44,13 @@ def files_of_tasks(grid: Grid) -> dict[str, str]:
         SweeperError: two of them have one name.
     """
     files: dict[str, str] = {}
-    for block in grid.blocks:
-        wanted = reference(block.task)
+    for name in (name for block in grid.blocks for name in (block.task, block.architecture)):
+        wanted = reference(name)
         if wanted is None:
             continue
-        (source,) = sources_of([block.task]).values()
+        (source,) = sources_of([name]).values()
         if files.setdefault(wanted.path, source) != source:
-            raise SweeperError(f"{grid.name}: two files of tasks are called {wanted.path}; rename one of them")
+            raise SweeperError(f"{grid.name}: two files are called {wanted.path}; rename one of them")
     return files
 
 

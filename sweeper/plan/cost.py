@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from model.budget import Counts, counts
-from model.config import ElmConfig, ModelConfig
-from model.memory import saved_bytes
+from model.architecture import Counts
+from model.budget import counts
+from model.config import ModelConfig
+from model.registry import architecture_of
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
 from sweeper.store.schema import FINISHED
 
@@ -161,10 +162,10 @@ def pays(spec: TrialSpec, device: str) -> int:
     `python -m benchmarks.seed_batches`; see README.md, "Seed batches"). Not measured on GPUs, and therefore not done
     there.
     """
-    if spec.architecture != "elm" or not device.startswith("cpu"):
+    if not architecture_of(spec.model).joint or not device.startswith("cpu"):
         return 1
     training = spec.training
-    numbers = training.batch_size * training.length * spec.model.n_rec
+    numbers = training.batch_size * training.length * spec.model.units
     return JOINT_TRIALS if numbers <= JOINT_NUMBERS else 1
 
 
@@ -196,15 +197,10 @@ def _own_bytes(spec: TrialSpec, device: str) -> int:
     """Weights with gradient and two moments, what is kept for differentiation, the input and the loss's copies."""
     model, training, total = spec.model, spec.training, _counts(spec.model)
     width = 8 if training.dtype == "float64" else 4  # bytes of a number
-    if isinstance(model, ElmConfig):
-        # Each back end keeps other tensors for the backward pass.
-        backend = "native" if device == "cpu" else "torch"
-        kept = saved_bytes(model, backend=backend, batch=training.batch_size, steps=training.length, itemsize=width)
-    else:
-        # A rough count for the other architectures (assumption): only the ELM Network's is measured.
-        hidden = getattr(model, "mlp_width", 4)
-        per_neuron = 4 * getattr(model, "d_m", 1) + getattr(model, "d_tree", 0) + 2 * hidden + 4
-        kept = width * training.length * training.batch_size * getattr(model, "n_rec", 1) * per_neuron
+    # Only the ELM Network's is measured; the others' are rough counts (`Architecture.saved_bytes`).
+    kept = architecture_of(model).saved_bytes(
+        model, device=device, batch=training.batch_size, steps=training.length, itemsize=width
+    )
     # Four arrays of the output's size live at a time in the loss: the output, its log-probabilities and the gradients
     # of both (measured). Two more are for copies that the allocator keeps (assumption).
     inputs = training.length * training.batch_size * (model.n_in + 6 * model.n_out)
@@ -234,4 +230,4 @@ def _features(spec: TrialSpec) -> tuple[float, float, float]:
     # (measured on laptop cases of `benchmarks.model`: 0.21 to 0.25 of a step's time natively, 0.32 to 0.36 by torch).
     eval_steps *= training.length / 3
     sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
-    return steps + eval_steps, sequences * getattr(spec.model, "n_rec", 1), sequences * params
+    return steps + eval_steps, sequences * spec.model.units, sequences * params

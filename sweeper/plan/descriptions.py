@@ -12,6 +12,7 @@ from cluster.limits import shown
 from cluster.values import check_keys, mapping
 from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
+from sweeper.plan.recorded import RECORDED
 from tasks.base import TaskSpec
 
 DESCRIBED = "described"
@@ -70,20 +71,24 @@ def written(descriptions: Sequence[Description]) -> list[dict[str, Any]]:
     return [{"task": d.task, "name": d.name, "options": dict(d.options), "spec": asdict(d.spec)} for d in descriptions]
 
 
-def with_descriptions(text: str, descriptions: Sequence[Description]) -> str:
-    """Return the text of a grid with what its tasks are; every earlier line stays as it is where that can be.
+def with_descriptions(
+    text: str, descriptions: Sequence[Description], recorded: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Return the text of a grid with what its tasks and architectures are; earlier lines stay as they are if possible.
 
     Args:
         text: the grid.
         descriptions: of its tasks.
+        recorded: points of its architectures (`sweeper.plan.recorded.record`).
     """
-    if not descriptions:
+    entries: dict[str, Any] = {DESCRIBED: written(descriptions)} if descriptions else {}
+    entries |= {RECORDED: [dict(entry) for entry in recorded]} if recorded else {}
+    if not entries:
         return text
-    entries = written(descriptions)
     before = read_yaml(text)
     assert isinstance(before, dict), "it was read as a grid"
-    whole = {**before, DESCRIBED: entries}
-    if DESCRIBED in before or text.lstrip().startswith("{"):  # nothing can be appended to a mapping in braces
-        return write_yaml(whole)
-    notes = "# written by the launch, so that these rows can be read where the files of their tasks are not\n"
-    return f"{text.rstrip()}\n{notes}{write_yaml({DESCRIBED: entries})}"
+    if not before.keys().isdisjoint(entries) or text.lstrip().startswith("{"):
+        # nothing can be appended to a mapping in braces
+        return write_yaml({**before, **entries})
+    notes = "# written by the launch, so that these rows can be read where files of tasks and architectures are not\n"
+    return f"{text.rstrip()}\n{notes}{write_yaml(entries)}"

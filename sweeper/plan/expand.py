@@ -11,15 +11,17 @@ from typing import Any
 
 from cluster.limits import check_limit
 from cluster.values import raised_as
-from model.budget import Counts
-from model.config import MODEL_CONFIGS, ModelConfig
+from model.architecture import Counts
+from model.config import ModelConfig
+from model.registry import architecture, architecture_names
 from sweeper.errors import GridError
 from sweeper.plan.cost import relative_work
 from sweeper.plan.descriptions import Description, with_descriptions
 from sweeper.plan.grid import Block, Grid
 from sweeper.plan.rate_rule import RateRule
+from sweeper.plan.recorded import record
 from sweeper.plan.search_section import Range
-from sweeper.plan.sizes import build, counts_of, size_to_solve
+from sweeper.plan.sizes import build, counts_of, points_of, size_to_solve
 from sweeper.plan.trial import TrainingConfig, TrialSpec
 from tasks.base import TaskSpec
 from tasks.errors import TaskError
@@ -27,6 +29,7 @@ from tasks.spec import canonical_options, needs_description, task_spec
 
 RUNNABLE, DUPLICATE, INFEASIBLE, EXCLUDED = "runnable", "duplicate", "infeasible", "excluded"
 
+_INPUTS = {"ids": "symbols", "spikes": "spikes", "real": "values"}
 _CORNERS = 3
 
 
@@ -224,7 +227,9 @@ def _check_training(training: TrainingConfig, settings: Mapping[str, Any], where
 
 
 def described(grid: Grid) -> Grid:
-    """Return the grid with what its tasks are, where that follows from files or from code that is not ours.
+    """Return the grid with what its tasks and architectures are, where that follows from files or from others' code.
+
+    Architectures that are counted from their torch module are recorded with every point of the grid.
 
     Raises:
         GridError: a task or its options are unknown.
@@ -244,7 +249,30 @@ def described(grid: Grid) -> Grid:
                 task=block.written_task, name=block.task, options=block.task_options, spec=block.description
             )
             unique.setdefault(repr(block.written_task), entry)
-    return replace(grid, blocks=tuple(blocks), text=with_descriptions(grid.text, list(unique.values())))
+    recorded = []
+    for index, block in enumerate(blocks):
+        recorded += recorded_points(block, f"blocks[{index}]." if len(blocks) > 1 else "")
+    return replace(grid, blocks=tuple(blocks), text=with_descriptions(grid.text, list(unique.values()), recorded))
+
+
+def recorded_points(block: Block, place: str = "") -> list[dict[str, Any]]:
+    """Return the points of a block with their sizes, where they are counted from a torch module.
+
+    Args:
+        block: the block.
+        place: its path in the grid file, for messages.
+
+    Raises:
+        GridError: they cannot be counted.
+    """
+    if block.definition.light:
+        return []
+    task, _ = _task(block, place)
+    axes = _corners(block.model)
+    zipped = tuple(tuple(name for name in group if name in axes) for group in block.zipped)
+    points = [point for point, _ in _product(axes, tuple(group for group in zipped if group))]
+    every = points_of(block, task, points, place)
+    return [record(block.written_architecture, block.architecture, block.definition, every)]
 
 
 def _described_task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
@@ -260,11 +288,12 @@ def _described_task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]
 
 def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
     task, options = _described_task(block, place)
-    if block.architecture == "elm_neuron" and task.input_kind == "ids":
-        others = ", ".join(name for name in MODEL_CONFIGS if name != "elm_neuron")
+    reads = block.definition.reads
+    if task.input_kind not in reads:
+        others = [name for name in architecture_names() if task.input_kind in architecture(name).reads]
         raise GridError(
-            f"{place}architecture: 'elm_neuron' reads spikes or values, and task {task.name!r} gives symbols. "
-            f"Valid: {others}"
+            f"{place}architecture: {block.architecture!r} reads {' or '.join(_INPUTS[kind] for kind in reads)}, and "
+            f"task {task.name!r} gives {_INPUTS[task.input_kind]}. Valid: {', '.join(others)}"
         )
     return task, options
 

@@ -24,12 +24,17 @@ from cluster.values import (
     whole_within,
 )
 from cluster.yaml_reader import read_text_file, read_yaml
-from model.config import MODEL_CONFIGS
+from extensions.errors import CodeError
+from model.architecture import DECIDED_BY_TASK, Architecture
+from model.config import ConfigError
+from model.registry import architecture, shared_settings
+from model.registry import full_name as architecture_name
 from sweeper.errors import GridError
 from sweeper.plan.descriptions import DESCRIBED, Description, read_descriptions
 from sweeper.plan.rate_rule import read_rule
+from sweeper.plan.recorded import RECORDED, Recorded, joined, read_recorded
 from sweeper.plan.search_section import Range, SearchSettings, read_search
-from sweeper.plan.trial import TrainingConfig, field_names, typed_value
+from sweeper.plan.trial import TrainingConfig, field_types, typed_value
 from tasks.base import TaskSpec
 from tasks.errors import TaskError
 from tasks.spec import full_name
@@ -39,10 +44,6 @@ GRID_KEYS = (
 )  # fmt: skip
 TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
-_TARGETS_OF = {"elm": TARGETS, "elm_neuron": ("k_e",)}
-"""Those an architecture has; the synapses of a single neuron follow from its input channels."""
-SOLVED_SIZES = ("n_in", "n_out")
-"""Fields the task decides."""
 _BUDGET, _SEED, _SEEDS = whole_within("budget"), whole_within("seed"), whole_within("seeds")
 _TARGET, _COUNT = whole_within("target"), whole_within("count")
 RANGE_KEYS = ("from", "to", "count", "spacing")
@@ -61,7 +62,11 @@ class Block:
     written_task: object = None
     """The task as the grid file gives it."""
     architecture: str = "elm"
-    """Key of `model.config.MODEL_CONFIGS`."""
+    """Full name of the architecture (`model.registry.full_name`)."""
+    recorded: Recorded | None = None
+    """What its sizes and counts are, where the grid was kept with them (`sweeper.plan.recorded`)."""
+    written_architecture: str = "elm"
+    """The architecture as the grid file gives it."""
     budgets: tuple[int, ...] = ()
     """Parameter budgets P; empty where every size is given."""
     model: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -74,6 +79,11 @@ class Block:
     """Groups of settings that advance together instead of forming a product."""
     limits: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
     """Lowest and highest allowed value per size; points outside are listed as excluded."""
+
+    @property
+    def definition(self) -> Architecture:
+        """What the architecture is: as it was recorded, or as its class says."""
+        return self.recorded or architecture(self.architecture)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +153,8 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
         raise GridError(f"expected a mapping of settings with at least `task`, got {type(content).__name__}")
     # Believed only where the grid comes from a results directory: whoever launches a file means the tasks of today.
     described = read_descriptions(content.get(DESCRIBED, [])) if stored else ()
-    content = {key: value for key, value in content.items() if key != DESCRIBED}
+    recorded = read_recorded(content.get(RECORDED, [])) if stored else ()
+    content = {key: value for key, value in content.items() if key not in (DESCRIBED, RECORDED)}
     check_keys("", content, GRID_KEYS)
     name = content.get("name", default_name)
     if not isinstance(name, str):
@@ -158,9 +169,10 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
     parts = content.get("blocks", [{}])
     if not isinstance(parts, list) or not parts:
         raise GridError("blocks: expected a list with at least one block of settings")
+    places = [f"blocks[{i}]." if "blocks" in content else "" for i in range(len(parts))]
     blocks = tuple(
-        _block(part, shared, f"blocks[{i}]." if "blocks" in content else "", folders, described)
-        for i, part in enumerate(parts)
+        _block(*_parted(part, recorded, stored), shared, place, folders, described)
+        for part, place in zip(parts, places, strict=True)
     )
     search = read_search(content["search"]) if "search" in content else None
     if search is None or not search.adaptive:
@@ -191,8 +203,21 @@ def _refuse_open_ranges(blocks: tuple[Block, ...]) -> None:
                     )
 
 
+def _parted(part: object, recorded: tuple[Recorded, ...], stored: bool) -> tuple[object, tuple[Recorded, ...]]:
+    """A block without what a launch recorded in it, and that, before what it recorded for the whole grid."""
+    if not stored or not isinstance(part, dict) or RECORDED not in part:
+        return part, recorded
+    rest = {key: value for key, value in part.items() if key != RECORDED}
+    return rest, (*read_recorded(part[RECORDED]), *recorded)
+
+
 def _block(
-    part: object, shared: Mapping[str, Any], place: str, folders: list[Path], described: tuple[Description, ...]
+    part: object,
+    recorded: tuple[Recorded, ...],
+    shared: Mapping[str, Any],
+    place: str,
+    folders: list[Path],
+    described: tuple[Description, ...],
 ) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
@@ -203,10 +228,14 @@ def _block(
     written = merged.get("task")
     known = next((entry for entry in described if entry.task == written), None)
     task, options = (known.name, known.options) if known else _task(written, f"{place}task", folders)
-    architecture = str(merged.get("architecture", "elm"))
-    one_of(*MODEL_CONFIGS)(architecture, f"{place}architecture")
-    model = _model_axes(architecture, merged.get("model", {}), f"{place}model")
-    training = _axes(TrainingConfig, merged.get("training", {}), f"{place}training", field_names(TrainingConfig))
+    of_class = str(merged.get("architecture", "elm"))
+    kept = joined(entry for entry in recorded if entry.written == of_class)
+    full = kept.name if kept else _architecture(of_class, f"{place}architecture", folders)
+    try:
+        model = _model_axes(kept or architecture(full), of_class, merged.get("model", {}), f"{place}model")
+    except CodeError as error:
+        raise GridError(f"{place}{error}") from error
+    training = _axes(field_types(TrainingConfig), merged.get("training", {}), f"{place}training")
     # Before repeated values are dropped, because settings that advance together need their values place by place.
     zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(
@@ -214,7 +243,9 @@ def _block(
         task_options=options,
         description=known.spec if known else None,
         written_task=written,
-        architecture=architecture,
+        architecture=full,
+        recorded=kept,
+        written_architecture=of_class,
         budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
         model=_distinct(model, zipped),
         training=_distinct(training, zipped),
@@ -249,38 +280,45 @@ def _task(value: object, place: str, folders: list[Path]) -> tuple[str, dict[str
         raise GridError(str(error)) from error
 
 
-def _model_axes(architecture: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
-    config = MODEL_CONFIGS[architecture]
-    valid = [name for name in field_names(config) if name not in SOLVED_SIZES]
-    valid += _TARGETS_OF.get(architecture, ())
-    of_any_architecture = {name for other in MODEL_CONFIGS.values() for name in field_names(other)} | set(TARGETS)
+def _architecture(name: str, place: str, folders: list[Path]) -> str:
+    try:
+        return architecture_name(name, folders, where=place)
+    except ConfigError as error:
+        raise GridError(str(error)) from error
+
+
+def _model_axes(definition: Architecture, written: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
+    types = {**definition.settings()}
+    # A target, such as k_e, is a whole number that stands for a setting.
+    types |= {size.target: int for size in definition.sizes() if size.target is not None}
+    of_any_architecture = {*shared_settings(), *DECIDED_BY_TASK, *TARGETS}
     for name in mapping(value, place):
         # A setting of another architecture is refused with the reason; any other unknown key gets the nearest name
         # (`_axes`).
-        if name in of_any_architecture.difference(valid):
-            why = "the task decides it" if name in SOLVED_SIZES else f"architecture {architecture!r} has none"
-            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(valid))}")
-    return _axes(config, value, place, valid)
+        if name in of_any_architecture.difference(types):
+            why = "the task decides it" if name in DECIDED_BY_TASK else f"architecture {written!r} has none"
+            raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(types))}")
+    return _axes(types, value, place)
 
 
-def _axes(config: type, value: object, place: str, valid: list[str]) -> dict[str, tuple[Any, ...]]:
+def _axes(types: Mapping[str, Any], value: object, place: str) -> dict[str, tuple[Any, ...]]:
     settings = mapping(value, place)
-    check_keys(f"{place}.", settings, valid)
+    check_keys(f"{place}.", settings, tuple(types))
     axes: dict[str, tuple[Any, ...]] = {}
     for name, entry in settings.items():
         if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
             axes[name] = (read_rule(entry, f"{place}.{name}"),)
             continue
-        # By its annotation as text, which finds the int of `int | None` as well.
-        whole = name in TARGETS or "int" in str(config.__annotations__.get(name, int))
+        # By its type as text, which finds the int of `int | None` as well.
+        whole = types[name] is int or "int" in str(types[name])
         if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
-            axes[name] = (_open_range(config, name, entry, f"{place}.{name}", whole),)
+            axes[name] = (_open_range(types, name, entry, f"{place}.{name}", whole),)
             continue
         entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
         entries = entries if isinstance(entries, list) else [entries]
         if not entries:
             raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
-        axes[name] = tuple(_value(config, name, v, f"{place}.{name}") for v in entries)
+        axes[name] = tuple(_value(types, name, v, f"{place}.{name}") for v in entries)
     return axes
 
 
@@ -291,22 +329,22 @@ def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...]
     return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
 
 
-def _value(config: type, name: str, value: object, place: str) -> Any:
+def _value(types: Mapping[str, Any], name: str, value: object, place: str) -> Any:
     if name in TARGETS:
         return _TARGET(value, place)
-    read = typed_value(config, name, value, place)
+    read = typed_value(types[name], value, place)
     if isinstance(read, int | float) and not isinstance(read, bool):
-        check_limit(_limit_of(config, name, read), read, place)
+        check_limit(_limit_of(types, name, read), read, place)
     return read
 
 
-def _limit_of(config: type, name: str, value: float) -> str:
+def _limit_of(types: Mapping[str, Any], name: str, value: float) -> str:
     """Which limit a setting has, where it has none of its own name."""
     if name in LIMITS:
         return name
     if isinstance(value, float):
         return "number"
-    if config is TrainingConfig:
+    if types is field_types(TrainingConfig):
         return "batch_size" if name.endswith("batch_size") else "steps"
     return "size"
 
@@ -330,11 +368,11 @@ def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
     return [float(round(v)) for v in values] if whole else values
 
 
-def _open_range(config: type, name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
+def _open_range(types: Mapping[str, Any], name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
     """A range without a count: a search chooses the values."""
     # Read as a range of two values, which checks its ends by the same rules.
     values = _range({**entry, "count": 2}, place, whole)
-    ends = [_value(config, name, value, place) for value in values]
+    ends = [_value(types, name, value, place) for value in values]
     return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)
 
 

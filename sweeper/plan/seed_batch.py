@@ -15,9 +15,10 @@ A number of trials given by the user holds for every shape that can be joined, a
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from model.registry import architecture_of
 from sweeper.plan.cost import pays
 from sweeper.plan.expand import PlanRow
-from sweeper.plan.trial import TrainingConfig, TrialSpec, field_names
+from sweeper.plan.trial import TrainingConfig, TrialSpec, field_types
 
 OWN_SETTINGS = (
     "learning_rate",
@@ -32,7 +33,7 @@ OWN_SETTINGS = (
     "reset_steps",
 )
 """Training settings in which trials of one group may differ: each trial is given its own."""
-_COMMON_SETTINGS = tuple(name for name in field_names(TrainingConfig) if name not in OWN_SETTINGS)
+_COMMON_SETTINGS = tuple(name for name in field_types(TrainingConfig) if name not in OWN_SETTINGS)
 SHORT_S = 3600.0
 """A launch expected to take no longer is waited for, so that its order matters less (assumption)."""
 
@@ -50,8 +51,7 @@ class Place(NamedTuple):
 
 def joint_key(spec: TrialSpec) -> Hashable | None:
     """What trials share that may be trained in one go; None for architectures that cannot be joined."""
-    # `model.networks.stacking` puts ELM Networks alone into one stack.
-    if spec.architecture != "elm":
+    if not architecture_of(spec.model).joint:
         return None
     # Sorted: the order in which options were written makes no difference to the data.
     options = tuple(sorted(spec.task_options.items()))

@@ -1,47 +1,24 @@
 """Sizes of a grid's points: which of them a budget leaves open, and the configuration that fills it."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from model.budget import BudgetError, Counts, counts, solve_d_branch, solve_d_m, solve_n_rec
-from model.config import MODEL_CONFIGS, ConfigError, ModelConfig
+from extensions.errors import CodeError
+from model.architecture import Architecture, BudgetError, Counts, Size
+from model.budget import counts
+from model.config import ConfigError, ModelConfig
 from sweeper.errors import GridError
 from sweeper.plan.grid import Block
 from tasks.base import TaskSpec
 
-_LARGEST_TARGET = 1 << 20
-"""The d_m at which the search for a k_e gives up: no network that anybody could train is as large."""
-
-
-class Size(NamedTuple):
-    """One of the three sizes a budget can be solved for."""
-
-    name: str
-    """What people call it."""
-    settings: tuple[str, ...]
-    """Settings that fix it."""
-    field: str
-    """Field the solver fills in."""
-    solve: Callable[[ModelConfig, int], int]
-
-
-_SIZES = (
-    Size("n_rec", ("n_rec",), "n_rec", solve_n_rec),
-    Size("k_e", ("d_m", "k_e"), "d_m", solve_d_m),
-    Size("k_c", ("d_branch", "k_c"), "d_branch", solve_d_branch),
-)
-_SIZES_OF = {"elm": _SIZES, "elm_neuron": _SIZES[1:2]}
-"""Sizes of the architectures that have more than, or other than, an n_rec."""
-
 
 def size_to_solve(block: Block, place: str) -> Size | None:
     """Which size follows from the budget; None where all are given."""
-    sizes = _SIZES_OF.get(block.architecture, _SIZES[:1])
-    # k_c = d_tree x d_branch is solved through d_branch, so d_tree has to be known before.
-    if block.architecture == "elm" and "d_tree" not in block.model:
-        raise GridError(f"{place}model.d_tree: the number of dendritic branches per neuron must be given")
+    sizes = block.definition.sizes()
+    for name, what in block.definition.must_give.items():
+        if name not in block.model:
+            raise GridError(f"{place}model.{name}: {what} must be given")
     for size in sizes:
         both = [name for name in size.settings if name in block.model]
         if len(both) > 1:
@@ -66,23 +43,14 @@ def build(
     block: Block, task: TaskSpec, point: dict[str, Any], budget: int | None, solved: Size | None, place: str
 ) -> ModelConfig | str:
     """The configuration of one point, or the reason why there is none."""
-    fields = {name: value for name, value in point.items() if name not in ("k_e", "k_c")}
-    if solved is not None:
-        # The solver varies this one field of a configuration that must be valid as it stands: the smallest size
-        # always is.
-        fields[solved.field] = 1
     try:
-        if "k_c" in point:
-            # k_c = d_tree x d_branch, of which only whole branches can be had; before d_m, whose search builds whole
-            # configurations.
-            fields["d_branch"] = max(1, round(point["k_c"] / point["d_tree"]))
-        if "k_e" in point:
-            fields["d_m"] = _nearest_d_m(block.architecture, {**fields, "d_m": 1}, task, point["k_e"])
-        config = MODEL_CONFIGS[block.architecture](n_in=task.n_in, n_out=task.n_out, **fields)
+        values = settings_of(block, task, point, solved)
         if solved is None or budget is None:
-            return config
-        sizes: dict[str, Any] = {solved.field: _solve(solved, config, budget)}
-        return replace(config, **sizes)
+            return block.definition.configure(values)
+        size = _solve(block.definition, tuple(values.items()), solved.field, budget)
+        return block.definition.configure({**values, solved.field: size})
+    except CodeError as error:
+        raise GridError(f"{place}{error}") from error
     except ConfigError as error:
         # A setting that no configuration may have is a fault of the grid; a budget that is too small is one of this
         # point only, and the other points still run.
@@ -91,29 +59,38 @@ def build(
         return str(error)
 
 
-def _nearest_d_m(architecture: str, fields: dict[str, Any], task: TaskSpec, k_e: int) -> int:
-    """The d_m whose k_e is nearest to the one asked for, on a ratio scale; k_e rises with d_m."""
-    base = MODEL_CONFIGS[architecture](n_in=task.n_in, n_out=task.n_out, **fields)
+def settings_of(block: Block, task: TaskSpec, point: Mapping[str, Any], solved: Size | None) -> dict[str, Any]:
+    """The settings of one point but the size that is solved, with those that stand for its targets."""
+    definition = block.definition
+    targets = {size.target: size for size in definition.sizes() if size.target is not None}
+    values = {"n_in": task.n_in, "n_out": task.n_out}
+    values |= {name: value for name, value in point.items() if name not in targets}
+    # The last size first: a search for a k_e builds whole configurations, which need the d_branch of a k_c.
+    for target in reversed(targets):
+        if target in point:
+            # The solver varies its one field of a configuration that must be valid as it stands: the smallest size
+            # always is.
+            open_size = {} if solved is None else {solved.field: 1}
+            values[targets[target].field] = definition.nearest({**values, **open_size}, targets[target], point[target])
+    return values
 
-    def achieved(d_m: int) -> float:
-        sizes: dict[str, Any] = {"d_m": d_m}
-        return counts_of(replace(base, **sizes)).k_e
 
-    # Doubling, then halving: k_e is counted, and only known to rise with d_m.
-    low, high = 1, 2
-    while achieved(high) < k_e and high < _LARGEST_TARGET:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if achieved(middle) < k_e else (low, middle)
-    # The two neighbours of the target; on a ratio scale, because budgets and sizes are spaced in ratios.
-    return min((low, high), key=lambda d_m: max(achieved(d_m) / k_e, k_e / achieved(d_m)))
+def points_of(
+    block: Block, task: TaskSpec, points: list[dict[str, Any]], place: str
+) -> Iterator[tuple[Mapping[str, Any], str | None, int | None, Any]]:
+    """Every point of a block with its configuration, as `sweeper.plan.recorded.record` takes them."""
+    solved = size_to_solve(block, place)
+    for budget in block.budgets or (None,):
+        for point in points:
+            values = settings_of(block, task, point, solved)
+            size = None if solved is None else solved.field
+            yield values, size, budget, build(block, task, point, budget, solved, place)
 
 
 @lru_cache(maxsize=100_000)
-def _solve(size: Size, config: ModelConfig, budget: int) -> int:
+def _solve(definition: Architecture, values: tuple[tuple[str, Any], ...], name: str, budget: int) -> int:
     # Points that differ in training settings alone ask for the same solution.
-    return size.solve(config, budget)
+    return definition.solve(dict(values), name, budget)
 
 
 @lru_cache(maxsize=100_000)

@@ -12,7 +12,8 @@ from typing import Any
 from cluster.errors import SettingError, unknown_name
 from cluster.limits import LimitError, shown
 from cluster.values import number, whole
-from model.config import MODEL_CONFIGS, ModelConfig
+from model.config import ModelConfig
+from model.registry import read_config
 from sweeper.errors import GridError
 
 HASH_SCHEME = 1
@@ -92,7 +93,7 @@ class TrialSpec:
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """The task's options as given in the grid, such as `data` and `alphabet`."""
     architecture: str = "elm"
-    """Which class of network; a key of `model.config.MODEL_CONFIGS`."""
+    """Full name of the architecture (`model.registry.full_name`)."""
     model: ModelConfig
     """Sizes and constants of the network."""
     training: TrainingConfig
@@ -104,7 +105,7 @@ class TrialSpec:
     def content(self) -> dict[str, Any]:
         """The spec as plain containers."""
         whole = {name: getattr(self, name) for name in _names(type(self))}  # type: ignore[arg-type]  # a class is hashable
-        parts = {name: _plain(whole[name]) for name in ("model", "training")}
+        parts = {"model": self.model.plain(), "training": _plain(self.training)}
         # The scheme is part of what is hashed, so that ids of two schemes cannot be equal by accident.
         return {"scheme": HASH_SCHEME, **whole, **parts, "task_options": dict(self.task_options)}
 
@@ -151,14 +152,14 @@ def spec_from_canonical(text: str) -> TrialSpec:
         content = json.loads(text)
         if content.pop("scheme") != HASH_SCHEME:
             raise GridError(f"a stored spec has another hash scheme than {HASH_SCHEME}: {text[:80]}")
-        model = MODEL_CONFIGS[content["architecture"]](**content.pop("model"))
+        model = read_config(content["architecture"], content.pop("model"))
         return TrialSpec(model=model, training=TrainingConfig(**content.pop("training")), **content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # damaged, or written by a stranger
         raise GridError(f"a stored spec is not one that this program writes: {shown(text)} ({error})") from error
 
 
-def typed_value(config: type, name: str, value: object, place: str) -> Any:
-    """Check `value` against the annotation of field `name` of a config class and return it in that type.
+def typed_value(annotation: Any, value: object, place: str) -> Any:
+    """Check `value` against a type, such as `int | None`, and return it in that type.
 
     YAML reads ``1e-3`` as text and ``1`` as an integer where a fraction is meant; both are put right here.
 
@@ -166,7 +167,6 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
         GridError: the value is of another type; the message names `place`.
         LimitError: it is larger than any setting may be.
     """
-    annotation = typing.get_type_hints(config)[name]
     options = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
     if value is None and type(None) in options:
         return None
@@ -193,9 +193,11 @@ def typed_value(config: type, name: str, value: object, place: str) -> Any:
     raise GridError(f"{place}: expected {wanted}, got {shown(value)}")
 
 
-def field_names(config: type) -> list[str]:
-    """Names of a config class's fields, in order."""
-    return [f.name for f in fields(config)]
+@cache
+def field_types(config: type) -> Mapping[str, Any]:
+    """Names of a config class's fields, in order, with their types."""
+    types_of = typing.get_type_hints(config)
+    return {f.name: types_of[f.name] for f in fields(config)}
 
 
 def _require(holds: bool, name: str, value: object, wanted: str) -> None:

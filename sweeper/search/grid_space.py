@@ -12,8 +12,9 @@ from typing import Any
 from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
 from sweeper.plan.cost import CostModel
-from sweeper.plan.expand import RUNNABLE, PlanRow, expand
+from sweeper.plan.expand import RUNNABLE, PlanRow, expand, recorded_points
 from sweeper.plan.grid import TARGETS, Block, Grid, parse_grid
+from sweeper.plan.recorded import RECORDED
 from sweeper.plan.search_section import Range
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
 from sweeper.search.space import Dimension, Observation, Point, Sizes, Space
@@ -177,6 +178,15 @@ class GridSpace:
         # Without it the values would be crossed, and trials that nobody chose would run.
         if len(names) > 1:
             block["zip"] = [names]
+        varied = {name: tuple(columns[name]) for name in names if name in self.block.model}
+        chosen = replace(
+            self.block,
+            budgets=() if points[0].budget is None else (points[0].budget,),
+            model={**self.block.model, **varied},
+            zipped=(tuple(varied),) if len(varied) > 1 else (),
+        )
+        if recorded := recorded_points(chosen):
+            block[RECORDED] = recorded
         return block
 
 

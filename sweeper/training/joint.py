@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from model.cell.interface import DropoutMasks, Output
 from model.cell.state import ElmState
@@ -202,10 +203,15 @@ def _masks(step: int, runs: list[TrialRun], size: int) -> DropoutMasks | None:
     return DropoutMasks(*(torch.stack(tensors) for tensors in zip(*drawn, strict=True)))
 
 
+def _kth(values: Tensor | float, k: int) -> Tensor:
+    assert isinstance(values, Tensor), "a stack of ELM Networks has regularisers"
+    return values[k]
+
+
 def _one_of(output: Output, k: int) -> Output:
     return Output(
         logits=output.logits[k],
         state=ElmState(*(tensor[k] for tensor in output.state)),
-        mlp_out_magnitude=output.mlp_out_magnitude[k],
-        population_activity=output.population_activity[k],
+        mlp_out_magnitude=_kth(output.mlp_out_magnitude, k),
+        population_activity=_kth(output.population_activity, k),
     )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from model.cell.flat import FlatParameters
 from model.cell.interface import Output
-from model.cell.state import detach_state, zero_rows
+from model.cell.state import detach_state, rebuilt, zero_rows
 from model.network import build_network
 from sweeper.plan.trial import TrialSpec
 from sweeper.training.checkpoint import Checkpoints, progress_state, restore_progress
@@ -147,7 +147,7 @@ class TrialRun:
         self.optimizer.load_state_dict(saved["optimizer"])
         if saved["carried"] is not None:
             zero = self.network.zero_state(self.training.batch_size)
-            self.state = type(zero)(*(tensor.to(self.device) for tensor in saved["carried"]))
+            self.state = rebuilt(zero, (tensor.to(self.device) for tensor in saved["carried"]))
         self.best_weights = saved["best_weights"]
         self.running = _RunningMean(**saved["running"])
         # Filled in place: the lane holds this object and makes the rows from it.

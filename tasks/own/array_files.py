@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from extensions.errors import choices_hint
 from tasks.base import Options, Place
 from tasks.data.cache import noted_sha256
-from tasks.errors import DataError, choices_hint
+from tasks.errors import DataError
 from tasks.own.notes import noted
 from tasks.packages import package
 

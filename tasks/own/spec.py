@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from extensions.errors import choices_hint
 from tasks.base import METRICS, Loss, Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
-from tasks.errors import TaskError, choices_hint
+from tasks.errors import TaskError
 from tasks.options import Option
 
 _ALL, _NONE = "numbers", "none"

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from extensions.errors import choices_hint
 from tasks.base import Options, Place
-from tasks.errors import DataError, choices_hint
+from tasks.errors import DataError
 from tasks.own.notes import noted
 
 Floats = npt.NDArray[np.float64]

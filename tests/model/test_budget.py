@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.budget import BudgetError, counts, mlp_params, solve_d_branch, solve_d_m, solve_n_rec
+from model.architecture import BudgetError
+from model.architectures.mlp import mlp_params
+from model.budget import counts, solve_d_branch, solve_d_m, solve_n_rec
 from model.config import ElmConfig
 
 DATA = Path(__file__).parent / "data"

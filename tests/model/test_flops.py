@@ -4,15 +4,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from model.config import (
-    ChronoLstmConfig,
-    ConfigError,
-    ElmConfig,
-    ElmNeuronConfig,
-    GruConfig,
-    LstmConfig,
-    SnnConfig,
-)
+from model.architectures.elm_neuron import ElmNeuronConfig
+from model.architectures.gated import ChronoLstmConfig, GruConfig, LstmConfig
+from model.architectures.spiking import SnnConfig
+from model.config import ConfigError, ElmConfig
 from model.flops import flops
 from model.network import build_network
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from model.architectures.elm_neuron import ElmNeuronConfig
 from model.backends import scratch
-from model.config import ElmConfig, ElmNeuronConfig
+from model.config import ElmConfig
 from model.memory import saved_bytes
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork

@@ -9,22 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.budget import BudgetError, counts, solve_d_m, solve_n_rec
+from model.architecture import BudgetError
+from model.architectures.gated import ChronoLstmConfig, GruConfig, LstmConfig
+from model.architectures.spiking import SnnConfig
+from model.budget import counts, solve_d_m, solve_n_rec
 from model.cell.state import detach_state, zero_rows
-from model.config import (
-    MODEL_CONFIGS,
-    ChronoLstmConfig,
-    ConfigError,
-    ElmConfig,
-    GruConfig,
-    LstmConfig,
-    SnnConfig,
-)
+from model.config import ConfigError, ElmConfig
 from model.network import build_network
+from model.registry import architecture, architecture_names
 
 SIZES = {"n_in": 5, "n_out": 3, "n_rec": 7}
 ELM = ElmConfig(**SIZES, d_m=2, d_tree=3, d_branch=2)
-BASELINES = [kind(**SIZES) for name, kind in MODEL_CONFIGS.items() if not name.startswith("elm")]
+BASELINES = [architecture(name).config(**SIZES) for name in ("lstm", "chrono_lstm", "gru", "snn")]
 ALL = [ELM, *BASELINES]
 
 
@@ -37,7 +33,7 @@ def name_of(config: Any) -> str:
 
 
 def test_the_table_names_every_architecture() -> None:
-    assert list(MODEL_CONFIGS) == ["elm", "elm_neuron", "lstm", "chrono_lstm", "gru", "snn"]
+    assert architecture_names() == ("elm", "elm_neuron", "lstm", "chrono_lstm", "gru", "snn", "lru", "min_gru")
 
 
 @settings(max_examples=40, deadline=None)

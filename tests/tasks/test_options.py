@@ -1,6 +1,7 @@
 import pytest
 
-from tasks.errors import TaskError, choices_hint
+from extensions.errors import choices_hint
+from tasks.errors import TaskError
 from tasks.options import Option, resolve_options
 
 DECLARED = (

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from model.architectures.gated import LstmConfig
 from model.cell.flat import FlatParameters
-from model.config import ElmConfig, LstmConfig
+from model.config import ElmConfig
 from model.network import build_network
 
 CONFIGS = [ElmConfig(n_in=5, n_out=3, n_rec=6, d_m=3, d_tree=3, d_branch=2), LstmConfig(n_in=5, n_out=3, n_rec=4)]

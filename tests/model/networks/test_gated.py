@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.config import ChronoLstmConfig
+from model.architectures.gated import ChronoLstmConfig
 from model.network import build_network
 
 

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from model.budget import BudgetError, counts, solve_d_m, solve_n_rec
+from model.architecture import BudgetError
+from model.architectures.elm_neuron import ElmNeuronConfig
+from model.budget import counts, solve_d_m, solve_n_rec
 from model.cell.interface import InputError
-from model.config import ConfigError, ElmNeuronConfig
+from model.config import ConfigError
 from model.network import build_network
 from model.networks.neuron import ElmNeuron, synapse_channels
 

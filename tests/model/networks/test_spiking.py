@@ -2,7 +2,7 @@
 
 import torch
 
-from model.config import SnnConfig
+from model.architectures.spiking import SnnConfig
 from model.network import build_network
 
 

@@ -15,12 +15,13 @@ from analysis.rows.load import read_sweep
 from analysis.rows.plans import read_plans
 from benchmarks.ground_truth import GroundTruth
 from cluster.kinds.job import Job
+from extensions import code
 from sweeper.errors import GridError, SweeperError
 from sweeper.executors.processes import ProcessExecutor
 from sweeper.lane.options import LaneOptions
 from sweeper.launch.launch import launch
 from sweeper.launch.maintenance import merge, retry
-from sweeper.launch.submission import files_of_tasks
+from sweeper.launch.submission import files_of
 from sweeper.plan.descriptions import DESCRIBED, written
 from sweeper.plan.expand import described, expand
 from sweeper.plan.grid import load_grid, parse_grid
@@ -31,7 +32,6 @@ from sweeper.tables import print_tasks
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped
 from sweeper.training.training import train_trial
-from tasks import code
 from tasks.spec import _others_definition
 from tests.sweeper.inline import LanesHere
 
@@ -269,7 +269,7 @@ training: {{steps: 1, warmup_steps: 1}}
 
 def test_a_job_carries_the_files_of_its_tasks(folder, tmp_path):
     grid = load_grid(folder / "recall.yaml")
-    job = Job(name="j", sweep=grid.name, grid_text=grid.text, results="/r", folder="/f", sources=files_of_tasks(grid))
+    job = Job(name="j", sweep=grid.name, grid_text=grid.text, results="/r", folder="/f", sources=files_of(grid))
     for name, text in job.texts.items():
         (tmp_path / name).write_text(text)
     assert list(expand(load_grid(tmp_path / "recall.yaml")).trials) == list(expand(grid).trials)
@@ -280,5 +280,5 @@ def test_two_files_of_one_name_cannot_be_put_beside_a_grid(folder, tmp_path):
     (tmp_path / "mine.py").write_text(TASK)
     (tmp_path / "deep" / "mine.py").write_text(TASK + "# another\n")
     (tmp_path / "two.yaml").write_text(GRID.replace('- {task: {name: "mine.py', '- {task: {name: "deep/mine.py', 1))
-    with pytest.raises(SweeperError, match=r"two files of tasks are called mine\.py"):
-        files_of_tasks(load_grid(tmp_path / "two.yaml"))
+    with pytest.raises(SweeperError, match=r"two files are called mine\.py"):
+        files_of(load_grid(tmp_path / "two.yaml"))

@@ -77,7 +77,10 @@ def test_blocks_extend_the_shared_settings():
         ),
         (BASE + "training: {steps: 0}\n", "training.steps: must be at least 1, got 0"),
         (BASE + "seeds: -1\n", "seeds: -1 is not allowed; replicates: 1 to 10,000 ("),
-        (BASE + "architecture: transformer\n", "architecture: 'transformer' is not known"),
+        (
+            BASE + "architecture: transformer\n",
+            "architecture: 'transformer' is no architecture; choose one of elm,",
+        ),
         (BASE + "limits: {n_rec: 8}\n", "limits.n_rec: expected [lowest, highest]"),
         (BASE + "zip: [[d_m, steps]]\n", "zip[0]: 'steps' is not known"),
         (BASE + "training: {steps: [1, 2, 3]}\nzip: [[d_m, steps]]\n", "equally many values"),

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from model.architectures.elm_neuron import ElmNeuronConfig
 from model.budget import counts
-from model.config import ElmNeuronConfig
 from sweeper.errors import GridError
 from sweeper.plan.expand import INFEASIBLE, expand
 from sweeper.plan.grid import parse_grid

@@ -1,11 +1,13 @@
-"""Tasks that are defined in a person's own file: their source by its hash, run once per process.
+"""Classes in a person's own file, tasks and architectures: their source by its hash, run once per process.
 
 A reference such as ``my_tasks.py:MyTask`` becomes ``my_tasks.py:MyTask@3f2a9c14d0be``, the name under which plans, rows
-and lanes know the task: the digits are the beginning of the SHA-256 of the file, so that an edited file is another
-task. The source is kept as text: it travels to lanes on other machines and lies beside the rows that it made.
+and lanes know the class: the digits are the beginning of the SHA-256 of the file, so that an edited file is another
+task or architecture. The source is kept as text: it travels to lanes on other machines and lies beside the rows that it
+made. A class that an installed package offers by an entry point is known by the entry point's name.
 """
 
 import hashlib
+import importlib.metadata
 import re
 import sys
 import traceback
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.errors import TaskError, choices_hint
+from extensions.errors import CodeError, choices_hint
 
 _DIGITS = 12
 """Hexadecimal digits of the SHA-256 in a name: 48 bits tell the versions of one file apart."""
@@ -37,7 +39,7 @@ class Reference(NamedTuple):
 
     @property
     def full_name(self) -> str:
-        """Name of the task in plans and rows: the file without its folder, the class, the file's hash."""
+        """Name in plans and rows: the file without its folder, the class, the file's hash."""
         return f"{Path(self.path).name}:{self.name}@{self.digest}"
 
 
@@ -47,16 +49,16 @@ def reference(text: str) -> Reference | None:
     return None if match is None else Reference(match["path"], match["name"], match["digest"])
 
 
-def found(wanted: Reference, folders: Sequence[Path], where: str) -> Reference:
+def located(wanted: Reference, folders: Sequence[Path], where: str) -> Reference:
     """Read the file of a reference and return the reference with its hash.
 
     Args:
         wanted: the class.
         folders: where a relative path may begin, in this order; the file may also lie in them without its own folder.
-        where: path of the task in the grid file, for messages.
+        where: path of the reference in the grid file, for messages.
 
     Raises:
-        TaskError: no such file, or another version of it than the reference asks for.
+        CodeError: no such file, or another version of it than the reference asks for.
     """
     if wanted.digest in _sources:
         return wanted
@@ -64,10 +66,10 @@ def found(wanted: Reference, folders: Sequence[Path], where: str) -> Reference:
     places = list(dict.fromkeys(places))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise TaskError(f"{where}: no such file: {wanted.path} (looked for {', '.join(map(str, places))})")
+        raise CodeError(f"{where}: no such file: {wanted.path} (looked for {', '.join(map(str, places))})")
     digest = register(_read(file, where))
     if wanted.digest not in (None, digest):
-        raise TaskError(
+        raise CodeError(
             f"{where}: {file} is another version ({digest}) than the one asked for ({wanted.digest}); write "
             f"{wanted.path}:{wanted.name} to use the file as it is now"
         )
@@ -79,10 +81,25 @@ def _read(file: Path, where: str) -> str:
         content = file.read_bytes()
         source = content.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TaskError(f"{where}: cannot read {file} ({error})") from error
+        raise CodeError(f"{where}: cannot read {file} ({error})") from error
     if len(content) > _LARGEST:
-        raise TaskError(f"{where}: {file} has {len(content):,} bytes; a task's file may have {_LARGEST:,}")
+        raise CodeError(f"{where}: {file} has {len(content):,} bytes; a file of classes may have {_LARGEST:,}")
     return source
+
+
+def full_name(name: str, folders: Sequence[Path], where: str) -> str:
+    """Return the name under which plans and rows know a class: that of a file with the file's hash.
+
+    Args:
+        name: as in the grid file.
+        folders: where the path of a file may begin.
+        where: path of the reference in the grid file, for messages.
+
+    Raises:
+        CodeError: there is no such file, or it is another version than was asked for.
+    """
+    wanted = reference(name)
+    return name if wanted is None else located(wanted, folders, where).full_name
 
 
 def register(source: str) -> str:
@@ -98,9 +115,44 @@ def sources() -> Mapping[str, str]:
 
 
 def sources_of(names: Iterable[str]) -> dict[str, str]:
-    """Return the sources of those tasks, among full names, that are defined in files, by hash."""
+    """Return the sources of those classes, among full names, that are defined in files, by hash."""
     digests = {wanted.digest for name in names if (wanted := reference(name)) is not None}
     return {digest: _sources[digest] for digest in digests if digest is not None}
+
+
+def load_named(name: str, group: str, kind: str, known: Iterable[str], where: str) -> Any:
+    """Return what a name stands for that is none of ours: a class in a file, or what an installed package offers.
+
+    Args:
+        name: "file.py:Class@hash", or the name of an entry point.
+        group: group of entry points.
+        kind: what is asked for, for messages, such as "task".
+        known: our own names, for messages.
+        where: path of the name in the grid file, for messages.
+
+    Raises:
+        CodeError: there is no such class, or its file or package cannot be imported.
+    """
+    wanted = reference(name)
+    if wanted is not None:
+        return load_class(wanted, where)
+    point = check_offered(name, group, kind, known, where)
+    try:
+        return point.load()
+    except Exception as error:  # whatever an installed package raises is not ours to mend
+        raise CodeError(f"{where}: {point.value}: {type(error).__name__}: {error}") from error
+
+
+def check_offered(name: str, group: str, kind: str, known: Iterable[str], where: str) -> importlib.metadata.EntryPoint:
+    """Return the entry point of a name; arguments as for `load_named`.
+
+    Raises:
+        CodeError: no installed package offers it.
+    """
+    offered = {point.name: point for point in importlib.metadata.entry_points(group=group)}
+    if name not in offered:
+        raise CodeError(f"{where}: {name!r} is no {kind}; {choices_hint(name, [*known, *offered])}")
+    return offered[name]
 
 
 def load_class(wanted: Reference, where: str) -> Any:
@@ -108,26 +160,26 @@ def load_class(wanted: Reference, where: str) -> Any:
 
     Args:
         wanted: the class, with its hash.
-        where: path of the task in the grid file, for messages.
+        where: path of the reference in the grid file, for messages.
 
     Raises:
-        TaskError: this process does not know the file, it cannot be run, or has no such name.
+        CodeError: this process does not know the file, it cannot be run, or has no such name.
     """
     if wanted.digest not in _sources:
-        raise TaskError(
-            f"{where}: the file of task {wanted.full_name} is not here; launch from the grid that names it, or retry"
+        raise CodeError(
+            f"{where}: the file of {wanted.full_name} is not here; launch from the grid that names it, or retry"
         )
     module = _module(wanted, where)
     if not hasattr(module, wanted.name):
-        own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        raise TaskError(f"{where}: {wanted.path} has no {wanted.name}; {choices_hint(wanted.name, own)}")
+        classes = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise CodeError(f"{where}: {wanted.path} has no {wanted.name}; {choices_hint(wanted.name, classes)}")
     return getattr(module, wanted.name)
 
 
 def _module(wanted: Reference, where: str) -> types.ModuleType:
     assert wanted.digest is not None
     if wanted.digest not in _modules:
-        name = f"elm_task_{wanted.digest}"
+        name = f"elm_file_{wanted.digest}"
         module = types.ModuleType(name)
         module.__file__ = wanted.path
         sys.modules[name] = module  # dataclasses and pickles look their module up by its name
@@ -135,12 +187,12 @@ def _module(wanted: Reference, where: str) -> types.ModuleType:
             exec(compile(_sources[wanted.digest], wanted.path, "exec"), module.__dict__)
         except Exception as error:  # whatever a person's file raises is theirs to mend
             del sys.modules[name]
-            raise TaskError(f"{where}: {told(error, wanted.path)}") from error
+            raise CodeError(f"{where}: {described(error, wanted.path)}") from error
         _modules[wanted.digest] = module
     return _modules[wanted.digest]
 
 
-def told(error: Exception, path: str) -> str:
+def described(error: Exception, path: str) -> str:
     """Say in one line what went wrong in a person's file, and where."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
