@@ -41,8 +41,9 @@ class Lru(Cell):
         if not 0.0 < max_phase <= math.tau:
             raise ValueError(f"max_phase: {max_phase} is not valid; give an angle above 0, up to 2 pi")
         self.n_in, self.n_rec = n_in, n_rec
-        # away from the ends, where a magnitude of 1 or an angle of 0 has no logarithm
-        magnitude, phase = (torch.rand(n_rec).clamp(1e-4, 1.0 - 1e-4) for _ in range(2))
+        # Away from the ends, where a magnitude of 1 or an angle of 0 has no logarithm. Not by `clamp`, for which the
+        # meta device loads a library of symbols: seconds of a plan.
+        magnitude, phase = (1e-4 + (1.0 - 2e-4) * torch.rand(n_rec) for _ in range(2))
         nu = -0.5 * torch.log(magnitude * (r_max**2 - r_min**2) + r_min**2)
         self.log_nu = nn.Parameter(nu.log())
         self.log_theta = nn.Parameter((max_phase * phase).log())

@@ -33,6 +33,7 @@ from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped
 from sweeper.training.training import train_trial
 from tasks.spec import _others_definition
+from tests.model.cells.test_interface import MINE
 from tests.sweeper.inline import LanesHere
 
 TASK = '''
@@ -188,20 +189,31 @@ def test_stored_trials_are_retried_by_the_code_that_lies_beside_them(launched, m
     assert sorted(before["final_test_loss"].to_pylist()) == sorted(after["final_test_loss"].to_pylist())
 
 
-def test_lanes_on_ray_are_given_the_file_and_find_relative_paths(launched, folder, tmp_path):
+def test_lanes_on_ray_are_given_the_files_and_find_relative_paths(launched, folder, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 5}" for i in range(300))
     (folder / "series.csv").write_text(f"a,b\n{rows}\n")
     table = "  - {task: {name: table, data: series.csv, target: [a], window: 12}}\n"
-    (folder / "both.yaml").write_text(GRID.replace("task: mine.py:Recall\n", "") + table)
+    (folder / "cell.py").write_text(MINE)
+    cell = '  - {task: "mine.py:Recall", architecture: "cell.py:Mine", model: {width: 2}, budgets: [300]}\n'
+    own = GRID.replace("task: mine.py:Recall\n", "").replace("model: {d_m: 2, d_tree: 2, d_branch: 2}\n", "")
+    elm = "model: {d_m: 2, d_tree: 2, d_branch: 2}"
+    own = own.replace("delay: 2}}", f"delay: 2}}, {elm}}}").replace("delay: 3}}", f"delay: 3}}, {elm}}}")
+    table = table.replace("window: 12}}", f"window: 12}}, {elm}}}")
+    (folder / "both.yaml").write_text(own + table + cell)
     # As from a shell: a path means to the lanes what it means to the person who launches.
     arguments = ["launch", "both.yaml", "-r", str(tmp_path / "r"), "--lanes", "1", "--executor", "ray"]
     done = subprocess.run(
         [sys.executable, "-m", "sweeper.cli", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    by_data = {
-        row["data_name"]: row["final_test_loss"] for row in ResultsStore.open(tmp_path / "r").read("trials").to_pylist()
-    }
+    by_data = {}
+    for row in ResultsStore.open(tmp_path / "r").read("trials").to_pylist():
+        if row["architecture"] != "elm":
+            plan = expand(load_grid(folder / "both.yaml"))
+            assert row["final_test_loss"] == train_trial(plan.trials[row["trial_id"]].spec).final["test"].loss
+        else:
+            by_data[row["data_name"]] = row["final_test_loss"]
+    assert len(by_data) == len(plan.trials) - 1
     assert set(by_data) == {"recall/2", "recall/3", "series.csv"}
     for row in ResultsStore.open(launched).read("trials").to_pylist():
         assert by_data[row["data_name"]] == row["final_test_loss"]
