@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions")
 LATER = {
     # read whenever a command starts, `--help` included; see test_importing_a_command_line_loads_nothing_heavy
     "sweeper/cli.py",
