@@ -36,7 +36,7 @@ WIDTH = 110
 TOP_LEVEL = {
     "name": ("the file's name", "name of the sweep, which rows and files carry"),
     "task": ("required", "what is learnt: a name, or a mapping with `name` and the task's options, see below"),
-    "architecture": ("`elm`", "class of network, see `model`"),
+    "architecture": ("`elm`", "class of network, see `model`; or a torch module of your own, `file.py:Class`"),
     "budgets": ("none", "parameter budgets P: trainable parameters of the whole network; one, a list or a range"),
     "model": ("`{}`", "settings of the network, see below; one value, a list or a range each"),
     "training": ("`{}`", "how to train, see below; one value, a list or a range each"),

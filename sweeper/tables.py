@@ -15,7 +15,7 @@ from sweeper.launch.verify import Verification
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
-from sweeper.plan.trial import TrainingConfig, field_names
+from sweeper.plan.trial import TrainingConfig, field_types
 from sweeper.queue.journal import live_launches
 from sweeper.queue.monitor import duration
 from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
@@ -121,7 +121,7 @@ def _settings(row: PlanRow) -> dict[str, object]:
         return dict(row.settings)
     spec, axes = row.spec, row.settings
     # The achieved value, so that a block that leaves a setting out shows what it gets.
-    training = {name: getattr(spec.training, name) for name in field_names(TrainingConfig)}
+    training = {name: getattr(spec.training, name) for name in field_types(TrainingConfig)}
     model = {name: value for name, value in axes.items() if name not in training}
     return {"task": spec.task, **spec.task_options, "architecture": spec.architecture, **model, **training}
 

@@ -32,7 +32,7 @@ class Lru(Cell):
             n_out: outputs.
             n_rec: complex units.
             r_min: smallest magnitude of an eigenvalue at the start.
-            r_max: largest.
+            r_max: largest magnitude at the start.
             max_phase: largest angle of an eigenvalue at the start; small ones favour long memories.
         """
         super().__init__()
