@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cluster.limits import shown
+from cluster.limits import check_limit, shown
 from cluster.values import check_keys, mapping
 from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
@@ -91,4 +91,6 @@ def with_descriptions(
         # nothing can be appended to a mapping in braces
         return write_yaml({**before, **entries})
     notes = "# written by the launch, so that these rows can be read where files of tasks and architectures are not\n"
-    return f"{text.rstrip()}\n{notes}{write_yaml(entries)}"
+    whole = f"{text.rstrip()}\n{notes}{write_yaml(entries)}"
+    check_limit("file", len(whole), "the grid with the sizes of its points: its length")
+    return whole

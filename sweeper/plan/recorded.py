@@ -5,7 +5,7 @@ therefore writes every size that it solved below the key ``recorded`` of the sto
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cluster.limits import shown
@@ -17,7 +17,9 @@ from sweeper.errors import GridError
 
 RECORDED = "recorded"
 """Key of a stored grid, and of the blocks of one that a search chose."""
-_KEYS = ("architecture", "name", "settings", "sizes", "points")
+_KEYS = ("architecture", "name", "settings", "sizes", "size", "asked", "counted", "points")
+_LINE = 4_000
+"""Characters of one value of a stored grid, somewhat less than `cluster.limits` allows."""
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
 
 Point = tuple[Mapping[str, Any], str | None, int | None, CellConfig | str]
@@ -115,17 +117,27 @@ def _key(values: Mapping[str, Any]) -> str:
 
 def record(written: str, name: str, definition: Architecture, points: Iterable[Point]) -> dict[str, Any]:
     """Return points as `read_recorded` reads them."""
-    plain = [
-        [dict(values), size, budget, result if isinstance(result, str) else result.plain()]
-        for values, size, budget, result in points
-    ]
+    listed = list(points)
+    asked = sorted({key for values, *_ in listed for key in values})
+    counted = sorted({key for *_, result in listed if isinstance(result, CellConfig) for key in result.plain()})
+    lines: list[str] = []
+    for values, _, budget, result in listed:
+        kept = result if isinstance(result, str) else [result.plain().get(key) for key in counted]
+        text = json.dumps([budget, [values.get(key) for key in asked], kept], separators=(",", ":"))
+        # Several points in a line of text: as many YAML values would be slow to read, and one text may not be too long.
+        if lines and len(lines[-1]) + len(text) < _LINE:
+            lines[-1] += f",{text}"
+        else:
+            lines.append(text)
     return {
         "architecture": written,
         "name": name,
         "settings": {key: _type_text(kind) for key, kind in definition.settings().items()},
         "sizes": [size.field for size in definition.sizes()],
-        # One line of JSON: a YAML list of as many would take seconds to read.
-        "points": json.dumps(plain, separators=(",", ":")),
+        "size": next((size for _, size, _, _ in listed), None),
+        "asked": asked,
+        "counted": counted,
+        "points": lines,
     }
 
 
@@ -148,13 +160,18 @@ def read_recorded(value: object) -> tuple[Recorded, ...]:
         try:
             types = {key: _type_of(text) for key, text in entry["settings"].items()}
             recorded = Recorded(str(entry["architecture"]), str(entry["name"]), types, entry["sizes"])
-            for values, size, budget, result in json.loads(entry["points"]):
-                known = result if isinstance(result, str) else read_cell(recorded.name, result)
-                recorded.add((values, size, budget, known))
+            for line in entry["points"]:
+                for budget, asked, result in json.loads(f"[{line}]"):
+                    values = dict(zip(entry["asked"], asked, strict=True))
+                    recorded.add((values, entry["size"], budget, _result(recorded.name, entry["counted"], result)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GridError(f"{place}: is not what a launch writes ({error}); leave `{RECORDED}` out") from error
         entries.append(recorded)
     return tuple(entries)
+
+
+def _result(name: str, counted: Sequence[str], result: Any) -> CellConfig | str:
+    return result if isinstance(result, str) else read_cell(name, dict(zip(counted, result, strict=True)))
 
 
 def joined(entries: Iterable[Recorded]) -> Recorded | None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from extensions import code
+from model.architectures.cells import CellArchitecture
 from model.registry import _others_architecture
 from sweeper.errors import FOR_PEOPLE, GridError
 from sweeper.executors.processes import ProcessExecutor
@@ -139,7 +140,18 @@ def test_a_point_that_the_launch_did_not_count_is_one_line(launched, monkeypatch
     ):
         expand(parse_grid(text.replace("budgets: [400, 900]", "budgets: [401]")))
     with pytest.raises(GridError, match=rf"{RECORDED}\[0\]: is not what a launch writes"):
-        parse_grid(text.replace("points: '[[", "points: '[{["))
+        parse_grid(text.replace("'[400,", "'[{400,", 1))
+
+
+def test_the_sizes_of_many_points_are_kept_within_what_a_grid_may_hold(folder, monkeypatch):
+    text = GRID.partition("blocks:")[0].replace("[400, 900]", "{from: 2000, to: 9000, count: 20, spacing: linear}")
+    text += 'task: "mine.py:Recall"\narchitecture: "cell.py:Mine"\n'
+    text += "model: {width: {from: 1, to: 40, count: 20, spacing: linear}}\n"
+    grid = described(parse_grid(text, folder=folder))
+    before = list(expand(grid).trials)
+    assert len(before) == 400
+    monkeypatch.setattr(CellArchitecture, "configure", never)
+    assert list(expand(parse_grid(grid.text)).trials) == before
 
 
 def test_what_a_search_chose_is_read_without_the_file(folder, monkeypatch, tmp_path):
