@@ -66,8 +66,8 @@ def fit_theory(
         click.echo(f"fitted {len(finished)} of {len(groups)}: {done.group.label}", err=True)
         if base is not None and len(finished) < len(groups):
             # Fits of many groups take minutes: an interrupted run leaves a report of those that are done.
-            unfinished = assemble(sweep, finished, settings, joint=False)
-            write_text(base.with_suffix(".json"), report_json(unfinished.to_dict()))
+            so_far = assemble(sweep, finished, settings, joint=False)
+            write_text(base.with_suffix(".json"), report_json(so_far.to_dict(), unfinished=True))
     report = assemble(sweep, finished, settings)
     document = report_json(report.to_dict())
     if not as_json:  # first the numbers, then the files: a full disk costs nobody the report

@@ -374,6 +374,6 @@ class Report:
         return document
 
 
-def report_json(document: Mapping[str, Any]) -> str:
-    """The JSON document as text."""
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+def report_json(document: Mapping[str, Any], *, unfinished: bool = False) -> str:
+    """The JSON document as text; one that is soon replaced in a single line, which takes a tenth of the time."""
+    return json.dumps(document, indent=None if unfinished else 1, allow_nan=False) + "\n"
