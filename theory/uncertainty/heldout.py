@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from theory.data.design import Design
 from theory.errors import TheoryError
-from theory.fit.fit import fit_law, refit_part
+from theory.fit.fit import MIN_STARTS, fit_law, refit_part
+from theory.fit.restore import restore
 from theory.fit.result import Direction, FitResult
 from theory.types import FloatArray
+from theory.uncertainty.resample import refit_many
 from theory.uncertainty.selection import MARGIN
 
 Mask = npt.NDArray[np.bool_]
@@ -96,17 +98,13 @@ def _common(fits: Mapping[str, FitResult]) -> Design:
 
 
 def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOut:
-    inputs = fit.inputs
-    errors: list[FloatArray] = []
     rows = int(sum(mask.sum() for mask in masks))
     # Replicates first: the residual noise of a law that fits badly would make its own misses look small.
     noise = fit.pure_error_sd if fit.pure_error_sd is not None else fit.noise_sd
     try:
         # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
         # compared.
-        for mask in masks:
-            part = refit_part(fit, ~mask)
-            errors.append(inputs.metric[mask] - part.predict(inputs.design.take(mask)))
+        errors = _together(fit, masks) or [_alone(fit, mask) for mask in masks]
     except TheoryError as error:
         return HeldOut(
             name=name, label=fit.law.label, held=held, rows=rows, rmse=None, bias=None, seed_sds=None, reason=str(error)
@@ -124,6 +122,34 @@ def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOu
         seed_sds=rmse / noise if noise > 0 else None,
         reason=None,
     )
+
+
+def _alone(fit: FitResult, mask: Mask) -> FloatArray:
+    """Metric minus its prediction by a fit without these rows."""
+    inputs = fit.inputs
+    return inputs.metric[mask] - refit_part(fit, ~mask).predict(inputs.design.take(mask))
+
+
+def _together(fit: FitResult, masks: list[Mask]) -> list[FloatArray] | None:
+    """The same for several sets of whole configurations in one search, which takes a third of the time; None where the
+    refits differ in more than their rows."""
+    inputs = fit.inputs
+    # Levels and groups may be left out altogether, a prior is weighed against the noise of its own rows, and where too
+    # few rows remain the refit alone has the reason.
+    if inputs.loss != "least_squares" or inputs.priors or inputs.vary or len(fit.coefficients) > 1:
+        return None
+    if any(fit.n - int(mask.sum()) < fit.p + inputs.spare for mask in masks):
+        return None
+    compiled = restore(fit).compiled
+    # Rows are left out by a weight of 0, so that all refits keep one shape.
+    weights = np.ones((len(masks), int(compiled.codes.max()) + 1))
+    for weight, mask in zip(weights, masks, strict=True):
+        weight[compiled.codes[mask]] = 0.0
+    refits = refit_many(fit, weights=weights, starts=MIN_STARTS + 1, seed=inputs.seed)
+    if refits.kept.size < len(masks):
+        return None
+    predicted = refits.draws.predict(inputs.design)
+    return [inputs.metric[mask] - row[mask] for mask, row in zip(masks, predicted, strict=True)]
 
 
 def _ranked(rows: list[HeldOut]) -> list[HeldOut]:

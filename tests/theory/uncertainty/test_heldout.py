@@ -5,7 +5,7 @@ import pytest
 
 from tests.theory.truths import SIGMA, grid_design, log_sizes
 from theory.errors import TheoryError
-from theory.fit.fit import fit_law
+from theory.fit.fit import fit_law, refit_part
 from theory.laws.registry import get_law
 from theory.uncertainty.heldout import exclusion_effects, leave_budget_out, leave_one_k_e_out, regime_check
 
@@ -48,6 +48,17 @@ def test_each_k_e_is_predicted(fits):
     assert found[0].name == "truth"
     assert found[0].rows == len(DESIGN)
     assert found[0].seed_sds < 1.4
+
+
+def test_levels_left_out_together_are_predicted_as_if_each_were_left_out_alone(fits):
+    for name in ("truth", "wrong"):
+        missed = []
+        for level in np.unique(DESIGN.k_e):
+            held = DESIGN.k_e == level
+            part = refit_part(fits[name], ~held)
+            missed.append(fits[name].inputs.metric[held] - part.predict(DESIGN.take(held)))
+        rmse = float(np.sqrt(np.mean(np.concatenate(missed) ** 2)))
+        assert leave_one_k_e_out({name: fits[name]})[0].rmse == pytest.approx(rmse, rel=1e-5)
 
 
 def test_exclusions_show_their_effect(fits):
