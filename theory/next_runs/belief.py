@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
 
 from theory.data.design import Design
 from theory.errors import TheoryError
@@ -188,6 +187,8 @@ class _Problem(NamedTuple):
 
     def log_likelihood(self, hyper: Hyper) -> float:
         """Return the log-likelihood of all single runs."""
+        from scipy.linalg import cho_factor, cho_solve  # slow to load, and commands that propose nothing do without
+
         factor, lower = cho_factor(self.covariance(hyper))
         likelihood = -0.5 * self.residual @ cho_solve((factor, lower), self.residual) - np.log(np.diag(factor)).sum()
         # Runs about their configuration's mean say something of the noise alone; constants that no size changes are
@@ -197,6 +198,8 @@ class _Problem(NamedTuple):
 
     def condition(self, hyper: Hyper) -> tuple[FloatArray, FloatArray]:
         """Mean and covariance of what is asked, given sizes of noise and departures."""
+        from scipy.linalg import cho_factor, cho_solve
+
         factor, count = cho_factor(self.covariance(hyper)), len(self.apart)
         # The law's parameters, asked for behind the places, have no discrepancy of their own, so kernels go to the
         # first rows.
