@@ -1,7 +1,7 @@
 """Desired state minus stored state: which trials of a plan are done, running, failed, stale, missing or new."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from sys import intern
 from typing import Any
@@ -19,8 +19,11 @@ from sweeper.store.provenance import code_version
 from sweeper.store.schema import FAILED, FINISHED, OUT_OF_MEMORY
 from sweeper.store.store import ResultsStore
 from tasks.errors import DataError
+from tasks.spec import data_sha256
 
 MISSING, NEW, RUNNING = "missing", "new", "running"
+OTHER_DATA = "trained on other data"
+"""How a reason for being stale begins where it is the data that have changed."""
 _COLUMNS = [
     "trial_id",
     "attempt",
@@ -57,6 +60,8 @@ class SweepStatus:
     """Stored trials that the plan does not ask for (another sweep's, or removed from the grid)."""
     backends: Mapping[str, int]
     """Number of finished trials per implementation of the network that trained them."""
+    versions: Mapping[str, int]
+    """Number of stored trials of the plan per version of this program, with its commit, that made them."""
     unfinished_tries: frozenset[str]
     """Failed trials that have tries left: a launch was cut short before it could try them again."""
 
@@ -88,7 +93,7 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
     return SweepStatus(
         name=plan.name,
         states={trial_id: state(trial_id) for trial_id in plan.trials},
-        stale=_stale(planned, table),
+        stale=_stale(plan, planned, table),
         reasons=reasons,
         examples=examples,
         backends=Counter(
@@ -96,6 +101,7 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
             for row in _rows(planned.filter(pc.equal(planned["status"], FINISHED)), ["backend"])
             if row["backend"] is not None
         ),
+        versions=Counter(row["code_version"] for row in _rows(planned, ["code_version"])),
         unplanned=len(stored.keys() - plan.trials.keys()),
         unfinished_tries=frozenset(
             row["trial_id"]
@@ -176,19 +182,40 @@ def _asked_before(plan: Plan, store: ResultsStore) -> set[str]:
         return set()
 
 
-def _stale(planned: pa.Table, every: pa.Table) -> dict[str, str]:
+def _stale(plan: Plan, planned: pa.Table, every: pa.Table) -> dict[str, str]:
     """Why stored trials may differ from what this program would compute today."""
     version = code_version().split("+")[0]
     dated = every.filter(pc.is_valid(every["data_sha256"])).sort_by("ended_at")
     # Sorted by time, so that the last entry, which stays in the mapping, is the newest.
     newest = {row["data_name"]: row["data_sha256"] for row in _rows(dated, ["data_name", "data_sha256"])}
-    stale = {}
+    stale: dict[str, str] = {}
+    data_now = _hash_of_data()
     for row in _rows(planned, ["trial_id", "code_version", "data_name", "data_sha256"]):
         # Versions without the commit: each edit of a text would otherwise make every stored trial stale.
         made_by = row["code_version"].split("+")[0]
-        current = newest.get(row["data_name"])
-        if made_by != version:
+        # What the task would read now where that can be told, else what the newest row was made from.
+        current = data_now(plan.trials[row["trial_id"]]) or newest.get(row["data_name"])
+        # The data first: numbers on other data cannot be compared at all.
+        if current is not None and row["data_sha256"] not in (None, current):
+            stale[row["trial_id"]] = (
+                f"{OTHER_DATA} than {row['data_name']} is now (SHA-256 {current[:12]}); to train them anew: "
+                f"sweeper retry --where \"data_sha256 == '{row['data_sha256']}'\""
+            )
+        elif made_by != version:
             stale[row["trial_id"]] = f"made by version {made_by}, this is {version}"
-        elif current is not None and row["data_sha256"] not in (None, current):
-            stale[row["trial_id"]] = f"made from another version of {row['data_name']}"
     return stale
+
+
+def _hash_of_data() -> Callable[[PlanRow], str | None]:
+    """A function that tells the hash of what a trial would read now, and looks once for the trials of one task."""
+    known: dict[tuple[str, tuple[tuple[str, Any], ...]], str | None] = {}
+
+    def of(row: PlanRow) -> str | None:
+        if row.spec is None:
+            return None
+        key = (row.spec.task, tuple(sorted(row.spec.task_options.items())))
+        if key not in known:
+            known[key] = data_sha256(row.spec.task, row.spec.task_options)
+        return known[key]
+
+    return of

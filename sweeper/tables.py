@@ -307,7 +307,11 @@ def forecast_line(forecast: Forecast, lanes: int) -> str:
 
 def _print_stale(console: PlainConsole, status: SweepStatus) -> None:
     for reason, count in Counter(status.stale.values()).items():
-        console.print(f"  {count} stale: {reason}", highlight=False, soft_wrap=True)
+        console.print(f"  {count} stale: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if len(status.versions) > 1:
+        # With the commit, which alone makes no row stale: whether it changed a number only its author can tell.
+        made_by = ", ".join(f"{version} ({_trials(count)})" for version, count in sorted(status.versions.items()))
+        console.print(f"  made by several versions of the code: {made_by}", highlight=False, soft_wrap=True)
 
 
 def _console() -> PlainConsole:
@@ -377,6 +381,7 @@ def _status_dict(status: SweepStatus) -> dict[str, object]:
         "counts": status.counts,
         "states": dict(status.states),
         "stale": dict(status.stale),
+        "versions": dict(status.versions),
         "reasons": dict(status.reasons),
         "examples": dict(status.examples),
         "backends": dict(status.backends),

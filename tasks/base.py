@@ -165,6 +165,17 @@ class TaskDefinition:
         """
         return False
 
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return the `data_sha256` that `load` would find now, without torch and in a second.
+
+        Rows whose data have changed since are told by it, also where nothing is left to train. None, the default, where
+        the data cannot change (they come with this software, or are pinned), or where it would take longer.
+
+        Raises:
+            DataError: missing or damaged data.
+        """
+        return None
+
 
 def loaded_by(path: str, spec: TaskSpec, options: Options, place: Place) -> Any:
     """Load a task by a function of ours that is named as text, so that declaring a task does not import its code.

@@ -155,6 +155,25 @@ def packages_of(
     return task_definition(name, where=where).packages(checked, Place(where, cache_dir))
 
 
+def data_sha256(
+    name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
+) -> str | None:
+    """Return the SHA-256 of the data that a task would read now; None where that cannot be told quickly, or at all.
+
+    Args:
+        name: task name.
+        options: options as given in the grid file.
+        where: path of the task in the grid file, for messages.
+        cache_dir: data directory; None for $ELM_DATA_DIR or the user's cache directory.
+    """
+    try:
+        checked = canonical_options(name, options, where=where)
+        return task_definition(name, where=where).data_sha256(checked, Place(where, cache_dir))
+    # Rows may be read where neither the data are nor the code of a task is, and code that came with them is not run.
+    except (TaskError, DataError, OSError):
+        return None
+
+
 def task_spec(
     name: str, options: Mapping[str, object], *, where: str = "task", cache_dir: str | Path | None = None
 ) -> TaskSpec:

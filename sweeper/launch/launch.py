@@ -1,5 +1,7 @@
 """Launch a grid: plan minus store, run by an executor, again and again until nothing is missing."""
 
+from collections import Counter
+
 from rich.console import Console
 
 from extensions.code import sources_of
@@ -12,7 +14,7 @@ from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import clear_dead_launches
 from sweeper.queue.stop_requests import StopRequests
-from sweeper.status import MISSING, NEW, RUNNING, SweepStatus, missing_rows, sweep_status
+from sweeper.status import MISSING, NEW, OTHER_DATA, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
 
 
@@ -62,6 +64,7 @@ def _launch(
         return search_launch(grid, runner)
     store.save_grid(grid.name, grid.text)
     before = sweep_status(plan, store)
+    _warn_of_other_data(before, console)
     runs = [runner.run(plan, missing_rows(plan, before))]
     # A second look, since another launch that ran some of the trials may have died while this one ran the others.
     while not (runs[-1].interrupted or runs[-1].stopped_because):
@@ -81,6 +84,18 @@ def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[Plan
         for trial_id, row in plan.trials.items()
         if before.states[trial_id] == RUNNING and after.states[trial_id] in (MISSING, NEW)
     ]
+
+
+def _warn_of_other_data(status: SweepStatus, console: Console) -> None:
+    """Say before the first trial that new rows would stand beside rows of other data; the summary says it again."""
+    for reason, count in Counter(status.stale.values()).items():
+        if reason.startswith(OTHER_DATA):
+            console.print(
+                f"Warning: {count} stored trial{'s' * (count != 1)}: {reason}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def _runnable(plan: Plan) -> Plan:

@@ -16,6 +16,8 @@ from filelock import FileLock
 from tasks.errors import DataError
 
 ENVIRONMENT_VARIABLE = "ELM_DATA_DIR"
+QUICK_BYTES = 1 << 28
+"""A file up to this size is read and hashed in passing: half a second at 500 MB/s (assumption)."""
 # By identity of the file: a process opens the same data for every one of its trials.
 _known_hashes: dict[str, str] = {}
 _log = logging.getLogger(__name__)
@@ -152,14 +154,24 @@ def noted_sha256(path: Path, directory: Path) -> str:
         path: the file.
         directory: data directory.
     """
-    # 24 hexadecimal digits, 96 bits, are enough to tell files apart and keep the names short
-    note = directory / "hashes" / hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]
+    note = _hash_note(path, directory)
 
     def build() -> None:
         with write_atomically(note) as file:
             file.write(sha256_of(path).encode())
 
     return build_once(note, build).read_text()
+
+
+def quick_sha256(path: Path, directory: Path) -> str | None:
+    """Return the SHA-256 of a file where it is noted or the file is small; None where it would take long to read."""
+    quick = path.stat().st_size <= QUICK_BYTES or _hash_note(path, directory).is_file()
+    return noted_sha256(path, directory) if quick else None
+
+
+def _hash_note(path: Path, directory: Path) -> Path:
+    # 24 hexadecimal digits, 96 bits, are enough to tell files apart and keep the names short
+    return directory / "hashes" / hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]
 
 
 def sha256_of(path: Path) -> str:

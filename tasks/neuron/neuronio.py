@@ -16,8 +16,9 @@ from tasks.data.leaks import Hashes, Leak, sequence_hashes, sequence_leaks, warn
 from tasks.errors import DataError, TaskError
 from tasks.losses import MV_PER_UNIT
 from tasks.neuron.data_sets import NEURONIO
+from tasks.neuron.manifest import MANIFEST
 from tasks.neuron.neuron_sim import draw_inputs, simulate, write_simulations
-from tasks.neuron.neuronio_files import MANIFEST, Converted, Simulations, convert, open_converted
+from tasks.neuron.neuronio_files import Converted, Simulations, convert, open_converted
 from tasks.options import OptionValue
 
 # Constants of the published preprocessing; voltages in mV.

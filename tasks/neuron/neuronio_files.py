@@ -4,7 +4,6 @@ Convert the downloaded folders with `python -m tasks.neuron.neuronio_files --hel
 task `neuronio` names.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from tasks.batch import SPLITS, Split
 from tasks.data.cache import explained, sha256_of, write_atomically
 from tasks.data.pickles import restricted_load
 from tasks.errors import DataError
+from tasks.neuron.manifest import MANIFEST, read_manifest
 
 PATTERN = "*sim__*"
-MANIFEST = "manifest.json"
 # Whatever else a simulation holds is ignored.
 _KEYS = ("exInputSpikeTimes", "inhInputSpikeTimes", "outputSpikeTimes", "somaVoltageLowRes")
 
@@ -200,19 +199,7 @@ def open_converted(folder: Path, where: str) -> Converted:
     Raises:
         DataError: no such folder, or damaged.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise DataError(
-            f"{where}.data: {folder.absolute()} is no converted NeuronIO folder (no {MANIFEST}); make one with "
-            "'python -m tasks.neuron.neuronio_files' or use data: embedded"
-        )
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        segments, duration = (int(size) for size in content["shape"])
-        # In the order of the manifest, so that the same files in other splits are another data set.
-        joined = "".join(sha256 for *_, sha256 in content["files"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{manifest}: damaged ({error}); convert again") from error
+    segments, duration, sha256 = read_manifest(folder, where)
     splits: dict[Split, Simulations] = {}
     for split in SPLITS:
         place = folder / split
@@ -230,8 +217,7 @@ def open_converted(folder: Path, where: str) -> Converted:
             np.memmap(place / "voltage.f16", np.float16, "r", shape=(len(offsets) - 1, duration)),
             np.memmap(place / "spikes.u8", np.uint8, "r", shape=(len(offsets) - 1, duration)),
         )
-    # The hash of the hashes that were noted: the sources are large and need not be there any more.
-    return Converted(hashlib.sha256(joined.encode()).hexdigest(), 2 * segments, duration, splits)
+    return Converted(sha256, 2 * segments, duration, splits)
 
 
 def _load_offsets(path: Path) -> npt.NDArray[np.int64]:

@@ -55,6 +55,14 @@ class Neuronio(TaskDefinition):
         """See `TaskDefinition`."""
         return loaded_by("tasks.neuron.neuronio:NeuronioTask", spec, options, place)
 
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of a converted folder, which was noted when it was converted."""
+        if options["data"] in ("embedded", "real"):
+            return None
+        from tasks.neuron.manifest import read_manifest
+
+        return read_manifest(Path(str(options["data"])), place.where).sha256
+
     def packages(self, options: Options, place: Place) -> tuple[str, ...]:
         """Return scikit-learn, which counts the area under the curve."""
         return ("sklearn",)

@@ -5,7 +5,7 @@ No torch: a plan needs the description.
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from extensions.errors import choices_hint
 from tasks.base import Options, Place
-from tasks.data.cache import noted_sha256
+from tasks.data.cache import noted_sha256, quick_sha256
 from tasks.errors import DataError
 from tasks.own.notes import noted
 from tasks.packages import package
@@ -248,7 +248,17 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
 def sha256_of_arrays(data: str, directory: Path, where: str) -> str:
     """Return the SHA-256 of the one file, or of the names and SHA-256 of all files of a folder."""
     files = files_of(data, where)
-    hashes = [noted_sha256(path, directory) for path in files]
+    return _joint_sha256(data, files, [noted_sha256(path, directory) for path in files])
+
+
+def quick_sha256_of_arrays(data: str, directory: Path, where: str) -> str | None:
+    """Return the same where the files are noted or small; None where they take long to read."""
+    files = files_of(data, where)
+    hashes = [sha256 for path in files if (sha256 := quick_sha256(path, directory)) is not None]
+    return _joint_sha256(data, files, hashes) if len(hashes) == len(files) else None
+
+
+def _joint_sha256(data: str, files: Sequence[Path], hashes: Sequence[str]) -> str:
     if not Path(data).is_dir():
         return hashes[0]
     named = "".join(f"{path.name} {digest}\n" for path, digest in zip(files, hashes, strict=True))

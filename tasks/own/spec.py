@@ -1,5 +1,6 @@
 """Tasks of one's own data: what they ask of a network is found out by one pass over the files, and noted."""
 
+from pathlib import Path
 from typing import Any
 
 from extensions.errors import choices_hint
@@ -84,6 +85,13 @@ class Arrays(TaskDefinition):
         """Return that it does."""
         return True
 
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of the file, or of all files of the folder."""
+        from tasks.data.cache import data_directory
+        from tasks.own.array_files import quick_sha256_of_arrays
+
+        return quick_sha256_of_arrays(str(options["data"]), data_directory(place.cache_dir), place.where)
+
 
 def _metric(loss: Loss, asked: str, place: Place) -> str:
     valid = [metric for metric in METRICS[loss] if metric != "bpc"]  # that is of text, whose bytes are counted
@@ -154,6 +162,12 @@ class Table(TaskDefinition):
     def reads_files(self, options: Options) -> bool:
         """Return that it does."""
         return True
+
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of the file."""
+        from tasks.data.cache import data_directory, quick_sha256
+
+        return quick_sha256(Path(str(options["data"])), data_directory(place.cache_dir))
 
 
 ROOM = Room(tasks={"arrays": Arrays(), "table": Table()}, data_sets=())

@@ -1,5 +1,6 @@
 """Specifications of images, nested lists and paths, known without generating any."""
 
+from pathlib import Path
 from typing import Any
 
 from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
@@ -57,6 +58,14 @@ class Images(TaskDefinition):
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
         """See `TaskDefinition`."""
         return loaded_by("tasks.sequences.images:load_images", spec, options, place)
+
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of an archive of one's own; the others are pinned."""
+        if options["data"] in ("embedded", "real"):
+            return None
+        from tasks.data.cache import data_directory, quick_sha256
+
+        return quick_sha256(Path(str(options["data"])), data_directory(place.cache_dir))
 
     def packages(self, options: Options, place: Place) -> tuple[str, ...]:
         """Return scikit-learn, which carries the embedded digits."""

@@ -1,8 +1,18 @@
 """Data sets of spoken digits: where they come from, what they must hash to, and under which licence."""
 
+import hashlib
+from collections.abc import Sequence
+
 from tasks.base import DataSet, RemoteFile
 
+H5_FILES = ("shd_train.h5", "shd_test.h5")
+"""Files of a folder of recordings."""
 _SHD_MIRRORS = ("https://zenkelab.org/datasets/", "https://compneuro.net/datasets/")
+
+
+def joint_sha256(hashes: Sequence[str]) -> str:
+    """Return the one SHA-256 of some files: that of a single one, or that of all of theirs in a row."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def _shd_file(split: str, packed_md5: str, unpacked_md5: str) -> RemoteFile:

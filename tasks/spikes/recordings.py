@@ -1,6 +1,5 @@
 """Recordings for the tasks shd and shd_adding: found, binned once, and memory-mapped from the cache directory."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,14 +13,13 @@ from tasks.data.fetch import fetch
 from tasks.data.leaks import sequence_hashes, sequence_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.packages import package
-from tasks.spikes.data_sets import SHD
+from tasks.spikes.data_sets import H5_FILES, SHD, joint_sha256
 from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
 
 EMBEDDED_FILE = Path(__file__).parents[1] / "embedded" / "shd_mini_v1.npz"
 EMBEDDED_SHA256 = "a84d9abe458a7686c1ca37ecb2f85dd50e84b1330723307a7e9d342013f6bcc6"
 CLASSES = 20
 DURATION_MS = 1000
-_H5_FILES = ("shd_train.h5", "shd_test.h5")
 _H5_DATASETS = ("spikes/times", "spikes/units", "labels")
 _H5_SPEAKERS = "extra/speaker"
 """Wanted by `validation: speakers` alone."""
@@ -71,7 +69,7 @@ def prepare(data: str, *, bin_ms: int, validation: str, cache_dir: str | Path | 
     hashes = [noted_sha256(source, directory) for source in sources]
     if data == "embedded":
         _refuse_damaged(hashes[0])
-    sha256 = hashes[0] if len(hashes) == 1 else _hash_of(hashes)
+    sha256 = joint_sha256(hashes)
     # The bin width is in the name, because every width is binned and stored apart.
     store = directory / "recordings" / f"{sha256[:24]}-{bin_ms}ms"
     build_verified(store.with_suffix(".npy"), lambda: _write_store(store, read()))
@@ -129,27 +127,23 @@ def _refuse_silence(offsets: npt.NDArray[np.int64], where: str) -> None:
         )
 
 
-def _hash_of(hashes: Sequence[str]) -> str:
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
 def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[Path], Callable[[], Recordings]]:
     """Return the files behind `data` and what reads and bins them."""
     if data == "embedded":
         return [EMBEDDED_FILE], lambda: _coarser(read_recordings(EMBEDDED_FILE), bin_ms, where)
     place = fetch(SHD, cache_dir=directory) if data == "real" else Path(data)
     if place.is_dir():
-        files = [place / name for name in _H5_FILES]
+        files = [place / name for name in H5_FILES]
         for file in files:
             if not file.is_file():
                 raise DataError(
-                    f"{where}.data: no such file: {file.absolute()} (a folder must hold {' and '.join(_H5_FILES)})"
+                    f"{where}.data: no such file: {file.absolute()} (a folder must hold {' and '.join(H5_FILES)})"
                 )
         return files, lambda: read_h5(files, bin_ms)
     if not place.is_file():
         raise DataError(
             f"{where}.data: no such file or folder: {place.absolute()} (valid: 'embedded', 'real', a folder with "
-            f"{' and '.join(_H5_FILES)}, or a file made by 'python -m tasks.make.speech convert')"
+            f"{' and '.join(H5_FILES)}, or a file made by 'python -m tasks.make.speech convert')"
         )
     return [place], lambda: _coarser(read_recordings(place), bin_ms, where)
 

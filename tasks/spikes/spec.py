@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.options import MOST_EXAMPLES, Option
-from tasks.spikes.data_sets import SHD, SHD_MINI
+from tasks.spikes.data_sets import H5_FILES, SHD, SHD_MINI, joint_sha256
 
 _SHD_OPTIONS = (
     Option(
@@ -52,6 +52,10 @@ class Shd(TaskDefinition):
         """See `TaskDefinition`."""
         return loaded_by("tasks.spikes.shd:load_shd", spec, options, place)
 
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of recordings of one's own; the others are pinned."""
+        return _sha256_of_recordings(str(options["data"]), place)
+
 
 class ShdAdding(TaskDefinition):
     """Name the sum of two spoken digits."""
@@ -65,6 +69,22 @@ class ShdAdding(TaskDefinition):
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
         """See `TaskDefinition`."""
         return loaded_by("tasks.spikes.shd:load_shd_adding", spec, options, place)
+
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of recordings of one's own; the others are pinned."""
+        return _sha256_of_recordings(str(options["data"]), place)
+
+
+def _sha256_of_recordings(data: str, place: Place) -> str | None:
+    if data in _SHD_SOURCES:
+        return None
+    # Cache and hashes take time to import that all specifications together do not.
+    from tasks.data.cache import data_directory, quick_sha256
+
+    path, directory = Path(data), data_directory(place.cache_dir)
+    files = [path / name for name in H5_FILES] if path.is_dir() else [path]
+    hashes = [sha256 for file in files if (sha256 := quick_sha256(file, directory)) is not None]
+    return joint_sha256(hashes) if len(hashes) == len(files) else None
 
 
 def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:

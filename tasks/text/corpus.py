@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.data.cache import build_verified, data_directory, identity_of, read_note, sha256_of, write_atomically
+from tasks.data.cache import (
+    QUICK_BYTES,
+    build_verified,
+    data_directory,
+    identity_of,
+    read_note,
+    sha256_of,
+    write_atomically,
+)
 from tasks.data.fetch import fetch
 from tasks.errors import DataError
 from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
@@ -94,6 +102,18 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     return text
 
 
+def quick_sha256_of_text(data: str, *, cache_dir: str | Path | None = None, where: str = "task.data") -> str | None:
+    """Return the SHA-256 of a person's own text where the file is noted or small; None for one that takes long to read.
+
+    Raises:
+        DataError: missing, empty or unreadable file.
+    """
+    path, directory = Path(data), data_directory(cache_dir)
+    if path.is_file() and path.stat().st_size > QUICK_BYTES and not _scan_note(path, directory).is_file():
+        return None
+    return _scanned(path.name, path, directory, where).sha256
+
+
 def embedded_path(cache_dir: str | Path | None = None) -> Path:
     """Return where the embedded text lies once it has been unpacked."""
     return data_directory(cache_dir) / "text" / f"{ENWIKI_MINI.name}.xml"
@@ -109,10 +129,14 @@ def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     # Asked before the file is read: a text this short would fail later with an empty split.
     if min(b - a for a, b in itertools.pairwise(split_borders(stat.st_size))) < LEAST_CHARACTERS:
         raise DataError(f"{where}: {path} is too short; {SPLITS_NEED}")
-    # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
-    note = directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
+    note = _scan_note(path, directory)
     sha256, symbols, unseen = read_note(note, lambda: _write_scan(path, stat.st_size, note, where), _read_scan)
     return TextFile(name, path.absolute(), sha256, stat.st_size, symbols, unseen)
+
+
+def _scan_note(path: Path, directory: Path) -> Path:
+    # known again by size and time: reading the whole file at every start of a trial is what the note is to spare
+    return directory / "text" / "scans" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
 
 
 def _read_scan(note: Any) -> tuple[str, tuple[int, ...], tuple[int, ...]]:

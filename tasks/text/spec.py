@@ -93,6 +93,14 @@ class Text(TaskDefinition):
         """Return whether the text is the user's own."""
         return options["data"] not in _TEXT_SOURCES
 
+    def data_sha256(self, options: Options, place: Place) -> str | None:
+        """Return that of the user's own text; the others are pinned."""
+        if options["data"] in _TEXT_SOURCES:
+            return None
+        from tasks.text.corpus import quick_sha256_of_text
+
+        return quick_sha256_of_text(str(options["data"]), cache_dir=place.cache_dir, where=f"{place.where}.data")
+
 
 def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
     """Return the name of the source and its number of symbols."""

@@ -51,6 +51,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (
             "K",
+            "a program of another version that goes on",
+            _RECONCILE + "test_a_launch_goes_on_after_an_upgrade_with_rows_of_both_versions_and_names_them",
+        ),
+        (
+            "K",
             "a search killed",
             "tests/sweeper/launch/test_search_loop.py::test_a_killed_search_goes_on_from_the_store_alone",
         ),
@@ -116,6 +121,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
             _CACHE + "test_a_file_replaced_by_one_of_equal_size_and_time_is_another_file",
         ),
         ("C", "damaged data and notes in the cache", _CACHE + "test_a_damaged_file_is_made_anew_once"),
+        (
+            "C",
+            "other data under the same path between two launches",
+            _RECONCILE + "test_rows_of_other_data_are_told_though_nothing_is_left_to_run",
+        ),
         (
             "C",
             "a damaged checkpoint",

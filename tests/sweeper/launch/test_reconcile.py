@@ -1,7 +1,9 @@
 """Desired state against stored state: edit, retry, merge, limits; on ground-truth trials in this process."""
 
+import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -31,8 +33,9 @@ from sweeper.queue.identity import ProcessIdentity, own_identity
 from sweeper.queue.journal import Journal, live_launches
 from sweeper.queue.messages import Assignment
 from sweeper.status import missing_rows, stored_plans, sweep_status
+from sweeper.store.provenance import code_version
 from sweeper.store.store import ResultsStore
-from sweeper.tables import print_launch, print_status
+from sweeper.tables import print_launch, print_plan, print_status
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.progress import TrialProgress
 from tasks.spec import task_spec
@@ -92,6 +95,48 @@ def test_rows_of_another_version_are_stale_but_kept(tmp_path, capsys):
     assert missing_rows(plan, status) == []
     print_launch(run(GRID.replace("[1, 2, 4, 8]", "[1, 2, 3, 4, 8]"), tmp_path / "r"), "r")
     assert "4 trials run now. 20 finished\n  16 stale: made by version 0.0.1" in capsys.readouterr().out
+
+
+def test_a_launch_goes_on_after_an_upgrade_with_rows_of_both_versions_and_names_them(tmp_path, capsys):
+    version = code_version().split("+")[0]
+    older = replace(here(), code_version=f"{version}+0123456789ab")
+    launch(parse_grid(GRID.replace("seeds: 2", "seeds: 1")), str(tmp_path / "r"), older, Console(quiet=True))
+    result = run(GRID, tmp_path / "r")
+    print_launch(result, "r")
+    assert (result.ran, result.status.counts, dict(result.status.stale)) == (8, {"finished": 16}, {})
+    both = f"made by several versions of the code: {version}+0123456789ab (8 trials), {code_version()} (8 trials)"
+    assert both in capsys.readouterr().out
+    print_status([result.status], ResultsStore.open(tmp_path / "r"))
+    assert both in capsys.readouterr().out
+
+
+def test_rows_of_other_data_are_told_though_nothing_is_left_to_run(tmp_path, tiny_text, capsys):
+    data = tmp_path / "mine.txt"
+    data.write_text("some words of a text " * 200)
+    text = tiny_text.replace("name: text,", f"name: text, data: {data},").replace("[1, 2, 4]", "[1]")
+    run(text.replace("steps: 30", "steps: 5"), tmp_path / "r", train_assignment)
+    data.write_text("some words of a test " * 200)
+    output = io.StringIO()
+    again = launch(parse_grid(text.replace("steps: 30", "steps: 5")), str(tmp_path / "r"), here(), Console(file=output))
+    assert again.ran == 0
+    (reason,) = set(again.status.stale.values())
+    now, condition = re.fullmatch(
+        r"trained on other data than mine.txt/letters is now \(SHA-256 (\w{12})\); to train them anew: "
+        r'sweeper retry --where "(.+)"',
+        reason,
+    ).groups()
+    assert hashlib.sha256(data.read_bytes()).hexdigest().startswith(now)
+    assert f"Warning: 2 stored trials: {reason}" in output.getvalue()
+    store = ResultsStore.open(tmp_path / "r")
+    for show in (
+        lambda: print_launch(again, "r"),
+        lambda: print_status([again.status], store),
+        lambda: print_plan(again.plan, sweep_status(again.plan, store), CostModel(), 1),
+    ):
+        show()
+        assert f"  2 stale: {reason}" in capsys.readouterr().out
+    retried = retry(condition, str(tmp_path / "r"), here(train_assignment), Console(quiet=True))
+    assert (retried.ran, dict(retried.status.stale)) == (2, {})
 
 
 def test_retry_runs_what_meets_the_condition_again(tmp_path):

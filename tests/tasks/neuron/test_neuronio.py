@@ -10,6 +10,7 @@ from tasks.errors import DataError, TaskError
 from tasks.loaders import load_task
 from tasks.neuron import neuronio_files
 from tasks.neuron.neuronio_files import open_converted, output_bits
+from tasks.spec import data_sha256
 from tests.tasks.neuron.pickled import PER_FILE, SEGMENTS, write_pickle
 
 
@@ -47,6 +48,7 @@ def reference_window(simulation: dict[str, Any], start: int, length: int) -> tup
 def test_windows_equal_the_reference(original: tuple[Path, dict[str, list[dict[str, Any]]]]) -> None:
     folder, held = original
     task = load_task("neuronio", {"data": str(folder), "burn_in": 50})
+    assert data_sha256("neuronio", {"data": str(folder)}) == task.data_sha256
     batches = list(task.eval_batches("test", batch_size=4, length=200, max_batches=None))
     starts = list(range(450, 1950, 150))
     windows = [(number, start) for number in range(PER_FILE) for start in starts]

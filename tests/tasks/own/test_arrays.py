@@ -15,7 +15,7 @@ from tasks.loaders import load_task
 from tasks.losses import MetricAccumulator, training_loss
 from tasks.own.array_files import open_arrays
 from tasks.own.arrays import arrays_task
-from tasks.spec import task_spec
+from tasks.spec import data_sha256, task_spec
 
 SIZES = {"train": 24, "valid": 8, "test": 10}
 Arrays = dict[str, Any]
@@ -59,6 +59,7 @@ def test_every_kind_of_file_gives_the_same_batches(tmp_path: Path, kind: str) ->
     mapped = [isinstance(array, np.memmap) for array in open_arrays(data, "task").values()]
     assert mapped == [not kind.endswith("packed")] * 6
     task = load_task("arrays", {"data": data})
+    assert data_sha256("arrays", {"data": data}) == task.data_sha256
     assert (task.spec.n_in, task.spec.n_out, task.spec.length, task.spec.input_kind) == (2, 3, 6, "real")
     assert (task.spec.metric, task.spec.loss_on, task.spec.chance) == ("accuracy", "last_step", pytest.approx(1 / 3))
     assert task.data_name == Path(data).name

@@ -11,7 +11,7 @@ import torch
 from tasks.errors import DataError, TaskError
 from tasks.loaders import load_task
 from tasks.losses import MetricAccumulator
-from tasks.spec import canonical_options, task_spec
+from tasks.spec import canonical_options, data_sha256, task_spec
 
 ROWS = 200
 
@@ -40,7 +40,9 @@ def saved(folder: Path, frame: pd.DataFrame, suffix: str = "csv") -> dict[str, A
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_window_is_followed_by_its_target_in_units_of_the_training_rows(tmp_path: Path, suffix: str) -> None:
     frame = series()
-    task = load_task("table", saved(tmp_path, frame, suffix) | {"time": "when"})
+    options = saved(tmp_path, frame, suffix) | {"time": "when"}
+    task = load_task("table", options)
+    assert data_sha256("table", options) == task.data_sha256
     assert (task.spec.n_in, task.spec.n_out, task.spec.length, task.spec.loss, task.spec.metric) == (
         2,
         1,

@@ -11,6 +11,7 @@ from tasks.errors import DataError, TaskError
 from tasks.loaders import load_task
 from tasks.sequences import images
 from tasks.sequences.sequences import SequenceTask
+from tasks.spec import data_sha256
 
 
 def load(**options: object) -> SequenceTask:
@@ -85,6 +86,7 @@ def test_cifar_is_grey_in_row_order_with_the_last_training_images_held_out(tmp_p
     assert torch.cat([x for x, _ in parts])[..., 0].numpy() == pytest.approx(expected, abs=0.51 / 255)
     assert torch.cat([y for _, y in parts]).tolist() == [i % 10 for i in range(20)] * 6
     assert (task.data_name, task.spec.length) == ("cifar10-grey", 1024)
+    assert data_sha256("images", {"data": str(tmp_path / "cifar.tar.gz")}) == task.data_sha256
 
 
 @pytest.mark.parametrize(

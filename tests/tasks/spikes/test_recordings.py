@@ -8,6 +8,7 @@ import torch
 
 from tasks.errors import DataError
 from tasks.loaders import load_task
+from tasks.spec import data_sha256
 from tasks.spikes import recordings as under_test
 from tasks.spikes.events import binned
 from tasks.spikes.recordings import prepare
@@ -198,3 +199,4 @@ def test_real_means_shd_from_the_data_directory(folder: Path, tmp_path: Path, mo
     task = load_task("shd", {"data": "real", "bin_ms": 10}, cache_dir=tmp_path)
     assert task.data_name == "shd"
     assert task.data_sha256 == load_task("shd", {"data": str(folder), "bin_ms": 10}).data_sha256
+    assert task.data_sha256 == data_sha256("shd", {"data": str(folder), "bin_ms": 10})

@@ -9,6 +9,7 @@ import torch
 
 from tasks.errors import DataError
 from tasks.loaders import Batch, load_task
+from tasks.spec import data_sha256
 from tasks.text import corpus
 from tasks.text.text import TextTask
 
@@ -124,6 +125,21 @@ def test_a_users_file_is_mapped_in_place(tmp_path: Path) -> None:
     assert isinstance(mapped, np.memmap)
     assert Path(mapped.filename) == path
     assert (task.data_name, len(task.data_sha256)) == ("mine.txt", 64)
+    assert data_sha256("text", {"data": str(path)}) == task.data_sha256
+    path.write_bytes(b"hello world " * 201)
+    assert data_sha256("text", {"data": str(path)}) not in (None, task.data_sha256)
+    assert data_sha256("text", {}) is None, "pinned"
+    assert data_sha256("text", {"data": str(tmp_path / "gone.txt")}) is None, "nobody can tell any more"
+
+
+def test_what_a_large_text_holds_now_is_told_once_it_has_been_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpus, "QUICK_BYTES", 100)
+    path = tmp_path / "mine.txt"
+    path.write_bytes(b"hello world " * 200)
+    assert data_sha256("text", {"data": str(path)}) is None
+    assert load(data=str(path)).data_sha256 == data_sha256("text", {"data": str(path)})
 
 
 def test_symbols_that_train_lacks_are_refused_or_allowed(tmp_path: Path) -> None:
