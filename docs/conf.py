@@ -29,7 +29,7 @@ html_extra_path = ["site_root"]
 html_show_sourcelink = False
 html_copy_source = False
 
-PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster")
+PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster", "extensions")
 NAVIGATION = {
     "Begin": ["README", "docs/install"],
     "Do": ["docs/grids", "docs/bring_your_own", "docs/clusters", "docs/results", "docs/faults", "docs/python"],

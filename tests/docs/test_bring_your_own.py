@@ -25,7 +25,13 @@ PAGE = ROOT / "docs" / "bring_your_own.md"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
 FILES = {match[1]: text for _, text in BLOCKS if (match := re.match(r"# (\S+\.(?:py|yaml))\n", text))}
 GRIDS = [name for name in FILES if name.endswith(".yaml")]
-METRICS = {"arrays.yaml": ("accuracy", "max"), "table.yaml": ("mse", "min"), "recall.yaml": ("accuracy", "max")}
+METRICS = {
+    "arrays.yaml": ("accuracy", "max", [4]),
+    "table.yaml": ("mse", "min", [4]),
+    "recall.yaml": ("accuracy", "max", [4]),
+    "cells.yaml": ("bpc", "min", [2, 2, 2, 2, 2]),
+}
+"""Metric and direction of each grid, and how many rows each of its groups has."""
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +61,21 @@ def test_a_grid_of_the_page_trains_and_its_rows_are_a_data_set(grid, folder, mon
     monkeypatch.setenv("ELM_DATA_DIR", os.fspath(tmp_path / "data"))
     results = str(tmp_path / "results")
     assert launch(load_grid(grid), results, LanesHere(), Console(quiet=True)).exit_code == 0
-    (data,) = datasets(read_sweep(results), Selection())
-    assert (data.metric, data.direction, len(data.rows)) == (*METRICS[grid], 4)
-    assert data.rows["value"].notna().all()
+    groups, (metric, direction, rows) = datasets(read_sweep(results), Selection()), METRICS[grid]
+    assert [len(data.rows) for data in groups] == rows
+    for data in groups:
+        assert (data.metric, data.direction) == (metric, direction)
+        assert data.rows["value"].notna().all()
+
+
+def test_a_cell_of_the_page_stands_beside_others_on_one_axis(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(folder)
+    results = str(tmp_path / "results")
+    assert launch(load_grid("cells.yaml"), results, LanesHere(), Console(quiet=True)).exit_code == 0
+    found = CliRunner().invoke(cli, ["compare", results, "-o", str(tmp_path / "compare.html")])
+    assert found.exit_code == 0, (found.output, found.exception)
+    for name in ("my_cell.py:Leaky@", "gru", "lru", "min_gru"):
+        assert name in found.output
 
 
 def test_the_published_points_are_imported_and_fitted(folder, monkeypatch):

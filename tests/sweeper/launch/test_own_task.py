@@ -189,7 +189,7 @@ def test_stored_trials_are_retried_by_the_code_that_lies_beside_them(launched, m
     assert sorted(before["final_test_loss"].to_pylist()) == sorted(after["final_test_loss"].to_pylist())
 
 
-def test_lanes_on_ray_are_given_the_files_and_find_relative_paths(launched, folder, tmp_path):
+def test_lanes_on_ray_are_given_the_files_and_find_relative_paths(launched, folder, monkeypatch, tmp_path):
     rows = "\n".join(f"{i % 7},{i % 5}" for i in range(300))
     (folder / "series.csv").write_text(f"a,b\n{rows}\n")
     table = "  - {task: {name: table, data: series.csv, target: [a], window: 12}}\n"
@@ -206,10 +206,10 @@ def test_lanes_on_ray_are_given_the_files_and_find_relative_paths(launched, fold
         [sys.executable, "-m", "sweeper.cli", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    by_data = {}
+    monkeypatch.chdir(folder)
+    by_data, plan = {}, expand(load_grid("both.yaml"))
     for row in ResultsStore.open(tmp_path / "r").read("trials").to_pylist():
         if row["architecture"] != "elm":
-            plan = expand(load_grid(folder / "both.yaml"))
             assert row["final_test_loss"] == train_trial(plan.trials[row["trial_id"]].spec).final["test"].loss
         else:
             by_data[row["data_name"]] = row["final_test_loss"]
