@@ -20,7 +20,7 @@ class _Package(NamedTuple):
 
 
 _EXTRAS = {
-    "torch": _Package("train", "training or reading training data"),
+    "torch": _Package("train", "counting cells, training or reading training data"),
     "snntorch": _Package("train", "spiking networks"),
     "ray": _Package("cluster", "running by Ray", "on this machine `--executor processes` does without"),
     "optuna": _Package("search", "searching by Optuna", "`kind: theory` and `kind: random` do without"),

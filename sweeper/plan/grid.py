@@ -288,6 +288,8 @@ def _architecture(name: str, place: str, folders: list[Path]) -> str:
 
 
 def _model_axes(definition: Architecture, written: str, value: object, place: str) -> dict[str, tuple[Any, ...]]:
+    if not mapping(value, place):
+        return {}  # without a look at the class, so that a grid that names one can be listed without torch
     types = {**definition.settings()}
     # A target, such as k_e, is a whole number that stands for a setting.
     types |= {size.target: int for size in definition.sizes() if size.target is not None}

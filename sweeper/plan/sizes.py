@@ -15,8 +15,11 @@ from tasks.base import TaskSpec
 
 def size_to_solve(block: Block, place: str) -> Size | None:
     """Which size follows from the budget; None where all are given."""
-    sizes = block.definition.sizes()
-    for name, what in block.definition.must_give.items():
+    try:
+        sizes, must_give = block.definition.sizes(), block.definition.must_give
+    except CodeError as error:
+        raise GridError(f"{place}{error}") from error
+    for name, what in must_give.items():
         if name not in block.model:
             raise GridError(f"{place}model.{name}: {what} must be given")
     for size in sizes:

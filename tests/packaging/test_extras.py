@@ -78,6 +78,18 @@ def test_the_light_face_runs(without, hidden, results, tmp_path):
     assert page.exists()
 
 
+def test_formulas_count_without_torch_and_cells_say_that_they_do_not(without, tmp_path):
+    blocks = "".join(f"  - {{architecture: {name}}}\n" for name in ("lstm", "chrono_lstm", "gru", "snn"))
+    (tmp_path / "formulas.yaml").write_text(f"{TEXT}\nbudgets: [3000]\nblocks:\n{blocks}")
+    plan = without(("torch", "ray"), "sweeper.cli", "plan", tmp_path / "formulas.yaml")
+    assert "4 trials to run." in plan.stdout, plan.stderr
+    assert "recurrences" in without(("torch", "ray"), "sweeper.cli", "grids").stdout  # lists it, and counts nothing
+    plan = without(("torch", "ray"), "sweeper.cli", "plan", "recurrences")
+    assert plan.returncode == 1
+    assert plan.stderr.count("\n") == 1
+    assert plan.stderr.startswith("Error: counting cells, training or reading training data needs torch")
+
+
 OPTUNA = "search: {kind: optuna, trials: 4}\n"
 DIGITS = "task: {name: images}"
 
