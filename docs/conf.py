@@ -20,12 +20,13 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "site", "results*", "build"]
 extensions = ["myst_parser"]
-suppress_warnings = ["myst.header"]  # pages that studies write begin below the title
 myst_heading_anchors = 4  # links to headings, made as forges make them
 
 html_theme = "furo"
 html_title = "elm-sweeper"
 html_extra_path = ["site_root"]
+html_static_path = ["site_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 

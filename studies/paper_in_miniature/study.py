@@ -265,7 +265,7 @@ def _base(data: Dataset) -> Base:
 def markdown(by_task: dict[str, list[Answer]]) -> str:
     """All verdicts in one table, then the numbers of each task in one of its own."""
     # The overview comes first, because it is what the page of the study shows.
-    parts = [overview(by_task)]
+    parts = ["# Verdicts of the paper in miniature", overview(by_task)]
     for name, answered in by_task.items():
         lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
         lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in answered]
