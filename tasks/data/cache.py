@@ -128,7 +128,7 @@ def build_verified(target: Path, build: Callable[[], None]) -> None:
     for attempt in range(2):
         build_once(note, build_and_note)
         # The file itself is hashed and not only looked for: a disk that was full leaves files of the right name.
-        if target.is_file() and sha256_of(target) == note.read_text():
+        if target.is_file() and sha256_of(target) == note.read_text(errors="replace"):
             return
         if attempt == 0:
             # A warning and no error: what is made from other files can be made again.
@@ -158,9 +158,15 @@ def noted_sha256(path: Path, directory: Path) -> str:
 
     def build() -> None:
         with write_atomically(note) as file:
-            file.write(sha256_of(path).encode())
+            file.write(sealed(sha256_of(path)))
 
-    return build_once(note, build).read_text()
+    return read_note(note, build, _read_sha256)
+
+
+def _read_sha256(note: Any) -> str:
+    if not isinstance(note, str) or len(bytes.fromhex(note)) != hashlib.sha256().digest_size:
+        raise ValueError("no SHA-256")
+    return note
 
 
 def quick_sha256(path: Path, directory: Path) -> str | None:
@@ -171,7 +177,7 @@ def quick_sha256(path: Path, directory: Path) -> str | None:
 
 def _hash_note(path: Path, directory: Path) -> Path:
     # 24 hexadecimal digits, 96 bits, are enough to tell files apart and keep the names short
-    return directory / "hashes" / hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]
+    return directory / "hashes" / f"{hashlib.sha256(identity_of(path).encode()).hexdigest()[:24]}.json"
 
 
 def sha256_of(path: Path) -> str:
@@ -187,12 +193,29 @@ def sha256_of(path: Path) -> str:
 T = TypeVar("T")
 
 
+def sealed(content: Any) -> bytes:
+    """Return a note for `read_note`: JSON beside the SHA-256 of it, so that no flipped bit becomes another number."""
+    return json.dumps({"content": content, "seal": _seal(content)}).encode()
+
+
+def _seal(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _unsealed(note: Any) -> Any:
+    if not isinstance(note, dict) or "seal" not in note:  # of an earlier version, as far as its reader accepts it
+        return note
+    if _seal(note["content"]) != note["seal"]:
+        raise ValueError("it is not what was written")
+    return note["content"]
+
+
 def read_note(note: Path, build: Callable[[], None], read: Callable[[Any], T]) -> T:
     """Read a small JSON file of the cache; it is made where it is missing, and made anew, once, where it is damaged.
 
     Args:
         note: file that `build` creates atomically.
-        build: creates `note`.
+        build: creates `note`, with what `sealed` returns.
         read: takes what the JSON holds and returns what is asked for; KeyError, TypeError and ValueError mean that it
             is damaged.
 
@@ -202,8 +225,9 @@ def read_note(note: Path, build: Callable[[], None], read: Callable[[Any], T]) -
     for attempt in range(2):
         build_once(note, build)
         try:
-            return read(json.loads(note.read_text(encoding="utf-8")))
-        except (KeyError, TypeError, ValueError) as error:
+            return read(_unsealed(json.loads(note.read_text(encoding="utf-8"))))
+        # A RecursionError comes from `json.loads` at brackets nested thousands deep.
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             if attempt:
                 raise DataError(f"{note}: damaged right after it was made ({error}); is the disk in order?") from error
             _log.warning("%s: damaged, making it anew", note)

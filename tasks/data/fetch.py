@@ -103,7 +103,7 @@ def _identity(path: Path, file: RemoteFile) -> str:
 
 def _is_checked(path: Path, file: RemoteFile) -> bool:
     note = note_of(path)
-    return path.is_file() and note.is_file() and note.read_text() == _identity(path, file)
+    return path.is_file() and note.is_file() and note.read_text(errors="replace") == _identity(path, file)
 
 
 def _bring(data_set: DataSet, file: RemoteFile, folder: Path, progress: Progress | None) -> None:

@@ -5,7 +5,6 @@ which is one long sequence, blocks of 64 characters are looked for at every posi
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tasks.data.cache import read_note, write_atomically
+from tasks.data.cache import read_note, sealed, write_atomically
 from tasks.errors import DataError
 
 Hashes = npt.NDArray[np.uint64]
@@ -143,7 +142,7 @@ def noted_leaks(name: str, directory: Path, find: Callable[[], list[Leak]]) -> l
     def build() -> None:
         searches.append(find())
         with write_atomically(note) as file:
-            file.write(json.dumps([leak._asdict() for leak in searches[0]]).encode())
+            file.write(sealed([leak._asdict() for leak in searches[0]]))
 
     try:
         noted = read_note(note, build, _read_leaks)

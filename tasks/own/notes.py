@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Options, Place
-from tasks.data.cache import data_directory, identity_of, read_note, write_atomically
+from tasks.data.cache import data_directory, identity_of, read_note, sealed, write_atomically
 
 
 def noted(
@@ -38,6 +38,6 @@ def noted(
     def build() -> None:
         found = find()
         with write_atomically(note) as file:
-            file.write(json.dumps(found).encode())
+            file.write(sealed(found))
 
     return read_note(note, build, lambda content: {name: content[name] for name in names})

@@ -4,7 +4,6 @@ import bz2
 import hashlib
 import importlib.util
 import itertools
-import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from tasks.data.cache import (
     data_directory,
     identity_of,
     read_note,
+    sealed,
     sha256_of,
     write_atomically,
 )
@@ -205,7 +205,7 @@ def _write_scan(path: Path, size: int, note: Path, where: str) -> None:
         "unseen": sorted(everything - by_split[0]),
     }
     with write_atomically(note) as file:
-        file.write(json.dumps(scan).encode())
+        file.write(sealed(scan))
 
 
 def _unpack_embedded(plain: Path) -> None:

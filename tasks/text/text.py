@@ -1,7 +1,6 @@
 """The `text` task: predict the next byte or letter of a text that is read as contiguous streams."""
 
 import itertools
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,7 @@ import torch
 
 from tasks.base import TaskSpec
 from tasks.batch import SPLITS, Batch, Split
-from tasks.data.cache import build_verified, data_directory, read_note, write_atomically
+from tasks.data.cache import build_verified, data_directory, read_note, sealed, write_atomically
 from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
@@ -165,7 +164,7 @@ def _write_transformed(plain: Path, original: tuple[int, ...], transform: str, p
             written = sum(map(file.write, _letters(blocks) if transform == "letters" else _without_newlines(blocks)))
             borders.append(borders[-1] + written)
     with write_atomically(note) as file:
-        file.write(json.dumps({"borders": borders}).encode())
+        file.write(sealed({"borders": borders}))
 
 
 def _without_newlines(blocks: Iterator[bytes]) -> Iterator[bytes]:

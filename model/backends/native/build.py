@@ -88,7 +88,7 @@ def _intact(path: Path) -> bool:
     """Whether a library is the one that was compiled: a file cut short by a full disk would crash whoever loads it."""
     note = path.with_suffix(".sha256")
     try:
-        return note.read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+        return note.read_text(errors="replace") == hashlib.sha256(path.read_bytes()).hexdigest()
     except FileNotFoundError:
         return False
 

@@ -16,6 +16,7 @@ from tasks.data.cache import (
     data_directory,
     noted_sha256,
     read_note,
+    sealed,
     sha256_of,
     write_atomically,
 )
@@ -146,6 +147,28 @@ def test_a_damaged_note_is_made_anew(damage: bytes, tmp_path: Path, caplog: pyte
     caplog.clear()
     assert read_note(note, build, lambda held: int(held["size"])) == 7
     assert caplog.text == ""
+
+
+def test_no_flipped_bit_of_a_note_becomes_another_number(tmp_path: Path) -> None:
+    note, content = tmp_path / "note.json", {"size": 75, "share": 0.25}
+
+    def build() -> None:
+        note.write_bytes(sealed(content))
+
+    build()
+    whole = note.read_bytes()
+    for place in range(len(whole)):
+        note.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        assert read_note(note, build, lambda held: {name: held[name] for name in content}) == content
+
+
+def test_a_damaged_note_of_a_hash_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"xyz")
+    sha256 = noted_sha256(tmp_path / "data", tmp_path)
+    (note,) = (tmp_path / "hashes").glob("*.json")
+    for damage in (b"", b"\xff\xfe", note.read_bytes()[:40], b"[" * 100_000, b'"12"'):
+        note.write_bytes(damage)
+        assert noted_sha256(tmp_path / "data", tmp_path) == sha256
 
 
 def test_a_note_that_cannot_be_made_whole_is_named(tmp_path: Path) -> None:
