@@ -7,7 +7,7 @@ from rich.console import Console
 from extensions.code import sources_of
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
-from sweeper.launch.preflight import check_packages
+from sweeper.launch.preflight import check_cells, check_packages, check_room, check_tasks
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, described, expand
@@ -48,9 +48,8 @@ def _launch(
     plan = None if searched else _runnable(expand(grid))
     # Before the directory is made: a launch that cannot work leaves nothing behind.
     executor.check(results)
-    if executor.lanes_here and not ResultsStore.exists(results):
-        # The runner asks as well, but when it does the directory has been made.
-        check_packages((block.task, block.task_options) for block in grid.blocks)
+    if not ResultsStore.exists(results):
+        _check_first(grid, plan, results, executor)
     store = ResultsStore.create(results)
     # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
@@ -84,6 +83,21 @@ def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[Plan
         for trial_id, row in plan.trials.items()
         if before.states[trial_id] == RUNNING and after.states[trial_id] in (MISSING, NEW)
     ]
+
+
+def _check_first(grid: Grid, plan: Plan | None, results: str, executor: Executor) -> None:
+    """Refuse what the runner and the search refuse as well, but when they do, the directory has been made."""
+    check_room(results, 0 if plan is None else len(plan.trials))
+    if plan is None:
+        from sweeper.launch.search_loop import Search
+
+        Search(grid=grid).check()
+    if executor.lanes_here:
+        check_packages((block.task, block.task_options) for block in grid.blocks)
+    if executor.lanes_here and plan is not None:
+        specs = [row.spec for row in plan.trials.values() if row.spec is not None]
+        check_tasks(specs)
+        check_cells(specs)
 
 
 def _warn_of_other_data(status: SweepStatus, console: Console) -> None:

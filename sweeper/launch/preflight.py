@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -46,6 +47,17 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
         )
     if lanes > share.workers:
         console.print(f"Warning: {lanes} lanes share {share.cpus:g} CPU cores.", soft_wrap=True)
+
+
+def check_room(results: str, trials: int) -> None:
+    """Refuse a disk that is too full for a results directory that is not there yet.
+
+    Raises:
+        SweeperError: it lacks space or inodes for the rows of these trials.
+    """
+    if "://" not in results:
+        place = Path(results).absolute()
+        _check_disk(str(next(folder for folder in (place, *place.parents) if folder.exists())), trials)
 
 
 def check_packages(tasks: Iterable[tuple[str, Mapping[str, Any]]]) -> None:

@@ -13,6 +13,7 @@ from sweeper.executors.executor import Executor
 from sweeper.launch.early_stop import StoppingTrainer, check_steps, stop_limits
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, storage_reason
+from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, expand
 from sweeper.plan.grid import Grid, parse_grid
 from sweeper.plan.search_section import SearchSettings
@@ -103,13 +104,15 @@ def _as_one_result(runs: Sequence[LaunchResult], search: "RunningSearch", ended:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunningSearch:
-    """A search as the store knows it."""
+class Search:
+    """A search as its grid describes it."""
 
     grid: Grid
     """The searched grid."""
-    store: ResultsStore
-    """Where the rows are."""
+
+    def costs(self) -> CostModel:
+        """What trials are expected to cost."""
+        return CostModel()
 
     @property
     def settings(self) -> SearchSettings:
@@ -120,8 +123,8 @@ class RunningSearch:
 
     @cached_property
     def space(self) -> GridSpace:
-        """The grid's space, with costs as the store knew them at the start."""
-        return GridSpace(grid=self.grid, costs=store_cost_model(self.store))
+        """The grid's space."""
+        return GridSpace(grid=self.grid, costs=self.costs())
 
     @cached_property
     def limits(self) -> tuple[Limit, ...]:
@@ -181,6 +184,18 @@ class RunningSearch:
             (self.judge or searcher).propose([], 1)
         if not searcher.propose([], 1).points:
             raise SweeperError(f"{self.grid.name}: no point of the search space can be run")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSearch(Search):
+    """A search as the store knows it."""
+
+    store: ResultsStore
+    """Where the rows are."""
+
+    def costs(self) -> CostModel:
+        """What trials are expected to cost, as the store knew it at the start."""
+        return store_cost_model(self.store)
 
     def history(self) -> list[Observation]:
         """Everything in the store that is a point of the space, in the order in which it was chosen."""

@@ -32,6 +32,7 @@ from sweeper.tables import print_tasks
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped
 from sweeper.training.training import train_trial
+from tasks.errors import TaskError
 from tasks.spec import _others_definition
 from tests.model.cells.test_interface import MINE
 from tests.sweeper.inline import LanesHere
@@ -118,6 +119,16 @@ def test_a_trial_gives_the_same_numbers_in_a_lane_and_here(launched, folder):
     for row in rows:
         final = train_trial(plan.trials[row["trial_id"]].spec).final
         assert (row["final_test_loss"], row["final_valid_metric"]) == (final["test"].loss, final["valid"].metric)
+
+
+def test_a_launch_whose_data_cannot_be_loaded_leaves_nothing_behind(folder, tmp_path):
+    shutil.copy(folder / "recall.yaml", tmp_path)
+    failing = TASK.replace('return Drawn(spec, options["delay"])', 'raise OSError("no such data")')
+    (tmp_path / "mine.py").write_text(failing)
+    executor = ProcessExecutor(options=LaneOptions(lanes=1))
+    with pytest.raises(TaskError, match="OSError: no such data"):
+        launch(load_grid(tmp_path / "recall.yaml"), str(tmp_path / "r"), executor, Console(quiet=True))
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_stopped_trial_resumes_to_the_same_bits(launched, folder, tmp_path):

@@ -421,6 +421,7 @@ def test_preflight_refuses_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda path: Full)
     with pytest.raises(SweeperError, match="MB free, .* MB needed for the rows of 16 trials"):
         run(GRID, tmp_path / "r")
+    assert not (tmp_path / "r").exists(), "a launch that cannot work leaves nothing behind"
 
 
 def test_progress_of_a_ground_truth_trial_is_the_same_every_time(tmp_path):

@@ -56,6 +56,12 @@ def test_theory_stops_when_the_optimum_is_certain_enough(tmp_path, inline):
     assert "trials chosen by" in said
 
 
+def test_a_search_that_cannot_work_leaves_nothing_behind(tmp_path):
+    with pytest.raises(SweeperError, match="trials >= 50 is never reached"):
+        run(tmp_path / "r", "{kind: random, trials: 4, until: trials >= 50}")
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_search_that_cannot_write_its_next_batch_stops_with_the_reason(tmp_path, inline, monkeypatch):
     def refuse(store, name, text):
         raise StorageError("r: cannot write grids: No space left on device.")
