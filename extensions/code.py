@@ -6,6 +6,7 @@ task or architecture. The source is kept as text: it travels to lanes on other m
 made. A class that an installed package offers by an entry point is known by the entry point's name.
 """
 
+import ast
 import hashlib
 import importlib.metadata
 import re
@@ -23,6 +24,8 @@ _DIGITS = 12
 _REFERENCE = re.compile(rf"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{{{_DIGITS}}}))?")
 _LARGEST = 1 << 20
 """Bytes of a source file; it is sent to every lane, and a Kubernetes ConfigMap holds no more."""
+_OURS = ("analysis", "cluster", "extensions", "model", "sweeper", "tasks", "theory")
+"""Packages of this software, which lie beside a file in the root of its repository."""
 _sources: dict[str, str] = {}
 _modules: dict[str, types.ModuleType] = {}
 
@@ -84,7 +87,32 @@ def _read(file: Path, where: str) -> str:
         raise CodeError(f"{where}: cannot read {file} ({error})") from error
     if len(content) > _LARGEST:
         raise CodeError(f"{where}: {file} has {len(content):,} bytes; a file of classes may have {_LARGEST:,}")
+    _refuse_siblings(file, source, where)
     return source
+
+
+def _refuse_siblings(file: Path, source: str, where: str) -> None:
+    """Refuse imports of what lies beside the file and is not installed: lanes elsewhere would not have it, and as no
+    hash covers it, an edit of it would leave the names of trials as they are.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError):  # told where the file is run
+        return
+    imports = [(node.lineno, alias.name) for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    imports += [(n.lineno, n.module or "") for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0]
+    for line, module in sorted(imports):
+        name = module.partition(".")[0]
+        if name in sys.stdlib_module_names or name in _OURS:
+            continue
+        sibling = next((path for path in (file.with_name(f"{name}.py"), file.with_name(name)) if path.exists()), None)
+        # What is installed counts, not what happens to lie here as well; asked last, as it reads all metadata.
+        if sibling is not None and name not in importlib.metadata.packages_distributions():
+            raise CodeError(
+                f"{where}: {file}, line {line}: imports {name}, which lies beside it ({sibling.name}): it would be "
+                f"neither hashed nor sent to lanes; put it into {file.name}, or install it as a package wherever lanes "
+                "run"
+            )
 
 
 def full_name(name: str, folders: Sequence[Path], where: str) -> str:

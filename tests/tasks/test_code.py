@@ -49,6 +49,29 @@ def test_a_file_is_a_task_under_its_name_and_hash(tmp_path: Path) -> None:
         task_spec(name, {"size": 0})
 
 
+@pytest.mark.parametrize(
+    ("line", "sibling"),
+    [
+        ("import helpers", "helpers.py"),
+        ("import os, helpers.deep as h", "helpers"),
+        ("def later():\n    from helpers import one", "helpers.py"),
+    ],
+)
+def test_an_import_of_a_file_beside_it_is_refused(tmp_path: Path, line: str, sibling: str) -> None:
+    """No lane elsewhere would have it, and an edit of it would be no other task."""
+    named(tmp_path, f"{MINE}\n{line}\n")  # wherever it comes from, it is not beside the file
+    (tmp_path / sibling).mkdir() if sibling == "helpers" else (tmp_path / sibling).write_text("one = 1\n")
+    expected = rf"^task: .*mine\.py, line \d+: imports helpers, which lies beside it \({sibling}\): it would be neither"
+    with pytest.raises(TaskError, match=expected):
+        named(tmp_path, f"{MINE}\n{line}\n")
+
+
+def test_an_import_of_what_is_installed_is_none_of_what_happens_to_lie_beside_the_file(tmp_path: Path) -> None:
+    for name in ("json.py", "numpy.py", "tasks"):
+        (tmp_path / name).mkdir()
+    named(tmp_path, f"{MINE}\nimport json, numpy\n")
+
+
 def test_another_version_of_a_file_is_another_task(tmp_path: Path) -> None:
     first, second = named(tmp_path), named(tmp_path, MINE.replace("n_out=2", "n_out=4"))
     assert first != second
