@@ -165,6 +165,9 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     help="For schedulers that start anew what fails: exit code 0 also after what a new start would not mend (codes 3 "
     "and 4, and Ctrl-C).",
 )
+@click.option(
+    "--profile-start", is_flag=True, help="List what the time until the first trial's first step was spent on."
+)
 @JSON
 @click.pass_context
 def launch(
@@ -178,6 +181,7 @@ def launch(
     until: str | None,
     dry_run: bool,
     as_job: bool,
+    profile_start: bool,
     as_json: bool,
     **lanes: Any,
 ) -> None:
@@ -196,6 +200,7 @@ def launch(
     from sweeper.console import PlainConsole
     from sweeper.launch.launch import launch
     from sweeper.plan.grid import load_grid
+    from sweeper.queue.start import Start
     from sweeper.tables import print_launch_start
 
     target = _target(cluster, executor)
@@ -214,7 +219,9 @@ def launch(
     if not as_json:
         make_stdout_best_effort()  # the product of a launch is its rows: what it prints may get lost
         print_launch_start(loaded, results)
-    result = launch(loaded, results, runs_on, PlainConsole(stderr=True), max_hours=max_hours)
+    console = PlainConsole(stderr=True)
+    start = Start(console, profile=profile_start)
+    result = launch(loaded, results, runs_on, console, max_hours=max_hours, start=start)
     _finish(result, results, as_json, result.job_exit_code if as_job else result.exit_code)
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -33,6 +33,8 @@ _DISCONNECT_S = 20.0
 """Seconds that leaving a cluster may take (assumption); what is still there is killed."""
 
 
+_PHASES = ("loading Ray", "starting Ray")
+"""What the launcher waits for before it has a broker to watch."""
 _KILL_S = 10.0
 """Seconds that killed processes may take to go: one that waits for a disk takes its time."""
 
@@ -50,6 +52,11 @@ def signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    """The work's modules are loaded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,10 @@ class Link:
         yield
         self._say(None)
         server.join()
+
+    def loaded(self) -> None:
+        """Say that the modules of the work are loaded."""
+        self._say(_Loaded())
 
     def fail(self, why: str) -> NoReturn:
         """End this process from any thread, whatever the others are waiting for; `why` is told in the launcher."""
@@ -141,7 +152,7 @@ def run_apart(work: str, arguments: tuple[Any, ...], *, monitor: Monitor | None 
 def _follow(process: BaseProcess, said: Connection, handle: "_Asking", monitor: Monitor | None) -> None:
     """Return when the work has ended well."""
     try:
-        message = said.recv()
+        message = _first_word(said, monitor)
         if isinstance(message, _Serving):
             assert monitor is not None, "a broker is served to who watches it"
             with monitor.watching(handle):
@@ -151,6 +162,16 @@ def _follow(process: BaseProcess, said: Connection, handle: "_Asking", monitor: 
         raise ExecutorError(f"the process that runs Ray died (exit code {process.exitcode})") from None
     if isinstance(message, BaseException):
         raise message
+
+
+def _first_word(said: Connection, monitor: Monitor | None) -> Any:
+    """What comes after the loading; the start's phases are shown meanwhile."""
+    for phase in _PHASES:
+        with monitor.start.showing(phase) if monitor is not None else nullcontext():
+            message = said.recv()
+        if not isinstance(message, _Loaded):
+            break
+    return message
 
 
 def _kill(process: BaseProcess) -> None:
@@ -184,7 +205,9 @@ def _main(saying: Connection, asked: Connection, work: str, arguments: tuple[Any
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
     link = Link(saying, asked)
     try:
-        pkgutil.resolve_name(work)(link, *arguments)
+        call = pkgutil.resolve_name(work)
+        link.loaded()
+        call(link, *arguments)
     except Exception as error:  # the border of the process: raised in the launcher
         if not isinstance(error, (*FOR_PEOPLE, ExecutorError)):
             error.add_note("".join(traceback.format_exception(error)))  # pickling would lose it

@@ -18,11 +18,12 @@ from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_confi
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Pull, Report
 from sweeper.queue.monitor import Monitor
+from sweeper.queue.start import LOADING
 
 if TYPE_CHECKING:
     from sweeper.lane.trainer import Trainer
 
-_EXPOSED = ("pull", "heartbeat", "leave", "fail", "die", "warn")
+_EXPOSED = ("pull", "heartbeat", "leave", "fail", "die", "warn", "phase")
 """What lanes may call; draining and stopping is the launcher's."""
 _MAX_DEATHS = 20
 """Deaths of lanes before the machine, not a trial, is taken for the cause (a trial is given up after three)."""
@@ -134,13 +135,15 @@ def _lane_main(
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
+    manager = _BrokerManager(address, authkey)
+    manager.connect()
+    client = _Client(manager.broker())
+    client.phase(name, LOADING)
     # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not.
     from sweeper.lane.lane import run_lane
     from sweeper.lane.trainer import train_assignment
 
-    manager = _BrokerManager(address, authkey)
-    manager.connect()
-    run_lane(_Client(manager.broker()), name, config, trainer or train_assignment)
+    run_lane(client, name, config, trainer or train_assignment)
 
 
 def _end_after_launcher() -> None:
@@ -178,6 +181,9 @@ class _Client:
 
     def warn(self, text: str) -> None:
         self._call("warn", text)
+
+    def phase(self, lane: str, phase: str) -> None:
+        self._call("phase", lane, phase)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         from sweeper.lane.lane import BrokerGoneError

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Read when ray is imported, hence above it. Loggers would write a CSV and a TensorBoard file per lane; Ctrl-C is the
 # monitor's; lanes report no metric; many may wait for room at once; the console is our line's; nothing is sent home.
@@ -35,11 +35,14 @@ from sweeper.executors.executor import ExecutorError
 from sweeper.executors.ray_nodes import is_lost
 from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
 from sweeper.executors.ray_work import RayWork
-from sweeper.lane.lane import BrokerGoneError, run_lane
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions
-from sweeper.lane.trainer import Trainer, train_assignment
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
+from sweeper.queue.start import LOADING
+
+if TYPE_CHECKING:
+    # For the types alone: lanes load torch, and the process that starts Ray does without (2 s).
+    from sweeper.lane.trainer import Trainer
 
 NAMESPACE = "elm-sweeper"
 _MAX_LANE_RESTARTS = 20
@@ -128,8 +131,7 @@ def _start_broker(assignments: Sequence[Assignment], direction: str, *, idle_lea
 
 def _run_lanes(broker: str, room: Room, work: RayWork) -> None:
     """Let Tune keep as many lanes as there is room and work for, until the broker has nothing left."""
-    trainer = work.trainer or train_assignment
-    trainable = tune.with_parameters(_tune_lane, lane_config=work.config, trainer=trainer)
+    trainable = tune.with_parameters(_tune_lane, lane_config=work.config, trainer=work.trainer)
     need = _Asking(broker)
     # Tune writes its state whatever it is told, and nobody reads it: the store knows what has ended.
     tune.Tuner(
@@ -167,12 +169,17 @@ def check_cluster(link: Link, address: str, options: LaneOptions, results: str) 
         Room(options.device, lanes=options.lanes)()
 
 
-def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: Trainer) -> dict[str, int]:
+def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: "Trainer | None") -> dict[str, int]:
     client = _Client(ray.get_actor(config["broker"], namespace=NAMESPACE))
-    node = ray.get_runtime_context().get_node_id()
     name = lane_config.lane_name(config["lane"])
+    client.phase(name, LOADING)
+    from sweeper.lane.lane import run_lane
+    from sweeper.lane.trainer import train_assignment
+
+    node = ray.get_runtime_context().get_node_id()
+    lane = _with_memory_of(node, lane_config)
     # The node's id and not the machine's name as host: it is what the broker asks Ray about when a lane falls silent.
-    return {"ran": run_lane(client, name, _with_memory_of(node, lane_config), trainer, host=node)}
+    return {"ran": run_lane(client, name, lane, trainer or train_assignment, host=node)}
 
 
 def _with_memory_of(node: str, config: LaneConfig) -> LaneConfig:
@@ -235,11 +242,16 @@ class _Client:
     def warn(self, text: str) -> None:
         self._call(self._actor.warn, text)
 
+    def phase(self, lane: str, phase: str) -> None:
+        self._call(self._actor.phase, lane, phase)
+
     @staticmethod
     def _call(method: Any, *arguments: Any) -> Any:
         try:
             return ray.get(method.remote(*arguments))
         except ray.exceptions.RayActorError as error:
+            from sweeper.lane.lane import BrokerGoneError
+
             raise BrokerGoneError(str(error)) from error
 
 

@@ -23,10 +23,11 @@ from sweeper.errors import FOR_PEOPLE
 from sweeper.lane.attempt import one_line, run_group, run_trial
 from sweeper.lane.gpu import GpuMemory
 from sweeper.lane.options import HostMemory, LaneConfig
-from sweeper.lane.trainer import JointTrainer, Trainer, TrialContext, train_assignment
+from sweeper.lane.trainer import JointTrainer, PreparingTrainer, Trainer, TrialContext, train_assignment
 from sweeper.lane.wear import Wear
 from sweeper.lane.writer import RowWriter
 from sweeper.queue.messages import Assignment, Pull, Report
+from sweeper.queue.start import STEPPING, TRAINING
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped, TimedOut
@@ -65,6 +66,9 @@ class BrokerClient(Protocol):
 
     def warn(self, text: str) -> None:
         """See `Broker.warn`. Raises `BrokerGoneError`."""
+
+    def phase(self, lane: str, phase: str) -> None:
+        """See `Broker.phase`. Raises `BrokerGoneError`."""
 
 
 def run_lane(
@@ -147,8 +151,10 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
     name, options, store = identity[0], config.options, ResultsStore.open(config.store_uri)
     ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
+        start = _LaneStart(broker, name)
 
         def on_step(step: int) -> bool:
+            start.at(TRAINING)
             return pulse.on_step(step) and not writer.has_failed  # not hours later, when a long trial has ended
 
         try:
@@ -170,7 +176,11 @@ def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: 
                 if not pulled.assignments:
                     time.sleep(WAIT_S)
                 for group in _groups(pulled.assignments, trainer):
-                    pulse.begin(group)  # ahead of loading the data, which counts as the trial's time
+                    pulse.begin(group)  # for the heartbeats, which the broker misses after a minute
+                    if isinstance(trainer, PreparingTrainer):
+                        trainer.prepare(group[0].spec, options.device, start.at)
+                    start.at(STEPPING)
+                    pulse.begin(group)  # what is prepared once is no trial's time
                     contexts = [
                         TrialContext(
                             on_step=on_step,
@@ -221,6 +231,18 @@ def limit_memory(memory: HostMemory | None, *, alone: bool) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)  # the hard limit stays, or the share could not grow again
     soft = share if hard == resource.RLIM_INFINITY else min(share, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+class _LaneStart:
+    """Tells the broker what this lane is at, until it has taken its first step."""
+
+    def __init__(self, broker: BrokerClient, lane: str) -> None:
+        self._broker, self._lane, self._phase = broker, lane, ""
+
+    def at(self, phase: str) -> None:
+        if self._phase not in (TRAINING, phase):
+            self._phase = phase
+            self._broker.phase(self._lane, phase)
 
 
 class _Pulse:

@@ -1,14 +1,20 @@
 """What a lane runs for an assignment: the interface of trainers, and the real training."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from model.backends.native.build import NativeUnavailable, kernel
+from sweeper.plan.trial import TrialSpec
 from sweeper.queue.messages import Assignment
+from sweeper.queue.start import BUILDING, OPENING
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.joint import JointTrial, OnEnd, train_jointly
 from sweeper.training.progress import TrialProgress
 from sweeper.training.training import train_trial
+from tasks.errors import DataError, TaskError
+from tasks.loaders import load_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +50,36 @@ class JointTrainer(Protocol):
         """Fill each `progress` and call `on_end` for each; raise where all that have not ended fail."""
 
 
+@runtime_checkable
+class PreparingTrainer(Protocol):
+    """A trainer that has something to do before the first trial of its kind, which is not that trial's time."""
+
+    def prepare(self, spec: TrialSpec, device: str, at: Callable[[str], None]) -> None:
+        """Do it; what goes wrong is left to the trial, which meets it again. `at` is told of each part that begins."""
+
+
 class _Training:
     """The real trainer: `train_trial` for one trial, `train_jointly` for several in one go."""
+
+    def __init__(self) -> None:
+        self._prepared: set[str] = set()
+
+    def prepare(self, spec: TrialSpec, device: str, at: Callable[[str], None]) -> None:
+        """Load the rest of torch, build the kernel and lay out the data, where this has not been done yet."""
+        kind = repr((spec.architecture, spec.training.dtype, spec.task, sorted(spec.task_options.items()), device))
+        if kind in self._prepared:
+            return
+        self._prepared.add(kind)
+        # Every optimiser of torch loads it with its first step (1.3 s), which would be the first trial's time.
+        import torch._dynamo
+
+        if spec.architecture == "elm" and device == "cpu":
+            at(BUILDING)
+            with suppress(NativeUnavailable):
+                kernel(getattr(torch, spec.training.dtype))
+        at(OPENING)
+        with suppress(DataError, TaskError, OSError, ModuleNotFoundError):
+            load_task(spec.task, spec.task_options)
 
     def __call__(self, assignment: Assignment, progress: TrialProgress, context: TrialContext) -> None:
         train_trial(

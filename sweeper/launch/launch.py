@@ -13,13 +13,20 @@ from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import clear_dead_launches
+from sweeper.queue.start import Start
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, OTHER_DATA, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
 
 
 def launch(
-    grid: Grid, results: str, executor: Executor, console: Console, *, max_hours: float | None = None
+    grid: Grid,
+    results: str,
+    executor: Executor,
+    console: Console,
+    *,
+    max_hours: float | None = None,
+    start: Start | None = None,
 ) -> LaunchResult:
     """Run what a grid asks for and the store lacks.
 
@@ -29,6 +36,7 @@ def launch(
         executor: what runs the trials: `RayExecutor` or `ProcessExecutor`.
         console: where progress goes.
         max_hours: time from now after which no further trial is started.
+        start: tells of the start; one that begins now when None.
 
     Raises:
         SweeperError: the grid, the search or the store is unusable, or the executor fails without getting anything
@@ -37,11 +45,18 @@ def launch(
     """
     requests = StopRequests(console)
     with requests.listening():
-        return _launch(grid, results, executor, console, requests, end_of(max_hours))
+        start = start or Start(console, age_s=0.0)
+        return _launch(grid, results, executor, console, requests, start, end_of(max_hours))
 
 
 def _launch(
-    grid: Grid, results: str, executor: Executor, console: Console, requests: StopRequests, ends_at: float
+    grid: Grid,
+    results: str,
+    executor: Executor,
+    console: Console,
+    requests: StopRequests,
+    start: Start,
+    ends_at: float,
 ) -> LaunchResult:
     grid = described(grid)
     searched = grid.search is not None and grid.search.adaptive
@@ -55,7 +70,7 @@ def _launch(
     clear_dead_launches(store)
     store.save_code(sources_of(name for block in grid.blocks for name in (block.task, block.architecture)))
     store.compact()  # also what an earlier launch left when it was killed
-    runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=ends_at)
+    runner = Runner(store=store, executor=executor, console=console, requests=requests, start=start, ends_at=ends_at)
     if plan is None:
         # Here and not above: the search's statistics take half a second to load, which a plain launch does not need.
         from sweeper.launch.search_loop import search_launch

@@ -11,6 +11,7 @@ from sweeper.launch.result import LaunchResult
 from sweeper.launch.run import Runner, end_of
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.trial import spec_from_canonical
+from sweeper.queue.start import Start
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import stored_plans
 from sweeper.store.schema import SCHEMAS
@@ -43,7 +44,14 @@ def retry(
     trials |= {row.trial_id: row for row in rows}
     plan = Plan(name="retry", rows=tuple(rows), trials=trials)
     requests = StopRequests(console)
-    runner = Runner(store=store, executor=executor, console=console, requests=requests, ends_at=end_of(max_hours))
+    runner = Runner(
+        store=store,
+        executor=executor,
+        console=console,
+        requests=requests,
+        start=Start(console, age_s=0.0),
+        ends_at=end_of(max_hours),
+    )
     with requests.listening():
         return runner.run(plan, rows)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from cluster.errors import joined
 from sweeper.errors import StorageError, SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
-from sweeper.launch.assignments import assignments_of, record_event
+from sweeper.launch.assignments import assignments_of, record_event, task_key
 from sweeper.launch.preflight import check_cells, check_packages, check_tasks, preflight
 from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel
@@ -20,6 +20,7 @@ from sweeper.plan.seed_batch import SHORT_S, arrange
 from sweeper.plan.trial import TrialSpec
 from sweeper.queue.journal import Journal
 from sweeper.queue.monitor import Monitor
+from sweeper.queue.start import Start
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, store_cost_model, sweep_status
 from sweeper.store.store import ResultsStore
@@ -66,6 +67,8 @@ class Runner:
     """Where progress goes."""
     requests: StopRequests
     """What signals ask of the launch, from its beginning to its end."""
+    start: Start
+    """Tells of the launch's start."""
     ends_at: float = math.inf
     """Monotonic seconds after which no further trial is started; see `end_of`."""
     twins: set[tuple[str, int]] = field(default_factory=set)
@@ -96,6 +99,8 @@ class Runner:
             journal.update,
             ends_at=self.ends_at,
             log_spread=costs.log_spread,
+            metric=_metric(specs),
+            start=self.start,
         )
         wanted = Wanted(self.store, rows)
         stopped_because = None
@@ -194,6 +199,13 @@ class Runner:
         except ExecutorError as error:
             return error
         return None
+
+
+def _metric(specs: Sequence[TrialSpec]) -> str:
+    """The metric that all trials have; empty where they have several."""
+    tasks = {task_key(spec): spec for spec in specs}.values()
+    metrics = {task_spec(spec.task, spec.task_options).metric for spec in tasks}
+    return metrics.pop() if len(metrics) == 1 else ""
 
 
 def _specs(rows: Sequence[PlanRow]) -> list[TrialSpec]:

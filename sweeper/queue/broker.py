@@ -8,9 +8,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from sweeper.queue.failures import AGAIN, AGAIN_ALONE, AGAIN_SINGLE, END, GIVE_UP, MAX_LOSSES, FailurePolicy
 from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
+from sweeper.queue.start import LOADING, TRAINING
 from sweeper.queue.tally import Tally
 from sweeper.store.schema import FAILED, FINISHED, LOST, PREEMPTED, QUARANTINED
 
@@ -83,6 +85,8 @@ class Broker:
         self._draining = self._stopping = False
         self._stopped_because: str | None = None
         self._warnings: dict[str, None] = {}
+        self._starts: dict[str, list[tuple[str, float]]] = {}
+        self._first_start: tuple[tuple[str, float], ...] = ()
 
     def pull(self, lane: str, incarnation: str, host: str, reports: Sequence[Report] = ()) -> Pull:
         """Take a lane's reports and hand it new trials.
@@ -130,6 +134,7 @@ class Broker:
         held: dict[str, Assignment] = {}
         if state is not None and state.incarnation == incarnation:
             held = self._lanes.pop(lane).held
+            self._starts.pop(lane, None)
         for report in reports:  # what is stored is stored, also by a lane that was given up
             self._ended(report, held.pop(report.trial_id, None), lane)
         # A group is broken up when it comes back: `_take_group` may give its trials other neighbours.
@@ -160,6 +165,18 @@ class Broker:
         # A dictionary without values: it keeps each text once, and in the order in which they came.
         self._warnings[text] = None
 
+    def phase(self, lane: str, phase: str) -> None:
+        """Note what a lane is at before its first step, or that it trains (`sweeper.queue.start`)."""
+        now = self._clock()
+        if phase == LOADING:  # a lane that is started again begins anew
+            self._starts.pop(lane, None)
+        if phase != TRAINING:
+            self._starts.setdefault(lane, []).append((phase, now))
+            return
+        marks = [*self._starts.pop(lane, []), ("", now)]
+        lasted = [(name, until - begun) for (name, begun), (_, until) in pairwise(marks)]
+        self._first_start = self._first_start or (*lasted, (TRAINING, 0.0))
+
     def heartbeat(self, lane: str, incarnation: str, host: str, trial_id: str | None, progress: float) -> bool:
         """Note that a lane lives.
 
@@ -179,6 +196,7 @@ class Broker:
 
     def lane_died(self, lane: str) -> None:
         """Queue again what a lane held whose process is known to be dead."""
+        self._starts.pop(lane, None)
         if lane in self._lanes:
             self._requeue(lane, self._lanes.pop(lane))
 
@@ -215,6 +233,10 @@ class Broker:
         self._reap()
         tally = self._tally
         running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
+        in_hand = [
+            sum(a.work * (1 - s.progress * (trial_id in s.running_ids)) for trial_id, a in s.held.items())
+            for s in self._lanes.values()
+        ]
         return Snapshot(
             total=tally.total,
             statuses=dict(tally.statuses),
@@ -229,6 +251,10 @@ class Broker:
             lanes=len(self._lanes),
             stopped_because=self._stopped_because,
             warnings=tuple(self._warnings),
+            draining=self._draining,
+            longest_left=max(in_hand, default=0.0),
+            starting=dict(Counter(phases[-1][0] for phases in self._starts.values())),
+            first_start=self._first_start,
         )
 
     def _now(self) -> float:

@@ -1,6 +1,6 @@
 """What the broker, its lanes and the launcher say to each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweeper.plan.trial import TrialSpec
 from tasks.base import TaskSpec
@@ -118,6 +118,14 @@ class Snapshot:
     """Why the broker stopped the sweep by itself."""
     warnings: tuple[str, ...] = ()
     """What lanes warned of, each text once."""
+    draining: bool = False
+    """Whether nothing more is handed out."""
+    longest_left: float = 0.0
+    """Most work that one lane still has in hand: what the end of a drained queue waits for."""
+    starting: dict[str, int] = field(default_factory=dict)
+    """Lanes that have not trained yet, by what they are at (`sweeper.queue.start`)."""
+    first_start: tuple[tuple[str, float], ...] = ()
+    """What the first lane that trained was at before, each with its seconds; empty until there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)

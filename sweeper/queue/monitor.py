@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cluster.errors import printable
 from sweeper.queue.messages import Event, LateFinish, Snapshot
+from sweeper.queue.start import STARTING_LANES, Start
 from sweeper.queue.stop_requests import DRAIN, LEAVE, StopRequests
 from sweeper.store.schema import FINISHED
 
@@ -53,6 +54,8 @@ class Monitor:
         on_snapshot: called every few seconds with the state of the queue.
         ends_at: monotonic seconds after which nothing more is handed out.
         log_spread: standard deviation of the logarithm of true over expected work of one trial.
+        metric: name of what the best trial is the best in; empty where trials differ in it.
+        start: tells of the launch's start; None where nobody is to be told.
     """
 
     def __init__(
@@ -64,7 +67,11 @@ class Monitor:
         *,
         ends_at: float = math.inf,
         log_spread: float = 0.0,
+        metric: str = "",
+        start: Start | None = None,
     ) -> None:
+        self.start = start if start is not None else Start(Console(quiet=True))
+        self._metric = metric
         self._console, self._requests = console, requests
         self._on_event, self._on_snapshot, self._ends_at = on_event, on_snapshot, ends_at
         self._log_spread = log_spread
@@ -94,6 +101,7 @@ class Monitor:
         """Watch one broker while the block lasts; `error` says afterwards what ended the watching before its time."""
         # One monitor serves all rounds of a launch, one broker after the other.
         self._ended.clear()
+        self.start.begin(STARTING_LANES)
         # The pace is that of this broker, whose counts begin at zero: earlier rounds of the launch have no part in it.
         began = time.monotonic()
         # A daemon, so that a launcher that ends by an error is not kept alive by looks at its broker.
@@ -147,7 +155,11 @@ class Monitor:
                 for event in handle.take_events():
                     self._on_event(event)
                 self._on_snapshot(self.last)
-                line = progress_line(self.last, time.monotonic() - began, self._log_spread)
+                if self.last.first_start:
+                    self.start.end(self.last.first_start[:-1])
+                line = progress_line(self.last, time.monotonic() - began, self._log_spread, metric=self._metric)
+                if not self.start.over and not sum(self.last.statuses.values()):
+                    line = f"0/{self.last.total} trials · {self.start.line(self.last.starting)}"
                 if self._console.is_terminal:
                     # A line that wraps would be drawn below the last one instead of over it, four times a second.
                     live.update(Text(printable(line), no_wrap=True, overflow="ellipsis"))
@@ -159,33 +171,38 @@ class Monitor:
                     return
 
 
-def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
+def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0, *, metric: str = "") -> str:
     """One line: done, running, failures by kind, rate, time left and the best trial so far."""
     done = sum(snapshot.statuses.values())
     parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
     parts += [f"{count} {status}" for status, count in sorted(snapshot.statuses.items()) if status != FINISHED]
     if done and elapsed_s > 0:
         parts.append(f"{60 * done / elapsed_s:.1f}/min")
-    parts.append(f"ETA {eta(snapshot, elapsed_s, log_spread)}")
+    ends = "running trials end in" if snapshot.draining and snapshot.running else "ETA"
+    parts.append(f"{ends} {eta(snapshot, elapsed_s, log_spread)}")
     if snapshot.best is not None:
-        parts.append(f"best {snapshot.best[1]:.4g} ({snapshot.best[0][:8]})")
+        parts.append(f"best {f'valid {metric} ' if metric else ''}{snapshot.best[1]:.4g} ({snapshot.best[0][:8]})")
     return " · ".join(parts)
 
 
 def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
-    """Time left at the pace so far, as a 90 % range; `...` until there is a pace.
+    """Time left at the pace so far, as a 90 % range; until there is a pace, what was forecast, as `about`.
 
     The pace takes out what all trials have in common, such as a slow machine; what is left are the errors of single
-    trials, averaged over those done and over those left.
+    trials, averaged over those done and over those left. Where nothing more is handed out, it is the time until the
+    last of the lanes has run what it holds.
     """
+    lanes = max(1, snapshot.lanes)
+    # Of a drained queue the lane with the most in hand decides, at the pace of one lane.
+    work_left = snapshot.longest_left * lanes if snapshot.draining else snapshot.work_left
     work_done = snapshot.work_total - snapshot.work_left
-    if snapshot.work_left <= 0:
+    if work_left <= 0:
         return "now"
     if work_done <= 0.002 * snapshot.work_total:
-        return "..."
+        return f"about {duration(work_left / lanes)}"
     done = sum(snapshot.statuses.values())
-    left = snapshot.total - done
-    expected_s = elapsed_s * snapshot.work_left / work_done
+    left = len(snapshot.running) if snapshot.draining else snapshot.total - done
+    expected_s = elapsed_s * work_left / work_done
     # A trial's error is one of its logarithm, so the range is a factor up and down.
     factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))
     low, high = duration(expected_s / factor), duration(expected_s * factor)

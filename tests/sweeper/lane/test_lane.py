@@ -16,7 +16,7 @@ from sweeper.plan.grid import parse_grid
 from sweeper.plan.seed_batch import Place
 from sweeper.queue.broker import Broker
 from sweeper.store.store import ResultsStore
-from sweeper.training.outcomes import Stopped
+from sweeper.training.outcomes import Diverged, Stopped
 
 GRID = """
 name: paths
@@ -139,3 +139,21 @@ def test_what_a_lane_dies_of_stands_in_the_row(queue, monkeypatch):
     assert row["status"] == "failed"
     assert row["reason"] == "its lane died (ZeroDivisionError: division by zero) 3 times"
     assert {a["status"] for a in queue.store.read("attempts").to_pylist()} == {"lost"}
+
+
+def test_what_is_prepared_once_is_ahead_of_the_trials_time_and_told_to_the_broker(queue):
+    calls = []
+
+    class Trainer:
+        def prepare(self, spec, device, at):
+            at("preparing")
+            calls.append((spec.task, device, queue.broker.snapshot().starting))
+
+        def __call__(self, assignment, progress, context):
+            calls.append(queue.broker.snapshot().starting)
+            context.on_step(1)
+            raise Diverged("as asked")
+
+    assert run_lane(queue.broker, "a", queue.config, Trainer()) == 1
+    assert calls == [("text", "cpu", {"preparing": 1}), {"first step": 1}]
+    assert [name for name, _ in queue.broker.snapshot().first_start] == ["preparing", "first step", "training"]

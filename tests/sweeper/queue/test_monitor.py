@@ -1,6 +1,7 @@
 """What a person reads of a running launch."""
 
 import io
+from dataclasses import replace
 from types import SimpleNamespace
 
 from rich.console import Console
@@ -19,13 +20,20 @@ def snapshot(done: int) -> Snapshot:
 
 
 def test_the_time_left_is_a_range_that_narrows():
-    assert eta(snapshot(0), 60.0, 0.3) == "..."
+    assert eta(snapshot(0), 60.0, 0.3) == "about 2 min"  # as forecast
     assert eta(snapshot(50), 6000.0) == "1 h 40 min"
     assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
     assert eta(snapshot(50), 6000.0, 0.3) == "91 min to 1 h 50 min"
     assert eta(snapshot(100), 6000.0, 0.3) == "now"
-    line = progress_line(snapshot(50), 6000.0, 0.3)
-    assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best 2.5 (01234567)"
+    line = progress_line(snapshot(50), 6000.0, 0.3, metric="bpc")
+    assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best valid bpc 2.5 (01234567)"
+
+
+def test_a_drained_queue_ends_when_the_last_lane_has_run_what_it_holds():
+    """Two lanes did 50 s of work in 25 s; the one with more in hand has 30 s of it, so 30 s are left and not 25."""
+    drained = replace(snapshot(50), draining=True, lanes=2, running=("a", "b"), longest_left=30.0)
+    assert " · running trials end in 30 s · " in progress_line(drained, 25.0)
+    assert eta(replace(drained, longest_left=0.0), 25.0) == "now"
 
 
 def test_the_pace_is_that_of_the_present_round(monkeypatch):
