@@ -1,10 +1,11 @@
 // The served page asks for changes every few seconds; the server answers 304 when there are none.
-const live = {tag: null, paused: false, changed: Date.now(), failed: false, launches: null};
+const live = {tag: null, paused: false, changed: Date.now(), failed: false, launches: null, asked: 0, shown: 0};
 
 async function refresh() {
   // A page in the background asks nothing; it catches up when it is looked at (see `visibilitychange`).
   if (live.paused || document.hidden) return;
   launches();
+  const turn = ++live.asked;
   let answer;
   try {
     answer = await fetch("data.json", {cache: "no-store", headers: live.tag ? {"If-None-Match": live.tag} : {}});
@@ -15,8 +16,12 @@ async function refresh() {
   // A single failed answer only turns the clock amber; the next question comes by itself.
   live.failed = answer.status !== 200 && answer.status !== 304;
   if (answer.status !== 200) return;
+  const fresh = unpack(await answer.json());
+  // Answers may overtake each other, and one that was asked for earlier than what is shown is older.
+  if (turn < live.shown) return;
+  live.shown = turn;
   live.tag = answer.headers.get("ETag");
-  adopt(unpack(await answer.json()));
+  adopt(fresh);
 }
 
 async function launches() {

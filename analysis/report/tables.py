@@ -30,6 +30,9 @@ class Table(NamedTuple):
         >>> Table(("P", "d_m", "metric"), [(1000, None, 2.5), (2000, None, 2.25)]).without_empty().columns
         ('P', 'metric')
         """
+        # A table that is filled later, such as that of running trials, needs every column.
+        if not self.rows:
+            return self
         kept = [
             place
             for place in range(len(self.columns))

@@ -428,6 +428,22 @@ def test_names_with_markup_stay_text(browser, tmp_path, trial):
         opened.close()
 
 
+# Two questions, of which the one that was asked first is answered last.
+OVERTAKEN = """async () => {
+  const real = window.fetch, payload = await (await real("data.json")).json(), held = [];
+  const answer = running => new Response(JSON.stringify({...payload, running}));
+  window.fetch = url => url === "data.json" ? new Promise(done => held.push(done)) : real(url);
+  live.paused = false;
+  const asked = [refresh(), refresh()];
+  live.paused = true;
+  held[1](answer("asked last"));
+  await asked[1];
+  held[0](answer("asked first"));
+  await asked[0];
+  return page.running;
+}"""
+
+
 def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tmp_path, monkeypatch, trial):
     monkeypatch.setattr(serve, "IDLE_FACTOR", 0.0)
     monkeypatch.setattr(serve, "POLL_MS", 150)
@@ -465,10 +481,12 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
         )
         page.wait_for_selector("text=1 of 9 done")
         assert "<b>made-up" in page.locator("#panels").text_content()
+        page.wait_for_selector("#panels td:has-text('0000000000000000')")
         page.wait_for_selector("#live:has-text('13 trials ended, 1 running')")
         page.locator("#pause").click()
         assert page.locator("#pause[aria-pressed='true']").count() == 1
         assert "new rows" in page.locator("#live").text_content()
+        assert page.evaluate(OVERTAKEN) == "asked last"
     finally:
         context.close()
         server.shutdown()
