@@ -225,16 +225,32 @@ def largest(params: Callable[[int], int], name: str, budget: int, guess: int = 1
         BudgetError: 1 does not fit.
     """
     # The smallest network decides whether any fits, and its count is what the message can offer.
-    if params(1) > budget:
-        raise BudgetError(f"budget: {budget} is too small for {name} = 1; the smallest feasible budget is {params(1)}")
-    low, high = 1, None
-    for near in (guess, guess + 1):
-        if low < near and (high is None or near < high):
-            low, high = (near, high) if params(near) <= budget else (low, near)
-    # There is no upper bound to begin with: double it until it does not fit (`low` does), then halve the gap.
-    while high is None:
-        low, high = (2 * low, None) if params(2 * low) <= budget else (low, 2 * low)
+    low, least = 1, params(1)
+    if least > budget:
+        raise BudgetError(f"budget: {budget} is too small for {name} = 1; the smallest feasible budget is {least}")
+    high = most = 0  # no number is known to be too large
+    rise = 0.0
+    places = [guess, guess + 1]
+    while places or not high:
+        # Beyond the guess: one further than a count that goes on rising as it last did would reach.
+        near = places.pop(0) if places else low + 1 + min(int((budget - least) / rise), 64 * low) if rise else low + 1
+        if near <= low or (high and near >= high):
+            continue
+        count = params(near)
+        if count > budget:
+            high, most = near, count
+        else:
+            low, least, rise = near, count, (count - least) / (near - low)
+    # The gap closes where a straight line between its ends meets the budget, and in every other step in its middle:
+    # most counts are straight lines, and on others the line alone would creep.
+    halve = False
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if params(middle) <= budget else (low, middle)
+        line = low + (budget - least) * (high - low) // (most - least)
+        near = (low + high) // 2 if halve else min(max(line, low + 1), high - 1)
+        count = params(near)
+        if count > budget:
+            high, most = near, count
+        else:
+            low, least = near, count
+        halve = not halve
     return low
