@@ -168,7 +168,10 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         data=data,
         scale=scale,
         fit=best,
-        comparison=compare(comparable) if comparable else None,
+        # The verdict calls the laws as the table under it does; only `--law` knows them by their keys.
+        comparison=compare(comparable, titles={name: fit.law.label for name, fit in comparable.items()})
+        if comparable
+        else None,
         fits=fits,
         candidates=tuple(chosen),
         refused=tuple(refused),

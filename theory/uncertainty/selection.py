@@ -61,11 +61,12 @@ class Comparison:
         return self.rows[0].name
 
 
-def compare(fits: Mapping[str, FitResult]) -> Comparison:
+def compare(fits: Mapping[str, FitResult], *, titles: Mapping[str, str] | None = None) -> Comparison:
     """Rank least-squares fits of the same rows by AICc.
 
     Args:
         fits: Fits by a name of the caller's choice; the rows, weights and direction must be the same.
+        titles: What the verdict calls each of them; default: its name.
 
     Raises:
         TheoryError: fits of different rows or of robust losses, which have no common likelihood.
@@ -84,7 +85,7 @@ def compare(fits: Mapping[str, FitResult]) -> Comparison:
     # Fits without an AICc come last; the sort is stable, so ties keep the caller's order.
     order = sorted(fits, key=lambda name: scores.get(name, np.inf))
     rows = tuple(_rank(name, fits[name], lowest) for name in order)
-    return Comparison(rows=rows, verdict=_verdict(rows))
+    return Comparison(rows=rows, verdict=_verdict(rows, titles or {}))
 
 
 def means_aicc(rss: FloatArray, means: int, p: int) -> FloatArray:
@@ -246,8 +247,8 @@ def _rank(name: str, fit: FitResult, lowest: float | None) -> Rank:
     )
 
 
-def _verdict(rows: tuple[Rank, ...]) -> str:
-    tied = [row.name for row in rows if row.tied]
+def _verdict(rows: tuple[Rank, ...], titles: Mapping[str, str]) -> str:
+    tied = [titles.get(row.name, row.name) for row in rows if row.tied]
     if not tied:
         return "No law has an AICc here: fits are exact or have too few rows."
     # Asked before ties in general: a tie with no law at all is the stronger statement.
@@ -261,7 +262,8 @@ def _verdict(rows: tuple[Rank, ...]) -> str:
         return f"{tied[0]} is the only law with an AICc here."
     second = others[0]
     assert second.delta is not None, "laws without an AICc were left out"
-    ahead = f"{second.delta:.1f} AICc units before {second.name}"
+    rival = titles.get(second.name, second.name)
+    ahead = f"{second.delta:.1f} AICc units before {rival}"
     if second.delta <= MARGIN:
-        return f"{tied[0]} is ahead, {ahead}: less than the {MARGIN:g} of a verdict, so {second.name} is not ruled out."
+        return f"{tied[0]} is ahead, {ahead}: less than the {MARGIN:g} of a verdict, so {rival} is not ruled out."
     return f"{tied[0]} is preferred, {ahead}; in-sample, so check it against a held-out budget."

@@ -68,6 +68,13 @@ def group(document):
     return document["groups"][0]
 
 
+def test_the_verdict_on_rival_laws_calls_them_as_the_table_does(written):
+    (group,) = written.groups
+    assert group.rivals[0].label in group.verdict
+    # "effective_information:floor=none,link=affine" is what `--law` reads.
+    assert ":floor=" not in group.verdict
+
+
 def test_a_budget_with_one_configuration_does_not_hide_how_the_others_were_compared(written):
     group = written.groups[0]
     lone = replace(group.optima[0].as_good, tolerance=None, rule="unknown: nothing to compare")
