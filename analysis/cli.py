@@ -9,6 +9,7 @@ import click
 
 from sweeper.cli_options import Within, debug_everywhere, results_either_way
 from sweeper.errors import run_command
+from sweeper.words import counted
 
 if TYPE_CHECKING:
     from analysis.laws.theory_fit import FitSettings
@@ -372,7 +373,7 @@ def export(
         return
     if output is not None:
         count = commands.export(dir, selection, output)
-        click.echo(f"wrote {output} ({count} row{'s' * (count != 1)})")
+        click.echo(f"wrote {output} ({counted(count, 'row')})")
     if figures is not None:
         how = Format.column(kind, mode) if column else Format(kind=kind, mode=mode, width=width, height=height)
         paths = commands.export_figures(dir, selection, settings, folder=figures, only=only, how=how)

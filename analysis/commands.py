@@ -33,7 +33,6 @@ from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
 from analysis.report.stored import evidence_in
-from analysis.report.tables import counted
 from analysis.report.verify import LISTED
 from analysis.report.verify import verify as verify_report
 from analysis.rows.imported import is_import, write_import
@@ -43,6 +42,7 @@ from analysis.rows.summary import as_json as summary_json
 from analysis.rows.summary import nothing_to_go_on, summarise
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Selection, Sweep, among
 from sweeper.errors import warn_of_damage
+from sweeper.words import counted
 
 
 def fit_theory(

@@ -21,6 +21,7 @@ from sweeper.queue.monitor import duration
 from sweeper.status import MISSING, SweepStatus, missing_rows, plan_problems
 from sweeper.store.schema import FINISHED
 from sweeper.store.store import ResultsStore
+from sweeper.words import counted
 
 _MOST_REASONS = 5
 """Reasons that are listed before the rest is counted; more would push the next step off the screen."""
@@ -32,10 +33,6 @@ _STATE_WIDTH = 40
 """Columns of a state; reasons that are longer go on below."""
 _SIZES = ("n_rec", "d_m")
 """Sizes that always have a column in the table of a plan."""
-
-
-def _trials(count: int) -> str:
-    return f"{count} trial{'s' * (count != 1)}"
 
 
 def print_tasks(grid: Grid) -> None:
@@ -77,7 +74,7 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     needed = sum(widths) + _BETWEEN * (len(widths) + 1)
     PlainConsole(width=max(console.width, needed)).print(table)
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
-    console.print(f"{_trials(len(plan.trials))} to run{problems}.", highlight=False)
+    console.print(f"{counted(len(plan.trials), 'trial')} to run{problems}.", highlight=False)
     rows = list(plan.trials.values())
     _print_long_warm_ups(console, rows)
     if status is not None:
@@ -93,8 +90,8 @@ def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None
     if short:
         end, their = ("ends", "its") if len(short) == 1 else ("end", "their")
         console.print(
-            f"Note: {_trials(len(short))} {end} before {their} warm-up does, so that {their} learning rate never "
-            "reaches its peak; training.warmup_steps shortens it.",
+            f"Note: {counted(len(short), 'trial')} {end} before {their} warm-up does, so that {their} learning rate "
+            "never reaches its peak; training.warmup_steps shortens it.",
             highlight=False,
             soft_wrap=True,
         )
@@ -201,11 +198,15 @@ def print_launch(result: LaunchResult, results: str) -> None:
     """Say what a launch did and what to do next."""
     console = _console()
     problems = "".join(f", {count} points {state}" for state, count in plan_problems(result.plan).items())
-    console.print(f"{_trials(result.ran)} run now. {_counts_line(result.status.counts)}{problems}", highlight=False)
+    console.print(
+        f"{counted(result.ran, 'trial')} run now. {_counts_line(result.status.counts)}{problems}", highlight=False
+    )
     _print_reasons(console, result.status)
     _print_stale(console, result.status)  # of other data or code than what was added now
     if result.status.backends:
-        ran_on = ", ".join(f"{name} ({_trials(count)})" for name, count in sorted(result.status.backends.items()))
+        ran_on = ", ".join(
+            f"{name} ({counted(count, 'trial')})" for name, count in sorted(result.status.backends.items())
+        )
         console.print(f"Trained by the back end {ran_on}.", highlight=False)
     if result.ran and result.busy_s > 0:
         console.print(_forecast_error(result), highlight=False)

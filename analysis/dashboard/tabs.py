@@ -14,11 +14,12 @@ from analysis.figures.scaling import path_data, plot_path
 from analysis.figures.theme import PLAIN_SYMBOL, short
 from analysis.laws.view import View
 from analysis.report.report import optimum_parts
-from analysis.report.tables import band_rule, counted, optimum_table
+from analysis.report.tables import band_rule, optimum_table
 from analysis.rows.means import configuration
 from analysis.rows.published import published_points
 from analysis.rows.sweep import Sweep
 from sweeper.store.schema import FINISHED
+from sweeper.words import counted
 
 REASONS = 12
 """Most reasons of failure that are listed."""

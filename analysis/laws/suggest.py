@@ -22,6 +22,7 @@ from sweeper.search.space import Observation, Point, Sizes
 from sweeper.search.theory import Interval, TheorySearcher
 from sweeper.search.theory_frame import REACH
 from sweeper.status import store_cost_model
+from sweeper.words import counted
 from theory.errors import TheoryError
 
 MOST = 96
@@ -349,7 +350,7 @@ def _run(point: Point, why: str, space: GridSpace) -> Run:
 def _notes(target: str, runs: tuple[Run, ...], before: Interval, after: Interval) -> str:
     """Comments at the top of the grid."""
     hours = sum(run.hours for run in runs)
-    lines = [f"{len(runs)} run{'s' * (len(runs) != 1)} for: {target}. Expected: {hours:.3g} h of trial time."]
+    lines = [f"{counted(len(runs), 'run')} for: {target}. Expected: {hours:.3g} h of trial time."]
     lines += [f"{'; '.join(gain_texts(before, after))}."]
     return "".join(f"# {line}\n" for line in lines)
 

@@ -11,9 +11,10 @@ import numpy as np
 from analysis.laws.findings import Estimate, Evidence, RefusedLaw, StoredEvidence
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
-from analysis.report.tables import counted, number
+from analysis.report.tables import number
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
+from sweeper.words import counted
 
 EQUAL_SIZE = 1.25
 """Ratio of realised sizes up to which architectures count as of one budget, which buys whole neurons. Assumption."""

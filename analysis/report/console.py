@@ -13,11 +13,12 @@ from analysis.laws.suggest import Suggestion, gain_texts
 from analysis.report.compare import COLUMNS, Line, comparison_rows
 from analysis.report.model import Group, Report
 from analysis.report.sections import group_sections, joint_section
-from analysis.report.tables import Table, counted, number
+from analysis.report.tables import Table, number
 from analysis.rows.alarms import alarm_sentences
 from analysis.rows.summary import WARNINGS, GroupSummary, Summary
 from sweeper.console import PrintableConsole
 from sweeper.queue.monitor import duration
+from sweeper.words import counted
 
 FILE_WIDTH = 140
 """Columns of the output where it is not a terminal."""

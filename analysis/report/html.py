@@ -17,7 +17,8 @@ from analysis.html import Cell, asset, content_security_policy, to_json
 from analysis.laws.view import View
 from analysis.report.model import Group, Joint, Report
 from analysis.report.sections import group_sections, joint_section, provenance_section
-from analysis.report.tables import Section, Table, counted, number
+from analysis.report.tables import Section, Table, number
+from sweeper.words import counted
 
 EMBEDDED = re.compile(r'<script type="application/json" id="report">(.*?)</script>', re.DOTALL)
 """Where the JSON document stands in the file."""

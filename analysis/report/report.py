@@ -44,6 +44,7 @@ from analysis.rows.load import rate_trials
 from analysis.rows.means import Optimum, configuration, seed_noise
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Sweep
 from sweeper.store.schema import SCHEMA_VERSION
+from sweeper.words import counted
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
 
@@ -281,7 +282,7 @@ def limits_of(view: View) -> list[str]:
         limits.append("No trial has a budget: no optimum at equal size. Launch a grid with `budget`.")
     elif budgets < 3:
         limits.append(
-            f"{budgets} budget{'s' * (budgets > 1)} only: exponents and extrapolation are not determined. "
+            f"{counted(budgets, 'budget')} only: exponents and extrapolation are not determined. "
             "Run 3 budgets over a decade or more."
         )
     if noise.sd is None:

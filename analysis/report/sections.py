@@ -21,11 +21,11 @@ from analysis.report.tables import (
     alarm_table,
     axes_tables,
     band_rule,
-    counted,
     optimum_table,
     parameter_table,
     rival_table,
 )
+from sweeper.words import counted
 from theory.uncertainty.intervals import Interval
 
 

@@ -55,15 +55,6 @@ def number(value: float | int | None, figures: int = 4) -> str:
     return f"{value:.{figures}g}"
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "trial"), counted(1200, "trial")
-    ('1 trial', '1,200 trials')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def parameter_table(law: LawPart, ends: Ends, reasons: Mapping[str, str] | None = None) -> Table:
     """Parameters and coefficients with their intervals and meanings.
 

@@ -32,6 +32,7 @@ from sweeper.errors import DamageError
 from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
+from sweeper.words import counted
 
 LARGEST = float(np.finfo(np.float32).max)
 """Largest metric that counts as measured: networks compute in float32, and squares of more are no numbers in a fit."""
@@ -317,7 +318,7 @@ def group_lines(groups: Sequence[Dataset]) -> list[str]:
         if len(members) > 1:
             # the largest group is named whole, the others by what they have otherwise
             parts = [_difference(group.keys, members[0].keys if group is not members[0] else {}) for group in members]
-            rows = [f"{len(group.rows):,} row{'s' * (len(group.rows) != 1)}" for group in members]
+            rows = [counted(len(group.rows), "row") for group in members]
             descriptions = "; ".join(f"{count} with {part}" for count, part in zip(rows, parts, strict=True))
             lines.append(f"{name}: {len(members)} groups of other settings, never fitted together: {descriptions}.")
     return lines + [f"{group.label}: {note}" for group in groups for note in group.notes]

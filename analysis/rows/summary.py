@@ -12,6 +12,7 @@ from analysis.rows.load import group_lines
 from analysis.rows.means import Optimum, configuration, seed_noise
 from analysis.rows.sweep import Dataset, Sweep
 from sweeper.store.schema import DIVERGED, FINISHED, STATUSES
+from sweeper.words import counted
 
 WARNINGS = 12
 """Most warnings that are printed; the rest is counted."""
@@ -194,9 +195,7 @@ def _warnings(trials: pd.DataFrame) -> list[str]:
     sentences = []
     lost = trials[trials["status"] != FINISHED]
     if len(lost):
-        sentences.append(
-            f"{len(lost):,} trial{'s' * (len(lost) != 1)} did not finish: {commonest_reason(lost['reason'])}"
-        )
+        sentences.append(f"{counted(len(lost), 'trial')} did not finish: {commonest_reason(lost['reason'])}")
     if trials["code_version"].nunique() > 1:
         sentences.append(
             f"{trials['code_version'].nunique()} code versions: {', '.join(sorted(trials['code_version'].unique()))}"

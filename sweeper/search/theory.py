@@ -14,6 +14,7 @@ from sweeper.plan.search_section import SearchSettings
 from sweeper.plan.targets import LEAST_TRIALS, Target, TargetError, read_target
 from sweeper.search.space import Observation, Point, Proposal, Sizes, Space
 from sweeper.search.theory_frame import Frame, design_of, make_frame
+from sweeper.words import counted
 from theory.errors import TheoryError
 from theory.next_runs.belief import Belief, believe
 from theory.next_runs.sequential import Batch, Goal, choose, locate_optimum, parameter_interval, space_filling
@@ -155,7 +156,7 @@ class TheorySearcher:
         key = tuple(rows)
         if key not in self.cache:
             if len(rows) < self.least:
-                raise TheoryError(f"{len(rows)} finished trial{'s' * (len(rows) != 1)}, a law needs {self.least}")
+                raise TheoryError(f"{counted(len(rows), 'finished trial')}, a law needs {self.least}")
             # Only the last belief is asked for again, and a belief holds a covariance of all places.
             self.cache.clear()
             design = design_of([(sizes, budget) for sizes, budget, _ in rows])
