@@ -18,7 +18,6 @@ from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.result import FitResult
 from theory.laws.base import Curve
-from theory.laws.effective import EffectiveInformation
 from theory.optimum.locate import budget_line, locate
 
 THEORY_RANGE = (0.5, 1e5)
@@ -53,16 +52,10 @@ class Allocation:
     """Predicted metric at the whole-number optimum."""
     continuum_d_m: float | None
     """Optimum for real d_m and n_rec."""
-    continuum_n_rec: float | None
-    """Neurons at the optimum for real numbers."""
     band: tuple[int, int] | None
     """Smallest and largest whole d_m of the near-optimal band around the best."""
-    band_n_rec: tuple[int, int] | None
-    """Neurons at the band's ends (largest first)."""
     delta: float
     """Width of the band in metric units."""
-    floor_binds: bool | None
-    """Whether the noise floor stops k_e from growing here; None for laws without one."""
     sentence: str
     """The finding in words."""
 
@@ -159,11 +152,8 @@ def _not_bracketed(budget: float, cost: Cost, delta: float, end: float, edge: in
         trainable_params=None,
         metric=None,
         continuum_d_m=None,
-        continuum_n_rec=None,
         band=None,
-        band_n_rec=None,
         delta=delta,
-        floor_binds=None,
         sentence=f"Budget {budget:g}: not bracketed, the prediction is best at the end of the range, d_m = {end:.3g}; "
         f"add runs at {side}.",
     )
@@ -187,12 +177,9 @@ def _bracketed(
     # False that is appended ends a band that reaches the end of the line. An equally good value beyond a gap stays out.
     start = best - int(np.argmin(np.append(inside[best::-1], False))) + 1
     stop = best + int(np.argmin(np.append(inside[best:], False))) - 1
-    sizes, neurons = np.arange(first, last + 1), line.n_rec
-    k_e, n_rec = float(line.k_e[best]), int(neurons[best])
-    law = curve.law
-    # Only with the max floor does k_e stop paying at a size; an additive floor has no such place.
-    floor = float(curve.theta["k_floor"][0]) if isinstance(law, EffectiveInformation) and law.floor == "max" else None
-    band, band_n = (int(sizes[start]), int(sizes[stop])), (int(neurons[start]), int(neurons[stop]))
+    sizes = np.arange(first, last + 1)
+    k_e, n_rec = float(line.k_e[best]), int(line.n_rec[best])
+    band = (int(sizes[start]), int(sizes[stop]))
     return Allocation(
         budget=float(budget),
         bracketed=True,
@@ -204,11 +191,8 @@ def _bracketed(
         trainable_params=float(cost.trainable_params(n_rec, sizes[best])),
         metric=curve.sign * float(metric[best]),
         continuum_d_m=continuum,
-        continuum_n_rec=float(cost.neurons(budget, continuum)),
         band=band,
-        band_n_rec=band_n,
         delta=delta,
-        floor_binds=None if floor is None else bool(float(cost.complexity(continuum)) >= floor * (1 - 1e-6)),
         sentence=f"Budget {budget:g}: best d_m = {sizes[best]} with n_rec = {n_rec}; "
         f"d_m from {band[0]} to {band[1]} is within {delta:.3g} of it.",
     )

@@ -142,7 +142,6 @@ def test_whole_numbers_spend_the_budget(t1):
     best = optimum(fit, 3.5e6, SIM_COST)
     assert best.trainable_params <= 3.5e6 < (best.n_rec + 1) * (best.k_e + best.k_c)
     assert best.band[0] <= best.d_m <= best.band[1]
-    assert best.band_n_rec[0] >= best.n_rec >= best.band_n_rec[1]
     assert best.delta == fit.pure_error_sd
     inside = [fit.predict(budget_line(3.5e6, SIM_COST, [d], whole=True))[0] - best.metric for d in best.band]
     outside = [
