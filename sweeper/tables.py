@@ -311,7 +311,9 @@ def _print_stale(console: PlainConsole, status: SweepStatus) -> None:
         console.print(f"  {count} stale: {reason}", highlight=False, markup=False, soft_wrap=True)
     if len(status.versions) > 1:
         # With the commit, which alone makes no row stale: whether it changed a number only its author can tell.
-        made_by = ", ".join(f"{version} ({_trials(count)})" for version, count in sorted(status.versions.items()))
+        made_by = ", ".join(
+            f"{version} ({counted(count, 'trial')})" for version, count in sorted(status.versions.items())
+        )
         console.print(f"  made by several versions of the code: {made_by}", highlight=False, soft_wrap=True)
 
 
