@@ -9,7 +9,6 @@ from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
 from cluster.kinds.run import Runner
-from cluster.kinds.shell import LAUNCHER
 from cluster.kinds.yaml_text import commented_yaml
 from cluster.profiles.profile import KubeRayProfile
 
@@ -243,7 +242,7 @@ class KubeRayBackend:
     def submit(self, profile: KubeRayProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
         kubectl = ["kubectl", *scope(profile)]
-        handle = {"kubectl": kubectl}
+        handle = {"kubectl": kubectl, "python": profile.python}
         # Asked for first, since `apply` would change a job that runs instead of refusing.
         before = self._status(kubectl, job.name, run)
         if before is not None and before.state != ENDED:
@@ -274,8 +273,8 @@ class KubeRayBackend:
         pods = run([*kubectl, "get", "pods", "-l", labels, "-o", "name"]).split()
         if not pods:
             raise SubmitError(f"{record.name}: has no head pod yet; stop it with --now")
-        # INT, as Ctrl-C would: the launcher lets running trials finish.
-        run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", "bash", "-c", f"pkill -INT -f {LAUNCHER}"])
+        python = record.handle["python"]
+        run([*kubectl, "exec", pods[0], "-c", "ray-head", "--", python, "-m", "cluster.attach.interrupt"])
 
     @staticmethod
     def _status(kubectl: list[str], name: str, run: Runner) -> JobState | None:

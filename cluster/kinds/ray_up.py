@@ -13,7 +13,7 @@ from cluster.kinds.base import ENDED, RUNNING, JobState, write_files
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord, state_folder
 from cluster.kinds.run import Runner
-from cluster.kinds.shell import LAUNCHER, OBJECT_STORE_BYTES, range_size
+from cluster.kinds.shell import OBJECT_STORE_BYTES, range_size
 from cluster.kinds.yaml_text import commented_yaml
 from cluster.profiles.profile import RayUpProfile
 
@@ -120,12 +120,15 @@ def _worker(profile: RayUpProfile) -> dict[str, Any]:
 
 def _machine(profile: RayUpProfile, machine_type: str, *, worker: bool) -> dict[str, Any]:
     if profile.provider == "aws":
+        role = profile.worker_instance_profile if worker else profile.head_instance_profile
         disk = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": profile.disk_gb, "VolumeType": "gp3"}}
         return {
             "InstanceType": machine_type,
             **({"ImageId": profile.machine_image} if profile.machine_image else {}),
             "BlockDeviceMappings": [disk],
             **({"InstanceMarketOptions": {"MarketType": "spot"}} if worker and profile.spot else {}),
+            # Ray makes a role for the head, which may start machines, and none for workers: they could not write.
+            **({"IamInstanceProfile": _named(role)} if role else {}),
         }
     gpus = worker and profile.gpus_per_node > 0
     scheduling = [
@@ -142,6 +145,10 @@ def _machine(profile: RayUpProfile, machine_type: str, *, worker: bool) -> dict[
         **({"guestAccelerators": [accelerator], "metadata": driver} if gpus else {}),
         **({"scheduling": scheduling} if scheduling else {}),
     }
+
+
+def _named(role: str) -> dict[str, str]:
+    return {"Arn" if role.startswith("arn:") else "Name": role}
 
 
 def _exports(profile: RayUpProfile) -> str:
@@ -222,8 +229,7 @@ class RayUpBackend:
         if not os.path.exists(cluster):
             return JobState(state=ENDED, detail="its machines were stopped")
         try:
-            # `if` and not `&&`: a launcher that has ended is no failure of the command.
-            look = f"tail -n 1 {log}; if pgrep -f {LAUNCHER} > /dev/null; then echo @on; fi"
+            look = f"tail -n 1 {log}; python -m cluster.attach.interrupt --look"
             last = run([*_RAY, "exec", cluster, look])
         except SubmitError as error:
             return JobState(state=ENDED, detail=f"its head machine does not answer ({error})")
@@ -235,7 +241,7 @@ class RayUpBackend:
         cluster = record.handle["cluster"]
         if not now:
             # As one Ctrl-C: running trials are finished first.
-            run([*_RAY, "exec", cluster, f"pkill -INT -f {LAUNCHER}"])
+            run([*_RAY, "exec", cluster, "python -m cluster.attach.interrupt"])
             return
         run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
         # Only after `down`, which reads the file: without it nobody could end the machines any more.

@@ -11,37 +11,59 @@ PORTS_FOR_RAY = 10
 """Ports at the start of a job's range that are not for worker processes."""
 OBJECT_STORE_BYTES = 200 * 1024**2
 """Shared memory that each node gives to Ray; specs and reports are all that travels through it."""
-LAUNCHER = "'^[^ ]*python[^ ]* -m sweeper.cli launch'"
-"""Pattern of the launcher's command line for pgrep and pkill, quoted. Anchored, because the shell that runs them holds
-the pattern in its own command line and would be found as well."""
 
 NODE_FUNCTIONS = r"""
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
 
-# One Ray node in the foreground, until it ends or this shell is told to: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# One Ray node in the foreground, until it ends or this shell gets USR1: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# A start that fails is tried again as long as nodes may take to join; Ray itself gives each 30 s, and has no setting.
+# On TERM nothing ends: it reaches the launcher too, which has the trials saved, and USR1 follows.
 ray_node() {
-  local temp=$1 address=$2 cpus=$3 ray ending='' status=0
+  local temp=$1 address=$2 cpus=$3 ray ending='' leaving='' status began=$SECONDS
   shift 3
-  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
-  mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
-  trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
-  "${python[@]}" -m ray.scripts.scripts start "$@" \
-    --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
-    --object-store-memory="$object_store" --dashboard-agent-listen-port="$((port + 1))" \
-    --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
-    --disable-usage-stats --block &
-  ray=$!
-  trap 'ending=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
-  wait "$ray" || status=$?
-  while kill -0 "$ray" 2> /dev/null; do wait "$ray" || status=$?; done  # a trap ends a wait early
-  [[ -z $ending ]] || status=0
-  if [[ $status != 0 ]]; then
+  trap 'ending=yes' USR1
+  trap 'leaving=yes' TERM INT HUP
+  while :; do
+    status=0
+    claim "$temp"
+    "${python[@]}" -m cluster.attach.node "$@" \
+      --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
+      --object-store-memory="$object_store" --node-manager-port="$((port + 1))" --object-manager-port="$((port + 2))" \
+      --runtime-env-agent-port="$((port + 3))" --dashboard-agent-listen-port="$((port + 4))" \
+      --dashboard-agent-grpc-port="$((port + 5))" --metrics-export-port="$((port + 6))" \
+      --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
+      --disable-usage-stats --block &
+    ray=$!
+    while kill -0 "$ray" 2> /dev/null; do
+      # Sent again each second: at its very beginning a process does not hear it yet.
+      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; sleep 1; fi
+      wait "$ray" || true  # a trap ends it early
+    done
+    wait "$ray" || status=$?
+    if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
+    if [[ $status == "$head_is_gone" ]]; then say "the head does not answer any more"; break; fi
     say "Ray ended with status $status; last lines of its logs:"
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
-  fi
+    ((SECONDS - began < start_timeout)) || break
+    say "Ray is started again"
+    sleep 2
+  done
   rm -rf -- "$temp"
   return "$status"
+}
+head_is_gone=7  # an exit code of cluster.attach.node
+
+# Make a private folder, unless a process that lives has it: claim FOLDER
+claim() {
+  local owner
+  owner=$(cat "$1/owner" 2> /dev/null) || true
+  if [[ -n $owner && $owner != "$$" ]] && tr '\0' ' ' < "/proc/$owner/cmdline" 2> /dev/null | grep -qF "$script"; then
+    fail "$1 belongs to process $owner, which still runs; end that first"
+  fi
+  rm -rf -- "$1" || true  # left by an earlier run of this job that was killed
+  mkdir -m 700 -- "$1" || fail "cannot make $1"  # also when somebody else has made it
+  echo "$$" > "$1/owner"
 }
 
 # Run a command that ends early once a trap has set `stopping`: patiently COMMAND...
@@ -84,7 +106,12 @@ end_processes() {
 
 
 def script_head(
-    about: Sequence[str], settings: Sequence[str], environment: Mapping[str, str], *, modules: Sequence[str] = ()
+    about: Sequence[str],
+    settings: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    group_readable: bool,
+    modules: Sequence[str] = (),
 ) -> list[str]:
     """The part of a job script that differs between jobs.
 
@@ -92,6 +119,7 @@ def script_head(
         about: comments and directives below the first line.
         settings: assignments that the body reads.
         environment: variables of the job; values are quoted here.
+        group_readable: whether the user's group may read what the job writes; else it is the user's alone.
         modules: commands that prepare the machine, before the variables, which may overrule what those set.
 
     Returns:
@@ -101,9 +129,8 @@ def script_head(
         "#!/bin/bash",
         *about,
         "",
-        # Without the first a failing command would go unnoticed; by the second what a job writes is its user's alone.
-        "set -euo pipefail",
-        "umask 077",
+        "set -euo pipefail",  # else a failing command would go unnoticed
+        f"umask {umask(group_readable)}",
         "",
         "# ---- what this job is -------------------------------------------------------------------------------------",
         *settings,
@@ -113,6 +140,11 @@ def script_head(
         "",
         "# ---- how it runs: the same in every job -------------------------------------------------------------------",
     ]
+
+
+def umask(group_readable: bool) -> str:
+    """What is taken from the rights of new files, as the shell writes it."""
+    return "027" if group_readable else "077"
 
 
 def assignment(name: str, value: object) -> str:

@@ -18,10 +18,13 @@ from cluster.kinds.shell import (
     assignment,
     range_size,
     script_head,
+    umask,
 )
 from cluster.profiles.profile import SlurmProfile, SshProfile
 
 SCRIPT = "job.sbatch"
+LAST_WORD = "last-word"
+"""Name of the file in a job's folder in which the job says how it stands: its number, then a sentence."""
 _FIRST_PORT, _LAST_PORT = 12000, 32000
 """Below the ports that the kernel hands out (32768 and up), above the usual services."""
 _SAVE_S = 90
@@ -36,16 +39,37 @@ log=$folder/ray-%j-%N.log  # one log per node
 """
     + NODE_FUNCTIONS
     + r"""
+# Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
+note() {
+  say "$1"
+  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/@LAST_WORD@.$$"
+  mv -- "$folder/@LAST_WORD@.$$" "$folder/@LAST_WORD@"
+}
+
 # Runs on every node under srun: this script again, with `node` and what is to be started.
 if [[ ${1:-} == node ]]; then
   address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
   temp=$temp_dir/elm-$SLURM_JOB_ID-$SLURM_STEP_ID-$SLURM_PROCID
   if [[ $2 == head ]]; then
     ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false
-  else
-    ray_node "$temp" "$address" "$cpus" --address="$head_address"
+    exit
   fi
-  exit
+  status=0
+  ray_node "$temp" "$address" "$cpus" --address="$head_address" || status=$?
+  [[ $status == "$head_is_gone" ]] || exit "$status"
+  # Where the batch shell lives it ends this node too. Where its machine is lost, nobody would: with --no-kill, by which
+  # other nodes may be lost, Slurm keeps the job until its time limit.
+  trap 'exit 0' USR1
+  while [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) == RUNNING ]]; do
+    case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
+      *'*' | down* | fail*)  # a star means that Slurm has no answer from there
+        note "queued again: $head_node, the first node of the job, is lost"
+        scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
+    esac
+    sleep 15 &
+    wait "$!" || true  # a trap ends it early
+  done
+  exit 0
 fi
 
 # A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
@@ -56,7 +80,10 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFF
 
 # A range of ports that follows from the job's number, so that two jobs on one node do not meet.
 port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
-export port
+head_node=$SLURMD_NODENAME
+export port head_node
+
+fail() { note "Error: $*" >&2; exit 1; }
 
 launcher='' steps=() launched='' stopping='' deadline=''
 
@@ -66,16 +93,30 @@ drain() {  # the running trials end and are stored; what is not done in time is 
   say "$1: no new trials"
   [[ -z $launcher ]] || kill -INT "$launcher" 2> /dev/null || true
 }
+leave() {  # the running trials are saved and stopped
+  stopping=$1 deadline=0
+  say "$1: the running trials are saved"
+}
 trap 'drain "the time limit is near"' USR1  # sent by Slurm, see --signal above
 trap 'drain "told to stop"' USR2            # sent by `sweeper stop`
-trap 'stopping=cancelled; deadline=0' TERM  # preemption, scancel: save and stop at once
+trap 'leave "told to stop now"' HUP         # sent by `sweeper stop --now`
+trap 'leave "told by Slurm to end"' TERM    # preemption, scancel; Slurm tells every process of the job
 
 stop_cluster() {
-  trap '' USR1 USR2 TERM
+  trap '' USR1 USR2 TERM HUP
   end_processes TERM 60 ${launcher:+"$launcher"}
   end_processes USR1 45 "${steps[@]}"  # srun passes it on; each node stops its own Ray and nobody else's
+  steps=()
 }
 trap stop_cluster EXIT
+
+again() {  # again WHY: queue this job again
+  ((${SLURM_RESTART_COUNT:-0} < max_requeues)) || fail "$1; started $max_requeues times already; submit again to go on"
+  stop_cluster
+  note "queued again: $1"
+  scontrol requeue "$SLURM_JOB_ID" || fail "Slurm refuses to requeue; go on with: sbatch $script"
+  exit 0
+}
 
 start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
   local count=$1 role=$2
@@ -87,10 +128,20 @@ start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
 wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
   patiently "${python[@]}" -m cluster.attach.ready --address "$head_address" --nodes "$1" --at-least "$2" \
     --timeout "$start_timeout" --while-pid "${steps[0]}" \
-    || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see $folder/ray-$SLURM_JOB_ID-*.log"
+    || [[ -n $stopping ]] || again "the Ray cluster did not come up; see $folder/ray-$SLURM_JOB_ID-*.log"
 }
 
-say "job $SLURM_JOB_ID, start ${SLURM_RESTART_COUNT:-0}, on $SLURM_JOB_NODELIST"
+note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
+
+# A job that comes back again and again and gets nothing done would do so for ever.
+progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
+fruitless=0
+if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress && $progress == "$(tail -n 1 progress)" ]]; then
+  fruitless=$(($(head -n 1 progress) + 1))
+fi
+printf '%s\n' "$fruitless" "$progress" > progress
+((fruitless < 3)) || fail "queued again 3 times without a finished trial or checkpoint, see slurm-$SLURM_JOB_ID.out"
+
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
 export head_address
 start_nodes 1 head --nodelist="$SLURMD_NODENAME"
@@ -110,14 +161,26 @@ if [[ -z $stopping ]]; then
 fi
 say "the launcher ended with status $status${stopping:+ ($stopping)}"
 
-if [[ $stopping == "the time limit is near" && ($status != 0 || -z $launched) ]]; then
-  ((${SLURM_RESTART_COUNT:-0} < max_requeues)) || fail "started $max_requeues times already; submit again to go on"
-  stop_cluster
-  say "queued again, to go on where this start ended"
-  scontrol requeue "$SLURM_JOB_ID" || fail "Slurm refuses to requeue; go on with: sbatch $script"
-  exit 0
-fi
-[[ $stopping != "told to stop" ]] || exit 0
+case $stopping in
+  '')
+    case $status in
+      0) note "all trials have ended" ;;
+      3) note "all trials have ended, some of them failed" ;;
+      75) again "what the launcher was stopped by may pass, see slurm-$SLURM_JOB_ID.out" ;;
+      4) note "the sweep stopped itself, see slurm-$SLURM_JOB_ID.out" ;;
+      *) note "the launcher failed with exit code $status, see slurm-$SLURM_JOB_ID.out" ;;
+    esac ;;
+  "told to stop"*) note "stopped by sweeper stop"; exit 0 ;;
+  "the time limit is near")
+    [[ $status == 0 && -n $launched ]] || again "$stopping"
+    note "all trials have ended" ;;
+  "told by Slurm to end")
+    # A job that is cancelled, or queued again by Slurm, is no longer running for it. One that still is has been
+    # preempted with time to end in, after which nobody else would queue it again.
+    [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) != RUNNING ]] || again "preempted"
+    note "$stopping"
+    exit "$status" ;;
+esac
 exit "$status"
 """
 )
@@ -135,7 +198,8 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
     """
     return {
         # By `replace` and not as an f-string, in which every brace of bash would have to be doubled.
-        SCRIPT: "\n".join(_head(profile, job)) + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)),
+        SCRIPT: "\n".join(_head(profile, job))
+        + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)).replace("@LAST_WORD@", LAST_WORD),
         **job.texts,
     }
 
@@ -156,6 +220,7 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
         ],
         [
             assignment("folder", job.folder),
+            assignment("results", job.results),
             array("launch", launch_command(job)),
             array("python", _interpreter(profile, job)),
             *sizes(profile),
@@ -168,6 +233,7 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
             array("gres", [f"--gres={gres}"] if (gres := _gres(profile)) else []),
         ],
         profile.env,
+        group_readable=profile.group_readable,
         modules=_modules(profile),
     )
 
@@ -189,7 +255,8 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
         "open-mode": "append",  # a job that queues itself again goes on in its log
         # Without it `scontrol requeue`, by which a job goes on after its time limit, is refused.
         "requeue": True,
-        "no-kill": True,  # the loss of one node does not end the job
+        # The loss of one node does not end the job; that of the only one does, and Slurm queues it again.
+        "no-kill": True if profile.nodes > 1 else None,
         "signal": f"B:USR1@{profile.stop_notice}",  # B: to the batch shell alone, which tells the launcher
         **profile.directives,  # last, so that a profile may overrule any of these
     }
@@ -256,8 +323,8 @@ class SlurmBackend:
         # An earlier submission's folder holds its logs: on failure only a folder made here is removed.
         folder, fresh = Path(job.folder), not Path(job.folder).exists()
         try:
-            # For the user alone: the script is run by every start of the job, so nobody else may change it.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # The script is run by every start of the job, so nobody else may change it.
+            folder.mkdir(mode=0o777 & ~int(umask(profile.group_readable), 8), parents=True, exist_ok=True)
             write_files(folder, self.files(profile, job))
             number = run(submit_command(job)).strip().split(";")[0]  # on federations sbatch prints number;cluster
         except (OSError, SubmitError) as error:
@@ -275,17 +342,44 @@ class SlurmBackend:
             ["squeue", "--noheader", "--me", "--name", record.name, "--format=%i|%T|%M of %l|%D nodes|%R"]
         ).strip()
         # squeue lists a job no more once it has ended; sacct, which would know how, needs a database that not every
-        # cluster has.
+        # cluster has, so the job itself leaves a word.
         if not listed:
-            return JobState(state=ENDED, detail=f"Slurm job {number} has left the queue; see {record.folder}")
+            word = _last_word(record, number) or "it left no word, so Slurm has ended it"
+            return JobState(state=ENDED, detail=f"Slurm job {number}: {word}; see {record.folder}")
         job, state, *rest = listed.splitlines()[0].split("|")
         detail = f"Slurm job {job} {state.lower()}, {', '.join(rest)}"
+        waits = state in ("PENDING", "REQUEUED")
+        if waits and (word := _last_word(record, job)):
+            detail += f"; {word}"
+        elif state == "RUNNING" and self._is_lost(job, run):
+            detail += "; its first node does not answer: it is queued again within minutes, else `sweeper stop` ends it"
         # States such as COMPLETING or CONFIGURING count as running: the job holds its nodes.
-        return JobState(state=QUEUED if state in ("PENDING", "REQUEUED") else RUNNING, detail=detail)
+        return JobState(state=QUEUED if waits else RUNNING, detail=detail)
 
     def stop(self, record: JobRecord, run: Runner, *, now: bool) -> None:
         """See `Backend.stop`."""
         number = record.handle["id"]
         waiting = self.state(record, run).state == QUEUED
         # A waiting job has no shell that could take the signal.
-        run(["scancel", number] if now or waiting else ["scancel", "--batch", "--signal=USR2", number])
+        if waiting or self._is_lost(number, run):
+            run(["scancel", number])
+        else:
+            run(["scancel", "--batch", f"--signal={'HUP' if now else 'USR2'}", number])
+
+    @staticmethod
+    def _is_lost(number: str, run: Runner) -> bool:
+        """Whether the node that a job's shell runs on does not answer Slurm, so that no signal reaches the shell."""
+        node = run(["squeue", "--noheader", "--jobs", number, "--format=%B"]).strip()
+        if not node or node == "n/a":
+            return False
+        state = run(["sinfo", "--noheader", "--Node", "--nodes", node, "--format=%T"]).split()
+        return bool(state) and (state[0].endswith("*") or state[0].startswith(("down", "fail")))
+
+
+def _last_word(record: JobRecord, number: str) -> str:
+    """How a job said last that it stands; empty where it said nothing."""
+    try:
+        said, _, word = Path(record.folder, LAST_WORD).read_text(encoding="utf-8").strip().partition(" ")
+    except OSError:
+        return ""
+    return word if said == number else ""

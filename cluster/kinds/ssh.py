@@ -1,8 +1,11 @@
 """An ssh profile and a job as one script that runs on every machine; no scheduler needed."""
 
 import posixpath
+import re
 import secrets
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from cluster.errors import SubmitError
@@ -18,6 +21,7 @@ from cluster.kinds.shell import (
     assignment,
     range_size,
     script_head,
+    umask,
 )
 from cluster.kinds.slurm import sizes
 from cluster.profiles.profile import SshProfile
@@ -31,41 +35,54 @@ script=$folder/node.sh
 """
     + NODE_FUNCTIONS
     + r"""
+action=${1:?start, run, stop, drain, end or status} host=${2:?one of the hosts of the profile}
+# By host: the folder may be one for all machines, as in a shared home. A process number says nothing on another one.
+pid=pid-$host log=job-$host.log
 is_running() {  # whether the process whose number is kept here is still this script
-  [[ -f pid ]] && tr '\0' ' ' < "/proc/$(cat pid)/cmdline" 2> /dev/null | grep -qF "$script run"
+  [[ -f $pid ]] && tr '\0' ' ' < "/proc/$(cat "$pid")/cmdline" 2> /dev/null | grep -qF "$script run $host "
 }
 
-case ${1:?start, run, stop, drain or status} in
-start)  # start head|worker: go on in the background, so that no connection need stay open; the token comes by stdin
-  is_running && fail "the job runs here already, as process $(cat pid); stop it first"
+case $action in
+start)  # start HOST head|worker NUMBER: go on in the background, no connection need stay open; the token comes by stdin
+  is_running && fail "the job runs on $host already, as process $(cat "$pid"); stop it first"
   IFS= read -r RAY_AUTH_TOKEN
   export RAY_AUTH_TOKEN
-  setsid nohup bash "$script" run "$2" >> "job.log" 2>&1 < /dev/null &
-  echo "$!" > pid
+  setsid nohup bash "$script" run "$host" "$3" "$4" >> "$log" 2>&1 < /dev/null &
+  echo "$!" > "$pid"
   exit ;;
-stop | drain)  # stop: at once; drain: running trials end first
+stop | drain | end)  # of the head: stop at once, or drain: running trials end first; of the others: end
   is_running || { say "not running"; exit 0; }
-  if [[ $1 == stop ]]; then kill -TERM "$(cat pid)"; else kill -USR2 "$(cat pid)"; fi
+  case $action in stop) signal=TERM ;; drain) signal=USR2 ;; end) signal=USR1 ;; esac
+  process=$(cat "$pid")
+  kill -"$signal" "$process"
+  # Waited for: the other machines are needed until the trials on them are saved.
+  if [[ $action == stop ]]; then
+    patience=90
+    while kill -0 "$process" 2> /dev/null && ((patience-- > 0)); do sleep 1; done
+  fi
   exit ;;
 status)
-  if is_running; then say "running as process $(cat pid)"; else say "not running"; fi
-  if [[ -f job.log ]]; then tail -n 3 job.log; fi
+  if is_running; then say "running as process $(cat "$pid")"; else say "not running"; fi
+  if [[ -f $log ]]; then tail -n 3 "$log"; fi
   exit ;;
 esac
 
-# From here on: run head|worker, in the background.
+# From here on: run HOST head|worker NUMBER, in the background.
 unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 launcher='' ray='' deadline='' stopping=''
-if [[ $2 == worker ]]; then
+temp=$temp_dir/elm-$tag-$4
+if [[ $3 == worker ]]; then
   # Joins the head as soon as that answers, and ends by itself when the head has gone.
   head_address=$("${python[@]}" -m cluster.attach.address --of "$head_host")
   address=$("${python[@]}" -m cluster.attach.address --towards "$head_host" "${interface[@]}")
-  trap 'stopping=yes' USR2 TERM INT
+  trap 'stopping=yes' USR1 USR2 TERM INT
   patiently "${python[@]}" -m cluster.attach.ready --address "$head_address:$port" --nodes 1 --at-least 1 \
     --timeout "$start_timeout" || exit 1
-  ray_node "$temp_dir/elm-$tag-w" "$address" "$cpus" --address="$head_address:$port"
-  exit
+  status=0
+  ray_node "$temp" "$address" "$cpus" --address="$head_address:$port" || status=$?
+  if [[ $status == "$head_is_gone" ]]; then exit 0; fi
+  exit "$status"
 fi
 
 drain() {
@@ -84,11 +101,11 @@ stop_cluster() {
 trap stop_cluster EXIT
 
 address=$("${python[@]}" -m cluster.attach.address --name "$head_host" "${interface[@]}")
-ray_node "$temp_dir/elm-$tag-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
+ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
 ray=$!
 patiently "${python[@]}" -m cluster.attach.ready --address "$address:$port" --nodes "$nodes" --at-least "$min_nodes" \
   --timeout "$start_timeout" --while-pid "$ray" \
-  || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see job.log on each machine"
+  || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see job-*.log on each machine"
 [[ -z $stopping ]] || exit 0
 
 # The sweep itself. Launching again runs only what has no row yet, so starting the job again resumes it.
@@ -136,8 +153,8 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
         [
             f"# Sweep {job.sweep} on {profile.nodes} machine(s) reached by ssh; this script runs on each of them.",
             f"# Written by `sweeper launch --cluster` from profile {profile.name}. On a machine:",
-            f"#   bash {SCRIPT} status    what it does",
-            f"#   bash {SCRIPT} stop      end it here at once",
+            f"#   bash {SCRIPT} status HOST    what it does; HOST is the machine's name in the profile",
+            f"#   bash {SCRIPT} stop HOST      of the first machine: save the running trials and end",
         ],
         [
             assignment("folder", job.folder),
@@ -151,6 +168,7 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
             array("interface", ["--interface", profile.interface] if profile.interface else []),
         ],
         profile.env,
+        group_readable=profile.group_readable,
     )
 
 
@@ -168,20 +186,25 @@ class SshBackend:
         script = shlex.quote(script_path(job.folder))
         try:
             for host in profile.hosts:  # every machine is reached before anything runs on one
-                run(remote(host, f"mkdir -p -m 700 {shlex.quote(job.folder)}"))
+                private = umask(profile.group_readable)
+                run(remote(host, f"umask {private}; mkdir -p {shlex.quote(job.folder)}"))
                 for name, content in files.items():
-                    # By standard input, where the content needs no quoting and can be of any length.
-                    run(remote(host, f"umask 077; cat > {shlex.quote(f'{job.folder}/{name}')}"), text=content)
-            for host in profile.hosts:
+                    # By standard input, where the content needs no quoting and can be of any length. Renamed when
+                    # whole: bash reads a script as it runs it, and an earlier launch may be running this one.
+                    path = shlex.quote(f"{job.folder}/{name}")
+                    run(remote(host, f"umask {private}; cat > {path}.new; mv {path}.new {path}"), text=content)
+            for number, host in enumerate(profile.hosts):
                 # The head is started first; a worker waits for it in any case (`cluster.attach.ready` in the script).
-                role = "head" if host == profile.hosts[0] else "worker"
-                run(remote(host, f"bash {script} start {role}"), text=token)
+                role = "worker" if number else "head"
+                run(remote(host, f"bash {script} start {_alone(host)} {role} {number}"), text=token)
         except SubmitError as error:
             # A job that runs already is somebody's work; anything else that was started here is ended again.
-            if "runs here already" not in str(error):
+            if not re.search(r"the job runs on \S+ already", str(error)):
                 # Not strict: the first error is the one to be told, and a machine that caused it may not answer now
                 # either.
-                self._everywhere(profile.hosts, f"test ! -e {script} || bash {script} stop", run, strict=False)
+                for host, action in self._ends(profile.hosts):
+                    with suppress(SubmitError):
+                        run(remote(host, f"test ! -e {script} || bash {script} {action} {_alone(host)}"))
             raise
         return {"hosts": list(profile.hosts)}
 
@@ -189,7 +212,7 @@ class SshBackend:
         """See `Backend.state`."""
         head = record.handle["hosts"][0]
         # The head alone is asked: the launcher runs there, and workers end when it does.
-        answer = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status"))
+        answer = run(remote(head, f"bash {shlex.quote(script_path(record.folder))} status {_alone(head)}"))
         lines = [line for line in answer.splitlines() if line.strip()]
         running = bool(lines) and " running as process" in lines[0]
         return JobState(state=RUNNING if running else ENDED, detail=f"{head}: {lines[-1] if lines else 'no answer'}")
@@ -198,15 +221,21 @@ class SshBackend:
         """See `Backend.stop`. Draining is the head's affair; the workers end when it has gone."""
         script = shlex.quote(script_path(record.folder))
         hosts = record.handle["hosts"]
-        self._everywhere(hosts if now else hosts[:1], f"bash {script} {'stop' if now else 'drain'}", run, strict=True)
-
-    @staticmethod
-    def _everywhere(hosts: Any, command: str, run: Runner, *, strict: bool) -> None:
         failed = []  # every machine gets its turn, also after one that does not answer
-        for host in hosts:
+        for host, action in self._ends(hosts) if now else [(hosts[0], "drain")]:
             try:
-                run(remote(host, command))
+                run(remote(host, f"bash {script} {action} {_alone(host)}"))
             except SubmitError as error:
                 failed.append(f"{host}: {error}")
-        if failed and strict:
+        if failed:
             raise SubmitError("; ".join(failed))
+
+    @staticmethod
+    def _ends(hosts: Sequence[str]) -> list[tuple[str, str]]:
+        """What ends a job at once, machine by machine: the head first, which has the trials of all of them saved."""
+        return [(host, "end" if number else "stop") for number, host in enumerate(hosts)]
+
+
+def _alone(host: str) -> str:
+    """A machine's name without the user, as it stands in the names of files."""
+    return host.rpartition("@")[2]

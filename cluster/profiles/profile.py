@@ -23,6 +23,11 @@ _SOCKET_LIMIT, _SOCKET_TAIL = 107, 82
 """Longest path of a Unix socket (Linux takes 108 bytes, one of them for the closing zero), and what Ray and the job's
 own folder name add to the temporary directory."""
 
+_ROLE = r"[\w+=,.@:/-]+"
+"""What AWS allows in the name of an instance profile, and in an ARN."""
+_TIME_TO_WORK = 120
+"""Seconds of a Slurm job before the notice of its end: `man sbatch` says that the signal may come up to 60 s early."""
+
 
 def _at_least(least: int, key: str) -> s.Reader:
     """A whole number that is not below `least`, within a limit of `cluster.limits`."""
@@ -93,6 +98,8 @@ class SlurmProfile(Profile):
     """Seconds before the time limit at which running trials are told to end."""
     max_requeues: int = setting(s.whole_within("times"), 100)
     """Times the job is queued again when its time is over."""
+    group_readable: bool = setting(s.flag, False)
+    """Whether the user's group may read job files, logs and results; else they are the user's alone."""
 
     def __post_init__(self) -> None:
         """Check what concerns several settings at once."""
@@ -109,10 +116,11 @@ class SlurmProfile(Profile):
                 raise ProfileError(f"directives.{key}: is set by the profile's key {taken[key]}")
             if key in fixed:
                 raise ProfileError(f"directives.{key}: is set by the job script itself and cannot be changed")
-        # There would be no time for trials between the start and the notice.
-        if self.stop_notice >= self.time_limit:
+        # Slurm may send the notice a minute early, and starting takes most of another.
+        if self.stop_notice > self.time_limit - _TIME_TO_WORK:
             raise ProfileError(
-                f"stop_notice: {self.stop_notice} s must be shorter than time_limit ({self.time_limit} s)"
+                f"stop_notice: {self.stop_notice} s leave no time for trials; with time_limit {self.time_limit} s it "
+                f"can be {max(0, self.time_limit - _TIME_TO_WORK)} s at most"
             )
 
 
@@ -209,6 +217,12 @@ class RayUpProfile(Profile):
     """User on the machines."""
     idle_timeout: int = setting(s.seconds, 300)
     """Seconds after which an idle worker machine is given back."""
+    worker_instance_profile: str | None = setting(s.optional(s.matching(_ROLE, "a name or an ARN")), None)
+    """Instance profile of aws workers, by name or ARN: its role must be allowed to write to `results`; else they have
+    no rights at all."""
+    head_instance_profile: str | None = setting(s.optional(s.matching(_ROLE, "a name or an ARN")), None)
+    """Instance profile of the aws head, which starts and stops the workers; unless given Ray makes one, with all of
+    S3 in its rights."""
     stop_when_done: bool = setting(s.flag, True)
     """Whether the machines are stopped at the end of the sweep."""
 
@@ -223,6 +237,9 @@ class RayUpProfile(Profile):
         for key in ("zone", "project", "machine_image") if self.provider == "gcp" else ():
             if getattr(self, key) is None:
                 raise ProfileError(f"{key}: is missing; gcp needs it")
+        for key in ("worker_instance_profile", "head_instance_profile") if self.provider == "gcp" else ():
+            if getattr(self, key) is not None:
+                raise ProfileError(f"{key}: is for aws; gcp machines have the service account of the project")
         if self.provider == "gcp" and self.gpus_per_node and self.gpu_type is None:
             raise ProfileError("gpu_type: is missing; gcp attaches GPUs by type, such as nvidia-tesla-t4")
 
@@ -247,6 +264,8 @@ class SshProfile(Profile):
     """Machines that must have joined for the sweep to begin once `start_timeout` is over."""
     start_timeout: int = setting(s.seconds, 300)
     """Seconds that machines may take to join."""
+    group_readable: bool = setting(s.flag, False)
+    """Whether the user's group may read job files, logs and results; else they are the user's alone."""
 
     def __post_init__(self) -> None:
         """Check what concerns several settings at once."""

@@ -300,6 +300,12 @@ class ResultsStore:
         """Names, without the ending, of the files of a folder below the root."""
         return sorted(str(info.base_name).removesuffix(ending) for info in self._listed(folder, ending))
 
+    def last_change(self, folder: str, ending: str) -> int | None:
+        """When the newest file of a folder below the root was written, ns since 1970 by the storage's clock; None where
+        there is no file.
+        """
+        return max((int(info.mtime_ns or 0) for info in self._listed(folder, ending)), default=None)
+
     def set_aside(self, path: str) -> None:
         """Move a damaged file out of what is read, to ``damaged/`` below the root."""
         with self._storage_errors(f"move {_base(path)}"):

@@ -151,16 +151,16 @@ def machines(tmp_path, monkeypatch, executable):
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch, executable):
-    """A Slurm of two nodes; see fake_slurm.py. Ends what its jobs left running."""
+    """A Slurm of three nodes; see fake_slurm.py. Ends what its jobs left running."""
     state = tmp_path / "slurm"
     state.mkdir()
     programs = tmp_path / "slurm-bin"
     programs.mkdir()
-    for name in ("sbatch", "squeue", "scancel", "srun", "scontrol", "preempt"):
+    for name in ("sbatch", "squeue", "scancel", "srun", "scontrol", "sinfo", "preempt", "lose"):
         executable(programs / name, f"#!{sys.executable}\n{(HERE / 'fake_slurm.py').read_text()}")
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("FAKE_SLURM", str(state))
-    monkeypatch.setenv("FAKE_SLURM_NODES", "127.0.0.2,127.0.0.3")
+    monkeypatch.setenv("FAKE_SLURM_NODES", "127.0.0.2,127.0.0.3,127.0.0.4")
     monkeypatch.setenv("FAKE_SLURM_FIRST", str(secrets.randbelow(10**6)))  # folders and ports follow from it
     yield Slurm(state)
     for path in state.glob("job-*.json"):

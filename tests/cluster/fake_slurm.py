@@ -1,10 +1,12 @@
 """A Slurm in one file: sbatch, squeue, scancel, scontrol and srun by the name it is called by, on this machine alone.
 
 Behaves like the real one where job scripts depend on it (seen with Slurm 22.05): the script runs from a spool copy;
-`--signal=B:` reaches the batch shell only; other signals reach every process of a step; a SIGTERM to srun kills its
-tasks; a requeued job starts from the beginning with SLURM_RESTART_COUNT. FAKE_SLURM is its folder, FAKE_SLURM_NODES
-its nodes, FAKE_SLURM_FIRST its first job number. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py
-from the moment its launcher listens to signals: a busy machine must not make the notice come before that.
+`--signal=B:` and `scancel --batch` reach the batch shell only; scancel, preemption and requeueing send SIGTERM to every
+process of the job and kill what is left after KillWait; srun outlives that, and passes SIGUSR1 on to every process of
+its step; a requeued job starts from the beginning with SLURM_RESTART_COUNT; a job with --no-kill whose first node is
+lost stays RUNNING until somebody queues it again. FAKE_SLURM is its folder, FAKE_SLURM_NODES its nodes,
+FAKE_SLURM_FIRST its first job number. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py from the
+moment its launcher listens to signals: a busy machine must not make the notice come before that.
 """
 
 import contextlib
@@ -19,10 +21,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 STATE = Path(os.environ["FAKE_SLURM"])
 NODES = os.environ["FAKE_SLURM_NODES"].split(",")
 FIRST = int(os.environ["FAKE_SLURM_FIRST"])
 SPEED = float(os.environ.get("FAKE_SLURM_SPEED", "60"))
+KILL_WAIT_S = 30.0
 
 
 def job_file(number) -> Path:
@@ -55,9 +60,23 @@ def seconds(limit: str) -> float:
     return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + rest
 
 
-def kill_group(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, number)
+def family(pids: list[int]) -> list[psutil.Process]:
+    """Processes and all that they started, as Slurm's tracking sees them."""
+    members = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            members += [process := psutil.Process(pid), *process.children(recursive=True)]
+    return [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+
+
+def tell(pids: list[int], number: int) -> None:
+    for member in family(pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.send_signal(number)
+
+
+def lost() -> list[str]:
+    return [path.name.removeprefix("lost-") for path in STATE.glob("lost-*")]
 
 
 def sbatch(arguments) -> None:
@@ -70,7 +89,7 @@ def sbatch(arguments) -> None:
     spool.mkdir()
     shutil.copy(script, spool / "slurm_script")
     job_file(number).write_text(json.dumps({"name": options["job-name"], "state": "PENDING", "restarts": 0,
-                                            "options": options, "groups": [], "requeue": False}))  # fmt: skip
+                                            "options": options, "tasks": {}, "requeue": False}))  # fmt: skip
     log = (STATE / f"slurmd-{number}.log").open("w")
     subprocess.Popen([sys.executable, __file__, "slurmd", str(number)], start_new_session=True,
                      stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # fmt: skip
@@ -81,7 +100,9 @@ def slurmd(number: str) -> None:
     while True:
         job = load(number)
         options = job["options"]
-        nodes = NODES[: int(options["nodes"])]
+        while len(nodes := [node for node in NODES if node not in lost()]) < int(options["nodes"]):
+            time.sleep(0.05)
+        nodes = nodes[: int(options["nodes"])]
         environment = {**os.environ, "SLURM_JOB_ID": number, "SLURM_JOB_NODELIST": ",".join(nodes),
                        "SLURMD_NODENAME": nodes[0], "SLURM_CPUS_PER_TASK": options["cpus-per-task"],
                        "SLURM_RESTART_COUNT": str(job["restarts"])}  # fmt: skip
@@ -91,10 +112,16 @@ def slurmd(number: str) -> None:
             script = STATE / f"spool-{number}" / "slurm_script"
             shell = subprocess.Popen(["bash", script], env=environment, stdout=output, stderr=output,
                                      stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-            change(number, state="RUNNING", pid=shell.pid, groups=[], steps=0, requeue=False)
+            change(
+                number, state="RUNNING", pid=shell.pid, host=nodes[0], tasks={}, steps=0, requeue=False, ending=False
+            )
             watch(number, shell, options)
-        for group in load(number)["groups"]:
-            kill_group(group, signal.SIGKILL)
+        job = load(number)
+        if nodes[0] in lost() and not job["ending"]:
+            while "no-kill" in options and not load(number)["ending"]:
+                time.sleep(0.05)
+            change(number, requeue=load(number)["state"] != "CANCELLED")
+        tell(list(job["tasks"].values()), signal.SIGKILL)
         job = load(number)
         if not job["requeue"]:
             ended = "CANCELLED" if job["state"] == "CANCELLED" else "COMPLETED" if shell.returncode == 0 else "FAILED"
@@ -123,7 +150,7 @@ def watch(number: str, shell: subprocess.Popen, options: dict) -> None:
             noticed = True
             os.kill(shell.pid, signal.SIGUSR1)
         if used > limit + 30 * SPEED:
-            kill_group(shell.pid, signal.SIGKILL)
+            tell([shell.pid], signal.SIGKILL)
         time.sleep(0.05)
 
 
@@ -135,33 +162,38 @@ def srun(arguments) -> None:
     chosen = [n for n in os.environ["SLURM_JOB_NODELIST"].split(",") if n != own.get("--exclude")]
     chosen = [own["--nodelist"]] if "--nodelist" in own else chosen
     assert len(chosen) == int(own["--nodes"]) == int(own["--ntasks"])
-    tasks = []
+    tasks = {}
     for index, node in enumerate(chosen):
         environment = {**os.environ, "SLURMD_NODENAME": node, "SLURM_PROCID": str(index), "SLURM_NODEID": str(index),
                        "SLURM_STEP_ID": str(job["steps"])}  # fmt: skip
         output = own["--output"].replace("%j", number).replace("%N", node)
         with open(output, "a") as log:
-            tasks.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
-    change(number, steps=job["steps"] + 1, groups=job["groups"] + [task.pid for task in tasks])
+            tasks[node] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    change(number, steps=job["steps"] + 1, tasks={**job["tasks"], **{node: task.pid for node, task in tasks.items()}})
 
-    def hand_on(received, frame):
-        for task in tasks:
-            kill_group(task.pid, signal.SIGKILL if received == signal.SIGTERM else received)
-
-    signal.signal(signal.SIGUSR1, hand_on)
-    signal.signal(signal.SIGTERM, hand_on)
-    sys.exit(max(task.wait() for task in tasks))
+    # To every process of the step, as the real one does, and not to their groups alone.
+    signal.signal(signal.SIGUSR1, lambda *_: tell([task.pid for task in tasks.values()], signal.SIGUSR1))
+    # "forcing job termination", it says, and waits for its tasks, which Slurm itself ends.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    sys.exit(max(task.wait() for task in tasks.values()))
 
 
 def squeue(arguments) -> None:
-    own = dict(a.partition("=")[::2] for a in arguments if "=" in a)
-    name = arguments[arguments.index("--name") + 1]
+    own = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    own |= dict(a.partition("=")[::2] for a in arguments if "=" in a)
     for path in sorted(STATE.glob("job-*.json")):
-        job = json.loads(path.read_text())
-        if job["name"] == name and job["state"] in ("PENDING", "RUNNING"):
-            fields = {"i": path.stem[4:], "T": job["state"], "M": "0:10", "l": job["options"]["time"],
+        job, number = json.loads(path.read_text()), path.stem[4:]
+        wanted = own.get("--name") == job["name"] or own.get("--jobs") == number
+        if wanted and job["state"] in ("PENDING", "RUNNING"):
+            state = "COMPLETING" if job.get("ending") and job["state"] == "RUNNING" else job["state"]
+            fields = {"i": number, "T": state, "M": "0:10", "l": job["options"]["time"], "B": job.get("host", "n/a"),
                       "D": job["options"]["nodes"], "R": ",".join(NODES)}  # fmt: skip
             print("".join(fields[p[1]] if p[0] == "%" else p for p in re.findall("%?.", own["--format"])))
+
+
+def sinfo(arguments) -> None:
+    node = next((a.partition("=")[2] for a in arguments if a.startswith("--nodes=")), arguments[-2])
+    print("mixed*" if node in lost() else "mixed")
 
 
 def scancel(arguments) -> None:
@@ -169,35 +201,59 @@ def scancel(arguments) -> None:
     job = load(number)
     sent = next((a.partition("=")[2] for a in arguments if a.startswith("--signal=")), None)
     if sent:
-        os.kill(job["pid"], getattr(signal, f"SIG{sent}"))
+        if job["host"] not in lost():  # else nobody is there to take it, and nothing is said of that
+            os.kill(job["pid"], getattr(signal, f"SIG{sent}"))
         return
-    change(number, state="CANCELLED")
-    end(job)
+    end(ending(number, state="CANCELLED"))
 
 
 def preempt(arguments) -> None:
     """What the scheduler does to a job whose nodes another one takes; there is no such command in Slurm."""
-    change(arguments[-1], requeue=True)
-    end(load(arguments[-1]))
+    scontrol(["requeue", arguments[-1]])
 
 
-def end(job: dict) -> None:
-    for group in [job["pid"], *job["groups"]]:
-        kill_group(group, signal.SIGTERM)
-    time.sleep(3)
-    for group in [job["pid"], *job["groups"]]:
-        kill_group(group, signal.SIGKILL)
+def lose(arguments) -> None:
+    """A machine dies; there is no such command in Slurm."""
+    node = arguments[-1]
+    (STATE / f"lost-{node}").touch()
+    for path in STATE.glob("job-*.json"):
+        job = json.loads(path.read_text())
+        others = [member.pid for member in family([pid for name, pid in job["tasks"].items() if name != node])]
+        gone = [job["tasks"][node], *([job["pid"]] if job["host"] == node else [])]
+        for member in family(gone):
+            if member.pid not in others:  # here all machines are one, and srun is their parent
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+
+
+def ending(number: str, **values) -> list[int]:
+    """Note that a job is ending; its processes on machines that are there."""
+    change(number, ending=True, **values)
+    job = load(number)
+    return [*job["tasks"].values(), *([job["pid"]] if job["host"] not in lost() else [])]
+
+
+def end(pids: list[int]) -> None:
+    tell(pids, signal.SIGTERM)
+    deadline = time.monotonic() + KILL_WAIT_S
+    while family(pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tell(pids, signal.SIGKILL)
 
 
 def scontrol(arguments) -> None:
     assert arguments[0] == "requeue", arguments
-    change(arguments[1], requeue=True)
+    pids = ending(arguments[1], requeue=True)
+    # Not waited for: who asks may be a process of the job itself.
+    subprocess.Popen([sys.executable, __file__, "end", *map(str, pids)], start_new_session=True)
 
 
 if __name__ == "__main__":
     name = Path(sys.argv[0]).name
     if sys.argv[1:2] == ["slurmd"]:
         slurmd(sys.argv[2])
+    elif sys.argv[1:2] == ["end"]:
+        end([int(pid) for pid in sys.argv[2:]])
     else:
         {"sbatch": sbatch, "squeue": squeue, "scancel": scancel, "srun": srun, "scontrol": scontrol,
-         "preempt": preempt}[name](sys.argv[1:])  # fmt: skip
+         "sinfo": sinfo, "preempt": preempt, "lose": lose}[name](sys.argv[1:])  # fmt: skip

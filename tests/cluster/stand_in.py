@@ -1,17 +1,22 @@
 """A stand-in for the interpreter of a job: everything is real but Ray and the training.
 
-`ray start` becomes a process that waits for a signal; `sweeper launch` writes one row per trial of a grid that is a
-JSON list of durations, skips those that have a row, drains on SIGINT and stops on SIGTERM, as the real one does.
+`ray start` becomes a process that waits for a signal, a head listens at its port; `sweeper launch` writes one row per
+trial of a grid that is a JSON list of durations, skips those that have a row, drains on SIGINT and takes a second to
+save on SIGTERM, as the real one does.
 """
 
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
+from cluster.attach import node
+
 drain = False
+open_ports: list[socket.socket] = []
 
 
 def note(event: dict) -> None:
@@ -32,11 +37,22 @@ def ray_start(arguments: list[str]) -> None:
         sys.exit(1)
 
     signal.signal(signal.SIGTERM, end)
+    own = dict(a.partition("=")[::2] for a in arguments)
+    if "--head" in arguments:
+        open_ports.append(socket.create_server((address, int(own["--port"]))))
     note({"ray": arguments, "address": address, "token": os.environ["RAY_AUTH_TOKEN"]})
-    head = next((a.partition("=")[2].partition(":")[0] for a in arguments if a.startswith("--address=")), None)
-    while head is None or head in alive():  # as a raylet notices it
-        time.sleep(0.05)
-    end()
+    while True:  # a raylet whose head is lost without a word does not notice it either
+        time.sleep(60)
+
+
+def ray_node(arguments: list[str]) -> None:
+    address = next(a.partition("=")[2] for a in arguments if a.startswith("--node-ip-address="))
+    command = (__file__, "-m", "ray.scripts.scripts", "start")
+    try:
+        sys.exit(node.main(arguments, look_s=0.3, command=command))
+    finally:
+        if address in alive():
+            note({"ended": address})
 
 
 def alive() -> set[str]:
@@ -62,13 +78,20 @@ def ready(arguments: list[str]) -> None:
             sys.exit("Error: the Ray head has ended")
 
 
+def save() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(1)
+    note({"saved on": sorted(alive())})
+    sys.exit(130)
+
+
 def launch(arguments: list[str]) -> None:
     def on_interrupt(*_):
         global drain
         drain = True
 
     signal.signal(signal.SIGINT, on_interrupt)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: save())
     note({"launch": arguments})
     results = Path(arguments[arguments.index("--results") + 1])
     address = arguments[arguments.index("--cluster") + 1]
@@ -92,8 +115,12 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["-m", "ray.scripts.scripts", "start", *rest]:
             ray_start(rest)
+        case ["-m", "cluster.attach.node", *rest]:
+            ray_node(rest)
         case ["-m", "cluster.attach.ready", *rest]:
             ready(rest)
+        case ["-m", "sweeper.progress", results]:
+            print(len(list(Path(results).glob("*.row"))))
         case ["-m", "sweeper.cli", "launch", *rest]:
             launch(rest)
         case rest:

@@ -1,11 +1,15 @@
 """Submitting to Kubernetes and to a cloud, and what is kept of jobs; the programs are played and their calls kept."""
 
 import json
-import re
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
+from cluster.attach import interrupt
 from cluster.errors import ClusterError, SubmitError
 from cluster.jobs.backends import BACKENDS
 from cluster.jobs.submit import dry_run, status, stop, submit
@@ -89,7 +93,7 @@ def test_kubernetes_jobs_are_drained_in_the_head_pod_or_deleted(kuberay):
     record = submit(*kuberay, run=Programs())
     programs = Programs(get_rayjob=ray_job(), get_pods="pod/elm-head-x\n")
     stop(record, run=programs)
-    assert "exec pod/elm-head-x -c ray-head -- bash -c pkill -INT" in programs.calls[-1]
+    assert programs.calls[-1].endswith("exec pod/elm-head-x -c ray-head -- python -m cluster.attach.interrupt")
     with pytest.raises(SubmitError, match="has no head pod yet; stop it with --now"):
         stop(record, run=Programs(get_rayjob=ray_job()))
     programs = Programs(get_rayjob=ray_job())
@@ -131,31 +135,40 @@ def test_a_cloud_starts_its_head_then_the_launcher_in_the_background(cloud):
     with pytest.raises(SubmitError, match="runs already"):
         submit(*cloud, run=running)
     stop(record, run=running)
-    assert "pkill -INT" in running.calls[-1]
+    assert running.calls[-1].endswith("python -m cluster.attach.interrupt")
     stop(record, now=True, run=(programs := Programs()))
     assert "down -y" in programs.calls[-1]
     assert status(record, run=Programs()).detail == "its machines were stopped"
 
 
-@pytest.mark.parametrize("kind", ["kuberay", "cloud"])
-def test_the_launcher_is_found_and_the_shell_that_looks_for_it_is_not(kind, request):
-    record = submit(*request.getfixturevalue(kind), run=Programs())
-    programs = Programs(get_rayjob=ray_job(), get_pods="pod/head", exec="@on")
-    stop(record, run=programs)
-    commands = [call for call in programs.calls if " exec " in call]
-    assert commands
-    for command in commands:
-        (pattern,) = re.findall(r"p(?:grep|kill)[^']*'([^']*)'", command)
-        assert re.search(pattern, "/opt/bin/python3.11 -m sweeper.cli launch /home/ray/grid.yaml --results s3://b/r")
-        assert not re.search(pattern, f"bash --login -c {command}")
+WAITS = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("ready", flush=True)
+signal.sigwait([signal.SIGINT])
+print("drains")
+"""
 
 
-def test_a_cloud_whose_launcher_has_ended_still_answers(cloud):
-    record = submit(*cloud, run=Programs())
-    status(record, run=(programs := Programs()))
-    assert "@on" not in run_command(
-        ["bash", "-c", programs.calls[0].partition("ray-up.yml ")[2].replace("pgrep", "false")]
-    )
+def test_the_launcher_on_a_machine_is_interrupted(tmp_path):
+    (tmp_path / "sweeper").mkdir()
+    (tmp_path / "sweeper" / "cli.py").write_text(WAITS)
+    command = [sys.executable, "-m", "sweeper.cli", "launch", str(tmp_path)]
+    with subprocess.Popen(command, cwd=tmp_path, env={}, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "ready\n"
+        assert [p.pid for p in interrupt.launchers() if str(tmp_path) in p.cmdline()] == [running.pid]
+        running.send_signal(signal.SIGINT)
+        assert running.stdout.read() == "drains\n"
+
+
+def test_nothing_but_a_launcher_is_interrupted(monkeypatch, capsys):
+    told = []
+    launcher = SimpleNamespace(send_signal=told.append)
+    monkeypatch.setattr(interrupt, "launchers", lambda: [launcher])
+    assert (interrupt.main(["--look"]), capsys.readouterr().out, told) == (0, "@on\n", [])
+    assert (interrupt.main([]), told) == (0, [signal.SIGINT])
+    monkeypatch.setattr(interrupt, "launchers", list)
+    assert (interrupt.main([]), interrupt.main(["--look"])) == (1, 0)
 
 
 def test_machines_that_started_are_stopped_when_the_launcher_does_not(cloud):

@@ -1,8 +1,6 @@
 """The rendered sbatch script, run end to end by a Slurm on this machine; Ray and training are played."""
 
 import json
-import os
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -103,27 +101,76 @@ def test_a_preempted_job_resumes(start, slurm):
     assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 1, 10), output(record)
 
 
+def test_a_job_that_gets_nothing_done_stops_itself(start, slurm, monkeypatch):
+    monkeypatch.setenv("STAND_IN_EXIT", "75")  # what ended the launch may pass
+    record = start([])
+    job = slurm.wait_ended(record.handle["id"], timeout_s=120)
+    assert (job["state"], job["restarts"]) == ("FAILED", 3)
+    assert "queued again 3 times without a finished trial or checkpoint, see slurm-" in status(record).detail
+
+
 def test_the_loss_of_a_worker_node_does_not_end_the_job(start, slurm, events):
     record = start([0.2] * 10)
     number = record.handle["id"]
     wait_for(lambda: rows(record) >= 1)
-    os.killpg(slurm.job(number)["groups"][1], signal.SIGKILL)
-    assert slurm.wait_ended(number)["state"] == "COMPLETED", output(record)
-    assert rows(record) == 10
+    subprocess.run(["lose", "127.0.0.3"], check=True)
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 0, 10), output(record)
+
+
+def test_a_job_whose_first_node_is_lost_is_queued_again_by_another(start, slurm):
+    record = start([0.2] * 10)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 1)
+    subprocess.run(["lose", "127.0.0.2"], check=True)
+    assert "its first node does not answer" in status(record).detail
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 1, 10), output(record)
+    assert job["host"] == "127.0.0.3"
+
+
+def test_a_job_whose_only_node_is_lost_is_queued_again_by_slurm(start, slurm):
+    record = start([0.2] * 10, nodes=1)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 1)
+    subprocess.run(["lose", "127.0.0.2"], check=True)
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 1, 10), output(record)
+
+
+def test_a_job_without_its_nodes_can_be_stopped(start, slurm):
+    record = start([0.2] * 100)
+    wait_for(lambda: rows(record) >= 1)
+    for node in ("127.0.0.3", "127.0.0.2"):  # nobody is left to queue it again
+        subprocess.run(["lose", node], check=True)
+    stop(record)
+    assert slurm.wait_ended(record.handle["id"])["state"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("end", ["scancel", "preempt"])
+def test_what_ends_a_job_leaves_ray_alone_until_the_trials_are_saved(end, start, slurm, events):
+    record = start([0.2] * 10)
+    number = record.handle["id"]
+    wait_for(lambda: rows(record) >= 1)
+    subprocess.run([end, number], check=True)
+    job = slurm.wait_ended(number)
+    assert {"saved on": ["127.0.0.2", "127.0.0.3"]} in events(), output(record)
+    assert job["state"] == {"scancel": "CANCELLED", "preempt": "COMPLETED"}[end]
 
 
 def test_a_head_that_does_not_come_up_is_an_error_and_leaves_nothing(start, slurm, monkeypatch, events):
     monkeypatch.setenv("STAND_IN_BROKEN", "127.0.0.2")
-    record = start([0.01])
+    record = start([0.01], start_timeout=1, max_requeues=1)
     job = slurm.wait_ended(record.handle["id"])
-    assert job["state"] == "FAILED"
-    assert "the Ray cluster did not come up; see " in output(record)
+    assert (job["state"], job["restarts"]) == ("FAILED", 1)
+    assert "queued again: the Ray cluster did not come up; see " in output(record)
+    assert "started 1 times already" in status(record).detail
     assert rows(record) == 0
     assert "no Ray today" in Path(record.folder, f"ray-{record.handle['id']}-127.0.0.2.log").read_text()
 
 
 def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events):
-    record = start([0.3] * 30)
+    record = start([0.3] * 300)
     number = record.handle["id"]
     wait_for(lambda: rows(record) >= 1)
     assert status(record).state == "running"
@@ -131,12 +178,15 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events
     assert "ends after its running trials" in stop(record)
     job = slurm.wait_ended(number)
     assert (job["state"], job["restarts"]) == ("COMPLETED", 0), output(record)
-    assert 1 <= rows(record) < 30
-    again = start([0.3] * 30)
-    wait_for(lambda: rows(again) >= 3)
+    before = rows(record)
+    assert 1 <= before < 300
+    again = start([0.3] * 300)
+    wait_for(lambda: rows(again) > before)
     assert "is stopped" in stop(again, now=True)
-    assert slurm.wait_ended(again.handle["id"])["state"] == "CANCELLED"
+    assert slurm.wait_ended(again.handle["id"])["state"] == "COMPLETED"
+    assert {"saved on": ["127.0.0.2", "127.0.0.3"]} in events()
     assert status(again).state == "ended"
+    assert "stopped by sweeper stop" in status(again).detail
     assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
 
 

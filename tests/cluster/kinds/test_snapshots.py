@@ -21,7 +21,8 @@ FULL = {
     "slurm-full": (
         "slurm",
         {
-            "nodes": 4, "min_nodes": 2, "cpus_per_node": 64, "gpus_per_node": 8, "gpu_type": "a100",
+            "nodes": 4, "min_nodes": 2, "group_readable": True,
+            "cpus_per_node": 64, "gpus_per_node": 8, "gpu_type": "a100",
             "memory_per_node": "480G", "time_limit": "1-00:00:00", "partition": "gpu,gpu-long", "account": "my lab",
             "qos": "normal", "directives": {"exclusive": True, "constraint": "ib&a100"}, "modules": ["cuda/12.8"],
             "container": "/shared/elm.sif", "container_binds": ["/data"], "interface": "ib0", "temp_dir": "/local",
@@ -40,7 +41,8 @@ FULL = {
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         },
     ),
-    "ray-up-aws": ("ray-up", {"gpus_per_node": 1, "worker_type": "g5.xlarge", "min_nodes": 1}),
+    "ray-up-aws": ("ray-up", {"gpus_per_node": 1, "worker_type": "g5.xlarge", "min_nodes": 1,
+                           "worker_instance_profile": "sweeps-s3"}),
     "ray-up-gcp": (
         "ray-up",
         {

@@ -1,6 +1,8 @@
 """The rendered script on two machines reached by ssh; ssh, Ray and training are played."""
 
 import json
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -68,7 +70,7 @@ def test_the_token_is_in_no_file(start, events, machines):
     wait_for(lambda: rows(record) == 1)
     (token,) = {event["token"] for event in events() if "token" in event}
     files = [path for path in machines.parent.rglob("*") if path.is_file() and path.name != "stand_in.log"]
-    assert any(path.name == "job.log" for path in files)
+    assert any(path.name.startswith("job-") for path in files)
     assert not any(token in path.read_text(errors="replace") for path in files)
 
 
@@ -84,6 +86,7 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, events):
     again = start([0.3] * 30)
     wait_for(lambda: rows(again) > before)
     assert "is stopped" in stop(again, now=True)
+    assert {"saved on": ["127.0.0.1", "127.0.0.2"]} in events()
     wait_for(lambda: status(again).state == "ended")
     assert "had ended already" in stop(again, now=True)
 
@@ -95,8 +98,28 @@ def test_a_machine_that_is_down_leaves_nothing_running(start, monkeypatch, tmp_p
     assert not (tmp_path / "stand_in.log").exists()
 
 
-def test_the_same_sweep_is_not_started_twice(start):
+@pytest.mark.parametrize("home", ["of each machine", "shared"])
+def test_the_same_sweep_is_not_started_twice(home, start, monkeypatch, machines):
+    if home == "shared":
+        monkeypatch.setenv("FAKE_SSH_SHARED", "1")
     record = start([0.2] * 8)
-    with pytest.raises(SubmitError, match="the job runs here already, as process"):
+    with pytest.raises(SubmitError, match="the job runs on 127.0.0.2 already, as process"):
         start([0.2] * 8)
     wait_for(lambda: rows(record) == 8)
+    wait_for(lambda: status(record).state == "ended")
+    kept = [path.name for path in machines.parent.rglob("pid-*")]
+    assert sorted(kept) == ["pid-127.0.0.2", "pid-127.0.0.3"]
+
+
+def test_a_folder_that_a_live_process_has_is_not_taken_from_it(start, machines, events):
+    record = start([0.05, *[600] * 8])
+    wait_for(lambda: rows(record) == 1)
+    head = int(next(machines.parent.rglob("pid-127.0.0.2")).read_text())
+    for path in machines.parent.rglob("pid-*"):
+        path.unlink()  # as when somebody tidied up
+    start([0.05, *[600] * 8])
+    log = next(machines.parent.rglob("job-127.0.0.2.log"))
+    wait_for(lambda: f"belongs to process {head}, which still runs; end that first" in log.read_text())
+    assert not ended(events)
+    os.kill(head, signal.SIGTERM)
+    wait_for(lambda: ended(events) == {"127.0.0.2", "127.0.0.1"})

@@ -49,7 +49,7 @@ def changed(smallest):
         ("slurm", {"nodes": "2; rm -rf /"}, "nodes: expected a whole number"),
         ("slurm", {"min_nodes": 3}, "min_nodes: 3 is more than nodes (2)"),
         ("slurm", {"time_limit": "soon"}, "time_limit: expected a time span such as 24:00:00, 90m or 2d, got 'soon'"),
-        ("slurm", {"time_limit": "4m"}, "stop_notice: 300 s must be shorter than time_limit (240 s)"),
+        ("slurm", {"time_limit": "4m"}, "stop_notice: 300 s leave no time for trials; with time_limit 240 s it"),
         ("slurm", {"memory_per_node": "much"}, "memory_per_node: expected an amount of memory such as 64G, got 'much'"),
         ("slurm", {"results": "results"}, "results: expected an absolute path or a URI such as s3://bucket/sweeps"),
         ("slurm", {"results": "/a/../../etc"}, "results: expected an absolute path without '..'"),

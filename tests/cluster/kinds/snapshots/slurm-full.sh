@@ -22,10 +22,11 @@
 #SBATCH --exclusive
 
 set -euo pipefail
-umask 077
+umask 027
 
 # ---- what this job is -------------------------------------------------------------------------------------
 folder=/shared/jobs/elm-demo-38206a
+results=s3://bucket/sweeps/demo
 launch=(-m sweeper.cli launch /shared/jobs/elm-demo-38206a/demo.yaml --results s3://bucket/sweeps/demo --device cuda)
 python=(apptainer exec --nv --bind /shared/jobs/elm-demo-38206a --bind /data --bind /local /shared/elm.sif /opt/elm/bin/python)
 nodes=4 min_nodes=2 cpus=64 gpus=8
@@ -50,29 +51,54 @@ log=$folder/ray-%j-%N.log  # one log per node
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
 
-# One Ray node in the foreground, until it ends or this shell is told to: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# One Ray node in the foreground, until it ends or this shell gets USR1: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# A start that fails is tried again as long as nodes may take to join; Ray itself gives each 30 s, and has no setting.
+# On TERM nothing ends: it reaches the launcher too, which has the trials saved, and USR1 follows.
 ray_node() {
-  local temp=$1 address=$2 cpus=$3 ray ending='' status=0
+  local temp=$1 address=$2 cpus=$3 ray ending='' leaving='' status began=$SECONDS
   shift 3
-  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
-  mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
-  trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
-  "${python[@]}" -m ray.scripts.scripts start "$@" \
-    --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
-    --object-store-memory="$object_store" --dashboard-agent-listen-port="$((port + 1))" \
-    --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
-    --disable-usage-stats --block &
-  ray=$!
-  trap 'ending=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
-  wait "$ray" || status=$?
-  while kill -0 "$ray" 2> /dev/null; do wait "$ray" || status=$?; done  # a trap ends a wait early
-  [[ -z $ending ]] || status=0
-  if [[ $status != 0 ]]; then
+  trap 'ending=yes' USR1
+  trap 'leaving=yes' TERM INT HUP
+  while :; do
+    status=0
+    claim "$temp"
+    "${python[@]}" -m cluster.attach.node "$@" \
+      --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
+      --object-store-memory="$object_store" --node-manager-port="$((port + 1))" --object-manager-port="$((port + 2))" \
+      --runtime-env-agent-port="$((port + 3))" --dashboard-agent-listen-port="$((port + 4))" \
+      --dashboard-agent-grpc-port="$((port + 5))" --metrics-export-port="$((port + 6))" \
+      --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
+      --disable-usage-stats --block &
+    ray=$!
+    while kill -0 "$ray" 2> /dev/null; do
+      # Sent again each second: at its very beginning a process does not hear it yet.
+      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; sleep 1; fi
+      wait "$ray" || true  # a trap ends it early
+    done
+    wait "$ray" || status=$?
+    if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
+    if [[ $status == "$head_is_gone" ]]; then say "the head does not answer any more"; break; fi
     say "Ray ended with status $status; last lines of its logs:"
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
-  fi
+    ((SECONDS - began < start_timeout)) || break
+    say "Ray is started again"
+    sleep 2
+  done
   rm -rf -- "$temp"
   return "$status"
+}
+head_is_gone=7  # an exit code of cluster.attach.node
+
+# Make a private folder, unless a process that lives has it: claim FOLDER
+claim() {
+  local owner
+  owner=$(cat "$1/owner" 2> /dev/null) || true
+  if [[ -n $owner && $owner != "$$" ]] && tr '\0' ' ' < "/proc/$owner/cmdline" 2> /dev/null | grep -qF "$script"; then
+    fail "$1 belongs to process $owner, which still runs; end that first"
+  fi
+  rm -rf -- "$1" || true  # left by an earlier run of this job that was killed
+  mkdir -m 700 -- "$1" || fail "cannot make $1"  # also when somebody else has made it
+  echo "$$" > "$1/owner"
 }
 
 # Run a command that ends early once a trap has set `stopping`: patiently COMMAND...
@@ -112,16 +138,37 @@ end_processes() {
   done
 }
 
+# Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
+note() {
+  say "$1"
+  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/last-word.$$"
+  mv -- "$folder/last-word.$$" "$folder/last-word"
+}
+
 # Runs on every node under srun: this script again, with `node` and what is to be started.
 if [[ ${1:-} == node ]]; then
   address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
   temp=$temp_dir/elm-$SLURM_JOB_ID-$SLURM_STEP_ID-$SLURM_PROCID
   if [[ $2 == head ]]; then
     ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false
-  else
-    ray_node "$temp" "$address" "$cpus" --address="$head_address"
+    exit
   fi
-  exit
+  status=0
+  ray_node "$temp" "$address" "$cpus" --address="$head_address" || status=$?
+  [[ $status == "$head_is_gone" ]] || exit "$status"
+  # Where the batch shell lives it ends this node too. Where its machine is lost, nobody would: with --no-kill, by which
+  # other nodes may be lost, Slurm keeps the job until its time limit.
+  trap 'exit 0' USR1
+  while [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) == RUNNING ]]; do
+    case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
+      *'*' | down* | fail*)  # a star means that Slurm has no answer from there
+        note "queued again: $head_node, the first node of the job, is lost"
+        scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
+    esac
+    sleep 15 &
+    wait "$!" || true  # a trap ends it early
+  done
+  exit 0
 fi
 
 # A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
@@ -132,7 +179,10 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFF
 
 # A range of ports that follows from the job's number, so that two jobs on one node do not meet.
 port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
-export port
+head_node=$SLURMD_NODENAME
+export port head_node
+
+fail() { note "Error: $*" >&2; exit 1; }
 
 launcher='' steps=() launched='' stopping='' deadline=''
 
@@ -142,16 +192,30 @@ drain() {  # the running trials end and are stored; what is not done in time is 
   say "$1: no new trials"
   [[ -z $launcher ]] || kill -INT "$launcher" 2> /dev/null || true
 }
+leave() {  # the running trials are saved and stopped
+  stopping=$1 deadline=0
+  say "$1: the running trials are saved"
+}
 trap 'drain "the time limit is near"' USR1  # sent by Slurm, see --signal above
 trap 'drain "told to stop"' USR2            # sent by `sweeper stop`
-trap 'stopping=cancelled; deadline=0' TERM  # preemption, scancel: save and stop at once
+trap 'leave "told to stop now"' HUP         # sent by `sweeper stop --now`
+trap 'leave "told by Slurm to end"' TERM    # preemption, scancel; Slurm tells every process of the job
 
 stop_cluster() {
-  trap '' USR1 USR2 TERM
+  trap '' USR1 USR2 TERM HUP
   end_processes TERM 60 ${launcher:+"$launcher"}
   end_processes USR1 45 "${steps[@]}"  # srun passes it on; each node stops its own Ray and nobody else's
+  steps=()
 }
 trap stop_cluster EXIT
+
+again() {  # again WHY: queue this job again
+  ((${SLURM_RESTART_COUNT:-0} < max_requeues)) || fail "$1; started $max_requeues times already; submit again to go on"
+  stop_cluster
+  note "queued again: $1"
+  scontrol requeue "$SLURM_JOB_ID" || fail "Slurm refuses to requeue; go on with: sbatch $script"
+  exit 0
+}
 
 start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
   local count=$1 role=$2
@@ -163,10 +227,20 @@ start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
 wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
   patiently "${python[@]}" -m cluster.attach.ready --address "$head_address" --nodes "$1" --at-least "$2" \
     --timeout "$start_timeout" --while-pid "${steps[0]}" \
-    || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see $folder/ray-$SLURM_JOB_ID-*.log"
+    || [[ -n $stopping ]] || again "the Ray cluster did not come up; see $folder/ray-$SLURM_JOB_ID-*.log"
 }
 
-say "job $SLURM_JOB_ID, start ${SLURM_RESTART_COUNT:-0}, on $SLURM_JOB_NODELIST"
+note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
+
+# A job that comes back again and again and gets nothing done would do so for ever.
+progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
+fruitless=0
+if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress && $progress == "$(tail -n 1 progress)" ]]; then
+  fruitless=$(($(head -n 1 progress) + 1))
+fi
+printf '%s\n' "$fruitless" "$progress" > progress
+((fruitless < 3)) || fail "queued again 3 times without a finished trial or checkpoint, see slurm-$SLURM_JOB_ID.out"
+
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
 export head_address
 start_nodes 1 head --nodelist="$SLURMD_NODENAME"
@@ -186,12 +260,24 @@ if [[ -z $stopping ]]; then
 fi
 say "the launcher ended with status $status${stopping:+ ($stopping)}"
 
-if [[ $stopping == "the time limit is near" && ($status != 0 || -z $launched) ]]; then
-  ((${SLURM_RESTART_COUNT:-0} < max_requeues)) || fail "started $max_requeues times already; submit again to go on"
-  stop_cluster
-  say "queued again, to go on where this start ended"
-  scontrol requeue "$SLURM_JOB_ID" || fail "Slurm refuses to requeue; go on with: sbatch $script"
-  exit 0
-fi
-[[ $stopping != "told to stop" ]] || exit 0
+case $stopping in
+  '')
+    case $status in
+      0) note "all trials have ended" ;;
+      3) note "all trials have ended, some of them failed" ;;
+      75) again "what the launcher was stopped by may pass, see slurm-$SLURM_JOB_ID.out" ;;
+      4) note "the sweep stopped itself, see slurm-$SLURM_JOB_ID.out" ;;
+      *) note "the launcher failed with exit code $status, see slurm-$SLURM_JOB_ID.out" ;;
+    esac ;;
+  "told to stop"*) note "stopped by sweeper stop"; exit 0 ;;
+  "the time limit is near")
+    [[ $status == 0 && -n $launched ]] || again "$stopping"
+    note "all trials have ended" ;;
+  "told by Slurm to end")
+    # A job that is cancelled, or queued again by Slurm, is no longer running for it. One that still is has been
+    # preempted with time to end in, after which nobody else would queue it again.
+    [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) != RUNNING ]] || again "preempted"
+    note "$stopping"
+    exit "$status" ;;
+esac
 exit "$status"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Sweep demo on 3 machine(s) reached by ssh; this script runs on each of them.
 # Written by `sweeper launch --cluster` from profile toy. On a machine:
-#   bash node.sh status    what it does
-#   bash node.sh stop      end it here at once
+#   bash node.sh status HOST    what it does; HOST is the machine's name in the profile
+#   bash node.sh stop HOST      of the first machine: save the running trials and end
 
 set -euo pipefail
 umask 077
@@ -27,29 +27,54 @@ script=$folder/node.sh
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
 
-# One Ray node in the foreground, until it ends or this shell is told to: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# One Ray node in the foreground, until it ends or this shell gets USR1: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
+# A start that fails is tried again as long as nodes may take to join; Ray itself gives each 30 s, and has no setting.
+# On TERM nothing ends: it reaches the launcher too, which has the trials saved, and USR1 follows.
 ray_node() {
-  local temp=$1 address=$2 cpus=$3 ray ending='' status=0
+  local temp=$1 address=$2 cpus=$3 ray ending='' leaving='' status began=$SECONDS
   shift 3
-  rm -rf -- "$temp" || true  # left by an earlier run of this job that was killed
-  mkdir -m 700 -- "$temp" || fail "cannot make $temp"  # also when somebody else has made it
-  trap '' USR1  # srun hands a signal to every process of a step; Ray's inherit that this one is ignored
-  "${python[@]}" -m ray.scripts.scripts start "$@" \
-    --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
-    --object-store-memory="$object_store" --dashboard-agent-listen-port="$((port + 1))" \
-    --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
-    --disable-usage-stats --block &
-  ray=$!
-  trap 'ending=yes; kill -TERM "$ray" 2> /dev/null || true' USR1 TERM INT
-  wait "$ray" || status=$?
-  while kill -0 "$ray" 2> /dev/null; do wait "$ray" || status=$?; done  # a trap ends a wait early
-  [[ -z $ending ]] || status=0
-  if [[ $status != 0 ]]; then
+  trap 'ending=yes' USR1
+  trap 'leaving=yes' TERM INT HUP
+  while :; do
+    status=0
+    claim "$temp"
+    "${python[@]}" -m cluster.attach.node "$@" \
+      --node-ip-address="$address" --temp-dir="$temp" --num-cpus="$cpus" --num-gpus="$gpus" \
+      --object-store-memory="$object_store" --node-manager-port="$((port + 1))" --object-manager-port="$((port + 2))" \
+      --runtime-env-agent-port="$((port + 3))" --dashboard-agent-listen-port="$((port + 4))" \
+      --dashboard-agent-grpc-port="$((port + 5))" --metrics-export-port="$((port + 6))" \
+      --min-worker-port="$((port + ray_ports))" --max-worker-port="$((port + ports - 1))" \
+      --disable-usage-stats --block &
+    ray=$!
+    while kill -0 "$ray" 2> /dev/null; do
+      # Sent again each second: at its very beginning a process does not hear it yet.
+      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; sleep 1; fi
+      wait "$ray" || true  # a trap ends it early
+    done
+    wait "$ray" || status=$?
+    if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
+    if [[ $status == "$head_is_gone" ]]; then say "the head does not answer any more"; break; fi
     say "Ray ended with status $status; last lines of its logs:"
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
-  fi
+    ((SECONDS - began < start_timeout)) || break
+    say "Ray is started again"
+    sleep 2
+  done
   rm -rf -- "$temp"
   return "$status"
+}
+head_is_gone=7  # an exit code of cluster.attach.node
+
+# Make a private folder, unless a process that lives has it: claim FOLDER
+claim() {
+  local owner
+  owner=$(cat "$1/owner" 2> /dev/null) || true
+  if [[ -n $owner && $owner != "$$" ]] && tr '\0' ' ' < "/proc/$owner/cmdline" 2> /dev/null | grep -qF "$script"; then
+    fail "$1 belongs to process $owner, which still runs; end that first"
+  fi
+  rm -rf -- "$1" || true  # left by an earlier run of this job that was killed
+  mkdir -m 700 -- "$1" || fail "cannot make $1"  # also when somebody else has made it
+  echo "$$" > "$1/owner"
 }
 
 # Run a command that ends early once a trap has set `stopping`: patiently COMMAND...
@@ -89,41 +114,54 @@ end_processes() {
   done
 }
 
+action=${1:?start, run, stop, drain, end or status} host=${2:?one of the hosts of the profile}
+# By host: the folder may be one for all machines, as in a shared home. A process number says nothing on another one.
+pid=pid-$host log=job-$host.log
 is_running() {  # whether the process whose number is kept here is still this script
-  [[ -f pid ]] && tr '\0' ' ' < "/proc/$(cat pid)/cmdline" 2> /dev/null | grep -qF "$script run"
+  [[ -f $pid ]] && tr '\0' ' ' < "/proc/$(cat "$pid")/cmdline" 2> /dev/null | grep -qF "$script run $host "
 }
 
-case ${1:?start, run, stop, drain or status} in
-start)  # start head|worker: go on in the background, so that no connection need stay open; the token comes by stdin
-  is_running && fail "the job runs here already, as process $(cat pid); stop it first"
+case $action in
+start)  # start HOST head|worker NUMBER: go on in the background, no connection need stay open; the token comes by stdin
+  is_running && fail "the job runs on $host already, as process $(cat "$pid"); stop it first"
   IFS= read -r RAY_AUTH_TOKEN
   export RAY_AUTH_TOKEN
-  setsid nohup bash "$script" run "$2" >> "job.log" 2>&1 < /dev/null &
-  echo "$!" > pid
+  setsid nohup bash "$script" run "$host" "$3" "$4" >> "$log" 2>&1 < /dev/null &
+  echo "$!" > "$pid"
   exit ;;
-stop | drain)  # stop: at once; drain: running trials end first
+stop | drain | end)  # of the head: stop at once, or drain: running trials end first; of the others: end
   is_running || { say "not running"; exit 0; }
-  if [[ $1 == stop ]]; then kill -TERM "$(cat pid)"; else kill -USR2 "$(cat pid)"; fi
+  case $action in stop) signal=TERM ;; drain) signal=USR2 ;; end) signal=USR1 ;; esac
+  process=$(cat "$pid")
+  kill -"$signal" "$process"
+  # Waited for: the other machines are needed until the trials on them are saved.
+  if [[ $action == stop ]]; then
+    patience=90
+    while kill -0 "$process" 2> /dev/null && ((patience-- > 0)); do sleep 1; done
+  fi
   exit ;;
 status)
-  if is_running; then say "running as process $(cat pid)"; else say "not running"; fi
-  if [[ -f job.log ]]; then tail -n 3 job.log; fi
+  if is_running; then say "running as process $(cat "$pid")"; else say "not running"; fi
+  if [[ -f $log ]]; then tail -n 3 "$log"; fi
   exit ;;
 esac
 
-# From here on: run head|worker, in the background.
+# From here on: run HOST head|worker NUMBER, in the background.
 unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
 launcher='' ray='' deadline='' stopping=''
-if [[ $2 == worker ]]; then
+temp=$temp_dir/elm-$tag-$4
+if [[ $3 == worker ]]; then
   # Joins the head as soon as that answers, and ends by itself when the head has gone.
   head_address=$("${python[@]}" -m cluster.attach.address --of "$head_host")
   address=$("${python[@]}" -m cluster.attach.address --towards "$head_host" "${interface[@]}")
-  trap 'stopping=yes' USR2 TERM INT
+  trap 'stopping=yes' USR1 USR2 TERM INT
   patiently "${python[@]}" -m cluster.attach.ready --address "$head_address:$port" --nodes 1 --at-least 1 \
     --timeout "$start_timeout" || exit 1
-  ray_node "$temp_dir/elm-$tag-w" "$address" "$cpus" --address="$head_address:$port"
-  exit
+  status=0
+  ray_node "$temp" "$address" "$cpus" --address="$head_address:$port" || status=$?
+  if [[ $status == "$head_is_gone" ]]; then exit 0; fi
+  exit "$status"
 fi
 
 drain() {
@@ -142,11 +180,11 @@ stop_cluster() {
 trap stop_cluster EXIT
 
 address=$("${python[@]}" -m cluster.attach.address --name "$head_host" "${interface[@]}")
-ray_node "$temp_dir/elm-$tag-h" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
+ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false &
 ray=$!
 patiently "${python[@]}" -m cluster.attach.ready --address "$address:$port" --nodes "$nodes" --at-least "$min_nodes" \
   --timeout "$start_timeout" --while-pid "$ray" \
-  || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see job.log on each machine"
+  || [[ -n $stopping ]] || fail "the Ray cluster did not come up; see job-*.log on each machine"
 [[ -z $stopping ]] || exit 0
 
 # The sweep itself. Launching again runs only what has no row yet, so starting the job again resumes it.
