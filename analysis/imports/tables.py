@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import click
 import pandas as pd
 import pyarrow as pa
 
@@ -36,10 +37,22 @@ class Table:
     """Which way the metric improves, where the tool knows it."""
     left_out: int = 0
     """Rows of trials that have not ended."""
+    warnings: tuple[str, ...] = ()
+    """What could not be read and was passed over."""
+
+
+def to_stderr(sentence: str) -> None:
+    """Print a line where it does not mix with what a program reads."""
+    click.echo(sentence, err=True)
 
 
 def import_rows(
-    source: str, settings: ImportSettings, *, kind: str = "table", study: str | None = None
+    source: str,
+    settings: ImportSettings,
+    *,
+    kind: str = "table",
+    study: str | None = None,
+    warn: Callable[[str], object] = to_stderr,
 ) -> tuple[pd.DataFrame, Origin, int]:
     """Read a table of another tool.
 
@@ -48,6 +61,7 @@ def import_rows(
         settings: the mapping, and what all rows share.
         kind: one of `KINDS`.
         study: name of the study, for `optuna-storage` with several.
+        warn: is told in one line each what could not be read and was passed over.
 
     Returns:
         The rows with the columns of trials, where they came from, and how many trials had not ended and are left out.
@@ -61,6 +75,8 @@ def import_rows(
     if not path.exists():
         raise AnalysisError(f"{source}: no such file")
     table = optuna_storage(path, study) if kind == "optuna-storage" else KINDS[kind](path)
+    for sentence in table.warnings:
+        warn(sentence)
     # The user's word counts where both name a column.
     whole = replace(
         settings,
@@ -172,19 +188,21 @@ def ray_results(path: Path) -> Table:
     if not path.is_dir():
         raise AnalysisError(f"{path}: not a folder; give the folder of the experiment, which holds one per trial")
     rows = []
+    torn: list[str] = []
     folders = sorted({file.parent for file in path.glob("*/params.json")})
     for folder in folders:
         parameters = _json(folder / "params.json")
         row = {f"config/{name}": value for name, value in _flat(parameters)}
-        lines = (folder / "result.json").read_text().splitlines() if (folder / "result.json").is_file() else []
-        if lines:
+        reports, unreadable = _reports(folder / "result.json")
+        torn += [f"{folder.name}/result.json"] * (unreadable > 0)
+        if reports:
             # Each line is a report of the trial, and the last one is its end.
-            last = {name: value for name, value in json.loads(lines[-1]).items() if name != "config"}
+            last = {name: value for name, value in reports[-1].items() if name != "config"}
             row = dict(_flat(last)) | row
         failed = (folder / "error.txt").is_file()
-        if not lines and not failed:
+        if not reports and not failed:
             continue
-        why = (folder / "error.txt").read_text().strip().splitlines()[-1:] if failed else []
+        why = _text(folder / "error.txt").strip().splitlines()[-1:] if failed else []
         rows.append({**row, "folder": folder.name, "status": FAILED if failed else FINISHED, "reason": "".join(why)})
     if not rows:
         raise AnalysisError(f"{path}: no trial with a result (params.json and result.json in a folder of its own)")
@@ -193,15 +211,44 @@ def ray_results(path: Path) -> Table:
     frame["reason"] = frame["reason"].where(frame["reason"] != "", None)
     if "time_total_s" in frame:
         mapping["wall_s"] = "time_total_s"
-    return Table(frame=frame, mapping=mapping, left_out=len(folders) - len(rows))
+    warnings: tuple[str, ...] = ()
+    if torn:
+        # What a killed machine leaves behind is no reason to lose the other trials.
+        which = torn[0] + (f" and {len(torn) - 1} others" if len(torn) > 1 else "")
+        warnings = (
+            f"{which}: passed over what is no JSON object, most often the last line of a trial that was killed",
+        )
+    return Table(frame=frame, mapping=mapping, left_out=len(folders) - len(rows), warnings=warnings)
+
+
+def _reports(file: Path) -> tuple[list[dict[str, Any]], int]:
+    """The reports of a trial, one JSON object a line, and how many lines are none."""
+    reports, unreadable = [], 0
+    for line in _text(file).splitlines() if file.is_file() else ():
+        try:
+            report = json.loads(line)
+        except ValueError:
+            report = None
+        if isinstance(report, dict):
+            reports.append(report)
+        else:
+            unreadable += bool(line.strip())
+    return reports, unreadable
+
+
+def _text(file: Path) -> str:
+    # A line that was cut off may end in the middle of a letter.
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(_text(file))
     except ValueError as error:
         raise AnalysisError(f"{file}: not readable as JSON ({joined(error)})") from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise AnalysisError(f"{file}: expected the parameters of a trial, found {type(content).__name__}")
+    return content
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -124,3 +124,60 @@ def test_results_of_ray_tune(tmp_path):
     assert "config/optimiser/lr" in origin.unused
     with pytest.raises(AnalysisError, match="no trial with a result"):
         import_rows(str(experiment / "a"), how, kind="ray-results")
+
+
+REPORT = b'{"val_loss": 2.5, "time_total_s": 2.0}\n'
+RAY = ImportSettings(mapping={"n_rec": "config/width", "metric": "val_loss"}, task="mine", direction="min")
+
+
+def experiment(tmp_path, **results):
+    """An experiment of Ray Tune with the bytes of each trial's result.json."""
+    for name, content in results.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "params.json").write_text('{"width": 16}')
+        (tmp_path / name / "result.json").write_bytes(content)
+    return str(tmp_path)
+
+
+def test_a_line_of_ray_tune_that_was_cut_off_costs_one_warning(tmp_path):
+    told = []
+    torn = {"torn": REPORT + b'{"val_loss": 2.', "letter": REPORT + b"\xff\xfe{", "list": REPORT + b"[3]\n"}
+    folder = experiment(tmp_path, whole=REPORT, **torn, nothing=b'{"val_lo', empty=b"", blank=b"\n\n")
+    rows, _, left_out = import_rows(folder, RAY, kind="ray-results", warn=told.append)
+    assert sorted(rows["trial_id"]) == ["letter", "list", "torn", "whole"]
+    assert set(rows["final_test_metric"]) == {2.5}
+    assert left_out == 3
+    assert told == [
+        "letter/result.json and 3 others: passed over what is no JSON object, most often the last line of a trial that "
+        "was killed"
+    ]
+
+
+def test_results_of_ray_tune_without_a_fault_warn_of_nothing(tmp_path):
+    told = []
+    import_rows(experiment(tmp_path, whole=REPORT), RAY, kind="ray-results", warn=told.append)
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", "expected the parameters of a trial, found list"),
+        (b'{"w', "not readable as JSON"),
+        (b"\xff", "not read"),
+    ],
+)
+def test_parameters_of_ray_tune_that_are_none_are_one_line(content, message, tmp_path):
+    folder = experiment(tmp_path, one=REPORT)
+    (tmp_path / "one" / "params.json").write_bytes(content)
+    with pytest.raises(AnalysisError, match=message) as raised:
+        import_rows(folder, RAY, kind="ray-results")
+    assert "one/params.json" in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [b"", b"\xff\xfe"])
+def test_an_error_of_ray_tune_that_says_nothing_is_a_failure_all_the_same(error, tmp_path):
+    folder = experiment(tmp_path, whole=REPORT, broken=b"")
+    (tmp_path / "broken" / "error.txt").write_bytes(error)
+    rows, _, _ = import_rows(folder, RAY, kind="ray-results")
+    assert dict(zip(rows["trial_id"], rows["status"], strict=True)) == {"whole": "finished", "broken": "failed"}
