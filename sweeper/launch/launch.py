@@ -7,6 +7,7 @@ from rich.console import Console
 from extensions.code import sources_of
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
+from sweeper.launch.data_check import warnings_of_data
 from sweeper.launch.preflight import check_cells, check_packages, check_room, check_tasks
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
@@ -113,6 +114,7 @@ def _check_first(grid: Grid, plan: Plan | None, results: str, executor: Executor
         specs = [row.spec for row in plan.trials.values() if row.spec is not None]
         check_tasks(specs)
         check_cells(specs)
+        warnings_of_data(specs)  # told by the runner
 
 
 def _warn_of_other_data(status: SweepStatus, console: Console) -> None:

@@ -12,6 +12,7 @@ from cluster.errors import joined
 from sweeper.errors import StorageError, SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event, task_key
+from sweeper.launch.data_check import warnings_of_data
 from sweeper.launch.preflight import check_cells, check_packages, check_tasks, preflight
 from sweeper.launch.result import LaunchResult
 from sweeper.plan.cost import CostModel
@@ -84,10 +85,11 @@ class Runner:
         """
         # Fitted anew for each run: a search's later batches are forecast by its earlier ones.
         costs = store_cost_model(self.store)
-        specs = _specs(rows)
+        specs, warned = _specs(rows), []
         if self.executor.lanes_here:
             check_packages((spec.task, spec.task_options) for spec in specs)
             check_tasks(specs)
+            warned = self._warn_of_data(specs)
         # Also where lanes run elsewhere: it needs no data, and the file is here.
         check_cells(specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
@@ -101,6 +103,7 @@ class Runner:
             log_spread=costs.log_spread,
             metric=_metric(specs),
             start=self.start,
+            warned=warned,
         )
         wanted = Wanted(self.store, rows)
         stopped_because = None
@@ -130,6 +133,14 @@ class Runner:
             saved=sum(status.states.get(name) == MISSING for name in self.store.names("checkpoints", ".pt")),
             preempted=self.requests.told_by_machine,
         )
+
+    def _warn_of_data(self, specs: Sequence[TrialSpec]) -> list[str]:
+        """Say before the first trial what lanes would warn of when they load the data; what was said."""
+        hashes = self.store.read("trials", ["data_sha256"])["data_sha256"].unique().to_pylist()
+        texts = warnings_of_data(specs, frozenset(sha256 for sha256 in hashes if sha256 is not None))
+        for text in texts:
+            self.console.print(f"Warning: {text}", highlight=False, markup=False, soft_wrap=True)
+        return texts
 
     def _warn_of_twins(self, plan: Plan, journal: Journal) -> None:
         """Say once of each other launch of the sweep that it runs too."""

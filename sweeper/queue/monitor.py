@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -56,6 +56,7 @@ class Monitor:
         log_spread: standard deviation of the logarithm of true over expected work of one trial.
         metric: name of what the best trial is the best in; empty where trials differ in it.
         start: tells of the launch's start; None where nobody is to be told.
+        warned: warnings that were printed before the first lane could give them.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class Monitor:
         log_spread: float = 0.0,
         metric: str = "",
         start: Start | None = None,
+        warned: Iterable[str] = (),
     ) -> None:
         self.start = start if start is not None else Start(Console(quiet=True))
         self._metric = metric
         self._console, self._requests = console, requests
         self._on_event, self._on_snapshot, self._ends_at = on_event, on_snapshot, ends_at
         self._log_spread = log_spread
-        self._warned: set[str] = set()
+        self._warned = set(warned)
         self._ended = threading.Event()
         self.busy_s = 0.0
         self.last: Snapshot | None = None

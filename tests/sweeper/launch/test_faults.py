@@ -197,6 +197,11 @@ FAULTS: dict[str, list[tuple[str, str, str]]] = {
         ),
         (
             "H",
+            "data of one's own that cannot be used",
+            "tests/sweeper/launch/test_warnings.py::test_data_that_cannot_be_loaded_are_refused_and_leave_nothing_behind",
+        ),
+        (
+            "H",
             "options that nobody can mean",
             "tests/sweeper/test_bad_options.py::test_numbers_that_cannot_be_meant_are_usage_errors",
         ),
