@@ -192,6 +192,40 @@ def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, 
 
 
 @cli.command()
+@click.argument("dir")
+@click.option("--where", help='Trials to look at, for example "d_m >= 4 and seed == 0".')
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose sequences to run.")
+@click.option("--sequences", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Sequences to run.")
+@click.option("--steps", type=click.IntRange(64, 1_000_000), default=1000, show_default=True, help="Kept of each.")
+@click.option("--burn-in", type=click.IntRange(0, 1_000_000), default=100, show_default=True, help="Steps before them.")
+@click.option("--threshold", type=float, default=0.0, show_default=True, help="Activity above it counts as active.")
+@click.option("-o", "--output", help="Files to write (.json and .html); default activity.json and .html in DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def activity(
+    dir: str,
+    where: str | None,
+    split: str,
+    sequences: int,
+    steps: int,
+    burn_in: int,
+    threshold: float,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """Run saved networks over held-out sequences: rates, synchrony, spectra, timescales, how Gaussian the neurons are.
+
+    \b
+      training: {save: final}              in the grid: trials keep their weights
+      analysis activity results            one row per network, figures in results/activity.html
+    """
+    from analysis import commands
+    from analysis.activity.collect import ActivitySettings
+
+    settings = ActivitySettings(split=split, sequences=sequences, steps=steps, burn_in=burn_in, threshold=threshold)
+    commands.activity(dir, where, settings, output=output, as_json=as_json)
+
+
+@cli.command()
 @click.argument("dirs", nargs=-1, metavar="[DIR]...")
 @click.option("--results", "-r", "more", multiple=True, metavar="DIR", help="One of them; may be repeated.")
 @fit_options

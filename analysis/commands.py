@@ -4,9 +4,9 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pandas as pd
@@ -20,6 +20,7 @@ from analysis.dashboard.run_table import safe_frame
 from analysis.dashboard.serve import make_server
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.errors import AnalysisError
+from analysis.html import to_json
 from analysis.imports.mapping import ImportSettings
 from analysis.imports.tables import import_rows
 from analysis.laws.suggest import SuggestSettings
@@ -28,7 +29,14 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
 from analysis.report.collect import collect, views_without_law
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
-from analysis.report.console import make_console, print_comparison, print_report, print_suggestion, print_summary
+from analysis.report.console import (
+    make_console,
+    print_comparison,
+    print_report,
+    print_suggestion,
+    print_summary,
+    print_table,
+)
 from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
@@ -43,6 +51,9 @@ from analysis.rows.summary import nothing_to_go_on, summarise
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Selection, Sweep, among
 from sweeper.errors import warn_of_damage
 from sweeper.words import counted
+
+if TYPE_CHECKING:
+    from analysis.activity.collect import ActivitySettings
 
 
 def fit_theory(
@@ -83,6 +94,41 @@ def fit_theory(
         return
     where_to = "not saved: give -o FILE for a sweep that is not on this machine"
     make_console().print(f"saved: {' and '.join(saved)}" if saved else where_to, soft_wrap=True)
+
+
+def activity(uri: str, where: str | None, settings: "ActivitySettings", *, output: str | None, as_json: bool) -> None:
+    """Record the saved networks of a sweep; print what their neurons do and save it as JSON and HTML."""
+    # Here and not above: the statistics behind it load longer than other commands take.
+
+    sweep = read_sweep(uri, on_damage=warn_of_damage)
+    rows = networks_of(sweep, where)
+    base = Path(output).with_suffix("") if output else _path_in_results(sweep, "activity")
+    if base is None:
+        raise AnalysisError(f"{uri}: not on this machine; say where the page should go with -o FILE")
+    networks: list[NetworkActivity] = []
+    left_out: list[str] = []
+    for place, made in enumerate(recorded(sweep, rows, settings), 1):
+        if isinstance(made, NetworkActivity):
+            networks.append(made)
+            click.echo(f"recorded {place} of {len(rows)}: {made.label}", err=True)
+        else:
+            left_out.append(f"left out: trial {made[0]}: {made[1]}")
+            click.echo(left_out[-1], err=True)
+    if not networks:
+        raise AnalysisError(f"{uri}: none of {counted(len(rows), 'saved network')} could be recorded; {left_out[0]}")
+    content = activity_json(networks, asdict(settings) | {"where": where})
+    if as_json:
+        print(to_json(content))
+    else:
+        console = make_console()
+        print_table(activity_table(networks), console)
+        for sentence in sentences(networks):
+            console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+        console.print(EXPLAINED, style="dim")
+    subtitle = f"{settings.split} split, {networks[0].data_name}; burn-in of {settings.burn_in} steps"
+    write_text(base.with_suffix(".json"), to_json(content))
+    write_text(base.with_suffix(".html"), activity_page(networks, f"Activity: {sweep.label}", subtitle))
+    click.echo(f"saved: {base.with_suffix('.json')} and {base.with_suffix('.html')}", err=True)
 
 
 def verify(path: str, results: str | None) -> bool:

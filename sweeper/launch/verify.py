@@ -16,7 +16,7 @@ from sweeper.plan.grid import parse_grid
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
 from sweeper.store.parts import is_sealed
 from sweeper.store.schema import FINISHED, SCHEMAS, STATUSES
-from sweeper.store.store import ResultsStore
+from sweeper.store.store import ResultsStore, Weights
 
 _OF_TRAINING = ("learning_rate", "batch_size", "length", "steps")
 _OF_MODEL = ("n_in", "n_out", "n_rec", "d_m", "l_mlp", "d_tree", "d_branch", "rho_rec", "tau_m_max")
@@ -78,9 +78,10 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
         except FOR_PEOPLE as error:
             problems.append(f"grids/{name}.yaml: {error}")
     problems += _side_files(store)
-    for trial_id in store.names("checkpoints", ".pt"):
+    folders: tuple[Weights, ...] = ("checkpoints", "networks")
+    for folder, trial_id in ((place, name) for place in folders for name in store.names(place, ".pt")):
         try:
-            store.read_checkpoint(trial_id)
+            store.read_weights(folder, trial_id)
         except DamageError as error:
             errors.append(error)
     if set_aside:

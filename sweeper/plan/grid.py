@@ -236,6 +236,9 @@ def _block(
     except CodeError as error:
         raise GridError(f"{place}{error}") from error
     training = _axes(field_types(TrainingConfig), merged.get("training", {}), f"{place}training")
+    if len(training.get("save", ())) > 1:
+        # Both would have one id, since the setting changes no number of a trial.
+        raise GridError(f"{place}training.save: give one value; trials do not differ by whether their weights are kept")
     # Before repeated values are dropped, because settings that advance together need their values place by place.
     zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
     return Block(

@@ -22,6 +22,7 @@ HASH_SCHEME = 1
 OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "constant")
 DTYPES = ("float32", "float64")
+SAVES = ("none", "final")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,9 @@ class TrainingConfig:
     """Sequences per evaluation batch; its own number because the streams of a carried state depend on it."""
     dtype: str = "float32"
     """Floating-point type of weights and activity."""
+    # No part of what names a trial: its numbers are the same whether its weights are kept or not.
+    save: str = field(default="none", metadata={"names_trial": False})
+    """`final` keeps the weights after the last step in the results directory, for `analysis activity`; or `none`."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "eval_every", "eval_batch_size", "reset_steps"):
@@ -79,7 +83,12 @@ class TrainingConfig:
         for name in ("eval_batches", "final_eval_batches"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "at least 1, or null for the whole split")
-        for name, valid in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+        for name, valid in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("dtype", DTYPES),
+            ("save", SAVES),
+        ):
             if getattr(self, name) not in valid:
                 raise GridError(unknown_name(f"training.{name}", getattr(self, name), valid))
 
@@ -134,7 +143,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=F
 
 @cache
 def _names(config: type) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(config))
+    return tuple(f.name for f in fields(config) if f.metadata.get("names_trial", True))
 
 
 def _plain(config: Any) -> dict[str, Any]:

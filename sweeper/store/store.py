@@ -11,6 +11,7 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     launches/                logs of launches, and the present state of running ones
     damaged/                 files that `sweeper verify --set-aside` took out
     checkpoints/<id>.pt      last state of long trials that have not ended
+    networks/<id>.pt         weights of finished trials whose grid asked for them
 
 Writers only add files; compaction writes one file of what they hold and deletes them afterwards, so that a process
 killed at any moment leaves either the old files or both. A row that stands in both counts once, as every row does that
@@ -23,7 +24,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,8 @@ from sweeper.store.parts import (
 )
 from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
+Weights = Literal["checkpoints", "networks"]
+"""Folders that hold weights: of trials that have not ended, and of finished ones."""
 _MARKER = "store.json"
 _LONGEST_TEXT = 16 * 1024**2
 """Bytes of a text file: the state of a launch with 100,000 lanes has 2 MB, and grids end at one (`cluster.limits`)."""
@@ -343,23 +346,23 @@ class ResultsStore:
         # The path alone would be the same where a copy was moved to the old place.
         return f"{numbers.st_dev}:{numbers.st_ino}"
 
-    def write_checkpoint(self, trial_id: str, payload: bytes) -> None:
-        """Replace the checkpoint of a trial; the file begins with the SHA-256 of what follows."""
-        with self._storage_errors("write a checkpoint"):
-            self._create_folder("checkpoints")
+    def write_weights(self, folder: Weights, trial_id: str, payload: bytes) -> None:
+        """Replace a trial's checkpoint or saved network; the file begins with the SHA-256 of what follows."""
+        with self._storage_errors(f"write to {folder}"):
+            self._create_folder(folder)
             # The hash is in the file, where that of a part is in its name: each checkpoint takes the place and name of
             # the last.
-            self._write_bytes(f"checkpoints/{trial_id}.pt", hashlib.sha256(payload).digest() + payload)
+            self._write_bytes(f"{folder}/{trial_id}.pt", hashlib.sha256(payload).digest() + payload)
 
-    def read_checkpoint(self, trial_id: str) -> bytes | None:
-        """The checkpoint of a trial, or None.
+    def read_weights(self, folder: Weights, trial_id: str) -> bytes | None:
+        """The checkpoint or the saved network of a trial, or None.
 
         Raises:
             DamageError: the file is not what was written; torch itself does not check what it loads.
         """
-        path = f"{self._root}/checkpoints/{trial_id}.pt"
-        with self._storage_errors("read a checkpoint"):
-            if not self._exists(f"checkpoints/{trial_id}.pt"):  # where a pipe stands there is none
+        path = f"{self._root}/{folder}/{trial_id}.pt"
+        with self._storage_errors(f"read from {folder}"):
+            if not self._exists(f"{folder}/{trial_id}.pt"):  # where a pipe stands there is none
                 return None
             try:
                 with self._fs.open_input_stream(path) as stream:

@@ -3,6 +3,7 @@
 import io
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -39,8 +40,14 @@ class Checkpoints:
         # In memory first: the store needs all bytes for their hash.
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, "trial_id": self._trial_id, **_owned(state)}, buffer)
-        self._store.write_checkpoint(self._trial_id, buffer.getvalue())
+        self._store.write_weights("checkpoints", self._trial_id, buffer.getvalue())
         self._saved = time.monotonic()
+
+    def keep_network(self, spec: str, weights: Mapping[str, torch.Tensor]) -> None:
+        """Keep a network beside the rows: its trial's canonical spec, and its weights after the last step."""
+        buffer = io.BytesIO()
+        torch.save({"spec": spec, "weights": _owned(dict(weights))}, buffer)
+        self._store.write_weights("networks", self._trial_id, buffer.getvalue())
 
     def load(self) -> dict[str, Any] | None:
         """The trial's last state, or None where there is none of this format.
@@ -48,7 +55,7 @@ class Checkpoints:
         A damaged file counts as none, with a warning: the trial begins anew, which costs time and no try.
         """
         try:
-            payload = self._store.read_checkpoint(self._trial_id)
+            payload = self._store.read_weights("checkpoints", self._trial_id)
         except DamageError as error:
             _LOG.warning("%s: damaged checkpoint, so trial %s begins anew", error.path, self._trial_id)
             return None

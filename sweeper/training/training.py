@@ -17,6 +17,7 @@ from model.cell.flat import FlatParameters
 from model.cell.interface import Output
 from model.cell.state import detach_state, rebuilt, zero_rows
 from model.network import build_network
+from sweeper.errors import SweeperError
 from sweeper.plan.trial import TrialSpec
 from sweeper.training.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.training.outcomes import Diverged, Stopped
@@ -240,6 +241,12 @@ class TrialRun:
         """Evaluate all splits with the last weights and with those of the best validation."""
         training, best_step = self.training, self.progress.best["valid"].step
         self.progress.final = self.evaluate_splits(training.steps)
+        if training.save == "final":
+            # Before the weights of the best validation take their place, and before the trial has its row: a finished
+            # trial has its network.
+            if self.checkpoints is None:
+                raise SweeperError("training.save: final needs a results directory; `train_trial` was given none")
+            self.checkpoints.keep_network(self.spec.canonical, self.network.state_dict())
         if best_step == training.steps:  # the same weights: evaluating them again would give the same numbers
             self.progress.best = self.progress.final
             return

@@ -55,7 +55,7 @@ def test_a_checkpoint_that_cannot_be_removed_is_a_storage_error(tmp_path, monkey
     from sweeper.errors import StoreError
 
     store = ResultsStore.create(tmp_path / "r")
-    store.write_checkpoint("a", b"saved")
+    store.write_weights("checkpoints", "a", b"saved")
 
     class ReadOnly:
         def get_file_info(self, path):

@@ -279,7 +279,7 @@ def test_a_stopped_lane_saves_its_trial_and_the_next_goes_on_from_there(tmp_path
     assert 0 < saved["progress"]["steps_done"] < row.spec.training.steps
     run(tiny_text, tmp_path / "r", train_assignment)
     assert store.statuses()[row.trial_id] == "finished"
-    assert store.read_checkpoint(row.trial_id) is None
+    assert store.read_weights("checkpoints", row.trial_id) is None
 
 
 def test_a_running_launch_is_seen_from_outside(tmp_path):
@@ -384,7 +384,7 @@ def test_a_script_learns_from_the_exit_code_how_a_launch_ended(outcomes, ended, 
 def test_who_leaves_early_is_told_what_goes_on_from_a_checkpoint(tmp_path, capsys):
     store = ResultsStore.create(tmp_path / "r")
     for trial_id in (*list(expand(parse_grid(GRID)).trials)[:2], "0" * 16):  # one belongs to no trial of this grid
-        store.write_checkpoint(trial_id, b"saved")
+        store.write_weights("checkpoints", trial_id, b"saved")
     result = run(GRID, tmp_path / "r", max_hours=0.0)
     print_launch(result, "r")
     assert "16 trials wait, 2 with a checkpoint to go on from. The same command" in capsys.readouterr().out

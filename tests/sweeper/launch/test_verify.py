@@ -102,7 +102,7 @@ def test_attempts_that_disagree_side_files_checkpoints_and_grids_are_named(resul
     row = store.read("trials").to_pylist()[0]
     store.write("trials", [TrialRecord(**{**row, "final_valid_metric": 9.0})])
     store.write_text("launches/x.json", "{")
-    store.write_checkpoint("a" * 16, b"state")
+    store.write_weights("checkpoints", "a" * 16, b"state")
     flip(results / "checkpoints" / f"{'a' * 16}.pt")
     store.save_grid("odd", "name: odd")
     found = verify(str(results))

@@ -151,3 +151,11 @@ def test_a_range_may_be_written_as_people_write_small_numbers():
     for bad in ("true", ".inf", "few", "null"):
         with pytest.raises(GridError, match="training.learning_rate.from: (a range needs|expected) "):
             parse_grid(text.replace("1e-4", bad))
+
+
+def test_whether_weights_are_kept_is_one_value_since_trials_do_not_differ_by_it():
+    text = "task: text\nmodel: {n_rec: 4, d_m: 2, d_tree: 2, d_branch: 2}\ntraining: {save: [none, final]}"
+    with pytest.raises(GridError, match="training.save: give one value"):
+        parse_grid(text)
+    with pytest.raises(GridError, match="training.save.*finl.*final"):
+        expand(parse_grid(text.replace("[none, final]", "finl")))

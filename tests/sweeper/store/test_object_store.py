@@ -45,15 +45,15 @@ def test_rows_grids_and_checkpoints_round_trip(bucket):
     store.write("trials", [trial("a"), trial("b")])
     store.write("trials", [trial("a", attempt=2, status="diverged")])
     store.save_grid("g", GRID)
-    store.write_checkpoint("a", b"state")
+    store.write_weights("checkpoints", "a", b"state")
     again = ResultsStore.open(bucket("plain"))
     assert again.statuses() == {"a": "diverged", "b": "finished"}
     again.compact()
     assert again.statuses() == {"a": "diverged", "b": "finished"}
     assert again.grids() == {"g": GRID}
-    assert again.read_checkpoint("a") == b"state"
+    assert again.read_weights("checkpoints", "a") == b"state"
     again.delete_checkpoint("a")
-    assert again.read_checkpoint("a") is None
+    assert again.read_weights("checkpoints", "a") is None
 
 
 def test_a_whole_launch_and_a_second_that_runs_nothing(bucket):

@@ -43,7 +43,7 @@ def test_a_pipe_in_place_of_a_file_is_named_and_not_waited_for(store, tmp_path, 
 def test_a_pipe_in_place_of_a_checkpoint_counts_as_none(store, tmp_path):
     (tmp_path / "r" / "checkpoints").mkdir()
     os.mkfifo(tmp_path / "r" / "checkpoints" / "abc.pt")
-    assert store.read_checkpoint("abc") is None
+    assert store.read_weights("checkpoints", "abc") is None
 
 
 def test_a_device_in_place_of_a_text_is_not_read_to_its_end(store, tmp_path):

@@ -141,7 +141,7 @@ def test_stopped_trials_resume_together_or_alone(backend, tmp_path, stop_at):
     with pytest.raises(Stopped, match=f"at step {stop_at} of 50"):
         jointly(trials, store, on_step=lambda step: step < stop_at)
     for spec in trials:
-        payload = store.read_checkpoint(spec.trial_id)
+        payload = store.read_weights("checkpoints", spec.trial_id)
         assert payload is not None
         assert len(payload) < 200_000  # its own part of the common memory alone
     alone = train_trial(trials[0], checkpoints=Checkpoints(store, trials[0].trial_id, 1e9))

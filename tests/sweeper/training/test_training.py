@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import io
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import weakref
 import pytest
 import torch
 
+from sweeper.errors import SweeperError
 from sweeper.lane.attempt import run_trial
 from sweeper.lane.trainer import TrialContext
 from sweeper.plan.expand import expand
@@ -139,11 +141,25 @@ def test_checkpoints_are_taken_when_due_and_never_run_code(tiny_text, tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     train_trial(one, checkpoints=Checkpoints(store, one.trial_id, every_s=0.0))
     assert Checkpoints(store, one.trial_id, 1.0).load()["progress"]["steps_done"] == 3
-    store.write_checkpoint(one.trial_id, pickle.dumps(os.system, protocol=2))
+    store.write_weights("checkpoints", one.trial_id, pickle.dumps(os.system, protocol=2))
     with pytest.raises(pickle.UnpicklingError):
         Checkpoints(store, one.trial_id, 1.0).load()
     store.delete_checkpoint(one.trial_id)
     assert Checkpoints(store, one.trial_id, 1.0).load() is None
+
+
+def test_a_trial_that_keeps_its_network_needs_a_place_for_it_and_ends_with_its_last_weights(tiny_text, tmp_path):
+    one, store = spec(tiny_text, steps=3, save="final"), ResultsStore.create(tmp_path / "r")
+    assert one.trial_id == spec(tiny_text, steps=3).trial_id
+    with pytest.raises(SweeperError, match="needs a results directory"):
+        train_trial(one)
+    checkpoints = Checkpoints(store, one.trial_id, every_s=0.0)
+    train_trial(one, checkpoints=checkpoints)
+    saved = torch.load(io.BytesIO(store.read_weights("networks", one.trial_id)), weights_only=True)
+    assert saved["spec"] == one.canonical
+    last = checkpoints.load()["network"]
+    assert saved["weights"].keys() == last.keys()
+    assert all(torch.equal(saved["weights"][name], last[name]) for name in last)
 
 
 def test_a_damaged_checkpoint_counts_as_none_names_its_file_and_changes_no_number(tiny_text, tmp_path, caplog):

@@ -1,0 +1,84 @@
+"""Records saved networks one after the other and measures them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.activity.measures import measure
+from analysis.activity.report import NetworkActivity
+from analysis.errors import AnalysisError
+from analysis.rows.sweep import Sweep
+from sweeper.errors import SweeperError
+from sweeper.store.where import matching_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivitySettings:
+    """How networks are recorded."""
+
+    split: str = "test"
+    """Whose sequences; held-out ones show what the network has learnt and not what it remembers."""
+    sequences: int = 16
+    """Sequences, or parallel streams of a task that carries its state."""
+    steps: int = 1000
+    """Steps kept of each, at most."""
+    burn_in: int = 100
+    """First steps that are run and not kept: the state begins at zero, as no network's does in use."""
+    threshold: float = 0.0
+    """Activity above which a neuron counts as active; it is rectified, so 0 means: at all."""
+
+
+def networks_of(sweep: Sweep, where: str | None) -> pd.DataFrame:
+    """Rows of the trials whose networks were kept, in the order of budget and d_m.
+
+    Raises:
+        AnalysisError: the sweep has no store, no network was kept, or none fulfils the condition.
+    """
+    if sweep.store is None:
+        raise AnalysisError(f"{sweep.uri}: no results directory, so there are no saved networks")
+    kept = set(sweep.store.names("networks", ".pt"))
+    rows = sweep.trials[sweep.trials["trial_id"].isin(kept)]
+    if not len(rows):
+        raise AnalysisError(
+            f"{sweep.uri}: no saved networks. Trials keep their weights where the grid says "
+            "`training: {save: final}`; those that had ended before have none."
+        )
+    if where is not None:
+        rows = rows[matching_rows(rows, where)]
+        if not len(rows):
+            raise AnalysisError(f"--where {where!r}: no trial with a saved network fulfils it ({len(kept)} were kept)")
+    return rows.sort_values(["budget", "d_m", "k_c", "seed"])
+
+
+def recorded(
+    sweep: Sweep, rows: pd.DataFrame, settings: ActivitySettings
+) -> Iterator[NetworkActivity | tuple[str, str]]:
+    """Record and measure each network; one that cannot be recorded gives its trial and the reason."""
+    # Here and not above: recording needs torch, which the analysis does without everywhere else.
+    from sweeper.training.recording import record
+
+    for row in rows.to_dict("records"):
+        try:
+            made = record(
+                sweep.store,
+                row["trial_id"],
+                split=settings.split,
+                sequences=settings.sequences,
+                steps=settings.steps,
+                burn_in=settings.burn_in,
+            )
+        except SweeperError as error:
+            yield str(row["trial_id"]), str(error)
+            continue
+        yield NetworkActivity(
+            trial_id=row["trial_id"],
+            data_name=made.data_name,
+            budget=None if pd.isna(row["budget"]) else float(row["budget"]),
+            n_rec=int(row["n_rec"]),
+            d_m=int(row["d_m"]),
+            k_e=float(row["k_e"]),
+            k_c=float(row["k_c"]),
+            seed=int(row["seed"]),
+            measures=measure(made.activity_RTN, made.potential_RTN, made.timescales_ND, threshold=settings.threshold),
+        )
