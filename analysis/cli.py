@@ -12,6 +12,7 @@ from sweeper.errors import run_command
 from sweeper.words import counted
 
 if TYPE_CHECKING:
+    from analysis.activity.collect import Split
     from analysis.laws.theory_fit import FitSettings
     from analysis.rows.sweep import Selection
 
@@ -204,7 +205,7 @@ def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, 
 def activity(
     dir: str,
     where: str | None,
-    split: str,
+    split: "Split",
     sequences: int,
     steps: int,
     burn_in: int,

@@ -99,6 +99,17 @@ def fit_theory(
 def activity(uri: str, where: str | None, settings: "ActivitySettings", *, output: str | None, as_json: bool) -> None:
     """Record the saved networks of a sweep; print what their neurons do and save it as JSON and HTML."""
     # Here and not above: the statistics behind it load longer than other commands take.
+    from analysis.activity.collect import networks_of, recorded
+    from analysis.activity.report import (
+        EXPLAINED,
+        NetworkActivity,
+        activity_json,
+        activity_page,
+        activity_table,
+        sentences,
+    )
+
+    # Here and not above: the statistics behind it load longer than other commands take.
 
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     rows = networks_of(sweep, where)

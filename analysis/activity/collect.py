@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -12,12 +13,14 @@ from analysis.rows.sweep import Sweep
 from sweeper.errors import SweeperError
 from sweeper.store.where import matching_rows
 
+Split = Literal["train", "valid", "test"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActivitySettings:
     """How networks are recorded."""
 
-    split: str = "test"
+    split: Split = "test"
     """Whose sequences; held-out ones show what the network has learnt and not what it remembers."""
     sequences: int = 16
     """Sequences, or parallel streams of a task that carries its state."""
@@ -58,6 +61,7 @@ def recorded(
     # Here and not above: recording needs torch, which the analysis does without everywhere else.
     from sweeper.training.recording import record
 
+    assert sweep.store is not None  # `networks_of` has refused others
     for row in rows.to_dict("records"):
         try:
             made = record(

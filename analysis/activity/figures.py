@@ -20,7 +20,7 @@ def plot_spectra(names: Sequence[str], all_measures: Sequence[Measures]) -> Figu
         values = measures.spectrum.eigenvalues
         if not len(values):
             continue
-        rank, share = np.arange(1, len(values) + 1), values / values.sum()
+        rank, share = np.arange(1.0, len(values) + 1.0), values / values.sum()
         colour = f"@budget:{place}"
         traces.append(scatter("lines", rank, share, name=name, line={"color": colour, "width": 2}))
         shares.append(share)

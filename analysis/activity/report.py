@@ -11,8 +11,8 @@ import numpy as np
 from analysis.activity.figures import PANELS, drawn, plot_spectra
 from analysis.activity.measures import SAMPLES_PER_NEURON, Measures
 from analysis.figures.theme import CONFIG
-from analysis.html import asset
-from analysis.report.tables import Cell, Table, number
+from analysis.html import Cell, asset
+from analysis.report.tables import Table, number
 
 
 @dataclass(frozen=True, kw_only=True)
