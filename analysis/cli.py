@@ -193,7 +193,7 @@ def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, 
 
 
 @cli.command()
-@click.argument("dir")
+@DIR
 @click.option("--where", help='Trials to look at, for example "d_m >= 4 and seed == 0".')
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose sequences to run.")
 @click.option("--sequences", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Sequences to run.")
