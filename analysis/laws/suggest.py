@@ -14,6 +14,7 @@ from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import Dataset, Sweep
 from cluster.errors import SettingError
 from cluster.yaml_reader import write_yaml
+from model.registry import architecture, architecture_names
 from sweeper.plan.descriptions import DESCRIBED, Description, descriptions_in, written
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
@@ -170,6 +171,12 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     spec = json.loads(specs.most_common(1)[0][0])
     if "model" not in spec:
         raise AnalysisError(f"{data.label}: these rows carry no settings, so that nothing can be launched")
+    name_of = spec["architecture"]
+    if name_of not in architecture_names() or not architecture(name_of).light:
+        raise AnalysisError(
+            f"{data.label}: suggestions solve sizes by formulas, and {name_of} is counted from its torch module; give "
+            "its grid a `search:` of kind theory instead"
+        )
     _check_alike(data)
     # Left out is what follows from the task, what the budget solves, and what is searched.
     model = {k: v for k, v in spec["model"].items() if k not in ("n_in", "n_out", "n_rec", "d_m")}

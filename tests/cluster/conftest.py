@@ -18,6 +18,7 @@ DAEMONS = (
     "test_connect.py",
     "test_doctor.py",
     "test_elastic.py",
+    "test_own_code.py",
     "test_ready.py",
     "test_slurm_ray.py",
     "test_slurm_run.py",

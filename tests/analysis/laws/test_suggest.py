@@ -13,7 +13,7 @@ from analysis.laws.suggest import SuggestSettings, suggest
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from sweeper.lane.record import Outcome, trial_record
-from sweeper.plan.expand import expand
+from sweeper.plan.expand import described, expand
 from sweeper.plan.grid import parse_grid
 from sweeper.plan.targets import TargetError
 from sweeper.queue.messages import Assignment
@@ -21,6 +21,7 @@ from sweeper.store.store import ResultsStore
 from sweeper.training.progress import Evaluation, TrialProgress
 from tasks.spec import task_spec
 from tests.analysis.conftest import NOW
+from tests.model.cells.test_interface import MINE
 
 GRID = """
 name: first
@@ -190,3 +191,14 @@ def test_the_command_writes_the_grid(swept, tmp_path):
     assert expand(parse_grid(output.read_text())).trials
     published = CliRunner().invoke(cli, ["suggest", "published:enwik8", "--hours", "1"])
     assert "suggestions need a results directory" in str(published.exception)
+
+
+def test_cells_are_not_suggested_since_their_sizes_are_no_formulas(tmp_path):
+    (tmp_path / "cell.py").write_text(MINE.replace("width: int = 3", "d_m: int").replace("width", "d_m"))
+    text = GRID.replace("d_tree: 4, d_branch: 4", "decay: 0.5") + f'architecture: "{tmp_path / "cell.py"}:Mine"\n'
+    write(tmp_path / "r", described(parse_grid(text)).text)
+    sweep = read_sweep(tmp_path / "r")
+    (data,) = datasets(sweep, Selection())
+    assert set(data.rows["d_m"]) == {1, 2, 4, 8, 16, 32}  # a size of that name stands where the law looks for it
+    with pytest.raises(AnalysisError, match=r"cell\.py:Mine@\w+ is counted from its torch module; give its grid a"):
+        suggest(sweep, data, SuggestSettings(target="optimum", hours=1.0))
