@@ -69,6 +69,7 @@ LIMITS: Mapping[str, Limit] = {
     "learning_rate": Limit(0, 100, "a learning rate", "Adam moves each weight by about as much in one step"),
     # Commands
     "hours": Limit(0, _YEAR_H, "hours of a launch, or to spend", "a year"),
+    "minutes": Limit(0, 60 * _YEAR_H, "minutes of a launch", "a year"),
     "seconds": Limit(0, _YEAR_S, "seconds of a trial, of a job or between checkpoints", "a year"),
     "lanes": Limit(1, 100_000, "lanes", "the queue was measured with thousands of them"),
     "packed": Limit(1, 1_000, "trials that share a GPU, or are trained in one go", "each has weights of its own"),

@@ -22,6 +22,7 @@ from model.registry import architecture, architecture_names
 from sweeper.cli import cli as sweeper
 from sweeper.plan.grid import GRID_KEYS, RANGE_KEYS, TARGETS
 from sweeper.plan.rate_rule import RateRule
+from sweeper.plan.recipes import RECIPES, SINGLE_NEURON, STEPS
 from sweeper.plan.search_section import SearchSettings
 from sweeper.plan.trial import TrainingConfig
 from sweeper.store.schema import LOST, PREEMPTED, RECORDS, SCHEMAS, STATUSES
@@ -39,7 +40,10 @@ TOP_LEVEL = {
     "architecture": ("`elm`", "class of network, see `model`; or a torch module of your own, `file.py:Class`"),
     "budgets": ("none", "parameter budgets P: trainable parameters of the whole network; one, a list or a range"),
     "model": ("`{}`", "settings of the network, see below; one value, a list or a range each"),
-    "training": ("`{}`", "how to train, see below; one value, a list or a range each"),
+    "training": (
+        "`{}`",
+        "how to train, one value, a list or a range each; or `preset: paper`, see below",
+    ),
     "seeds": ("1", "number of replicates (seeds 0, 1, ...), or a list of seeds"),
     "zip": ("`[]`", "lists of settings that advance together instead of forming a product"),
     "limits": ("`{}`", "lowest and highest value of a size, `n_rec: [4, null]`; points outside are listed as excluded"),
@@ -93,7 +97,12 @@ def grid_keys() -> str:
         "A range is a mapping with these keys:\n",
         table(("key", "meaning"), ((f"`{key}`", RANGES[key]) for key in RANGE_KEYS)),
         "## training\n",
+        "What a grid leaves out follows from task, size and steps by the recipes below, which "
+        "[a study](../../studies/defaults/README.md) measured; what they do not name keeps the value of this table. "
+        "With `preset: paper` the defaults are those of this table, the published Enwik8 settings, which are made for "
+        "40,000 steps and more. A stored grid keeps the defaults it was launched with.\n",
         settings(TrainingConfig),
+        recipes(),
         "`learning_rate` may also be `{rule: {...}}`, a power of the sizes, `scale n_rec^a d_m^b`:\n",
         settings(RateRule),
         "## model\n",
@@ -159,6 +168,31 @@ def written(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(written, value))
     return "null" if value is None else str(value)
+
+
+def recipes() -> str:
+    """The table of the recipes."""
+    rows = []
+    for name, recipe in {**RECIPES, "a single neuron on `neuronio`": SINGLE_NEURON}.items():
+        powers = {"n_rec": recipe.n_rec, "d_m": recipe.d_m, f"({STEPS} / steps)": recipe.steps}
+        rate = " ".join([f"{recipe.rate:g}", *(f"{what}^{power:g}" for what, power in powers.items() if power)])
+        rows.append(
+            (
+                name if " " in name else f"`{name}`",
+                f"{rate}, from {recipe.low:g} to {recipe.high:g}",
+                recipe.optimizer,
+                str(recipe.batch_size),
+                "the task's" if recipe.length is None else str(recipe.length),
+                f"{recipe.warmup:g} of the steps",
+                f"{recipe.reg_mlp:g}",
+            )
+        )
+    headings = ("task", "learning_rate", "optimizer", "batch_size", "length", "warmup_steps", "reg_mlp")
+    return (
+        table(headings, rows)
+        + "\nOther tasks take the recipe of `text` where their state is carried on, else that of `images`. "
+        "In all of them `reg_activity` is 0, `reset_steps` is the number of steps, and `eval_every` a quarter of it.\n"
+    )
 
 
 def options(declared: Iterable[Option]) -> str:

@@ -4,19 +4,21 @@ What a command needs is imported inside it: this file loads in 0.1 s, the planne
 and Ray with torch in 3 s, which `--help`, `jobs` and `data` must not wait for.
 """
 
+import os
 import re
 import shlex
 import signal
 import sys
 from importlib.util import find_spec
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cluster.attach.machine import machine_share
 from cluster.jobs.jobs import jobs, stop
-from sweeper.cli_options import JSON, LANES, PLACE, debug_everywhere, results_either_way, running_options
+from sweeper.cli_options import JSON, LANES, PLACE, Within, debug_everywhere, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
 from sweeper.home import use_writable_home
@@ -43,6 +45,7 @@ def cli() -> None:
 
     \b
       sweeper grids                           grids that come with the program; launch one by its name: demo
+      sweeper new grid.yaml                   asks for data and time, and writes a grid that fits
       sweeper plan grid.yaml                  what would run, and what cannot
       sweeper launch grid.yaml -r results     run what is missing in results/
       sweeper status -r results               what is done, running, failed, missing
@@ -93,6 +96,63 @@ def grids(name: tuple[str, ...]) -> None:
         comment = takewhile(lambda line: line.startswith("#"), load_grid(SHIPPED / f"{one}.yaml").text.splitlines())
         sentence = re.split(r"(?<=[.:;?]) ", " ".join(line.lstrip("# ") for line in comment))[0]
         click.echo(f"{one:<22} {sentence.rstrip('.:;')}")
+
+
+@cli.command()
+@click.argument("file", default="grid.yaml", type=click.Path(dir_okay=False))
+@click.option("--data", help="A file of your own (text, .npz, .csv, ...), or a task with embedded data, such as text.")
+@click.option("--target", metavar="COLUMN", help="Column to be predicted, where the data are a table.")
+@click.option("--minutes", type=Within("minutes", above_zero=True), help="Wall time that the sweep may take here.")
+@click.option("--budgets", metavar="P,P,...", help="Parameter budgets; chosen to fit the time where none are given.")
+@LANES
+@click.option("--results", "-r", help="Take the cost of a trial from what this results directory holds.")
+def new(
+    file: str,
+    data: str | None,
+    target: str | None,
+    minutes: float | None,
+    budgets: str | None,
+    lanes: int | None,
+    results: str | None,
+) -> None:
+    """Write FILE, a commented grid for your data that fits the time you have; asks for what no option says.
+
+    \b
+      sweeper new                                            asks
+      sweeper new mine.yaml --data book.txt --minutes 20     does not
+    """
+    from cluster.values import whole_within
+    from sweeper.errors import GridError
+    from sweeper.plan.cost import CostModel
+    from sweeper.plan.draft import Wish, draft
+    from sweeper.status import store_cost_model
+    from sweeper.store.store import ResultsStore
+    from sweeper.tables import forecast_line
+
+    if os.path.exists(file):
+        raise GridError(f"{file} is there already")
+    data = data or click.prompt("Data (a file, or a task with embedded data such as text or shd)", default="text")
+    if data.endswith((".csv", ".parquet")) and target is None:
+        target = click.prompt("Column to be predicted")
+    minutes = minutes or click.prompt("Minutes the sweep may take", type=Within("minutes", above_zero=True), default=10)
+    if budgets is None and _answers():
+        budgets = click.prompt("Parameter budgets (empty: those that fit)", default="", show_default=False)
+    wanted = tuple(whole_within("budget")(one, "--budgets") for one in (budgets or "").split(",") if one.strip())
+    costs = store_cost_model(ResultsStore.open(results)) if results else CostModel()
+    lanes = lanes or machine_share().workers
+    wish = Wish(data=data, target=target, minutes=minutes, lanes=lanes, budgets=tuple(sorted(wanted)))
+    made = draft(wish, Path(file).stem, costs)
+    with open(file, "x", encoding="utf-8") as written:
+        written.write(made.text)
+    click.echo(f"wrote {file}: {len(made.plan.trials)} trials. {forecast_line(made.forecast, lanes)}")
+    if not made.fits:
+        click.echo(f"Note: that is more than {minutes:g} minutes allow for; give more, or smaller --budgets.")
+    click.echo(f"Next: sweeper launch {shlex.quote(file)} -r results")
+
+
+def _answers() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 @cli.command()

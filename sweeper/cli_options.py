@@ -34,7 +34,7 @@ class Within(click.ParamType[float]):
         return amount
 
 
-_FRACTIONS = ("hours", "seconds")
+_FRACTIONS = ("hours", "minutes", "seconds")
 """Limits whose ends are whole and whose values need not be."""
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]

@@ -12,6 +12,7 @@ from rich.table import Table
 from sweeper.console import PlainConsole
 from sweeper.launch.result import LaunchResult
 from sweeper.launch.verify import Verification
+from sweeper.plan.advice import advice
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
@@ -76,25 +77,13 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     problems = "".join(f", {count} {state}" for state, count in plan_problems(plan).items())
     console.print(f"{counted(len(plan.trials), 'trial')} to run{problems}.", highlight=False)
     rows = list(plan.trials.values())
-    _print_long_warm_ups(console, rows)
+    for sentence in advice(rows):
+        console.print(f"Note: {sentence}", highlight=False, soft_wrap=True)
     if status is not None:
         rows = missing_rows(plan, status)
         console.print(_counts_line(status.counts), highlight=False)
         _print_stale(console, status)
     console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
-
-
-def _print_long_warm_ups(console: PlainConsole, rows: Sequence[PlanRow]) -> None:
-    # Not refused, since tiny grids that only try something out keep the default warm-up.
-    short = [row for row in rows if row.spec and row.spec.training.warmup_steps > row.spec.training.steps]
-    if short:
-        end, their = ("ends", "its") if len(short) == 1 else ("end", "their")
-        console.print(
-            f"Note: {counted(len(short), 'trial')} {end} before {their} warm-up does, so that {their} learning rate "
-            "never reaches its peak; training.warmup_steps shortens it.",
-            highlight=False,
-            soft_wrap=True,
-        )
 
 
 def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:

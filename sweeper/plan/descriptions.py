@@ -12,11 +12,14 @@ from cluster.limits import check_limit, shown
 from cluster.values import check_keys, mapping
 from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
+from sweeper.plan.recipes import MEASURED
 from sweeper.plan.recorded import RECORDED
 from tasks.base import TaskSpec
 
 DESCRIBED = "described"
 """Key of a stored grid."""
+DEFAULTS = "defaults"
+"""Key of a stored grid: what its `training.preset` was where it gave none."""
 _KEYS = ("task", "name", "options", "spec")
 
 
@@ -72,7 +75,11 @@ def written(descriptions: Sequence[Description]) -> list[dict[str, Any]]:
 
 
 def with_descriptions(
-    text: str, descriptions: Sequence[Description], recorded: Sequence[Mapping[str, Any]] = ()
+    text: str,
+    descriptions: Sequence[Description],
+    recorded: Sequence[Mapping[str, Any]] = (),
+    *,
+    measured: bool = False,
 ) -> str:
     """Return the text of a grid with what its tasks and architectures are; earlier lines stay as they are if possible.
 
@@ -80,9 +87,12 @@ def with_descriptions(
         text: the grid.
         descriptions: of its tasks.
         recorded: points of its architectures (`sweeper.plan.recorded.record`).
+        measured: whether settings that it does not give follow a recipe (`sweeper.plan.recipes`).
     """
     entries: dict[str, Any] = {DESCRIBED: written(descriptions)} if descriptions else {}
     entries |= {RECORDED: [dict(entry) for entry in recorded]} if recorded else {}
+    # One that was described before carries it already.
+    entries |= {DEFAULTS: MEASURED} if measured and f"\n{DEFAULTS}:" not in text else {}
     if not entries:
         return text
     before = read_yaml(text)
@@ -90,7 +100,7 @@ def with_descriptions(
     if not before.keys().isdisjoint(entries) or text.lstrip().startswith("{"):
         # nothing can be appended to a mapping in braces
         return write_yaml({**before, **entries})
-    notes = "# written by the launch, so that these rows can be read where files of tasks and architectures are not\n"
+    notes = "# written by the launch, for who reads these rows where files of tasks are not, or defaults are others\n"
     whole = f"{text.rstrip()}\n{notes}{write_yaml(entries)}"
     check_limit("file", len(whole), "the grid with the sizes of its points: its length")
     return whole

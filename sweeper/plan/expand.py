@@ -19,6 +19,7 @@ from sweeper.plan.cost import relative_work
 from sweeper.plan.descriptions import Description, with_descriptions
 from sweeper.plan.grid import Block, Grid
 from sweeper.plan.rate_rule import RateRule
+from sweeper.plan.recipes import MEASURED, recommended
 from sweeper.plan.recorded import record
 from sweeper.plan.search_section import Range
 from sweeper.plan.sizes import build, counts_of, points_of, size_to_solve
@@ -116,13 +117,12 @@ def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
     task, options = _task(block, place)
     solved = size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
-    length: dict[str, Any] = {} if "length" in block.training else {"length": task.length}
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     # Solved once for all seeds: the sizes do not depend on them, and solving is the slow part of an expansion.
     configs = {budget: [build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
     firsts = [
-        _first_row(block, point, built, budget=budget, options=options, length=length, where=place)
+        _first_row(block, point, built, budget=budget, options=options, task=task, where=place)
         for budget in budgets
         for point, built in zip(points, configs[budget], strict=True)
     ]
@@ -140,7 +140,7 @@ def _first_row(
     *,
     budget: int | None,
     options: dict[str, Any],
-    length: dict[str, Any],
+    task: TaskSpec,
     where: str,
 ) -> PlanRow:
     """The row of a point's first replicate; the others share its parts."""
@@ -160,7 +160,11 @@ def _first_row(
         )
     # After the sizes: a rule makes the rate from n_rec and d_m.
     trained = {name: _resolved(point[name], built) for name in block.training}
-    training = _training(tuple({**length, **trained}.items()))
+    if block.preset == MEASURED:
+        trained_by = recommended(task, block.architecture, built, trained)
+    else:
+        trained_by = {"length": task.length, **trained}
+    training = _training(tuple(trained_by.items()))
     _check_training(training, trained, where)
     spec = TrialSpec(
         task=block.task,
@@ -252,7 +256,13 @@ def described(grid: Grid) -> Grid:
     recorded = []
     for index, block in enumerate(blocks):
         recorded += recorded_points(block, f"blocks[{index}]." if len(blocks) > 1 else "")
-    return replace(grid, blocks=tuple(blocks), text=with_descriptions(grid.text, list(unique.values()), recorded))
+    return replace(
+        grid,
+        blocks=tuple(blocks),
+        text=with_descriptions(
+            grid.text, list(unique.values()), recorded, measured=any(block.preset == MEASURED for block in blocks)
+        ),
+    )
 
 
 def recorded_points(block: Block, place: str = "") -> list[dict[str, Any]]:

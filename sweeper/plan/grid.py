@@ -30,8 +30,9 @@ from model.config import ConfigError
 from model.registry import architecture, shared_settings
 from model.registry import full_name as architecture_name
 from sweeper.errors import GridError
-from sweeper.plan.descriptions import DESCRIBED, Description, read_descriptions
+from sweeper.plan.descriptions import DEFAULTS, DESCRIBED, Description, read_descriptions
 from sweeper.plan.rate_rule import read_rule
+from sweeper.plan.recipes import MEASURED, PAPER, PRESETS
 from sweeper.plan.recorded import RECORDED, Recorded, joined, read_recorded
 from sweeper.plan.search_section import Range, SearchSettings, read_search
 from sweeper.plan.trial import TrainingConfig, field_types, typed_value
@@ -46,6 +47,8 @@ TARGETS = ("k_e", "k_c")
 """Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
 _BUDGET, _SEED, _SEEDS = whole_within("budget"), whole_within("seed"), whole_within("seeds")
 _TARGET, _COUNT = whole_within("target"), whole_within("count")
+PRESET = "preset"
+"""Key of `training` beside those of `TrainingConfig`."""
 RANGE_KEYS = ("from", "to", "count", "spacing")
 
 
@@ -73,6 +76,8 @@ class Block:
     """Values per model setting, `k_e` and `k_c` included."""
     training: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Values per training setting."""
+    preset: str = PAPER
+    """What trains where `training` gives no value: one of `sweeper.plan.recipes.PRESETS`."""
     seeds: tuple[int, ...] = (0,)
     """Replicates."""
     zipped: tuple[tuple[str, ...], ...] = ()
@@ -154,7 +159,10 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
     # Believed only where the grid comes from a results directory: whoever launches a file means the tasks of today.
     described = read_descriptions(content.get(DESCRIBED, [])) if stored else ()
     recorded = read_recorded(content.get(RECORDED, [])) if stored else ()
-    content = {key: value for key, value in content.items() if key not in (DESCRIBED, RECORDED)}
+    # Grids that were stored without it were launched when the published settings were the defaults.
+    preset = content.get(DEFAULTS, PAPER if stored else MEASURED)
+    one_of(*PRESETS)(preset, DEFAULTS)
+    content = {key: value for key, value in content.items() if key not in (DESCRIBED, RECORDED, DEFAULTS)}
     check_keys("", content, GRID_KEYS)
     name = content.get("name", default_name)
     if not isinstance(name, str):
@@ -171,7 +179,7 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
         raise GridError("blocks: expected a list with at least one block of settings")
     places = [f"blocks[{i}]." if "blocks" in content else "" for i in range(len(parts))]
     blocks = tuple(
-        _block(*_parted(part, recorded, stored), shared, place, folders, described)
+        _block(*_parted(part, recorded, stored), shared, place, folders, described, preset)
         for part, place in zip(parts, places, strict=True)
     )
     search = read_search(content["search"]) if "search" in content else None
@@ -218,6 +226,7 @@ def _block(
     place: str,
     folders: list[Path],
     described: tuple[Description, ...],
+    preset: str,
 ) -> Block:
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
@@ -235,7 +244,8 @@ def _block(
         model = _model_axes(kept or architecture(full), of_class, merged.get("model", {}), f"{place}model")
     except CodeError as error:
         raise GridError(f"{place}{error}") from error
-    training = _axes(field_types(TrainingConfig), merged.get("training", {}), f"{place}training")
+    preset, settings = _preset(merged.get("training", {}), preset, f"{place}training")
+    training = _axes(field_types(TrainingConfig), settings, f"{place}training")
     if len(training.get("save", ())) > 1:
         # Both would have one id, since the setting changes no number of a trial.
         raise GridError(f"{place}training.save: give one value; trials do not differ by whether their weights are kept")
@@ -252,10 +262,18 @@ def _block(
         budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
         model=_distinct(model, zipped),
         training=_distinct(training, zipped),
+        preset=preset,
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
         zipped=zipped,
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
     )
+
+
+def _preset(value: object, otherwise: str, place: str) -> tuple[str, dict[str, Any]]:
+    """The preset of a `training` section, and the settings beside it."""
+    settings = dict(mapping(value, place))
+    preset = settings.pop(PRESET, otherwise)
+    return one_of(*PRESETS)(preset, f"{place}.{PRESET}"), settings
 
 
 def _merge(shared: object, of_block: object) -> object:

@@ -1,0 +1,183 @@
+"""A first grid for somebody's data: commented, with budgets and steps that fit the time there is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cluster.yaml_reader import write_yaml
+from sweeper.errors import GridError
+from sweeper.plan.advice import READ_OUT_SHARE
+from sweeper.plan.cost import CostModel, Forecast
+from sweeper.plan.expand import Plan, described, expand
+from sweeper.plan.grid import parse_grid
+from tasks.spec import tasks_with_data
+
+STEPS = (200, 300, 400, 600, 800, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
+"""Lengths of training to choose from; with fewer than 200 steps hardly anything is learnt (studies/defaults)."""
+SEEDS = (3, 2, 1)
+"""Replicates to choose from: seed noise is known from two, and three are usual."""
+LEAST_STEPS = 600
+"""Smaller budgets and fewer seeds are taken before training is shorter than this (assumption)."""
+BUDGETS = (8_000, 20_000, 50_000)
+"""Where none are asked for; smaller ones are taken where these do not fit the time."""
+SMALLEST = 3_000
+"""Below it a network of any task has next to no neurons beside its read-out."""
+USED_SHARE = 0.8
+"""Of the time: the start, and the errors of a forecast, need the rest (assumption)."""
+_D_M = [1, 2, 4, 8, 16]
+_MODELS: Mapping[str, Mapping[str, Any]] = {
+    "text": {"d_tree": 4, "d_branch": 4, "rho_rec": 0.5},
+    "shd": {"d_tree": 8, "d_branch": 10, "rho_rec": 0.25, "tau_m_min": 1, "tau_m_max": 100, "tau_r": 5},
+    "shd_adding": {"d_tree": 10, "d_branch": 10, "rho_rec": 0.25, "tau_m_min": 1, "tau_m_max": 200, "tau_r": 5},
+    "neuronio": {
+        "d_tree": 16, "d_branch": 20, "rho_rec": 0.1, "tau_m_min": 1, "tau_m_max": 150, "tau_r": None, "input_scale": 1
+    },
+}  # fmt: skip
+"""Settings of the shipped grids, by task; other tasks take those of `_OTHERS`."""
+_OTHERS = {"d_tree": 4, "d_branch": 4, "rho_rec": 0.5, "tau_m_min": 1, "tau_m_max": 100, "tau_r": None}
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {"shd": {"bin_ms": 10}, "shd_adding": {"bin_ms": 10}}
+_ARRAYS, _TABLES = (".npz", ".h5", ".hdf5"), (".csv", ".parquet")
+
+
+class Draft(NamedTuple):
+    """A grid and what it costs."""
+
+    text: str
+    """The grid file."""
+    plan: Plan
+    """What it asks for."""
+    forecast: Forecast
+    """What that takes."""
+    fits: bool
+    """Whether it is expected to end in the time there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a person wants of a grid."""
+
+    data: str
+    """A file of one's own, or the name of a task with embedded data."""
+    minutes: float
+    """Wall time there is."""
+    lanes: int
+    """Trials at a time."""
+    budgets: tuple[int, ...] = ()
+    """Parameter budgets; empty: chosen."""
+    target: str | None = None
+    """Column to be predicted, of a table."""
+
+
+def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
+    """The largest of the grids that fit the time, or the smallest there is.
+
+    Args:
+        wish: what it is for.
+        name: of the sweep.
+        costs: what trials take.
+
+    Raises:
+        GridError: there is neither such a file nor such a task, or no budget can be built.
+        DataError: the file cannot be used.
+    """
+    tasks = _tasks(wish)
+    best: Draft | None = None
+    # Smaller budgets that are trained for long enough go before large ones that are not.
+    for least in (LEAST_STEPS, STEPS[0]):
+        for task in tasks:
+            for budgets in [wish.budgets] if wish.budgets else _smaller(BUDGETS):
+                for seeds, steps in _amounts(least):
+                    one = _draft(wish, name, task, budgets, seeds, steps, costs)
+                    if one is None or not (_leaves_room(one.plan) or task is tasks[-1]):
+                        break
+                    best = one
+                    if one.fits:
+                        return one
+    if best is None:
+        raise GridError(f"budgets: {', '.join(map(str, wish.budgets or BUDGETS))}: none can be built for {wish.data}")
+    return best
+
+
+def _tasks(wish: Wish) -> list[dict[str, Any]]:
+    """The task section, and a second where the first may leave too little to the neurons."""
+    path, named = Path(wish.data), wish.data in tasks_with_data()
+    if not path.exists():
+        if wish.data == "text":
+            return [{"name": "text", "alphabet": alphabet} for alphabet in ("bytes", "letters")]
+        if named:
+            return [{"name": wish.data, **_OPTIONS.get(wish.data, {})}]
+        raise GridError(
+            f"data: {wish.data!r} is no file here, and no task with embedded data: {', '.join(tasks_with_data())}"
+        )
+    if path.is_dir() or path.suffix in _ARRAYS:
+        return [{"name": "arrays", "data": wish.data}]
+    if path.suffix in _TABLES:
+        if wish.target is None:
+            raise GridError(f"target: which column of {wish.data} is to be predicted?")
+        return [{"name": "table", "data": wish.data, "target": [wish.target]}]
+    return [{"name": "text", "data": wish.data, "alphabet": alphabet} for alphabet in ("bytes", "letters")]
+
+
+def _smaller(budgets: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    while budgets[0] >= SMALLEST:
+        yield budgets
+        budgets = tuple(int(round(0.7 * budget, -2)) for budget in budgets)
+
+
+def _amounts(least: int) -> Iterator[tuple[int, int]]:
+    """Seeds and steps, the largest grids first."""
+    pairs = [(seeds, steps) for seeds in SEEDS for steps in STEPS if steps >= max(least, (seeds > 1) * LEAST_STEPS)]
+    return iter(sorted(pairs, key=lambda pair: (-pair[0] * pair[1], -pair[0])))
+
+
+def _leaves_room(plan: Plan) -> bool:
+    """Whether the neurons get most of the smallest budget."""
+    counted = [row.counts for row in plan.trials.values() if row.counts is not None]
+    return all(counts.readout_params <= READ_OUT_SHARE * counts.trainable_params for counts in counted)
+
+
+def _draft(
+    wish: Wish,
+    name: str,
+    task: Mapping[str, Any],
+    budgets: tuple[int, ...],
+    seeds: int,
+    steps: int,
+    costs: CostModel,
+) -> Draft | None:
+    text = _text(wish, name, task, budgets, seeds, steps)
+    plan = expand(described(parse_grid(text, default_name=name, folder=Path.cwd())))
+    # A budget of which hardly a size can be built is none to ask for.
+    if len({row.budget for row in plan.trials.values()}) < len(budgets):
+        return None
+    forecast = costs.forecast([row.spec for row in plan.trials.values() if row.spec is not None])
+    fits = forecast.wall_seconds(wish.lanes) <= USED_SHARE * 60 * wish.minutes
+    return Draft(text, plan, forecast, fits)
+
+
+def _text(wish: Wish, name: str, task: Mapping[str, Any], budgets: tuple[int, ...], seeds: int, steps: int) -> str:
+    model = "\n".join(
+        f"  {key}: {'null' if value is None else value}" for key, value in _MODELS.get(task["name"], _OTHERS).items()
+    )
+    return f"""\
+# How should a budget of parameters be split between many simple and few complex neurons? Made by `sweeper new` for
+# {wish.minutes:g} minutes on {wish.lanes} lane{"s" * (wish.lanes != 1)}.
+name: {write_yaml(name).splitlines()[0]}
+# What is learnt; a path is one from the folder that the launch is started in.
+task: {write_yaml(dict(task), flow=True).strip()}
+# P: trainable parameters of the whole network. Each is met as nearly as whole neurons allow.
+budgets: {list(budgets)}
+model:
+  # Memory units per neuron, the size that is compared: few complex neurons (large d_m) or many simple ones (small d_m).
+  # n_rec, the number of neurons, is left out: it is solved from P.
+  d_m: {_D_M}
+  # Branches per neuron, synapses per branch, and what else is the same for all (docs/reference/grid.md has every key).
+{model}
+# Replicates of every network; from two on the noise between seeds is known, and with it which differences are real.
+seeds: {seeds}
+# Learning rate, batch and all else follow from task, size and steps (studies/defaults); a value here goes before them.
+training: {{steps: {steps}}}
+# Networks of fewer than 4 neurons are left out.
+limits: {{n_rec: [4, null]}}
+"""

@@ -1,0 +1,65 @@
+"""`sweeper new`: a grid for somebody's data that fits their time."""
+
+import pytest
+from click.testing import CliRunner
+
+from sweeper.cli import cli
+from sweeper.errors import GridError
+from sweeper.plan.cost import CostModel
+from sweeper.plan.draft import USED_SHARE, Wish, draft
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import load_grid
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("The quick brown fox; jumps over 13 lazy dogs! " * 2000)
+    return "book.txt"
+
+
+def made(data, minutes, **wish):
+    return draft(Wish(data=data, minutes=minutes, lanes=2, **wish), "mine", CostModel())
+
+
+def test_more_time_gives_a_larger_grid_that_still_fits(book):
+    drafts = [made(book, minutes) for minutes in (2, 8, 30)]
+    for one, minutes in zip(drafts, (2, 8, 30), strict=True):
+        assert one.fits
+        assert one.forecast.wall_seconds(2) <= USED_SHARE * 60 * minutes
+    spent = [one.forecast.seconds for one in drafts]
+    assert spent[0] < spent[1] < spent[2]
+    assert len({row.seed for row in drafts[2].plan.trials.values()}) == 3
+
+
+def test_without_enough_time_the_smallest_grid_is_written_and_said_not_to_fit(book):
+    assert not made(book, 0.01).fits
+    assert not made(book, 1, budgets=(10_000_000,)).fits
+
+
+def test_symbols_are_folded_where_the_read_out_would_take_the_budget():
+    assert "alphabet: letters" in made("text", 5).text
+    assert "alphabet: bytes" in made("text", 600, budgets=(200_000,)).text
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"data": "nowhere.txt"}, "data: 'nowhere.txt' is no file here, and no task with embedded data: text, shd"),
+        ({"data": "shd", "budgets": (100,)}, "budgets: 100: none can be built for shd"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(wish, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GridError, match=message):
+        made(minutes=5, **wish)
+
+
+def test_the_command_asks_for_what_no_option_says_and_overwrites_nothing(book, tmp_path):
+    asked = CliRunner().invoke(cli, ["new", "mine.yaml"], input=f"{book}\n4\n")
+    assert asked.exit_code == 0, asked.output
+    assert "wrote mine.yaml: " in asked.output
+    plan = expand(load_grid(tmp_path / "mine.yaml"))
+    assert {row.spec.task_options["data"] for row in plan.rows if row.spec} == {book}
+    again = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "4"])
+    assert "mine.yaml is there already" in str(again.exception)
