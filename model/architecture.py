@@ -97,6 +97,8 @@ class Architecture:
     """Kinds of input (`tasks.base.TaskSpec.input_kind`) that it takes."""
     joint: ClassVar[bool] = False
     """Whether several networks of one shape can be trained in one go (`model.networks.stacking`)."""
+    native: ClassVar[bool] = False
+    """Whether a compiled kernel runs it on processors (`model.backends.native`)."""
     light: ClassVar[bool] = True
     """Whether its sizes are counted by formulas, so that planning needs no torch."""
     must_give: ClassVar[Mapping[str, str]] = {}

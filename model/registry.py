@@ -16,6 +16,8 @@ from model.architecture import Architecture
 from model.architectures.cells import CellArchitecture, CellConfig, read_cell
 from model.config import ConfigError, ModelConfig
 
+DEFAULT = "elm"
+"""Architecture of a grid that names none."""
 # One list of names, in the order in which they are listed; the one place that a new architecture of ours is added to.
 _ARCHITECTURES: dict[str, Architecture] = {
     **model.architectures.elm.ARCHITECTURES,

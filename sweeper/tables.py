@@ -9,6 +9,7 @@ from dataclasses import asdict
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from model.registry import DEFAULT
 from sweeper.console import PlainConsole
 from sweeper.launch.result import LaunchResult
 from sweeper.launch.verify import Verification
@@ -97,7 +98,7 @@ def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:
         if any(name not in point for point in settings):
             values.add("")
     # An architecture is named also where there is one alone: the sizes mean something else for each.
-    shown = [name for name in levels if len(levels[name]) > 1 or (name == "architecture" and levels[name] != {"elm"})]
+    shown = [name for name in levels if len(levels[name]) > 1 or (name == "architecture" and levels[name] != {DEFAULT})]
     return [name for name in shown if name not in (*_SIZES, "k_e", "k_c")]
 
 

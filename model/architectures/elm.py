@@ -16,6 +16,7 @@ class Elm(Architecture):
     config = ElmConfig
     module = "model.networks.elm_network:ElmNetwork"
     joint = True
+    native = True
     # k_c = d_tree x d_branch is solved through d_branch, so d_tree has to be known before.
     must_give = {"d_tree": "the number of dendritic branches per neuron"}  # noqa: RUF012
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from model.backends.native.build import NativeUnavailable, kernel
+from model.registry import architecture_of
 from sweeper.plan.trial import TrialSpec
 from sweeper.queue.messages import Assignment
 from sweeper.queue.start import BUILDING, OPENING
@@ -73,7 +74,7 @@ class _Training:
         # Every optimiser of torch loads it with its first step (1.3 s), which would be the first trial's time.
         import torch._dynamo
 
-        if spec.architecture == "elm" and device == "cpu":
+        if architecture_of(spec.model).native and device == "cpu":
             at(BUILDING)
             with suppress(NativeUnavailable):
                 kernel(getattr(torch, spec.training.dtype))

@@ -27,7 +27,7 @@ from cluster.yaml_reader import read_text_file, read_yaml
 from extensions.errors import CodeError
 from model.architecture import DECIDED_BY_TASK, Architecture
 from model.config import ConfigError
-from model.registry import architecture, shared_settings
+from model.registry import DEFAULT, architecture, shared_settings
 from model.registry import full_name as architecture_name
 from sweeper.errors import GridError
 from sweeper.plan.descriptions import DEFAULTS, DESCRIBED, Description, read_descriptions
@@ -64,11 +64,11 @@ class Block:
     """What the task is, where the grid was kept with it (`sweeper.plan.descriptions`); None: to be asked for."""
     written_task: object = None
     """The task as the grid file gives it."""
-    architecture: str = "elm"
+    architecture: str = DEFAULT
     """Full name of the architecture (`model.registry.full_name`)."""
     recorded: Recorded | None = None
     """What its sizes and counts are, where the grid was kept with them (`sweeper.plan.recorded`)."""
-    written_architecture: str = "elm"
+    written_architecture: str = DEFAULT
     """The architecture as the grid file gives it."""
     budgets: tuple[int, ...] = ()
     """Parameter budgets P; empty where every size is given."""
@@ -237,7 +237,7 @@ def _block(
     written = merged.get("task")
     known = next((entry for entry in described if entry.task == written), None)
     task, options = (known.name, known.options) if known else _task(written, f"{place}task", folders)
-    of_class = str(merged.get("architecture", "elm"))
+    of_class = str(merged.get("architecture", DEFAULT))
     kept = joined(entry for entry in recorded if entry.written == of_class)
     full = kept.name if kept else _architecture(of_class, f"{place}architecture", folders)
     try:

@@ -13,7 +13,7 @@ from cluster.errors import SettingError, unknown_name
 from cluster.limits import LimitError, shown
 from cluster.values import number, whole
 from model.config import ModelConfig
-from model.registry import read_config
+from model.registry import DEFAULT, read_config
 from sweeper.errors import GridError
 
 HASH_SCHEME = 1
@@ -101,7 +101,7 @@ class TrialSpec:
     """Task name."""
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """The task's options as given in the grid, such as `data` and `alphabet`."""
-    architecture: str = "elm"
+    architecture: str = DEFAULT
     """Full name of the architecture (`model.registry.full_name`)."""
     model: ModelConfig
     """Sizes and constants of the network."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.config import ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
 from sweeper.errors import SweeperError
@@ -68,13 +69,14 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
     if spec.trial_id != trial_id:
         raise SweeperError(f"{store.uri}: networks/{trial_id}.pt holds the network of trial {spec.trial_id}")
     dtype = getattr(torch, spec.training.dtype)
-    # The readable back end: single steps gain nothing from the others, and it needs no compiler.
-    network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend="reference")
-    if not isinstance(network, ElmNetwork):
+    # Before it is built: other architectures have no such back end, and a person's file must not be run to be read.
+    if not isinstance(spec.model, ElmConfig):
         raise SweeperError(
             f"trial {trial_id}: {spec.architecture} has no neurons with a memory of their own; "
             "activity is recorded of ELM Networks"
         )
+    # The readable back end: single steps gain nothing from the others, and it needs no compiler.
+    network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend="reference")
     network.load_state_dict(saved["weights"])
     network.eval()
     task = load_task(spec.task, spec.task_options)

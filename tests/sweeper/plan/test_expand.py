@@ -124,6 +124,7 @@ def test_the_canonical_text_is_that_of_the_whole_spec(architecture):
     text = f"task: {{name: text, alphabet: letters}}\narchitecture: {architecture}\nmodel: {model}\nseeds: [7]\n"
     (row,) = expand(parse_grid(text)).rows
     content = {"scheme": 1, **dataclasses.asdict(row.spec), "task_options": dict(row.spec.task_options)}
+    del content["training"]["save"]  # changes no number of a trial
     assert row.spec.canonical == json.dumps(content, sort_keys=True, separators=(",", ":"))
     assert spec_from_canonical(row.spec.canonical) == row.spec
 
