@@ -14,15 +14,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.backends.choose import BACKENDS
+from benchmarks.roofline import roofline, traffic
 from model.cell.flat import FlatParameters
 from model.config import ElmConfig
 from model.flops import flops
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
 
-# The names after "auto" and "reference".
-_FAST = BACKENDS[2:]
+_FAST = ("torch", "native")
+_BACKENDS = ("reference", *_FAST)
+"""what is compared; on a GPU `python -m model.gpu_check` compares others"""
 _TURN_SECONDS = 0.1
 """processor time that every turn takes at least"""
 
@@ -102,25 +103,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def print_speed(cases: dict[str, Case], rounds: int) -> None:
-    """Print tokens per second and ratios, and how near the native kernel comes to the machine's matrix products."""
+    """Print tokens per second and ratios, and how near the native kernel comes to what the machine can do at most."""
     ceiling = product_ceiling()
     print(
         f"torch {torch.__version__}, 1 thread; float32 product of 2048 x 2048 matrices: {ceiling / 1e9:.0f} GFLOP/s\n"
     )
-    print("| case | reference tok/s | torch | native | torch / ref | native / ref | native GFLOP/s | of ceiling |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("GFLOP and MB of a step and the tokens per second that they allow: `benchmarks/roofline.py`.\n")
+    print(
+        "| case | reference tok/s | torch | native | torch / ref | native / ref | native GFLOP/s | of ceiling "
+        "| GFLOP | MB | bound | bound tok/s | native of bound |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, case in cases.items():
         # All back ends take turns on one case before the next case begins, so that a slow spell of the machine meets
         # them alike.
-        seconds = time_in_turn({backend: training_step(case, backend) for backend in BACKENDS[1:]}, rounds)
+        seconds = time_in_turn({backend: training_step(case, backend) for backend in _BACKENDS}, rounds)
         tokens = case.batch * case.steps
         speeds = {backend: tokens / statistics.median(values) for backend, values in seconds.items()}
         ratios = {backend: median_ratio(seconds["reference"], seconds[backend]) for backend in _FAST}
         rate = speeds["native"] * flops(case.config).training
+        work = traffic(case.config, case.batch, case.steps)
+        bound = roofline(work, ceiling)
         print(
             f"| {name} B={case.batch} T={case.steps} | {speeds['reference']:,.0f} | {speeds['torch']:,.0f} "
             f"| {speeds['native']:,.0f} | {ratios['torch']:.1f} | {ratios['native']:.1f} "
-            f"| {rate / 1e9:.1f} | {rate / ceiling:.0%} |",
+            f"| {rate / 1e9:.1f} | {rate / ceiling:.0%} | {work.operations / 1e9:.2f} | {work.bytes / 1e6:,.0f} "
+            f"| {bound.bound} | {tokens / bound.seconds:,.0f} | {speeds['native'] * bound.seconds / tokens:.0%} |",
             flush=True,
         )
 
@@ -221,7 +229,7 @@ def print_precision(rounds: int) -> None:
 
 def _precisions(case: Case) -> dict[str, Callable[[], list[Tensor]]]:
     """The ways to compute in single precision, by name."""
-    networks = {name: build_network(case.config, seed=0, backend=name) for name in BACKENDS[1:]}
+    networks = {name: build_network(case.config, seed=0, backend=name) for name in _BACKENDS}
     return {name: _loss_and_grads(case, network) for name, network in networks.items()}
 
 

@@ -33,7 +33,15 @@ html_copy_source = False
 PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster", "extensions")
 NAVIGATION = {
     "Begin": ["README", "docs/install"],
-    "Do": ["docs/grids", "docs/bring_your_own", "docs/clusters", "docs/results", "docs/faults", "docs/python"],
+    "Do": [
+        "docs/grids",
+        "docs/bring_your_own",
+        "docs/clusters",
+        "docs/gpu",
+        "docs/results",
+        "docs/faults",
+        "docs/python",
+    ],
     "Look up": ["docs/reference/*"],
     "Understand": ["docs/concepts", "docs/limits", "docs/decisions"],
     "Studies": ["studies/*/README", "studies/*/results/verdicts", "theory/simulations/*"],

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.architectures.elm_neuron import ElmNeuronConfig
-from model.backends.choose import BACKENDS, choose_backend
+from model.backends.choose import choose_backend
 from model.config import ConfigError, ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
@@ -57,7 +57,7 @@ def load_golden(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def golden_network(arrays: dict[str, np.ndarray], backend: str) -> ElmNetwork:
+def golden_network(arrays: dict[str, np.ndarray], backend: str, device: str = "cpu") -> ElmNetwork:
     """Build the network of a golden file, in float64, with the file's wiring, timescales and weights."""
     values = {name[7:]: value.item() for name, value in arrays.items() if name.startswith("config.")}
     values = {name: value for name, value in values.items() if name not in _NOT_CONFIG}
@@ -65,7 +65,7 @@ def golden_network(arrays: dict[str, np.ndarray], backend: str) -> ElmNetwork:
     network = build_network(config, seed=0, dtype=torch.float64, backend=backend)
     # Wiring and timescales come from the file as well as weights, so that nothing of the comparison is drawn here.
     network.load_state_dict({name: torch.from_numpy(_array(arrays, name)) for name in network.state_dict()})
-    return network
+    return network.to(device)
 
 
 def golden_neuron(arrays: dict[str, np.ndarray]) -> ElmNeuron:
@@ -113,8 +113,9 @@ def network_differences(arrays: dict[str, np.ndarray], network: ElmNetwork) -> d
     Returns:
         Largest absolute difference by name of the array.
     """
-    output = network(torch.from_numpy(arrays["x"]), keep_activity=True)
-    y = torch.from_numpy(arrays["y"])
+    device = network.output.weight.device
+    output = network(torch.from_numpy(arrays["x"]).to(device), keep_activity=True)
+    y = torch.from_numpy(arrays["y"]).to(device)
     # one target for each sequence is a task that is asked at its last step
     logits = output.logits[:, -1] if y.dim() == 1 else output.logits.flatten(0, 1)
     cross_entropy = nn.functional.cross_entropy(logits, y.flatten())
@@ -147,11 +148,11 @@ def _array(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _difference(result: Tensor, golden: np.ndarray) -> float:
-    return float((result.detach() - torch.from_numpy(golden)).abs().max())
+    return float((result.detach().cpu() - torch.from_numpy(golden)).abs().max())
 
 
-def check_file(path: Path) -> dict[str, dict[str, float]]:
-    """Compare one golden file with every back end that can run what it holds.
+def check_file(path: Path, device: str = "cpu") -> dict[str, dict[str, float]]:
+    """Compare one golden file with every back end that can run what it holds on a device.
 
     Returns:
         Largest absolute difference by name of the back end and name of the array.
@@ -164,26 +165,30 @@ def check_file(path: Path) -> dict[str, dict[str, float]]:
         # a single neuron has no layer, and files of both kinds are told apart by that alone
         if "config.n_rec" not in arrays:
             return {"reference": neuron_differences(arrays, golden_neuron(arrays))}
-        return {name: network_differences(arrays, golden_network(arrays, name)) for name in _available_backends()}
+        return {name: network_differences(arrays, golden_network(arrays, name, device)) for name in _available(device)}
     # RuntimeError is what torch raises where shapes of the file and of the network differ.
     except (GoldenError, ConfigError, RuntimeError) as error:
         raise GoldenError(f"{path}: {error}") from error
 
 
-def _available_backends() -> list[str]:
-    """All back ends that run here; the log says why the native kernel is not among them, where it is not."""
+def _available(device: str) -> list[str]:
+    """All back ends that run on a device; the log says why the native kernel is not among them, where it is not."""
+    if device != "cpu":
+        return ["reference", "torch", "triton"]
     native = choose_backend("auto", _ANY_CONFIG, torch.float64, torch.device("cpu")).name == "native"
-    return [name for name in BACKENDS if name != "auto" and (native or name != "native")]
+    return ["reference", "torch", "native"] if native else ["reference", "torch"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Compare the files named on the command line; 0 when all agree, 1 when one does not or cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m model.golden", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.npz")
+    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    options = parser.parse_args(arguments)
     status = 0
-    for path in parser.parse_args(arguments).files:
+    for path in options.files:
         try:
-            by_backend = check_file(path)
+            by_backend = check_file(path, options.device)
         except GoldenError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 1

@@ -10,7 +10,7 @@ def saved_bytes(
 
     Args:
         config: the network.
-        backend: "torch" or "native".
+        backend: "torch", "native" or "triton".
         batch: rows of a batch; the native kernel rounds them up to 8, 16 or a multiple of 32.
         steps: time steps of a sequence.
         segment: see `model.networks.elm_network.ElmNetwork`: with it one segment and the states between segments are
@@ -25,7 +25,8 @@ def saved_bytes(
     """
     numbers = _numbers_per_step(config, backend)
     fixed = 0
-    if backend == "torch":  # weights rearranged for the call: scaled synapses, and the read-out's as a dense matrix
+    # weights rearranged for the call: scaled synapses, and the read-out's as a dense matrix
+    if backend in ("torch", "triton"):
         fixed = (config.n_rec + config.n_out) * config.k_c + config.n_out * config.d_tree * config.n_rec
     if segment is None or segment >= steps:
         return itemsize * (batch * steps * numbers + fixed)
@@ -53,4 +54,9 @@ def _numbers_per_step(config: ElmConfig, backend: str) -> int:
         # traces, the sigmoids of the memory's update and the MLPs' hidden units
         recurrent = 1 + config.n_in + 2 * config.n_rec + averages + traces + 2 * memory + hidden
         return recurrent + config.n_rec + 3 * readout_memory + config.n_out
-    raise ConfigError(f"backend: {backend!r} is not valid; give torch or native")
+    if backend == "triton":
+        # what synapses read (one step more, which is not counted), the activity, what the MLPs read and their hidden
+        # units, and two numbers for each memory unit
+        recurrent = config.n_in + config.n_rec * (2 + config.d_tree + config.d_m) + hidden + 2 * memory
+        return recurrent + 2 * readout_memory + config.n_out
+    raise ConfigError(f"backend: {backend!r} is not valid; give torch, native or triton")

@@ -1,11 +1,14 @@
-"""What all tests share: one thread, and no test of the native kernel where there is no compiler to build it.
+"""What all tests share: one thread, Triton's interpreter, and no test of a kernel that cannot be built or run here.
 
 The tests share two cores, and threads that wait for each other take minutes.
 """
 
 import os
+from importlib.util import find_spec
 
 os.environ["OMP_NUM_THREADS"] = "1"
+# Triton reads it when it is imported: its kernels then run as Python, on the processor
+os.environ["TRITON_INTERPRET"] = "1"
 
 import pytest
 import torch
@@ -23,11 +26,19 @@ def native_kernel() -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture
+def triton_kernel() -> None:
+    """For tests that need the Triton kernels."""
+    if find_spec("triton") is None:
+        pytest.skip("no Triton kernels: the package triton is not installed")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and "native" in callspec.params.values():
-            item.fixturenames = [*item.fixturenames, "native_kernel"]  # type: ignore[attr-defined]  # not shared
+        for name in ("native", "triton"):
+            if callspec is not None and name in callspec.params.values():
+                item.fixturenames = [*item.fixturenames, f"{name}_kernel"]  # type: ignore[attr-defined]  # not shared
 
 
 def _why_unavailable() -> str | None:

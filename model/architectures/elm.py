@@ -7,6 +7,7 @@ from typing import Any
 from model.architecture import N_REC, Architecture, Counts, Flops, Size, from_units
 from model.architectures.mlp import mlp_params, mlp_weights
 from model.config import READOUT_D_M, READOUT_L_MLP, ElmConfig
+from model.gpu_choice import gpu_backend
 from model.memory import saved_bytes
 
 
@@ -48,7 +49,7 @@ class Elm(Architecture):
     def saved_bytes(self, config: ElmConfig, *, device: str, batch: int, steps: int, itemsize: int) -> int:
         """Count what is kept for differentiation, as measured."""
         # Each back end keeps other tensors for the backward pass.
-        backend = "native" if device == "cpu" else "torch"
+        backend = "native" if device == "cpu" else gpu_backend()
         return saved_bytes(config, backend=backend, batch=batch, steps=steps, itemsize=itemsize)
 
     def nearest(self, values: Mapping[str, Any], size: Size, count: int) -> int:

@@ -7,19 +7,21 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from model.backends.cuda_graph import CudaGraphBackend
 from model.backends.native.abi import Kernel
 from model.backends.native.backend import NativeBackend
 from model.backends.native.build import NativeUnavailable, kernel
 from model.backends.reference import ReferenceBackend
 from model.backends.torch.backend import TorchBackend
-from model.backends.torch.cuda_graph import CudaGraphBackend
+from model.backends.triton.backend import TritonBackend, TritonUnavailable, check_installed, check_triton
 from model.cell.interface import DropoutMasks, RunResult
 from model.cell.parts import NetworkParts
 from model.cell.state import ElmState
 from model.config import ConfigError, ElmConfig
+from model.gpu_choice import gpu_backend
 
 _log = logging.getLogger(__name__)
-BACKENDS = ("auto", "reference", "torch", "native")
+BACKENDS = ("auto", "reference", "torch", "native", "triton")
 """names that `build_network` takes for an ELM Network"""
 
 
@@ -50,7 +52,7 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
     """Make the back end called `name`.
 
     "auto" is the native kernel for a network on the processor, or torch where there is none (the log says why); on CUDA
-    it is torch with its passes recorded as CUDA graphs, anywhere else torch.
+    it is what `model.gpu_choice` says, torch by default, with its passes recorded as CUDA graphs; anywhere else torch.
 
     Raises:
         ConfigError: there is none of that name, or it cannot run this network here.
@@ -60,9 +62,11 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
     # The reference runs anywhere, so it is asked before anything that could be unavailable.
     if name == "reference":
         return ReferenceBackend()
-    # recorded graphs are torch's path made faster, so they are no name of their own that a grid could ask for
+    if name == "triton":
+        return _triton(device)
+    # recorded graphs are another path made faster, so they are no name of their own that a grid could ask for
     if name == "auto" and device.type == "cuda":
-        return CudaGraphBackend()
+        return _on_cuda(device)
     # A device that is neither has no kernel and no graphs.
     if name == "torch" or (name == "auto" and device.type != "cpu"):
         return TorchBackend()
@@ -75,8 +79,30 @@ def choose_backend(name: str, config: ElmConfig, dtype: torch.dtype, device: tor
             raise ConfigError(
                 f"backend: 'native' is not valid here ({error}); give auto, torch or reference"
             ) from error
-        _announce(str(error))
+        _announce(f"native kernel unavailable, using the slower torch back end: {error}")
         return TorchBackend()
+
+
+def _triton(device: torch.device) -> Backend:
+    """Make the Triton back end; whether it can run on a network's device it asks when it runs there."""
+    # A network is built in main memory and moved afterwards, so that here only what never works is refused.
+    try:
+        check_installed()
+    except TritonUnavailable as error:
+        raise ConfigError(f"backend: 'triton' is not valid here ({error}); give auto, torch or reference") from error
+    return CudaGraphBackend(TritonBackend(), "triton_graph") if device.type == "cuda" else TritonBackend()
+
+
+def _on_cuda(device: torch.device) -> Backend:
+    """Make what "auto" is on CUDA."""
+    if gpu_backend() == "triton":
+        try:
+            check_triton(device)
+            return _triton(device)
+        # not silently: the person who asked for Triton reads why their sweep runs on something else
+        except TritonUnavailable as error:
+            _announce(f"Triton kernels unavailable, using torch in CUDA graphs: {error}")
+    return CudaGraphBackend(TorchBackend())
 
 
 def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kernel:
@@ -92,6 +118,6 @@ def _kernel(config: ElmConfig, dtype: torch.dtype, device: torch.device) -> Kern
 
 # cached by its argument: a sweep builds thousands of networks, and one line is enough
 @functools.cache
-def _announce(reason: str) -> None:
+def _announce(line: str) -> None:
     """Say once per reason that a slower back end runs."""
-    _log.warning("native kernel unavailable, using the slower torch back end: %s", reason)
+    _log.warning("%s", line)

@@ -83,7 +83,7 @@ class JointRun:
         # The first run's settings stand for those that all have in common, such as the number of steps.
         self.training, self.start = first.training, first.progress.steps_done
         # The native kernel gains nothing from a stack, and the reference cannot run one.
-        self.stacks = first.network.backend_name in ("torch", "cuda_graph")
+        self.stacks = first.network.backend_name in ("torch", "cuda_graph", "triton", "triton_graph")
         self.join()
 
     def join(self) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.backends.batch_last import FlatLayer, batch_first, batch_last, dense_synapses, synapse_places
 from model.backends.scratch import empty_like_kept
 from model.backends.torch.forward import run_recurrence
 from model.backends.torch.plan import RecurrencePlan, recurrence_plan
 from model.backends.torch.readout_scan import memory_map, run_readout_scan
 from model.backends.torch.sparse_map import SparseMap
 from model.cell.interface import DropoutMasks, RunResult
-from model.cell.layer import TANH_SCALE, ElmLayer
+from model.cell.layer import TANH_SCALE
 from model.cell.parts import NetworkParts
 from model.cell.state import ElmState
 
@@ -71,28 +72,11 @@ def _torch_plan(network: NetworkParts) -> TorchPlan:
     config, readout_config = hidden.config, readout.config
     hidden_KNC = hidden.connectome if network.stacked else hidden.connectome.unsqueeze(0)
     neurons = readout.connectome.shape[:-1].numel()
-    branch_X1 = torch.arange(neurons * config.d_tree, device=hidden_KNC.device).unsqueeze(1)
-    place_XS = branch_X1 * readout_config.n_in + readout.connectome.reshape(-1, config.d_branch)
     return TorchPlan(
         recurrence=recurrence_plan(hidden_KNC, config),
-        readout_place=place_XS.flatten(),
+        readout_place=synapse_places(network),
         readout_memory=memory_map(neurons, readout_config.d_m, hidden_KNC.device),
     )
-
-
-class _FlatLayer:
-    """A layer's trained quantities with the neurons of all stacked networks along one axis."""
-
-    def __init__(self, layer: ElmLayer, stacked: bool) -> None:
-        def flat(tensor: Tensor) -> Tensor:
-            return tensor.flatten(0, 1) if stacked else tensor
-
-        self.config = layer.config
-        self.synapse_NC = layer.config.input_scale * flat(layer.synapse_weight)
-        rates = layer.rates()
-        self.keep_ND, self.absorb_ND = flat(rates.keep_ND), flat(rates.absorb_ND)
-        self.readout_ND, self.bias_N = flat(layer.readout_weight), flat(layer.bias)
-        self.mlp = [flat(tensor) for tensor in layer.mlp_tensors()]
 
 
 def _run(
@@ -105,9 +89,9 @@ def _run(
 ) -> RunResult:
     """Run K networks; every tensor has the leading axis K."""
     # Stacked networks share no numbers, so their neurons are simply more neurons of one layer.
-    hidden, readout = _FlatLayer(network.hidden, network.stacked), _FlatLayer(network.readout, network.stacked)
+    hidden, readout = FlatLayer(network.hidden, network.stacked), FlatLayer(network.readout, network.stacked)
     k, batch, steps = x.shape[:3]
-    drop_NB = None if masks is None else _batch_last(masks.recurrent_BN)
+    drop_NB = None if masks is None else batch_last(masks.recurrent_BN)
     # The recurrence runs first and as a whole: the read-out feeds nothing back into it.
     activity_TNB, memory_NDB, average_NB, branch_NRB, magnitude_NB, mlp_out_TNDB = run_recurrence(
         plan.recurrence,
@@ -115,7 +99,7 @@ def _run(
         drop_NB,
         keep_activity,
         torch.is_grad_enabled(),
-        *(_batch_last(tensor) for tensor in state[:4]),
+        *(batch_last(tensor) for tensor in state[:4]),
         hidden.synapse_NC,
         hidden.keep_ND,
         hidden.absorb_ND,
@@ -123,7 +107,7 @@ def _run(
         hidden.bias_N,
         *hidden.mlp,
     )
-    seen_TNB = activity_TNB if masks is None else activity_TNB * _batch_last(masks.readout_BN)
+    seen_TNB = activity_TNB if masks is None else activity_TNB * batch_last(masks.readout_BN)
     y_TOB, readout_memory_ODB, readout_branch_ORB = _run_readout(readout, plan, seen_TNB, state, k)
     # Time and batch become one axis, so that the dense map is a single product over the sequence.
     y_KLO = y_TOB.view(steps, k, -1, batch).permute(1, 3, 0, 2).reshape(k, batch * steps, -1)
@@ -136,8 +120,8 @@ def _run(
     mlp_shape = (steps, k, -1, hidden.config.d_m, batch)
     return RunResult(
         logits=logits_KLO.view(k, batch, steps, -1),
-        state=ElmState(*(_batch_first(tensor, k) for tensor in final)),
-        mlp_out_BN=_batch_first(mean_NB, k),
+        state=ElmState(*(batch_first(tensor, k) for tensor in final)),
+        mlp_out_BN=batch_first(mean_NB, k),
         activity=activity_TNB.view(steps, k, -1).mean((0, 2)),
         activity_BTN=activity_TNB.detach().view(steps, k, -1, batch).permute(1, 3, 0, 2) if keep_activity else None,
         mlp_out_BTND=mlp_out_TNDB.view(mlp_shape).permute(1, 4, 0, 2, 3) if keep_activity else None,
@@ -166,7 +150,7 @@ def _filled_table(plan: RecurrencePlan, network: NetworkParts, x: Tensor, mask_K
 
 
 def _run_readout(
-    readout: _FlatLayer, plan: TorchPlan, seen_TNB: Tensor, state: ElmState, k: int
+    readout: FlatLayer, plan: TorchPlan, seen_TNB: Tensor, state: ElmState, k: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the read-out neurons of K networks.
 
@@ -178,10 +162,7 @@ def _run_readout(
     config = readout.config
     steps, _, batch = seen_TNB.shape
     neurons, d_tree = readout.bias_N.shape[0], config.d_tree
-    # index_add, because synapses of one branch may read the same neuron twice
-    dense_ORN = seen_TNB.new_zeros(neurons * d_tree * config.n_in)
-    dense_ORN = dense_ORN.index_add(0, plan.readout_place, readout.synapse_NC.flatten())
-    dense_ORN = dense_ORN.view(neurons, d_tree, config.n_in)
+    dense_ORN = dense_synapses(readout, plan.readout_place)
     weight_ODP, bias_OD = readout.mlp
     branch_weight_ODR, memory_weight_ODD = weight_ODP[..., :d_tree], weight_ODP[..., d_tree:]
     # branches have no nonlinearity, so branch weights and synapses are multiplied before the sequence is
@@ -195,7 +176,7 @@ def _run_readout(
     drive_ODTB = drive_KXL.view(neurons, -1, steps, batch)
     branch_ORB = seen_TNB.new_empty(neurons, 0, batch)
     if kappa_b is not None:
-        start_ORB = _batch_last(state.readout_branch_BOR)
+        start_ORB = batch_last(state.readout_branch_BOR)
         decay_T = kappa_b ** torch.arange(1, steps + 1, device=seen_TNB.device, dtype=seen_TNB.dtype)
         # what the traces held before the first step decays on its own, beside what the sequence adds
         drive_ODTB = drive_ODTB + decay_T.view(-1, 1) * torch.bmm(branch_weight_ODR, start_ORB).unsqueeze(2)
@@ -206,7 +187,7 @@ def _run_readout(
     y_TOB, memory_ODB = run_readout_scan(
         plan.readout_memory,
         drive_ODTB,
-        _batch_last(state.readout_memory_BOD) / gain_OD.unsqueeze(-1),
+        batch_last(state.readout_memory_BOD) / gain_OD.unsqueeze(-1),
         memory_weight_ODD * (readout.keep_ND * gain_OD).unsqueeze(1),
         readout.keep_ND,
         readout.readout_ND * gain_OD,
@@ -221,13 +202,3 @@ def _traced(seen_TNB: Tensor, kappa_b: float) -> Tensor:
     for seen_NB in seen_TNB[1:]:
         traces.append(torch.add(seen_NB, traces[-1], alpha=kappa_b))
     return torch.stack(traces)
-
-
-def _batch_last(x_KBN: Tensor) -> Tensor:
-    """Bring [K, B, N, ...] to [K * N, ..., B]."""
-    return x_KBN.movedim(1, -1).flatten(0, 1).contiguous()
-
-
-def _batch_first(x_NB: Tensor, k: int) -> Tensor:
-    """Bring [K * N, ..., B] to [K, B, N, ...]."""
-    return x_NB.view(k, x_NB.shape[0] // k, *x_NB.shape[1:]).movedim(-1, 1).contiguous()

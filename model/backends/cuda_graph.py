@@ -1,4 +1,4 @@
-"""The torch back end on a GPU, its passes recorded as CUDA graphs: a training step is two launches, not thousands.
+"""A back end on a GPU, its passes recorded as CUDA graphs: a training step is two launches, not thousands.
 
 A recording belongs to one combination of shapes. It is made when the combination comes a second time, checked against
 the same passes run operation by operation, and replayed from then on. Written without a GPU at hand: unmeasured.
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from model.backends.torch.backend import TorchBackend
 from model.cell.interface import DropoutMasks, RunResult
 from model.cell.parts import NetworkParts
 from model.cell.state import ElmState
@@ -192,18 +191,31 @@ class _Replay(torch.autograd.Function):
         return None, None, *ctx.recording.backward(ctx.number, grads)
 
 
+class Plain(Protocol):
+    """A back end whose passes can be recorded: they read nothing back from the device."""
+
+    name: str
+
+    def run(
+        self, network: NetworkParts, x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
+    ) -> RunResult:
+        """Run a segment of a sequence; see `model.backends.choose.Backend.run`."""
+
+
 class CudaGraphBackend:
-    """Runs an ELM Network through recordings of the torch back end; without them where they cannot be made.
+    """Runs an ELM Network through recordings of another back end; without them where they cannot be made.
 
     Attributes:
-        name: recorded with a trial's results; "torch" once a recording has failed.
+        name: recorded with a trial's results; that of the other back end once a recording has failed.
     """
 
-    def __init__(self, recorder: Callable[[torch.device], Recorder] = CudaRecorder) -> None:
-        self._recorder, self._plain = recorder, TorchBackend()
+    def __init__(
+        self, plain: Plain, name: str = "cuda_graph", recorder: Callable[[torch.device], Recorder] = CudaRecorder
+    ) -> None:
+        self._recorder, self._plain = recorder, plain
         self._recordings: OrderedDict[tuple[Any, ...], Recording | None] = OrderedDict()
         self._weights: tuple[Any, ...] = ()
-        self.name = "cuda_graph"
+        self.name = name
 
     def run(
         self, network: NetworkParts, x: Tensor, state: ElmState, masks: DropoutMasks | None, keep_activity: bool
@@ -214,7 +226,7 @@ class CudaGraphBackend:
         """
         # checkpointing runs a segment's forward pass a second time, between another pass and its backward pass
         recomputes = network.segment is not None and torch.is_grad_enabled()
-        if self.name == TorchBackend.name or keep_activity or recomputes:
+        if self.name == self._plain.name or keep_activity or recomputes:
             return self._plain.run(network, x, state, masks, keep_activity)
         # Everything that changes from call to call is an argument; what a recording reads otherwise must stay where it
         # is.
@@ -266,7 +278,7 @@ class CudaGraphBackend:
         except RuntimeError as error:  # what torch raises for every refusal of CUDA
             # Once and for all: a device that refused one recording would refuse the next, at the price of a warm-up
             # each.
-            self.name = TorchBackend.name
+            self.name = self._plain.name
             self._recordings.clear()
             _log.warning("CUDA graphs unavailable, running operation by operation: %s", str(error).split("\n")[0])
             return None

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.backends.choose import choose_backend
+from model.backends.cuda_graph import Action, CudaGraphBackend
 from model.backends.torch.backend import TorchBackend, TorchPlan
-from model.backends.torch.cuda_graph import Action, CudaGraphBackend
 from model.backends.torch.sparse_map import Gather, SparseMap
 from model.cell.flat import FlatParameters
 from model.cell.state import ElmState, detach_state
@@ -80,7 +80,7 @@ class OperationRecorder:
 
 def recorded_network(config: ElmConfig, **options: Any) -> ElmNetwork:
     network = build_network(config, seed=3, dtype=torch.float64, backend="torch", **options)
-    network.backend = CudaGraphBackend(OperationRecorder)
+    network.backend = CudaGraphBackend(TorchBackend(), recorder=OperationRecorder)
     return network
 
 
@@ -131,7 +131,7 @@ def test_stacked_networks_are_recorded_too() -> None:
     config = ElmConfig(**SIZES)
     parts = [build_network(config, seed=seed, dtype=torch.float64, backend="torch") for seed in (1, 2)]
     stack, plain = stack_networks(parts), stack_networks(parts)
-    stack.backend = CudaGraphBackend(OperationRecorder)
+    stack.backend = CudaGraphBackend(TorchBackend(), recorder=OperationRecorder)
     for x in batches(config, 3, text=True):
         both = torch.stack([x, x.flip(0)])
         assert torch.allclose(stack(both).logits, plain(both).logits, rtol=1e-12)
@@ -215,7 +215,7 @@ def test_what_cannot_be_recorded_runs_plainly_and_says_so(
 ) -> None:
     config = ElmConfig(**SIZES)
     network, data = recorded_network(config), batches(config, 4, text=True)
-    network.backend = CudaGraphBackend(recorder)
+    network.backend = CudaGraphBackend(TorchBackend(), recorder=recorder)
     with caplog.at_level(logging.WARNING):
         found = train(network, data)
     assert network.backend_name == "torch"
