@@ -17,9 +17,9 @@ from theory.errors import TheoryError
 
 FOR_PEOPLE = (UserError, CodeError, ConfigError, BudgetError, TaskError, DataError, TheoryError)
 """Every error that a person can mend. Anything else that reaches the command line is a fault of this program."""
-TRIALS_FAILED, STOPPED, INTERRUPTED = 3, 4, 130
-"""Exit codes of a launch that ended although trials failed, that stopped by itself before its end, and that a person or
-signal ended (128 + SIGINT, as shells count)."""
+TRIALS_FAILED, STOPPED, TRY_AGAIN, INTERRUPTED = 3, 4, 75, 130
+"""Exit codes of a launch that ended although trials failed, that stopped by itself before its end, that was ended by
+what may pass (EX_TEMPFAIL of sysexits.h), and that a person or signal ended (128 + SIGINT, as shells count)."""
 FAULT = 70
 """Exit code of a fault of this program, so that a script can tell it from a mistake (EX_SOFTWARE of sysexits.h)."""
 
@@ -38,6 +38,22 @@ class StoreError(SweeperError):
 
 class StorageError(StoreError):
     """The storage refused what it is asked for every day: it is full, read-only or gone."""
+
+
+OUTAGE = "the storage does not answer"
+"""Words by which the reason of an outage is known wherever it is passed on as text."""
+
+
+class OutageError(StorageError):
+    """Object storage did not answer for minutes; the same command goes on when it does."""
+
+    exit_code = TRY_AGAIN
+
+
+class ExecutorFailedError(SweeperError):
+    """What runs the trials failed as a whole, such as a cluster whose head is lost."""
+
+    exit_code = TRY_AGAIN
 
 
 class DamageError(StoreError):
@@ -88,7 +104,7 @@ def run_command(command: click.Command) -> NoReturn:
             raise
         if line is not None:
             click.echo(f"Error: {line}", err=True)
-            sys.exit(1)
+            sys.exit(getattr(error, "exit_code", 1))
         traceback.print_exc()
         click.echo(
             "This is a fault of the program, not of your input. Please report it with the lines above.", err=True

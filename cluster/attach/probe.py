@@ -1,4 +1,4 @@
-"""What a node says of itself. Standard library only: these functions are sent to nodes by value and run there."""
+"""What a node says of itself. Standard library, and our own packages, which are shipped."""
 
 import os
 import platform
@@ -84,7 +84,9 @@ def _leave_object(uri: str, mark: str, expected: str) -> str | None:
     # In here, because nodes are asked before it is known what is installed there.
     from pyarrow import fs
 
-    filesystem, root = fs.FileSystem.from_uri(uri)
+    from cluster.storage import open_location
+
+    filesystem, root = open_location(uri)
     with filesystem.open_output_stream(f"{root}/{mark}") as stream:
         stream.write(b"written to check that this location is shared\n")
     # Without waiting: object stores show an object to everybody as soon as it is written.

@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.attach import probe
 from cluster.errors import ClusterError
+from cluster.storage import open_location, split_options
 
 _PATIENCE_S = 15.0
 """Network file systems may show a new file this late (the default attribute cache of NFS is 3 to 60 s; assumption)."""
@@ -30,7 +31,8 @@ def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[
         ClusterError: the results directory cannot be written from here.
     """
     # A name of its own, so that two launches that look at the same time do not take each other's marks for theirs.
-    folder = f"{results.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}"
+    place, options = split_options(results)
+    folder = f"{place.rstrip('/')}/.shared-{uuid.uuid4().hex[:12]}{'?' if options else ''}{options}"
     # What the check had to make is removed again: a results directory that is there counts as one that was checked.
     new = [] if "://" in results else _missing(results)
     # From here first: without the launcher's file every node would seem to look at another folder.
@@ -73,7 +75,5 @@ def _remove(folder: str) -> None:
     if "://" not in folder:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    from pyarrow import fs
-
-    filesystem, root = fs.FileSystem.from_uri(folder)
+    filesystem, root = open_location(folder)
     filesystem.delete_dir(root)

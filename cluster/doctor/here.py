@@ -11,7 +11,9 @@ import psutil
 from cluster.attach import probe
 from cluster.attach.machine import machine_share
 from cluster.doctor.finding import Finding, disk, error, ok, warning
+from cluster.errors import joined
 from cluster.kinds.job import installed_version
+from cluster.storage import TRAILER, round_trip
 
 _SHM_BYTES = 256 * 1024**2
 """Room in shared memory for Ray's object store of 200 MiB and a little; Docker gives a container 64 MiB."""
@@ -77,7 +79,7 @@ def results_findings(results: str | None) -> Iterator[Finding]:
     if results is None:
         return
     if "://" in results:
-        yield ok("results", f"{results} is object storage; it is tried with --cluster ADDRESS")
+        yield object_storage(results)
         return
     folder = Path(results).absolute()
     # The folder need not be there yet; the nearest one that is decides whether it can be made.
@@ -89,3 +91,20 @@ def results_findings(results: str | None) -> Iterator[Finding]:
     else:
         yield ok("results", f"{folder} is writable from here")
         yield disk(str(existing), shutil.disk_usage(existing).free)
+
+
+def object_storage(uri: str) -> Finding:
+    """Whether an object can be written, read back as it was, and deleted."""
+    payload = b"written to check that this location can be used\n"
+    try:
+        content = round_trip(uri, payload)
+    # pyarrow's own errors are ValueErrors.
+    except (OSError, ValueError) as problem:
+        remedy = "check the address, the credentials (AWS_ACCESS_KEY_ID, ...) and, for MinIO or Ceph, the endpoint"
+        return error("results", f"{uri}: {joined(problem)[:300]}", remedy)
+    if content == payload:
+        return ok("results", f"{uri}: an object was written, read back and deleted from here")
+    if TRAILER in content:
+        observation = f"{uri}: the server stores the checksum that clients send behind an object as part of it"
+        return error("results", observation, "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required, here and in `env`")
+    return error("results", f"{uri}: an object was read back otherwise than it was written", "use other storage")

@@ -16,6 +16,7 @@ from cluster.kinds import kuberay, ray_up, ssh
 from cluster.kinds.job import installed_version
 from cluster.kinds.run import Runner, run_command
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
+from cluster.storage import with_options
 
 # By metadata, since importing ray and torch on every host would take seconds; torch's build (+cpu, +cu128) may differ.
 _VERSIONS = (
@@ -56,7 +57,7 @@ def _slurm(profile: SlurmProfile, run: Runner) -> Iterator[Finding]:
         yield from _interpreter("here", [profile.python], run)
     elif not os.path.exists(profile.container):
         yield error("container", f"{profile.container} does not exist", "give the path of an image on shared disk")
-    for place in dict.fromkeys(filter(None, (profile.results, profile.work_dir))):
+    for place in dict.fromkeys(filter(None, (with_options(profile.results, profile.storage), profile.work_dir))):
         yield from results_findings(place)
 
 

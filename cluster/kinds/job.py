@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from cluster.errors import ClusterError
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
+from cluster.storage import split_options, with_options
 
 _LONGEST_NAME = 40
 """Kubernetes allows 63 characters for what KubeRay makes of the name, and adds up to 20."""
@@ -81,7 +82,7 @@ def make_job(
     check_time_limit(profile, longest_trial_s)
     device = _device(profile, arguments)
     # Before the name, which is made of the whole path: the same results always belong to the same job.
-    where = resolve_results(profile.results, results)
+    where = with_options(resolve_results(profile.results, results), profile.storage)
     name = job_name(profile, sweep, where)
     return Job(
         name=name,
@@ -105,6 +106,15 @@ def resolve_results(root: str, results: str) -> str:
     Raises:
         ClusterError: it would lie elsewhere.
     """
+    # Options of the storage stand behind the path, also when a path is added to it.
+    root, options = split_options(root)
+    results, more = split_options(results)
+    full = _below(root, results)
+    options = more or options
+    return f"{full}?{options}" if options else full
+
+
+def _below(root: str, results: str) -> str:
     scheme, _, rest = root.rpartition("://") if "://" in root else ("", "", root)
     path = results
     if "://" in results:

@@ -49,6 +49,9 @@ class Profile:
     # A lambda, since the reader stands further down in this file.
     env: Mapping[str, str] = setting(lambda value, place: _environment(value, place), {})
     """Environment variables of the job. Secrets are refused: they would lie in the job file."""
+    storage: Mapping[str, Any] = setting(lambda value, place: _storage(value, place), {})
+    """Options of S3 storage that is not Amazon's: `endpoint` (http://minio:9000), `region`, `anonymous` (true),
+    `addressing` (path, unless `virtual` is asked for). Added to `results`."""
     price_per_hour: float = setting(lambda value, place: _price(value, place), 0.0)
     """Price of one node for one hour, for `sweeper plan --simulate`."""
 
@@ -340,6 +343,18 @@ def _environment(value: object, place: str) -> dict[str, str]:
                 "submits (slurm, ssh) or name a Secret in env_secrets (kuberay)"
             )
     return variables
+
+
+def _storage(value: object, place: str) -> dict[str, Any]:
+    readers: dict[str, s.Reader] = {
+        "endpoint": s.matching(r"https?://[\w.-]+(:\d+)?/?", "an address such as http://minio:9000"),
+        "region": s.name,
+        "anonymous": s.flag,
+        "addressing": s.one_of("path", "virtual"),
+    }
+    keys = s.mapping(value, place)
+    s.check_keys(f"{place}.", keys, readers)
+    return {key: readers[key](part, f"{place}.{key}") for key, part in keys.items()}
 
 
 def _directive(value: object, place: str) -> str | bool:

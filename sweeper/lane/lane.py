@@ -149,6 +149,7 @@ class _Relay(logging.Handler):
 
 def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:
     name, options, store = identity[0], config.options, ResultsStore.open(config.store_uri)
+    store.be_patient()
     ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
         start = _LaneStart(broker, name)

@@ -67,6 +67,7 @@ def _launch(
     if not ResultsStore.exists(results):
         _check_first(grid, plan, results, executor)
     store = ResultsStore.create(results)
+    store.be_patient()  # only now: a mistake in the address should be told at once
     # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
     store.save_code(sources_of(name for block in grid.blocks for name in (block.task, block.architecture)))

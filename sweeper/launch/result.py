@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.errors import INTERRUPTED, STOPPED, TRIALS_FAILED
+from sweeper.errors import INTERRUPTED, OUTAGE, STOPPED, TRIALS_FAILED, TRY_AGAIN
 from sweeper.plan.cost import Forecast
 from sweeper.plan.expand import Plan
 from sweeper.status import SweepStatus
@@ -42,6 +42,8 @@ class LaunchResult:
         """What a script learns of it. A trial that diverged or was pruned has not failed, unless none has finished."""
         counts = self.status.counts
         # Before `interrupted`, which is true as well when time has run out.
+        if OUTAGE in (self.stopped_because or ""):
+            return TRY_AGAIN
         if self.stopped_because or self.out_of_time:
             return STOPPED
         if self.interrupted:
@@ -52,6 +54,8 @@ class LaunchResult:
     @property
     def job_exit_code(self) -> int:
         """What a scheduler learns of it that starts a failed job anew: 0 where that would not mend anything."""
+        if self.exit_code == TRY_AGAIN:
+            return TRY_AGAIN
         return 0 if self.exit_code in (TRIALS_FAILED, STOPPED) or not self.preempted else self.exit_code
 
 

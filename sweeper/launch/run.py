@@ -9,7 +9,7 @@ from functools import partial
 from rich.console import Console
 
 from cluster.errors import joined
-from sweeper.errors import StorageError, SweeperError
+from sweeper.errors import ExecutorFailedError, StorageError, SweeperError
 from sweeper.executors.executor import Executor, ExecutorError
 from sweeper.launch.assignments import assignments_of, record_event, task_key
 from sweeper.launch.data_check import warnings_of_data
@@ -175,7 +175,7 @@ class Runner:
                 # An executor that fails and yet gets trials done is worth another start: Ray may have lost a node or
                 # its memory.
                 if stuck or rounds == MAX_ROUNDS:
-                    raise SweeperError(f"{said}. What is done is stored; the same command goes on.") from failure
+                    raise ExecutorFailedError(f"{said}. What is done is stored; the same command goes on.") from failure
                 if left and not monitor.interrupted:
                     self.console.print(
                         f"Warning: {said}. It is started again for the {len(left)} trials that are left.",

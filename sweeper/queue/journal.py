@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sweeper.errors import StoreError
+from sweeper.errors import OutageError, StoreError
 from sweeper.queue.identity import ProcessIdentity, own_identity
 from sweeper.queue.messages import Snapshot
 from sweeper.store.store import ResultsStore
@@ -67,7 +67,8 @@ class Journal:
     """
 
     def __init__(self, store: ResultsStore, sweep: str, *, total: int) -> None:
-        self._store, self._sweep, self._total = store, sweep, total
+        # Its own updates come again in seconds, and a launch must not wait for them.
+        self._store, self._sweep, self._total = store.impatient(), sweep, total
         self._name = f"{datetime.now(UTC):{STAMP}}-{uuid.uuid4().hex[:6]}"
         self._lines: list[str] = []
         self._reasons: dict[str, int] = {}
@@ -114,8 +115,15 @@ class Journal:
         if time.monotonic() - self._updated < UPDATE_S:
             return
         self._updated = time.monotonic()
-        self._write_state(list(snapshot.running), sum(snapshot.statuses.values()))
-        self._write_log()
+        try:
+            self._write_state(list(snapshot.running), sum(snapshot.statuses.values()))
+            self._write_log()
+        # Rows are what counts, and lanes wait with theirs; when the storage answers again the next update says all.
+        except OutageError as error:
+            if "storage" not in self._reasons:
+                self.note(f"updates are lost: {error}")
+            self._reasons.setdefault("storage", 0)
+            self._reasons["storage"] += 1
 
     def _close(self) -> None:
         """Remove the state and write what is left to the log."""

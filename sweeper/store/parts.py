@@ -17,6 +17,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from sweeper.errors import DamageError, StoreError
+from sweeper.store.patient import OutageOSError, PatientFileSystem
 from sweeper.store.schema import FINISHED, KEYS, SCHEMA_VERSION, SCHEMAS, VERSION_KEY
 
 RANKING: dict[str, tuple[str, ...]] = {
@@ -106,7 +107,7 @@ _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, Typ
 """What pyarrow raises for bytes that are no Parquet file, or one with a flipped bit (measured: every byte of one)."""
 
 
-def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
+def open_part(filesystem: pafs.FileSystem | PatientFileSystem, path: str) -> Part:
     """Read a part file and check its hash.
 
     Raises:
@@ -119,7 +120,7 @@ def open_part(filesystem: pafs.FileSystem, path: str) -> Part:
             # All of it and once: the bytes that are decoded are the very ones that were checked.
             payload = stream.read_buffer()
     # The reader takes this one for a merge that was quicker, not for damage.
-    except FileNotFoundError:
+    except (FileNotFoundError, OutageOSError):
         raise
     except OSError as error:
         raise DamageError(path, error.strerror or str(error)) from error

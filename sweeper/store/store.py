@@ -32,7 +32,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from sweeper.errors import DamageError, StorageError, StoreError
+from cluster.storage import open_location
+from sweeper.errors import OUTAGE, DamageError, OutageError, StorageError, StoreError
 from sweeper.store.parts import (
     OTHER_BYTES,
     RANKING,
@@ -44,6 +45,7 @@ from sweeper.store.parts import (
     sealed,
     version_message,
 )
+from sweeper.store.patient import PATIENCE_S, OutageOSError, PatientFileSystem
 from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
 
 Weights = Literal["checkpoints", "networks"]
@@ -63,7 +65,7 @@ class ResultsStore:
 
     def __init__(
         self,
-        filesystem: pafs.FileSystem,
+        filesystem: pafs.FileSystem | PatientFileSystem,
         root: str,
         uri: str,
         on_damage: Callable[[DamageError], None] | None = None,
@@ -117,6 +119,16 @@ class ResultsStore:
                 )
             store._check_marker()
         return store
+
+    def be_patient(self) -> None:
+        """From now on wait for object storage that does not answer, for minutes: for launches, not for looks."""
+        if isinstance(self._fs, PatientFileSystem):
+            self._fs.patience_s = PATIENCE_S
+
+    def impatient(self) -> "ResultsStore":
+        """The same store, which tells an outage at once: for what is written anew every few seconds."""
+        filesystem = self._fs.impatient() if isinstance(self._fs, PatientFileSystem) else self._fs
+        return ResultsStore(filesystem, self._root, self.uri, self._on_damage)
 
     @classmethod
     def exists(cls, uri: str | os.PathLike[str]) -> bool:
@@ -515,19 +527,21 @@ class ResultsStore:
     def _storage_errors(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except OutageOSError as error:
+            raise OutageError(f"{self.uri}: cannot {doing}, {OUTAGE}: {error}. What is stored is safe.") from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise StorageError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
 
 
-def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem, str, str]:
+def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem | PatientFileSystem, str, str]:
     text = os.fspath(uri)
     if "://" in text:
         try:
-            filesystem, root = pafs.FileSystem.from_uri(text)
+            filesystem, root = open_location(text)
         except (pa.ArrowInvalid, OSError) as error:
             raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
-        return filesystem, root, text
+        return PatientFileSystem(filesystem, 0.0), root, text
     # Absolute, since lanes under Ray run in folders of their own.
     return pafs.LocalFileSystem(), os.path.abspath(text), text
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmarks.ground_truth import GroundTruth
 from model.flops import flops
-from sweeper.errors import INTERRUPTED, STOPPED, TRIALS_FAILED, StoreError, SweeperError
+from sweeper.errors import INTERRUPTED, OUTAGE, STOPPED, TRIALS_FAILED, TRY_AGAIN, StoreError, SweeperError
 from sweeper.lane.attempt import run_trial
 from sweeper.lane.lane import run_lane
 from sweeper.lane.options import LaneConfig, LaneOptions
@@ -370,6 +370,7 @@ def test_the_time_given_is_that_of_the_whole_launch(tmp_path):
         (["diverged", "diverged"], {}, TRIALS_FAILED, 0),
         (["finished", "missing"], {"interrupted": True, "out_of_time": True}, STOPPED, 0),
         (["failed", "missing"], {"stopped_because": "the disk is full"}, STOPPED, 0),
+        (["failed", "missing"], {"stopped_because": f"s3://b/r: cannot write, {OUTAGE}: x"}, TRY_AGAIN, TRY_AGAIN),
         (["failed", "missing"], {"interrupted": True}, INTERRUPTED, 0),
         (["failed", "missing"], {"interrupted": True, "preempted": True}, INTERRUPTED, INTERRUPTED),
     ],
