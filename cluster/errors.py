@@ -1,10 +1,11 @@
 """Errors meant for people: one line that names the place, the value and what would be right.
 
-They stand here because `sweeper` and `analysis` may import from `cluster`; `model`, `tasks` and `theory` know no other
-package and have classes of their own, which `sweeper.errors.FOR_PEOPLE` lists.
+They stand here because every package but `theory` may import from `cluster`. `model` and `tasks` raise classes of their
+own beside `CodeError`, `theory` none but its own; `sweeper.errors.FOR_PEOPLE` lists all.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -17,6 +18,10 @@ class UserError(Exception):
 
 class SettingError(UserError):
     """A value of a YAML file that is not understood or not possible; the message names the key's path."""
+
+
+class CodeError(ValueError):
+    """A file or a class of a person's own is missing, cannot be run, or does not follow its interface."""
 
 
 class ClusterError(UserError):
@@ -51,6 +56,31 @@ def unknown_name(place: str, name: object, valid: Iterable[str]) -> str:
     near = get_close_matches(str(name), choices, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"{place}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
+
+
+@contextmanager
+def raised_as(kind: type[ValueError]) -> Iterator[None]:
+    """Raise a `CodeError` as the error of the package that asked for the class."""
+    try:
+        yield
+    except CodeError as error:
+        raise kind(str(error)) from error
+
+
+def choices_hint(value: object, choices: Iterable[object]) -> str:
+    """List the valid choices and, when one is close to `value`, propose it.
+
+    Args:
+        value: what the user wrote.
+        choices: everything that would have been accepted.
+
+    Returns:
+        A clause such as "choose one of bytes, letters; did you mean 'letters'?".
+    """
+    names = [str(choice) for choice in choices]
+    close = get_close_matches(str(value), names, n=1, cutoff=0.5)
+    listed = f"choose one of {', '.join(names)}" if names else "there are none"
+    return f"{listed}; did you mean {close[0]!r}?" if close else listed
 
 
 def joined(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """The one checker of YAML files: readers that turn a value into a checked setting, or say what is wrong and where.
 
 Profiles and grids are read by it. It stands in this package because `sweeper` may import from here; options of tasks
-are checked by `tasks.options`, since `tasks` knows no other package.
+are checked by `tasks.options`, which needs no YAML: of `cluster`, `tasks` knows a person's own files alone.
 """
 
 import contextlib

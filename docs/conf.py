@@ -30,7 +30,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 
-PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster", "extensions")
+PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster")
 NAVIGATION = {
     "Begin": ["README", "docs/install"],
     "Do": [

@@ -10,8 +10,8 @@ import model.architectures.elm
 import model.architectures.elm_neuron
 import model.architectures.gated
 import model.architectures.spiking
-from extensions import code
-from extensions.errors import raised_as
+from cluster import code
+from cluster.errors import raised_as
 from model.architecture import Architecture
 from model.architectures.cells import CellArchitecture, CellConfig, read_cell
 from model.config import ConfigError, ModelConfig

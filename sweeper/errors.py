@@ -7,8 +7,7 @@ from typing import NoReturn
 
 import click
 
-from cluster.errors import SettingError, UserError, joined
-from extensions.errors import CodeError
+from cluster.errors import CodeError, SettingError, UserError, joined
 from model.architecture import BudgetError
 from model.config import ConfigError
 from sweeper.extras import missing

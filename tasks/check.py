@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extensions import code
+from cluster import code
 from tasks.base import TaskSpec
 from tasks.batch import SPLITS, Batch
 from tasks.errors import DataError, TaskError

@@ -1,6 +1,6 @@
 """All data sets by name, as the rooms of tasks declare them."""
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.base import DataSet
 from tasks.errors import DataError
 from tasks.spec import ROOMS

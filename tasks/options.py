@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.errors import TaskError
 
 # The types that YAML and JSON both keep: an option goes through either on its way to a trial.

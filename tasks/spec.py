@@ -10,8 +10,8 @@ import tasks.own.spec
 import tasks.sequences.spec
 import tasks.spikes.spec
 import tasks.text.spec
-from extensions import code
-from extensions.errors import choices_hint, raised_as
+from cluster import code
+from cluster.errors import choices_hint, raised_as
 from tasks.base import METRICS, Options, Place, TaskDefinition, TaskSpec
 from tasks.errors import DataError, TaskError
 from tasks.options import Option, OptionValue, resolve_options

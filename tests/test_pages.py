@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions")
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 
 
 def test_what_the_table_names_exists():

@@ -31,7 +31,7 @@ from cluster.attach.versions import version_problems
 from cluster.errors import ClusterError, ConnectError, joined
 from cluster.profiles.target import resolve_address
 
-PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions")
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 """What is shipped to every worker."""
 _OBJECT_STORE_BYTES = 100 * 1024**2
 """Nothing large travels through Ray: specs and reports only."""

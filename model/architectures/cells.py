@@ -11,8 +11,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from extensions import code
-from extensions.errors import CodeError
+from cluster import code
+from cluster.errors import CodeError
 from model.architecture import DECIDED_BY_TASK, Architecture, Counts, Size, largest
 from model.config import ConfigError, ModelConfig
 

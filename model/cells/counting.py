@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from extensions import code
-from extensions.errors import CodeError
+from cluster import code
+from cluster.errors import CodeError
 from model.architecture import DECIDED_BY_TASK, Counts
 from model.architectures.cells import RESERVED, Argument
 from model.cells.base import COUNTS, Cell

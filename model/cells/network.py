@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from extensions.errors import CodeError
+from cluster.errors import CodeError
 from model.architectures.cells import CellConfig
 from model.cell.interface import Output, check_input, dense_input
 from model.cell.state import rebuilt

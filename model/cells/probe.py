@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extensions import code
-from extensions.errors import CodeError
+from cluster import code
+from cluster.errors import CodeError
 from model.architectures.cells import CellConfig
 from model.cell.interface import Output
 from model.cell.state import detach_state

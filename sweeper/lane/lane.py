@@ -17,8 +17,8 @@ from typing import Protocol
 
 import torch
 
+from cluster.code import register
 from cluster.errors import joined
-from extensions.code import register
 from sweeper.errors import FOR_PEOPLE
 from sweeper.lane.attempt import one_line, run_group, run_trial
 from sweeper.lane.gpu import GpuMemory

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.attach.machine import machine_share
-from extensions.code import sources
+from cluster.code import sources
 from sweeper.lane.wear import MOST_TRIALS
 from sweeper.store.provenance import code_version
 
@@ -80,7 +80,7 @@ class LaneConfig:
     recycle_trials: int = MOST_TRIALS
     """Trials after which a lane's process is replaced by a fresh one."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Files of tasks and architectures, by hash (`extensions.code`): a lane may run where they are not."""
+    """Files of tasks and architectures, by hash (`cluster.code`): a lane may run where they are not."""
 
     def lane_name(self, number: int) -> str:
         """Name of one of the lanes."""

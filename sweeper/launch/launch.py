@@ -4,7 +4,7 @@ from collections import Counter
 
 from rich.console import Console
 
-from extensions.code import sources_of
+from cluster.code import sources_of
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.data_check import warnings_of_data

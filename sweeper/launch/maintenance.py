@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from extensions.code import register
+from cluster.code import register
 from sweeper.errors import SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.result import LaunchResult

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
+from cluster.code import reference, sources_of
 from cluster.limits import shown
-from extensions.code import reference, sources_of
 from sweeper.errors import GridError, SweeperError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import SettingError, unknown_name
+from cluster.errors import CodeError, SettingError, unknown_name
 from cluster.limits import LIMITS, check_limit, shown
 from cluster.values import (
     check_keys,
@@ -24,7 +24,6 @@ from cluster.values import (
     whole_within,
 )
 from cluster.yaml_reader import read_text_file, read_yaml
-from extensions.errors import CodeError
 from model.architecture import DECIDED_BY_TASK, Architecture
 from model.config import ConfigError
 from model.registry import DEFAULT, architecture, shared_settings

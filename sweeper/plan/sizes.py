@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from extensions.errors import CodeError
+from cluster.errors import CodeError
 from model.architecture import Architecture, BudgetError, Counts, Size
 from model.budget import counts
 from model.config import ConfigError, ModelConfig

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.base import Options, Place
 from tasks.data.cache import noted_sha256, quick_sha256
 from tasks.errors import DataError

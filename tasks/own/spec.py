@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.base import METRICS, Loss, Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import Option

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.base import Options, Place
 from tasks.errors import DataError
 from tasks.own.notes import noted

@@ -115,7 +115,7 @@ def test_a_submitted_ray_job(ray_nodes, grid, tmp_path, here):
     cluster = ray_nodes(head_cpus=2, dashboard=True)
     shipped = tmp_path / "shipped"
     shipped.mkdir()
-    for package in ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions"):
+    for package in ("sweeper", "model", "tasks", "theory", "analysis", "cluster"):
         shutil.copytree(ROOT / package, shipped / package, ignore=shutil.ignore_patterns("__pycache__"))
     (shipped / "grid.yaml").write_text(GRID)
     sweep = [*SWEEPER, "launch", "grid.yaml", "-r", str(tmp_path / "r"), "--cluster"]

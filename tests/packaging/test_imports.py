@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions")
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 LATER = {
     # read whenever a command starts, `--help` included; see test_importing_a_command_line_loads_nothing_heavy
     "sweeper/cli.py",
@@ -25,13 +25,21 @@ LATER = {
     # read by `sweeper plan`; see test_describing_loads_neither_torch_nor_numpy
     "tasks/text/spec.py",
     "tasks/own/spec.py",
+    "tasks/neuron/spec.py",
+    "tasks/sequences/spec.py",
+    "tasks/spikes/spec.py",
     # what needs an extra that others do without
     "sweeper/search/choose.py",
     # torch and Ray, which take seconds to load and which the other executor, or a plain launch, does without
     "sweeper/executors/processes.py",
+    "sweeper/executors/ray_tune.py",
+    "sweeper/launch/data_check.py",
     "sweeper/launch/launch.py",
     "sweeper/launch/preflight.py",
     "sweeper/launch/search_loop.py",
+    # torch and scipy's statistics, which one command of the analysis needs
+    "analysis/activity/collect.py",
+    "analysis/commands.py",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions")
+PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 BESIDE = ("benchmarks", "studies", "tests")
 DATA = ("analysis/assets", "model/backends/native/kernel", "sweeper/grids", "theory/published", "tasks/embedded")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from extensions.errors import choices_hint
+from cluster.errors import choices_hint
 from tasks.errors import TaskError
 from tasks.options import Option, resolve_options
 

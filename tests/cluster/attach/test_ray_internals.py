@@ -51,7 +51,7 @@ def test_this_version_of_ray_tells_whether_a_token_is_there_whatever_the_mode():
 
 def test_nothing_else_reaches_into_ray():
     inside = re.compile(r"ray\._private|ray\._raylet|ray\.core\.generated|gcs_pb2|\b_raylet\b")
-    packages = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "extensions", "benchmarks", "studies")
+    packages = ("sweeper", "model", "tasks", "theory", "analysis", "cluster", "benchmarks", "studies")
     files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
     reaching = {str(file.relative_to(ROOT)) for file in files if inside.search(file.read_text())}
     assert reaching == {"cluster/attach/ray_internals.py"}

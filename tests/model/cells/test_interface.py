@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import model.cells.lru
-from extensions.errors import CodeError
+from cluster.errors import CodeError
 from model.architecture import BudgetError
 from model.architectures.cells import ENTRY_POINTS
 from model.budget import counts

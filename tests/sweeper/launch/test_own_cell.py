@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from extensions import code
+from cluster import code
 from model.architectures.cells import CellArchitecture
 from model.registry import _others_architecture
 from sweeper.errors import FOR_PEOPLE, GridError

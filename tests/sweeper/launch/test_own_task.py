@@ -14,8 +14,8 @@ from analysis.laws.suggest import _description
 from analysis.rows.load import read_sweep
 from analysis.rows.plans import read_plans
 from benchmarks.ground_truth import GroundTruth
+from cluster import code
 from cluster.kinds.job import Job
-from extensions import code
 from sweeper.errors import GridError, SweeperError
 from sweeper.executors.processes import ProcessExecutor
 from sweeper.lane.options import LaneOptions

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tasks.spec
-from extensions import code
+from cluster import code
 from tasks.errors import TaskError
 from tasks.loaders import load_task
 from tasks.spec import full_name, task_options, task_spec
@@ -131,7 +131,7 @@ def test_a_process_that_was_not_given_the_file_says_so(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
     assert f"the file of {name} is not here" in done.stderr
     (digest,) = code.sources_of([name])
-    given = f"from extensions import code; code.register({code.sources()[digest]!r}); {asked}"
+    given = f"from cluster import code; code.register({code.sources()[digest]!r}); {asked}"
     subprocess.run([sys.executable, "-c", given], check=True)
 
 

@@ -17,14 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from extensions.errors import CodeError, choices_hint
+from cluster.errors import CodeError, choices_hint
 
 _DIGITS = 12
 """Hexadecimal digits of the SHA-256 in a name: 48 bits tell the versions of one file apart."""
 _REFERENCE = re.compile(rf"(?P<path>[^:]+\.py):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{{{_DIGITS}}}))?")
 _LARGEST = 1 << 20
 """Bytes of a source file; it is sent to every lane, and a Kubernetes ConfigMap holds no more."""
-_OURS = ("analysis", "cluster", "extensions", "model", "sweeper", "tasks", "theory")
+_OURS = ("analysis", "cluster", "model", "sweeper", "tasks", "theory")
 """Packages of this software, which lie beside a file in the root of its repository."""
 _sources: dict[str, str] = {}
 _modules: dict[str, types.ModuleType] = {}

@@ -1,1 +1,0 @@
-"""Tasks and architectures that are not ours: classes in a person's file or in an installed package."""
