@@ -57,6 +57,9 @@ class TaskSpec:
     """Test metric of each trivial answer by name, where there are several; `baseline` is the best of them."""
     carry_state: bool = False
     """Whether consecutive batches continue each other, so that the state is carried."""
+    train_size: int | None = None
+    """What there is to train on: sequences, or time steps where the state is carried. None where only the data can
+    tell, or examples are drawn anew without end."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,13 @@
 """What a plan should be told of before it is launched: settings that can be run and are rarely meant."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from sweeper.plan.expand import PlanRow
-from sweeper.plan.recipes import Recipe, recipe_of
+from sweeper.plan.recipes import recipe_of
 from sweeper.plan.trial import TrialSpec
+from tasks.base import TaskSpec
 from tasks.errors import DataError, TaskError
 from tasks.spec import task_spec
 
@@ -12,6 +15,8 @@ READ_OUT_SHARE = 1 / 3
 """Of the trainable parameters; above it a budget says little about the neurons (assumption)."""
 LEAST_WARMUP = 10
 """Steps; with 5 instead of 100 of 300 steps, text lost 0.07 bpc (studies/defaults)."""
+MOST_EPOCHS = 20
+"""Above it small data are learnt by heart (assumption)."""
 STUDIED_STEPS = 4000
 """Steps beyond which the rates that were tried say nothing: long trainings want smaller ones."""
 FEWEST_NEURONS = 4
@@ -25,7 +30,7 @@ def advice(rows: Iterable[PlanRow]) -> Iterator[str]:
         rows: of a plan, to be run.
     """
     planned = [(row, row.spec) for row in rows if row.spec is not None]
-    for note in (_long_warm_up, _short_warm_up, _read_out, _rate, _ends):
+    for note in (_long_warm_up, _short_warm_up, _epochs, _read_out, _rate, _ends):
         yield from note(planned)
 
 
@@ -60,6 +65,32 @@ def _short_warm_up(planned: _Planned) -> Iterator[str]:
         )
 
 
+def _epochs(planned: _Planned) -> Iterator[str]:
+    seen = [(pair, epochs) for pair in planned if (epochs := _epochs_of(pair[1])) is not None]
+    unfinished = [(pair, epochs) for pair, epochs in seen if epochs < 1]
+    if unfinished:
+        yield (
+            f"{_trials([pair for pair, _ in unfinished])} end before they have seen all training data once (at least "
+            f"{min(epochs for _, epochs in unfinished):.0%} of it): more training.steps or a larger batch would."
+        )
+    often = [(pair, epochs) for pair, epochs in seen if epochs > MOST_EPOCHS]
+    if often:
+        yield (
+            f"{_trials([pair for pair, _ in often])} see all training data up to "
+            f"{max(epochs for _, epochs in often):.0f} times: "
+            "compare training with validation, and look at the best step as well as at the last."
+        )
+
+
+def _epochs_of(spec: TrialSpec) -> float | None:
+    """How often a trial sees the training data; None where their amount is not known."""
+    task = _task(spec)
+    if task is None or task.train_size is None:
+        return None
+    training = spec.training
+    return training.steps * training.batch_size * (training.length if task.carry_state else 1) / task.train_size
+
+
 def _read_out(planned: _Planned) -> Iterator[str]:
     def share(row: PlanRow) -> float:
         return row.counts.readout_params / row.counts.trainable_params if row.counts is not None else 0.0
@@ -77,16 +108,13 @@ def _read_out(planned: _Planned) -> Iterator[str]:
 
 
 def _rate(planned: _Planned) -> Iterator[str]:
-    recipes: dict[str, Recipe | None] = {}
     for side, word in ((-1, "below"), (1, "above")):
         ends: dict[tuple[str, float], _Planned] = {}
         for row, spec in planned:
-            key = f"{spec.architecture} {spec.task} {spec.task_options}"
-            if key not in recipes:
-                recipes[key] = _recipe(spec)
-            recipe = recipes[key]
-            if recipe is None:
+            known = _task(spec)
+            if known is None:
                 continue
+            recipe = recipe_of(known, spec.architecture)
             end = recipe.low if side < 0 else recipe.high
             if spec.training.steps <= STUDIED_STEPS and side * spec.training.learning_rate > side * end:
                 ends.setdefault((spec.task, end), []).append((row, spec))
@@ -97,9 +125,14 @@ def _rate(planned: _Planned) -> Iterator[str]:
             )
 
 
-def _recipe(spec: TrialSpec) -> Recipe | None:
+def _task(spec: TrialSpec) -> TaskSpec | None:
+    return _known_task(spec.task, json.dumps(dict(spec.task_options)))
+
+
+@lru_cache(maxsize=100)
+def _known_task(name: str, options: str) -> TaskSpec | None:
     try:
-        return recipe_of(task_spec(spec.task, spec.task_options), spec.architecture)
+        return task_spec(name, json.loads(options))
     except (TaskError, DataError):  # its file has gone; what it asks for is not known any more
         return None
 

@@ -27,6 +27,10 @@ _IMAGES_OPTIONS = (
 _SDIGITS_MAJORITY, _CIFAR_MAJORITY = 39 / 270, 0.1
 
 
+_IMAGES_TRAIN = 1257
+"""Digits of the embedded training split."""
+
+
 class Images(TaskDefinition):
     """Classify an image that is read pixel by pixel."""
 
@@ -53,6 +57,7 @@ class Images(TaskDefinition):
             baseline=_SDIGITS_MAJORITY if embedded else _CIFAR_MAJORITY,
             input_kind="real",
             carry_state=False,
+            train_size=_IMAGES_TRAIN if embedded else None,
         )
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
@@ -115,6 +120,7 @@ class ListOps(TaskDefinition):
             baseline=_LISTOPS_MAJORITY[size] if options["test_examples"] == 2000 else None,
             input_kind="ids",
             carry_state=False,
+            train_size=int(options["train_examples"]),
         )
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
@@ -168,6 +174,7 @@ class Pathfinder(TaskDefinition):
             baseline=0.5,  # a fair coin decides the answer
             input_kind="real",
             carry_state=False,
+            train_size=int(options["train_examples"]),
         )
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:

@@ -87,6 +87,10 @@ def _sha256_of_recordings(data: str, place: Place) -> str | None:
     return joint_sha256(hashes) if len(hashes) == len(files) else None
 
 
+_TRAIN_RECORDINGS = 680
+"""Of the embedded recordings, those of the voices that train."""
+
+
 def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:
     data = str(options["data"])
     return TaskSpec(
@@ -105,6 +109,8 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
         baseline=baseline if data == "embedded" else None,
         input_kind="spikes",
         carry_state=False,
+        # Pairs are drawn anew without end.
+        train_size=_TRAIN_RECORDINGS if data == "embedded" and digits == 1 else None,
     )
 
 

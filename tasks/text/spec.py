@@ -39,6 +39,13 @@ _LETTERS = 27
 """a to z and the space"""
 # Distinct bytes of files that are pinned by their hashes, so that these numbers cannot change.
 _BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
+# As the loader counts them.
+_TRAIN_SYMBOLS = {
+    "enwiki-mini": 5_480_771,
+    "enwiki-mini/letters": 4_705_586,
+    "enwiki-mini/no-newlines": 5_444_705,
+    "enwik8": 90_000_000,
+}
 _TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
 
 # Test bits per character of the order-1 Witten-Bell model of the train split: `python -m benchmarks.text_baselines`.
@@ -58,7 +65,7 @@ class Text(TaskDefinition):
             raise TaskError(
                 f"{place.where}.newline: 'drop' goes with alphabet: bytes; with alphabet: letters leave it out"
             )
-        source, symbols = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
+        source, symbols, size = _text_source(str(options["data"]), letters=letters, drop=drop, place=place)
         data_name = source + ("/letters" if letters else "/no-newlines" if drop else "")
         return TaskSpec(
             name="text",
@@ -76,6 +83,7 @@ class Text(TaskDefinition):
             input_kind="ids",
             # Text goes on from one segment to the next, as published networks read it.
             carry_state=True,
+            train_size=_TRAIN_SYMBOLS.get(data_name, size),
         )
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
@@ -102,17 +110,18 @@ class Text(TaskDefinition):
         return quick_sha256_of_text(str(options["data"]), cache_dir=place.cache_dir, where=f"{place.where}.data")
 
 
-def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int]:
-    """Return the name of the source and its number of symbols."""
+def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple[str, int, int | None]:
+    """Return the name of the source, its number of symbols, and the bytes that train: at least the symbols that do."""
     # Known sources are described without touching a file.
     if data in _TEXT_SOURCES:
         name = _TEXT_SOURCES[data]
-        return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop
+        return name, _LETTERS if letters else _BYTE_SYMBOLS[name] - drop, None
     # Cache and network modules take twice the time of all specifications together (measured: 40 of 65 ms).
-    from tasks.text.corpus import open_text
+    from tasks.text.corpus import open_text, split_borders
 
     text = open_text(data, cache_dir=place.cache_dir, where=f"{place.where}.data")
-    return text.name, _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
+    symbols = _LETTERS if letters else len(text.symbols) - (drop and b"\n"[0] in text.symbols)
+    return text.name, symbols, split_borders(text.size)[1]
 
 
 ROOM = Room(tasks={"text": Text()}, data_sets=(ENWIKI_MINI, ENWIK8))

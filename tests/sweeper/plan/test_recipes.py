@@ -67,18 +67,28 @@ def test_every_embedded_task_has_a_recipe_and_others_that_of_their_kind():
     assert recipe_of(task_spec("images", {}), "elm") is RECIPES["images"]
 
 
+EPOCH = "2 trials end before they have seen all training data once (at least 22% of it)"
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("", []),
-        ("training: {warmup_steps: 2}\n", ["2 trials with fewer than 10 steps of warm-up"]),
+        ("", [EPOCH]),
+        ("training: {steps: 1e5}\n", ["2 trials see all training data up to 22 times"]),
+        ("training: {warmup_steps: 2}\n", ["2 trials with fewer than 10 steps of warm-up", EPOCH]),
         (
             "training: {preset: paper, steps: 60}\n",
-            ["2 trials end before their warm-up does", "below 0.003, the smallest"],
+            ["2 trials end before their warm-up does", "(at least 1% of it)", "below 0.003, the smallest"],
         ),
-        ("training: {learning_rate: 0.5}\n", ["above 0.036, the largest that was tried"]),
-        ("task: {name: text, alphabet: bytes}\nbudgets: [60000]\n", ["up to 83% at P = 60,000; larger budgets"]),
-        ("model: {d_m: [1, 20], d_tree: 4, d_branch: 4}\nbudgets: [8000]\n", ["1 trial with fewer than 4", "d_m = 1"]),
+        ("training: {learning_rate: 0.5}\n", [EPOCH, "above 0.036, the largest that was tried"]),
+        (
+            "task: {name: text, alphabet: bytes}\nbudgets: [60000]\n",
+            ["(at least 19% of it)", "up to 83% at P = 60,000; larger budgets"],
+        ),
+        (
+            "model: {d_m: [1, 20], d_tree: 4, d_branch: 4}\nbudgets: [8000]\n",
+            [EPOCH, "1 trial with fewer than 4", "d_m = 1"],
+        ),
     ],
 )
 def test_a_plan_tells_of_what_is_rarely_meant(change, told):

@@ -158,3 +158,8 @@ def test_the_single_neuron_knows_the_voltage_far_better_than_its_mean():
 
 def test_every_task_with_data_has_a_smoke_trial():
     assert {name.split("-")[0] for name in SMOKES} == set(tasks_with_data()) - {"shd_adding"}
+
+
+@pytest.mark.parametrize(("name", "options"), [("shd", {"bin_ms": 10}), ("images", {})])
+def test_the_amount_of_training_data_is_that_of_the_loader(name, options):
+    assert task_spec(name, options).train_size == len(load_task(name, options)._splits["train"].order)
