@@ -45,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         page.failures.append(f"no golden files in {options.golden}")
     page.section("Precision", lambda: sections.precision(page, device))
     page.section("Small networks, stacked", lambda: sections.stacks(page, device))
-    page.section("Speed and memory of a training step", lambda: sections.speed(page, device))
     page.section("A sweep", lambda: sections.sweeps(page, device))
+    # last, for it is the longest: what has no time left is what matters least
+    page.section("Speed and memory of a training step", lambda: sections.speed(page, device))
     print(f"wrote {options.output}")
     for failure in page.failures:
         print(f"error: {failure}", file=sys.stderr)

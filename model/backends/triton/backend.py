@@ -103,12 +103,14 @@ class TritonBackend:
         except TritonUnavailable as error:
             raise ConfigError(f"backend: 'triton' is not valid here ({error}); give auto, torch or reference") from None
         plan = self.plan(network)
-        if network.stacked:
-            return self._run(network, plan, x, state, masks, keep_activity)
-        # a single network is a stack of one, so that there is one path to test
-        state = ElmState(*(tensor.unsqueeze(0) for tensor in state))
-        masks = None if masks is None else DropoutMasks(*(mask.unsqueeze(0) for mask in masks))
-        return self._run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
+        # Triton launches on the current device, torch on that of its arguments
+        with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]  # untyped in torch
+            if network.stacked:
+                return self._run(network, plan, x, state, masks, keep_activity)
+            # a single network is a stack of one, so that there is one path to test
+            state = ElmState(*(tensor.unsqueeze(0) for tensor in state))
+            masks = None if masks is None else DropoutMasks(*(mask.unsqueeze(0) for mask in masks))
+            return self._run(network, plan, x.unsqueeze(0), state, masks, keep_activity).single()
 
     def _run(
         self,

@@ -18,19 +18,19 @@ def test_the_simulation_fills_the_page_and_marks_every_number(tmp_path: Path) ->
     assert main(["--simulate", "-o", str(path), "--golden", str(GOLDEN)]) == 0
     page = path.read_text()
     assert re.findall(r"^## (.*)", page, re.MULTILINE) == [
-        "Machine", "Golden numbers", "Precision", "Small networks, stacked",
-        "Speed and memory of a training step", "A sweep",
+        "Machine", "Golden numbers", "Precision", "Small networks, stacked", "A sweep",
+        "Speed and memory of a training step",
     ]  # fmt: skip
     assert page.startswith("# GPU check\n\n**Simulated on a processor")
     assert "FAILED" not in page
     for way in ("eager", "compiled step", "torch", "cuda_graph", "one launch a step", "one program a network", "LSTM"):
         assert way in page
     measured = [cell for line in page.splitlines() for cell in line.split("|") if re.match(r" [\d.,]+(e-\d+)?", cell)]
-    unmarked = [cell for cell in measured if "simulated" not in cell]
+    unmarked = [cell.strip() for cell in measured if "simulated" not in cell]
     # trials a GPU and those that finished are counted, versions are read
-    assert [cell.strip() for cell in unmarked[-2:]] == ["1", "1 native"]
+    assert unmarked[-2:] == ["1", "1 native"]
     assert len(measured) > 20
-    assert all(re.match(r" \d+\.\d+\.\d+", cell) for cell in unmarked[:-2])
+    assert all(re.match(r"\d+\.\d+\.\d+", cell) for cell in unmarked[:-2])
 
 
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
