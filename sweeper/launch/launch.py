@@ -11,6 +11,7 @@ from sweeper.launch.data_check import warnings_of_data
 from sweeper.launch.preflight import check_cells, check_packages, check_room, check_tasks
 from sweeper.launch.result import LaunchResult, joined
 from sweeper.launch.run import Runner, end_of
+from sweeper.plan.descriptions import DEFAULTS
 from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import clear_dead_launches
@@ -78,6 +79,7 @@ def _launch(
         from sweeper.launch.search_loop import search_launch
 
         return search_launch(grid, runner)
+    _warn_of_other_defaults(grid, store.grids().get(grid.name), console)
     store.save_grid(grid.name, grid.text)
     before = sweep_status(plan, store)
     _warn_of_other_data(before, console)
@@ -91,6 +93,19 @@ def _launch(
         before = after
         runs.append(runner.run(plan, abandoned))
     return joined(runs)
+
+
+def _warn_of_other_defaults(grid: Grid, stored: str | None, console: Console) -> None:
+    """Say that an unchanged file asks for other trials, since the defaults of training were others when it was run."""
+    # Nothing is noted in grids that were stored before there were recipes (`sweeper.plan.descriptions.DEFAULTS`).
+    note = f"\n{DEFAULTS}:"
+    if stored is not None and note not in stored and note in grid.text and grid.text.startswith(stored.rstrip()):
+        console.print(
+            f"Warning: {grid.name} was launched here when the published settings were the defaults of `training`, and "
+            "now asks for other trials; `training: {preset: paper}` asks for those that are here.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _abandoned(plan: Plan, before: SweepStatus, after: SweepStatus) -> list[PlanRow]:

@@ -451,3 +451,11 @@ def test_failures_are_grouped_by_cause_with_one_example(tmp_path, capsys):
     assert status.examples[reason] in failed
     print_status([status], store)
     assert f"{count} x {reason} (trial {status.examples[reason][:8]} and others like it)" in capsys.readouterr().out
+
+
+def test_an_unchanged_file_that_asks_for_other_trials_by_new_defaults_is_warned_of(tmp_path, capsys):
+    console = Console()
+    for folder, warns in ((None, False), (tmp_path, True), (tmp_path, False)):  # as stored before recipes, and after
+        launch(parse_grid(GRID, folder=folder), str(tmp_path / "r"), here(), console)
+        assert ("now asks for other trials; `training: {preset: paper}`" in capsys.readouterr().out) is warns
+    assert len(ResultsStore.open(tmp_path / "r").read("trials")) == 2 * len(expand(parse_grid(GRID)).trials)
