@@ -64,7 +64,7 @@ def test_workers_run_the_drivers_code_wherever_the_driver_is(cluster, tmp_path):
     assert driver.returncode == 0, driver.stderr
     assert driver.stderr == ""
     places = driver.stdout.splitlines()
-    assert len(places) == 6
+    assert len(places) == len(connect.PACKAGES)
     assert all("runtime_resources/py_modules_files" in place for place in places), places
 
 
