@@ -19,6 +19,13 @@ BUDGET_TOLERANCE = 0.05
 4.1 %)."""
 
 
+class Covariates(dict[str, LabelArray]):
+    """Further columns by name; one that is missing is named with those that are there."""
+
+    def __missing__(self, name: str) -> LabelArray:
+        raise TheoryError(f"the rows have no covariate {name!r}; they have {', '.join(self) or 'none'}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Design:
     """Sizes of each run, as 1-D arrays of one length; single numbers are repeated.
@@ -40,6 +47,8 @@ class Design:
     """Budget that was asked for; without it, budgets are read off the trainable counts where they are needed."""
     d_m: FloatArray | None = None
     """Memory units per neuron, for reports only."""
+    tokens: FloatArray | None = None
+    """Sequence elements trained on (steps x batch x length), above 0; needed where a law uses them."""
     covariates: Mapping[str, LabelArray] = field(default_factory=dict)
     """Further columns by name (ablation settings, tasks), used as `groups` and in `vary`."""
 
@@ -49,7 +58,7 @@ class Design:
         rows = max([np.size(value) for _, value in columns], default=0)
         for name, value in columns:
             object.__setattr__(self, name, _column(name, value, rows, zero_ok=name == "k_c"))
-        covariates = {name: np.asarray(value) for name, value in self.covariates.items()}
+        covariates = Covariates({name: np.asarray(value) for name, value in self.covariates.items()})
         for name, column in covariates.items():
             if column.shape != (rows,):
                 raise TheoryError(
@@ -80,6 +89,13 @@ class Design:
         if self.k_c is None:
             raise TheoryError("k_c: missing; a law with connectivity needs the synapses per neuron of every row")
         return self.k_c
+
+    @property
+    def tokens_seen(self) -> FloatArray:
+        """The tokens, or an error that says who needs them."""
+        if self.tokens is None:
+            raise TheoryError("tokens: missing; a law with tokens needs the sequence elements trained on of every row")
+        return self.tokens
 
     def take(self, index: npt.ArrayLike) -> "Design":
         """Return the chosen rows (integer positions or a boolean mask)."""
@@ -115,7 +131,7 @@ class Design:
         return number_rows([*columns, *self.covariates.values()])
 
 
-_SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m")
+_SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "budget", "d_m", "tokens")
 
 
 def _take(column: FloatArray | None, rows: LabelArray) -> FloatArray | None:

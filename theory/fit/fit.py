@@ -49,6 +49,7 @@ def fit_law(
     bounds: Mapping[str, tuple[float, float]] | None = None,
     direction: Direction = "min",
     loss: str = "least_squares",
+    huber_threshold: float | None = None,
     starts: int = 32,
     seed: int = 0,
     spare: int = SPARE,
@@ -67,6 +68,8 @@ def fit_law(
         bounds: Bounds that replace a parameter's own, natural units.
         direction: "min" if smaller metric is better, "max" if larger.
         loss: "least_squares", "tukey" (iteratively reweighted, rejects outliers) or "huber".
+        huber_threshold: Residual beyond which Huber's loss is linear, in metric units (of a run of mean weight); None:
+            1.345 standard deviations of replicates, or of residuals. Refits keep it.
         starts: Searches, at least 8.
         seed: Seed of the starting points.
         spare: Rows required beyond the number of parameters, at least 1.
@@ -82,6 +85,10 @@ def fit_law(
     design, group_name, vary_names = _named(design, groups, vary or {})
     if loss not in LOSSES:
         raise unknown("loss", loss, LOSSES)
+    if huber_threshold is not None and (loss != "huber" or not 0 < huber_threshold < np.inf):
+        raise TheoryError(
+            f"huber_threshold: {huber_threshold:g} must be finite and above 0, with loss huber (here {loss})"
+        )
     if direction not in ("min", "max"):
         raise unknown("direction", direction, ("min", "max"))
     if starts < MIN_STARTS:
@@ -99,6 +106,7 @@ def fit_law(
         bounds=dict(bounds or {}),
         direction=direction,
         loss=loss,
+        huber_threshold=huber_threshold,
         starts=starts,
         seed=seed,
         spare=spare,
@@ -123,7 +131,10 @@ def refit(fit: FitResult, **changes: Any) -> FitResult:
         fit: A usable fit.
         changes: Fields of `FitInput`, such as the design, metric and weights of other rows.
     """
-    return _fit_bound(fit.law, replace(fit.inputs, near=fit.values, starts=MIN_STARTS, **changes))
+    inputs = replace(fit.inputs, near=fit.values, starts=MIN_STARTS, **changes)
+    # Other losses have no such threshold.
+    kept = inputs if inputs.loss == "huber" else replace(inputs, huber_threshold=None)
+    return _fit_bound(fit.law, kept)
 
 
 def refit_part(fit: FitResult, keep: npt.NDArray[np.bool_]) -> FitResult:

@@ -66,6 +66,9 @@ class FitInput:
     """Whether smaller or larger metric is better."""
     loss: str = "least_squares"
     """least_squares, tukey or huber."""
+    huber_threshold: float | None = None
+    """Residual beyond which Huber's loss is linear, metric units (of a run of weight 1); None: from replicates or
+    residuals, see `theory.fit.robust`."""
     starts: int = 32
     """Number of searches."""
     seed: int = 0
@@ -92,7 +95,7 @@ class FitResult:
     bounds: dict[str, tuple[float, float]]
     """Bounds of the searched ones, natural units."""
     coefficients: dict[str, dict[str, float]]
-    """Linear parameters by group ("all" for one group)."""
+    """Linear parameters by group ("all" for one group), of the law's columns: sizes over their references."""
     derived: dict[str, float]
     """Numbers that follow from the parameters (reference level)."""
     n: int
@@ -158,6 +161,20 @@ class FitResult:
         # `bounds`.
         parameters = [parameter for parameter in self.law.parameters if parameter.name not in self.inputs.fixed]
         return {number.label: number for number in searched_numbers(parameters, self.inputs.vary, self.inputs.design)}
+
+    @cached_property
+    def constants(self) -> dict[str, dict[str, float]]:
+        """Coefficients by group as the law's `formula` has them, in units of the sizes themselves; empty where the law
+        has no such formula, or a parameter of it varies by level."""
+        if self.inputs.vary:
+            return {}
+        names = [item.name for item in self.law.coefficients]
+        theta = {name: np.asarray(value) for name, value in self.values.items()}
+        by_group = {
+            key: self.law.constants(theta, [values[name] for name in names])
+            for key, values in self.coefficients.items()
+        }
+        return {key: {n: float(v) for n, v in values.items()} for key, values in by_group.items() if values}
 
     def level_map(self, levels: Mapping[str, Sequence[object]]) -> LevelMap:
         """Return which of the fitted numbers some rows take.
@@ -278,6 +295,7 @@ class FitResult:
             "usable": self.usable,
             "settings": {
                 **{name: getattr(inputs, name) for name in ("direction", "loss", "starts", "seed")},
+                **({} if inputs.huber_threshold is None else {"huber_threshold": inputs.huber_threshold}),
                 "fixed": dict(inputs.fixed),
                 "priors": {name: vars(prior) for name, prior in inputs.priors.items()},
                 "vary": dict(inputs.vary),
@@ -288,6 +306,7 @@ class FitResult:
 _PLAIN = (
     "values",
     "coefficients",
+    "constants",
     "derived",
     "n",
     "p",

@@ -208,10 +208,12 @@ def _robust(compiled: Compiled, inputs: FitInput, ends: Solution) -> Found:
 
 
 def huber_threshold(compiled: Compiled, inputs: FitInput) -> float | None:
-    """1.345 replicate standard deviations in the problem's units; None without enough replicates, or for other
-    losses."""
+    """The threshold that was set, or 1.345 replicate standard deviations, in the problem's units; None without enough
+    replicates, or for other losses."""
     if inputs.loss != "huber":
         return None
+    if inputs.huber_threshold is not None:
+        return inputs.huber_threshold / compiled.scale
     sd = replicate_scale(inputs.metric, inputs.design.configurations(), compiled.weights)
     return None if not sd else HUBER * sd / compiled.scale
 

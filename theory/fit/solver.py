@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from theory.data.design import IntArray
 from theory.fit.problem import Evaluation, Problem
+from theory.laws.parameters import LEAST_SIZE
 from theory.types import FloatArray
 
 POINTS = 120_000
@@ -15,6 +16,9 @@ POINTS = 120_000
 
 DAMPING_LIMIT = 1e14
 """Damping at which a search has stopped moving."""
+
+FLAT_SHARE = 1e-12
+"""Share of the largest curvature that a parameter has had below which its present one counts as none."""
 
 LEAST_DAMPING = 1e-13
 """Keeps the damped matrix regular where two parameters act alike to rounding; far below what slows a search."""
@@ -167,19 +171,20 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     if rules.frozen is not None:
         pinned[:, rules.frozen] = True
     gradient = np.where(pinned, 0.0, gradient)
-    # The largest curvature seen so far scales the damping (Moré 1978), so that units of parameters do not matter and a
-    # parameter that goes flat does not run away.
+    # The largest curvature seen so far scales the damping (Moré 1978), each parameter by its own, so that units of
+    # parameters do not matter and a parameter that goes flat does not run away.
     search.scale = np.maximum(search.scale, diagonal)
-    floor = 1e-12 * search.scale.max(axis=1, keepdims=True) + 1e-300
-    length = np.sqrt(np.maximum(diagonal, floor) * search.cost[:, None]) + 1e-300
+    unit = np.sqrt(np.where(search.scale > 0, search.scale, 1.0))
+    length = np.sqrt(np.maximum(diagonal, FLAT_SHARE * search.scale) * search.cost[:, None]) + 1e-300
     # The gradient over the lengths of Jacobian row and residual is a cosine, which has no units.
     flat = (np.abs(gradient) / length).max(axis=1) <= rules.tolerance
-    # Pinned parameters keep a row and column of the identity and a gradient of 0, so they do not move and the systems
-    # of all searches have one shape.
-    damped = np.where(pinned[:, :, None] | pinned[:, None, :], 0.0, normal)
+    # In units of the curvature, so that the digits of the solution do not depend on those of the parameters. Pinned
+    # parameters keep a row and column of the identity and a gradient of 0, so they do not move and the systems of all
+    # searches have one shape.
+    damped = np.where(pinned[:, :, None] | pinned[:, None, :], 0.0, normal / (unit[:, :, None] * unit[:, None, :]))
     index = np.arange(search.x.shape[1])
-    damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None] * np.maximum(search.scale, floor))
-    move = -np.linalg.solve(damped, gradient[:, :, None])[:, :, 0]
+    damped[:, index, index] += np.where(pinned, 1.0, search.damping[:, None])
+    move = -np.linalg.solve(damped, (gradient / unit)[:, :, None])[:, :, 0] / unit
     # A projected step: what would leave the box stops at its wall, and the next step finds that parameter pinned.
     trial = np.minimum(np.maximum(search.x + move, rules.lower), rules.upper)
     move = trial - search.x
@@ -192,7 +197,9 @@ def _step(problem: Problem, search: _Search, sets: IntArray, rules: _Rules) -> n
     # The next step starts from the Jacobian, so a lower cost without a finite one is no place to go on from.
     better = (gain > 0) & np.isfinite(there.jacobian).all(axis=(1, 2))
     ratio = gain / np.where(promised > 0, promised, np.inf)
-    small = (np.abs(move) <= rules.tolerance * (np.abs(search.x) + rules.tolerance)).all(axis=1)
+    # A parameter near 0 has no size to take a share of, so a part of its range stands in.
+    near = np.maximum(np.abs(search.x), LEAST_SIZE * (rules.upper - rules.lower))
+    small = (np.abs(move) <= rules.tolerance * near).all(axis=1)
     # A gain that is small while the model promised more is a bad step, not the end; both must be small.
     slow = (np.abs(gain) <= rules.tolerance * search.cost) & (promised <= rules.tolerance * search.cost)
     _accept(search, trial, there, cost, better)
@@ -246,15 +253,17 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
     if inside.any():
         # scipy's solver keeps strictly inside its bounds and would push a parameter off the one where it rests.
         free = np.flatnonzero(inside)
-        # The pinned parameters keep their values here, while scipy moves the others only.
+        # The pinned parameters keep their values here, while scipy moves the others only, each as a share of its
+        # largest bound: its tolerance for steps knows one length for all of them.
         whole = x.copy()
+        unit = np.maximum(np.abs(problem.lower), np.abs(problem.upper))[free]
 
         last: list[tuple[bytes, Evaluation]] = []
 
         def at(part: FloatArray) -> Evaluation:
             key = part.tobytes()  # scipy asks for the residual and then for the Jacobian at the same point
             if not last or last[0][0] != key:
-                whole[free] = part
+                whole[free] = np.clip(part * unit, problem.lower[free], problem.upper[free])
                 last[:] = [(key, problem.evaluate(whole[None]))]
             return last[0][1]
 
@@ -262,14 +271,14 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
             return np.asarray(at(part).residual[0])
 
         def jacobian(part: FloatArray) -> FloatArray:
-            return np.asarray(at(part).jacobian[0, free].T)
+            return np.asarray(at(part).jacobian[0, free].T * unit)
 
         with np.errstate(all="ignore"):
             descent = least_squares(
                 residual,
-                x[free],
+                x[free] / unit,
                 jac=jacobian,
-                bounds=(problem.lower[free], problem.upper[free]),
+                bounds=(problem.lower[free] / unit, problem.upper[free] / unit),
                 # Parameters and logarithms of very different curvature share one trust region.
                 x_scale="jac",
                 ftol=TIGHT,
@@ -282,7 +291,7 @@ def polish(problem: Problem, x: FloatArray) -> Polished:
         evaluations += int(descent.nfev)
         # scipy's cost is half the sum of squares. A polish that ends higher is thrown away.
         if 2 * descent.cost <= start.cost[0]:
-            x[free] = descent.x
+            x[free] = np.clip(descent.x * unit, problem.lower[free], problem.upper[free])
     end = problem.evaluate(x[None])
     # Without noise the residual is rounding, and its cosine with anything is random.
     exact = end.cost[0] <= EXACT * np.sum(problem.weights * problem.metric**2)

@@ -228,7 +228,13 @@ def _budget_statuses(fit: FitResult) -> list[Status]:
 def _level_statuses(fit: FitResult) -> list[Status]:
     """An exponent needs a few levels of its axis."""
     design, statuses = fit.inputs.design, []
-    columns = {"n_rec": design.n_rec, "k_e": design.k_e, "k_c": design.k_c, "trainable_params": design.budgets}
+    columns = {
+        "n_rec": design.n_rec,
+        "k_e": design.k_e,
+        "k_c": design.k_c,
+        "trainable_params": design.budgets,
+        "tokens": design.tokens,
+    }
     # A law whose parameters are all fixed has no exponent to determine.
     for axis in fit.law.axes if fit.free else ():
         column = columns[axis]

@@ -50,7 +50,8 @@ class Law(ABC):
     """Whether the coefficients belong to a metric group or to each budget of it (such a law cannot extrapolate)."""
 
     axes: tuple[str, ...] = ("n_rec", "k_e")
-    """Sizes in which the law has exponents, among n_rec, k_e, k_c, trainable_params: the data need levels of them."""
+    """Sizes in which the law has exponents, among n_rec, k_e, k_c, trainable_params and tokens: the data need levels of
+    them."""
 
     @property
     @abstractmethod
@@ -86,9 +87,32 @@ class Law(ABC):
         del theta
         return {}
 
+    @property
+    def formula(self) -> str | None:
+        """The law as a line for people, in which `constants` stand; None where the label says all that is known."""
+        return None
+
+    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+        """Return the coefficients as `formula` has them: in units of the sizes themselves, without references.
+
+        Args:
+            theta: Parameters, numbers or arrays of any one shape.
+            coefficients: Linear parameters in order, likewise.
+
+        Returns:
+            By name, all of them; empty where the formula has the references in it.
+        """
+        del theta, coefficients
+        return {}
+
     def scan(self, count: int) -> tuple[str, FloatArray] | None:
         """Name a parameter in which the law has a kink, with values (natural units) that the multi-start must visit."""
         del count
+        return None
+
+    def wider(self) -> tuple["Law", Mapping[str, float]] | None:
+        """Return a law that contains this one, with the values of its further parameters at which both are the same:
+        the departure that lack of fit is looked for in first. None where no such law is known."""
         return None
 
     def stationarity(self, theta: Theta, design: Design, kappa: FloatArray) -> FloatArray | None:

@@ -4,6 +4,8 @@
     snr     = S / nu(k_e)                                              theory.laws.noise
     I       = I(n_rec, snr, beta)                                      theory.laws.information
     beta    = beta (k_c/k_c_ref)^-gamma                                with connectivity=True
+    alpha   = alpha (n_rec/n_ref)^delta                                with alpha_of_n=True
+    metric  = a - b g(I) + D (tokens/tokens_ref)^-d                    with tokens=True
     metric  = a - b g(I),  b >= 0 for a metric to be minimised         theory.laws.links
 
 u_ref, the last channel's signal-to-noise ratio at (n_ref, k_ref), is searched instead of S = snr_ref: (n_rec = 1,
@@ -25,6 +27,8 @@ from theory.laws.links import LINKS, Linked, apply_link
 from theory.laws.noise import Noise, check_form, decay_parameters, floor_noise, noise
 from theory.laws.parameters import Coefficient, Parameter, inner_points
 from theory.types import FloatArray
+
+_REFERENCES = ("n_ref", "k_ref", "k_c_ref", "tokens_ref")
 
 
 class _State(NamedTuple):
@@ -50,12 +54,18 @@ class EffectiveInformation(Law):
     """affine, log or boxcox."""
     connectivity: bool = False
     """Whether beta depends on k_c."""
+    alpha_of_n: bool = False
+    """Whether alpha depends on n_rec, for the decay "power"; the noise floor stays that of n_ref."""
+    tokens: bool = False
+    """Whether the metric falls with the tokens trained on, by a power beside what the information gives."""
     k_ref: float | None = None
     """Reference complexity; `bind` takes the median."""
     n_ref: float | None = None
     """Reference neurons; `bind` takes the geometric mean of the range."""
     k_c_ref: float | None = None
     """Reference connectivity; `bind` takes the median."""
+    tokens_ref: float | None = None
+    """Reference of the tokens; `bind` takes the median. A design that says nothing of tokens is at it."""
     k_range: tuple[float, float] | None = None
     """Smallest and largest k_e of the data; bounds of k_floor and k_decay."""
 
@@ -65,6 +75,8 @@ class EffectiveInformation(Law):
         check_form(self.decay, self.floor)
         if self.link not in LINKS:
             raise unknown("link", self.link, LINKS)
+        if self.alpha_of_n and self.decay != "power":
+            raise TheoryError(f"alpha_of_n: needs decay power, got {self.decay!r}, whose exponent is no single number")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -75,7 +87,8 @@ class EffectiveInformation(Law):
     def label(self) -> str:
         """Implement `Law.label`."""
         parts = [self.decay, f"{self.floor} floor" if self.floor != "none" else "no floor", self.link]
-        return f"{self.name} ({', '.join(parts + ['beta(k_c)'] * self.connectivity)})"
+        parts += ["beta(k_c)"] * self.connectivity + ["alpha(n_rec)"] * self.alpha_of_n + ["tokens"] * self.tokens
+        return f"{self.name} ({', '.join(parts)})"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -117,13 +130,33 @@ class EffectiveInformation(Law):
                     name="gamma", lower=-3.0, upper=3.0, start=(-0.5, 0.5), log=False, meaning="exponent of beta in k_c"
                 )
             )
+        if self.alpha_of_n:
+            searched.append(
+                Parameter(
+                    name="delta",
+                    lower=-1.0,
+                    upper=1.0,
+                    start=(-0.2, 0.2),
+                    log=False,
+                    meaning="exponent of alpha in n_rec",
+                )
+            )
         if self.link == "boxcox":
             searched.append(
                 Parameter(
                     name="lam", lower=-4.0, upper=4.0, start=(-0.5, 1.5), log=False, meaning="exponent of the link"
                 )
             )
+        if self.tokens:
+            searched.append(
+                Parameter(name="d", lower=0.005, upper=6.0, start=(0.05, 2.0), meaning="exponent in the tokens")
+            )
         return tuple(searched)
+
+    @property
+    def axes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Implement `Law.axes`."""
+        return ("n_rec", "k_e", "tokens") if self.tokens else ("n_rec", "k_e")
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
@@ -133,6 +166,7 @@ class EffectiveInformation(Law):
             # Without the sign a fit could explain a metric that gets worse with information, which contradicts the
             # theory.
             Coefficient(name="b", sign=1, meaning="metric per unit of g(I)"),
+            *([Coefficient(name="D", sign=1, meaning="metric that training at tokens_ref leaves")] * self.tokens),
         )
 
     def bind(self, design: Design) -> "EffectiveInformation":
@@ -149,6 +183,8 @@ class EffectiveInformation(Law):
             filled["k_range"] = (low / 1.001, high * 1.001)
         if self.connectivity:
             filled["k_c_ref"] = self.k_c_ref or float(np.median(design.connectivity))
+        if self.tokens:
+            filled["tokens_ref"] = self.tokens_ref or float(np.median(design.tokens_seen))
         return replace(self, **filled)
 
     def scan(self, count: int) -> tuple[str, FloatArray] | None:
@@ -159,9 +195,18 @@ class EffectiveInformation(Law):
         low, high = self._bound("k_range")
         return "k_floor", inner_points(low, high, count)
 
+    def wider(self) -> tuple[Law, Mapping[str, float]] | None:
+        """Implement `Law.wider`: an exponent of the noise that moves with the number of neurons."""
+        # Seed noise hides this departure from tests that look everywhere, though it moves the optimum.
+        return (
+            (replace(self, alpha_of_n=True), {"delta": 0.0}) if self.decay == "power" and not self.alpha_of_n else None
+        )
+
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
-        """snr_ref = S = u_ref n_ref^beta (the formula's S) and phi = nu's floor."""
+        """snr_ref = S = u_ref n_ref^beta (the formula's S), the references, and phi = nu's floor."""
         derived = {"snr_ref": theta["u_ref"] * self._bound("n_ref") ** theta["beta"]}
+        # Without its references the u_ref of a stored result would mean nothing.
+        derived |= {name: value for name in _REFERENCES if (value := getattr(self, name)) is not None}
         if self.floor != "none":
             derived["phi"] = floor_noise(self._bound("k_ref"), theta, self.decay)
         return derived
@@ -178,8 +223,14 @@ class EffectiveInformation(Law):
         # its powers stay in range.
         linked = apply_link(bits, self.link, lam=theta.get("lam"), i_ref=self._bound("n_ref"))
         # The minus is in the column, so that b >= 0 is the expected sign: more information, smaller loss.
-        columns = (np.ones((1, len(design))), -linked.value)
-        return Terms(columns, self._gradient(theta, design, state, linked) if gradient else {})
+        columns = [np.ones((1, len(design))), -linked.value]
+        slopes = self._gradient(theta, design, state, linked) if gradient else {}
+        if self.tokens:
+            # Points of a budget line say nothing of training: they are compared at the tokens that the data have.
+            seen = np.ones(len(design)) if design.tokens is None else design.tokens / self._bound("tokens_ref")
+            columns.append(np.exp(-theta["d"] * np.log(seen)))
+            slopes["d", 2] = -theta["d"] * np.log(seen) * columns[2]
+        return Terms(tuple(columns), slopes)
 
     def stationarity(self, theta: Theta, design: Design, kappa: FloatArray) -> FloatArray:
         """d ln I / d ln k_e along a budget, times I: alpha_loc dI/dlnS - kappa dI/dln n_rec (0 at the optimum, whatever
@@ -191,9 +242,13 @@ class EffectiveInformation(Law):
             kappa: k_e / (k_e + k_c) of each point: -d ln n_rec / d ln k_e at a fixed budget.
         """
         state = self._state(theta, design)
+        by_snr, by_n = state.information.d_ln_snr, state.information.d_ln_n
+        if self.alpha_of_n:
+            # Neurons change the noise too, through alpha.
+            by_n = by_n - by_snr * theta["delta"] * state.noise.slopes["alpha"]
         # In derivatives of I, not in the metric: near the optimum the metric is flat and its differences cancel, while
         # this function crosses 0.
-        return state.noise.local_exponent * state.information.d_ln_snr - kappa * state.information.d_ln_n
+        return state.noise.local_exponent * by_snr - kappa * by_n
 
     def _bound(self, option: str) -> Any:
         value = getattr(self, option)
@@ -203,6 +258,10 @@ class EffectiveInformation(Law):
 
     def _state(self, theta: Theta, design: Design) -> _State:
         ln_n_ref = np.log(self._bound("n_ref"))
+        if self.alpha_of_n:
+            growth = np.exp(theta["delta"] * (np.log(design.n_rec) - ln_n_ref))
+            # The floor is one size of noise for all rows, that of the reference, as it is for levels of alpha.
+            theta = {"alpha" + REFERENCE: theta["alpha"], **theta, "alpha": theta["alpha"] * growth}
         noisy = noise(design.k_e, self._bound("k_ref"), theta, decay=self.decay, floor=self.floor)
         beta, beta_ref = theta["beta"], theta.get("beta" + REFERENCE, theta["beta"])
         if self.connectivity:
@@ -230,6 +289,9 @@ class EffectiveInformation(Law):
         if self.connectivity:
             # ln beta falls by ln(k_c/k_c_ref) per unit of gamma.
             slopes["gamma"] = -by_beta * np.log(design.connectivity / self._bound("k_c_ref"))
+        if self.alpha_of_n:
+            # ln alpha rises by ln(n_rec/n_ref) per unit of delta.
+            slopes["delta"] = slopes["alpha"] * (np.log(design.n_rec) - ln_n_ref)
         if linked.d_lam is not None:
             slopes["lam"] = -linked.d_lam
         return {(name, 1): slope for name, slope in slopes.items()}

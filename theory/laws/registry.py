@@ -15,7 +15,14 @@ from theory.errors import TheoryError, unknown
 from theory.laws.base import Law
 from theory.laws.effective import EffectiveInformation
 from theory.laws.neuron_noise import NeuronNoise
-from theory.laws.rivals import BrokenPowerLaw, Constant, Polynomial, PowerLaw, SeparablePowerLaw
+from theory.laws.rivals import (
+    BrokenPowerLaw,
+    Constant,
+    ParametersAndTokens,
+    Polynomial,
+    PowerLaw,
+    SeparablePowerLaw,
+)
 from theory.laws.user_law import UserLaw, load_user_law
 
 ENTRY_POINTS = "elm_sweeper.laws"
@@ -27,6 +34,7 @@ FACTORIES: dict[str, Callable[..., Law]] = {
     "quadratic": lambda **options: Polynomial(degree=2, **options),
     "cubic": lambda **options: Polynomial(degree=3, **options),
     "separable_power_law": SeparablePowerLaw,
+    "parameters_and_tokens": ParametersAndTokens,
     "power_law": PowerLaw,
     "broken_power_law": BrokenPowerLaw,
     "neuron_noise": NeuronNoise,

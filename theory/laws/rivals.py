@@ -1,8 +1,8 @@
 """Rival laws: what the effective-information law must beat before it is believed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -97,8 +97,9 @@ class Polynomial(Law):
 
 @dataclass(frozen=True, kw_only=True)
 class SeparablePowerLaw(Law):
-    """metric = E + A (n_rec/n_ref)^-a + B (k_e/k_ref)^-b (+ C (k_c/k_c_ref)^-c): the baseline that the theory must
-    beat.
+    """metric = E + A n_rec^-a + B k_e^-b (+ C k_c^-c) (+ D tokens^-d): the baseline that the theory must beat.
+
+    The search has every size over a reference in the middle of the data; `constants` takes the references out again.
 
     It is the limit of the effective-information law for beta > 1, small u and an additive floor, with a = beta - 1 and
     b = alpha.
@@ -106,12 +107,16 @@ class SeparablePowerLaw(Law):
 
     connectivity: bool = False
     """Whether the term in k_c is there."""
+    tokens: bool = False
+    """Whether the term in the tokens trained on is there."""
     n_ref: float | None = None
-    """The n_rec at which the term A stands alone; `bind` takes medians. References do not change the fit."""
+    """Reference of n_rec; `bind` takes medians. References do not change the fit."""
     k_ref: float | None = None
-    """The k_e at which the term B stands alone."""
+    """Reference of k_e."""
     k_c_ref: float | None = None
-    """The k_c at which the term C stands alone."""
+    """Reference of k_c."""
+    tokens_ref: float | None = None
+    """Reference of the tokens; a design that says nothing of tokens is at it."""
 
     name = "separable_power_law"
 
@@ -123,62 +128,171 @@ class SeparablePowerLaw(Law):
     @property
     def label(self) -> str:
         """Implement `Law.label`."""
-        return f"{self.name} (n_rec, k_e{', k_c' if self.connectivity else ''})"
+        return f"{self.name} ({', '.join(term.size for term in self._terms)})"
+
+    @property
+    def axes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Implement `Law.axes`."""
+        # Connectivity is often varied at two levels beside the other axes, and then its term is a step that needs no
+        # more of them.
+        return tuple(term.size for term in self._terms if term.size != "k_c")
+
+    @property
+    def formula(self) -> str:
+        """Implement `Law.formula`."""
+        return f"metric = {' + '.join(['E', *(f'{t.coefficient} {t.size}^-{t.exponent}' for t in self._terms)])}"
+
+    @property
+    def _terms(self) -> list["_Term"]:
+        terms = [_Term("a", "A", "n_rec", "n_ref"), _Term("b", "B", "k_e", "k_ref")]
+        terms += [_Term("c", "C", "k_c", "k_c_ref")] * self.connectivity
+        return terms + [_Term("d", "D", "tokens", "tokens_ref")] * self.tokens
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Implement `Law.parameters`."""
-        exponents = (_exponent("a", "exponent in n_rec"), _exponent("b", "exponent in k_e"))
-        return (*exponents, _exponent("c", "exponent in k_c")) if self.connectivity else exponents
+        return tuple(_exponent(term.exponent, f"exponent in {term.size}") for term in self._terms)
 
     @property
     def coefficients(self) -> tuple[Coefficient, ...]:
         """Implement `Law.coefficients`."""
-        # Signs are required of these terms: more neurons, complexity or synapses may not make the metric worse.
-        names = ("A", "B", "C") if self.connectivity else ("A", "B")
-        return (
-            Coefficient(name="E", meaning="irreducible metric"),
-            *(Coefficient(name=name, sign=1) for name in names),
-        )
+        # Signs are required of these terms: more neurons, complexity, synapses or tokens may not make the metric worse.
+        return _power_coefficients(self._terms)
 
     def bind(self, design: Design) -> "SeparablePowerLaw":
         """Implement `Law.bind`."""
-        filled: dict[str, Any] = {
-            # A median lies in the data whatever the spacing of a sweep.
-            "n_ref": self.n_ref or float(np.median(design.n_rec)),
-            "k_ref": self.k_ref or float(np.median(design.k_e)),
-        }
-        if self.connectivity:
-            filled["k_c_ref"] = self.k_c_ref or float(np.median(design.connectivity))
-        return replace(self, **filled)
+        return replace(self, **_references(self, self._terms, design))
+
+    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+        """Implement `Law.constants`."""
+        return _without_references(self, self._terms, theta, coefficients)
 
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms`."""
-        axes = [("a", design.n_rec, self.n_ref), ("b", design.k_e, self.k_ref)]
-        if self.connectivity:
-            axes.append(("c", design.connectivity, self.k_c_ref))
-        columns: list[FloatArray] = [np.ones((1, len(design)))]
-        slopes: dict[tuple[str, int], FloatArray] = {}
-        for index, (name, size, reference) in enumerate(axes, start=1):
-            # Sizes relative to a median: the columns are then of order one, and A, B, C are effects in the middle of
-            # the data.
-            exponent = theta[name] * np.log(size / (reference or 1.0))
-            columns.append(np.exp(-exponent))
-            if gradient:
-                # The search runs in the logarithm of the exponent, so its derivative carries the exponent as a factor.
-                slopes[name, index] = -exponent * columns[-1]
-        return Terms(tuple(columns), slopes)
+        return _power_terms(self, self._terms, theta, design, gradient=gradient)
+
+
+class _Term(NamedTuple):
+    """One power of a size."""
+
+    exponent: str
+    """Name of its exponent."""
+    coefficient: str
+    """Name of its coefficient."""
+    size: str
+    """Column of the design, or trainable_params for its realised counts."""
+    reference: str
+    """Field of the law that holds the reference."""
+
+    def of(self, law: Law, design: Design) -> FloatArray:
+        """The size of every row."""
+        if self.size == "tokens":
+            # Points of a budget line say nothing of training: they are compared at the tokens that the data have.
+            reference = getattr(law, self.reference)
+            if design.tokens is None and reference is not None:
+                return np.full(len(design), float(reference))
+            return design.tokens_seen
+        if self.size == "k_c":
+            return design.connectivity
+        return design.params if self.size == "trainable_params" else np.asarray(getattr(design, self.size))
+
+
+def _power_coefficients(terms: Sequence[_Term]) -> tuple[Coefficient, ...]:
+    return (
+        Coefficient(name="E", meaning="irreducible metric"),
+        *(Coefficient(name=t.coefficient, sign=1, meaning=f"factor of {t.size}^-{t.exponent}") for t in terms),
+    )
+
+
+def _references(law: Law, terms: Sequence[_Term], design: Design) -> dict[str, Any]:
+    # A median lies in the data whatever the spacing of a sweep.
+    return {t.reference: getattr(law, t.reference) or float(np.median(t.of(law, design))) for t in terms}
+
+
+def _without_references(law: Law, terms: Sequence[_Term], theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+    constants = {"E": coefficients[0]}
+    for term, value in zip(terms, coefficients[1:], strict=True):
+        # A (n/n_ref)^-a is (A n_ref^a) n^-a.
+        constants[term.coefficient] = value * (getattr(law, term.reference) or 1.0) ** theta[term.exponent]
+    return constants
+
+
+def _power_terms(law: Law, terms: Sequence[_Term], theta: Theta, design: Design, *, gradient: bool) -> Terms:
+    columns: list[FloatArray] = [np.ones((1, len(design)))]
+    slopes: dict[tuple[str, int], FloatArray] = {}
+    for index, term in enumerate(terms, start=1):
+        # Sizes relative to a median: the columns are then of order one, and their coefficients are effects in the
+        # middle of the data.
+        size = term.of(law, design) / (getattr(law, term.reference) or 1.0)
+        exponent = theta[term.exponent] * np.log(size)
+        columns.append(np.exp(-exponent))
+        if gradient:
+            # The search runs in the logarithm of the exponent, so its derivative carries the exponent as a factor.
+            slopes[term.exponent, index] = -exponent * columns[-1]
+    return Terms(tuple(columns), slopes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametersAndTokens(Law):
+    """metric = E + A N^-a + B D^-b with N the trainable parameters and D the tokens trained on: the third approach of
+    Hoffmann et al. (2022), arXiv 2203.15556, for tables that know nothing of neurons.
+
+    As in `SeparablePowerLaw` the search has both sizes over a reference, which `constants` takes out again.
+    """
+
+    p_ref: float | None = None
+    """Reference of N; `bind` takes the median. It does not change the fit."""
+    tokens_ref: float | None = None
+    """Reference of D, likewise; a design that says nothing of tokens is at it."""
+
+    name = "parameters_and_tokens"
+    axes = ("trainable_params", "tokens")
+    formula = "metric = E + A N^-a + B D^-b, N = trainable_params, D = tokens"
+    _terms = (_Term("a", "A", "trainable_params", "p_ref"), _Term("b", "B", "tokens", "tokens_ref"))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Implement `Law.options`."""
+        return asdict(self)
+
+    @property
+    def label(self) -> str:
+        """Implement `Law.label`."""
+        return f"{self.name} (trainable_params, tokens)"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Implement `Law.parameters`."""
+        return tuple(_exponent(term.exponent, f"exponent in {term.size}") for term in self._terms)
+
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Implement `Law.coefficients`."""
+        return _power_coefficients(self._terms)
+
+    def bind(self, design: Design) -> "ParametersAndTokens":
+        """Implement `Law.bind`."""
+        return replace(self, **_references(self, self._terms, design))
+
+    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+        """Implement `Law.constants`."""
+        return _without_references(self, self._terms, theta, coefficients)
+
+    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
+        """Implement `Law.terms`."""
+        return _power_terms(self, self._terms, theta, design, gradient=gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PowerLaw(Law):
-    """metric = E + A (P/p_ref)^-exponent in the trainable parameters alone; also the law of the frontier."""
+    """metric = E + A P^-exponent in the trainable parameters alone; also the law of the frontier."""
 
     p_ref: float | None = None
-    """The trainable parameters at which the second term is A; `bind` takes the median."""
+    """The trainable parameters at which the second term is the coefficient A; `bind` takes the median."""
 
     name = "power_law"
     axes = ("trainable_params",)
+    formula = "metric = E + A P^-exponent, P = trainable_params"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -206,6 +320,10 @@ class PowerLaw(Law):
     def bind(self, design: Design) -> "PowerLaw":
         """Implement `Law.bind`."""
         return replace(self, p_ref=self.p_ref or float(np.median(design.params)))
+
+    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+        """Implement `Law.constants`."""
+        return {"E": coefficients[0], "A": coefficients[1] * (self.p_ref or 1.0) ** theta["exponent"]}
 
     def derived(self, theta: Mapping[str, float]) -> dict[str, float]:
         """Implement `Law.derived`."""

@@ -15,8 +15,9 @@ A distribution offers laws to everybody through the entry-point group "elm_sweep
 
 import inspect
 import runpy
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ from theory.laws.parameters import Coefficient, Parameter
 from theory.types import FloatArray
 
 STEP = 1e-6
-"""Relative step of central differences, see `Parameter.step`; a user's function comes without derivatives."""
+"""Relative step of finite differences, see `Parameter.step`; a user's function comes without derivatives."""
+
+SIZES = ("n_rec", "k_e", "k_c", "trainable_params", "tokens")
+"""Columns of a design in which a law may have exponents."""
+
+PROBES = (0.3, 0.5, 0.7)
+"""Where in the parameters' starting ranges a law is asked which sizes it uses; at one place an effect may vanish."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,8 @@ class UserLaw(Law):
     """Its parameters."""
     linear: tuple[Coefficient, ...] = ()
     """Its coefficients; empty: the function returns the metric itself."""
+    axes: tuple[str, ...] = ()
+    """Sizes that the function uses; `bind` finds them out."""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -55,6 +64,28 @@ class UserLaw(Law):
         """Implement `Law.coefficients`."""
         return self.linear
 
+    def bind(self, design: Design) -> "UserLaw":
+        """Implement `Law.bind`: find out which sizes the function uses, so that no axis is missed that it ignores."""
+        # All sizes are given, so that one can be moved while the others stay.
+        whole = replace(design, trainable_params=design.params, budget=design.budgets)
+        sizes = {name: size for name in SIZES if (size := getattr(whole, name)) is not None}
+        used = []
+        for name, size in sizes.items():
+            moved = replace(whole, **{name: 1.01 * size})
+            if any(not np.array_equal(self._probe(whole, share), self._probe(moved, share)) for share in PROBES):
+                used.append(name)
+        return replace(self, axes=tuple(used))
+
+    def _probe(self, design: Design, share: float) -> FloatArray:
+        """The columns at a place of the parameters' starting ranges, [columns, rows]."""
+        ranges = {item.name: (item, *item.start_range) for item in self.searched}
+        place = {
+            name: item.to_natural(np.array(low + share * (high - low))) for name, (item, low, high) in ranges.items()
+        }
+        # What overflows at a place that no search visits says nothing about the law.
+        with np.errstate(all="ignore"):
+            return self._call({name: float(value) for name, value in place.items()}, design)
+
     def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
         """Implement `Law.terms` by calling the function for each set of parameters."""
         plain = {item.name: np.atleast_2d(theta[item.name]) for item in self.searched}
@@ -63,11 +94,14 @@ class UserLaw(Law):
         for item in self.searched if gradient else ():
             value = plain[item.name]
             step = item.step(value, STEP)
-            # Central differences, because their error falls with the square of the step.
-            up, down = (self._stack({**plain, item.name: self._moved(item, value, s)}, design) for s in (step, -step))
+            # Central differences, because their error falls with the square of the step; one-sided at a bound, beyond
+            # which the function need not exist.
+            up, down = (np.clip(self._moved(item, value, s), item.lower, item.upper) for s in (step, -step))
+            width = np.log(up / down) if item.log else up - down
+            above, below = (self._stack({**plain, item.name: moved}, design) for moved in (up, down))
             # The base is column -1, see `Terms.gradient`.
             for j in range(len(values)):
-                slopes[item.name, j if self.linear else -1] = (up[j] - down[j]) / (2 * step)
+                slopes[item.name, j if self.linear else -1] = (above[j] - below[j]) / width
         return Terms(tuple(values), slopes) if self.linear else Terms((), slopes, values[0])
 
     def _moved(self, item: Parameter, value: FloatArray, step: FloatArray) -> FloatArray:
@@ -86,8 +120,14 @@ class UserLaw(Law):
         return np.stack(columns, axis=1)
 
     def _call(self, arguments: Mapping[str, Any], design: Design) -> FloatArray:
-        returned = self.function(design, **arguments)
-        parts = list(returned) if self.linear else [returned]
+        try:
+            returned = self.function(design, **arguments)
+        except TheoryError as error:
+            raise TheoryError(f"law {self.name}: {error}") from error
+        except Exception as error:  # whatever a person's function raises is theirs to mend
+            raise TheoryError(f"law {self.name}: {self._blame(error)}") from error
+        # A function that forgot to return says so below, by the number of its columns.
+        parts = (list(returned) if isinstance(returned, Sequence) else [returned]) if self.linear else [returned]
         expected = max(1, len(self.linear))
         if len(parts) != expected:
             raise TheoryError(
@@ -95,7 +135,10 @@ class UserLaw(Law):
             )
         rows = []
         for part in parts:
-            column = np.asarray(part, dtype=np.float64)
+            try:
+                column = np.asarray(part, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise TheoryError(f"law {self.name}: returned {type(part).__name__}, expected numbers") from error
             if column.shape not in ((), (1,), (len(design),)):
                 raise TheoryError(
                     f"law {self.name}: returned shape {column.shape}, expected one value for each of {len(design)} rows"
@@ -103,6 +146,14 @@ class UserLaw(Law):
             # A constant column may be written as a number, as the 1 in the example above.
             rows.append(np.broadcast_to(column, (len(design),)))
         return np.stack(rows)
+
+    def _blame(self, error: Exception) -> str:
+        """What went wrong in the function, and in which of its lines."""
+        code = inspect.unwrap(self.function).__code__ if inspect.isfunction(inspect.unwrap(self.function)) else None
+        file = code.co_filename if code is not None else None
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}, line {lines[-1]}: " if lines else ""
+        return f"{place}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def user_law(
@@ -164,7 +215,13 @@ def load_user_law(spec: str) -> UserLaw:
     if not Path(path).is_file():
         raise TheoryError(f"law: no file {path!r} (from {spec!r}); give path/to/file.py:name")
     # Run as a file and not imported: it need not lie on the import path, and two files may have one name.
-    laws = {key: value for key, value in runpy.run_path(path).items() if isinstance(value, UserLaw)}
+    try:
+        content = runpy.run_path(path)
+    except TheoryError as error:
+        raise TheoryError(f"law in {path}: {error}") from error
+    except Exception as error:  # whatever a person's file raises is theirs to mend
+        raise TheoryError(f"law in {path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    laws = {key: value for key, value in content.items() if isinstance(value, UserLaw)}
     if name not in laws:
         raise unknown(
             f"law in {path}", name, laws or ["(none: decorate a function with theory.laws.user_law.user_law)"]

@@ -48,6 +48,10 @@ def laws() -> dict[str, Law]:
         for floor in ("additive", "max", "none")
         for link in ("affine", "boxcox")
     }
+    variants |= {
+        f"{floor} floor, affine, alpha(n_rec)": get_law("effective_information", floor=floor, alpha_of_n=True)
+        for floor in ("additive", "max", "none")
+    }
     return variants | {"separable": get_law("separable_power_law"), "quadratic": get_law("quadratic")}
 
 

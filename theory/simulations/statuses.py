@@ -20,7 +20,7 @@ from theory.fit.result import FitResult
 from theory.laws.base import Law
 from theory.laws.registry import get_law
 from theory.laws.user_law import user_law
-from theory.simulations.worlds import additive_floor, grid, max_floor, normal, separable
+from theory.simulations.worlds import N_REF, additive_floor, grid, max_floor, normal, separable
 from theory.types import FloatArray
 
 TABLE = Path(__file__).parent / "statuses.md"
@@ -129,6 +129,7 @@ def cases() -> list[Case]:
     # The exponent is beyond the bound of 6 that power laws have.
     steep = 1 + 1e9 * SIZES**-8.0
     additive = get_law("effective_information", floor="additive")
+    growing = additive_floor(alpha=lambda design: 1 + 0.03 * np.log(design.n_rec / N_REF))
     return [
         Case(sentence="power law, slow (exponent 0.5)", make=_line(power)),
         Case(sentence="power law at its floor (exponent 1, noise 0.05)", make=_line(1 + 8 / SIZES)),
@@ -141,6 +142,10 @@ def cases() -> list[Case]:
         Case(
             sentence="effective information, additive floor, Box-Cox link",
             make=_grid(additive_floor(), get_law("effective_information", floor="additive", link="boxcox")),
+        ),
+        Case(
+            sentence="effective information, additive floor, alpha(n_rec) rising by 3 % per e-fold",
+            make=_grid(growing, get_law("effective_information", floor="additive", alpha_of_n=True)),
         ),
         Case(
             sentence="flat, then a drop of 0.4 at the largest size",
@@ -164,7 +169,7 @@ def cases() -> list[Case]:
         ),
         Case(
             sentence="effective information with alpha(n_rec), 3 % per e-fold",
-            make=_grid(additive_floor(alpha=lambda design: 1 + 0.03 * np.log(design.n_rec / 562)), additive),
+            make=_grid(growing, additive),
             warns="lack_of_fit",
         ),
         Case(sentence="a metric that rises with size", make=_line(1 + SIZES**0.2), warns="no_effect"),

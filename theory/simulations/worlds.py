@@ -144,7 +144,7 @@ class World:
 
 
 def worlds() -> list[World]:
-    """List all worlds: three right ones, the misspecified (a) to (g)."""
+    """List all worlds: three right ones, the misspecified (a) to (h)."""
     connected = grid(seeds=2, k_c=(375.0, 750.0, 1500.0))
     return [
         World(name="max floor", sentence="effective information, max floor", right=True, mean=max_floor()),
@@ -196,6 +196,12 @@ def worlds() -> list[World]:
             sentence="separable law with an interaction that no fitted law has",
             right=False,
             mean=lambda design: separable(design, 0.01),
+        ),
+        World(
+            name="h",
+            sentence="the noise exponent alpha rises with n_rec beyond n_ref alone, 6 % per e-fold",
+            right=False,
+            mean=additive_floor(alpha=lambda design: 1 + 0.06 * np.maximum(np.log(design.n_rec / N_REF), 0.0)),
         ),
     ]
 

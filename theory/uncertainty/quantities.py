@@ -114,6 +114,34 @@ def all_parameters(fit: FitResult) -> list[Quantity]:
     return [parameter(label, log=number.parameter.log) for label, number in fit.searched.items()]
 
 
+def all_constants(fit: FitResult) -> list[Quantity]:
+    """Every coefficient as the law's written formula has it, without references; none for laws without such a formula.
+
+    >>> from theory.fit.fit import fit_law
+    >>> from theory.data.published import load_published
+    >>> table = load_published("enwik8")
+    >>> fit = fit_law("separable_power_law", table.design, table.columns["train_bpc"])
+    >>> [quantity.name for quantity in all_constants(fit)]
+    ['E', 'A', 'B']
+    """
+    return [
+        _constant(name, key, log=name != "E" and value > 0)
+        for key, constants in fit.constants.items()
+        for name, value in constants.items()
+    ]
+
+
+def _constant(name: str, key: str, *, log: bool) -> Quantity:
+    def evaluate(draws: Draws) -> FloatArray:
+        fit = draws.fit
+        theta = {label: draws.parameter(label) for label in fit.values}
+        place = list(fit.coefficients).index(key)
+        values = fit.law.constants(theta, list(draws.coefficients[:, place].T))
+        return np.broadcast_to(np.asarray(values[name], dtype=np.float64), (len(draws),))
+
+    return Quantity(name=name if key == "all" else f"{name} ({key})", evaluate=evaluate, log=log)
+
+
 def best_d_m(
     budget: float,
     cost: Cost,

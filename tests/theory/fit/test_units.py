@@ -7,6 +7,7 @@ from scipy import stats
 from tests.theory.truths import grid_design, log_sizes
 from theory.data.design import Design
 from theory.fit.fit import fit_law
+from theory.laws.parameters import Parameter
 from theory.laws.registry import FACTORIES, get_law
 from theory.laws.user_law import user_law
 from theory.uncertainty.intervals import delta, prediction
@@ -18,6 +19,7 @@ GRID = grid_design(np.geomspace(1e6, 1e7, 3), log_sizes(6), seeds=2)
 SCALED = {
     "effective_information": ("metric", "k_e"),
     "separable_power_law": ("metric", "k_e", "n_rec"),
+    "parameters_and_tokens": ("metric", "k_e", "n_rec", "tokens"),
     "power_law": ("metric", "k_e", "n_rec"),
     "broken_power_law": ("metric", "k_e", "n_rec"),
     "quadratic": ("metric", "k_e", "n_rec"),
@@ -30,9 +32,12 @@ SCALED = {
 
 
 LINE = np.repeat(2.0 ** np.arange(4, 15), 2)
+SEEN = np.resize([1e5, 1e6, 1e7, 1e8], LINE.size)
 
 
-def scaled_design(name, k_e=1.0, n_rec=1.0):
+def scaled_design(name, k_e=1.0, n_rec=1.0, tokens=1.0):
+    if name == "parameters_and_tokens":  # every size with several lengths of training
+        return Design(n_rec=LINE * n_rec, k_e=np.full(LINE.size, 50.0 * k_e), tokens=SEEN * tokens)
     if name.endswith("power_law") and name != "separable_power_law":  # laws of the parameter count alone
         return Design(n_rec=LINE * n_rec, k_e=np.full(LINE.size, 50.0 * k_e))
     return Design(
@@ -51,6 +56,8 @@ def metric_of(name):
         mean = 1 + np.where(size < 1, size**-0.2, size**-0.9)
     elif name == "power_law":
         mean = 1 + size**-0.4
+    elif name == "parameters_and_tokens":
+        mean = 1 + size**-0.4 + SEEN**-0.15
     else:
         mean = 1.5 + 2 * GRID.n_rec**-0.4 + 30 * GRID.k_e**-0.7
     return mean + 0.003 * rng.standard_normal(mean.size)
@@ -123,3 +130,32 @@ def test_prediction_with_a_coefficient_of_zero_has_its_error(unit):
     leverage = np.einsum("ir,ij,jr->r", column, np.linalg.inv(column @ column.T), column)
     half = fit.noise_sd * np.sqrt(leverage) * stats.t.ppf(0.975, sizes.size - 2)
     np.testing.assert_allclose(rows.high - rows.mean, half, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["least_squares", "huber"])
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(("metric_unit", "size_unit"), [(1e-9, 1e9), (1e9, 1e-9), (1e12, 1e12), (1e-12, 1e-12)])
+def test_a_users_law_and_its_parameters_may_have_any_units(metric_unit, size_unit, log, loss):
+    """Every parameter is searched, each with bounds in its own unit, which differ by up to 24 decades."""
+
+    def fitted(m, s):
+        low = {"shift": 0.5 * s, "E": 0.01 * m, "A": 0.01 * m} if log else {"shift": -10.0 * s, "E": -2.0 * m, "A": -m}
+        high = {"shift": 400.0 * s, "E": 5.0 * m, "A": 30.0 * m}
+        described = [Parameter(name=name, lower=low[name], upper=high[name], log=log) for name in low]
+
+        @user_law(parameters=described)
+        def shifted(design, shift, E, A):
+            return E + A * ((design.n_rec + shift) / s) ** -0.5
+
+        fit = fit_law(shifted, Design(n_rec=n_rec * s, k_e=np.ones(n_rec.size)), metric * m, loss=loss)
+        units = {"shift": s, "E": m, "A": m}
+        widths = [(row.high - row.low) / units[row.quantity] for row in delta(fit)]
+        return [fit.values[name] / units[name] for name in fit.free], widths, {s.code for s in fit.statuses}
+
+    n_rec = np.repeat(np.geomspace(20, 5e3, 9), 2)
+    metric = 1 + 3 * (n_rec + 50) ** -0.5 + 1e-3 * np.random.default_rng(2).standard_normal(n_rec.size)
+    values, widths, codes = fitted(1.0, 1.0)
+    other_values, other_widths, other_codes = fitted(metric_unit, size_unit)
+    np.testing.assert_allclose(other_values, values, rtol=1e-4)
+    np.testing.assert_allclose(other_widths, widths, rtol=1e-3)
+    assert other_codes == codes >= {"converged", "starts_agree"}

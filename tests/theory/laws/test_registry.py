@@ -12,7 +12,10 @@ from theory.laws.registry import LAWS, get_law
 
 RNG = np.random.default_rng(0)
 DESIGN = Design(
-    n_rec=RNG.uniform(20, 3000, 25), k_e=10 ** RNG.uniform(2.5, 5, 25), k_c=RNG.choice([300.0, 750.0, 1500.0], 25)
+    n_rec=RNG.uniform(20, 3000, 25),
+    k_e=10 ** RNG.uniform(2.5, 5, 25),
+    k_c=RNG.choice([300.0, 750.0, 1500.0], 25),
+    tokens=10 ** RNG.uniform(5, 8, 25),
 )
 VARIANTS = [
     {"decay": decay, "floor": floor, "link": link, "connectivity": True}
@@ -21,7 +24,9 @@ VARIANTS = [
     )
 ]
 ALL = [("effective_information", options) for options in VARIANTS] + [
-    ("separable_power_law", {"connectivity": True}),
+    *(("effective_information", {"floor": f, "alpha_of_n": True, "tokens": True}) for f in ("none", "max", "additive")),
+    ("separable_power_law", {"connectivity": True, "tokens": True}),
+    ("parameters_and_tokens", {}),
     ("power_law", {}),
     ("broken_power_law", {}),
 ]

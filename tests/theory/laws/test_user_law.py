@@ -1,13 +1,16 @@
 """A user's own function is fitted, ranked and found by its name."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.theory.truths import SIM_COST, grid_design, log_sizes
+from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
+from theory.laws.parameters import Parameter
 from theory.laws.registry import get_law
 from theory.laws.user_law import user_law
 from theory.optimum.allocation import optimum
@@ -97,3 +100,67 @@ def test_mistakes_are_named(law_file):
     short = user_law(parameters={"a": (0.1, 1.0)}, name="short")(lambda design, a: np.ones(3))
     with pytest.raises(TheoryError, match=r"returned shape \(3,\)"):
         fit_law(short, DESIGN, DESIGN.n_rec)
+
+
+def test_no_axis_is_missed_that_the_law_does_not_use():
+    n_rec = np.repeat(np.geomspace(20, 5e3, 9), 2)
+    line = Design(n_rec=n_rec, k_e=np.ones(n_rec.size), tokens=np.full(n_rec.size, 1e6))
+    metric = 1 + n_rec**-0.5 + 1e-3 * np.random.default_rng(0).standard_normal(n_rec.size)
+
+    @user_law(parameters={"a": (0.01, 5.0)}, coefficients=("E", "A"))
+    def neurons(design, a):
+        return 1, design.n_rec**-a
+
+    @user_law(parameters={"a": (0.01, 5.0)}, coefficients=("E", "A"))
+    def both(design, a):
+        return 1, (design.params * design.tokens) ** -a
+
+    fits = {name: fit_law(law, line, metric) for name, law in (("neurons", neurons), ("both", both))}
+    assert fits["neurons"].law.axes == ("n_rec",)
+    assert fits["both"].law.axes == ("trainable_params", "tokens")
+    missed = {name: [s.sentence for s in fit.statuses if s.code == "few_levels"] for name, fit in fits.items()}
+    assert missed["neurons"] == []
+    assert [sentence.split(" has ")[0] for sentence in missed["both"]] == ["tokens"]
+
+
+def test_what_a_function_raises_is_one_line_that_names_law_and_place(tmp_path):
+    def lines(source, design=DESIGN):
+        path = tmp_path / "wrong.py"
+        path.write_text(f"from theory.laws.user_law import user_law\n\n\n{source}")
+        with pytest.raises(TheoryError) as raised:
+            fit_law(f"{path}:wrong", design, design.n_rec)
+        assert "\n" not in str(raised.value)
+        return str(raised.value).replace(str(path), "wrong.py")
+
+    head = '@user_law(parameters={"a": (0.1, 1.0)}, coefficients=("E", "A"))\ndef wrong(design, a):\n'
+    assert lines(f'{head}    return 1, design.covariates["steps"] ** -a\n') == (
+        "law wrong.py:wrong: the rows have no covariate 'steps'; they have none"
+    )
+    told = replace(DESIGN, covariates={"dose": np.ones(len(DESIGN))})
+    assert "the rows have no covariate 'steps'; they have dose" in lines(
+        f'{head}    return 1, design.covariates["steps"] ** -a\n', told
+    )
+    assert lines(f"{head}    return 1, design.depth ** -a\n").startswith(
+        "law wrong.py:wrong: wrong.py, line 6: AttributeError: 'Design' object has no attribute 'depth'"
+    )
+    assert lines(f"{head}    return 1, design.tokens ** -a\n").startswith(
+        "law wrong.py:wrong: wrong.py, line 6: TypeErr"
+    )
+    assert lines(f'{head}    return 1, "x"\n') == "law wrong.py:wrong: returned str, expected numbers"
+    assert lines(f"{head}    pass\n").startswith("law wrong.py:wrong: returned 1 columns, expected 2")
+    assert lines("import nothing_of_this_name\n") == (
+        "law in wrong.py: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    )
+
+
+def test_a_function_is_never_asked_beyond_its_bounds():
+    asked = []
+
+    @user_law(parameters=[Parameter(name="share", lower=0.0, upper=1.0, log=False)], coefficients=("E", "A"))
+    def mixed(design, share):
+        asked.append(share)
+        return 1, np.sqrt(share) * design.n_rec**-0.5 + np.sqrt(1 - share) * design.k_e**-0.5
+
+    fit = fit_law(mixed, DESIGN, 1 + DESIGN.k_e**-0.5 + 1e-5 * np.random.default_rng(0).standard_normal(len(DESIGN)))
+    assert fit.values["share"] < 1e-3
+    assert 0 <= min(asked) <= max(asked) <= 1

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from theory.data.design import Design
-from theory.fit.fit import fit_law
+from theory.errors import TheoryError
+from theory.fit.fit import fit_law, refit
 from theory.fit.restore import restore
 from theory.laws.parameters import Prior
 from theory.laws.registry import get_law
@@ -97,3 +98,22 @@ def test_law_without_searched_parameters_is_refitted():
     fit = fit_law("quadratic", design, metric)
     again = refit_many(fit, metric=np.stack([metric, metric + 1]), starts=3)
     np.testing.assert_allclose(again.draws.predict(design)[1], fit.predict(design) + 1)
+
+
+def test_a_threshold_that_was_set_is_that_of_fit_and_refits():
+    design, metric = wavy()
+    fits = [fit_law("power_law", design, metric, loss="huber", huber_threshold=bend) for bend in (0.002, 0.2)]
+    # far below the residuals the loss is nearly their absolute value, far above them it is least squares
+    squares = fit_law("power_law", design, metric)
+    assert fits[1].values["exponent"] == pytest.approx(squares.values["exponent"], rel=1e-6)
+    assert fits[0].values["exponent"] != pytest.approx(squares.values["exponent"], rel=1e-2)
+    assert np.isclose(fits[0].robust_weights, np.minimum(1, 0.002 / np.abs(fits[0].residuals)), rtol=1e-3).all()
+    again = refit_many(fits[0], metric=metric[None], starts=2)
+    assert again.draws.parameter("exponent")[0] == pytest.approx(fits[0].values["exponent"], rel=1e-4)
+    assert refit(fits[0]).values["exponent"] == pytest.approx(fits[0].values["exponent"], rel=1e-5)
+    assert refit(fits[0], loss="tukey").inputs.huber_threshold is None
+    scaled = fit_law("power_law", design, 1e9 * metric, loss="huber", huber_threshold=0.002e9)
+    assert scaled.values["exponent"] == pytest.approx(fits[0].values["exponent"], rel=1e-6)
+    for settings in ({"huber_threshold": 0.1}, {"loss": "huber", "huber_threshold": 0.0}):
+        with pytest.raises(TheoryError, match="huber_threshold: .* must be finite and above 0, with loss huber"):
+            fit_law("power_law", design, metric, **settings)
