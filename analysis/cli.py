@@ -39,11 +39,12 @@ def selection_options(command: Command) -> Command:
 
     # Click reads a command's help from the docstring of the function, which is that of the command itself.
     @wraps(command)
-    # Four options become one value here, so that no function behind has to hand on four arguments.
-    def wrapped(*, metric: str, split: str, where: str | None, group: str | None, **rest: Any) -> None:
+    # Five options become one value here, so that no function behind has to hand on five arguments.
+    def wrapped(*, metric: str, split: str, where: str | None, group: str | None, tokens: bool, **rest: Any) -> None:
         from analysis.rows.sweep import Measure, Selection
 
-        command(selection=Selection(measure=Measure(kind=metric, split=split), where=where, group=group), **rest)
+        measure = Measure(kind=metric, split=split)
+        command(selection=Selection(measure=measure, where=where, group=group, tokens=tokens), **rest)
 
     choice = click.option(
         "--metric",
@@ -55,17 +56,27 @@ def selection_options(command: Command) -> Command:
     which = click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose metric.")
     where = click.option("--where", help="Rows to use, for example \"budget >= 1e5 and task == 'text'\".")
     group = click.option("--group", help="One group of rows by its name, as reports and dashboards print it.")
-    return _decorate(wrapped, [choice, which, where, group])
+    tokens = click.option(
+        "--tokens",
+        is_flag=True,
+        help="Put rows that differ in steps and batch_size alone into one group: tokens become an axis of the laws.",
+    )
+    return _decorate(wrapped, [choice, which, where, group, tokens])
 
 
 def fit_options(command: Command) -> Command:
     """Options that say how to fit; the command gets one `settings`."""
 
     @wraps(command)
-    def wrapped(*, law: str, loss: str, starts: int, seed: int, weights: str, **rest: Any) -> None:
+    def wrapped(
+        *, law: str, loss: str, huber_threshold: float | None, starts: int, seed: int, weights: str, **rest: Any
+    ) -> None:
         from analysis.laws.theory_fit import FitSettings
 
-        command(settings=FitSettings(law=law, loss=loss, starts=starts, seed=seed, weights=weights), **rest)
+        settings = FitSettings(
+            law=law, loss=loss, huber_threshold=huber_threshold, starts=starts, seed=seed, weights=weights
+        )
+        command(settings=settings, **rest)
 
     choice = click.option(
         "--law",
@@ -74,6 +85,12 @@ def fit_options(command: Command) -> Command:
         help="best (of the effective-information variants), or one such as effective_information:floor=max.",
     )
     loss = click.option("--loss", default="least_squares", show_default=True, help="least_squares, tukey or huber.")
+    threshold = click.option(
+        "--huber-threshold",
+        type=float,
+        help="With --loss huber: residual beyond which it is linear, in units of the fitted metric; default: 1.345 "
+        "standard deviations of replicates, or of residuals.",
+    )
     starts = click.option("--starts", type=Within("starts"), default=32, show_default=True, help="Searches per fit.")
     seed = click.option(
         "--seed", type=Within("seed"), default=0, show_default=True, help="Seed of the starting points."
@@ -86,7 +103,7 @@ def fit_options(command: Command) -> Command:
         help="Of the runs: equal, 1 / seed variance of their budget (replicates), or auto: the latter where budgets "
         "differ in noise.",
     )
-    return _decorate(wrapped, [choice, loss, starts, seed, weights])
+    return _decorate(wrapped, [choice, loss, threshold, starts, seed, weights])
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -93,19 +93,28 @@ class Rows:
         """The rows that enter, with the metric as `value`."""
         return self.data.rows
 
-    def fit(self, law: str = BEST, *, loss: str = "least_squares", starts: int = 32, seed: int = 0) -> "FittedRows":
+    def fit(
+        self,
+        law: str = BEST,
+        *,
+        loss: str = "least_squares",
+        huber_threshold: float | None = None,
+        starts: int = 32,
+        seed: int = 0,
+    ) -> "FittedRows":
         """Fit a law and its rivals.
 
         Args:
             law: `best`, or one such as ``effective_information:floor=max`` or ``mylaw.py:saturating``.
             loss: `least_squares`, `tukey` or `huber`.
+            huber_threshold: residual beyond which `huber` is linear, in units of the fitted metric.
             starts: searches per fit.
             seed: seed of the starting points.
 
         Raises:
             AnalysisError: the law or an option is unknown.
         """
-        settings = FitSettings(law=law, loss=loss, starts=starts, seed=seed)
+        settings = FitSettings(law=law, loss=loss, huber_threshold=huber_threshold, starts=starts, seed=seed)
         (view,) = with_baselines([make_view(self.sweep, fit_dataset(self.data, settings))])
         return FittedRows(rows=self, settings=settings, view=view)
 

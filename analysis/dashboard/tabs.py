@@ -7,14 +7,17 @@ import numpy as np
 
 from analysis.dashboard.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
 from analysis.dashboard.running import running_panel
+from analysis.figures.compute import compute_data, plot_compute
 from analysis.figures.frontier import FrontierData, frontier_data, plot_frontier, plot_reducible
 from analysis.figures.isobudget import isobudget_data, plot_isobudget
 from analysis.figures.runs import cost_data, pace_data, plot_cost, plot_pace, plot_progress, progress_data
 from analysis.figures.scaling import path_data, plot_path
 from analysis.figures.theme import PLAIN_SYMBOL, short
+from analysis.laws.compute import compute_splits
+from analysis.laws.findings import Refusal
 from analysis.laws.view import View
 from analysis.report.report import optimum_parts
-from analysis.report.tables import band_rule, optimum_table
+from analysis.report.tables import band_rule, compute_sentences, compute_table, optimum_table
 from analysis.rows.means import configuration
 from analysis.rows.published import published_points
 from analysis.rows.sweep import Sweep
@@ -23,6 +26,9 @@ from sweeper.words import counted
 
 REASONS = 12
 """Most reasons of failure that are listed."""
+
+SPLIT_AXES = {"n": "N", "tokens": "D"}
+"""Sizes that training compute is split between, and their names on the page."""
 
 
 def tradeoff_tab(view: View) -> Tab:
@@ -132,8 +138,32 @@ def frontier_tab(view: View) -> Tab:
     return Tab(
         "frontier",
         "Frontier",
-        (_frontier(view, frontier, "half"), *(_path(view, name) for name in axes)),
+        (_frontier(view, frontier, "half"), *(_path(view, name) for name in axes), *_compute(view)),
     )
+
+
+def _compute(view: View) -> list[Panel]:
+    """The best split of training compute, where the law knows the tokens."""
+    splits = compute_splits(view.law)
+    if splits is None:
+        return []
+    title = "Best split of training compute"
+    if isinstance(splits, Refusal):
+        return [Panel("compute", title, "none", summary=f"{splits.reason}.", width="half")]
+    figures = {name: plot_compute(compute_data(view.table, splits, x=key)) for key, name in SPLIT_AXES.items()}
+    table = compute_table(splits)
+    return [
+        Panel(
+            id="compute",
+            title=title,
+            caption="points = means, colour = metric, dashed = best by the law, band = 95 % interval (delta method)",
+            summary=" ".join(compute_sentences(splits)),
+            width="half",
+            choices=tuple(Choice(name, figure, points=False) for name, figure in figures.items()),
+            columns=table.columns,
+            rows=rows_of(table.rows),
+        )
+    ]
 
 
 def _path(view: View, name: str) -> Panel:

@@ -14,6 +14,7 @@ from textwrap import wrap
 import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
+from analysis.figures.compute import compute_data, plot_compute
 from analysis.figures.fit import agreement_data, plot_agreement, plot_residuals, residual_data
 from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.figures.isobudget import Figure, isobudget_data, plot_isobudget
@@ -28,6 +29,8 @@ from analysis.figures.scaling import (
     plot_surface,
 )
 from analysis.figures.theme import PLAIN_SYMBOL, resolve, subscripts, theme, titled
+from analysis.laws.compute import compute_splits
+from analysis.laws.findings import ComputeSplits
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.rows.load import datasets, read_sweep
@@ -118,6 +121,10 @@ def _drawn(view: View) -> Iterator[Drawn]:
     gap = None if law is None else table["mean"].to_numpy(float) - law.predicted
     surface = SurfaceData(data.title, table, gap, () if law is None else law.surfaces, tuple(view.optima))
     yield "surface", plot_surface(surface), "Metric over neurons and complexity"
+    splits = compute_splits(view.law)
+    if isinstance(splits, ComputeSplits):
+        for x in ("n", "tokens"):
+            yield f"compute-{x}", plot_compute(compute_data(table, splits, x=x)), "Best split of training compute"
     if law is not None:
         agreement = agreement_data(data, table, law)
         yield "agreement", plot_agreement(agreement), "Measured means against the law"

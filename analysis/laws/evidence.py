@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from analysis.laws.compute import compute_splits
 from analysis.laws.findings import (
     DrawsUsed,
     Estimate,
@@ -45,7 +46,7 @@ from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regi
 from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, cluster_draws, delta, envelope
 from theory.uncertainty.neuron import fit_neuron
-from theory.uncertainty.quantities import Draws, all_parameters, best_d_m, optimum_quantities
+from theory.uncertainty.quantities import Draws, all_constants, all_parameters, best_d_m, optimum_quantities
 from theory.uncertainty.restore import as_draws
 
 LAWS_HELD_OUT = 3
@@ -128,7 +129,8 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         # Residuals of seeds of one configuration are alike where the law misses it; draws of whole configurations show
         # that and widen the interval where it matters.
         clusters = cluster_draws(fit, settings.draws, seed=settings.seed)
-        rows = envelope(fit, all_parameters(fit), draws=draws, clusters=clusters)
+        asked = [*all_parameters(fit), *all_constants(fit)]
+        rows = envelope(fit, asked, draws=draws, clusters=clusters)
         parameters = tuple(finite(row) for row in rows)
     except TheoryError as error:
         return Refusal(reason=str(error))
@@ -149,6 +151,7 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         parameters=parameters,
         optimum_intervals=tuple(optima),
         exponents=tuple(exponents),
+        compute=compute_splits(law, lambda asked: envelope(fit, asked, draws=draws, clusters=clusters)),
         draws=DrawsUsed(asked=settings.draws, failed=draws.failed, kind="residual", seed=settings.seed),
     )
 

@@ -105,6 +105,37 @@ Estimate = Interval | NoInterval
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComputeSplit:
+    """The best split of some training compute."""
+
+    compute: float
+    """Floating-point operations of training, C."""
+    within: bool
+    """Whether the data reach that far."""
+    n: Interval
+    """Trainable parameters, N*."""
+    tokens: Interval
+    """Tokens, D*."""
+    ratio: Interval
+    """D* / N*."""
+    metric: Interval
+    """Metric that the law expects there, on the fitted scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeSplits:
+    """Best splits of training compute between parameters and tokens."""
+
+    flop: float
+    """Operations per parameter and token."""
+    n: Interval
+    """Exponent of N* in C."""
+    tokens: Interval
+    """Exponent of D* in C."""
+    splits: tuple[ComputeSplit, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class OptimumIntervals:
     """Where the law's optimum of one budget lies."""
 
@@ -144,6 +175,8 @@ class LawIntervals:
     parameters: tuple[Interval, ...]
     optimum_intervals: tuple[OptimumIntervals, ...]
     exponents: tuple[Exponents, ...]
+    compute: ComputeSplits | Refusal | None
+    """Best splits of training compute; None where the law knows no tokens."""
     draws: DrawsUsed
 
 
@@ -314,6 +347,7 @@ class Evidence:
     intervals_reason: str | None = field(default=None, metadata=OMIT)
     parameters: tuple[Interval, ...] | None = field(default=None, metadata=OMIT)
     optimum_intervals: tuple[OptimumIntervals, ...] | None = field(default=None, metadata=OMIT)
+    compute: ComputeSplits | Refusal | None = field(default=None, metadata=OMIT)
     draws: DrawsUsed | None = field(default=None, metadata=OMIT)
     identifiability: tuple[str, ...] | Refusal | None = field(default=None, metadata=OMIT)
     calibration: Calibration | Refusal | None = field(default=None, metadata=OMIT)

@@ -1,7 +1,7 @@
 """The one adapter between stored rows and `theory`: it takes rows and gives fitted laws, allocations, predictions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.laws.findings import RefusedLaw
+from analysis.laws.findings import OMIT, RefusedLaw
 from analysis.rows.means import budget_lines
 from analysis.rows.sweep import Dataset, Exclusion
 from analysis.rows.weights import CHOICES, Weighting, weigh
@@ -29,13 +29,14 @@ from theory.uncertainty.selection import Comparison, compare
 FloatArray = npt.NDArray[np.float64]
 
 BEST = "best"
-"""Choose the variant of the effective-information law (floor, link, connectivity) with the smallest AICc."""
+"""Choose the variant of the effective-information law (floor, link, connectivity, alpha) with the smallest AICc."""
 
 RIVALS = ("separable_power_law", "quadratic", "power_law", "constant")
 """Laws that are always fitted beside the chosen one."""
 
 LINK_BUDGETS = 3
-"""Budgets from which a free link (Box-Cox) is tried; one budget cannot tell a link from an exponent."""
+"""Budgets from which a free link (Box-Cox) and an alpha that depends on n_rec are tried; one budget cannot tell either
+from an exponent."""
 
 NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
@@ -78,6 +79,8 @@ class FitSettings:
     """`best`, a law's name, or a name with options such as ``effective_information:floor=max,link=log``."""
     loss: str = "least_squares"
     """`least_squares`, `tukey` or `huber`."""
+    huber_threshold: float | None = field(default=None, metadata=OMIT)
+    """Residual beyond which `huber` is linear, on the fitted scale; None: 1.345 standard deviations of replicates."""
     starts: int = 32
     """Searches of every fit."""
     seed: int = 0
@@ -90,6 +93,10 @@ class FitSettings:
             raise AnalysisError(unknown_name("--weights", self.weights, CHOICES))
         if self.loss not in LOSSES:
             raise AnalysisError(unknown_name("--loss", self.loss, LOSSES))
+        if self.huber_threshold is not None and (self.loss != "huber" or not 0 < self.huber_threshold < np.inf):
+            raise AnalysisError(
+                f"--huber-threshold {self.huber_threshold:g}: needs --loss huber (here {self.loss}) and a value above 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +161,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         )
         # A rival that is also among the chosen laws is fitted once.
         laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
-        fits, best, refused = _fit_all(laws, tuple(chosen), settings.loss, compute)
+        fits, best, refused = _fit_all(laws, tuple(chosen), settings, compute)
     else:
         fits, best, refused = {}, None, [RefusedLaw("", "no finished trial with a value")]
     costs = {
@@ -183,14 +190,14 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
 
 
 def _fit_all(
-    laws: Mapping[str, Law], chosen: tuple[str, ...], loss: str, compute: Callable[..., FitResult]
+    laws: Mapping[str, Law], chosen: tuple[str, ...], settings: FitSettings, compute: Callable[..., FitResult]
 ) -> tuple[dict[str, FitResult], FitResult | None, list[RefusedLaw]]:
     """Fit the laws and choose the one that is reported, for which alone a robust loss is meant.
 
     Args:
         laws: by name, rivals included.
         chosen: names of those among which one is to be reported.
-        loss: the loss that was asked for.
+        settings: the loss that was asked for.
         compute: fits a law with a loss.
 
     Returns:
@@ -199,12 +206,15 @@ def _fit_all(
     """
     fits: dict[str, FitResult] = {}
     refused: list[RefusedLaw] = []
+    loss = settings.loss
+    options = {loss: {"loss": loss, "huber_threshold": settings.huber_threshold}}
+    options.setdefault("least_squares", {"loss": "least_squares"})
     # AICc chooses among laws and ranks rivals, and needs the likelihood of least squares, which a robust loss has not.
     # Where there are several laws to choose from, the loss that was asked for therefore comes after the choice.
     losses = {name: loss if chosen == (name,) else "least_squares" for name in laws}
     for name, law in laws.items():
         try:
-            fits[name] = compute(law, loss=losses[name])
+            fits[name] = compute(law, **options[losses[name]])
         except TheoryError as error:
             refused.append(RefusedLaw(name, str(error)))
     best = _choose({name: fits[name] for name in chosen if name in fits})
@@ -212,7 +222,7 @@ def _fit_all(
         return fits, None, refused
     if losses[best] != loss:
         try:
-            fits[best] = compute(laws[best], loss=loss)
+            fits[best] = compute(laws[best], **options[loss])
         except TheoryError as error:
             # Neither another law nor another loss in its place: that would not be what was asked for.
             return fits, None, [*refused, RefusedLaw(best, str(error))]
@@ -237,6 +247,11 @@ def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
                 options = {"floor": floor, "link": link} | ({"connectivity": True} if connectivity else {})
                 choice = LawChoice("effective_information", options)
                 variants[choice.text] = choice.law()
+        # Under the affine link alone, which is where it was measured to be worth its parameter
+        # (`theory/simulations/coverage.md`).
+        if budgets >= LINK_BUDGETS:
+            choice = LawChoice("effective_information", {"floor": floor, "link": "affine", "alpha_of_n": True})
+            variants[choice.text] = choice.law()
     return variants
 
 
@@ -304,10 +319,20 @@ def _option(place: str, text: str, default: object) -> str | bool:
 
 def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
     connectivity = rows["k_c"].nunique() > 1
-    return {
+    rivals = {
         name: get_law(name, connectivity=True) if name == "separable_power_law" and connectivity else get_law(name)
         for name in RIVALS
     }
+    # Where all were trained alike the tokens explain nothing.
+    if _tokens(rows) is not None and rows["tokens"].nunique() > 1:
+        rivals["parameters_and_tokens"] = get_law("parameters_and_tokens")
+    return rivals
+
+
+def _tokens(rows: pd.DataFrame) -> FloatArray | None:
+    """Tokens of all rows; None where one lacks them."""
+    tokens = rows["tokens"].to_numpy(dtype=float)
+    return tokens if len(tokens) and (np.isfinite(tokens) & (tokens > 0)).all() else None
 
 
 def _choose(fits: Mapping[str, FitResult]) -> str | None:
@@ -351,6 +376,7 @@ def design_of(rows: pd.DataFrame) -> Design:
         # the rows.
         budget=budget if np.isfinite(budget).all() else None,
         d_m=d_m if np.isfinite(d_m).all() else None,
+        tokens=_tokens(rows),
     )
 
 

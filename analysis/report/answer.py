@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.laws.findings import Estimate, Evidence, RefusedLaw, StoredEvidence
+from analysis.laws.compute import compute_splits
+from analysis.laws.findings import ComputeSplits, Estimate, Evidence, RefusedLaw, StoredEvidence
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
-from analysis.report.tables import number
+from analysis.report.tables import compute_sentences, interval_text, number
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
 from sweeper.words import counted
@@ -49,7 +50,7 @@ def answer_lines(
     # Without a row nothing else can be said, so the card has two lines: why, and how to find out.
     if not len(view.table):
         return (f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}", _next(view, steps))
-    lines = [_splits(view)]
+    lines = [_compute(view, evidence) or _splits(view)]
     # The law is about neurons with memory units; other architectures have a best size per budget and nothing to split.
     if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))
@@ -96,6 +97,23 @@ def _splits(view: View) -> str:
     if len(budgets) > 3:
         budgets = [budgets[0], budgets[len(budgets) // 2], budgets[-1]]
     return f"Best split: {'; '.join(_split(view, best[budget]) for budget in budgets)}."
+
+
+def _compute(view: View, evidence: Evidence | StoredEvidence | None) -> str | None:
+    """The best split of training compute where the law knows tokens; None elsewhere, or where budgets were split."""
+    if view.optima:
+        return None
+    stored = evidence.compute if isinstance(evidence, Evidence) else None
+    splits = stored or compute_splits(view.law)
+    if not isinstance(splits, ComputeSplits):
+        return None
+    # The largest that the data reach: beyond it the law extrapolates.
+    within = [split for split in splits.splits if split.within] or [splits.splits[0]]
+    row = within[-1]
+    return (
+        f"Best split of compute: {compute_sentences(splits)[0]} At C = {row.compute:.0e}: N = {row.n.estimate:.3g} "
+        f"({interval_text(row.n)}), D = {row.tokens.estimate:.3g} tokens ({interval_text(row.tokens)})."
+    )
 
 
 def _split(view: View, optimum: Optimum) -> str:

@@ -51,7 +51,12 @@ def print_report(report: Report, console: Console) -> None:
         console.print("No rows to analyse: nothing can be concluded. Launch a grid first: sweeper launch grid.yaml")
 
 
-TABLES = {"parameters": "parameters", "optima": "optimum per budget", "rivals": "laws by AICc"}
+TABLES = {
+    "parameters": "parameters",
+    "compute": "best split of training compute",
+    "optima": "optimum per budget",
+    "rivals": "laws by AICc",
+}
 """Sections whose first table the terminal shows, with its title; the report file holds the others."""
 
 SENTENCES = (
@@ -77,7 +82,7 @@ def print_group(group: Group, console: Console) -> None:
     if group.law is not None:
         console.print(f"law: {escape(group.law.fit.law.label)}. {escape(group.weights.sentence)}")
     for section in group_sections(group):
-        # One screen: the first table of three sections, and the sentences of those that change a decision.
+        # One screen: the first table of four sections, and the sentences of those that change a decision.
         if section.id in TABLES and section.tables:
             print_table(section.tables[0], console, TABLES[section.id])
         if section.id in SENTENCES and section.sentences:

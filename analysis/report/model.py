@@ -337,6 +337,7 @@ class Provenance:
     measure: Measure | None = field(default=None, metadata=EMPTY)
     where: str | None
     group: str | None = field(default=None, metadata=OMIT)
+    tokens: bool | None = field(default=None, metadata=OMIT)
     fit: FitSettings | None = field(default=None, metadata=EMPTY)
     evidence: EvidenceSettings | None
     versions: dict[str, str | None]

@@ -199,25 +199,41 @@ def data_part(view: View) -> DataPart:
     )
 
 
+DERIVED = {
+    "snr_ref": "first channel's snr at k_ref, S",
+    "phi": "noise floor, in units of the noise at k_ref",
+    "n_ref": "neurons at which u_ref is taken",
+    "k_ref": "k_e at which u_ref is taken",
+    "k_c_ref": "k_c at which beta is taken",
+    "tokens_ref": "tokens at which D is taken",
+}
+"""What the numbers mean that follow from a law's parameters."""
+
+
 def law_part(fit: FitResult) -> LawPart:
     """The fitted law in words and numbers."""
     # Meanings come from the law itself: a law of the user's explains its own parameters.
     meanings = {p.name: p.meaning for p in fit.law.parameters} | {c.name: c.meaning for c in fit.law.coefficients}
+    meanings |= DERIVED
     return LawPart(fit=fit, formula=formula(fit), meanings=meanings)
 
 
 def formula(fit: FitResult) -> str:
     """The law in words, and where it comes from."""
     if fit.law.name != "effective_information":
-        return f"{fit.law.label}: a rival law, fitted to the same rows."
+        written = "" if fit.law.formula is None else f" {fit.law.formula}."
+        return f"{fit.law.label}: a rival law, fitted to the same rows.{written}"
     # Rivals have other parameters; this sentence holds for the reconstruction alone.
     options = fit.law.options
     decay = {"power": "k_e^-alpha", "exponential": "exp(-k_e/k_decay)", "stretched": "exp(-(k_e/k_decay)^stretch)"}
     floor = {"none": "without a floor", "max": "down to a floor at k_floor", "additive": "plus a floor set by k_floor"}
     link = {"affine": "g(I) = I", "log": "g(I) = ln I", "boxcox": "g(I) the Box-Cox power of I with exponent lam"}
+    trained = " + D (tokens/tokens_ref)^-d" if options["tokens"] else ""
+    moved = ", alpha = alpha (N/n_ref)^delta" if options["alpha_of_n"] else ""
     return (
-        f"metric = a - b g(I), {link[options['link']]}; I = N H(u; beta) / (2 ln 2) bits, u = u_ref (n_ref/N)^beta/nu; "
-        f"noise nu ~ {decay[options['decay']]} {floor[options['floor']]}. "
+        f"metric = a - b g(I){trained}, {link[options['link']]}; I = N H(u; beta) / (2 ln 2) bits, "
+        f"u = u_ref (n_ref/N)^beta/nu; "
+        f"noise nu ~ {decay[options['decay']]} {floor[options['floor']]}{moved}. "
         "A reconstruction from the abstract, captions and tables of arXiv 2605.12049, not the authors' own formula."
     )
 
@@ -322,6 +338,7 @@ def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) ->
         measure=settings.selection.measure if views else None,
         where=settings.selection.where,
         group=settings.selection.group,
+        tokens=settings.selection.tokens or None,
         fit=settings.fit if views else None,
         evidence=settings.evidence,
         versions={name: _version(name) for name in DISTRIBUTIONS},

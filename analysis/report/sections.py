@@ -8,6 +8,7 @@ from analysis.report.answer import why_no_law
 from analysis.report.model import Group, Joint, Provenance
 from analysis.report.sections_law import (
     calibration,
+    compute,
     exponents,
     frontier,
     held_out,
@@ -44,6 +45,7 @@ def group_sections(group: Group) -> list[Section]:
         *neuron(group),
         _optima(group),
         frontier(group),
+        *compute(group),
         *([exponents(group), held_out(group)] if group.law is not None else []),
         _rivals(group),
         *([calibration(group), residuals(group)] if group.law is not None else []),

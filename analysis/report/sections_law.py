@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analysis.html import Cell, none
 from analysis.laws.findings import Estimate, HeldOutErrors, NoInterval, Refusal, RefusedVariant, Variant, VariantPlace
 from analysis.report.model import Group
-from analysis.report.tables import Section, Table, interval_text
+from analysis.report.tables import Section, Table, compute_sentences, compute_table, interval_text
 from theory.uncertainty.heldout import HeldOut
 
 
@@ -48,12 +48,25 @@ def frontier(group: Group) -> Section:
     return Section("frontier", "Frontier", sentences, [Table(("P", "best metric"), rows)])
 
 
+def compute(group: Group) -> list[Section]:
+    """Best splits of training compute; no section where the law knows no tokens."""
+    splits, title = None if group.evidence is None else group.evidence.compute, "Best split of training compute"
+    if splits is None:
+        return []
+    if isinstance(splits, Refusal):
+        return [Section("compute", title, [f"{splits.reason}."], [])]
+    return [Section("compute", title, compute_sentences(splits), [compute_table(splits)])]
+
+
 def exponents(group: Group) -> Section:
     """How the law's optimum moves with the budget, in numbers."""
     title = "Scaling exponents"
     if group.evidence is None or not group.evidence.exponents:
-        reason = group.evidence.intervals_reason if group.evidence is not None else None
-        return Section("exponents", title, [reason or _not_computed(group)], [])
+        reason = _not_computed(group)
+        if group.evidence is not None:
+            # Without a budget there is no line along which the law could have an optimum.
+            reason = group.evidence.intervals_reason or "None: the law has no best split of any budget here."
+        return Section("exponents", title, [reason], [])
     rows: list[tuple[Cell, ...]] = []
     sentences = []
     for row in sorted(group.evidence.exponents, key=lambda row: (row.k_c, row.budget)):

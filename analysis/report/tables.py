@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.html import Cell, none
-from analysis.laws.findings import Estimate, OptimumIntervals
+from analysis.laws.findings import ComputeSplits, Estimate, OptimumIntervals
 from analysis.report.model import AxesPart, LawPart, OptimumPart, Rival
 from analysis.rows.alarms import Alarm
 from analysis.rows.means import span
@@ -67,12 +67,18 @@ def parameter_table(law: LawPart, ends: Ends, reasons: Mapping[str, str] | None 
     for name, value in law.fit.values.items():
         low, high = ends.get(name, (None, None))
         rows.append((name, none(value), low, high, (reasons or {}).get(name, ""), law.meanings.get(name, "")))
-    # Coefficients are solved exactly within the search, so they have no intervals of their own.
-    for group, coefficients in law.fit.coefficients.items():
+    # As the written formula has them where there is one, and not over the references that the search uses.
+    for group, coefficients in (law.fit.constants or law.fit.coefficients).items():
         for name, value in coefficients.items():
             # With one set of coefficients the name of the group would say nothing.
             label = name if group == "all" else f"{name} ({group})"
-            rows.append((label, none(value), None, None, "solved exactly for the others", law.meanings.get(name, "")))
+            low, high = ends.get(label, (None, None))
+            note = (reasons or {}).get(label, "") if label in ends else "solved exactly for the others"
+            rows.append((label, none(value), low, high, note, law.meanings.get(name, "")))
+    if not law.fit.constants:
+        rows += [
+            (name, none(value), None, None, "follows from the others", "") for name, value in law.fit.derived.items()
+        ]
     return Table(("parameter", "value", "95 % from", "to", "note", "meaning"), rows)
 
 
@@ -132,6 +138,25 @@ def interval_text(estimate: Estimate | None) -> str | None:
     if estimate.low is None or estimate.high is None:
         return estimate.reason or "none"
     return f"{estimate.low:.3g} to {estimate.high:.3g}"
+
+
+def compute_table(splits: ComputeSplits) -> Table:
+    """Best split of training compute, decade by decade."""
+    columns = ("C, FLOP", "N*", "95 %", "D*", "95 %", "D* / N*", "95 %", "metric", "data reach it")
+    rows = []
+    for row in splits.splits:
+        sizes = [cell for size in (row.n, row.tokens, row.ratio) for cell in (size.estimate, interval_text(size))]
+        rows.append((f"{row.compute:.0e}", *sizes, row.metric.estimate, "yes" if row.within else "no"))
+    return Table(columns, rows)
+
+
+def compute_sentences(splits: ComputeSplits) -> list[str]:
+    """What the best splits of training compute say in words."""
+    n, tokens = splits.n, splits.tokens
+    return [
+        f"N* ~ C^{n.estimate:.3f} ({interval_text(n)}), D* ~ C^{tokens.estimate:.3f} ({interval_text(tokens)}), with "
+        f"C = {splits.flop:g} N D (Kaplan et al. 2020)."
+    ]
 
 
 def rival_table(rivals: Iterable[Rival]) -> Table:

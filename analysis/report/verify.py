@@ -22,7 +22,7 @@ TOLERANCE = 1e-6
 NOISY_TOLERANCE = 0.02
 """The same for numbers that rest on simulated draws, whose refits may end elsewhere in a last digit."""
 
-NOISY = ("calibration", "optimum_intervals", "exponents", "parameters", "identifiability", "draws")
+NOISY = ("calibration", "optimum_intervals", "exponents", "parameters", "compute", "identifiability", "draws")
 """Parts of the evidence that rest on draws or profiles."""
 
 LISTED = 20
@@ -93,7 +93,12 @@ def verify(path: str, results: str | None = None) -> Verdict:
     origin = reported["provenance"]
     sweep = read_sweep(results or reported["sweep"]["uri"])
     settings = ReportSettings(
-        selection=Selection(measure=Measure(**origin["measure"]), where=origin["where"], group=origin.get("group")),
+        selection=Selection(
+            measure=Measure(**origin["measure"]),
+            where=origin["where"],
+            group=origin.get("group"),
+            tokens=origin.get("tokens", False),
+        ),
         fit=FitSettings(**origin["fit"]),
         evidence=EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None,
         vary=tuple(origin["vary"]),

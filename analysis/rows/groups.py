@@ -25,19 +25,26 @@ MODEL_SETTINGS = ("l_mlp", "rho_rec", "tau_m_max")
 TRAINING_SETTINGS = ("batch_size", "length", "steps")
 """Columns that say how long a network was trained; `training.` settings of the specs are treated alike."""
 
+TOKEN_SETTINGS = ("batch_size", "steps")
+"""Those of them that become the axis `tokens` where somebody asks for it. The length is not among them: it is how far
+a network has to remember."""
+
 FOLLOWS = "follows P"
 """Value of a setting whose grid gives every budget its own."""
 
 Keys = dict[str, str]
 
 
-def split_rows(trials: pd.DataFrame, hidden: list[str], plans: StoredPlans) -> Iterator[tuple[Keys, pd.DataFrame]]:
+def split_rows(
+    trials: pd.DataFrame, hidden: list[str], plans: StoredPlans, *, tokens: bool = False
+) -> Iterator[tuple[Keys, pd.DataFrame]]:
     """Split rows into groups.
 
     Args:
         trials: rows with the design columns (`analysis.rows.load.with_design_columns`) and the `hidden` ones.
         hidden: settings that only the stored specs hold.
         plans: what the stored grids ask for.
+        tokens: whether `TOKEN_SETTINGS` set no groups apart.
 
     Yields:
         What the rows have in common (identity, and the settings by which groups of one identity differ), and the rows.
@@ -45,7 +52,8 @@ def split_rows(trials: pd.DataFrame, hidden: list[str], plans: StoredPlans) -> I
     grids = planned_by(trials, plans)
     for identity, rows in trials.groupby(list(IDENTITY), dropna=False, sort=True):
         common = {name: text(value) for name, value in zip(IDENTITY, identity, strict=True)}
-        distinguishing = _distinguishing(rows, hidden, grids.loc[rows.index], plans)
+        alike = rows.assign(**dict.fromkeys(TOKEN_SETTINGS, 0)) if tokens else rows
+        distinguishing = _distinguishing(alike, hidden, grids.loc[rows.index], plans)
         if not len(distinguishing.columns):
             yield common, rows
             continue

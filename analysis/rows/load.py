@@ -100,7 +100,7 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
     keep, ledger = np.ones(len(trials), dtype=bool), []
     # The whole sweep is split before any row is filtered: `--group` must mean what the commands print for the whole
     # sweep, whatever `--where` drops.
-    every = _split(trials, sweep)
+    every = _split(trials, sweep, selection.tokens)
     families = pd.Series("", trials.index)
     for keys, rows in every:
         families[rows.index] = group_label(keys)
@@ -123,7 +123,7 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
     _check_recorded(trials[keep], measure)
     lost = frozenset(trials.loc[stray, "trial_id"])
     # With fewer rows beside it fewer settings may tell a group apart, so it is named anew and keeps its old name too.
-    parts = every if keep.all() else _split(trials[keep], sweep)
+    parts = every if keep.all() else _split(trials[keep], sweep, selection.tokens)
     groups = [
         replace(
             (group := _dataset(keys, rows, selection, tuple(ledger), lost)),
@@ -135,11 +135,11 @@ def datasets(sweep: Sweep, selection: Selection) -> list[Dataset]:
     return sorted(groups, key=lambda group: (-len(group.rows), group.label))
 
 
-def _split(trials: pd.DataFrame, sweep: Sweep) -> list[tuple[dict[str, str], pd.DataFrame]]:
+def _split(trials: pd.DataFrame, sweep: Sweep, tokens: bool) -> list[tuple[dict[str, str], pd.DataFrame]]:
     """Rows by groups, with what sets each apart."""
     rows = with_design_columns(trials)
     hidden = spec_settings(rows)
-    return list(split_rows(rows.join(hidden), list(hidden.columns), sweep.plans))
+    return list(split_rows(rows.join(hidden), list(hidden.columns), sweep.plans, tokens=tokens))
 
 
 def _check_recorded(trials: pd.DataFrame, measure: Measure) -> None:
@@ -227,12 +227,14 @@ def _dataset(
     sign = 1.0 if measure.is_loss or keys["direction"] == "min" else -1.0
     # Choosing the rate on the split that is analysed would make the chosen network look better than it is.
     column = Measure(kind=measure.kind, split="valid").column
-    choice = choose_rates(rows, everything, list(DESIGN_POINT), column, sign)
+    # A rate that is best for a short training need not be it for a long one.
+    point = [*DESIGN_POINT, "tokens"] if selection.tokens else list(DESIGN_POINT)
+    choice = choose_rates(rows, everything, point, column, sign)
     if not choice.keep.all():
         entries.append(Exclusion(RULE, choice.why, tuple(rows.loc[~choice.keep, "trial_id"])))
     rows = rows[choice.keep]
     # The realised sizes and the rate belong to it too, so that only runs of the very same network count as replicates.
-    columns = [*DESIGN_POINT, "n_rec", "k_e", "k_c", "trainable_params", "learning_rate"]
+    columns = [*DESIGN_POINT, "n_rec", "k_e", "k_c", "trainable_params", "learning_rate", "tokens"]
     rows = rows.assign(configuration=rows.groupby(columns, dropna=False, sort=True).ngroup())
     chance = rows["chance"].dropna().unique()
     return Dataset(
@@ -246,7 +248,7 @@ def _dataset(
         chance=float(chance[0]) if len(chance) == 1 and not measure.is_loss else None,
         rows=rows.reset_index(drop=True),
         excluded=(*ledger, *entries),
-        notes=(*_followed(rows), *_stray(rows, stray)),
+        notes=(*(_pooled(rows) if selection.tokens else _followed(rows)), *_stray(rows, stray)),
     )
 
 
@@ -287,6 +289,17 @@ def _followed(rows: pd.DataFrame) -> list[str]:
                 f"what {name} does."
             )
     return notes
+
+
+def _pooled(rows: pd.DataFrame) -> list[str]:
+    """What must be known where trainings of different tokens stand in one group."""
+    if rows["tokens"].nunique() < 2:
+        return []
+    low, high = rows["tokens"].min(), rows["tokens"].max()
+    return [
+        f"tokens differ from {low:,.0f} to {high:,.0f} and are an axis here: laws with tokens fit them; all other "
+        "laws, best splits and curves at fixed P mix short and long trainings."
+    ]
 
 
 def _stray(rows: pd.DataFrame, stray: frozenset[str]) -> list[str]:

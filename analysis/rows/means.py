@@ -35,6 +35,7 @@ CONFIGURATION = [
     "trainable_params",
     "readout_params",
     "learning_rate",
+    "tokens",
 ]
 
 

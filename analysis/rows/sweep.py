@@ -120,6 +120,8 @@ class Selection:
     """Condition that rows must fulfil (see `sweeper.store.where`); None for all rows."""
     group: str | None = None
     """Name of one group of the whole sweep, as every command prints it; None for all groups."""
+    tokens: bool = False
+    """Whether rows that differ in `steps` and `batch_size` alone form one group, for laws with an axis of tokens."""
 
 
 class Exclusion(NamedTuple):

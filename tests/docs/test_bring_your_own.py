@@ -89,7 +89,16 @@ def test_the_published_points_are_imported_and_fitted(folder, monkeypatch):
         assert found.exit_code == 0, (found.output, found.exception)
     (group,) = json.loads(Path("results/chinchilla/fit.json").read_text())["groups"]
     assert (group["label"], group["data"]["rows"]) == ("chinchilla", 240)
-    values = group["law"]["values"]
-    # the public refit, of the logarithm of the loss, has 0.348 and 0.366 with standard errors of 0.015 and 0.021
-    assert values["a"] == pytest.approx(0.348, abs=0.05)
-    assert values["b"] == pytest.approx(0.366, abs=0.06)
+    assert group["law"]["constants"]["all"]["E"] == pytest.approx(1.82, abs=0.01)
+    evidence = group["evidence"]
+    intervals = {row["quantity"]: row for row in evidence["parameters"]}
+    # the public refit, of the logarithm of the loss (see `theory.reference.chinchilla`)
+    for name, value in {"a": 0.348, "b": 0.366, "E": 1.817, "A": 482.0, "B": 2085.4}.items():
+        assert intervals[name]["low"] < value < intervals[name]["high"], name
+    assert evidence["compute"]["n"]["estimate"] == pytest.approx(0.52, abs=0.005)
+    (split,) = [row for row in evidence["compute"]["splits"] if row["compute"] == 1e21]
+    assert split["ratio"]["estimate"] == pytest.approx(20, abs=1)
+    report = Path("results/chinchilla/fit.html").read_text(encoding="utf-8")
+    assert "metric = E + A N^-a + B D^-b" in report
+    assert "Best split of compute: N* ~ C^0.522" in report
+    assert "Best split of training compute" in Path("results/chinchilla/dashboard.html").read_text(encoding="utf-8")

@@ -45,6 +45,7 @@ def dataset(rows: pd.DataFrame, architecture: str = "elm", direction: str = "min
         "learning_rate": 0.01,
         "mlp_ratio": 2.0,
         "l_mlp": 1,
+        "tokens": 80_000,
     }
     rows = rows.assign(**{name: value for name, value in given.items() if name not in rows})
     rows["k_e"], rows["readout_params"] = 4 * rows["d_m"] ** 2 + 12 * rows["d_m"] + 1, 1944

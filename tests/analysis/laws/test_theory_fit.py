@@ -37,7 +37,7 @@ def test_the_law_behind_made_up_rows_is_found_again(tmp_path):
 def test_the_best_variant_has_the_smallest_aicc_or_ties_with_fewer_parameters(data):
     found = fit_dataset(data, FitSettings())
     variants = {n: f for n, f in found.fits.items() if n.startswith("effective_information")}
-    assert len(variants) == 6
+    assert len(variants) == 9
     lowest = min(fit.aicc for fit in variants.values())
     tied = [fit for fit in variants.values() if fit.aicc <= lowest + 2]
     assert found.fit in tied
@@ -54,11 +54,12 @@ def test_a_robust_loss_comes_after_the_choice_by_aicc(data, monkeypatch):
     assert "constant" in {rank.name for rank in fitted.comparison.rows}
 
 
-def test_the_link_is_free_only_from_three_budgets_on(data):
+@pytest.mark.parametrize("option", ["boxcox", "alpha_of_n"])
+def test_link_and_alpha_are_free_only_from_three_budgets_on(data, option):
     rows = data.rows
-    assert any("boxcox" in name for name in candidates("best", rows))
+    assert sum(option in name for name in candidates("best", rows)) == 3
     two = rows[rows["budget"] < 200_000]
-    assert not any("boxcox" in name for name in candidates("best", two))
+    assert not any(option in name for name in candidates("best", two))
     assert not any("connectivity" in name for name in candidates("best", rows))
 
 
@@ -160,3 +161,15 @@ def test_an_option_is_left_out_wherever_it_stands(text):
     assert LawChoice.read(text).without("connectivity").text == "effective_information"
     whole = "effective_information:floor=max,connectivity=true"
     assert LawChoice.read(whole).text == whole
+
+
+def test_a_threshold_of_huber_reaches_the_fit_and_its_variants(data):
+    law = "separable_power_law"
+    fits = [fit_dataset(data, FitSettings(law=law, loss="huber", huber_threshold=bend, starts=8)) for bend in (1e-4, 9)]
+    assert [found.fit.inputs.huber_threshold for found in fits] == [1e-4, 9]
+    assert fits[0].fit.robust_weights.mean() < 0.5
+    assert (fits[1].fit.robust_weights == 1).all()
+    assert all(fit.inputs.huber_threshold is None for fit in fits[0].fits.values() if fit is not fits[0].fit)
+    for settings in ({"huber_threshold": 0.1}, {"loss": "huber", "huber_threshold": -1.0}):
+        with pytest.raises(AnalysisError, match="--huber-threshold .*: needs --loss huber .* and a value above 0"):
+            FitSettings(**settings)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.laws.theory_fit import FitSettings, fit_dataset
+from analysis.laws.theory_fit import FitSettings, design_of, fit_dataset
 from analysis.laws.view import make_view
 from analysis.report.collect import views_without_law
 from analysis.rows.load import datasets, group_lines, read_sweep
@@ -275,3 +275,31 @@ def test_published_rows_obey_the_counts(name):
     trials = read_sweep(f"published:{name}").trials
     counted = trials["n_rec"] * (trials["k_e"] + trials["k_c"]) + trials["readout_params"]
     assert (counted == trials["trainable_params"]).all()
+
+
+def test_tokens_are_an_axis_only_where_that_is_asked_for(tmp_path, trial):
+    records = [
+        trial(f"{d_m}-{steps}-{seed}", d_m=d_m, n_rec=200 // d_m, steps=steps, tokens=800 * steps, seed=seed)
+        for d_m in (2, 4, 8)
+        for steps in (100, 200, 400)
+        for seed in (0, 1)
+    ]
+    # the best rate may differ between short and long trainings of one network
+    records += [
+        replace(trial("rate", d_m=2, n_rec=100, steps=400, tokens=320_000), learning_rate=1e-3, final_valid_metric=1.9)
+    ]
+    sweep = store_of(tmp_path, records)
+    apart = datasets(sweep, Selection())
+    assert {data.keys["steps"] for data in apart} == {"100", "200", "400"}
+    (data,) = datasets(sweep, Selection(tokens=True))
+    assert data.rows["configuration"].nunique() == 9
+    assert ledger(data) == {"learning rate": {"2-400-0", "2-400-1"}}
+    assert "tokens differ from 80,000 to 320,000 and are an axis here" in data.notes[0]
+    assert design_of(data.rows).tokens.max() == 320_000
+    (same,) = datasets(sweep, Selection(tokens=True, where="steps == 100"))
+    assert same.notes == ()
+
+
+def test_the_length_of_sequences_is_a_setting_also_where_tokens_are_an_axis(tmp_path, trial):
+    records = [trial(str(length), length=length, tokens=800 * length) for length in (50, 100)]
+    assert len(datasets(store_of(tmp_path, records), Selection(tokens=True))) == 2
