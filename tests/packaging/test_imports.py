@@ -14,6 +14,7 @@ LATER = {
     "sweeper/cli.py",
     "sweeper/cli_options.py",
     "analysis/cli.py",
+    "cluster/attach/probe.py",
     "cluster/doctor/doctor.py",
     "cluster/jobs/jobs.py",
     "tasks/cli.py",
