@@ -8,7 +8,7 @@ from typing import Protocol
 
 from cluster.errors import SubmitError
 
-_TIMEOUT_S = 120.0
+TIMEOUT_S = 120.0
 """Seconds that a program may take where nothing else is said (assumption)."""
 _HINTS = {
     "sbatch": "run this on a login node of the Slurm cluster",
@@ -38,7 +38,7 @@ def run_command(
     *,
     text: str | None = None,
     env: Mapping[str, str] | None = None,
-    timeout_s: float = _TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> str:
     """Run a command without a shell.
 
@@ -73,6 +73,13 @@ def run_command(
     if done.returncode != 0:
         raise SubmitError(f"{program} failed with exit code {done.returncode}: {_last_words(done.stderr, done.stdout)}")
     return done.stdout
+
+
+def remote(host: str, command: str) -> list[str]:
+    """The ssh command that runs something on a machine, without ever asking for a password."""
+    # A password prompt would wait where nobody looks, and a host that is down would hold up the command for minutes.
+    # After `--` a name that begins with a dash is no option.
+    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "--", host, command]
 
 
 def _last_words(*outputs: str) -> str:

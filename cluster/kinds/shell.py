@@ -112,6 +112,7 @@ def script_head(
     *,
     group_readable: bool,
     modules: Sequence[str] = (),
+    setup: Sequence[str] = (),
 ) -> list[str]:
     """The part of a job script that differs between jobs.
 
@@ -120,6 +121,7 @@ def script_head(
         settings: assignments that the body reads.
         environment: variables of the job; values are quoted here.
         group_readable: whether the user's group may read what the job writes; else it is the user's alone.
+        setup: lines of bash of the user's own, run as they are; after the modules.
         modules: commands that prepare the machine, before the variables, which may overrule what those set.
 
     Returns:
@@ -135,11 +137,19 @@ def script_head(
         "# ---- what this job is -------------------------------------------------------------------------------------",
         *settings,
         *modules,
+        *_setup(setup),
         *exports(environment),
         'cd "$folder"',
         "",
         "# ---- how it runs: the same in every job -------------------------------------------------------------------",
     ]
+
+
+def _setup(lines: Sequence[str]) -> list[str]:
+    if not lines:
+        return []
+    begin = "# ---- `setup` of the profile, run as it is written"
+    return ["", begin, "set +u  # it is not written for it", *lines, "set -u", "# ---- end of `setup`", ""]
 
 
 def umask(group_readable: bool) -> str:

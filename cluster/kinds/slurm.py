@@ -1,15 +1,15 @@
 """A Slurm profile and a job as one sbatch script, complete and commented."""
 
 import shlex
-import shutil
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cluster.errors import SubmitError
-from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState, write_files
+from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
-from cluster.kinds.run import Runner
+from cluster.kinds.run import TIMEOUT_S, Runner, remote
 from cluster.kinds.shell import (
     NODE_FUNCTIONS,
     OBJECT_STORE_BYTES,
@@ -121,8 +121,8 @@ again() {  # again WHY: queue this job again
 start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
   local count=$1 role=$2
   shift 2
-  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" "${gres[@]}" \
-    --cpu-bind=none --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
+  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --cpu-bind=none \
+    "${gpu_option[@]}" --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
   steps+=("$!")
 }
 wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
@@ -230,11 +230,12 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
             f"max_requeues={profile.max_requeues}",
             assignment("temp_dir", profile.temp_dir),
             array("interface", ["--interface", profile.interface] if profile.interface else []),
-            array("gres", [f"--gres={gres}"] if (gres := _gres(profile)) else []),
+            array("gpu_option", [f"--{profile.gpu_option}={gpus}"] if (gpus := _gpus(profile)) else []),
         ],
         profile.env,
         group_readable=profile.group_readable,
         modules=_modules(profile),
+        setup=profile.setup,
     )
 
 
@@ -245,8 +246,9 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
         "nodes": profile.nodes,
         "ntasks-per-node": 1,
         "cpus-per-task": profile.cpus_per_node,
-        "gres": _gres(profile),
-        "mem": f"{profile.memory_per_node}M",
+        **({profile.gpu_option: gpus} if (gpus := _gpus(profile)) else {}),
+        "mem": f"{profile.memory_per_node}M" if profile.memory_per_node else None,
+        "mem-per-cpu": f"{profile.memory_per_cpu}M" if profile.memory_per_cpu else None,
         "time": slurm_time(profile.time_limit),
         "partition": profile.partition,
         "account": profile.account,
@@ -284,10 +286,12 @@ def _modules(profile: SlurmProfile) -> list[str]:
     return ["set +u  # what modules run is not written for it", *loads, "set -u"]
 
 
-def _gres(profile: SlurmProfile) -> str | None:
+def _gpus(profile: SlurmProfile) -> str | None:
+    """GPUs of each node as the profile's `gpu_option` is written."""
     if profile.gpus_per_node == 0:
         return None
-    return ":".join(["gpu", *([profile.gpu_type] if profile.gpu_type else []), str(profile.gpus_per_node)])
+    kind = [profile.gpu_type] if profile.gpu_type else []
+    return ":".join([*(["gpu"] if profile.gpu_option == "gres" else []), *kind, str(profile.gpus_per_node)])
 
 
 def sizes(profile: SlurmProfile | SshProfile) -> list[str]:
@@ -316,27 +320,32 @@ class SlurmBackend:
 
     def submit(self, profile: SlurmProfile, job: Job, run: Runner) -> dict[str, Any]:
         """See `Backend.submit`."""
+        run = there(profile.login, run)
         # Two jobs of one sweep would run its trials twice; Slurm itself would only let the second one wait.
         queue = ["squeue", "--noheader", "--me", "--name", job.name, "--format=%i %T"]
         if waiting := run(queue).split():
             raise SubmitError(f"job {job.name} is in the queue already, as {waiting[0]} ({waiting[1].lower()})")
         # An earlier submission's folder holds its logs: on failure only a folder made here is removed.
-        folder, fresh = Path(job.folder), not Path(job.folder).exists()
+        folder = shlex.quote(job.folder)
+        fresh = run(["sh", "-c", f"test -e {folder} || echo new"]).strip() == "new"
         try:
             # The script is run by every start of the job, so nobody else may change it.
-            folder.mkdir(mode=0o777 & ~int(umask(profile.group_readable), 8), parents=True, exist_ok=True)
-            write_files(folder, self.files(profile, job))
+            private = f"umask {umask(profile.group_readable)}"
+            run(["sh", "-c", f"{private}; mkdir -p {folder}"])
+            for name, content in self.files(profile, job).items():
+                # By standard input, where it needs no quoting, and the same way here and by ssh.
+                run(["sh", "-c", f"{private}; cat > {shlex.quote(f'{job.folder}/{name}')}"], text=content)
             number = run(submit_command(job)).strip().split(";")[0]  # on federations sbatch prints number;cluster
-        except (OSError, SubmitError) as error:
+        except SubmitError:
             if fresh:
-                shutil.rmtree(folder, ignore_errors=True)
-            if isinstance(error, OSError):
-                raise SubmitError(f"{job.folder}: cannot be written: {error.strerror or error}") from error
+                with suppress(SubmitError):
+                    run(["rm", "-rf", "--", job.folder])
             raise
-        return {"id": number}
+        return {"id": number, "login": profile.login}
 
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""
+        run = there(record.handle.get("login"), run)
         number = record.handle["id"]
         listed = run(
             ["squeue", "--noheader", "--me", "--name", record.name, "--format=%i|%T|%M of %l|%D nodes|%R"]
@@ -344,12 +353,12 @@ class SlurmBackend:
         # squeue lists a job no more once it has ended; sacct, which would know how, needs a database that not every
         # cluster has, so the job itself leaves a word.
         if not listed:
-            word = _last_word(record, number) or "it left no word, so Slurm has ended it"
+            word = _last_word(record, number, run) or "it left no word, so Slurm has ended it"
             return JobState(state=ENDED, detail=f"Slurm job {number}: {word}; see {record.folder}")
         job, state, *rest = listed.splitlines()[0].split("|")
         detail = f"Slurm job {job} {state.lower()}, {', '.join(rest)}"
         waits = state in ("PENDING", "REQUEUED")
-        if waits and (word := _last_word(record, job)):
+        if waits and (word := _last_word(record, job, run)):
             detail += f"; {word}"
         elif state == "RUNNING" and self._is_lost(job, run):
             detail += "; its first node does not answer: it is queued again within minutes, else `sweeper stop` ends it"
@@ -360,6 +369,7 @@ class SlurmBackend:
         """See `Backend.stop`."""
         number = record.handle["id"]
         waiting = self.state(record, run).state == QUEUED
+        run = there(record.handle.get("login"), run)
         # A waiting job has no shell that could take the signal.
         if waiting or self._is_lost(number, run):
             run(["scancel", number])
@@ -376,10 +386,26 @@ class SlurmBackend:
         return bool(state) and (state[0].endswith("*") or state[0].startswith(("down", "fail")))
 
 
-def _last_word(record: JobRecord, number: str) -> str:
+def _last_word(record: JobRecord, number: str, run: Runner) -> str:
     """How a job said last that it stands; empty where it said nothing."""
-    try:
-        said, _, word = Path(record.folder, LAST_WORD).read_text(encoding="utf-8").strip().partition(" ")
-    except OSError:
-        return ""
+    path = shlex.quote(f"{record.folder}/{LAST_WORD}")
+    said, _, word = run(["sh", "-c", f"cat {path} 2> /dev/null || true"]).strip().partition(" ")
     return word if said == number else ""
+
+
+def there(login: str | None, run: Runner) -> Runner:
+    """What runs programs on the login node of a profile, or here where it names none."""
+    if login is None:
+        return run
+
+    def by_ssh(
+        command: Sequence[str],
+        *,
+        text: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> str:
+        assert env is None, "variables do not pass ssh"
+        return run(remote(login, shlex.join(command)), text=text, timeout_s=timeout_s)
+
+    return by_ssh

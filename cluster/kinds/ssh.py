@@ -12,7 +12,7 @@ from cluster.errors import SubmitError
 from cluster.kinds.base import ENDED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
-from cluster.kinds.run import Runner
+from cluster.kinds.run import Runner, remote
 from cluster.kinds.shell import (
     NODE_FUNCTIONS,
     OBJECT_STORE_BYTES,
@@ -136,13 +136,6 @@ def render(profile: SshProfile, job: Job) -> dict[str, str]:
     }
 
 
-def remote(host: str, command: str) -> list[str]:
-    """The ssh command that runs something on a machine, without ever asking for a password."""
-    # A password prompt would wait where nobody looks, and a host that is down would hold up the command for minutes.
-    # After `--` a name that begins with a dash is no option.
-    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "--", host, command]
-
-
 def script_path(job_folder: str) -> str:
     """Where the script lies on each machine."""
     return posixpath.join(job_folder, SCRIPT)
@@ -169,6 +162,7 @@ def _head(profile: SshProfile, job: Job) -> list[str]:
         ],
         profile.env,
         group_readable=profile.group_readable,
+        setup=profile.setup,
     )
 
 

@@ -64,8 +64,11 @@ class SlurmProfile(Profile):
     """Nodes of the job."""
     min_nodes: int = setting(_at_least(1, "nodes"), 1)
     """Nodes that must have joined for the sweep to begin once `start_timeout` is over."""
-    memory_per_node: int = setting(s.mebibytes)
-    """Memory of each node, MiB (written as 64G)."""
+    memory_per_node: int | None = setting(s.optional(s.mebibytes), None)
+    """Memory of each node, MiB (written as 64G); not asked for unless given, as on clusters that hand out whole
+    nodes."""
+    memory_per_cpu: int | None = setting(s.optional(s.mebibytes), None)
+    """Memory of each CPU, MiB, in place of `memory_per_node` where the cluster wants that."""
     time_limit: int = setting(s.seconds)
     """Wall time of one job, seconds (written as 24:00:00); a sweep that needs longer is queued again."""
     python: str = setting(s.absolute_path)
@@ -80,11 +83,18 @@ class SlurmProfile(Profile):
     """Quality of service."""
     gpu_type: str | None = setting(s.optional(s.name), None)
     """Type of GPU in Slurm's names, such as a100."""
+    gpu_option: str = setting(s.one_of("gres", "gpus-per-node"), "gres")
+    """Option of sbatch by which GPUs are asked for."""
+    login: str | None = setting(s.optional(s.matching(_HOST, "host or user@host")), None)
+    """Login node to submit from by ssh, without a password; this machine unless given."""
     # Names are written into the script as they are and values quoted, so that names may hold nothing that needs quotes.
     directives: Mapping[str, Any] = setting(s.mapping_of(r"[a-z][a-z0-9-]*", lambda v, p: _directive(v, p)), {})
     """Further sbatch options without their dashes; `true` for one without a value."""
     modules: tuple[str, ...] = setting(s.list_of(s.text), ())
     """Environment modules to load."""
+    setup: tuple[str, ...] = setting(s.list_of(s.text), ())
+    """Lines of bash that prepare each node, such as `source /opt/conda/bin/activate elm`: the one part of a profile
+    that is run as it is written."""
     container: str | None = setting(s.optional(s.absolute_path), None)
     """Apptainer image to run everything in."""
     container_command: str = setting(s.one_of("apptainer", "singularity"), "apptainer")
@@ -108,8 +118,11 @@ class SlurmProfile(Profile):
         """Check what concerns several settings at once."""
         _at_most(self, "min_nodes", "nodes")
         _has_work_dir(self)
+        if self.memory_per_node is not None and self.memory_per_cpu is not None:
+            raise ProfileError("memory_per_cpu: memory_per_node is given as well; Slurm takes one of them")
         # Two places for one setting could contradict each other, and the job script relies on those that are fixed.
         taken = {"nodes": "nodes", "time": "time_limit", "mem": "memory_per_node", "gres": "gpus_per_node",
+                 "mem-per-cpu": "memory_per_cpu", "gpus-per-node": "gpus_per_node",
                  "partition": "partition", "account": "account", "qos": "qos", "cpus-per-task": "cpus_per_node",
                  "job-name": "name", "chdir": "work_dir"}  # fmt: skip
         fixed = {"ntasks", "ntasks-per-node", "output", "error", "open-mode", "requeue", "no-requeue", "no-kill",
@@ -265,6 +278,8 @@ class SshProfile(Profile):
     """Local directory below which each job makes a private one."""
     min_nodes: int = setting(_at_least(1, "nodes"), 1)
     """Machines that must have joined for the sweep to begin once `start_timeout` is over."""
+    setup: tuple[str, ...] = setting(s.list_of(s.text), ())
+    """Lines of bash that prepare each machine: the one part of a profile that is run as it is written."""
     start_timeout: int = setting(s.seconds, 300)
     """Seconds that machines may take to join."""
     group_readable: bool = setting(s.flag, False)

@@ -107,17 +107,50 @@ def versions_here() -> str:
 def test_slurm_profiles_are_held_against_the_partition(profile_of, monkeypatch, tmp_path):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     profile = profile_of("slurm", results=str(tmp_path))
-    good = runner(sinfo="main*|1-00:00:00|4|64|256000|gpu:a100:8\n", python=versions_here())
+    good = runner(sinfo="main*|1-00:00:00|4|64|256000|gpu:a100:8\n", python=versions_here(), sbatch="")
     assert set(levels(profile_findings(profile, good)).values()) == {"ok"}
-    small = runner(sinfo="main*|1:00:00|1|1|1000|(null)\n", python="3.9.0 2.9.0 2.0.0 0.1.0")
+    small = runner(sinfo="main*|1:00:00|1|1|1000|(null)\n", python="3.9.0 2.9.0 2.0.0 0.1.0", sbatch="")
     findings = list(profile_findings(profile, small))
     assert levels(findings)["partition"] == levels(findings)["interpreter"] == "error"
     assert "the profile asks for 2 nodes of 2 CPUs" in as_text(findings)
     assert "ray 2.9.0 instead of" in as_text(findings)
-    none = runner(sinfo="", python=versions_here())
+    none = runner(sinfo="", python=versions_here(), sbatch="")
     assert "gone does not exist" in as_text(
         profile_findings(profile_of("slurm", partition="gone", results=str(tmp_path)), none)
     )
+
+
+LINES = "main*|30:00|4|64|256000|gpu:a100:8(S:0-1),gpu:v100:2\nmain*|30:00|2|128|8000+|(null)\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"gpus_per_node": 8, "gpu_type": "a100"}, "ok       partition"),
+        (
+            {"gpus_per_node": 4, "gpu_type": "v100"},
+            "0 nodes are like that; the profile asks for 2 nodes of 2 CPUs, 4096",
+        ),
+        (
+            {"nodes": 5, "memory_per_node": "16G"},
+            "4 nodes are like that; the profile asks for 5 nodes of 2 CPUs, 16384",
+        ),
+        ({"memory_per_node": None, "memory_per_cpu": "200G"}, "0 nodes are like that; the profile asks for 2 nodes of"),
+        ({"time_limit": "40m"}, "time_limit: 00:40:00 is more than the partition allows, 30:00"),
+    ],
+)
+def test_memory_gpus_and_time_are_held_against_the_partition(settings, said, profile_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    run = runner(sinfo=LINES, python=versions_here(), sbatch="")
+    assert said in as_text(profile_findings(profile_of("slurm", results=str(tmp_path), **settings), run))
+
+
+def test_slurm_itself_is_asked_by_the_very_file(profile_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    refusal = "sbatch failed with exit code 1: allocation failure: Invalid qos specification"
+    run = runner(sinfo=LINES, python=versions_here(), sbatch=SubmitError(refusal))
+    profile = profile_of("slurm", results=str(tmp_path), qos="none")
+    assert f"error    sbatch         {refusal}" in as_text(profile_findings(profile, run))
 
 
 def test_a_slurm_that_does_not_answer_is_an_error(profile_of, monkeypatch):

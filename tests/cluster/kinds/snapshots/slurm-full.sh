@@ -36,7 +36,7 @@ first_port=12000 last_port=32000 ports=200
 start_timeout=900 drain_s=510 max_requeues=100
 temp_dir=/local
 interface=(--interface ib0)
-gres=(--gres=gpu:a100:8)
+gpu_option=(--gres=gpu:a100:8)
 set +u  # what modules run is not written for it
 module load cuda/12.8
 set -u
@@ -220,8 +220,8 @@ again() {  # again WHY: queue this job again
 start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
   local count=$1 role=$2
   shift 2
-  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" "${gres[@]}" \
-    --cpu-bind=none --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
+  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --cpu-bind=none \
+    "${gpu_option[@]}" --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
   steps+=("$!")
 }
 wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for

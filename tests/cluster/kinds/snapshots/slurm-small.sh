@@ -29,7 +29,7 @@ first_port=12000 last_port=32000 ports=100
 start_timeout=600 drain_s=210 max_requeues=100
 temp_dir=/tmp
 interface=()
-gres=()
+gpu_option=()
 cd "$folder"
 
 # ---- how it runs: the same in every job -------------------------------------------------------------------
@@ -209,8 +209,8 @@ again() {  # again WHY: queue this job again
 start_nodes() {  # start_nodes COUNT head|worker SRUN_OPTION...
   local count=$1 role=$2
   shift 2
-  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" "${gres[@]}" \
-    --cpu-bind=none --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
+  srun --nodes="$count" --ntasks="$count" --ntasks-per-node=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --cpu-bind=none \
+    "${gpu_option[@]}" --kill-on-bad-exit=0 --no-kill --wait=0 --output="$log" "$@" bash "$script" node "$role" &
   steps+=("$!")
 }
 wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
