@@ -32,7 +32,7 @@ html_copy_source = False
 
 PACKAGES = ("sweeper", "analysis", "theory", "model", "tasks", "cluster")
 NAVIGATION = {
-    "Begin": ["README", "docs/install"],
+    "Begin": ["README", "docs/install", "docs/tutorial"],
     "Do": [
         "docs/grids",
         "docs/bring_your_own",

@@ -172,7 +172,7 @@ model:
   # Memory units per neuron, the size that is compared: few complex neurons (large d_m) or many simple ones (small d_m).
   # n_rec, the number of neurons, is left out: it is solved from P.
   d_m: {_D_M}
-  # Branches per neuron, synapses per branch, and what else is the same for all (docs/reference/grid.md has every key).
+  # Branches per neuron, synapses per branch, and the rest (docs/reference/grid_keys.md has every key).
 {model}
 # Replicates of every network; from two on the noise between seeds is known, and with it which differences are real.
 seeds: {seeds}
