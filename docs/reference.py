@@ -6,6 +6,7 @@
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
@@ -264,12 +265,12 @@ def _helps(command: click.Command, context: click.Context, level: int) -> Iterab
 PAGES = {"grid_keys.md": grid_keys, "columns.md": columns, "commands.md": commands}
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Write the pages."""
-    FOLDER.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
     for name, make in PAGES.items():
-        (FOLDER / name).write_text(make(), encoding="utf-8")
+        (folder / name).write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
