@@ -18,7 +18,7 @@ import click
 
 from cluster.attach.machine import machine_share
 from cluster.jobs.jobs import jobs, stop
-from sweeper.cli_options import JSON, LANES, PLACE, Within, debug_everywhere, results_either_way, running_options
+from sweeper.cli_options import JSON, LANES, PLACE, Share, Within, debug_everywhere, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
 from sweeper.extras import require
 from sweeper.home import use_writable_home
@@ -218,6 +218,12 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     metavar="RULE",
     help='Search until a rule holds, such as "ci(d_m_opt @ 1e6) < 20% or hours >= 8" (sweeper/README.md).',
 )
+@click.option(
+    "--share",
+    type=Share(),
+    metavar="I/N",
+    help="Be number I (from 0) of N launches that share the trials: each takes parts that no other has.",
+)
 @click.option("--dry-run", is_flag=True, help="With a profile: print the very file that would be submitted, and stop.")
 @click.option(
     "--as-job",
@@ -239,6 +245,7 @@ def launch(
     cluster: str | None,
     max_hours: float | None,
     until: str | None,
+    share: tuple[int, int] | None,
     dry_run: bool,
     as_job: bool,
     profile_start: bool,
@@ -272,6 +279,8 @@ def launch(
 
         loaded = with_until(loaded, until)
     if target is not None and not isinstance(target, str):
+        if share is not None:
+            raise click.UsageError("--share is given by the job itself; set `array: true` in the profile")
         arguments = _typed(context, apart_from=(*_OF_THE_CALL, PLACE))
         _submit(loaded, target, results, arguments, dry_run=dry_run, as_json=as_json)
         return
@@ -281,7 +290,7 @@ def launch(
         print_launch_start(loaded, results)
     console = PlainConsole(stderr=True)
     start = Start(console, profile=profile_start)
-    result = launch(loaded, results, runs_on, console, max_hours=max_hours, start=start)
+    result = launch(loaded, results, runs_on, console, max_hours=max_hours, share=share, start=start)
     _finish(result, results, as_json, result.job_exit_code if as_job else result.exit_code)
 
 

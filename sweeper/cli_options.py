@@ -34,6 +34,19 @@ class Within(click.ParamType[float]):
         return amount
 
 
+class Share(click.ParamType[tuple[int, int]]):
+    """Which of how many launches: ``3/8`` is the fourth of eight."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Number and count; a usage error where the number is not below the count."""
+        number, _, count = str(value).partition("/")
+        if not (re.fullmatch(r"\d{1,6}", number) and re.fullmatch(r"\d{1,6}", count) and int(number) < int(count)):
+            self.fail(f"{value!r} is no share such as 0/8, the first of eight", param, ctx)
+        return int(number), int(count)
+
+
 _FRACTIONS = ("hours", "minutes", "seconds")
 """Limits whose ends are whole and whose values need not be."""
 

@@ -100,7 +100,7 @@ def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[F
     ]
     nodes = sum(int(kind.nodes) for kind in fitting)
     shown = "; ".join(kind.shown for kind in kinds)
-    if nodes < profile.nodes:
+    if nodes < (1 if profile.array else profile.nodes):
         asked = f"{profile.nodes} nodes of {profile.cpus_per_node} CPUs"
         asked += f", {memory} MiB" if memory else ""
         asked += f", {profile.gpus_per_node} GPUs" if profile.gpus_per_node else ""

@@ -1,8 +1,10 @@
 """A Slurm profile and a job as one sbatch script, complete and commented."""
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from cluster.errors import SubmitError
@@ -36,14 +38,21 @@ _BODY = (
 ray_ports=@RAY_PORTS@
 script=$folder/job.sbatch
 log=$folder/ray-%j-%N.log  # one log per node
+if ((array_tasks)); then
+  # Every job of the array takes what no other has, and has files of its own.
+  launch+=(--share "$SLURM_ARRAY_TASK_ID/$array_tasks")
+  part=-$SLURM_ARRAY_TASK_ID
+else
+  part=''
+fi
 """
     + NODE_FUNCTIONS
     + r"""
 # Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
 note() {
   say "$1"
-  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/@LAST_WORD@.$$"
-  mv -- "$folder/@LAST_WORD@.$$" "$folder/@LAST_WORD@"
+  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/@LAST_WORD@$part.$$"
+  mv -- "$folder/@LAST_WORD@$part.$$" "$folder/@LAST_WORD@$part"
 }
 
 # Runs on every node under srun: this script again, with `node` and what is to be started.
@@ -136,10 +145,10 @@ note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
 # A job that comes back again and again and gets nothing done would do so for ever.
 progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
 fruitless=0
-if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress && $progress == "$(tail -n 1 progress)" ]]; then
-  fruitless=$(($(head -n 1 progress) + 1))
+if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress$part && $progress == "$(tail -n 1 "progress$part")" ]]; then
+  fruitless=$(($(head -n 1 "progress$part") + 1))
 fi
-printf '%s\n' "$fruitless" "$progress" > progress
+printf '%s\n' "$fruitless" "$progress" > "progress$part"
 ((fruitless < 3)) || fail "queued again 3 times without a finished trial or checkpoint, see slurm-$SLURM_JOB_ID.out"
 
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
@@ -223,7 +232,8 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
             assignment("results", job.results),
             array("launch", launch_command(job)),
             array("python", _interpreter(profile, job)),
-            *sizes(profile),
+            *sizes(replace(profile, nodes=1, min_nodes=1) if profile.array else profile),
+            f"array_tasks={profile.nodes if profile.array else 0}",
             f"object_store={OBJECT_STORE_BYTES}",
             f"first_port={_FIRST_PORT} last_port={_LAST_PORT} ports={range_size(profile.cpus_per_node)}",
             f"start_timeout={profile.start_timeout} drain_s={max(1, profile.stop_notice - _SAVE_S)} "
@@ -242,8 +252,10 @@ def _head(profile: SlurmProfile, job: Job) -> list[str]:
 def _directives(profile: SlurmProfile, job: Job) -> list[str]:
     options: dict[str, str | bool | int | None] = {
         "job-name": job.name,
-        "dependency": "singleton",  # one job of this name at a time: two launchers would run trials twice
-        "nodes": profile.nodes,
+        # One job of this name at a time, since two launchers would run trials twice; those of an array share them.
+        "dependency": None if profile.array else "singleton",
+        "array": f"0-{profile.nodes - 1}" if profile.array else None,
+        "nodes": 1 if profile.array else profile.nodes,
         "ntasks-per-node": 1,
         "cpus-per-task": profile.cpus_per_node,
         **({profile.gpu_option: gpus} if (gpus := _gpus(profile)) else {}),
@@ -258,7 +270,7 @@ def _directives(profile: SlurmProfile, job: Job) -> list[str]:
         # Without it `scontrol requeue`, by which a job goes on after its time limit, is refused.
         "requeue": True,
         # The loss of one node does not end the job; that of the only one does, and Slurm queues it again.
-        "no-kill": True if profile.nodes > 1 else None,
+        "no-kill": True if profile.nodes > 1 and not profile.array else None,
         "signal": f"B:USR1@{profile.stop_notice}",  # B: to the batch shell alone, which tells the launcher
         **profile.directives,  # last, so that a profile may overrule any of these
     }
@@ -341,12 +353,14 @@ class SlurmBackend:
                 with suppress(SubmitError):
                     run(["rm", "-rf", "--", job.folder])
             raise
-        return {"id": number, "login": profile.login}
+        return {"id": number, "login": profile.login, "array": profile.array}
 
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""
         run = there(record.handle.get("login"), run)
         number = record.handle["id"]
+        if record.handle.get("array"):
+            return self._state_of_array(record, run)
         listed = run(
             ["squeue", "--noheader", "--me", "--name", record.name, "--format=%i|%T|%M of %l|%D nodes|%R"]
         ).strip()
@@ -371,10 +385,24 @@ class SlurmBackend:
         waiting = self.state(record, run).state == QUEUED
         run = there(record.handle.get("login"), run)
         # A waiting job has no shell that could take the signal.
-        if waiting or self._is_lost(number, run):
+        if record.handle.get("array") and not waiting:
+            # Those of the array that wait have no shell that could take the signal.
+            run(["scancel", "--state=PENDING", number])
+        if waiting or (not record.handle.get("array") and self._is_lost(number, run)):
             run(["scancel", number])
         else:
             run(["scancel", "--batch", f"--signal={'HUP' if now else 'USR2'}", number])
+
+    @staticmethod
+    def _state_of_array(record: JobRecord, run: Runner) -> JobState:
+        number = record.handle["id"]
+        # --array lists those that wait one by one.
+        states = run(["squeue", "--noheader", "--me", "--array", "--name", record.name, "--format=%T"]).split()
+        if not states:
+            return JobState(state=ENDED, detail=f"the jobs of array {number} have ended; see {record.folder}")
+        counted = ", ".join(f"{count} {state.lower()}" for state, count in sorted(Counter(states).items()))
+        waiting = set(states) <= {"PENDING", "REQUEUED"}
+        return JobState(state=QUEUED if waiting else RUNNING, detail=f"Slurm array {number}: {counted}")
 
     @staticmethod
     def _is_lost(number: str, run: Runner) -> bool:

@@ -62,6 +62,9 @@ class SlurmProfile(Profile):
 
     nodes: int = setting(_at_least(1, "nodes"), 1)
     """Nodes of the job."""
+    array: bool = setting(s.flag, False)
+    """Whether the nodes are jobs of their own, one array: each takes what no other has, and begins as soon as one node
+    is free, where one large job waits for all."""
     min_nodes: int = setting(_at_least(1, "nodes"), 1)
     """Nodes that must have joined for the sweep to begin once `start_timeout` is over."""
     memory_per_node: int | None = setting(s.optional(s.mebibytes), None)

@@ -14,7 +14,7 @@ from sweeper.launch.run import Runner, end_of
 from sweeper.plan.descriptions import DEFAULTS
 from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
-from sweeper.queue.journal import clear_dead_launches
+from sweeper.queue.journal import clear_dead_launches, live_launches
 from sweeper.queue.start import Start
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, OTHER_DATA, RUNNING, SweepStatus, missing_rows, sweep_status
@@ -28,6 +28,7 @@ def launch(
     console: Console,
     *,
     max_hours: float | None = None,
+    share: tuple[int, int] | None = None,
     start: Start | None = None,
 ) -> LaunchResult:
     """Run what a grid asks for and the store lacks.
@@ -38,6 +39,7 @@ def launch(
         executor: what runs the trials: `RayExecutor` or `ProcessExecutor`.
         console: where progress goes.
         max_hours: time from now after which no further trial is started.
+        share: number of this launch among so many that share the trials, each taking what no other has.
         start: tells of the start; one that begins now when None.
 
     Raises:
@@ -48,7 +50,7 @@ def launch(
     requests = StopRequests(console)
     with requests.listening():
         start = start or Start(console, age_s=0.0)
-        return _launch(grid, results, executor, console, requests, start, end_of(max_hours))
+        return _launch(grid, results, executor, console, requests, start, end_of(max_hours), share)
 
 
 def _launch(
@@ -59,9 +61,12 @@ def _launch(
     requests: StopRequests,
     start: Start,
     ends_at: float,
+    share: tuple[int, int] | None,
 ) -> LaunchResult:
     grid = described(grid)
     searched = grid.search is not None and grid.search.adaptive
+    if searched and share is not None:
+        raise SweeperError(f"{grid.name}: a search chooses by all of its results, so its trials cannot be shared")
     plan = None if searched else _runnable(expand(grid))
     # Before the directory is made: a launch that cannot work leaves nothing behind.
     executor.check(results)
@@ -83,6 +88,8 @@ def _launch(
     store.save_grid(grid.name, grid.text)
     before = sweep_status(plan, store)
     _warn_of_other_data(before, console)
+    if share is not None:
+        return _shared(plan, runner, *share)
     runs = [runner.run(plan, missing_rows(plan, before))]
     # A second look, since another launch that ran some of the trials may have died while this one ran the others.
     while not (runs[-1].interrupted or runs[-1].stopped_because):
@@ -93,6 +100,31 @@ def _launch(
         before = after
         runs.append(runner.run(plan, abandoned))
     return joined(runs)
+
+
+def part_of(trial_id: str, count: int) -> int:
+    """Which of so many parts a trial belongs to; ids are hashes, so the parts are about equal."""
+    return int(trial_id[:8], 16) % count
+
+
+def _shared(plan: Plan, runner: Runner, number: int, count: int) -> LaunchResult:
+    """Run one part of the trials after the other, beginning with this launch's own, that no live launch has taken."""
+    runs: list[LaunchResult] = []
+    at_work = True
+    while at_work:
+        at_work = False
+        for part in [(number + offset) % count for offset in range(count)]:
+            # Looked at anew for each part, since the others go on meanwhile.
+            taken = {live.part for live in live_launches(runner.store) if live.sweep == plan.name}
+            missing = missing_rows(plan, sweep_status(plan, runner.store))
+            rows = [row for row in missing if part_of(row.trial_id, count) == part]
+            if not rows or f"{part}/{count}" in taken:
+                continue
+            runs.append(runner.run(plan, rows, part=f"{part}/{count}"))
+            if runs[-1].interrupted or runs[-1].stopped_because:
+                return joined(runs)
+            at_work = True
+    return joined(runs or [runner.run(plan, [])])
 
 
 def _warn_of_other_defaults(grid: Grid, stored: str | None, console: Console) -> None:

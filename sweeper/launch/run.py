@@ -75,8 +75,13 @@ class Runner:
     twins: set[tuple[str, int]] = field(default_factory=set)
     """Host and process of the other launches of the sweep that were named."""
 
-    def run(self, plan: Plan, rows: Sequence[PlanRow]) -> LaunchResult:
+    def run(self, plan: Plan, rows: Sequence[PlanRow], *, part: str | None = None) -> LaunchResult:
         """Run some rows of a plan to their end, whatever the store already holds of them.
+
+        Args:
+            plan: the plan.
+            rows: some of its rows.
+            part: what launches that share the plan know these rows by.
 
         Raises:
             SweeperError: the disk is too full to begin, or the executor fails without getting anything done. Storage
@@ -93,7 +98,7 @@ class Runner:
         # Also where lanes run elsewhere: it needs no data, and the file is here.
         check_cells(specs)
         preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
-        journal = Journal(self.store, plan.name, total=len(rows))
+        journal = Journal(self.store, plan.name, total=len(rows), part=part)
         monitor = Monitor(
             self.console,
             self.requests,
@@ -109,7 +114,8 @@ class Runner:
         stopped_because = None
         try:
             with journal:
-                self._warn_of_twins(plan, journal)
+                if part is None:
+                    self._warn_of_twins(plan, journal)
                 self._rounds(plan.name, wanted, costs, journal, monitor)
                 # Inside the journal's block, so that another launch still sees this one at work while files are merged.
                 self.store.compact()

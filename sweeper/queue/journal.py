@@ -55,6 +55,8 @@ class LiveLaunch:
     """Trials ended in this launch."""
     total: int
     """Trials of this launch."""
+    part: str | None = None
+    """The part of the trials that it has taken, such as 3/8; None where it takes all that is missing."""
 
 
 class Journal:
@@ -64,11 +66,12 @@ class Journal:
         store: where they go.
         sweep: name of the grid.
         total: trials of this launch.
+        part: the part of the trials that it takes, such as 3/8; None for all that is missing.
     """
 
-    def __init__(self, store: ResultsStore, sweep: str, *, total: int) -> None:
+    def __init__(self, store: ResultsStore, sweep: str, *, total: int, part: str | None = None) -> None:
         # Its own updates come again in seconds, and a launch must not wait for them.
-        self._store, self._sweep, self._total = store.impatient(), sweep, total
+        self._store, self._sweep, self._total, self._part = store.impatient(), sweep, total, part
         self._name = f"{datetime.now(UTC):{STAMP}}-{uuid.uuid4().hex[:6]}"
         self._lines: list[str] = []
         self._reasons: dict[str, int] = {}
@@ -150,6 +153,7 @@ class Journal:
             "running": running,
             "done": done,
             "total": self._total,
+            "part": self._part,
         }
         self._store.write_text(f"launches/{self._name}.json", json.dumps(state))
 
@@ -286,6 +290,9 @@ def _read(name: str, text: str) -> dict[str, Any]:
         if not isinstance(process, dict) or process.keys() != _PROCESS_FIELDS.keys():
             raise ValueError(f"process is {str(process)[:40]!r}")
         _check_fields(process, _PROCESS_FIELDS)
+    part = state.setdefault("part", None)
+    if part is not None and not (isinstance(part, str) and re.fullmatch(r"\d{1,6}/\d{1,6}", part)):
+        raise ValueError(f"part is {str(part)[:40]!r}")
     if directory is not None and not isinstance(directory, str):
         raise ValueError(f"directory is {str(directory)[:40]!r}")
     return state
@@ -305,5 +312,8 @@ def _check_fields(values: Mapping[str, Any], fields: Mapping[str, tuple[type, fl
 def _launch(name: str, state: Mapping[str, Any]) -> LiveLaunch:
     started = datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=UTC)
     return LiveLaunch(
-        started=started, running=tuple(state["running"]), **{key: state[key] for key in _FIELDS if key != "running"}
+        started=started,
+        part=state["part"],
+        running=tuple(state["running"]),
+        **{key: state[key] for key in _FIELDS if key != "running"},
     )

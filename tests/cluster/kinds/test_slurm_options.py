@@ -64,3 +64,28 @@ def test_a_job_is_submitted_looked_at_and_stopped_from_elsewhere(
     stop(record, now=True)
     assert slurm.wait_ended(record.handle["id"])["state"] == "COMPLETED"
     assert "stopped by sweeper stop" in status(record).detail
+
+
+def test_an_array_is_many_jobs_of_one_node_that_share_the_trials(profile_of, job_of):
+    profile = profile_of("slurm", nodes=8, array=True)
+    script = dry_run(profile, job_of(profile))
+    assert {"#SBATCH --array=0-7", "#SBATCH --nodes=1"} <= set(script.splitlines())
+    assert "#SBATCH --dependency" not in script, "they have one name, and would wait for each other"
+    assert "#SBATCH --no-kill" not in script
+    assert "array_tasks=8" in script
+
+
+def test_an_array_is_told_by_its_counts_and_ended_as_a_whole(profile_of, job_of):
+    calls = []
+
+    def run(command, *, text=None, env=None, timeout_s=1.0) -> str:
+        calls.append(" ".join(command))
+        if command[0] == "sbatch":
+            return "7\n"
+        return "PENDING\nRUNNING\nPENDING\n" if command[0] == "squeue" and "--array" in command else ""
+
+    profile = profile_of("slurm", nodes=3, array=True)
+    record = submit(profile, job_of(profile), run=run)
+    assert status(record, run=run).detail == "Slurm array 7: 2 pending, 1 running"
+    stop(record, run=run)
+    assert calls[-2:] == ["scancel --state=PENDING 7", "scancel --batch --signal=USR2 7"]

@@ -31,6 +31,7 @@ launch=(-m sweeper.cli launch /shared/jobs/elm-demo-38206a/demo.yaml --results s
 python=(apptainer exec --nv --bind /shared/jobs/elm-demo-38206a --bind /data --bind /local /shared/elm.sif /opt/elm/bin/python)
 nodes=4 min_nodes=2 cpus=64 gpus=8
 head_cpus=63  # where there are many cores, the launcher and the queue of trials get one
+array_tasks=0
 object_store=209715200
 first_port=12000 last_port=32000 ports=200
 start_timeout=900 drain_s=510 max_requeues=100
@@ -47,6 +48,13 @@ cd "$folder"
 ray_ports=10
 script=$folder/job.sbatch
 log=$folder/ray-%j-%N.log  # one log per node
+if ((array_tasks)); then
+  # Every job of the array takes what no other has, and has files of its own.
+  launch+=(--share "$SLURM_ARRAY_TASK_ID/$array_tasks")
+  part=-$SLURM_ARRAY_TASK_ID
+else
+  part=''
+fi
 
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
@@ -141,8 +149,8 @@ end_processes() {
 # Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
 note() {
   say "$1"
-  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/last-word.$$"
-  mv -- "$folder/last-word.$$" "$folder/last-word"
+  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/last-word$part.$$"
+  mv -- "$folder/last-word$part.$$" "$folder/last-word$part"
 }
 
 # Runs on every node under srun: this script again, with `node` and what is to be started.
@@ -235,10 +243,10 @@ note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
 # A job that comes back again and again and gets nothing done would do so for ever.
 progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
 fruitless=0
-if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress && $progress == "$(tail -n 1 progress)" ]]; then
-  fruitless=$(($(head -n 1 progress) + 1))
+if ((${SLURM_RESTART_COUNT:-0})) && [[ -f progress$part && $progress == "$(tail -n 1 "progress$part")" ]]; then
+  fruitless=$(($(head -n 1 "progress$part") + 1))
 fi
-printf '%s\n' "$fruitless" "$progress" > progress
+printf '%s\n' "$fruitless" "$progress" > "progress$part"
 ((fruitless < 3)) || fail "queued again 3 times without a finished trial or checkpoint, see slurm-$SLURM_JOB_ID.out"
 
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
