@@ -15,7 +15,8 @@ from tasks.base import TaskSpec
 
 MEASURED, PAPER = "measured", "paper"
 PRESETS = (MEASURED, PAPER)
-"""What `training.preset` may be; `measured` unless a grid says otherwise."""
+"""What `training.preset` may be; `measured` unless a grid says otherwise. Stored grids name theirs: whoever changes a
+recipe gives the preset a new name, so that grids that were launched keep their trials."""
 STEPS = 1000
 """Steps where a grid gives none; the rates of the recipes are those of so many."""
 LEAST_WARMUP = 5
@@ -64,12 +65,12 @@ TEXT = Recipe(
     reg_mlp=0.01, final_eval_batches=40,
 )  # fmt: skip
 """Streams of symbols whose state is carried on; the exponents in n_rec and d_m are those of the first study's pilot."""
-SEQUENCES = Recipe(rate=0.011, d_m=-0.4, steps=0.25, low=0.005, high=0.02, warmup=0.25, batch_size=32)
+SEQUENCES = Recipe(rate=0.011, d_m=-0.4, steps=0.25, low=0.005, high=0.02, warmup=0.25, batch_size=32, reg_mlp=0.01)
 """Whole sequences with one answer, such as `images`."""
 RECIPES: Mapping[str, Recipe] = {
     "text": TEXT,
     "images": SEQUENCES,
-    "shd": Recipe(rate=0.0087, steps=0.25, low=0.005, high=0.02, warmup=0.25, batch_size=32),
+    "shd": Recipe(rate=0.0087, steps=0.25, low=0.005, high=0.02, warmup=0.25, batch_size=32, reg_mlp=0.01),
     "shd_adding": Recipe(
         rate=0.01, low=0.005, high=0.02, warmup=0.05, batch_size=16, optimizer="adamax", final_eval_batches=40
     ),
@@ -80,7 +81,7 @@ RECIPES: Mapping[str, Recipe] = {
     "neuronio": Recipe(rate=0.01, low=0.005, high=0.02, warmup=0.3, batch_size=8, length=300, final_eval_batches=10),
 }
 """By task; others take that of their kind."""
-SINGLE_NEURON = Recipe(rate=0.06, low=0.01, high=0.12, warmup=0.05, batch_size=8, length=300, final_eval_batches=10)
+SINGLE_NEURON = Recipe(rate=0.09, low=0.01, high=0.12, warmup=0.05, batch_size=8, length=300, final_eval_batches=10)
 """The single ELM neuron on `neuronio`."""
 
 

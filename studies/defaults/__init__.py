@@ -1,0 +1,1 @@
+"""Where the defaults of training come from: default against tuned, by task."""
