@@ -336,3 +336,13 @@ def test_a_lane_with_nothing_to_do_leaves_where_nodes_cost_money():
         now[0] = IDLE_S + 1
         broker.heartbeat("a", "1", "h", "t0", 0.6)
         assert broker.pull("b", "1", "h").wait is not leaves
+
+
+def test_the_lane_with_the_most_in_hand_decides_when_a_drained_queue_ends():
+    broker = Broker(assignments(3))  # each is one unit of work
+    for lane in ("a", "b"):
+        (held,) = broker.pull(lane, "x", "host").assignments
+        broker.heartbeat(lane, "x", "host", held.trial_id, 0.25 if lane == "a" else 0.75)
+    broker.drain()
+    last = broker.snapshot()
+    assert (last.draining, last.longest_left, last.work_left) == (True, 0.75, 2.0)

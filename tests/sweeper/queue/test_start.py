@@ -70,3 +70,13 @@ def test_a_lane_that_died_before_it_trained_is_at_nothing(clock):
     broker.phase("a", LOADING)
     broker.lane_died("a")
     assert broker.snapshot().starting == {}
+
+
+def test_a_lane_that_is_started_again_begins_anew(clock):
+    broker = Broker([], clock=lambda: clock.now)
+    broker.phase("a", LOADING)
+    clock.now += 9.0
+    broker.phase("a", LOADING)
+    clock.now += 1.0
+    broker.phase("a", TRAINING)
+    assert broker.snapshot().first_start == ((LOADING, 1.0), (TRAINING, 0.0))
