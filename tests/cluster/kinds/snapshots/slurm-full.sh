@@ -271,7 +271,7 @@ say "the launcher ended with status $status${stopping:+ ($stopping)}"
 case $stopping in
   '')
     case $status in
-      0) note "all trials have ended" ;;
+      0) note "all trials have ended${part:+ that no other job of the array has}" ;;
       3) note "all trials have ended, some of them failed" ;;
       75) again "what the launcher was stopped by may pass, see slurm-$SLURM_JOB_ID.out" ;;
       4) note "the sweep stopped itself, see slurm-$SLURM_JOB_ID.out" ;;
