@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,8 +87,9 @@ def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
     # Smaller budgets that are trained for long enough go before large ones that are not.
     for least in (LEAST_STEPS, STEPS[0]):
         for task in tasks:
-            for budgets in [wish.budgets] if wish.budgets else _smaller(BUDGETS):
-                for seeds, steps in _amounts(least):
+            # Replicates before budgets and steps: more time must never cost the knowledge of what is noise.
+            for seeds, budgets in product(SEEDS, [wish.budgets] if wish.budgets else list(_smaller(BUDGETS))):
+                for steps in _lengths(least, seeds):
                     one = _draft(wish, name, task, budgets, seeds, steps, costs)
                     if one is None or not (_leaves_room(one.plan) or task is tasks[-1]):
                         break
@@ -125,10 +127,9 @@ def _smaller(budgets: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         budgets = tuple(int(round(0.7 * budget, -2)) for budget in budgets)
 
 
-def _amounts(least: int) -> Iterator[tuple[int, int]]:
-    """Seeds and steps, the largest grids first."""
-    pairs = [(seeds, steps) for seeds in SEEDS for steps in STEPS if steps >= max(least, (seeds > 1) * LEAST_STEPS)]
-    return iter(sorted(pairs, key=lambda pair: (-pair[0] * pair[1], -pair[0])))
+def _lengths(least: int, seeds: int) -> list[int]:
+    """Lengths of training, the longest first."""
+    return [steps for steps in reversed(STEPS) if steps >= max(least, (seeds > 1) * LEAST_STEPS)]
 
 
 def _leaves_room(plan: Plan) -> bool:

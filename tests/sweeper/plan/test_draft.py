@@ -32,6 +32,13 @@ def test_more_time_gives_a_larger_grid_that_still_fits(book):
     assert len({row.seed for row in drafts[2].plan.trials.values()}) == 3
 
 
+def test_more_time_never_costs_replicates(book):
+    drafts = [made(book, minutes, budgets=(4_000, 8_000, 16_000)) for minutes in (0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6)]
+    seeds = [len({row.seed for row in one.plan.trials.values()}) for one in drafts]
+    assert seeds == sorted(seeds)
+    assert seeds[-1] == 3
+
+
 def test_without_enough_time_the_smallest_grid_is_written_and_said_not_to_fit(book):
     assert not made(book, 0.01).fits
     assert not made(book, 1, budgets=(10_000_000,)).fits
