@@ -355,7 +355,8 @@ def _outside(limits: Mapping[str, tuple[float | None, float | None]], config: Mo
         value = getattr(total, name) if hasattr(total, name) else getattr(config, name, None)
         # An architecture that has no such size is not limited by it.
         if value is not None and ((low is not None and value < low) or (high is not None and value > high)):
-            return f"{name} = {value} is outside limits.{name} = [{low}, {high}]"
+            ends = ", ".join("null" if end is None else f"{end:g}" for end in (low, high))  # as the grid has them
+            return f"{name} = {value} is outside limits.{name} = [{ends}]"
     return None
 
 

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,9 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
         return parse_grid(read_text_file(file), default_name=file.stem, folder=file.parent)
     except FileNotFoundError:
         named = f". Shipped grids: {', '.join(shipped_grids())}" if file.name == str(path) and not file.suffix else ""
-        raise GridError(f"{file}: no such grid file{named}") from None
+        beside = get_close_matches(file.name, [other.name for other in file.parent.glob("*.y*ml")], n=1, cutoff=0.8)
+        hint = f"; did you mean {file.with_name(beside[0])}?" if beside else named
+        raise GridError(f"{file}: no such grid file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"{file}: cannot be read: {error}") from error
     except SettingError as error:

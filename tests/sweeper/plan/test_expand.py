@@ -53,7 +53,7 @@ def test_points_that_cannot_run_say_why():
     assert [row.state for row in rows] == [INFEASIBLE, INFEASIBLE, RUNNABLE, INFEASIBLE]
     assert "1500 is too small for n_rec = 1; the smallest feasible budget is" in rows[0].reason
     (row,) = plan(f"budgets: [9100]\nmodel: {{d_m: 39, {SIZES}}}\nlimits: {{n_rec: [2, null]}}").rows
-    assert (row.state, row.reason) == (EXCLUDED, "n_rec = 1 is outside limits.n_rec = [2, None]")
+    assert (row.state, row.reason) == (EXCLUDED, "n_rec = 1 is outside limits.n_rec = [2, null]")
 
 
 def test_equal_trials_are_listed_once_as_trials():
