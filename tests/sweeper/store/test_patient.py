@@ -50,9 +50,9 @@ def test_rows_and_checkpoints_outlast_an_outage(store, flaky):
         flaky.refusals = 4
         store.write("trials", [trial("a", attempt=attempt)])
     flaky.refusals = 4
-    store.write_checkpoint("a", b"state")
+    store.write_weights("checkpoints", "a", b"state")
     flaky.refusals = 4
-    assert store.read_checkpoint("a") == b"state"
+    assert store.read_weights("checkpoints", "a") == b"state"
     flaky.refusals = 4
     assert store.statuses() == {"a": "finished"}
 
