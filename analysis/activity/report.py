@@ -12,7 +12,8 @@ from analysis.activity.figures import PANELS, drawn, plot_spectra
 from analysis.activity.measures import SAMPLES_PER_NEURON, Measures
 from analysis.figures.theme import CONFIG
 from analysis.html import Cell, asset
-from analysis.report.tables import Table, number
+from analysis.report.html import html_table
+from analysis.report.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,11 @@ def activity_page(networks: Sequence[NetworkActivity], title: str, subtitle: str
 
     spectra = plot_spectra([network.label for network in networks], [network.measures for network in networks])
     parts = [f"<p>{escape(line)}</p>" for line in sentences(networks)]
-    parts += [_html_table(activity_table(networks)), f"<p>{escape(EXPLAINED)}</p>", _figure(spectra, len(networks))]
+    parts += [
+        html_table("Networks", activity_table(networks)),
+        f"<p>{escape(EXPLAINED)}</p>",
+        _figure(spectra, len(networks)),
+    ]
     for network in networks:
         parts.append(f"<h2>{escape(network.label)} ({network.trial_id[:8]})</h2><div class='pair'>")
         parts += [_figure(plot(network.measures)) for plot in PANELS.values()]
@@ -139,14 +144,3 @@ def activity_page(networks: Sequence[NetworkActivity], title: str, subtitle: str
 def _figure(figure: dict[str, Any], colours: int = 1) -> str:
     html: str = drawn(figure, colours).to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
     return f"<div>{html}</div>"
-
-
-def _html_table(table: Table) -> str:
-    table = table.without_empty()
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = ("".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in table.rows)
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
-
-
-def _cell(cell: Cell) -> str:
-    return escape(cell) if isinstance(cell, str) else number(cell)

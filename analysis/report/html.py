@@ -130,7 +130,7 @@ def _section(prefix: str, section: Section, figures: str) -> str:
     sentences = "".join(f"<p>{explained(sentence)}</p>" for sentence in section.sentences)
     # Regions of a page must have different names for a screen reader, so those of further groups carry their number.
     title = section.title if prefix in ("0", "all") else f"{section.title} ({prefix})"
-    tables = "".join(_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
+    tables = "".join(html_table(f"{title}: table {i}", table) for i, table in enumerate(section.tables, 1))
     key = f"{prefix}-{section.id}-title"
     return (
         f"<section class='card full' aria-labelledby='{key}'><h3 id='{key}'>{explained(section.title)}</h3>"
@@ -140,7 +140,7 @@ def _section(prefix: str, section: Section, figures: str) -> str:
 
 def _folded(prefix: str, section: Section) -> str:
     """A section that is opened on demand: long lists of hashes that few readers need."""
-    tables = "".join(_table(f"{section.title}: table {i}", table) for i, table in enumerate(section.tables, 1))
+    tables = "".join(html_table(f"{section.title}: table {i}", table) for i, table in enumerate(section.tables, 1))
     sentences = "".join(f"<p>{explained(sentence)}</p>" for sentence in section.sentences)
     key = f"{prefix}-{section.id}-title"
     return (
@@ -149,7 +149,8 @@ def _folded(prefix: str, section: Section) -> str:
     )
 
 
-def _table(name: str, table: Table) -> str:
+def html_table(name: str, table: Table) -> str:
+    """A table that scrolls by itself where it is wider than the page; `name` is read out by screen readers."""
     table = table.without_empty()
     # A column of sentences is set to the left as a whole, whatever single cells hold.
     words = [any(_wordy(row[c]) for row in table.rows) for c in range(len(table.columns))]

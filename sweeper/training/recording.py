@@ -40,11 +40,6 @@ class Recording:
     """Memory timescales, in time steps."""
 
 
-def saved_networks(store: ResultsStore) -> list[str]:
-    """Ids of the trials whose networks were kept."""
-    return sorted(store.names("networks", ".pt"))
-
-
 def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, steps: int, burn_in: int) -> Recording:
     """Run the saved network of a trial over held-out sequences.
 
