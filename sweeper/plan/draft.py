@@ -12,6 +12,7 @@ from sweeper.plan.advice import READ_OUT_SHARE
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import Plan, described, expand
 from sweeper.plan.grid import parse_grid
+from sweeper.words import counted
 from tasks.spec import tasks_with_data
 
 STEPS = (200, 300, 400, 600, 800, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
@@ -163,7 +164,7 @@ def _text(wish: Wish, name: str, task: Mapping[str, Any], budgets: tuple[int, ..
     )
     return f"""\
 # How should a budget of parameters be split between many simple and few complex neurons? Made by `sweeper new` for
-# {wish.minutes:g} minutes on {wish.lanes} lane{"s" * (wish.lanes != 1)}.
+# {wish.minutes:g} minutes on {counted(wish.lanes, "lane")}.
 name: {write_yaml(name).splitlines()[0]}
 # What is learnt; a path is one from the folder that the launch is started in.
 task: {write_yaml(dict(task), flow=True).strip()}

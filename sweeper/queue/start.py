@@ -9,6 +9,8 @@ from itertools import pairwise
 import psutil
 from rich.console import Console
 
+from sweeper.words import counted
+
 PLANNING, STARTING_LANES = "planning", "starting lanes"
 """What the launcher itself is at, before and after the executor's own phases."""
 LOADING, BUILDING, OPENING, STEPPING = "loading torch", "preparing the kernel", "opening the data", "first step"
@@ -65,7 +67,7 @@ class Start:
         Args:
             starting: lanes by what they are at.
         """
-        lanes = [f"{count} lane{'s' * (count != 1)} {phase}" for phase, count in starting.items()]
+        lanes = [f"{counted(count, 'lane')} {phase}" for phase, count in starting.items()]
         since = self._clock() - self._phases[-1][1]
         return f"{', '.join(lanes) or self._phases[-1][0]} ({since:.0f} s)"
 
