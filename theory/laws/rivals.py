@@ -1,8 +1,9 @@
 """Rival laws: what the effective-information law must beat before it is believed."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -95,83 +96,6 @@ class Polynomial(Law):
         return Terms(tuple(x**power for power in range(self.degree + 1)), {})
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeparablePowerLaw(Law):
-    """metric = E + A n_rec^-a + B k_e^-b (+ C k_c^-c) (+ D tokens^-d): the baseline that the theory must beat.
-
-    The search has every size over a reference in the middle of the data; `constants` takes the references out again.
-
-    It is the limit of the effective-information law for beta > 1, small u and an additive floor, with a = beta - 1 and
-    b = alpha.
-    """
-
-    connectivity: bool = False
-    """Whether the term in k_c is there."""
-    tokens: bool = False
-    """Whether the term in the tokens trained on is there."""
-    n_ref: float | None = None
-    """Reference of n_rec; `bind` takes medians. References do not change the fit."""
-    k_ref: float | None = None
-    """Reference of k_e."""
-    k_c_ref: float | None = None
-    """Reference of k_c."""
-    tokens_ref: float | None = None
-    """Reference of the tokens; a design that says nothing of tokens is at it."""
-
-    name = "separable_power_law"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Implement `Law.options`."""
-        return asdict(self)
-
-    @property
-    def label(self) -> str:
-        """Implement `Law.label`."""
-        return f"{self.name} ({', '.join(term.size for term in self._terms)})"
-
-    @property
-    def axes(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Implement `Law.axes`."""
-        # Connectivity is often varied at two levels beside the other axes, and then its term is a step that needs no
-        # more of them.
-        return tuple(term.size for term in self._terms if term.size != "k_c")
-
-    @property
-    def formula(self) -> str:
-        """Implement `Law.formula`."""
-        return f"metric = {' + '.join(['E', *(f'{t.coefficient} {t.size}^-{t.exponent}' for t in self._terms)])}"
-
-    @property
-    def _terms(self) -> list["_Term"]:
-        terms = [_Term("a", "A", "n_rec", "n_ref"), _Term("b", "B", "k_e", "k_ref")]
-        terms += [_Term("c", "C", "k_c", "k_c_ref")] * self.connectivity
-        return terms + [_Term("d", "D", "tokens", "tokens_ref")] * self.tokens
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Implement `Law.parameters`."""
-        return tuple(_exponent(term.exponent, f"exponent in {term.size}") for term in self._terms)
-
-    @property
-    def coefficients(self) -> tuple[Coefficient, ...]:
-        """Implement `Law.coefficients`."""
-        # Signs are required of these terms: more neurons, complexity, synapses or tokens may not make the metric worse.
-        return _power_coefficients(self._terms)
-
-    def bind(self, design: Design) -> "SeparablePowerLaw":
-        """Implement `Law.bind`."""
-        return replace(self, **_references(self, self._terms, design))
-
-    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
-        """Implement `Law.constants`."""
-        return _without_references(self, self._terms, theta, coefficients)
-
-    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
-        """Implement `Law.terms`."""
-        return _power_terms(self, self._terms, theta, design, gradient=gradient)
-
-
 class _Term(NamedTuple):
     """One power of a size."""
 
@@ -197,43 +121,115 @@ class _Term(NamedTuple):
         return design.params if self.size == "trainable_params" else np.asarray(getattr(design, self.size))
 
 
-def _power_coefficients(terms: Sequence[_Term]) -> tuple[Coefficient, ...]:
-    return (
-        Coefficient(name="E", meaning="irreducible metric"),
-        *(Coefficient(name=t.coefficient, sign=1, meaning=f"factor of {t.size}^-{t.exponent}") for t in terms),
-    )
+@dataclass(frozen=True, kw_only=True)
+class _SumOfPowers(Law):
+    """metric = E + a power of each of several sizes, which the search has over a reference."""
 
+    @property
+    @abstractmethod
+    def _terms(self) -> Sequence[_Term]:
+        """The powers."""
 
-def _references(law: Law, terms: Sequence[_Term], design: Design) -> dict[str, Any]:
-    # A median lies in the data whatever the spacing of a sweep.
-    return {t.reference: getattr(law, t.reference) or float(np.median(t.of(law, design))) for t in terms}
+    @property
+    def options(self) -> dict[str, Any]:
+        """Implement `Law.options`."""
+        return asdict(self)
 
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Implement `Law.parameters`."""
+        return tuple(_exponent(term.exponent, f"exponent in {term.size}") for term in self._terms)
 
-def _without_references(law: Law, terms: Sequence[_Term], theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
-    constants = {"E": coefficients[0]}
-    for term, value in zip(terms, coefficients[1:], strict=True):
-        # A (n/n_ref)^-a is (A n_ref^a) n^-a.
-        constants[term.coefficient] = value * (getattr(law, term.reference) or 1.0) ** theta[term.exponent]
-    return constants
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Implement `Law.coefficients`."""
+        # Signs are required of these terms: more neurons, complexity, synapses or tokens may not make the metric worse.
+        terms = (
+            Coefficient(name=t.coefficient, sign=1, meaning=f"factor of {t.size}^-{t.exponent}") for t in self._terms
+        )
+        return (Coefficient(name="E", meaning="irreducible metric"), *terms)
 
+    def bind(self, design: Design) -> Self:
+        """Implement `Law.bind`."""
+        # A median lies in the data whatever the spacing of a sweep.
+        medians = {t.reference: getattr(self, t.reference) or float(np.median(t.of(self, design))) for t in self._terms}
+        return replace(self, **medians)
 
-def _power_terms(law: Law, terms: Sequence[_Term], theta: Theta, design: Design, *, gradient: bool) -> Terms:
-    columns: list[FloatArray] = [np.ones((1, len(design)))]
-    slopes: dict[tuple[str, int], FloatArray] = {}
-    for index, term in enumerate(terms, start=1):
-        # Sizes relative to a median: the columns are then of order one, and their coefficients are effects in the
-        # middle of the data.
-        size = term.of(law, design) / (getattr(law, term.reference) or 1.0)
-        exponent = theta[term.exponent] * np.log(size)
-        columns.append(np.exp(-exponent))
-        if gradient:
-            # The search runs in the logarithm of the exponent, so its derivative carries the exponent as a factor.
-            slopes[term.exponent, index] = -exponent * columns[-1]
-    return Terms(tuple(columns), slopes)
+    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
+        """Implement `Law.constants`."""
+        constants = {"E": coefficients[0]}
+        for term, value in zip(self._terms, coefficients[1:], strict=True):
+            # A (n/n_ref)^-a is (A n_ref^a) n^-a.
+            constants[term.coefficient] = value * (getattr(self, term.reference) or 1.0) ** theta[term.exponent]
+        return constants
+
+    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
+        """Implement `Law.terms`."""
+        columns: list[FloatArray] = [np.ones((1, len(design)))]
+        slopes: dict[tuple[str, int], FloatArray] = {}
+        for index, term in enumerate(self._terms, start=1):
+            # Sizes relative to a median: the columns are then of order one, and their coefficients are effects in the
+            # middle of the data.
+            size = term.of(self, design) / (getattr(self, term.reference) or 1.0)
+            exponent = theta[term.exponent] * np.log(size)
+            columns.append(np.exp(-exponent))
+            if gradient:
+                # The search runs in the logarithm of the exponent, so its derivative carries the exponent as a factor.
+                slopes[term.exponent, index] = -exponent * columns[-1]
+        return Terms(tuple(columns), slopes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParametersAndTokens(Law):
+class SeparablePowerLaw(_SumOfPowers):
+    """metric = E + A n_rec^-a + B k_e^-b (+ C k_c^-c) (+ D tokens^-d): the baseline that the theory must beat.
+
+    The search has every size over a reference in the middle of the data; `constants` takes the references out again.
+
+    It is the limit of the effective-information law for beta > 1, small u and an additive floor, with a = beta - 1 and
+    b = alpha.
+    """
+
+    connectivity: bool = False
+    """Whether the term in k_c is there."""
+    tokens: bool = False
+    """Whether the term in the tokens trained on is there."""
+    n_ref: float | None = None
+    """Reference of n_rec; `bind` takes medians. References do not change the fit."""
+    k_ref: float | None = None
+    """Reference of k_e."""
+    k_c_ref: float | None = None
+    """Reference of k_c."""
+    tokens_ref: float | None = None
+    """Reference of the tokens; a design that says nothing of tokens is at it."""
+
+    name = "separable_power_law"
+
+    @property
+    def label(self) -> str:
+        """Implement `Law.label`."""
+        return f"{self.name} ({', '.join(term.size for term in self._terms)})"
+
+    @property
+    def axes(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Implement `Law.axes`."""
+        # Connectivity is often varied at two levels beside the other axes, and then its term is a step that needs no
+        # more of them.
+        return tuple(term.size for term in self._terms if term.size != "k_c")
+
+    @property
+    def formula(self) -> str:
+        """Implement `Law.formula`."""
+        return f"metric = {' + '.join(['E', *(f'{t.coefficient} {t.size}^-{t.exponent}' for t in self._terms)])}"
+
+    @property
+    def _terms(self) -> list[_Term]:
+        terms = [_Term("a", "A", "n_rec", "n_ref"), _Term("b", "B", "k_e", "k_ref")]
+        terms += [_Term("c", "C", "k_c", "k_c_ref")] * self.connectivity
+        return terms + [_Term("d", "D", "tokens", "tokens_ref")] * self.tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParametersAndTokens(_SumOfPowers):
     """metric = E + A N^-a + B D^-b with N the trainable parameters and D the tokens trained on: the third approach of
     Hoffmann et al. (2022), arXiv 2203.15556, for tables that know nothing of neurons.
 
@@ -251,36 +247,9 @@ class ParametersAndTokens(Law):
     _terms = (_Term("a", "A", "trainable_params", "p_ref"), _Term("b", "B", "tokens", "tokens_ref"))
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Implement `Law.options`."""
-        return asdict(self)
-
-    @property
     def label(self) -> str:
         """Implement `Law.label`."""
         return f"{self.name} (trainable_params, tokens)"
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Implement `Law.parameters`."""
-        return tuple(_exponent(term.exponent, f"exponent in {term.size}") for term in self._terms)
-
-    @property
-    def coefficients(self) -> tuple[Coefficient, ...]:
-        """Implement `Law.coefficients`."""
-        return _power_coefficients(self._terms)
-
-    def bind(self, design: Design) -> "ParametersAndTokens":
-        """Implement `Law.bind`."""
-        return replace(self, **_references(self, self._terms, design))
-
-    def constants(self, theta: Theta, coefficients: Sequence[Any]) -> dict[str, Any]:
-        """Implement `Law.constants`."""
-        return _without_references(self, self._terms, theta, coefficients)
-
-    def terms(self, theta: Theta, design: Design, *, gradient: bool = True) -> Terms:
-        """Implement `Law.terms`."""
-        return _power_terms(self, self._terms, theta, design, gradient=gradient)
 
 
 @dataclass(frozen=True, kw_only=True)
