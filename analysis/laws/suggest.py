@@ -207,9 +207,29 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
         # The most that the search may use; it asks for as many as help.
         "seeds": SEEDS,
     }
+    if limits := _limits(sweep, rows):
+        content["limits"] = limits
     if (described := _description(sweep, content["task"])) is not None:
         content[DESCRIBED] = written([described])
     return content, [*sentences, *notes]
+
+
+def _limits(sweep: Sweep, rows: pd.DataFrame) -> dict[str, list[float | None]]:
+    """The limits of the grids that these rows come from; where several differ, the widest, since all of that was run."""
+    blocks = []
+    for name in rows["sweep"].unique():
+        try:
+            blocks += parse_grid(sweep.grids[name]).blocks
+        except (KeyError, SettingError):  # rows without a stored grid, or one of a version that knew other keys
+            continue
+    limits: dict[str, list[float | None]] = {}
+    for name in blocks[0].limits if blocks else ():
+        ends = [block.limits.get(name, (None, None)) for block in blocks]
+        lows, highs = [low for low, _ in ends if low is not None], [high for _, high in ends if high is not None]
+        widest = [min(lows) if len(lows) == len(ends) else None, max(highs) if len(highs) == len(ends) else None]
+        if widest != [None, None]:
+            limits[name] = widest
+    return limits
 
 
 def _check_alike(data: Dataset) -> None:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from analysis.cli import cli
 from analysis.errors import AnalysisError
-from analysis.laws.suggest import SuggestSettings, suggest
+from analysis.laws.suggest import SuggestSettings, _limits, suggest
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from sweeper.lane.record import Outcome, trial_record
@@ -145,6 +145,23 @@ def test_one_value_of_d_m_is_opened_to_both_sides_in_one_sentence(tmp_path):
     assert "(1 finished trial, a law needs" in found.sentences[1]
     assert {run.d_m for run in found.runs} == {2, 3, 4, 5, 6, 7, 8}
     assert "# Interval by the best law, now and afterwards: none (no law can be fitted yet)." in found.grid
+
+
+def test_limits_of_the_grid_hold_for_what_it_suggests(tmp_path):
+    limited = GRID.replace("[4, null]", "[40, null]").replace("[20_000, 60_000, 200_000]", "[20_000]")
+    found = suggestion(write(tmp_path / "limited", limited.replace("seeds: 2", "seeds: 1")), target="optimum", hours=9.0)
+    assert parse_grid(found.grid).blocks[0].limits == {"n_rec": (40.0, None)}
+    assert len(found.runs) > 3
+    assert all(run.n_rec >= 40 for run in found.runs)
+
+
+def test_of_several_grids_the_widest_limits_hold(tmp_path):
+    path = write(tmp_path / "widest")
+    ResultsStore.open(path).save_grid("second", GRID.replace("[4, null]", "[2, 900]"))
+    sweep = read_sweep(path)
+    rows = sweep.trials
+    assert _limits(sweep, rows) == {"n_rec": [4.0, None]}
+    assert _limits(sweep, rows.assign(sweep=["first", "second"] * (len(rows) // 2))) == {"n_rec": [2.0, None]}
 
 
 def test_of_several_connectivities_the_one_that_most_rows_have_is_gone_on_from(tmp_path):
