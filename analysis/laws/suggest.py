@@ -215,7 +215,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
 
 
 def _limits(sweep: Sweep, rows: pd.DataFrame) -> dict[str, list[float | None]]:
-    """The limits of the grids that these rows come from; where several differ, the widest, since all of that was run."""
+    """The limits of the grids that these rows come from; where several differ, the widest, since that was run."""
     blocks = []
     for name in rows["sweep"].unique():
         try:

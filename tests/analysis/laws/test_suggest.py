@@ -149,7 +149,8 @@ def test_one_value_of_d_m_is_opened_to_both_sides_in_one_sentence(tmp_path):
 
 def test_limits_of_the_grid_hold_for_what_it_suggests(tmp_path):
     limited = GRID.replace("[4, null]", "[40, null]").replace("[20_000, 60_000, 200_000]", "[20_000]")
-    found = suggestion(write(tmp_path / "limited", limited.replace("seeds: 2", "seeds: 1")), target="optimum", hours=9.0)
+    path = write(tmp_path / "limited", limited.replace("seeds: 2", "seeds: 1"))
+    found = suggestion(path, target="optimum", hours=9.0)
     assert parse_grid(found.grid).blocks[0].limits == {"n_rec": (40.0, None)}
     assert len(found.runs) > 3
     assert all(run.n_rec >= 40 for run in found.runs)
