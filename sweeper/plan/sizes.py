@@ -59,7 +59,14 @@ def build(
         # point only, and the other points still run.
         raise GridError(f"{place}model.{error}") from error
     except BudgetError as error:
-        return str(error)
+        assert solved is not None, "nothing else is bounded by a budget"
+        smallest = counts_of(block.definition.configure({**values, solved.field: 1}))
+        fewer = (
+            "; alphabet: letters has fewer"
+            if block.task == "text" and block.task_options.get("alphabet", "bytes") == "bytes"
+            else ""
+        )
+        return f"{error}, of which {smallest.readout_params} are the read-out of {task.n_out} outputs{fewer}"
 
 
 def settings_of(block: Block, task: TaskSpec, point: Mapping[str, Any], solved: Size | None) -> dict[str, Any]:

@@ -56,6 +56,16 @@ def test_points_that_cannot_run_say_why():
     assert (row.state, row.reason) == (EXCLUDED, "n_rec = 1 is outside limits.n_rec = [2, null]")
 
 
+def test_a_budget_below_the_read_out_says_what_the_read_out_takes():
+    grid = "task: {{name: text, alphabet: {}}}\nbudgets: [1500]\nmodel: {{d_m: 2, d_tree: 4, d_branch: 4}}"
+    (row,) = expand(parse_grid(grid.format("bytes"))).rows
+    assert row.reason.endswith(
+        "smallest feasible budget is 49503, of which 49446 are the read-out of 201 outputs; alphabet: letters has fewer"
+    )
+    (row,) = expand(parse_grid(grid.format("letters"))).rows
+    assert row.reason.endswith("are the read-out of 27 outputs")
+
+
 def test_equal_trials_are_listed_once_as_trials():
     result = plan(f"budgets: [8010, 8020]\nmodel: {{d_m: 4, {SIZES}}}")
     assert [row.state for row in result.rows] == [RUNNABLE, DUPLICATE]
