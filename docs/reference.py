@@ -37,7 +37,10 @@ WIDTH = 110
 
 TOP_LEVEL = {
     "name": ("the file's name", "name of the sweep, which rows and files carry"),
-    "task": ("required", "what is learnt: a name, or a mapping with `name` and the task's options, see below"),
+    "task": (
+        "required",
+        "what is learnt: a name, or a mapping with `name` and the task's options, see below; an option may be a list",
+    ),
     "architecture": ("`elm`", "class of network, see `model`; or a torch module of your own, `file.py:Class`"),
     "budgets": ("none", "parameter budgets P: trainable parameters of the whole network; one, a list or a range"),
     "model": ("`{}`", "settings of the network, see below; one value, a list or a range each"),
@@ -46,7 +49,7 @@ TOP_LEVEL = {
         "how to train, one value, a list or a range each; or `preset: paper`, see below",
     ),
     "seeds": ("1", "number of replicates (seeds 0, 1, ...), or a list of seeds"),
-    "zip": ("`[]`", "lists of settings that advance together instead of forming a product"),
+    "zip": ("`[]`", "lists of settings and task options that advance together instead of forming a product"),
     "limits": ("`{}`", "lowest and highest value of a size, `n_rec: [4, null]`; points outside are listed as excluded"),
     "search": ("`grid`", "how trials are chosen, see below"),
     "blocks": (

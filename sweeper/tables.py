@@ -60,9 +60,9 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     Replicates share a line; every setting that varies has a column.
     """
     console = _console()
-    settings = [_settings(row) for row in plan.rows]
-    varied = _varied(settings)
-    lines = [_plan_cells(rows, varied, status, costs) for rows in _replicates(plan.rows, settings)]
+    settings = _settings(plan.rows)
+    varied = _varied(plan.rows, settings)
+    lines = [_plan_cells(rows, point, varied, status, costs) for rows, point in _replicates(plan.rows, settings)]
     headings = ["P asked", "P", *_SIZES, *varied, "k_e", "k_c", "read-out", "seeds", "forecast", "trial"]
     table = Table(title=f"{plan.name}: {len(plan.rows)} points", box=SIMPLE_HEAD, title_justify="left")
     widths = [max(map(len, column)) for column in zip([*headings, "state"], *lines, strict=True)]
@@ -87,43 +87,58 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
     console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
 
 
-def _varied(settings: Sequence[Mapping[str, object]]) -> list[str]:
+def _varied(rows: Sequence[PlanRow], settings: Sequence[Mapping[str, object]]) -> list[str]:
     """Settings with several values in a plan, beyond those that have columns anyway."""
     levels: dict[str, set[str]] = {}
+    of_task = {name for row in rows for name in row.shared}
     for point in settings:
         for name, value in point.items():
             # As texts, because not every value need be hashable.
             levels.setdefault(name, set()).add(str(value))
     for name, values in levels.items():
-        if any(name not in point for point in settings):
+        # A point without sizes says nothing about settings that its grid leaves to a default.
+        told = [point for row, point in zip(rows, settings, strict=True) if row.spec is not None or name in of_task]
+        if any(name not in point for point in told):
             values.add("")
     # An architecture is named also where there is one alone: the sizes mean something else for each.
     shown = [name for name in levels if len(levels[name]) > 1 or (name == "architecture" and levels[name] != {DEFAULT})]
     return [name for name in shown if name not in (*_SIZES, "k_e", "k_c")]
 
 
-def _settings(row: PlanRow) -> dict[str, object]:
-    """What a person chose, or left to a default that others of the plan's points replace."""
-    if row.spec is None:
-        return dict(row.settings)
-    spec, axes = row.spec, row.settings
-    # The achieved value, so that a block that leaves a setting out shows what it gets.
-    training = {name: getattr(spec.training, name) for name in field_types(TrainingConfig)}
-    model = {name: value for name, value in axes.items() if name not in training}
-    return {"task": spec.task, **spec.task_options, "architecture": spec.architecture, **model, **training}
+def _settings(rows: Sequence[PlanRow]) -> list[dict[str, object]]:
+    """What a person chose for each point, or left to a default that others of the plan's points replace."""
+    of_training = tuple(field_types(TrainingConfig))
+    of_model = dict.fromkeys(name for row in rows for name in row.settings if name not in of_training)
+    settings = []
+    for row in rows:
+        point = {**row.shared, **row.settings}
+        if row.spec is not None:
+            # The achieved values, so that a block that leaves a setting out shows what it gets.
+            missing = [name for name in of_model if name not in row.settings and hasattr(row.spec.model, name)]
+            point |= {name: getattr(row.spec.model, name) for name in missing}
+            point |= {name: getattr(row.spec.training, name) for name in of_training}
+        settings.append(point)
+    return settings
 
 
-def _replicates(rows: Sequence[PlanRow], settings: Sequence[Mapping[str, object]]) -> list[list[PlanRow]]:
-    """The points of a plan, those that differ by their seed alone together."""
-    groups: dict[tuple[str, ...], list[PlanRow]] = {}
+def _replicates(
+    rows: Sequence[PlanRow], settings: Sequence[Mapping[str, object]]
+) -> list[tuple[list[PlanRow], Mapping[str, object]]]:
+    """The points of a plan, those that differ by their seed alone together, with their settings."""
+    groups: dict[tuple[str, ...], tuple[list[PlanRow], Mapping[str, object]]] = {}
     for row, point in zip(rows, settings, strict=True):
         # Blocks of different tasks or architectures may have the same sizes.
-        groups.setdefault((str(row.budget), *(f"{name}={value}" for name, value in point.items())), []).append(row)
+        key = (str(row.budget), *(f"{name}={value}" for name, value in point.items()))
+        groups.setdefault(key, ([], point))[0].append(row)
     return list(groups.values())
 
 
 def _plan_cells(
-    rows: Sequence[PlanRow], varied: Sequence[str], status: SweepStatus | None, costs: CostModel
+    rows: Sequence[PlanRow],
+    point: Mapping[str, object],
+    varied: Sequence[str],
+    status: SweepStatus | None,
+    costs: CostModel,
 ) -> list[str]:
     """One line of the table of a plan; the forecast is that of all its replicates."""
     first = rows[0]
@@ -135,8 +150,7 @@ def _plan_cells(
         next(iter(states)) if len(states) == 1 else ", ".join(f"{count} {state}" for state, count in states.items())
     )
     budget = "" if first.budget is None else f"{first.budget:,}"
-    of_first = _settings(first)
-    settings = [_cell(of_first.get(name, "")) for name in varied]
+    settings = [_cell(point.get(name, "")) for name in varied]
     seeds = _spans([int(row.axes["seed"]) for row in rows])
     if first.spec is None or first.counts is None:
         return [budget, "", "", _cell(first.axes.get("d_m", "")), *settings, "", "", "", seeds, "", "", state_text]
@@ -336,6 +350,7 @@ def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
             "state": row.state,
             "reason": row.reason,
             "budget": row.budget,
+            "shared": dict(row.shared),
             "axes": dict(row.axes),
         }
         if row.spec is not None and row.counts is not None:

@@ -52,6 +52,8 @@ class Option:
             return type(self.default)(value)
         if self.many and isinstance(value, list):
             value = _joined(value, where)
+        if type(self.default) is int and isinstance(value, float) and value.is_integer():
+            value = int(value)  # YAML reads 10.0 as a fraction
         types = (int, float) if isinstance(self.default, float) else type(self.default)
         if not isinstance(value, types) or (isinstance(value, bool) and not isinstance(self.default, bool)):
             raise TaskError(f"{where}: {value!r} is not valid; give {_kind(self.default)}")

@@ -99,6 +99,7 @@ def _plan_row(row: dict[str, Any]) -> PlanRow:
         budget=budget,
         settings={},
         seed=spec.seed,
+        shared={"task": spec.task, **spec.task_options, "architecture": spec.architecture},
         spec=spec,
         trial_id=spec.trial_id,
         counts=None,

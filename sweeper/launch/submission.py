@@ -60,11 +60,10 @@ def check_data_paths(grid: Grid) -> None:
     Raises:
         GridError: a block's `data` is a relative path.
     """
-    for number, block in enumerate(grid.blocks):
+    for block in grid.blocks:
         data = block.task_options.get("data")
         if isinstance(data, str) and data not in _NAMED_DATA and not os.path.isabs(data):
-            place = f"blocks[{number}].task.data" if len(grid.blocks) > 1 else "task.data"
             raise GridError(
-                f"{place}: {shown(data)} is a relative path, and a job runs in another folder; give the absolute path "
-                "at which the cluster's nodes see it"
+                f"{block.place}task.data: {shown(data)} is a relative path, and a job runs in another folder; give the "
+                "absolute path at which the cluster's nodes see it"
             )

@@ -48,6 +48,8 @@ class PlanRow:
     """The point's values as the grid gave them; replicates share them."""
     seed: int
     """Replicate."""
+    shared: Mapping[str, Any]
+    """Task, its options and architecture, which all points of a block share."""
     spec: TrialSpec | None
     """The trial; None where the sizes have no solution."""
     trial_id: str = ""
@@ -85,9 +87,8 @@ def expand(grid: Grid) -> Plan:
     """
     rows: list[PlanRow] = []
     firsts: dict[str, PlanRow] = {}
-    for index, block in enumerate(grid.blocks):
-        place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
-        for row in _block_rows(block, place):
+    for block in grid.blocks:
+        for row in _block_rows(block):
             if row.state == RUNNABLE:
                 trial_id = row.trial_id
                 # Blocks may overlap, and neighbouring targets may round to the same whole sizes: one trial serves all
@@ -111,18 +112,20 @@ def _corners(axes: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _block_rows(block: Block, place: str) -> Iterator[PlanRow]:
+def _block_rows(block: Block) -> Iterator[PlanRow]:
     # A range that a search chooses from has no list of values; its ends and middle show whether the space can be run.
     block = replace(block, model=_corners(block.model), training=_corners(block.training))
-    task, options = _task(block, place)
+    place = block.place
+    task, options = _task(block)
     solved = size_to_solve(block, place)
     points = list(_product({**block.model, **block.training}, block.zipped))
     sizes = [{name: value for name, value in point.items() if name in block.model} for point, _ in points]
     budgets = block.budgets or (None,)
     # Solved once for all seeds: the sizes do not depend on them, and solving is the slow part of an expansion.
     configs = {budget: [build(block, task, size, budget, solved, place) for size in sizes] for budget in budgets}
+    shared = {"task": block.task, **options, "architecture": block.architecture}
     firsts = [
-        _first_row(block, point, built, budget=budget, options=options, task=task, where=place)
+        _first_row(block, point, built, budget=budget, options=options, task=task, shared=shared)
         for budget in budgets
         for point, built in zip(points, configs[budget], strict=True)
     ]
@@ -141,7 +144,7 @@ def _first_row(
     budget: int | None,
     options: dict[str, Any],
     task: TaskSpec,
-    where: str,
+    shared: Mapping[str, Any],
 ) -> PlanRow:
     """The row of a point's first replicate; the others share its parts."""
     point, level = place
@@ -154,6 +157,7 @@ def _first_row(
             budget=budget,
             settings=settings,
             seed=seed,
+            shared=shared,
             spec=None,
             counts=None,
             tier=tier,
@@ -165,7 +169,7 @@ def _first_row(
     else:
         trained_by = {"length": task.length, **trained}
     training = _training(tuple(trained_by.items()))
-    _check_training(training, trained, where)
+    _check_training(training, trained, block.place)
     spec = TrialSpec(
         task=block.task,
         task_options=options,
@@ -183,6 +187,7 @@ def _first_row(
         budget=budget,
         settings=settings | trained,
         seed=seed,
+        shared=shared,
         spec=spec,
         counts=total,
         tier=tier,
@@ -240,9 +245,8 @@ def described(grid: Grid) -> Grid:
         DataError: a file that a task follows from is missing or unusable.
     """
     blocks = []
-    for index, block in enumerate(grid.blocks):
-        place = f"blocks[{index}]." if len(grid.blocks) > 1 else ""
-        task, options = _described_task(block, place)
+    for block in grid.blocks:
+        task, options = _described_task(block)
         if needs_description(block.task, options):
             block = replace(block, description=task, task_options=options)
         blocks.append(block)
@@ -253,9 +257,7 @@ def described(grid: Grid) -> Grid:
                 task=block.written_task, name=block.task, options=block.task_options, spec=block.description
             )
             unique.setdefault(repr(block.written_task), entry)
-    recorded = []
-    for index, block in enumerate(blocks):
-        recorded += recorded_points(block, f"blocks[{index}]." if len(blocks) > 1 else "")
+    recorded = [entry for block in blocks for entry in recorded_points(block)]
     return replace(
         grid,
         blocks=tuple(blocks),
@@ -265,45 +267,41 @@ def described(grid: Grid) -> Grid:
     )
 
 
-def recorded_points(block: Block, place: str = "") -> list[dict[str, Any]]:
+def recorded_points(block: Block) -> list[dict[str, Any]]:
     """Return the points of a block with their sizes, where they are counted from a torch module.
-
-    Args:
-        block: the block.
-        place: its path in the grid file, for messages.
 
     Raises:
         GridError: they cannot be counted.
     """
     if block.definition.light:
         return []
-    task, _ = _task(block, place)
+    task, _ = _task(block)
     axes = _corners(block.model)
     zipped = tuple(tuple(name for name in group if name in axes) for group in block.zipped)
     points = [point for point, _ in _product(axes, tuple(group for group in zipped if group))]
-    every = points_of(block, task, points, place)
+    every = points_of(block, task, points, block.place)
     return [record(block.written_architecture, block.architecture, block.definition, every)]
 
 
-def _described_task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
+def _described_task(block: Block) -> tuple[TaskSpec, dict[str, Any]]:
     if block.description is not None:
         return block.description, dict(block.task_options)
     try:
-        where = f"{place}task"
+        where = f"{block.place}task"
         task = task_spec(block.task, block.task_options, where=where)
         return task, canonical_options(block.task, block.task_options, where=where)
     except TaskError as error:
         raise GridError(str(error)) from error
 
 
-def _task(block: Block, place: str) -> tuple[TaskSpec, dict[str, Any]]:
-    task, options = _described_task(block, place)
+def _task(block: Block) -> tuple[TaskSpec, dict[str, Any]]:
+    task, options = _described_task(block)
     reads = block.definition.reads
     if task.input_kind not in reads:
         others = [name for name in architecture_names() if task.input_kind in architecture(name).reads]
         raise GridError(
-            f"{place}architecture: {block.architecture!r} reads {' or '.join(_INPUTS[kind] for kind in reads)}, and "
-            f"task {task.name!r} gives {_INPUTS[task.input_kind]}. Valid: {', '.join(others)}"
+            f"{block.place}architecture: {block.architecture!r} reads {' or '.join(_INPUTS[kind] for kind in reads)}, "
+            f"and task {task.name!r} gives {_INPUTS[task.input_kind]}. Valid: {', '.join(others)}"
         )
     return task, options
 

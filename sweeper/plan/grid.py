@@ -7,8 +7,8 @@ Any setting, `budgets` included, may be one value, a list of values, or a range
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from sweeper.plan.rate_rule import read_rule
 from sweeper.plan.recipes import MEASURED, PAPER, PRESETS
 from sweeper.plan.recorded import RECORDED, Recorded, joined, read_recorded
 from sweeper.plan.search_section import Range, SearchSettings, read_search
+from sweeper.plan.task_axes import Lists, lists_of, rest_of, task_cases, varied_as_described, varied_by_class
 from sweeper.plan.trial import TrainingConfig, field_types, typed_value
 from tasks.base import TaskSpec
 from tasks.errors import TaskError
@@ -54,10 +55,12 @@ RANGE_KEYS = ("from", "to", "count", "spacing")
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One full product of axes."""
+    """One full product of axes; a task whose options vary makes a block for each of their combinations."""
 
     task: str
     """Full name of the task (`tasks.spec.full_name`)."""
+    place: str = ""
+    """Its path in the grid file, such as `blocks[1].`; empty where the file has no blocks."""
     task_options: Mapping[str, Any] = field(default_factory=dict)
     """The task's options."""
     description: TaskSpec | None = None
@@ -181,8 +184,9 @@ def _grid(content: object, source: str, default_name: str, folders: list[Path], 
         raise GridError("blocks: expected a list with at least one block of settings")
     places = [f"blocks[{i}]." if "blocks" in content else "" for i in range(len(parts))]
     blocks = tuple(
-        _block(*_parted(part, recorded, stored), shared, place, folders, described, preset)
+        block
         for part, place in zip(parts, places, strict=True)
+        for block in _blocks(*_parted(part, recorded, stored), shared, place, folders, described, preset)
     )
     search = read_search(content["search"]) if "search" in content else None
     if search is None or not search.adaptive:
@@ -221,7 +225,7 @@ def _parted(part: object, recorded: tuple[Recorded, ...], stored: bool) -> tuple
     return rest, (*read_recorded(part[RECORDED]), *recorded)
 
 
-def _block(
+def _blocks(
     part: object,
     recorded: tuple[Recorded, ...],
     shared: Mapping[str, Any],
@@ -229,16 +233,14 @@ def _block(
     folders: list[Path],
     described: tuple[Description, ...],
     preset: str,
-) -> Block:
+) -> Iterator[Block]:
+    """A part of the file: a block for each combination of its task's options."""
     if not isinstance(part, dict):
         raise GridError(f"{place[:-1]}: expected a mapping of settings, got {shown(part)}")
     valid = tuple(key for key in GRID_KEYS if key not in ("name", "blocks", "search"))
     check_keys(place, part, valid)
     # Merged before anything is read, so that every message names the place in the block where the setting takes effect.
     merged = {key: _merge(shared.get(key), part[key]) if key in part else shared[key] for key in {**shared, **part}}
-    written = merged.get("task")
-    known = next((entry for entry in described if entry.task == written), None)
-    task, options = (known.name, known.options) if known else _task(written, f"{place}task", folders)
     of_class = str(merged.get("architecture", DEFAULT))
     kept = joined(entry for entry in recorded if entry.written == of_class)
     full = kept.name if kept else _architecture(of_class, f"{place}architecture", folders)
@@ -252,23 +254,52 @@ def _block(
         # Both would have one id, since the setting changes no number of a trial.
         raise GridError(f"{place}training.save: give one value; trials do not differ by whether their weights are kept")
     # Before repeated values are dropped, because settings that advance together need their values place by place.
-    zipped = _zipped(merged.get("zip", []), {**model, **training}, f"{place}zip")
-    return Block(
-        task=task,
-        task_options=options,
-        description=known.spec if known else None,
-        written_task=written,
+    written = merged.get("task")
+    axes, varied = {**model, **training}, _varied(written, f"{place}task", folders, described)
+    zipped = _zipped(merged.get("zip", []), {**varied, **axes}, f"{place}zip")
+    model, training = _distinct(model, zipped), _distinct(training, zipped)
+    common = Block(
+        task="",
+        place=place,
         architecture=full,
         recorded=kept,
         written_architecture=of_class,
         budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
-        model=_distinct(model, zipped),
-        training=_distinct(training, zipped),
         preset=preset,
         seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
-        zipped=zipped,
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
+        zipped=rest_of(zipped, varied, axes),
     )
+    for case in task_cases(varied, axes, zipped, f"{place}task"):
+        one = {**written, **case.options} if isinstance(written, dict) else written
+        known = next((entry for entry in described if entry.task == one), None)
+        task, options = (known.name, known.options) if known else _task(one, f"{place}task", folders)
+        yield replace(
+            common,
+            task=task,
+            task_options=options,
+            description=known.spec if known else None,
+            written_task=one,
+            model=_pinned(model, case.pinned),
+            training=_pinned(training, case.pinned),
+        )
+
+
+def _varied(written: object, place: str, folders: list[Path], described: tuple[Description, ...]) -> Lists:
+    """The options of a task that have several values."""
+    lists = lists_of(written, place)
+    if not lists:
+        return {}
+    # What a launch wrote goes first: the file of a task is not run to read rows that came with it.
+    name = written.get("name") if isinstance(written, dict) else None
+    same = [entry for entry in described if isinstance(entry.task, dict) and entry.task.get("name") == name]
+    return (
+        varied_as_described(lists, same) if same else varied_by_class(lists, _task(written, place, folders)[0], place)
+    )
+
+
+def _pinned(axes: Mapping[str, tuple[Any, ...]], values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return {name: (values[name],) if name in values else column for name, column in axes.items()}
 
 
 def _preset(value: object, otherwise: str, place: str) -> tuple[str, dict[str, Any]]:
@@ -424,7 +455,7 @@ def _seeds(value: object, place: str) -> tuple[int, ...]:
     return tuple(range(_SEEDS(value, place)))
 
 
-def _zipped(value: object, axes: Mapping[str, tuple[Any, ...]], place: str) -> tuple[tuple[str, ...], ...]:
+def _zipped(value: object, axes: Mapping[str, Sequence[Any]], place: str) -> tuple[tuple[str, ...], ...]:
     groups = value if isinstance(value, list) else [value]
     result = []
     for i, group in enumerate(groups):

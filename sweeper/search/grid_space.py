@@ -41,7 +41,8 @@ class GridSpace:
         """The grid's one block."""
         if len(self.grid.blocks) != 1:
             raise GridError(
-                "blocks: a search of kind random, optuna or theory takes one block; put the others in other files"
+                "blocks: a search of kind random, optuna or theory takes one block, and one value for each option of "
+                "its task; put the others in other files"
             )
         return self.grid.blocks[0]
 

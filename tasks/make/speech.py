@@ -18,6 +18,7 @@ from tasks.data.cache import sha256_of
 from tasks.errors import DataError
 from tasks.packages import package
 from tasks.spikes.events import SPLITS, Recordings, binned, write_recordings
+from tasks.spikes.spec import DURATION_MS
 
 try:
     from tasks.make.cochlea import RMS_LEVEL, SAMPLE_RATE, spikes
@@ -28,7 +29,7 @@ except DataError as error:  # the extra is missing: one line to whoever called t
     raise
 
 
-DURATION_MS = 1000
+BIN_MS = click.IntRange(1, DURATION_MS)
 _RAMP_SECONDS = 0.03
 """Rise and fall at the ends of a sound."""
 # Names of the Free Spoken Digit Dataset (7_jackson_32.wav) and of the Heidelberg Digits (lang-german_speaker-03_...).
@@ -84,7 +85,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--bin-ms", default=1, show_default=True, help="Width of a time bin.")
+@click.option("--bin-ms", default=1, show_default=True, type=BIN_MS, help="Width of a time bin.")
 @click.option("--seed", default=1, show_default=True, help="Of pitch, speed, noise and nerve fibres.")
 def mini(target: Path, bin_ms: int, seed: int) -> None:
     """Make the spoken digits of shd-mini anew (about ten minutes)."""
@@ -104,7 +105,7 @@ def mini(target: Path, bin_ms: int, seed: int) -> None:
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--bin-ms", default=1, show_default=True, help="Width of a time bin.")
+@click.option("--bin-ms", default=1, show_default=True, type=BIN_MS, help="Width of a time bin.")
 @click.option(
     "--pattern", help="Regular expression for file names with the groups digit, speaker and, if any, language."
 )

@@ -15,11 +15,11 @@ from tasks.errors import DataError
 from tasks.packages import package
 from tasks.spikes.data_sets import H5_FILES, SHD, joint_sha256
 from tasks.spikes.events import CHANNELS, SPLITS, Recordings, binned, check_events, check_recordings, read_recordings
+from tasks.spikes.spec import DURATION_MS
 
 EMBEDDED_FILE = Path(__file__).parents[1] / "embedded" / "shd_mini_v1.npz"
 EMBEDDED_SHA256 = "a84d9abe458a7686c1ca37ecb2f85dd50e84b1330723307a7e9d342013f6bcc6"
 CLASSES = 20
-DURATION_MS = 1000
 _H5_DATASETS = ("spikes/times", "spikes/units", "labels")
 _H5_SPEAKERS = "extra/speaker"
 """Wanted by `validation: speakers` alone."""
@@ -154,10 +154,13 @@ def _coarser(recordings: Recordings, bin_ms: int, where: str) -> Recordings:
     assert isinstance(stored, int)
     # wider bins are sums of whole stored ones; the times within a stored bin are gone
     if bin_ms % stored:
-        raise DataError(f"{where}.bin_ms: {bin_ms} is not possible; the recordings are stored in bins of {stored} ms")
+        raise DataError(
+            f"{where}.bin_ms: {bin_ms} is not possible; the recordings are stored in bins of {stored} ms, so give a "
+            "multiple of that"
+        )
     bins, channels = np.divmod(recordings.cells, CHANNELS)
+    kept = bins * stored < DURATION_MS
     bins //= bin_ms // stored
-    kept = bins < DURATION_MS // bin_ms
     # Joined bins of one recording must be sorted again, but never mix with those of another one.
     owner = np.repeat(np.arange(len(recordings.label)), np.diff(recordings.offsets))[kept]
     cells = (bins * CHANNELS + channels)[kept].astype(np.int32)

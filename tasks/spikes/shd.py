@@ -13,7 +13,8 @@ from tasks.batch import Split
 from tasks.options import OptionValue
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData, with_replacement
 from tasks.spikes.events import CHANNELS
-from tasks.spikes.recordings import DURATION_MS, Prepared, prepare
+from tasks.spikes.recordings import Prepared, prepare
+from tasks.spikes.spec import bins_of_recording
 
 # The evaluation sets of shd_adding are drawn once, the same for every trial.
 _EVALUATION_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
@@ -83,7 +84,7 @@ def load_shd(
 ) -> SequenceTask:
     """Load the task `shd`."""
     recordings = _prepared(options, cache_dir, where)
-    digits = Digits(recordings, DURATION_MS // int(options["bin_ms"]))
+    digits = Digits(recordings, bins_of_recording(int(options["bin_ms"])))
     splits = {split: SplitData(digits, members) for split, members in recordings.members.items()}
     return SequenceTask(spec, recordings.sha256, splits, where=where)
 
@@ -101,7 +102,7 @@ def load_shd_adding(
     }
     splits: dict[Split, SplitData] = {}
     for split, members in recordings.members.items():
-        pairs = DigitPairs(recordings, members, DURATION_MS // int(options["bin_ms"]))
+        pairs = DigitPairs(recordings, members, bins_of_recording(int(options["bin_ms"])))
         # n^2 pairs are too many to evaluate, so each split has a fixed sample of them; an empty split, which integers
         # could not draw from, keeps no pairs and is refused by `SequenceTask`
         order = np.random.default_rng(_EVALUATION_SEEDS[split]).integers(max(len(members), 1) ** 2, size=sizes[split])

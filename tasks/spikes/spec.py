@@ -1,11 +1,15 @@
 """Specifications of the spoken digits and of their sums, known without loading recordings."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.options import MOST_EXAMPLES, Option
 from tasks.spikes.data_sets import H5_FILES, SHD, SHD_MINI, joint_sha256
+
+DURATION_MS = 1000
+"""Length of a recording; spikes from here on are dropped."""
 
 _SHD_OPTIONS = (
     Option(
@@ -14,7 +18,14 @@ _SHD_OPTIONS = (
         help="'embedded' (shd-mini), 'real' (SHD, downloaded once), a folder with shd_train.h5 and shd_test.h5, "
         "or a file made by 'python -m tasks.make.speech convert'",
     ),
-    Option(name="bin_ms", default=2, choices=(1, 2, 4, 5, 10), help="width of a time bin; a recording lasts 1000 ms"),
+    Option(
+        name="bin_ms",
+        default=2,
+        minimum=1,
+        maximum=DURATION_MS,
+        help="width of a time bin; a recording lasts 1000 ms, and its last bin is shorter where the width does not "
+        "divide them",
+    ),
     Option(
         name="validation",
         default="speakers",
@@ -32,8 +43,6 @@ _SHD_ADDING_OPTIONS = (
 
 
 _SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
-_RECORDING_MS = 1000
-"""recordings.DURATION_MS, written again because planning does without what that file imports"""
 
 # shd-mini: 8 of its 140 test recordings. shd_adding: ten of a hundred pairs of equally frequent digits sum to 9.
 _SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1
@@ -91,6 +100,11 @@ _TRAIN_RECORDINGS = 680
 """Of the embedded recordings, those of the voices that train."""
 
 
+def bins_of_recording(bin_ms: int) -> int:
+    """Count the bins of a recording, the last of which may be shorter than the others."""
+    return math.ceil(DURATION_MS / bin_ms)
+
+
 def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:
     data = str(options["data"])
     return TaskSpec(
@@ -98,8 +112,8 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
         data_name=_SHD_SOURCES.get(data, Path(data).name),
         n_in=700,  # events.CHANNELS
         n_out=classes,
-        # Two recordings follow each other in shd_adding.
-        length=digits * _RECORDING_MS // int(options["bin_ms"]),
+        # Two recordings follow each other in shd_adding, each with whole bins of its own.
+        length=digits * bins_of_recording(int(options["bin_ms"])),
         loss="cross_entropy",
         loss_on="last_step",
         metric="accuracy",

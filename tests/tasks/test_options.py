@@ -31,7 +31,7 @@ def test_defaults_fill_in_and_types_are_kept() -> None:
         ({"share": 1.5}, r"task\.share: 1\.5 is not valid; give a number from 0\.0 to 1\.0"),
         ({"share": float("nan")}, r"task\.share: nan is not valid"),
         ({"depth": 0}, r"task\.depth: 0 is not valid; give a whole number of at least 1"),
-        ({"depth": 2.0}, r"task\.depth: 2\.0 is not valid; give a whole number"),
+        ({"depth": 2.5}, r"task\.depth: 2\.5 is not valid; give a whole number"),
         ({"depth": True}, r"task\.depth: True is not valid; give a whole number"),
         ({"grey": 1}, r"task\.grey: 1 is not valid; give true or false"),
         ({"path": ""}, r"task\.path: is empty"),

@@ -1,4 +1,5 @@
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 
 import h5py
@@ -6,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.errors import DataError
+from tasks.errors import DataError, TaskError
 from tasks.loaders import load_task
-from tasks.spec import data_sha256
+from tasks.spec import data_sha256, task_spec
 from tasks.spikes import recordings as under_test
 from tasks.spikes.events import binned
 from tasks.spikes.recordings import prepare
@@ -39,6 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+PUBLISHED_WIDTHS = [1, 2, 4, 5, 10, 20, 50, 100]
+"""Widths in ms that divide a recording, where the published preprocessing knows no other bins than these."""
+WIDTHS = [*PUBLISHED_WIDTHS, 3, 6, 8, 300, 600, 1000]
+
+
 def reference_batch(path: Path, numbers: list[int], bin_ms: int) -> np.ndarray:
     """Bins as the published preprocessing does: digitize over edges, count, drop the last row."""
     step = bin_ms / 1000
@@ -51,11 +57,28 @@ def reference_batch(path: Path, numbers: list[int], bin_ms: int) -> np.ndarray:
     return dense[:, :-1]
 
 
+def counted_one_by_one(path: Path, numbers: list[int], bin_ms: int) -> np.ndarray:
+    """Counts spike by spike in exact arithmetic; the last bin ends with the recording."""
+    bins = -(-1000 // bin_ms)
+    dense = np.zeros((len(numbers), bins, 700), dtype=np.int64)
+    with h5py.File(path) as file:
+        for row, number in enumerate(numbers):
+            pairs = zip(file["spikes/times"][number], file["spikes/units"][number], strict=True)
+            for time, unit in pairs:
+                if time < 1:
+                    dense[row, Fraction(float(time)) * 1000 // bin_ms, unit] += 1
+    return dense
+
+
+def all_times() -> np.ndarray:
+    """Returns every float16 from 0 to 2 s."""
+    times = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    return np.unique(times[np.isfinite(times) & (times >= 0) & (times < 2)])
+
+
 @pytest.mark.parametrize("bin_ms", [1, 2, 4, 5, 10])
 def test_binning_equals_digitize_for_every_float16_time(bin_ms: int) -> None:
-    times = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    times = np.unique(times[np.isfinite(times) & (times >= 0) & (times < 2)])
-    step = bin_ms / 1000
+    times, step = all_times(), bin_ms / 1000
     expected = np.digitize(times, np.arange(0, 1.0 + step, step)) - 1
     expected = expected[times < 1]
     found = binned(times, np.zeros(len(times), dtype=np.uint16), bin_ms=bin_ms, duration_ms=1000)
@@ -63,7 +86,16 @@ def test_binning_equals_digitize_for_every_float16_time(bin_ms: int) -> None:
     assert found.max() // 700 == 1000 // bin_ms - 1
 
 
-@pytest.mark.parametrize("bin_ms", [1, 2, 4, 5, 10])
+@pytest.mark.parametrize("bin_ms", WIDTHS)
+def test_binning_is_exact_for_every_float16_time(bin_ms: int) -> None:
+    times = all_times()
+    expected = [Fraction(float(time)) * 1000 // bin_ms for time in times if time < 1]
+    found = binned(times, np.zeros(len(times), dtype=np.uint16), bin_ms=bin_ms, duration_ms=1000)
+    assert (found // 700).tolist() == expected
+    assert found.max() // 700 == -(-1000 // bin_ms) - 1
+
+
+@pytest.mark.parametrize("bin_ms", PUBLISHED_WIDTHS)
 def test_batches_equal_the_reference_exactly(folder: Path, bin_ms: int) -> None:
     task = load_task("shd", {"data": str(folder), "bin_ms": bin_ms})
     batch = next(task.eval_batches("test", batch_size=24, length=1000 // bin_ms, max_batches=1))
@@ -72,6 +104,48 @@ def test_batches_equal_the_reference_exactly(folder: Path, bin_ms: int) -> None:
     assert expected.max() >= (2 if bin_ms > 2 else 1)
     assert np.array_equal(batch.x.numpy(), expected)
     assert batch.y.tolist() == [i % 20 for i in range(24)]
+
+
+@pytest.mark.parametrize("bin_ms", WIDTHS)
+def test_every_spike_of_a_recording_is_in_some_bin(folder: Path, bin_ms: int) -> None:
+    """Also those of the last bin, where the width does not divide the recording."""
+    task = load_task("shd", {"data": str(folder), "bin_ms": bin_ms})
+    assert task.spec.length == -(-1000 // bin_ms)
+    batch = next(task.eval_batches("test", batch_size=24, length=task.spec.length, max_batches=1))
+    expected = counted_one_by_one(folder / "shd_test.h5", list(range(24)), bin_ms)
+    assert expected[:, -1].sum() > 0
+    assert np.array_equal(batch.x.numpy(), expected)
+
+
+@pytest.mark.parametrize("bin_ms", [6, 300])
+def test_embedded_recordings_are_joined_to_any_width(bin_ms: int) -> None:
+    finest = prepare("embedded", bin_ms=1, validation="speakers", cache_dir=None, where="task")
+    joined = prepare("embedded", bin_ms=bin_ms, validation="speakers", cache_dir=None, where="task")
+    assert finest.sha256 == joined.sha256
+    for number in (0, 500, 959):
+        fine = finest.cells[finest.offsets[number] : finest.offsets[number + 1]]
+        cells = fine // 700 // bin_ms * 700 + fine % 700
+        assert np.array_equal(joined.cells[joined.offsets[number] : joined.offsets[number + 1]], np.sort(cells))
+
+
+def test_a_pair_is_two_recordings_with_whole_bins_of_their_own() -> None:
+    options = {"bin_ms": 300, "valid_pairs": 8, "test_pairs": 8}
+    pairs, digits = load_task("shd_adding", options), load_task("shd", {"bin_ms": 300})
+    assert (pairs.spec.length, digits.spec.length) == (8, 4)
+    batch = next(pairs.eval_batches("test", batch_size=8, length=8, max_batches=1))
+    singles = next(digits.eval_batches("test", batch_size=140, length=4, max_batches=1))
+    known = {
+        recording.numpy().tobytes(): int(label) % 10 for recording, label in zip(singles.x, singles.y, strict=True)
+    }
+    halves = [[known[half.numpy().tobytes()] for half in pair.split(4)] for pair in batch.x]
+    assert [sum(pair) for pair in halves] == batch.y.tolist()
+
+
+@pytest.mark.parametrize("bin_ms", [0, 1001, 2.5])
+def test_widths_that_no_recording_has_are_refused(bin_ms: float) -> None:
+    with pytest.raises(TaskError, match=rf"^task\.bin_ms: {bin_ms} is not valid; give a whole number"):
+        load_task("shd", {"bin_ms": bin_ms})
+    assert task_spec("shd", {"bin_ms": 10.0}) == task_spec("shd", {"bin_ms": 10})
 
 
 def test_random_validation_is_the_published_draw(folder: Path) -> None:
