@@ -16,7 +16,7 @@ from cluster.errors import SettingError
 from cluster.yaml_reader import write_yaml
 from model.registry import architecture, architecture_names
 from sweeper.plan.descriptions import DESCRIBED, Description, descriptions_in, written
-from sweeper.plan.grid import parse_grid
+from sweeper.plan.grid import Block, parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.grid_space import GridSpace
 from sweeper.search.space import Observation, Point, Sizes
@@ -216,7 +216,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
 
 def _limits(sweep: Sweep, rows: pd.DataFrame) -> dict[str, list[float | None]]:
     """The limits of the grids that these rows come from; where several differ, the widest, since that was run."""
-    blocks = []
+    blocks: list[Block] = []
     for name in rows["sweep"].unique():
         try:
             blocks += parse_grid(sweep.grids[name]).blocks
