@@ -30,7 +30,8 @@ from benchmarks.fault_kinds import kinds
 from benchmarks.fault_mix import Mix
 from benchmarks.fault_site import EARLY, REST, RUN, START, Kind, Launch, Site, Start
 from cluster.errors import unknown_name
-from model.backends.native.build import NativeUnavailable, cache_directory, kernel
+from model.backends.native.build import cache_directory, kernel
+from model.backends.native.compiler import NativeUnavailable
 from sweeper.store.store import ResultsStore
 
 _GRID = """

@@ -1,5 +1,7 @@
 """Compare the back ends: `python -m benchmarks.model [CASE ...]`; `--precision` compares their numbers instead.
 
+`--levels` compares the kernels of a wheel, compiled for levels of processors, with one compiled for this very one.
+
 Every ratio is the median of ratios of processor times that were taken in turn, one thread, in one run: other work on
 the machine then slows both sides. A step is forward pass, loss, backward pass, clipping and a fused Adam step.
 """
@@ -7,14 +9,20 @@ the machine then slows both sides. A step is forward pass, loss, backward pass, 
 import argparse
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.roofline import roofline, traffic
+from model.backends.native.abi import Kernel
+from model.backends.native.backend import NativeBackend
+from model.backends.native.compiler import compile_library, find_compiler
+from model.backends.native.prebuilt import runnable
 from model.cell.flat import FlatParameters
 from model.config import ElmConfig
 from model.flops import flops
@@ -88,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="*", metavar="CASE", help="cases whose name contains this; all by default")
     parser.add_argument("--rounds", type=int, default=5, help="times that every back end is timed (default 5)")
     parser.add_argument("--precision", action="store_true", help="compare single precision with double precision")
+    parser.add_argument("--levels", action="store_true", help="compare the kernels that wheels bring along")
     options = parser.parse_args(arguments)
     cases = {name: case for name, case in CASES.items() if not options.cases or any(c in name for c in options.cases)}
     if not cases:
@@ -97,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     if options.precision:
         print_precision(options.rounds)
+    elif options.levels:
+        print_levels(cases, options.rounds)
     else:
         print_speed(cases, options.rounds)
     return 0
@@ -117,7 +128,8 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
     for name, case in cases.items():
         # All back ends take turns on one case before the next case begins, so that a slow spell of the machine meets
         # them alike.
-        seconds = time_in_turn({backend: training_step(case, backend) for backend in _BACKENDS}, rounds)
+        networks = {backend: build_network(case.config, seed=0, backend=backend) for backend in _BACKENDS}
+        seconds = time_in_turn({name: training_step(case, network) for name, network in networks.items()}, rounds)
         tokens = case.batch * case.steps
         speeds = {backend: tokens / statistics.median(values) for backend, values in seconds.items()}
         ratios = {backend: median_ratio(seconds["reference"], seconds[backend]) for backend in _FAST}
@@ -131,6 +143,26 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
             f"| {bound.bound} | {tokens / bound.seconds:,.0f} | {speeds['native'] * bound.seconds / tokens:.0%} |",
             flush=True,
         )
+
+
+def print_levels(cases: dict[str, Case], rounds: int) -> None:
+    """Print how much longer a step takes with the kernel of a level than with one compiled for this processor."""
+    levels = [level.march for level in runnable()]
+    with tempfile.TemporaryDirectory() as folder:
+        kernels = {}
+        for march in ("native", *levels):
+            path = Path(folder) / f"{march}.so"
+            compile_library(find_compiler(), march, "float", path)
+            kernels[march] = Kernel(path)
+        print(f"| case | {' | '.join(f'{march} / native' for march in levels)} |")
+        print(f"|---|{'---|' * len(levels)}")
+        for name, case in cases.items():
+            networks = {march: build_network(case.config, seed=0, backend="native") for march in kernels}
+            for march, network in networks.items():
+                network.backend = NativeBackend(kernels[march])
+            seconds = time_in_turn({march: training_step(case, network) for march, network in networks.items()}, rounds)
+            ratios = [f"{median_ratio(seconds[march], seconds['native']):.2f}" for march in levels]
+            print(f"| {name} B={case.batch} T={case.steps} | {' | '.join(ratios)} |", flush=True)
 
 
 def time_in_turn(actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -187,9 +219,8 @@ def loss_of(network: ElmNetwork, x: Tensor, y: Tensor) -> Tensor:
     return loss
 
 
-def training_step(case: Case, backend: str) -> Callable[[], object]:
-    """Prepare a network and return the action of one training step."""
-    network = build_network(case.config, seed=0, backend=backend)
+def training_step(case: Case, network: ElmNetwork) -> Callable[[], object]:
+    """Return the action of one training step of a network."""
     flat = FlatParameters(network)
     # Fused, as the training loop's is.
     optimizer = torch.optim.Adam([flat.values], lr=5e-4, fused=True)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 
 from cluster.doctor.finding import Finding, ok, warning
-from model.backends.native.build import NativeUnavailable, kernel
+from model.backends.native.build import kernel
+from model.backends.native.compiler import NativeUnavailable
 
 
 def backend_findings() -> Iterator[Finding]:

@@ -13,7 +13,8 @@ os.environ["TRITON_INTERPRET"] = "1"
 import pytest
 import torch
 
-from model.backends.native.build import NativeUnavailable, kernel
+from model.backends.native.build import kernel
+from model.backends.native.compiler import NativeUnavailable
 
 torch.set_num_threads(1)
 

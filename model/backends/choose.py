@@ -10,7 +10,8 @@ from torch import Tensor
 from model.backends.cuda_graph import CudaGraphBackend
 from model.backends.native.abi import Kernel
 from model.backends.native.backend import NativeBackend
-from model.backends.native.build import NativeUnavailable, kernel
+from model.backends.native.build import kernel
+from model.backends.native.compiler import NativeUnavailable
 from model.backends.reference import ReferenceBackend
 from model.backends.torch.backend import TorchBackend
 from model.backends.triton.backend import TritonBackend, TritonUnavailable, check_installed, check_triton

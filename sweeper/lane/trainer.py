@@ -5,7 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from model.backends.native.build import NativeUnavailable, kernel
+from model.backends.native.build import kernel
+from model.backends.native.compiler import NativeUnavailable
 from model.registry import architecture_of
 from sweeper.plan.trial import TrialSpec
 from sweeper.queue.messages import Assignment

@@ -1,5 +1,6 @@
 """A wheel holds all rooms with their data, and nothing that stands beside them; it is built and imported here."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,21 +38,38 @@ def files_below(folder: Path, *names: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A wheel of this tree with stray folders beside its packages, unpacked."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def source(tmp_path_factory):
+    """This tree with stray folders beside its packages."""
+    source = tmp_path_factory.mktemp("source")
     for name in (*PACKAGES, *BESIDE):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "results", "*.so"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     for name in STRAY:
         (source / name).mkdir()
         (source / name / "__init__.py").write_text("")
+    return source
+
+
+def wheel_of(source: Path, out: Path, **environment: str) -> Path:
     built = subprocess.run(
-        [sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True, check=False
+        [sys.executable, "-c", BUILD, str(out)],
+        cwd=source,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert built.returncode == 0, built.stderr
-    with zipfile.ZipFile(out / built.stdout.split()[-1]) as wheel:
+    return out / built.stdout.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def installed(source, tmp_path_factory):
+    """A wheel of this tree, unpacked."""
+    out = tmp_path_factory.mktemp("wheel")
+    with zipfile.ZipFile(wheel_of(source, out)) as wheel:
+        assert wheel.filename.endswith("-py3-none-any.whl")
         wheel.extractall(out / "unpacked")
     return out / "unpacked"
 
@@ -66,6 +84,24 @@ def test_the_wheel_holds_the_packages_and_nothing_else(installed):
     }
     assert (about / "licenses" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     assert "sweeper = sweeper.cli:main" in (about / "entry_points.txt").read_text()
+
+
+def test_a_wheel_with_kernels_is_for_one_kind_of_machine(source, installed, tmp_path):
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\nfor last; do :; done; echo "$*" > "$last"\n')
+    compiler.chmod(0o755)
+    # After the pure one, whose files setuptools keeps in `build/`: they must not be missing here.
+    path = wheel_of(source, tmp_path, ELM_SWEEPER_PREBUILD="aarch64", CXX=str(compiler))
+    assert path.name.endswith("-py3-none-linux_aarch64.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        libraries = {name for name in names if "/prebuilt/" in name}
+        assert names - libraries == files_below(installed, *PACKAGES)
+        assert sorted(Path(name).name.rsplit("-", 1)[0] for name in libraries if name.endswith(".so")) == [
+            "elm_layer-armv8-a-double",
+            "elm_layer-armv8-a-float",
+        ]
+        assert len(libraries) == 4
 
 
 @pytest.mark.parametrize("folder", DATA)

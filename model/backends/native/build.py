@@ -1,11 +1,10 @@
-"""Compiles kernel/ once per machine and source, with the system's C++ compiler, into a cache directory."""
+"""Finds the compiled kernel: one that came with the wheel, else compiled once per machine and source into a cache."""
 
 import functools
 import hashlib
 import logging
 import os
 import platform
-import shlex
 import shutil
 import stat
 import subprocess
@@ -17,43 +16,48 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from model.backends.native.abi import AbiError, Kernel
+from model.backends.native.compiler import (
+    BUILD_SECONDS,
+    NativeUnavailable,
+    compile_library,
+    find_compiler,
+    intact,
+    note_of,
+    source_hash,
+)
+from model.backends.native.prebuilt import prebuilt
 
-_SOURCES = Path(__file__).parent / "kernel"
-# Fused multiply-adds are wanted, and comparisons may become selects (no traps, no errno). Not -ffast-math: it assumes
-# that there is no NaN, and a trial that diverges must show it.
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-          "-fPIC", "-shared", "-pthread", "-Wno-psabi")  # fmt: skip
 _REALS = {torch.float32: "float", torch.float64: "double"}
-_BUILD_SECONDS = 600
-"""longest wait for the compiler, or for another process that is compiling (assumption)"""
 _OWNERS = (0,)
 """users besides oneself whose files are run: root could change anything anyway"""
 _log = logging.getLogger(__name__)
 
 
-class NativeUnavailable(RuntimeError):
-    """The native kernel cannot be had here; the message says why."""
-
-
 @functools.cache
 def kernel(dtype: torch.dtype) -> Kernel:
-    """Return the compiled layer of a precision, compiling it where the cache lacks it.
+    """Return the compiled layer of a precision: the wheel's, else the cache's, compiling it where that lacks it.
 
     Raises:
         NativeUnavailable: there is no compiler, it failed, or the cache directory cannot be written.
     """
-    compiler = _compiler()
+    # No compiler on this machine could make it much faster (benchmarks/model), and all nodes of a level compute alike.
+    if (brought := prebuilt(_REALS[dtype])) is not None:
+        try:
+            return Kernel(brought)
+        except (OSError, AbiError) as error:  # such as a C library that is older than the one it was linked with
+            _log.info("%s does not load here (%s): compiling", brought, error)
+    compiler = find_compiler()
     path = cache_directory() / f"elm_layer-{_key(compiler, dtype)}.so"
     try:
         # Only for this user: whoever can write here can have code run.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _keep_others_out(path.parent)
-        if not _intact(path):
+        if not intact(path):
             _build(compiler, dtype, path)
         _keep_others_out(path)
         return Kernel(path)
     except Timeout as error:
-        raise NativeUnavailable(f"another process has held {error.lock_file} for {_BUILD_SECONDS} s") from error
+        raise NativeUnavailable(f"another process has held {error.lock_file} for {BUILD_SECONDS} s") from error
     except (OSError, AbiError) as error:
         raise NativeUnavailable(f"{path}: {error}") from error
 
@@ -84,38 +88,12 @@ def _keep_others_out(path: Path) -> None:
     path.chmod(stat.S_IMODE(status.st_mode) & ~0o022)
 
 
-def _intact(path: Path) -> bool:
-    """Whether a library is the one that was compiled: a file cut short by a full disk would crash whoever loads it."""
-    note = path.with_suffix(".sha256")
-    try:
-        return note.read_text(errors="replace") == hashlib.sha256(path.read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return False
-
-
-def _compiler() -> list[str]:
-    """The compiler as a command: CXX may hold a launcher or options, as in `ccache g++`."""
-    override = os.environ.get("CXX")
-    try:
-        commands = [shlex.split(override)] if override else [["c++"], ["g++"], ["clang++"]]
-    except ValueError as error:
-        raise NativeUnavailable(f"CXX: {override!r} is not a command ({error})") from error
-    for command in commands:
-        if command and (program := shutil.which(command[0])):
-            return [program, *command[1:]]
-    raise NativeUnavailable(f"no C++ compiler found (looked for {', '.join(shlex.join(part) for part in commands)})")
-
-
 def _key(compiler: list[str], dtype: torch.dtype) -> str:
     """Hash everything the binary depends on: source, compiler, flags, precision and the processor's abilities."""
-    digest = hashlib.sha256()
-    for source in sorted(_SOURCES.iterdir()):
-        # The sources themselves and no version number, which one could forget to raise.
-        digest.update(source.name.encode() + source.read_bytes())
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
     # The compiler's version as well: another one may lay out or round something differently.
-    digest.update("\0".join([*compiler, version, *_FLAGS, _REALS[dtype], _processor()]).encode())
-    return digest.hexdigest()[:20]
+    parts = (source_hash(), *compiler, version, _REALS[dtype], _processor())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
 def _processor() -> str:
@@ -129,8 +107,8 @@ def _processor() -> str:
 
 
 def _build(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
-    with FileLock(path.with_suffix(".lock"), timeout=_BUILD_SECONDS):
-        if _intact(path):  # another process compiled it while this one waited
+    with FileLock(path.with_suffix(".lock"), timeout=BUILD_SECONDS):
+        if intact(path):  # another process compiled it while this one waited
             return
         damaged = path.exists()
         _log.log(
@@ -143,27 +121,6 @@ def _build(compiler: list[str], dtype: torch.dtype, path: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.stem}-building-") as directory:
             library = Path(directory) / path.name
-            command = [
-                *compiler,
-                *_FLAGS,
-                f"-DREAL={_REALS[dtype]}",
-                str(_SOURCES / "elm_layer.cpp"),
-                "-o",
-                str(library),
-            ]
-            _compile(command)
-            note = library.with_suffix(".sha256")
-            note.write_text(hashlib.sha256(library.read_bytes()).hexdigest())
+            compile_library(compiler, "native", _REALS[dtype], library)
             library.replace(path)
-            note.replace(path.with_suffix(".sha256"))  # last: until it is there, the library does not count as whole
-
-
-def _compile(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise NativeUnavailable(f"{command[0]} took more than {_BUILD_SECONDS} s") from error
-    if done.returncode:
-        # The first line that speaks of an error: a compiler's first lines are often warnings or the list of includes.
-        complaints = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
-        raise NativeUnavailable(f"{command[0]} failed with status {done.returncode}: {complaints[0]}")
+            note_of(library).replace(note_of(path))  # last: until it is there, the library does not count as whole

@@ -12,7 +12,9 @@ import torch
 
 from model.backends import choose as backends
 from model.backends.native import build as native_build
-from model.backends.native.build import NativeUnavailable, kernel
+from model.backends.native import compiler as compiler_module
+from model.backends.native.build import kernel
+from model.backends.native.compiler import NativeUnavailable, find_compiler
 from model.config import ConfigError, ElmConfig
 from model.network import build_network
 
@@ -38,7 +40,7 @@ def fake_compiler(tmp_path: Path, body: str) -> str:
 
 def copier(tmp_path: Path) -> str:
     """A compiler that hands out the library compiled already, since compiling takes a third of a minute."""
-    compiler = native_build._compiler()
+    compiler = find_compiler()
     kernel(torch.float32)
     library = native_build.cache_directory() / f"elm_layer-{native_build._key(compiler, torch.float32)}.so"
     kernel.cache_clear()
@@ -92,11 +94,11 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("native_kernel")
 def test_the_name_follows_source_flags_compiler_precision_and_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler = native_build._compiler()
+    compiler = find_compiler()
     key = native_build._key(compiler, torch.float32)
     assert native_build._key(compiler, torch.float32) == key
     assert native_build._key(compiler, torch.float64) != key
-    monkeypatch.setattr(native_build, "_FLAGS", (*native_build._FLAGS, "-g"))
+    monkeypatch.setattr(compiler_module, "FLAGS", (*compiler_module.FLAGS, "-g"))
     assert native_build._key(compiler, torch.float32) != key
     monkeypatch.undo()
     monkeypatch.setattr(native_build, "_processor", lambda: "another processor")
@@ -127,10 +129,10 @@ def test_a_damaged_library_is_compiled_anew_once(
 def test_a_compiler_may_have_a_launcher_and_options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     launcher = script(tmp_path / "launcher", 'exec "$@"')
     monkeypatch.setenv("CXX", f"{launcher} sh -c")
-    assert native_build._compiler() == [launcher, "sh", "-c"]
+    assert find_compiler() == [launcher, "sh", "-c"]
     monkeypatch.setenv("CXX", "'g++")
     with pytest.raises(NativeUnavailable, match='CXX: "\'g\\+\\+" is not a command'):
-        native_build._compiler()
+        find_compiler()
 
 
 @pytest.mark.usefixtures("native_kernel")
@@ -163,7 +165,7 @@ def test_two_processes_that_build_at_once_build_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CXX", compiler)
     monkeypatch.setenv("ELM_SWEEPER_CACHE", str(tmp_path / "cache"))
     code = (
-        "import torch; from model.backends.native.build import *\n"
+        "import torch; from model.backends.native.build import kernel, NativeUnavailable\n"
         "try: kernel(torch.float32)\nexcept NativeUnavailable: pass"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
