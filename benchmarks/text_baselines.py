@@ -1,8 +1,10 @@
-"""`python -m benchmarks.text_baselines`: what n-grams reach on the embedded text, the yardsticks of the task `text`.
+"""`python -m benchmarks.text_baselines [DATA ...]`: what n-grams reach on texts, the yardsticks of the task `text`.
 
 The models are those of Witten and Bell 1991, method C. The order-1 column is where the baseline of a task specification
 (tasks/text/spec.py) comes from.
 """
+
+import itertools
 
 import click
 import numpy as np
@@ -14,20 +16,28 @@ from tasks.text.text import TextTask
 VARIANTS: tuple[dict[str, str], ...] = ({}, {"newline": "drop"}, {"alphabet": "letters"})
 """options of the task whose yardsticks are printed"""
 _ORDERS = (0, 1, 2)
+_MOST_COUNTERS = 1 << 24
+"""Counters of 8 bytes that are held at once: 128 MiB (assumption)."""
 
 
 @click.command()
-def main() -> None:
-    """Print bits per character of n-grams of order 0, 1 and 2 on the valid and test split of every variant."""
-    click.echo(f"{'data':<24} {'split':<6}" + "".join(f" order {order}" for order in _ORDERS))
-    for options in VARIANTS:
-        task = load_task("text", options)
+@click.argument("data", nargs=-1)
+def main(data: tuple[str, ...]) -> None:
+    """Print bits per character of n-grams of order 0, 1 and 2 on the valid and test split of every variant.
+
+    DATA is what a grid may give as `data` of the task `text`; the embedded text where nothing is given.
+    """
+    click.echo(f"{'data':<24} {'split':<6} characters" + "".join(f" order {order}" for order in _ORDERS))
+    for source, options in itertools.product(data or ("embedded",), VARIANTS):
+        task = load_task("text", {"data": source, **options})
         assert isinstance(task, TextTask)
         # The task's own symbols and splits, so that the yardstick is measured on exactly what networks read.
         train, *others = (task.ids(task.stream(split).characters) for split in ("train", "valid", "test"))
         for split, other in zip(("valid", "test"), others, strict=True):
             bpc = [witten_bell_bpc(train, other, order=order, n_symbols=task.spec.n_in) for order in _ORDERS]
-            click.echo(f"{task.data_name:<24} {split:<6}" + "".join(f" {value:>7.3f}" for value in bpc))
+            click.echo(
+                f"{task.data_name:<24} {split:<6} {len(other):>10,}" + "".join(f" {value:>7.3f}" for value in bpc)
+            )
 
 
 def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], *, order: int, n_symbols: int) -> float:
@@ -50,8 +60,8 @@ def witten_bell_bpc(train: npt.NDArray[np.int64], other: npt.NDArray[np.int64], 
     for k in range(order + 1):
         keys, contexts = _grams(train, k, n_symbols)
         other_keys, other_contexts = (part[order - k :] for part in _grams(other, k, n_symbols))
-        pairs, pair_counts = np.unique(keys, return_counts=True)
-        context_keys, context_counts = np.unique(contexts, return_counts=True)
+        pairs, pair_counts = _counted(keys, n_symbols ** (k + 1))
+        context_keys, context_counts = _counted(contexts, n_symbols**k)
         # a pair's number over the number of symbols is its context, so equal quotients count the distinct symbols
         types = np.unique(pairs // n_symbols, return_counts=True)[1]
         n = _look_up(context_keys, context_counts, other_contexts)
@@ -69,6 +79,17 @@ def _grams(ids: npt.NDArray[np.int64], k: int, n_symbols: int) -> tuple[npt.NDAr
         # A context is a number in base n_symbols, so that contexts can be sorted and looked up as integers.
         context = context * n_symbols + ids[lag : len(ids) - k + lag]
     return context * n_symbols + ids[k:], context
+
+
+def _counted(keys: npt.NDArray[np.int64], end: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the distinct keys below `end` in rising order, and how often each occurs."""
+    if end > _MOST_COUNTERS:
+        distinct, counts = np.unique(keys, return_counts=True)
+        return distinct, counts.astype(np.int64)
+    # A counter for every possible key, since sorting tens of millions of them takes half a minute.
+    counters = np.bincount(keys, minlength=1)
+    distinct = np.flatnonzero(counters)
+    return distinct, counters[distinct]
 
 
 def _look_up(

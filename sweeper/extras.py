@@ -26,6 +26,7 @@ _EXTRAS = {
     "optuna": _Package("search", "searching by Optuna", "`kind: theory` and `kind: random` do without"),
     "gensim": _Package("data", "the embedded Wikipedia text", "`data:` takes any text file"),
     "sklearn": _Package("data", "reading the embedded digits or computing auc"),
+    "arpy": _Package("data", "unpacking texts from Debian packages"),
     "h5py": _Package("data", "reading HDF5 files"),
     "numba": _Package("speech", "turning sound into spikes"),
     "soundfile": _Package("speech", "reading sound files other than wav"),

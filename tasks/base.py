@@ -69,15 +69,20 @@ class RemoteFile:
     name: str
     """File name of the download."""
     # Several, because data sets outlive the sites that host them.
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     """Mirrors, tried in this order."""
+    package: str = ""
+    """In place of URLs: "name=version" of the Debian package that the file is, fetched by apt-get from its mirror."""
     # A wrong size is noticed while the file arrives, a wrong digest only at the end.
     size: int | None
     """Bytes of the download; None where no source states them."""
     digest: str
     """"sha256:..." or "md5:..." of the download."""
-    packing: Literal["none", "zip", "gzip"]
+    packing: Literal["none", "zip", "gzip", "deb"]
     """How the download is packed; a zip holds one member."""
+    extract: str = ""
+    """For Debian packages: "module:name" of a function from the open archive (tarfile.TarFile) to the blocks of the
+    unpacked file."""
     unpacked: str
     """File name that the loaders read."""
     # A digest of its own, so that a file that somebody unpacked by hand can be checked too.

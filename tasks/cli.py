@@ -25,12 +25,13 @@ def data() -> None:
 @data.command(name="list")
 @_DIRECTORY
 def list_command(data_dir: str | None) -> None:
-    """List the data sets and which of them are ready for use."""
+    """List the data sets: which are ready for use, what a download takes, tasks, contents and licence."""
     # All data sets are listed, absent ones too: the list is how one learns what can be fetched.
     width = max(map(len, DATA_SETS))
     for entry in DATA_SETS.values():
         click.echo(
-            f"{entry.name:<{width}}  {_state(entry, data_dir):<10}  {', '.join(entry.tasks):<16}  {entry.summary}"
+            f"{entry.name:<{width}}  {_state(entry, data_dir):<9}  {_download_size(entry):>9}  "
+            f"{', '.join(entry.tasks):<15}  {entry.summary}; licence: {entry.licence}"
         )
 
 
@@ -56,6 +57,8 @@ def info(name: str, data_dir: str | None) -> None:
         click.echo(f"          becomes {file.unpacked}, {file.unpacked_digest}")
         for url in file.urls:
             click.echo(f"          from {url}")
+        if file.package:
+            click.echo(f"          from apt-get download {file.package}")
     if entry.steps:
         click.echo(f"by hand   {entry.steps}")
 
@@ -109,6 +112,14 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
     # After all lines are printed, so that one damaged set does not hide the state of the others.
     if any(problems_by_name.values()):
         raise DataError("; ".join(line for lines in problems_by_name.values() for line in lines))
+
+
+def _download_size(entry: DataSet) -> str:
+    sizes = [file.size for file in entry.files]
+    if not sizes:
+        return "-"
+    # Some servers state no size, and a sum of the others would be too small.
+    return "unknown" if None in sizes else f"{sum(size for size in sizes if size) / 1e6:,.1f} MB"
 
 
 def _state(entry: DataSet, data_dir: str | None) -> str:

@@ -30,6 +30,8 @@ class Option:
     """One line for the documentation and for `describe`."""
     choices: tuple[OptionValue, ...] = ()
     """All valid values; empty when the range below decides."""
+    names: tuple[str, ...] = ()
+    """Texts with a meaning of their own, of an option whose other values are paths."""
     minimum: float | None = None
     """Smallest valid number, inclusive."""
     maximum: float | None = None

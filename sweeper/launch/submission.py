@@ -9,9 +9,7 @@ from sweeper.errors import GridError, SweeperError
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import Grid
-
-_NAMED_DATA = ("embedded", "real")
-"""What `data` holds where it is no path, for every task."""
+from tasks.spec import task_options
 
 
 def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
@@ -62,7 +60,8 @@ def check_data_paths(grid: Grid) -> None:
     """
     for block in grid.blocks:
         data = block.task_options.get("data")
-        if isinstance(data, str) and data not in _NAMED_DATA and not os.path.isabs(data):
+        named = [name for option in task_options(block.task) if option.name == "data" for name in option.names]
+        if isinstance(data, str) and data not in named and not os.path.isabs(data):
             raise GridError(
                 f"{block.place}task.data: {shown(data)} is a relative path, and a job runs in another folder; give the "
                 "absolute path at which the cluster's nodes see it"

@@ -5,6 +5,8 @@ import gzip
 import hashlib
 import http.client
 import json
+import lzma
+import pkgutil
 import shutil
 import time
 import urllib.error
@@ -18,6 +20,7 @@ from typing import BinaryIO
 from filelock import FileLock
 
 from tasks.base import DataSet, RemoteFile
+from tasks.data import debian
 from tasks.data.cache import data_directory, explained, write_atomically
 from tasks.errors import DataError
 
@@ -131,9 +134,14 @@ def _check(path: Path, expected: str) -> None:
 
 def _unpack(packed: Path, target: Path, file: RemoteFile) -> None:
     try:
-        with write_atomically(target) as out, _opened(packed, file) as source:
-            shutil.copyfileobj(source, out, _BLOCK)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        with write_atomically(target) as out:
+            if file.packing == "deb":
+                with debian.opened(packed) as archive:
+                    out.writelines(pkgutil.resolve_name(file.extract)(archive))
+            else:
+                with _opened(packed, file) as source:
+                    shutil.copyfileobj(source, out, _BLOCK)
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise DataError(f"{packed}: cannot be unpacked ({error}); delete it and fetch again") from error
 
 
@@ -148,9 +156,17 @@ def _opened(packed: Path, file: RemoteFile) -> Iterator[BinaryIO]:
 
 
 def _download(data_set: DataSet, file: RemoteFile, packed: Path, progress: Progress | None) -> None:
-    """Download one file from the first mirror that gives the right bytes."""
+    """Download one file from the first mirror that gives the right bytes, or by apt-get."""
     # A partial file has a name of its own, so that nothing takes it for the whole.
     part, failures = packed.with_name(f"{packed.name}.part"), []
+    if file.package:
+        try:
+            debian.download(file.package, part)
+        except DataError as error:
+            failures.append(str(error))
+        else:
+            part.replace(packed)
+            return
     for url in file.urls:
         try:
             _receive_all(url, part, file, progress)

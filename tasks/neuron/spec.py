@@ -11,6 +11,7 @@ _NEURONIO_OPTIONS = (
     Option(
         name="data",
         default="embedded",
+        names=("embedded", "real"),
         help="'embedded' (neuronio-mini) or a folder made from the downloads by "
         "'python -m tasks.neuron.neuronio_files'",
     ),

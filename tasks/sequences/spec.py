@@ -12,6 +12,7 @@ _IMAGES_OPTIONS = (
     Option(
         name="data",
         default="embedded",
+        names=("embedded", "real"),
         help="'embedded' (sdigits), 'real' (CIFAR-10 in grey, downloaded once) or the path of cifar-10-python.tar.gz",
     ),
     Option(

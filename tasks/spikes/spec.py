@@ -11,10 +11,13 @@ from tasks.spikes.data_sets import H5_FILES, SHD, SHD_MINI, joint_sha256
 DURATION_MS = 1000
 """Length of a recording; spikes from here on are dropped."""
 
+_SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
+"""Names of data sets by what a grid calls them."""
 _SHD_OPTIONS = (
     Option(
         name="data",
         default="embedded",
+        names=tuple(_SHD_SOURCES),
         help="'embedded' (shd-mini), 'real' (SHD, downloaded once), a folder with shd_train.h5 and shd_test.h5, "
         "or a file made by 'python -m tasks.make.speech convert'",
     ),
@@ -41,8 +44,6 @@ _SHD_ADDING_OPTIONS = (
     Option(name="test_pairs", default=16000, minimum=1, maximum=MOST_EXAMPLES, help="size of the fixed test set"),
 )
 
-
-_SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
 
 # shd-mini: 8 of its 140 test recordings. shd_adding: ten of a hundred pairs of equally frequent digits sum to 9.
 _SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1

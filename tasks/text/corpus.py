@@ -21,7 +21,7 @@ from tasks.data.cache import (
 )
 from tasks.data.fetch import fetch
 from tasks.errors import DataError
-from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
+from tasks.text.data_sets import DOWNLOADED, ENWIKI_MINI
 
 # A genuine MediaWiki export of May 2016 that the gensim wheel ships as test data, byte-identical from 3.8.3 to 4.4.0.
 _MEMBER = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -77,7 +77,7 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
     """Find the text and check it. A file is read once; later calls, in any process, use the cached note.
 
     Args:
-        data: "embedded", "real" (enwik8) or a path.
+        data: "embedded", a name of `DOWNLOADED` ("real" is enwik8) or a path.
         cache_dir: data directory; None for the default one.
         where: path of the option in the grid file, for messages.
 
@@ -85,8 +85,10 @@ def open_text(data: str, *, cache_dir: str | Path | None = None, where: str = "t
         DataError: missing, damaged, empty or unreadable file.
     """
     directory = data_directory(cache_dir)
-    if data == "real":
-        return _scanned(ENWIK8.name, fetch(ENWIK8, cache_dir=cache_dir) / "enwik8", directory, where)
+    if data in DOWNLOADED:
+        source = DOWNLOADED[data]
+        (file,) = source.files
+        return _scanned(source.name, fetch(source, cache_dir=cache_dir) / file.unpacked, directory, where)
     if data != "embedded":
         # A file of one's own is named after itself; its hash stands beside the name in every row.
         return _scanned(Path(data).name, Path(data), directory, where)
@@ -121,7 +123,8 @@ def embedded_path(cache_dir: str | Path | None = None) -> Path:
 
 def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if not path.is_file():
-        raise DataError(f"{where}: no such file: {path.absolute()} (valid: 'embedded', 'real' or the path of a file)")
+        named = ", ".join(map(repr, ("embedded", *DOWNLOADED)))
+        raise DataError(f"{where}: no such file: {path.absolute()} (valid: {named} or the path of a file)")
     stat = path.stat()
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")

@@ -6,13 +6,17 @@ from typing import Any
 from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import Option
-from tasks.text.data_sets import ENWIK8, ENWIKI_MINI
+from tasks.text.data_sets import ANARCHISM, DOWNLOADED, ENWIK8, ENWIKI_MINI, GCIDE
 
+_TEXT_SOURCES = {"embedded": ENWIKI_MINI.name} | {name: source.name for name, source in DOWNLOADED.items()}
+"""Names of data sets by what a grid calls them."""
 _TEXT_OPTIONS = (
     Option(
         name="data",
         default="embedded",
-        help="'embedded' (enwiki-mini), 'real' (enwik8, downloaded once) or the path of any file, read as bytes",
+        names=tuple(_TEXT_SOURCES),
+        help="'embedded' (enwiki-mini), 'real' (enwik8), 'gcide' or 'anarchism' (Debian packages), fetched once, "
+        "or the path of any file, read as bytes",
     ),
     Option(
         name="alphabet",
@@ -38,18 +42,34 @@ _TEXT_OPTIONS = (
 _LETTERS = 27
 """a to z and the space"""
 # Distinct bytes of files that are pinned by their hashes, so that these numbers cannot change.
-_BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205}
+_BYTE_SYMBOLS = {"enwiki-mini": 201, "enwik8": 205, "gcide": 96, "anarchism": 112}
 # As the loader counts them.
 _TRAIN_SYMBOLS = {
     "enwiki-mini": 5_480_771,
     "enwiki-mini/letters": 4_705_586,
     "enwiki-mini/no-newlines": 5_444_705,
     "enwik8": 90_000_000,
+    "gcide": 31_740_006,
+    "gcide/letters": 25_109_668,
+    "gcide/no-newlines": 30_854_227,
+    "anarchism": 10_260_569,
+    "anarchism/letters": 9_815_071,
+    "anarchism/no-newlines": 10_241_966,
 }
-_TEXT_SOURCES = {"embedded": "enwiki-mini", "real": "enwik8"}
 
-# Test bits per character of the order-1 Witten-Bell model of the train split: `python -m benchmarks.text_baselines`.
-_ORDER_1_BPC = {"enwiki-mini": 3.919, "enwiki-mini/letters": 3.510, "enwiki-mini/no-newlines": 3.921}
+# Test bits per character of the order-1 Witten-Bell model of the train split:
+# `python -m benchmarks.text_baselines embedded gcide anarchism`.
+_ORDER_1_BPC = {
+    "enwiki-mini": 3.919,
+    "enwiki-mini/letters": 3.510,
+    "enwiki-mini/no-newlines": 3.921,
+    "gcide": 3.618,
+    "gcide/letters": 3.475,
+    "gcide/no-newlines": 3.627,
+    "anarchism": 3.514,
+    "anarchism/letters": 3.343,
+    "anarchism/no-newlines": 3.518,
+}
 
 
 class Text(TaskDefinition):
@@ -91,11 +111,15 @@ class Text(TaskDefinition):
         return loaded_by("tasks.text.text:TextTask", spec, options, place)
 
     def packages(self, options: Options, place: Place) -> tuple[str, ...]:
-        """Return gensim, which carries the embedded text, until that has been unpacked."""
+        """Return gensim, which carries the embedded text, or what unpacks a Debian package, until that is done."""
+        from tasks.data.fetch import is_present
         from tasks.text.corpus import embedded_path
 
-        unpacked = options["data"] != "embedded" or embedded_path(place.cache_dir).exists()
-        return () if unpacked else ("gensim",)
+        data = str(options["data"])
+        if data == "embedded":
+            return () if embedded_path(place.cache_dir).exists() else ("gensim",)
+        packed = data in DOWNLOADED and any(file.packing == "deb" for file in DOWNLOADED[data].files)
+        return ("arpy",) if packed and not is_present(DOWNLOADED[data], place.cache_dir) else ()
 
     def reads_files(self, options: Options) -> bool:
         """Return whether the text is the user's own."""
@@ -124,4 +148,4 @@ def _text_source(data: str, *, letters: bool, drop: bool, place: Place) -> tuple
     return text.name, symbols, split_borders(text.size)[1]
 
 
-ROOM = Room(tasks={"text": Text()}, data_sets=(ENWIKI_MINI, ENWIK8))
+ROOM = Room(tasks={"text": Text()}, data_sets=(ENWIKI_MINI, ENWIK8, GCIDE, ANARCHISM))

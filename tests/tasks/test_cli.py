@@ -20,12 +20,20 @@ def test_list_names_every_data_set_and_its_state(tmp_path: Path) -> None:
     states = {line.split()[0]: line.split()[1] for line in lines}
     assert states["enwiki-mini"] == "embedded"
     assert states["enwik8"] == "absent"
+    (text,) = (line for line in lines if line.startswith("gcide"))
+    for part in ("absent", "14.8 MB", "Dictionary of English", "licence: GPL, version 2 or later"):
+        assert part in text
+    assert " unknown " in next(line for line in lines if line.startswith("shd "))
 
 
 def test_info_tells_licence_mirrors_and_hashes(tmp_path: Path) -> None:
     text = run("info", "enwik8", "--data-dir", str(tmp_path))
     for part in ("CC BY-SA", "36,445,475 bytes", "sha256:547994d9", "https://mattmahoney.net", str(tmp_path)):
         assert part in text
+
+
+def test_info_tells_which_package_is_fetched(tmp_path: Path) -> None:
+    assert "from apt-get download dict-gcide=0.48.5+nmu2" in run("info", "gcide", "--data-dir", str(tmp_path))
 
 
 def test_unknown_names_are_refused() -> None:

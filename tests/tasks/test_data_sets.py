@@ -16,6 +16,8 @@ def test_every_data_set_is_described(entry: DataSet) -> None:
     assert bool(entry.steps) == (entry.kind == "manual")
     assert bool(entry.check) == (entry.kind == "embedded")
     for file in entry.files:
+        assert bool(file.urls) != bool(file.package)
+        assert bool(file.extract) == (file.packing == "deb")
         for digest in (file.digest, file.unpacked_digest):
             algorithm, _, value = digest.partition(":")
             assert len(value) == {"md5": 32, "sha256": 64}[algorithm]
