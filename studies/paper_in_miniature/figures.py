@@ -8,7 +8,7 @@ import numpy as np
 from analysis.dashboard.export import Picture
 from analysis.figures.isobudget import Figure, scatter
 from analysis.figures.theme import PLAIN_SYMBOL, axis, layout, resolve, subscripts, theme, titled
-from studies.paper_in_miniature.questions import Answer
+from studies.answers import Answer
 
 AXES = ("n_rec", "k_e", "k_c")
 

@@ -13,7 +13,8 @@ from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, LawFit, design_of, fit_dataset
 from analysis.rows.means import pooled_noise
 from analysis.rows.sweep import Dataset
-from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED, Answer
+from studies.answers import Answer
+from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED
 from sweeper.plan.expand import Plan
 from theory.data.design import Design
 from theory.errors import TheoryError

@@ -4,37 +4,30 @@ Each function takes rows and returns an `Answer`. A verdict follows from a 95 % 
 look of a figure.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
 from analysis.laws.theory_fit import line_cost
 from analysis.rows.means import LEVEL, budget_lines, configurations, pooled_noise, seed_noise
 from analysis.rows.sweep import Dataset
+from studies.answers import Answer, interval_text
+from studies.statistics import (
+    FloatArray,
+    best_at_budgets,
+    drawn_means,
+    gain,
+    interval,
+    log_slope,
+    vertex,
+    welch,
+)
 from theory.data.cost import Cost
 
 REPRODUCED, NOT_REPRODUCED, NOT_DECIDED = "reproduced", "not reproduced", "not decided at this scale"
-
-DRAWS = 4000
-"""Draws of the means under seed noise behind each interval of an optimum."""
-
-NEIGHBOURS = 2
-"""Values of d_m on each side of the best that the local parabola goes through."""
-
-FloatArray = npt.NDArray[np.float64]
-
-
-class Answer(NamedTuple):
-    """One question and what the rows say to it."""
-
-    question: str
-    verdict: str
-    sentence: str
-    numbers: dict[str, Any]
 
 
 class Base(NamedTuple):
@@ -46,12 +39,6 @@ class Base(NamedTuple):
     """Neurons where another axis is varied alone."""
     d_m: int
     """Memory units where another axis is varied alone."""
-
-
-def gain(rows: pd.DataFrame, direction: str) -> FloatArray:
-    """The metric with its sign such that more is better."""
-    # Every rule below is about more or less gain, so that it reads the same for errors and accuracies.
-    return np.asarray(rows["value"], dtype=np.float64) * (-1.0 if direction == "min" else 1.0)
 
 
 def axis_alone(data: Dataset, axis: str, base: Base) -> Answer:
@@ -181,23 +168,11 @@ def local_optima(data: Dataset, seed: int = 0) -> tuple[FloatArray, FloatArray, 
             continue
         x, loss = np.log(part["d_m"].to_numpy(float)), sign * part["mean"].to_numpy(float)
         spread = noise.sd / np.sqrt(part["n"].to_numpy(float))
-        # The measured means come first: they give the estimate, the draws give its interval.
-        drawn = np.vstack([loss, loss + spread * random.standard_normal((DRAWS, len(loss)))])
-        d_m = np.exp([_vertex(x, row) for row in drawn])
+        d_m = np.exp([vertex(x, row) for row in drawn_means(loss, spread, random)])
         budgets.append(budget)
         places.append(d_m)
         sizes.append(_neurons(cost, budget, d_m))
     return np.array(budgets), np.array(places).T, np.array(sizes).T
-
-
-def _vertex(x: FloatArray, loss: FloatArray) -> float:
-    best = int(np.argmin(loss))
-    # At an end of the range the window moves inwards, so that it always holds five values where there are as many.
-    first = min(max(0, best - NEIGHBOURS), max(0, len(x) - 2 * NEIGHBOURS - 1))
-    near = slice(first, first + 2 * NEIGHBOURS + 1)
-    a, b, _ = np.polyfit(x[near], loss[near], 2)
-    # A parabola that opens downwards has a worst place and no best one; then the best mean stands.
-    return float(np.clip(-b / (2 * a), x[0], x[-1])) if a > 0 else float(x[best])
 
 
 def _neurons(cost: Cost, budget: float, d_m: FloatArray) -> FloatArray:
@@ -219,21 +194,19 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
     if len(budgets) < 3:
         sentence = f"{len(budgets)} budgets with an optimum: no exponent."
         return tuple(Answer(question, NOT_DECIDED, sentence, {}) for question in questions)  # type: ignore[return-value]
-    axis = np.log(budgets) - np.log(budgets).mean()
-    # Least squares in logarithms, for all draws in one product.
-    exponents = {name: np.log(place) @ axis / (axis @ axis) for name, place in (("n_rec", n_rec), ("d_m", d_m))}
-    intervals = {name: _interval(draws) for name, draws in exponents.items()}
+    exponents = {name: log_slope(budgets, place) for name, place in (("n_rec", n_rec), ("d_m", d_m))}
+    intervals = {name: interval(draws) for name, draws in exponents.items()}
     places = {
         "budgets": budgets.tolist(),
-        "d_m": [_interval(d_m[:, i]) for i in range(len(budgets))],
-        "n_rec": [_interval(n_rec[:, i]) for i in range(len(budgets))],
+        "d_m": [interval(d_m[:, i]) for i in range(len(budgets))],
+        "n_rec": [interval(n_rec[:, i]) for i in range(len(budgets))],
     }
     # "More and more complex": both sizes must grow.
     up = all(low > 0 for _, low, _ in intervals.values())
     down = any(high < 0 for _, _, high in intervals.values())
     sentence = (
         f"Law-free optimum from P = {budgets[0]:,.0f} to {budgets[-1]:,.0f}: "
-        f"n_rec* ~ P^{_interval_text(intervals['n_rec'])}, d_m* ~ P^{_interval_text(intervals['d_m'])}; "
+        f"n_rec* ~ P^{interval_text(intervals['n_rec'])}, d_m* ~ P^{interval_text(intervals['d_m'])}; "
         f"d_m* from {places['d_m'][0][0]:.2g} to "
         f"{places['d_m'][-1][0]:.2g}."
     )
@@ -243,21 +216,11 @@ def movement(data: Dataset) -> tuple[Answer, Answer]:
         sentence,
         {"exponents": intervals, "optima": places},
     )
-    ratio = _interval(exponents["d_m"] / exponents["n_rec"])
+    ratio = interval(exponents["d_m"] / exponents["n_rec"])
     # An interval that holds 1/2 because it holds everything supports nothing, so it must be narrow as well.
     holds, narrow = ratio[1] <= 0.5 <= ratio[2], ratio[2] - ratio[1] < 0.5
     verdict = NOT_REPRODUCED if not holds else REPRODUCED if narrow else NOT_DECIDED
-    return moved, Answer(questions[1], verdict, f"Ratio of the exponents {_interval_text(ratio)}.", {"ratio": ratio})
-
-
-def _interval(draws: FloatArray) -> tuple[float, float, float]:
-    """The value of the measured means (row 0) with the 95 % range of the draws."""
-    low, high = np.quantile(draws[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(draws[0]), float(low), float(high)
-
-
-def _interval_text(interval: tuple[float, float, float]) -> str:
-    return f"{interval[0]:.2f} ({interval[1]:.2f} to {interval[2]:.2f})"
+    return moved, Answer(questions[1], verdict, f"Ratio of the exponents {interval_text(ratio)}.", {"ratio": ratio})
 
 
 def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: str, value: str) -> dict[str, Any]:
@@ -293,16 +256,6 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
     return effect
 
 
-def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
-    """At each budget the runs of the configuration that is best on the validation split, never on the test split."""
-    # Choosing by the test split would favour whatever has more configurations to choose among.
-    column = data.measure.column.replace(data.measure.split, "valid")
-    sign = 1.0 if data.direction == "min" else -1.0
-    for budget, rows in data.rows[data.rows["budget"].notna()].groupby("budget"):
-        score = sign * rows.groupby("configuration")[column].mean()
-        yield float(str(budget)), rows[rows["configuration"] == score.idxmin()]
-
-
 def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collection[str] = ()) -> Answer:
     """Is the ELM Network better than gated networks of equal P?
 
@@ -322,7 +275,7 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
         for budget, runs in best_at_budgets(data):
             if budget not in elm_runs:
                 continue
-            mean, low, high = _welch(
+            mean, low, high = welch(
                 sign * elm_runs[budget]["value"].to_numpy(float), sign * runs["value"].to_numpy(float)
             )
             values = {"elm": float(elm_runs[budget]["value"].mean()), "other": float(runs["value"].mean())}
@@ -344,13 +297,3 @@ def architectures(elm: Dataset, others: Sequence[Dataset], rate_at_end: Collecti
     if ends:
         sentence += f" Best learning rate at the end of those tried, so perhaps better yet: {', '.join(ends)}."
     return Answer(question, verdict, sentence, {"comparisons": rows})
-
-
-def _welch(ours: FloatArray, theirs: FloatArray) -> tuple[float, float, float]:
-    """Difference of means with Welch's 95 % interval."""
-    # Welch's form, because architectures differ in how much their seeds vary.
-    parts = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
-    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(ours) - 1, len(theirs) - 1])).sum()
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(parts.sum()))
-    mean = float(ours.mean() - theirs.mean())
-    return mean, mean - half, mean + half

@@ -9,7 +9,7 @@ GRID is the one of the largest budget, such as studies/paper_in_miniature/grids/
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ from analysis.rows.alarms import rate_bounds
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.published import published_sweep
 from analysis.rows.sweep import Dataset, Selection, Sweep
+from studies.answers import Answer, markdown
 from studies.paper_in_miniature.figures import study_pictures
 from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
 from studies.paper_in_miniature.questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
     REPRODUCED,
-    Answer,
     Base,
     ablation,
     architectures,
@@ -110,7 +110,7 @@ def verdicts(results: tuple[str, ...], output: Path, figures: bool) -> None:
             write_pictures(study_pictures(answered, _main(elm_groups(sweep)[0]).title), Path(one) / "figures")
     documents = {name: [answer._asdict() for answer in answered] for name, answered in by_task.items()}
     (output / "verdicts.json").write_text(json.dumps(documents, indent=1) + "\n", encoding="utf-8")
-    table = markdown(by_task)
+    table = markdown("Verdicts of the paper in miniature", by_task)
     (output / "verdicts.md").write_text(table, encoding="utf-8")
     click.echo(table)
 
@@ -260,26 +260,6 @@ def _base(data: Dataset) -> Base:
     n_rec = int((alone if len(alone) else rows)["n_rec"].mode().iloc[0])
     d_tree, d_branch = (int(rows[name].mode().iloc[0]) for name in ("d_tree", "d_branch"))
     return Base(d_tree=d_tree, d_branch=d_branch, n_rec=n_rec, d_m=FIXED_D_M)
-
-
-def markdown(by_task: dict[str, list[Answer]]) -> str:
-    """All verdicts in one table, then the numbers of each task in one of its own."""
-    # The overview comes first, because it is what the page of the study shows.
-    parts = ["# Verdicts of the paper in miniature", overview(by_task)]
-    for name, answered in by_task.items():
-        lines = [f"## {name}", "", "| question | verdict | numbers |", "|---|---|---|"]
-        lines += [f"| {a.question} | **{a.verdict}** | {a.sentence} |" for a in answered]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def overview(by_task: Mapping[str, Sequence[Answer]]) -> str:
-    """The verdicts of all tasks beside each other, one question per line."""
-    verdicts = {name: {answer.question: answer.verdict for answer in answered} for name, answered in by_task.items()}
-    questions = dict.fromkeys(question for answered in verdicts.values() for question in answered)
-    lines = [f"| question | {' | '.join(by_task)} |", "|---|" + "---|" * len(by_task)]
-    lines += [f"| {q} | {' | '.join(verdicts[name].get(q, '-') for name in by_task)} |" for q in questions]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

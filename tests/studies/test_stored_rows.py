@@ -7,8 +7,8 @@ import pytest
 
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
-from studies.paper_in_miniature.questions import Answer
-from studies.paper_in_miniature.study import elm_groups, law_free, overview
+from studies.answers import Answer, overview
+from studies.paper_in_miniature.study import elm_groups, law_free
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = ROOT / "studies" / "paper_in_miniature" / "results"

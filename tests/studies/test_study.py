@@ -13,13 +13,13 @@ from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Dataset, Selection
 from benchmarks.synthetic import Design, Truth, elm_sizes, write_sweep
+from studies.answers import Answer
 from studies.paper_in_miniature.figures import study_pictures
 from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
 from studies.paper_in_miniature.questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
     REPRODUCED,
-    Answer,
     Base,
     ablation,
     architectures,
