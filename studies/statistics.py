@@ -39,23 +39,28 @@ def drawn_means(loss: FloatArray, spread: FloatArray, random: np.random.Generato
     return np.vstack([loss, loss + spread * random.standard_normal((DRAWS, len(loss)))])
 
 
-def vertex(x: FloatArray, loss: FloatArray) -> float:
+def vertex(x: FloatArray, losses: FloatArray) -> FloatArray:
     """Place of the optimum by a parabola through the best level and `NEIGHBOURS` levels on each side of it.
 
     Args:
         x: Levels, rising, [levels]; three or more.
-        loss: Mean at each, less is better, [levels].
+        losses: Means at the levels, less is better, one row a draw, [draws, levels].
 
     Returns:
-        The vertex, kept within the levels; the best level where the parabola opens downwards.
+        The vertex of each draw, kept within the levels; the best level where the parabola opens downwards, [draws].
     """
-    best = int(np.argmin(loss))
+    best = np.argmin(losses, axis=1)
     # At an end of the range the window moves inwards, so that it always holds five values where there are as many.
-    first = min(max(0, best - NEIGHBOURS), max(0, len(x) - 2 * NEIGHBOURS - 1))
-    near = slice(first, first + 2 * NEIGHBOURS + 1)
-    a, b, _ = np.polyfit(x[near], loss[near], 2)
-    # A parabola that opens downwards has a worst place and no best one; then the best mean stands.
-    return float(np.clip(-b / (2 * a), x[0], x[-1])) if a > 0 else float(x[best])
+    first = np.clip(best - NEIGHBOURS, 0, max(0, len(x) - 2 * NEIGHBOURS - 1))
+    places = x[best]
+    # All draws with one window are one least-squares problem.
+    for start in np.unique(first):
+        near, drawn = slice(start, start + 2 * NEIGHBOURS + 1), np.flatnonzero(first == start)
+        a, b, _ = np.polyfit(x[near], losses[drawn, near].T, 2)
+        # A parabola that opens downwards has a worst place and no best one; then the best mean stands.
+        up = a > 0
+        places[drawn[up]] = np.clip(-b[up] / (2 * a[up]), x[0], x[-1])
+    return np.asarray(places)
 
 
 def interval(draws: FloatArray) -> tuple[float, float, float]:

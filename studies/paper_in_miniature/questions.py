@@ -168,7 +168,7 @@ def local_optima(data: Dataset, seed: int = 0) -> tuple[FloatArray, FloatArray, 
             continue
         x, loss = np.log(part["d_m"].to_numpy(float)), sign * part["mean"].to_numpy(float)
         spread = noise.sd / np.sqrt(part["n"].to_numpy(float))
-        d_m = np.exp([vertex(x, row) for row in drawn_means(loss, spread, random)])
+        d_m = np.exp(vertex(x, drawn_means(loss, spread, random)))
         budgets.append(budget)
         places.append(d_m)
         sizes.append(_neurons(cost, budget, d_m))

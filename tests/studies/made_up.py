@@ -1,0 +1,96 @@
+"""Rows of the second study's design whose optimum is known."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from analysis.rows.sweep import Dataset, Selection
+from benchmarks.synthetic import elm_sizes
+from studies.interior_optimum.estimators import Line
+
+LEVELS = (2, 3, 4, 6, 9, 14, 22, 34)
+BUDGETS = (10_000, 30_000, 100_000)
+
+
+def line(levels: tuple[int, ...], values: npt.NDArray[np.float64]) -> Line:
+    """A line of given values, [levels, seeds]."""
+    return Line(
+        budget=10_000.0,
+        k_c=16.0,
+        d_m=np.array(levels, dtype=float),
+        losses=tuple(values),
+        noise=float(np.sqrt(values.var(axis=1, ddof=1).mean())),
+        cost=None,
+    )
+
+
+def study(
+    *,
+    budgets: tuple[int, ...] = BUDGETS,
+    seeds: int = 4,
+    power: float = 0.25,
+    curvature: float = 0.1,
+    noise: float = 0.004,
+    shift: float = 0.3,
+    lead: float = 0.1,
+    steps: int = 4000,
+    draw: int = 0,
+    values: Any = None,
+) -> Dataset:
+    """Networks with their optimum at d_m = 4 (P / 10,000)^power at k_c = 16.
+
+    Args:
+        budgets: P.
+        seeds: runs of each point.
+        power: how fast the optimum moves.
+        curvature: of the metric in ln d_m.
+        noise: between seeds.
+        shift: of ln d_m* at k_c = 64.
+        lead: of k_c = 64 in the metric.
+        steps: of the training.
+        draw: seed of the noise.
+        values: another metric, of (budget, d_m, d_branch).
+    """
+    random, rows = np.random.default_rng(draw), []
+    for budget in budgets:
+        for d_branch in (4, 16):
+            for d_m in LEVELS:
+                k_e, k_c, readout = elm_sizes(d_m, 4, d_branch, 27)
+                n_rec = (budget - readout) // (k_e + k_c)
+                if n_rec < 4:
+                    continue
+                best = np.log(4) + power * np.log(budget / 10_000) + shift * (d_branch == 16)
+                mean = 3 - 0.1 * np.log(budget) + curvature * (np.log(d_m) - best) ** 2 - lead * (d_branch == 16)
+                if values is not None:
+                    mean = values(budget, d_m, d_branch)
+                sizes = {
+                    "budget": float(budget), "n_rec": n_rec, "d_m": d_m, "d_tree": 4, "d_branch": d_branch,
+                    "k_e": k_e, "k_c": k_c, "readout_params": readout,
+                    "trainable_params": n_rec * (k_e + k_c) + readout,
+                }  # fmt: skip
+                rows += [
+                    sizes | {"seed": seed, "value": mean + noise * random.standard_normal()} for seed in range(seeds)
+                ]
+    table = pd.DataFrame(rows).assign(
+        learning_rate=0.01, mlp_ratio=2.0, l_mlp=1, tokens=1024 * steps, steps=steps, sweep="study2_text"
+    )
+    table["trial_id"] = [f"elm-{steps}-{i}" for i in range(len(table))]
+    table["final_valid_metric"] = table["value"]
+    table["configuration"] = table.groupby(["budget", "n_rec", "d_m", "k_c"]).ngroup()
+    return dataset(table, "elm")
+
+
+def dataset(table: pd.DataFrame, architecture: str) -> Dataset:
+    """Rows as a data set of one architecture."""
+    return Dataset(
+        label=architecture,
+        keys={"task": "text", "metric": "bpc", "direction": "min", "architecture": architecture},
+        selection=Selection(),
+        metric="bpc",
+        direction="min",
+        chance=None,
+        rows=table,
+        excluded=(),
+    )
