@@ -4,7 +4,6 @@ Both work on the means over seeds at one P and one k_c, as a function of x = ln 
 knows a law.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +114,9 @@ def estimates(line: Line, seed: int = 0) -> dict[str, Estimate]:
         By the estimator's name; an estimator is missing where there are fewer levels than its polynomial needs.
     """
     x = np.log(line.d_m)
-    drawn = drawn_means(line.means, line.noise / np.sqrt(line.runs), np.random.default_rng(seed))
+    # Lines of equal length would otherwise share their draws, and differences between them would lose their noise.
+    random = np.random.default_rng([seed, round(line.budget), round(line.k_c)])
+    drawn = drawn_means(line.means, line.noise / np.sqrt(line.runs), random)
     found = {}
     if len(x) >= LEAST_LEVELS[QUADRATIC]:
         found[QUADRATIC] = vertex(x, drawn)
@@ -153,13 +154,7 @@ def cubic_minimum(x: FloatArray, losses: FloatArray) -> FloatArray:
     return np.asarray(places[best, np.arange(len(a))])
 
 
-def neurons(line: Line, estimate: Estimate) -> FloatArray | None:
-    """n_rec* of each draw: the neurons that the budget leaves at d_m*; None where the rows do not determine counts."""
-    if line.cost is None:
-        return None
+def neurons(line: Line, estimate: Estimate) -> FloatArray:
+    """n_rec* of each draw: the neurons that the budget leaves at d_m*; the line must have counts."""
+    assert line.cost is not None
     return np.asarray(line.cost.neurons(line.budget, np.exp(estimate.draws)), dtype=np.float64)
-
-
-def of_connectivity(found: Sequence[Line], k_c: float) -> list[Line]:
-    """The lines of one k_c, by growing budget."""
-    return [line for line in found if line.k_c == k_c]

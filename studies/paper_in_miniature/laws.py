@@ -1,102 +1,27 @@
-"""The questions of a replication study that a law answers: a prediction before looking, the noise law, ablations."""
+"""The questions of a replication study that a law answers: a prediction after looking, the noise law, ablations."""
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings, LawFit, design_of, fit_dataset
 from analysis.rows.means import pooled_noise
 from analysis.rows.sweep import Dataset
 from studies.answers import Answer
 from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED
-from sweeper.plan.expand import Plan
-from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.fit.result import FitResult
 from theory.laws.registry import get_law
-from theory.uncertainty.intervals import prediction
 from theory.uncertainty.selection import MARGIN, decide
 
 DECAYS, FLOORS = ("power", "exponential", "stretched"), ("additive", "max", "none")
 NOISE_LINKS = ("affine", "boxcox")
 OURS = "a power law with a floor"
-
-
-def predict(law: LawFit, plan: Plan) -> dict[str, Any]:
-    """Write down what the fitted laws expect of trials that have not been run.
-
-    Args:
-        law: the fit to everything that has been run.
-        plan: the trials to come; replicates count once.
-
-    Returns:
-        JSON values: per size the chosen law's mean and 95 % interval of one new run, and each rival's mean.
-
-    Raises:
-        AnalysisError: no law was fitted, or a trial to come is among the rows.
-    """
-    if law.fit is None:
-        raise AnalysisError(f"{law.data.label}: no law was fitted, so nothing can be predicted")
-    already_run = set(law.data.rows["trial_id"]) & set(plan.trials)
-    # The prediction is worth something only if nobody could have looked.
-    if already_run:
-        raise AnalysisError(
-            f"{plan.name}: {len(already_run)} of its trials are among the rows; a prediction must come first"
-        )
-    # Seeds of one network have the same expectation.
-    points = {(row.spec.model, row.budget): row for row in plan.trials.values() if row.spec is not None}
-    rows = [row for row in points.values() if row.counts is not None]
-    design = _design(rows)
-    expected = prediction(law.fit, design, kind="new_run")
-    back = law.scale.back
-    ends = np.sort(np.vstack([back(expected.low), back(expected.high)]), axis=0)
-    rivals = {name: values for name, fit in law.fits.items() if (values := _extrapolated(law, fit, design)) is not None}
-    return {
-        # The time stands in the verdict beside the result, so that everybody can compare it with the rows' own times.
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sweep": plan.name,
-        "fitted_rows": len(law.data.rows),
-        "rows_sha256": law.data.rows_sha256,
-        "law": law.fit.law.label,
-        "points": [
-            {
-                "budget": row.budget,
-                "n_rec": row.spec.model.n_rec,  # type: ignore[union-attr]
-                "d_m": getattr(row.spec.model, "d_m", None),  # type: ignore[union-attr]
-                "mean": float(back(expected.mean)[i]),
-                "low": float(ends[0, i]),
-                "high": float(ends[1, i]),
-            }
-            for i, row in enumerate(rows)
-        ],
-        "rivals": rivals,
-    }
-
-
-def _extrapolated(law: LawFit, fit: FitResult, design: Design) -> list[float] | None:
-    """What a law expects; None where it cannot leave the budgets it was fitted to."""
-    try:
-        return [float(value) for value in law.scale.back(fit.predict(design))]
-    except TheoryError:
-        return None
-
-
-def _design(rows: list[Any]) -> Design:
-    return Design(
-        n_rec=np.array([row.spec.model.n_rec for row in rows], dtype=float),
-        k_e=np.array([row.counts.k_e for row in rows], dtype=float),
-        k_c=np.array([row.counts.k_c for row in rows], dtype=float),
-        trainable_params=np.array([row.counts.trainable_params for row in rows], dtype=float),
-        budget=np.array([row.budget for row in rows], dtype=float),
-        d_m=np.array([row.spec.model.d_m for row in rows], dtype=float),
-    )
 
 
 def held_out(path: Path, rows: pd.DataFrame) -> Answer:

@@ -30,7 +30,7 @@ from analysis.rows.published import published_sweep
 from analysis.rows.sweep import Dataset, Selection, Sweep
 from studies.answers import Answer, markdown
 from studies.paper_in_miniature.figures import study_pictures
-from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
+from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law
 from studies.paper_in_miniature.questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
@@ -42,6 +42,7 @@ from studies.paper_in_miniature.questions import (
     interior_optimum,
     movement,
 )
+from studies.prediction import predict, refuse_late, write_prediction
 from sweeper.errors import run_command
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid
@@ -78,20 +79,12 @@ def cli(debug: bool) -> None:
 @click.argument("results")
 @click.argument("grid", type=click.Path(dir_okay=False))
 @click.option("-o", "output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="JSON file.")
-def write_prediction(results: str, grid: str, output: Path) -> None:
+def make_prediction(results: str, grid: str, output: Path) -> None:
     """Fit what RESULTS holds and write down what it expects of GRID, none of whose trials may have been run."""
-    plan = expand(load_grid(grid))
-    # A prediction that could be made again after looking would prove nothing.
-    if output.exists():
-        raise AnalysisError(f"{output}: there is a prediction already; a second one would not be made before looking")
+    plan, sweep = expand(load_grid(grid)), read_sweep(results)
+    refuse_late(output, plan, sweep)
     # The prediction rests on the isobudget sweep alone; axes and ablations were run for other questions.
-    data = _main(elm_groups(read_sweep(results))[0])
-    expected = predict(fit_dataset(data, FitSettings()), plan)
-    output.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
-    for point in expected["points"]:
-        place = f"P = {point['budget']:,} d_m = {point['d_m']}"
-        click.echo(f"{place}: {point['mean']:.4f} ({point['low']:.4f} to {point['high']:.4f})")
-    click.echo(f"wrote {output}")
+    write_prediction(predict(fit_dataset(_main(elm_groups(sweep)[0]), FitSettings()), plan), output)
 
 
 @cli.command()

@@ -15,7 +15,7 @@ from analysis.rows.sweep import Dataset, Selection
 from benchmarks.synthetic import Design, Truth, elm_sizes, write_sweep
 from studies.answers import Answer
 from studies.paper_in_miniature.figures import study_pictures
-from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law, predict
+from studies.paper_in_miniature.laws import held_out, moved_exponent, noise_law
 from studies.paper_in_miniature.questions import (
     NOT_DECIDED,
     NOT_REPRODUCED,
@@ -28,6 +28,7 @@ from studies.paper_in_miniature.questions import (
     movement,
 )
 from studies.paper_in_miniature.study import cli
+from studies.prediction import predict, refuse_late
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import parse_grid
 
@@ -189,9 +190,18 @@ def test_a_prediction_is_made_before_and_judged_after(smooth, tmp_path):
     assert held_out(file, rows.assign(value=5 - rows["value"])).verdict == NOT_REPRODUCED
     assert held_out(file, rows[rows["d_m"] > 4]).verdict == NOT_DECIDED
     assert held_out(tmp_path / "none.json", rows).verdict == NOT_DECIDED
-    seen = replace(smooth, rows=smooth.rows.assign(trial_id=[*list(plan.trials)[:1], *smooth.rows["trial_id"][1:]]))
-    with pytest.raises(AnalysisError, match="must come first"):
-        predict(replace(law, data=seen), plan)
+
+
+def test_a_prediction_that_comes_late_is_refused(smooth, tmp_path):
+    """Also where the trial that somebody could have looked at does not enter the fit."""
+    plan, path = expand(parse_grid(HOLDOUT)), tmp_path / "made-up"
+    write_sweep(path, Design(budgets=(10_000,), d_m=(2, 4), seeds=1))
+    sweep = read_sweep(path)
+    refuse_late(tmp_path / "prediction.json", plan, sweep)
+    failed = sweep.trials[:1].assign(trial_id=list(plan.trials)[:1], status="diverged", sweep="made_up_holdout")
+    seen = replace(sweep, trials=pd.concat([sweep.trials, failed], ignore_index=True))
+    with pytest.raises(AnalysisError, match="1 of its trials are among the rows; a prediction must come first"):
+        refuse_late(tmp_path / "prediction.json", plan, seen)
 
 
 def test_neighbours_are_neighbours_in_d_m_whatever_the_order_of_the_points(tmp_path):

@@ -1,0 +1,269 @@
+"""The hypotheses about the place of the optimum (H1 to H3, H5), each by its rule in README.md.
+
+A hypothesis is supported if both estimators say so, contradicted if both say the opposite, and otherwise not decided.
+`prediction.py` has H4, `worth.py` H6.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import ttest_ind
+
+from analysis.rows.means import LEVEL
+from analysis.rows.sweep import Dataset
+from studies.answers import Answer, interval_text
+from studies.interior_optimum.estimators import CUBIC, QUADRATIC, Estimate, Line, estimates, neurons
+from studies.interior_optimum.rows import of_connectivity
+from studies.statistics import FloatArray, best_at_budgets, gain, interval, log_slope
+from theory.fit.f_tests import holm
+
+SUPPORTED, CONTRADICTED, NOT_DECIDED = "supported", "contradicted", "not decided"
+
+NOT_RUN = "not run yet"
+"""Verdict of a hypothesis some of whose planned trials have no row."""
+
+ESTIMATORS = (QUADRATIC, CUBIC)
+
+H5_BUDGET, H5_K_C = 10_000.0, 16.0
+"""Where H5 asks whether training was long enough."""
+
+
+class Estimated(NamedTuple):
+    """A line with ln d_m* by each estimator."""
+
+    line: Line
+    by: dict[str, Estimate]
+    """Without an estimator that has too few levels."""
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether both estimators have an estimate."""
+        return len(self.by) == len(ESTIMATORS)
+
+
+def estimated(lines: Iterable[Line]) -> list[Estimated]:
+    """All lines with their estimates."""
+    return [Estimated(line, estimates(line)) for line in lines]
+
+
+def agreed(verdicts: Collection[str]) -> str:
+    """What several verdicts say together: what all of them say, else that nothing is decided.
+
+    >>> agreed([SUPPORTED, SUPPORTED]), agreed([SUPPORTED, CONTRADICTED]), agreed([])
+    ('supported', 'not decided', 'not decided')
+    """
+    return next(iter(verdicts)) if len(set(verdicts)) == 1 else NOT_DECIDED
+
+
+def p_worse(theirs: FloatArray, ours: FloatArray, alternative: str = "greater") -> float:
+    """Welch's test of whether one loss is larger than another.
+
+    Args:
+        theirs: Losses of the seeds that are expected to be worse.
+        ours: Losses of the others.
+        alternative: `greater` or `two-sided`.
+
+    Returns:
+        The chance; 1 where one of them has a single seed, for nothing can be told then.
+    """
+    if min(len(theirs), len(ours)) < 2:
+        return 1.0
+    return float(ttest_ind(theirs, ours, equal_var=False, alternative=alternative).pvalue)
+
+
+def interior(lines: Sequence[Estimated]) -> Answer:
+    """H1: at each P and k_c an optimum lies strictly inside the range of d_m that was run.
+
+    Rule for each line: supported if the means at both outermost levels are worse than the best mean (one-sided Welch
+    tests, 5 %, Holm over all ends of all lines) and at least 97.5 % of the draws of each estimator lie between the
+    outermost levels; contradicted if an outermost level is the best and is better than the second best level by the
+    same test. All lines must support it; one line can contradict it, since it speaks of each.
+    """
+    question = "H1: at each P and k_c the best d_m lies inside the range that was run"
+    lines = [entry for entry in lines if entry.is_estimated]
+    # The best level itself is no worse than itself, so an end that is the best can never pass.
+    at_ends = [
+        (i, end, 1.0 if end == best else p_worse(one.line.losses[end], one.line.losses[best]))
+        for i, one in enumerate(lines)
+        for best in (int(np.argmin(one.line.means)),)
+        for end in (0, len(one.line.d_m) - 1)
+    ]
+    beaten = [
+        (i, p_worse(one.line.losses[second], one.line.losses[best]))
+        for i, one in enumerate(lines)
+        for best, second in (np.argsort(one.line.means)[:2].tolist(),)
+        if best in (0, len(one.line.d_m) - 1)
+    ]
+    corrected = holm([p for _, _, p in at_ends])
+    against = dict(zip([i for i, _ in beaten], holm([p for _, p in beaten]), strict=True))
+    rows: list[dict[str, Any]] = []
+    for i, one in enumerate(lines):
+        p_ends = [p for (line, _, _), p in zip(at_ends, corrected, strict=True) if line == i]
+        inside = {name: one.by[name].inside for name in ESTIMATORS}
+        worse = all(p < 1 - LEVEL for p in p_ends)
+        found = SUPPORTED if worse and all(one.by[name].is_interior for name in ESTIMATORS) else NOT_DECIDED
+        if against.get(i, 1.0) < 1 - LEVEL:
+            found = CONTRADICTED
+        rows.append(
+            _place(one)
+            | {
+                "verdict": found,
+                "best_d_m": float(one.line.d_m[np.argmin(one.line.means)]),
+                "range": [float(one.line.d_m[0]), float(one.line.d_m[-1])],
+                "p_ends_holm": p_ends,
+                "p_best_end_holm": against.get(i),
+                "inside": inside,
+            }
+        )
+    verdicts = [row["verdict"] for row in rows]
+    verdict = CONTRADICTED if CONTRADICTED in verdicts else agreed(verdicts)
+    told = "; ".join(f"{row['place']}: best d_m {row['best_d_m']:.0f}, {row['verdict']}" for row in rows)
+    sentence = f"{verdicts.count(SUPPORTED)} of {len(rows)} lines support it. {told}."
+    return Answer(question, verdict, sentence if rows else "No line has four levels of d_m.", {"lines": rows})
+
+
+def movement(lines: Sequence[Estimated], k_c: float) -> tuple[Answer, Answer]:
+    """H2: d_m* grows with P, and n_rec* with the recurrent parameters, at one k_c.
+
+    Rule: supported if the slopes by both estimators, with all budgets and without the smallest one, have 95 % intervals
+    above zero; contradicted if all of them lie below zero.
+    """
+    here = [one for one in lines if one.line.k_c == k_c and one.is_estimated]
+    return (
+        _grows("d_m", f"H2: d_m* grows with P at k_c = {k_c:.0f}", here, _of_d_m),
+        _grows("n_rec", f"H2: n_rec* grows with the recurrent parameters at k_c = {k_c:.0f}", here, _of_n_rec),
+    )
+
+
+Place = Callable[[Line, Estimate], tuple[float, FloatArray]]
+
+
+def _of_d_m(line: Line, estimate: Estimate) -> tuple[float, FloatArray]:
+    return line.budget, np.exp(estimate.draws)
+
+
+def _of_n_rec(line: Line, estimate: Estimate) -> tuple[float, FloatArray]:
+    assert line.cost is not None  # ELM Networks are counted by their own formula
+    return line.budget - line.cost.readout_params, neurons(line, estimate)
+
+
+def _grows(name: str, question: str, lines: Sequence[Estimated], place: Place) -> Answer:
+    parts = {"all": list(lines), "without the smallest": list(lines[1:])}
+    slopes: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for estimator in ESTIMATORS:
+        slopes[estimator] = {}
+        for which, part in parts.items():
+            if len(part) >= 2:
+                sizes, places = zip(*(place(one.line, one.by[estimator]) for one in part), strict=True)
+                slopes[estimator][which] = interval(log_slope(np.array(sizes), np.stack(places, axis=-1)))
+    optima = [
+        _place(one) | {estimator: interval(place(one.line, one.by[estimator])[1]) for estimator in ESTIMATORS}
+        for one in lines
+    ]
+    numbers = {"quantity": name, "slopes": slopes, "optima": optima}
+    if len(lines) < 3:
+        sentence = f"{len(lines)} budgets with an optimum; three are needed, so that two are left without the smallest."
+        return Answer(question, NOT_DECIDED, sentence, numbers)
+    verdict = agreed([sign(ends) for of in slopes.values() for ends in of.values()])
+    told = "; ".join(
+        f"{estimator}: {interval_text(of['all'])} with all budgets, {interval_text(of['without the smallest'])} "
+        "without the smallest"
+        for estimator, of in slopes.items()
+    )
+    return Answer(question, verdict, f"Exponent of {name}*, {told}.", numbers)
+
+
+def sign(ends: tuple[float, float, float]) -> str:
+    """What an interval says about a growth.
+
+    >>> sign((0.2, 0.1, 0.3)), sign((0.0, -0.1, 0.1)), sign((-0.2, -0.3, -0.1))
+    ('supported', 'not decided', 'contradicted')
+    """
+    return SUPPORTED if ends[1] > 0 else CONTRADICTED if ends[2] < 0 else NOT_DECIDED
+
+
+def connectivity(data: Dataset, low: float = 16.0, high: float = 64.0) -> Answer:
+    """H3, first half: at each P the best point at the higher k_c is better than the best one at the lower k_c.
+
+    Rule: supported if it is at each P (two-sided Welch test on the seeds, 5 %, Holm over budgets); contradicted if it
+    is significantly worse at any. The best point is the one of the best validation metric.
+    """
+    question = f"H3: at each P the best network of k_c = {high:.0f} is better than the best of k_c = {low:.0f}"
+    runs = {k_c: dict(best_at_budgets(of_connectivity(data, k_c))) for k_c in (low, high)}
+    budgets = sorted(set(runs[low]) & set(runs[high]))
+    pairs = [tuple(-gain(runs[k_c][budget], data.direction) for k_c in (low, high)) for budget in budgets]
+    corrected = holm([p_worse(few, many, "two-sided") for few, many in pairs])
+    rows = [
+        {
+            "budget": budget,
+            "gain": float(few.mean() - many.mean()),
+            "p_holm": p,
+            "d_m": {f"{k_c:.0f}": float(runs[k_c][budget]["d_m"].iloc[0]) for k_c in (low, high)},
+        }
+        for budget, (few, many), p in zip(budgets, pairs, corrected, strict=True)
+    ]
+    told = [SUPPORTED if row["gain"] > 0 else CONTRADICTED for row in rows if row["p_holm"] < 1 - LEVEL]
+    verdict = CONTRADICTED if CONTRADICTED in told else SUPPORTED if rows and len(told) == len(rows) else NOT_DECIDED
+    listed = "; ".join(f"{row['gain']:+.3f} at P = {row['budget']:,.0f} (p = {row['p_holm']:.2g})" for row in rows)
+    sentence = f"Gain of k_c = {high:.0f} in bits per character: {listed}." if rows else "No P has both k_c."
+    return Answer(question, verdict, sentence, {"budgets": rows})
+
+
+def shift(lines: Sequence[Estimated], low: float = 16.0, high: float = 64.0) -> Answer:
+    """H3, second half: ln d_m* differs between the two k_c at the same P.
+
+    Rule: supported if by both estimators the 95 % interval of the difference is without zero at each P. That two
+    optima are the same place cannot be shown, so that nothing contradicts it.
+    """
+    question = f"H3: d_m* differs between k_c = {low:.0f} and k_c = {high:.0f} at the same P"
+    by_place = {(one.line.k_c, one.line.budget): one for one in lines if one.is_estimated}
+    budgets = sorted({P for k_c, P in by_place if k_c == low} & {P for k_c, P in by_place if k_c == high})
+    rows: list[dict[str, Any]] = []
+    for budget in budgets:
+        few, many = by_place[low, budget], by_place[high, budget]
+        ends = {name: interval(many.by[name].draws - few.by[name].draws) for name in ESTIMATORS}
+        rows.append(
+            {"budget": budget, "difference": ends, "differs": all(sign(e) != NOT_DECIDED for e in ends.values())}
+        )
+    verdict = SUPPORTED if rows and all(row["differs"] for row in rows) else NOT_DECIDED
+    told = "; ".join(
+        f"P = {row['budget']:,.0f}: " + ", ".join(f"{n} {interval_text(e)}" for n, e in row["difference"].items())
+        for row in rows
+    )
+    sentence = f"Difference of ln d_m*, {told}." if rows else "No P has both k_c."
+    return Answer(question, verdict, sentence, {"budgets": rows})
+
+
+def far_enough(short: Sequence[Estimated], long: Sequence[Estimated]) -> Answer:
+    """H5: four times as many steps leave ln d_m* at P = 10,000 and k_c = 16 where it was.
+
+    Rule: supported if the estimate of the longer training lies within the 95 % interval of the shorter one by both
+    estimators; contradicted if it lies outside by both.
+
+    Args:
+        short: the lines of 4,000 steps.
+        long: the lines of 16,000 steps.
+    """
+    question = "H5: four times as many steps leave d_m* at P = 10,000, k_c = 16 where it was"
+    before, after = (
+        next((one for one in lines if (one.line.budget, one.line.k_c) == (H5_BUDGET, H5_K_C)), None)
+        for lines in (short, long)
+    )
+    if before is None or after is None or not (before.is_estimated and after.is_estimated):
+        return Answer(question, NOT_DECIDED, "One of the two trainings has no four levels of d_m with two seeds.", {})
+    verdicts, told, numbers = [], [], {}
+    for name in ESTIMATORS:
+        ends, moved = before.by[name].interval, float(after.by[name].draws[0])
+        verdicts.append(SUPPORTED if ends[1] <= moved <= ends[2] else CONTRADICTED)
+        told.append(f"{name}: {moved:.2f} against {interval_text(ends)}")
+        numbers[name] = {"short": ends, "long": after.by[name].interval}
+    verdict = agreed(verdicts)
+    sentence = f"ln d_m* after 16,000 steps against the interval of 4,000, {'; '.join(told)}."
+    if verdict != SUPPORTED:
+        sentence += " So H1 and H2 are about 4,000 steps only."
+    return Answer(question, verdict, sentence, numbers)
+
+
+def _place(one: Estimated) -> dict[str, Any]:
+    return {"place": one.line.place, "budget": one.line.budget, "k_c": one.line.k_c}
