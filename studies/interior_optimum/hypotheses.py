@@ -5,7 +5,7 @@ A hypothesis is supported if both estimators say so, contradicted if both say th
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.stats import ttest_ind
@@ -56,7 +56,7 @@ def agreed(verdicts: Collection[str]) -> str:
     return next(iter(verdicts)) if len(set(verdicts)) == 1 else NOT_DECIDED
 
 
-def p_worse(theirs: FloatArray, ours: FloatArray, alternative: str = "greater") -> float:
+def p_worse(theirs: FloatArray, ours: FloatArray, alternative: Literal["greater", "two-sided"] = "greater") -> float:
     """Welch's test of whether one loss is larger than another.
 
     Args:
@@ -194,7 +194,7 @@ def connectivity(data: Dataset, low: float = 16.0, high: float = 64.0) -> Answer
     budgets = sorted(set(runs[low]) & set(runs[high]))
     pairs = [tuple(-gain(runs[k_c][budget], data.direction) for k_c in (low, high)) for budget in budgets]
     corrected = holm([p_worse(few, many, "two-sided") for few, many in pairs])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "budget": budget,
             "gain": float(few.mean() - many.mean()),

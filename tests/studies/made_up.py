@@ -94,3 +94,24 @@ def dataset(table: pd.DataFrame, architecture: str) -> Dataset:
         rows=table,
         excluded=(),
     )
+
+
+def cells(means: dict[str, dict[float, float]], noise: float = 0.004, seeds: int = 4) -> list[Dataset]:
+    """Other architectures with their mean metric at each budget."""
+    groups = []
+    for draw, (name, by_budget) in enumerate(means.items()):
+        random = np.random.default_rng(draw + 100)
+        rows = [
+            {
+                "budget": float(budget),
+                "seed": seed,
+                "value": mean + noise * random.standard_normal(),
+                "configuration": i,
+            }
+            for i, (budget, mean) in enumerate(by_budget.items())
+            for seed in range(seeds)
+        ]
+        table = pd.DataFrame(rows)
+        table["final_valid_metric"] = table["value"]
+        groups.append(dataset(table, name))
+    return groups
