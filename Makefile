@@ -24,6 +24,8 @@ study: $(INSTALLED)
 	  test -f $(STUDY)/$$task/prediction.json || \
 	    $(BIN)/python -m studies.paper_in_miniature.study predict $(STUDY)/$$task studies/paper_in_miniature/grids/study_$${task}_holdout.yaml -o $(STUDY)/$$task/prediction.json; \
 	  for part in $(PARTS); do $(BIN)/sweeper launch studies/paper_in_miniature/grids/study_$${task}_$$part.yaml --results $(STUDY)/$$task; done; \
+	  longer=studies/paper_in_miniature/grids/study_$${task}_longer.yaml; \
+	  test ! -f $$longer || $(BIN)/sweeper launch $$longer --results $(STUDY)/$${task}_longer; \
 	done
 	$(MAKE) study-report
 
