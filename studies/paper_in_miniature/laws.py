@@ -1,15 +1,11 @@
-"""The questions of a replication study that a law answers: a prediction after looking, the noise law, ablations."""
+"""The questions of a replication study that a law answers: the noise law, and what moves its exponents."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.laws.theory_fit import FitSettings, LawFit, design_of, fit_dataset
-from analysis.rows.means import pooled_noise
 from analysis.rows.sweep import Dataset
 from studies.answers import Answer
 from studies.paper_in_miniature.questions import NOT_DECIDED, NOT_REPRODUCED, REPRODUCED
@@ -22,56 +18,6 @@ from theory.uncertainty.selection import MARGIN, decide
 DECAYS, FLOORS = ("power", "exponential", "stretched"), ("additive", "max", "none")
 NOISE_LINKS = ("affine", "boxcox")
 OURS = "a power law with a floor"
-
-
-def held_out(path: Path, rows: pd.DataFrame) -> Answer:
-    """Compare a prediction with what the trials then showed.
-
-    Rule: reproduced if the chosen law's root mean square error over configurations is at most twice the seed noise and
-    it names the best d_m to within one sampled value; not reproduced if it fails both.
-
-    Args:
-        path: file written by `predict`.
-        rows: the rows of that sweep, with `value`.
-    """
-    question = "Does the law fitted to the smaller budgets predict the largest?"
-    if not path.exists():
-        return Answer(question, NOT_DECIDED, "No prediction was made beforehand.", {})
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    points = pd.DataFrame(stored["points"])
-    means = rows.groupby(["budget", "n_rec", "d_m"])["value"].agg(["mean", "size"]).reset_index()
-    both = points.assign(place=range(len(points))).merge(means, on=["budget", "n_rec", "d_m"], suffixes=("", "_seen"))
-    both = both.sort_values("d_m", ignore_index=True)  # neighbours in the list are neighbours in d_m
-    # A prediction that is checked at some of its points alone could be checked at those that suit it.
-    if len(both) < len(points):
-        return Answer(question, NOT_DECIDED, f"{len(points) - len(both)} of {len(points)} points were not run.", {})
-    noise, _ = pooled_noise(rows, ["budget", "n_rec", "d_m"])
-    if noise is None:
-        return Answer(question, NOT_DECIDED, "No point was run twice, so there is no seed noise to measure by.", {})
-    measured = both["mean_seen"].to_numpy(float)
-
-    def error(expected: Any) -> float:
-        return float(np.sqrt(np.mean((np.asarray(expected, dtype=float)[both["place"]] - measured) ** 2)))
-
-    rmse = error(points["mean"])
-    rivals = {name: error(values) / noise for name, values in stored["rivals"].items()}
-    # Coverage is counted over single runs, since the interval is of one new run.
-    runs = rows.merge(points, on=["budget", "n_rec", "d_m"])
-    covered = float(runs["value"].between(runs["low"], runs["high"]).mean())
-    better = np.argmin if rows["direction"].iloc[0] == "min" else np.argmax
-    expected_best, measured_best = int(better(both["mean"])), int(better(measured))
-    # Neighbouring values of d_m often cannot be told apart under seed noise.
-    near = abs(expected_best - measured_best) <= 1
-    close = rmse <= 2 * noise
-    verdict = REPRODUCED if close and near else NOT_REPRODUCED if not (close or near) else NOT_DECIDED
-    best_rival = min(rivals, key=lambda name: rivals[name])
-    sentence = (
-        f"Error {rmse:.3g}, that is {rmse / noise:.1f} times the seed noise ({noise:.3g}); {covered:.0%} of the new "
-        f"runs inside their 95 % interval; best d_m predicted {both['d_m'].iloc[expected_best]:.0f}, measured "
-        f"{both['d_m'].iloc[measured_best]:.0f}. Best of all laws tried: {best_rival} with {rivals[best_rival]:.1f}."
-    )
-    numbers = {"rmse": rmse, "seed_sd": noise, "in_seed_sds": rmse / noise, "coverage": covered, "rivals": rivals}
-    return Answer(question, verdict, sentence, numbers | {"made_at": stored["made_at"], "law": stored["law"]})
 
 
 def noise_law(data: Dataset, settings: FitSettings) -> Answer:
