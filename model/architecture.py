@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, ClassVar
 
-from model.config import ConfigError, ModelConfig
+from model.config import ConfigError, ModelConfig, added_settings
 
 
 class BudgetError(ValueError):
@@ -107,6 +107,10 @@ class Architecture:
     def settings(self) -> Mapping[str, Any]:
         """Return what a grid may set, with the type of each."""
         return _settings_of(self.config)  # type: ignore[arg-type]  # a class is hashable
+
+    def added(self) -> Mapping[str, Any]:
+        """Return settings that a stored configuration lacks where they have their default, with that default."""
+        return added_settings(self.config)  # type: ignore[arg-type]  # a class is hashable
 
     def sizes(self) -> tuple[Size, ...]:
         """Return the sizes that a budget can be solved for; all but one of them must be given."""

@@ -1,5 +1,6 @@
 """What every configuration of a network has, and that of the ELM Network. Standard library only, checked when built."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
@@ -33,8 +34,25 @@ class ModelConfig:
         return int(self.n_rec)  # type: ignore[attr-defined]  # a field or a property of every subclass
 
     def plain(self) -> dict[str, Any]:
-        """Return the configuration as JSON keeps it."""
-        return {name: getattr(self, name) for name in _field_names(type(self))}  # type: ignore[arg-type]  # a class is hashable
+        """Return the configuration as JSON keeps it, without settings that were `added` and have their default."""
+        values = {name: getattr(self, name) for name in _field_names(type(self))}  # type: ignore[arg-type]  # a class is hashable
+        return without_added(values, added_settings(type(self)))  # type: ignore[arg-type]
+
+
+ADDED: Mapping[str, Any] = {"added": True}
+"""Metadata of a field that came after trials of its architecture were stored. `plain`, which their ids are made of,
+leaves it out where it has its default, so that those ids stand."""
+
+
+@cache
+def added_settings(config: Any) -> Mapping[str, Any]:
+    """Return the settings of a class that were `ADDED`, with their defaults."""
+    return {field.name: field.default for field in fields(config) if field.metadata.get("added")}
+
+
+def without_added(values: Mapping[str, Any], added: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of the values of settings those of `added` ones that have the default given there."""
+    return {name: value for name, value in values.items() if name not in added or value != added[name]}
 
 
 @cache
@@ -98,9 +116,7 @@ class ElmConfig(ModelConfig):
             require(self, name, value is None or value > 0.0, "a number > 0, or nothing to switch it off")
         for name in ("lambda_", "input_scale", "embedding_scale"):
             require(self, name, getattr(self, name) > 0.0, "a number > 0")
-        for name in ("dropout_in", "dropout_rec"):
-            # A probability of 1 would drop everything, and survivors could not be scaled by 1 / (1 - p).
-            require(self, name, 0.0 <= getattr(self, name) < 1.0, "a probability from 0 up to, not including, 1")
+        check_dropout(self)
 
     @property
     def mlp_width(self) -> int:
@@ -129,6 +145,17 @@ def check_timescales(config: Any) -> None:
     require(config, "tau_m_min", config.tau_m_min > 0.0, "a number > 0")
     # Equal bounds are allowed: all memory units then share one timescale.
     require(config, "tau_m_max", config.tau_m_max >= config.tau_m_min, f"a number >= tau_m_min = {config.tau_m_min}")
+
+
+def check_dropout(config: Any) -> None:
+    """Refuse dropout probabilities outside 0 to 1.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for name in ("dropout_in", "dropout_rec"):
+        # A probability of 1 would drop everything, and survivors could not be scaled by 1 / (1 - p).
+        require(config, name, 0.0 <= getattr(config, name) < 1.0, "a probability from 0 up to, not including, 1")
 
 
 def normalise(config: Any) -> None:

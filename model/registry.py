@@ -94,6 +94,16 @@ def read_config(name: str, values: Mapping[str, Any]) -> ModelConfig:
     return _ARCHITECTURES[name].read(values) if name in _ARCHITECTURES else read_cell(name, values)
 
 
+def whole_settings(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `plain` form of a configuration with what it leaves out: settings that came later, at their defaults.
+
+    Args:
+        name: full name of its architecture.
+        values: what `plain` returned.
+    """
+    return {**(_ARCHITECTURES[name].added() if name in _ARCHITECTURES else {}), **values}
+
+
 def shared_settings() -> set[str]:
     """Return the names of all settings of the architectures that are known without torch."""
     return {name for entry in _ARCHITECTURES.values() if entry.light for name in entry.settings()}

@@ -28,6 +28,7 @@ from analysis.rows.sweep import (
     Sweep,
 )
 from cluster.errors import unknown_name
+from model.registry import whole_settings
 from sweeper.errors import DamageError
 from sweeper.store.schema import DIVERGED, FINISHED, SCHEMAS, SPLITS
 from sweeper.store.store import ResultsStore
@@ -200,7 +201,15 @@ def distinct_specs(specs: pd.Series) -> tuple[pd.DataFrame, npt.NDArray[np.intp]
     # A regular expression, because parsing every spec just to drop its seed would take the time that this saves.
     codes, _ = pd.factorize(specs.str.replace(r'"seed":\s*\d+', "", regex=True))
     first = specs.iloc[np.unique(codes, return_index=True)[1]].tolist()
-    return pd.DataFrame([dict(spec_leaves(json.loads(text), "")) for text in first]), codes
+    return pd.DataFrame([dict(spec_leaves(_whole(json.loads(text)), "")) for text in first]), codes
+
+
+def _whole(spec: Any) -> Any:
+    """A stored spec with the settings that it leaves out at their defaults, as a grid that names them has them."""
+    match spec:
+        case {"architecture": str(name), "model": dict(values)}:
+            return {**spec, "model": whole_settings(name, values)}
+    return spec
 
 
 def spec_leaves(node: object, place: str) -> Iterator[tuple[str, Any]]:

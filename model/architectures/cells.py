@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from cluster import code
 from cluster.errors import CodeError
 from model.architecture import DECIDED_BY_TASK, Architecture, Counts, Size, largest
-from model.config import ConfigError, ModelConfig
+from model.config import ConfigError, ModelConfig, without_added
 
 ENTRY_POINTS = "elm_sweeper.architectures"
 """Group of entry points by which an installed package offers architectures."""
@@ -71,15 +71,22 @@ class CellArchitecture(Architecture):
 
     light = False
 
-    def __init__(self, name: str, path: str | None = None, where: str = "architecture") -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str | None = None,
+        where: str = "architecture",
+        added: Mapping[str, Any] | None = None,
+    ) -> None:
         """Declare an architecture without loading it.
 
         Args:
             name: full name.
             path: "module:Class" of one of ours; None for a person's class.
             where: path of the architecture in the grid file, for messages.
+            added: arguments that came after trials were stored, with their defaults; see `model.config.ADDED`.
         """
-        self.name, self.path, self.where = name, path, where
+        self.name, self.path, self.where, self._added = name, path, where, added or {}
         self._configurations: dict[tuple[tuple[str, Any], ...], CellConfig] = {}
 
     @cached_property
@@ -95,6 +102,10 @@ class CellArchitecture(Architecture):
             kind = pkgutil.resolve_name(self.path)
         pkgutil.resolve_name("model.cells.counting:check_class")(kind, self.short_name, self.where)
         return kind
+
+    def added(self) -> Mapping[str, Any]:
+        """Return the arguments that came after trials were stored."""
+        return self._added
 
     @property
     def short_name(self) -> str:
@@ -135,7 +146,7 @@ class CellArchitecture(Architecture):
             # Defaults are part of what is compared: a grid that names one and one that does not ask for the same trial.
             whole = {a.name: a.default for a in self.arguments if not a.required} | dict(values)
             n_rec, counted = pkgutil.resolve_name("model.cells.counting:count")(self.cell_class, whole, self._place)
-            rest = whole | {"n_rec": n_rec}
+            rest = without_added(whole, self._added) | {"n_rec": n_rec}
             self._configurations[key] = CellConfig(
                 architecture=self.name,
                 n_in=values["n_in"],
@@ -212,7 +223,8 @@ class CellArchitecture(Architecture):
 def read_cell(name: str, values: Mapping[str, Any]) -> CellConfig:
     """Return the configuration of an architecture whose `plain` form this is, without looking at its class."""
     counted = Counts(**{key: values[key] for key in _COUNTED})
-    rest = {key: value for key, value in values.items() if key not in (*DECIDED_BY_TASK, *_COUNTED)}
+    settings = {key: value for key, value in values.items() if key not in (*DECIDED_BY_TASK, *_COUNTED)}
+    rest = without_added(settings, ARCHITECTURES[name].added() if name in ARCHITECTURES else {})
     return CellConfig(
         architecture=name,
         n_in=values["n_in"],
@@ -224,6 +236,6 @@ def read_cell(name: str, values: Mapping[str, Any]) -> CellConfig:
 
 
 ARCHITECTURES = {
-    "lru": CellArchitecture("lru", "model.cells.lru:Lru"),
-    "min_gru": CellArchitecture("min_gru", "model.cells.min_gru:MinGru"),
+    "lru": CellArchitecture("lru", "model.cells.lru:Lru", added={"dropout_in": 0.0}),
+    "min_gru": CellArchitecture("min_gru", "model.cells.min_gru:MinGru", added={"dropout_in": 0.0}),
 }

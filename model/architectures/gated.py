@@ -1,9 +1,9 @@
 """LSTM, Chrono-LSTM and GRU: torch's modules with a linear read-out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from model.architecture import Architecture, Counts, Flops, from_units
-from model.config import ModelConfig, check_timescales, require
+from model.config import ADDED, ModelConfig, check_dropout, check_timescales, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,12 +16,14 @@ class LstmConfig(ModelConfig):
     """height of the one-hot code of a text symbol"""
     dropout_in: float = 0.0
     """dropout probability of a layer's input channels, one mask per sequence, recurrent layer and read-out"""
+    dropout_rec: float = field(default=0.0, metadata=ADDED)
+    """dropout probability of the recurrent layer's previous activity as its weights read it, one mask per sequence"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "n_rec", self.n_rec >= 1, "an integer >= 1")
         require(self, "embedding_scale", self.embedding_scale > 0.0, "a number > 0")
-        require(self, "dropout_in", 0.0 <= self.dropout_in < 1.0, "a probability from 0 up to, not including, 1")
+        check_dropout(self)
 
 
 @dataclass(frozen=True, kw_only=True)

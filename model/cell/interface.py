@@ -5,7 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from model.architectures.gated import LstmConfig
 from model.cell.state import ElmState
+from model.config import ElmConfig
 
 
 class InputError(ValueError):
@@ -68,24 +70,26 @@ class DropoutMasks(NamedTuple):
     readout_BN: Tensor
     """on the read-out layer's input, which is the recurrent layer's activity"""
 
-
-class InputMasks(NamedTuple):
-    """Dropout masks of a baseline: like `DropoutMasks`, without one on the recurrence."""
-
-    input_BI: Tensor
-    """on the recurrent layer's input channels"""
-    readout_BN: Tensor
-    """on the read-out's input"""
-
     @classmethod
-    def draw(cls, like: Tensor, batch: int, n_in: int, n_rec: int, probability: float) -> "InputMasks | None":
-        """Draw masks from torch's global generator; None where nothing is dropped."""
-        # No draw at all, so that dropout that is switched off leaves the global generator where it was.
-        if probability == 0.0:
+    def draw(cls, like: Tensor, rows: tuple[int, ...], config: ElmConfig | LstmConfig) -> "DropoutMasks | None":
+        """Draw masks from torch's global generator; None where nothing is dropped.
+
+        Args:
+            like: a tensor of the precision and on the device that the masks shall have.
+            rows: leading axes: the sequences of a batch, behind the networks of a stack.
+            config: sizes and probabilities.
+        """
+        # No draw at all, so that dropout that is switched off leaves the global generator where it was. A probability
+        # of 0 beside another draws nothing either.
+        if config.dropout_in == 0.0 and config.dropout_rec == 0.0:
             return None
-        # Always in this order, since both draw from one generator.
-        sizes = (n_in, n_rec)
-        return cls(*(torch.nn.functional.dropout(like.new_ones(batch, size), probability) for size in sizes))
+        ones_BI, ones_BN = like.new_ones(*rows, config.n_in), like.new_ones(*rows, config.n_rec)
+        # Always in this order, since all draw from one generator.
+        return cls(
+            input_BI=torch.nn.functional.dropout(ones_BI, config.dropout_in),
+            recurrent_BN=torch.nn.functional.dropout(ones_BN, config.dropout_rec),
+            readout_BN=torch.nn.functional.dropout(ones_BN, config.dropout_in),
+        )
 
 
 def check_input(x: Tensor, n_in: int, dtype: torch.dtype, *, stacked: bool = False) -> Tensor:

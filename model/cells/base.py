@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.functional import dropout1d
 
 from model.cell.interface import Output
 
@@ -39,6 +40,11 @@ class Cell(nn.Module):
     def zero_state(self, batch_size: int) -> tuple[Tensor, ...]:
         """Return the state before the first step: a tuple (or NamedTuple) of zeros [B, ...]."""
         raise NotImplementedError
+
+
+def drop_channels(values_BTI: Tensor, probability: float, *, training: bool) -> Tensor:
+    """Drop channels for whole sequences and scale the others by 1 / (1 - probability), in training alone."""
+    return dropout1d(values_BTI.transpose(1, 2), probability, training).transpose(1, 2)
 
 
 # Not members of `Cell`: a cell has both or neither, and a class that inherits must not seem to have them.

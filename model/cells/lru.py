@@ -16,14 +16,21 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from model.cell.interface import Output
-from model.cells.base import Cell
+from model.cells.base import Cell, drop_channels
 
 
 class Lru(Cell):
     """One layer of complex units, a nonlinear mixture of them, and a linear read-out."""
 
     def __init__(
-        self, n_in: int, n_out: int, n_rec: int, r_min: float = 0.0, r_max: float = 1.0, max_phase: float = math.tau
+        self,
+        n_in: int,
+        n_out: int,
+        n_rec: int,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = math.tau,
+        dropout_in: float = 0.0,
     ) -> None:
         """Draw eigenvalues uniformly on a ring of the complex plane (lemma 3.2), and Gaussian weights.
 
@@ -34,13 +41,16 @@ class Lru(Cell):
             r_min: smallest magnitude of an eigenvalue at the start.
             r_max: largest magnitude at the start.
             max_phase: largest angle of an eigenvalue at the start; small ones favour long memories.
+            dropout_in: dropout probability of what the units and the read-out read, one mask per sequence.
         """
         super().__init__()
         if not 0.0 <= r_min < r_max <= 1.0:
             raise ValueError(f"r_min, r_max: {r_min}, {r_max} are not valid; give 0 <= r_min < r_max <= 1")
         if not 0.0 < max_phase <= math.tau:
             raise ValueError(f"max_phase: {max_phase} is not valid; give an angle above 0, up to 2 pi")
-        self.n_in, self.n_rec = n_in, n_rec
+        if not 0.0 <= dropout_in < 1.0:
+            raise ValueError(f"dropout_in: {dropout_in} is not valid; give 0 <= dropout_in < 1")
+        self.n_in, self.n_rec, self.dropout_in = n_in, n_rec, dropout_in
         # Away from the ends, where a magnitude of 1 or an angle of 0 has no logarithm. Not by `clamp`, for which the
         # meta device loads a library of symbols: seconds of a plan.
         magnitude, phase = (1e-4 + (1.0 - 2e-4) * torch.rand(n_rec) for _ in range(2))
@@ -72,12 +82,14 @@ class Lru(Cell):
 
     def forward(self, x: Tensor, state: tuple[Tensor, ...]) -> Output:
         """Run a segment of a sequence; see `Cell.forward`."""
+        x = drop_channels(x, self.dropout_in, training=self.training)
         real_BTN, imaginary_BTN = ((x @ part.T) * self.log_gamma.exp() for part in self.b.unbind(-1))
         drive_BTN = torch.complex(real_BTN, imaginary_BTN)
         units_BTN = scan(self.eigenvalues(), drive_BTN, torch.view_as_complex(state[0].contiguous()))
         c_real, c_imaginary = self.c.unbind(-1)
         y_BTN = units_BTN.real @ c_real.T - units_BTN.imag @ c_imaginary.T + x @ self.d.T
-        return Output(self.output(gelu(y_BTN)), (torch.view_as_real(units_BTN[:, -1]),))
+        seen_BTN = drop_channels(gelu(y_BTN), self.dropout_in, training=self.training)
+        return Output(self.output(seen_BTN), (torch.view_as_real(units_BTN[:, -1]),))
 
 
 def scan(decay_N: Tensor, drive_BTN: Tensor, before_BN: Tensor) -> Tensor:

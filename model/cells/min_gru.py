@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from model.cell.interface import Output
-from model.cells.base import Cell
+from model.cells.base import Cell, drop_channels
 
 
 class MinGru(Cell):
     """Layers of minGRU units and a linear read-out; a unit and those above it count as one."""
 
-    def __init__(self, n_in: int, n_out: int, n_rec: int, layers: int = 2) -> None:
+    def __init__(self, n_in: int, n_out: int, n_rec: int, layers: int = 2, dropout_in: float = 0.0) -> None:
         """Draw weights as torch's linear layers do.
 
         Args:
@@ -28,11 +28,14 @@ class MinGru(Cell):
             n_out: outputs.
             n_rec: units of each layer.
             layers: layers; the gates of the first look at the input alone.
+            dropout_in: dropout probability of what each layer and the read-out read, one mask per sequence.
         """
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers: {layers} is not valid; give an integer >= 1")
-        self.n_in, self.n_rec, self.layers = n_in, n_rec, layers
+        if not 0.0 <= dropout_in < 1.0:
+            raise ValueError(f"dropout_in: {dropout_in} is not valid; give 0 <= dropout_in < 1")
+        self.n_in, self.n_rec, self.layers, self.dropout_in = n_in, n_rec, layers, dropout_in
         widths = [n_in, *[n_rec] * (layers - 1)]
         self.gates = nn.ModuleList(nn.Linear(width, 2 * n_rec) for width in widths)
         self.output = nn.Linear(n_rec, n_out)
@@ -53,9 +56,13 @@ class MinGru(Cell):
         """Run a segment of a sequence; see `Cell.forward`."""
         after = []
         for gates, before_BN in zip(self.gates, state, strict=True):
-            x = scan(gates(x), before_BN)
+            x = scan(gates(self.drop(x)), before_BN)
             after.append(x[:, -1])
-        return Output(self.output(x), tuple(after))
+        return Output(self.output(self.drop(x)), tuple(after))
+
+    def drop(self, values_BTI: Tensor) -> Tensor:
+        """Drop channels for whole sequences, in training. None are dropped between steps, where no weights are."""
+        return drop_channels(values_BTI, self.dropout_in, training=self.training)
 
 
 def scan(gates_BTK: Tensor, before_BN: Tensor) -> Tensor:

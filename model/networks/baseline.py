@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from model.architectures.gated import LstmConfig
-from model.cell.interface import InputMasks, check_input, dense_input
+from model.cell.interface import DropoutMasks, check_input, dense_input
 from model.cell.layer import DrawnLinear
 
 
@@ -14,13 +14,11 @@ class BaselineNetwork(nn.Module):
     config: LstmConfig
     output: DrawnLinear
 
-    def draw_masks(self, batch_size: int) -> InputMasks | None:
+    def draw_masks(self, batch_size: int) -> DropoutMasks | None:
         """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
-        return InputMasks.draw(
-            self.output.weight, batch_size, self.config.n_in, self.config.n_rec, self.config.dropout_in
-        )
+        return DropoutMasks.draw(self.output.weight, (batch_size,), self.config)
 
-    def read(self, x: Tensor, masks: InputMasks | None) -> tuple[Tensor, InputMasks | None]:
+    def read(self, x: Tensor, masks: DropoutMasks | None) -> tuple[Tensor, DropoutMasks | None]:
         """Check a segment and make it dense, with its dropout.
 
         Args:
@@ -40,7 +38,7 @@ class BaselineNetwork(nn.Module):
         # One mask per sequence, kept for all of its steps, as in the ELM Network.
         return (x_BTI if masks is None else x_BTI * masks.input_BI.unsqueeze(1)), masks
 
-    def read_out(self, activity_BTN: Tensor, masks: InputMasks | None) -> Tensor:
+    def read_out(self, activity_BTN: Tensor, masks: DropoutMasks | None) -> Tensor:
         """Take the linear map of the recurrent layer's activity, [B, T, O], with its dropout."""
         seen_BTN = activity_BTN if masks is None else activity_BTN * masks.readout_BN.unsqueeze(1)
         logits: Tensor = self.output(seen_BTN)

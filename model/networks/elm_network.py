@@ -142,14 +142,4 @@ class ElmNetwork(nn.Module):
 
     def draw_masks(self, batch_size: int) -> DropoutMasks | None:
         """Draw dropout masks for one sequence from torch's global generator; None where nothing is dropped."""
-        config, like = self.config, self.output.weight
-        # no draw at all, so that switching dropout off does not shift the global generator for what comes after
-        if config.dropout_in == 0.0 and config.dropout_rec == 0.0:
-            return None
-        ones_BI = like.new_ones(*self._lead, batch_size, config.n_in)
-        ones_BN = like.new_ones(*self._lead, batch_size, config.n_rec)
-        return DropoutMasks(
-            input_BI=nn.functional.dropout(ones_BI, config.dropout_in),
-            recurrent_BN=nn.functional.dropout(ones_BN, config.dropout_rec),
-            readout_BN=nn.functional.dropout(ones_BN, config.dropout_in),
-        )
+        return DropoutMasks.draw(self.output.weight, (*self._lead, batch_size), self.config)

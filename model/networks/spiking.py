@@ -9,7 +9,7 @@ from snntorch import surrogate
 from torch import Generator, Tensor, nn
 
 from model.architectures.spiking import SnnConfig
-from model.cell.interface import InputMasks, Output
+from model.cell.interface import DropoutMasks, Output
 from model.cell.layer import DrawnLinear, log_spaced
 from model.networks.baseline import BaselineNetwork
 
@@ -54,7 +54,7 @@ class SpikingNetwork(BaselineNetwork):
         x: Tensor,
         state: SnnState | None = None,
         *,
-        masks: InputMasks | None = None,
+        masks: DropoutMasks | None = None,
         keep_activity: bool = False,
     ) -> Output:
         """Run a segment of a sequence; arguments and errors as for `model.networks.elm_network.ElmNetwork.forward`.
@@ -66,7 +66,8 @@ class SpikingNetwork(BaselineNetwork):
         spikes = []
         # what depends on the input alone is one product over the sequence; spikes must be taken step by step
         for current_BN in self.input(x_BTI).unbind(1):
-            drive_BN = torch.addmm(current_BN, spikes_BN, self.recurrent_weight.T)
+            seen_BN = spikes_BN if masks is None else spikes_BN * masks.recurrent_BN
+            drive_BN = torch.addmm(current_BN, seen_BN, self.recurrent_weight.T)
             spikes_BN, membrane_BN = self.neurons(drive_BN, membrane_BN)
             spikes_BN = spikes_BN.to(drive_BN.dtype)  # snntorch's spikes are single precision
             spikes.append(spikes_BN)

@@ -13,6 +13,7 @@ from cluster.values import check_keys, mapping
 from model.architecture import Architecture, BudgetError, Counts, Size
 from model.architectures.cells import CellConfig, read_cell
 from model.config import ConfigError
+from model.registry import whole_settings
 from sweeper.errors import GridError
 
 RECORDED = "recorded"
@@ -119,10 +120,12 @@ def record(written: str, name: str, definition: Architecture, points: Iterable[P
     """Return points as `read_recorded` reads them."""
     listed = list(points)
     asked = sorted({key for values, *_ in listed for key in values})
-    counted = sorted({key for *_, result in listed if isinstance(result, CellConfig) for key in result.plain()})
+    # whole, so that what one point leaves out at its default and another gives is not taken for a value that is missing
+    whole = {i: whole_settings(name, r.plain()) for i, (*_, r) in enumerate(listed) if isinstance(r, CellConfig)}
+    counted = sorted({key for settings in whole.values() for key in settings})
     lines: list[str] = []
-    for values, _, budget, result in listed:
-        kept = result if isinstance(result, str) else [result.plain().get(key) for key in counted]
+    for i, (values, _, budget, result) in enumerate(listed):
+        kept = result if isinstance(result, str) else [whole[i].get(key) for key in counted]
         text = json.dumps([budget, [values.get(key) for key in asked], kept], separators=(",", ":"))
         # Several points in a line of text: as many YAML values would be slow to read, and one text may not be too long.
         if lines and len(lines[-1]) + len(text) < _LINE:

@@ -233,6 +233,22 @@ def test_settings_that_only_the_spec_holds_split_as_well(tmp_path, trial):
     ]
 
 
+def test_a_spec_that_leaves_a_later_setting_at_its_default_has_that_default(tmp_path, trial):
+    def spec(seed, **more):
+        return json.dumps({"architecture": "lstm", "model": {"n_rec": 5, **more}, "seed": seed, "training": {}})
+
+    rows = [
+        trial(f"{more}-{s}", architecture="lstm", spec=spec(s, **more), seed=s)
+        for more in ({}, {"dropout_rec": 0.3})
+        for s in (0, 1)
+    ]
+    groups = datasets(store_of(tmp_path, rows), Selection())
+    assert [group.label for group in groups] == [
+        "text, lstm, model.dropout_rec 0.0",
+        "text, lstm, model.dropout_rec 0.3",
+    ]
+
+
 def test_the_learning_rate_is_chosen_on_the_validation_split(tmp_path, trial):
     low = trial("low", learning_rate=1e-4, final_valid_metric=1.0, final_test_metric=5.0)
     high = trial("high", learning_rate=1e-3, final_valid_metric=2.0, final_test_metric=1.0)

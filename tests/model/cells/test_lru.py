@@ -88,3 +88,30 @@ def test_the_counts_are_those_of_its_formulas():
 def test_a_ring_that_is_none_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Lru(4, 3, 5, **settings)
+
+
+def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating():
+    network = Lru(4, 3, 5, dropout_in=0.5).double()
+    x = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    zero = tuple(tensor.double() for tensor in network.zero_state(3))
+    seen = []
+    for layer in [network.output]:
+        layer.register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
+    network(x, zero)
+    for read in seen:
+        dropped = (read == 0).all(1)
+        assert torch.equal(dropped, (read == 0).any(1)), "a channel is dropped for the whole sequence or not at all"
+        assert 0 < dropped.sum() < dropped.numel()
+    torch.manual_seed(1)
+    thinned = network(x, zero).state
+    torch.manual_seed(1)
+    masked = x * torch.nn.functional.dropout1d(torch.ones(3, 4, 1, dtype=torch.float64), 0.5).transpose(1, 2)
+    torch.testing.assert_close(thinned, network.eval()(masked, zero).state)
+    plain = Lru(4, 3, 5)
+    plain.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(x, zero).logits, plain.double()(x, zero).logits)
+
+
+def test_a_dropout_that_drops_all_is_refused():
+    with pytest.raises(ValueError, match="dropout_in: 1.0 is not valid"):
+        Lru(4, 3, 5, dropout_in=1.0)

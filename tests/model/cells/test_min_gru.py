@@ -62,3 +62,27 @@ def test_the_counts_are_those_of_its_formulas():
 def test_a_layer_is_the_least():
     with pytest.raises(ValueError, match="layers: 0 is not valid"):
         MinGru(4, 3, 5, layers=0)
+
+
+def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating():
+    network = MinGru(4, 3, 5, layers=2, dropout_in=0.5).double()
+    x = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    zero = tuple(tensor.double() for tensor in network.zero_state(3))
+    seen = []
+    for layer in [*network.gates, network.output]:
+        layer.register_forward_pre_hook(lambda layer, args: seen.append(args[0]))
+    network(x, zero)
+    for read in seen:
+        dropped = (read == 0).all(1)
+        assert torch.equal(dropped, (read == 0).any(1)), "a channel is dropped for the whole sequence or not at all"
+        assert 0 < dropped.sum() < dropped.numel()
+    kept = (seen[0] != 0).all(1)
+    torch.testing.assert_close(seen[0], 2 * x * kept.unsqueeze(1))
+    plain = MinGru(4, 3, 5, layers=2)
+    plain.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(x, zero).logits, plain.double()(x, zero).logits)
+
+
+def test_a_dropout_that_drops_all_is_refused():
+    with pytest.raises(ValueError, match="dropout_in: 1.0 is not valid"):
+        MinGru(4, 3, 5, dropout_in=1.0)

@@ -20,3 +20,18 @@ def test_spiking_neurons_follow_the_leaky_equation() -> None:
         expected.append(before)
     assert torch.equal(spikes, torch.stack(expected))
     assert 0 < spikes.sum() < 90
+
+
+def test_recurrent_dropout_silences_neurons_for_the_others_and_not_for_themselves() -> None:
+    config = SnnConfig(n_in=2, n_out=1, n_rec=6, dropout_rec=0.5)
+    network = build_network(config, seed=1, dtype=torch.float64)
+    x = 3 * torch.randn(4, 30, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    masks = network.draw_masks(4)
+    assert set(masks.recurrent_BN.unique().tolist()) == {0.0, 2.0}
+    for row in range(4):
+        alone = build_network(SnnConfig(n_in=2, n_out=1, n_rec=6), seed=1, dtype=torch.float64)
+        with torch.no_grad():  # a mask of one sequence is a factor of the weights that read the neurons
+            alone.recurrent_weight.mul_(masks.recurrent_BN[row])
+        expected = alone(x[row : row + 1], keep_activity=True).activity
+        assert torch.equal(network(x, masks=masks, keep_activity=True).activity[row : row + 1], expected)
+        assert expected.sum() > 0
