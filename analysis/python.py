@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
 from analysis.errors import AnalysisError
 from analysis.imports.mapping import ImportSettings, mapped
@@ -24,6 +25,7 @@ from analysis.rows.load import datasets, read_sweep
 from analysis.rows.summary import nothing_to_go_on
 from analysis.rows.sweep import Dataset, Measure, Selection, Sweep
 from cluster.errors import unknown_name
+from sweeper.store.store import ResultsStore
 from theory.optimum.allocation import Allocation, optimum
 
 if TYPE_CHECKING:
@@ -92,6 +94,43 @@ class Rows:
     def frame(self) -> pd.DataFrame:
         """The rows that enter, with the metric as `value`."""
         return self.data.rows
+
+    def curves(self) -> pd.DataFrame:
+        """Training curves of these rows, all columns of the table `curves`, ordered by trial, split and step.
+
+        Raises:
+            AnalysisError: these rows have no results directory.
+        """
+        store = self._store("curves")
+        rows = store.read("curves", trial_ids=pa.chunked_array([self.frame["trial_id"].tolist()], pa.string()))
+        ordered: pd.DataFrame = rows.sort_by(
+            [(name, "ascending") for name in ("trial_id", "split", "step")]
+        ).to_pandas()
+        return ordered
+
+    def predictions(self) -> pd.DataFrame:
+        """Test predictions of these rows, one row per sequence, of trials with `training.record: predictions`.
+
+        Raises:
+            AnalysisError: these rows have no results directory, or no trial of theirs has any.
+            DamageError: a file is not readable.
+        """
+        store = self._store("predictions")
+        kept = set(store.names("predictions", ".parquet"))
+        tables = [store.read_predictions(name) for name in self.frame["trial_id"] if name in kept]
+        found = [table for table in tables if table is not None]
+        if not found:
+            raise AnalysisError(
+                f"{self.sweep.uri}: no trial of these rows has predictions; "
+                "their grid needs `training: {record: predictions}`"
+            )
+        frame: pd.DataFrame = pa.concat_tables(found).to_pandas()
+        return frame
+
+    def _store(self, what: str) -> ResultsStore:
+        if self.sweep.store is None:
+            raise AnalysisError(f"{self.sweep.uri}: no results directory, so there are no {what}")
+        return self.sweep.store
 
     def fit(
         self,

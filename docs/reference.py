@@ -26,7 +26,7 @@ from sweeper.plan.rate_rule import RateRule
 from sweeper.plan.recipes import RECIPES, SINGLE_NEURON, STEPS
 from sweeper.plan.search_section import SearchSettings
 from sweeper.plan.trial import TrainingConfig
-from sweeper.store.schema import LOST, PREEMPTED, RECORDS, SCHEMAS, STATUSES
+from sweeper.store.schema import LOST, PREDICTIONS, PREEMPTED, RECORDS, SCHEMAS, STATUSES, PredictionRecord
 from tasks.options import Option
 from tasks.spec import task_names, task_options
 
@@ -231,8 +231,9 @@ def columns() -> str:
     ]
     statuses = ", ".join(f"`{status}`" for status in STATUSES)
     parts.append(f"The status of a trial is one of {statuses}; an attempt may also be `{LOST}` or `{PREEMPTED}`.\n")
-    for name, record in RECORDS.items():
-        docs, schema = field_docs(record), SCHEMAS[name]
+    tables = [(name, record, SCHEMAS[name]) for name, record in RECORDS.items()]
+    for name, record, schema in [*tables, ("predictions", PredictionRecord, PREDICTIONS)]:
+        docs = field_docs(record)
         parts += [f"## {name}\n", first_line(record) + "\n"]
         rows = ((f"`{f.name}`", kind(f.type), "yes" if f.nullable else "", docs[f.name]) for f in schema)
         parts.append(table(("column", "type", "may be null", "meaning"), rows))

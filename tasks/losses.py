@@ -1,7 +1,7 @@
 """Training losses and evaluation metrics of all tasks."""
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -36,17 +36,63 @@ def training_loss(spec: TaskSpec, logits: Tensor, batch: Batch, *, label_smoothi
     Raises:
         TaskError: label smoothing for a task without classes.
     """
-    if spec.loss == "cross_entropy":
-        losses = _cross_entropy(spec, logits, batch, label_smoothing)
-    elif label_smoothing:
-        raise TaskError(f"{spec.name}: label_smoothing must be 0, not {label_smoothing}; the task has no classes")
-    else:
-        losses = _loss_without_classes(spec, logits, batch)
+    losses = _losses(spec, logits, batch, label_smoothing)
     if batch.weight is None:
         return losses.mean()
     weight = batch.weight.to(losses.device)
     # by the weights there are and not by the size of the batch: padding must not make a loss smaller
     return (losses * weight).sum() / weight.sum()
+
+
+class SequenceResults(NamedTuple):
+    """What a network made of each sequence of a batch."""
+
+    targets_B: Tensor
+    """targets that count: the sum of their weights"""
+    loss_B: Tensor
+    """mean loss of the targets, as in training without label smoothing"""
+    correct_B: Tensor | None
+    """share of the targets of which the most probable class is the right one; None without classes"""
+    target_B: Tensor | None
+    """the class, where each sequence has a single one"""
+    predicted_B: Tensor | None
+    """the most probable class, where each sequence has a single one"""
+
+
+@torch.no_grad()
+def sequence_results(spec: TaskSpec, logits: Tensor, batch: Batch) -> SequenceResults:
+    """Return loss and hits of each sequence, [B], in double precision and main memory.
+
+    Args:
+        spec: the task.
+        logits: network output, [B, T, n_out].
+        batch: the targets; where the weights of a sequence are all 0 its loss is NaN.
+    """
+    losses = _losses(spec, logits, batch, 0.0).double().cpu()
+    weight = torch.ones_like(losses) if batch.weight is None else batch.weight.double().cpu()
+    targets_B = weight.flatten(1).sum(1) if weight.dim() > 1 else weight
+
+    def mean(values: Tensor) -> Tensor:
+        summed = values * weight
+        return (summed.flatten(1).sum(1) if summed.dim() > 1 else summed) / targets_B
+
+    if spec.loss != "cross_entropy":
+        return SequenceResults(targets_B, mean(losses), None, None, None)
+    predicted, target = _scores(spec, logits).argmax(-1).cpu(), batch.y.cpu()
+    single = spec.loss_on == "last_step"
+    correct_B = mean((predicted == target).double())
+    return SequenceResults(
+        targets_B, mean(losses), correct_B, target if single else None, predicted if single else None
+    )
+
+
+def _losses(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
+    """Return the loss of every target, [B, T] or [B]."""
+    if spec.loss == "cross_entropy":
+        return _cross_entropy(spec, logits, batch, label_smoothing)
+    if label_smoothing:
+        raise TaskError(f"{spec.name}: label_smoothing must be 0, not {label_smoothing}; the task has no classes")
+    return _loss_without_classes(spec, logits, batch)
 
 
 def _cross_entropy(spec: TaskSpec, logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:

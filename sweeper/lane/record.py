@@ -13,6 +13,7 @@ from sweeper.plan.trial import HASH_SCHEME
 from sweeper.queue.messages import Assignment
 from sweeper.store.schema import FINISHED, AttemptRecord, CurveRecord, TrialRecord
 from sweeper.training.progress import Evaluation, TrialProgress
+from sweeper.training.running import RECORDED_COLUMNS
 from tasks.spec import task_spec
 
 
@@ -147,6 +148,7 @@ def curve_records(assignment: Assignment, evaluations: list[Evaluation]) -> list
             metric=defined(evaluation.metric),
             learning_rate=evaluation.learning_rate,
             wall_s=evaluation.wall_s,
+            **{name: evaluation.others[name] for name in RECORDED_COLUMNS if name in evaluation.others},
         )
         for evaluation in evaluations
     ]

@@ -1,5 +1,6 @@
 """Work on a results directory that already holds rows: run some again, or take in another directory's."""
 
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -37,10 +38,12 @@ def retry(
     store = ResultsStore.open(results)
     for source in store.code().values():
         register(source)
-    rows = [_plan_row(row) for row in _select(store, condition)]
-    # The rows to run come from the rows themselves and not from the grids, which may have been edited since. The grids'
-    # other trials are in the plan so that they do not count as unplanned.
+    # The grids' other trials are in the plan so that they do not count as unplanned.
     trials = {row.trial_id: row for plan in stored_plans(store) for row in plan.trials.values()}
+    # The rows to run come from the rows themselves and not from the grids, which may have been edited since. Where a
+    # grid still asks for a trial, it alone says what is kept of it beside its row.
+    rows = [_plan_row(row) for row in _select(store, condition)]
+    rows = [replace(row, spec=trials[row.trial_id].spec) if row.trial_id in trials else row for row in rows]
     trials |= {row.trial_id: row for row in rows}
     plan = Plan(name="retry", rows=tuple(rows), trials=trials)
     requests = StopRequests(console)

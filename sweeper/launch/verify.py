@@ -84,6 +84,11 @@ def verify(results: str, *, set_aside: bool = False) -> Verification:
             store.read_weights(folder, trial_id)
         except DamageError as error:
             errors.append(error)
+    for trial_id in store.names("predictions", ".parquet"):
+        try:
+            store.read_predictions(trial_id)
+        except DamageError as error:
+            errors.append(error)
     if set_aside:
         # Last, when everything has been read: a file that is moved away could not be looked at again.
         for damage in errors:

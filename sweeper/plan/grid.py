@@ -249,6 +249,9 @@ def _blocks(
     except CodeError as error:
         raise GridError(f"{place}{error}") from error
     preset, settings = _preset(merged.get("training", {}), preset, f"{place}training")
+    if isinstance(settings.get("record"), list):
+        # of all things in a list, this one's are no values to be tried one after the other
+        settings["record"] = ", ".join(dict.fromkeys(map(str, settings["record"]))) or "none"
     training = _axes(field_types(TrainingConfig), settings, f"{place}training")
     if len(training.get("save", ())) > 1:
         # Both would have one id, since the setting changes no number of a trial.

@@ -23,6 +23,9 @@ OPTIMIZERS = ("adam", "adamax")
 SCHEDULES = ("cosine", "constant")
 DTYPES = ("float32", "float64")
 SAVES = ("none", "final")
+GRADIENTS, LOSSES, PREDICTIONS = "gradients", "losses", "predictions"
+RECORDED = (GRADIENTS, LOSSES, PREDICTIONS)
+"""What a grid can ask to be kept beside the metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,9 @@ class TrainingConfig:
     # No part of what names a trial: its numbers are the same whether its weights are kept or not.
     save: str = field(default="none", metadata={"names_trial": False})
     """`final` keeps the weights after the last step in the results directory, for `analysis activity`; or `none`."""
+    record: str = field(default="none", metadata={"names_trial": False})
+    """What to keep beside the metrics, one of these or a list: `gradients` (norm before clipping) and `losses` (the
+    task's and the penalties), both in the curves; `predictions` of the test split, in a file per trial; or `none`."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "length", "eval_every", "eval_batch_size", "reset_steps"):
@@ -91,6 +97,14 @@ class TrainingConfig:
         ):
             if getattr(self, name) not in valid:
                 raise GridError(unknown_name(f"training.{name}", getattr(self, name), valid))
+        for entry in self.recorded:
+            if entry not in RECORDED:
+                raise GridError(unknown_name("training.record", entry, ("none", *RECORDED)))
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """The names in `record`."""
+        return () if self.record == "none" else tuple(name.strip() for name in self.record.split(","))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

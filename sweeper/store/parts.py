@@ -102,6 +102,19 @@ class Part:
                 raise DamageError(self.path, str(error)) from error
             yield rows if rows.schema == schema else _as_now(rows, schema, self.path)
 
+    def whole(self) -> pa.Table:
+        """Everything it holds, as it was written.
+
+        Raises:
+            DamageError: it cannot be decoded.
+        """
+        try:
+            rows: pa.Table = self.file.read(use_threads=False).replace_schema_metadata(None)
+            rows.validate(full=True)
+        except _UNREADABLE as error:
+            raise DamageError(self.path, str(error)) from error
+        return rows
+
 
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, TypeError, OverflowError)
 """What pyarrow raises for bytes that are no Parquet file, or one with a flipped bit (measured: every byte of one)."""
@@ -147,14 +160,13 @@ def is_sealed(path: str) -> bool:
     return re.search(rf"\.[0-9a-f]{{{_HASH_DIGITS}}}{re.escape(_ENDING)}$", path) is not None
 
 
-def packed(table: str, groups: Iterable[pa.Table]) -> pa.Buffer:
-    """Rows as the bytes of one part file; they are taken and packed a row group at a time.
+def packed(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
+    """Rows as the bytes of one Parquet file; they are taken and packed a row group at a time.
 
     Args:
-        table: which table they are of.
+        schema: that of their table.
         groups: the rows, in order.
     """
-    schema = SCHEMAS[table]
     sink = pa.BufferOutputStream()
     # In memory first: the hash of all bytes goes into the name under which they are written.
     with pq.ParquetWriter(sink, schema, compression="zstd", write_page_checksum=True) as writer:

@@ -183,6 +183,45 @@ class CurveRecord:
     """Learning rate at that step."""
     wall_s: float
     """Wall time since the attempt began, seconds."""
+    gradient_norm: float | None = None
+    """Mean global norm of the gradient before clipping, over the steps since the last evaluation; of `train` rows of
+    trials with `training.record: gradients`."""
+    gradient_norm_max: float | None = None
+    """Its largest value over these steps."""
+    task_loss: float | None = None
+    """Mean of what training made smaller without the penalties, label smoothing included, over the same steps; of
+    `train` rows of trials with `training.record: losses`."""
+    penalty: float | None = None
+    """Mean of the penalties (`reg_mlp`, `reg_activity`) that were added to it, with their weights."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionRecord:
+    """One row of `predictions/<trial_id>.parquet`: a test sequence under the weights after the last step.
+
+    Kept of trials with `training.record: predictions`.
+    """
+
+    trial_id: str
+    """The trial."""
+    sequence: int
+    """Number of the sequence in the order of the split; of the stream where the task carries its state."""
+    segment: int
+    """Number of the segment of the stream, from 0; 0 where sequences stand alone."""
+    targets: float
+    """Targets that count: the sum of their weights."""
+    loss: float
+    """Mean loss of these targets: nats, or squared error."""
+    bpc: float | None
+    """The loss in bits per character, of texts."""
+    correct: float | None
+    """Share of the targets whose most probable class is the right one; null without classes."""
+    target: int | None
+    """Class of the sequence; null where it has none, or one at every step."""
+    predicted: int | None
+    """The most probable class."""
+    log_probability: float | None
+    """Natural logarithm of the probability that the class of the sequence was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +279,8 @@ def _arrow_schema(record: type) -> pa.Schema:
 
 RECORDS: dict[str, type] = {"trials": TrialRecord, "curves": CurveRecord, "attempts": AttemptRecord}
 SCHEMAS: dict[str, pa.Schema] = {name: _arrow_schema(record) for name, record in RECORDS.items()}
+PREDICTIONS: pa.Schema = _arrow_schema(PredictionRecord)
+"""Of a file beside the tables, which holds the predictions of one trial."""
 KEYS: dict[str, tuple[str, ...]] = {
     "trials": ("trial_id",),
     "curves": ("trial_id", "attempt", "split", "step"),

@@ -12,6 +12,7 @@ Layout below the root (a local path or a pyarrow filesystem URI such as ``s3://b
     damaged/                 files that `sweeper verify --set-aside` took out
     checkpoints/<id>.pt      last state of long trials that have not ended
     networks/<id>.pt         weights of finished trials whose grid asked for them
+    predictions/<id>.parquet test predictions of finished trials whose grid asked for them
 
 Writers only add files; compaction writes one file of what they hold and deletes them afterwards, so that a process
 killed at any moment leaves either the old files or both. A row that stands in both counts once, as every row does that
@@ -46,7 +47,7 @@ from sweeper.store.parts import (
     version_message,
 )
 from sweeper.store.patient import PATIENCE_S, OutageOSError, PatientFileSystem
-from sweeper.store.schema import FINISHED, SCHEMA_VERSION, SCHEMAS
+from sweeper.store.schema import FINISHED, PREDICTIONS, SCHEMA_VERSION, SCHEMAS
 
 Weights = Literal["checkpoints", "networks"]
 """Folders that hold weights: of trials that have not ended, and of finished ones."""
@@ -386,6 +387,23 @@ class ResultsStore:
             raise DamageError(path, OTHER_BYTES)
         return payload
 
+    def write_predictions(self, trial_id: str, rows: pa.Table) -> None:
+        """Replace the predictions of a trial: rows of `sweeper.store.schema.PREDICTIONS`."""
+        with self._storage_errors("write to predictions"):
+            self._create_folder("predictions")
+            self._write_bytes(f"predictions/{trial_id}.parquet", packed(PREDICTIONS, [rows]))
+
+    def read_predictions(self, trial_id: str) -> pa.Table | None:
+        """The predictions of a trial, or None where it has none.
+
+        Raises:
+            DamageError: the file is not readable.
+            StoreError: it has another schema version.
+        """
+        name = f"predictions/{trial_id}.parquet"
+        with self._storage_errors("read from predictions"):
+            return open_part(self._fs, f"{self._root}/{name}").whole() if self._exists(name) else None
+
     def delete_checkpoint(self, trial_id: str) -> None:
         """Remove the checkpoint of a trial, where there is one."""
         if self._exists(f"checkpoints/{trial_id}.pt"):
@@ -396,7 +414,7 @@ class ResultsStore:
         return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
 
     def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str) -> str:
-        payload = packed(table, groups)
+        payload = packed(SCHEMAS[table], groups)
         name = sealed(stem, payload)
         with self._storage_errors(f"write {table}"):
             self._write_bytes(f"{table}/{name}", payload)

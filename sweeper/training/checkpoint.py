@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from sweeper.errors import DamageError
@@ -48,6 +49,10 @@ class Checkpoints:
         buffer = io.BytesIO()
         torch.save({"spec": spec, "weights": _owned(dict(weights))}, buffer)
         self._store.write_weights("networks", self._trial_id, buffer.getvalue())
+
+    def keep_predictions(self, rows: pa.Table) -> None:
+        """Keep a trial's predictions beside the rows."""
+        self._store.write_predictions(self._trial_id, rows)
 
     def load(self) -> dict[str, Any] | None:
         """The trial's last state, or None where there is none of this format.

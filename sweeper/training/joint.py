@@ -149,15 +149,16 @@ class JointRun:
         runs = list(self.runs.values())
         batches = [run.training_batch(step) for run in runs]
         outputs = self.forward(step, runs, batches)
-        losses_K = torch.stack([run.loss(o, b) for run, o, b in zip(runs, outputs, batches, strict=True)])
+        parts = [run.loss(o, b) for run, o, b in zip(runs, outputs, batches, strict=True)]
+        losses_K = torch.stack([part.total for part in parts])
         # Nothing is shared between the networks, so the gradient of the sum holds each one's own gradient.
         self.parameters.backward(losses_K.sum())
         norms_K = self.parameters.clip()
         # All rows take the step, those that diverged too: nobody reads them again.
         self.parameters.step(step)
         errors = {}
-        for (place, run), loss, norm, output, batch in zip(
-            self.runs.items(), losses_K.tolist(), norms_K.tolist(), outputs, batches, strict=True
+        for (place, run), loss, norm, output, batch, part in zip(
+            self.runs.items(), losses_K.tolist(), norms_K.tolist(), outputs, batches, parts, strict=True
         ):
             try:
                 run.check_finite(step, loss, norm)
@@ -165,7 +166,7 @@ class JointRun:
                 errors[place] = error
                 continue
             run.progress.backend = (self.stack or run.network).backend_name
-            run.note(output, batch)
+            run.note(output, batch, part, norm)
         self.leave(errors)
 
     def forward(self, step: int, runs: list[TrialRun], batches: list[Batch]) -> list[Output]:

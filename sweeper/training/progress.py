@@ -20,7 +20,7 @@ class Evaluation:
     wall_s: float
     """Wall time since the start of the attempt, seconds."""
     others: dict[str, float] = field(default_factory=dict)
-    """What else the task measures, such as bits per original byte."""
+    """What else was measured: by the task, such as bits per original byte, or because the grid asked for it."""
 
 
 @dataclass(kw_only=True)

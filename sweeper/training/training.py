@@ -7,7 +7,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -18,10 +18,12 @@ from model.cell.interface import Output
 from model.cell.state import detach_state, rebuilt, zero_rows
 from model.network import build_network
 from sweeper.errors import SweeperError
-from sweeper.plan.trial import TrialSpec
+from sweeper.plan.trial import PREDICTIONS, TrialSpec
 from sweeper.training.checkpoint import Checkpoints, progress_state, restore_progress
 from sweeper.training.outcomes import Diverged, Stopped
+from sweeper.training.predictions import Predictions
 from sweeper.training.progress import Evaluation, TrialProgress
+from sweeper.training.running import RunningMean, RunningRecord, StepLoss
 from sweeper.training.schedule import learning_rate_at, make_optimizer, reset_probability
 from tasks.loaders import Batch, Split, Task, load_task
 from tasks.losses import MetricAccumulator, training_loss
@@ -61,29 +63,6 @@ def train_trial(
     return TrialRun(spec, progress, on_step or (lambda step: True), device, checkpoints).run()
 
 
-@dataclass
-class _RunningMean:
-    """Mean loss and metric of the training batches since the last evaluation."""
-
-    loss: float = 0.0
-    metric: float = 0.0
-    count: int = 0
-    metric_count: int = 0
-
-    def add(self, result: Mapping[str, float], metric: str) -> None:
-        self.loss += result["loss"]
-        self.count += 1
-        if math.isfinite(result[metric]):  # the area under a curve is not defined for a batch without spikes
-            self.metric += result[metric]
-            self.metric_count += 1
-
-    def take(self) -> tuple[float, float]:
-        """Return the means and begin anew."""
-        means = self.loss / self.count, self.metric / self.metric_count if self.metric_count else math.nan
-        self.loss, self.metric, self.count, self.metric_count = 0.0, 0.0, 0, 0
-        return means
-
-
 class TrialRun:
     """One training run: network, optimiser, data and the carried state."""
 
@@ -99,6 +78,13 @@ class TrialRun:
         self.started = time.perf_counter()
         self.spec, self.training, self.progress, self.on_step = spec, spec.training, progress, on_step
         self.device, self.checkpoints = torch.device(device), checkpoints
+        if checkpoints is None:  # before hours of training, at whose end there would be no place
+            for name, asked in (
+                ("save: final", spec.training.save == "final"),
+                ("record: predictions", PREDICTIONS in spec.training.recorded),
+            ):
+                if asked:
+                    raise SweeperError(f"training.{name} needs a results directory; `train_trial` was given none")
         self.task: Task = load_task(spec.task, spec.task_options)
         dtype = getattr(torch, self.training.dtype)
         self.network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend=backend)
@@ -107,7 +93,7 @@ class TrialRun:
         self.flat = FlatParameters(self.network)
         self.optimizer = make_optimizer([self.flat.values], self.training)
         self.state: Any = None
-        self.running = _RunningMean()
+        self.running, self.recorded = RunningMean(), RunningRecord()
         self.best_weights: dict[str, Tensor] | None = None
         progress.data_name, progress.data_sha256 = self.task.data_name, self.task.data_sha256
         progress.backend, progress.device = self.network.backend_name, str(self.device)
@@ -136,6 +122,7 @@ class TrialRun:
             "carried": None if self.state is None else list(self.state),
             "best_weights": self.best_weights,
             "running": asdict(self.running),
+            "recorded": asdict(self.recorded),
             "progress": progress_state(self.progress),
         }
 
@@ -150,7 +137,9 @@ class TrialRun:
             zero = self.network.zero_state(self.training.batch_size)
             self.state = rebuilt(zero, (tensor.to(self.device) for tensor in saved["carried"]))
         self.best_weights = saved["best_weights"]
-        self.running = _RunningMean(**saved["running"])
+        self.running = RunningMean(**saved["running"])
+        # Checkpoints of earlier versions have none, and go on all the same.
+        self.recorded = RunningRecord(**saved.get("recorded", {}))
         # Filled in place: the lane holds this object and makes the rows from it.
         restore_progress(self.progress, saved["progress"])
 
@@ -164,15 +153,17 @@ class TrialRun:
         output = self.network(batch.x, self.carried_state(step, batch))
         loss = self.loss(output, batch)
         # Without `zero_grad`: `clip_grad` below takes the gradients away, so that the next pass adds to nothing.
-        loss.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        total = loss.total
+        total.backward()  # type: ignore[no-untyped-call]  # untyped in torch
+        norm = self.flat.clip_grad(training.clip_norm)
         # Before the optimiser's step, which would make weights of a gradient that is not finite: the trial could then
         # not even show how good it was.
-        self.check_finite(step, loss.item(), self.flat.clip_grad(training.clip_norm))
+        self.check_finite(step, total.item(), norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate_at(step, training)
         self.optimizer.step()
         self.progress.backend = self.network.backend_name  # a recording that fails makes it another
-        self.note(output, batch)
+        self.note(output, batch, loss, norm)
 
     def training_batch(self, step: int) -> Batch:
         """The data of one step."""
@@ -192,14 +183,19 @@ class TrialRun:
         if not math.isfinite(loss) or not math.isfinite(norm):
             raise Diverged(f"loss {loss}, gradient norm {norm} at step {step + 1} of {self.training.steps}")
 
-    def loss(self, output: Output, batch: Batch) -> Tensor:
+    def loss(self, output: Output, batch: Batch) -> StepLoss:
         """What a step makes smaller: the task's loss and the regularisers."""
         training = self.training
-        loss = training_loss(self.task.spec, output.logits, batch, label_smoothing=training.label_smoothing)
-        return loss + training.reg_mlp * output.mlp_out_magnitude + training.reg_activity * output.population_activity
+        return StepLoss(
+            training_loss(self.task.spec, output.logits, batch, label_smoothing=training.label_smoothing),
+            training.reg_mlp * output.mlp_out_magnitude,
+            training.reg_activity * output.population_activity,
+        )
 
-    def note(self, output: Output, batch: Batch) -> None:
+    def note(self, output: Output, batch: Batch, loss: StepLoss, norm: float) -> None:
         """Keep what a step leaves: its share in the running means, and the state for the next one."""
+        if self.training.recorded:
+            self.recorded.add(loss, norm)
         # Training loss and metric come from the batches that are trained on anyway: they cost no pass of their own, but
         # are those of many weights, with dropout, and not of the last ones.
         metrics = MetricAccumulator(self.task.spec)
@@ -214,7 +210,8 @@ class TrialRun:
         self.progress.steps_done = step + 1
         if (step + 1) % self.training.eval_every == 0 or step + 1 == self.training.steps:
             loss, metric = self.running.take()
-            measured = {"loss": loss, self.task.spec.metric: metric}
+            recorded = self.recorded.take(self.training.recorded)
+            measured = {"loss": loss, self.task.spec.metric: metric, **recorded}
             self.record("train", measured, learning_rate_at(step, self.training))
             self.validate(step)
 
@@ -240,13 +237,16 @@ class TrialRun:
     def evaluate_at_end(self) -> None:
         """Evaluate all splits with the last weights and with those of the best validation."""
         training, best_step = self.training, self.progress.best["valid"].step
-        self.progress.final = self.evaluate_splits(training.steps)
+        predictions = Predictions(self.task.spec, self.spec.trial_id) if PREDICTIONS in training.recorded else None
+        self.progress.final = self.evaluate_splits(training.steps, predictions)
+        # Before the weights of the best validation take their place, and before the trial has its row: a finished trial
+        # has its network and its predictions.
         if training.save == "final":
-            # Before the weights of the best validation take their place, and before the trial has its row: a finished
-            # trial has its network.
-            if self.checkpoints is None:
-                raise SweeperError("training.save: final needs a results directory; `train_trial` was given none")
+            assert self.checkpoints is not None
             self.checkpoints.keep_network(self.spec.canonical, self.network.state_dict())
+        if predictions is not None:
+            assert self.checkpoints is not None
+            self.checkpoints.keep_predictions(predictions.table())
         if best_step == training.steps:  # the same weights: evaluating them again would give the same numbers
             self.progress.best = self.progress.final
             return
@@ -254,19 +254,27 @@ class TrialRun:
         self.network.load_state_dict(self.best_weights)
         self.progress.best = self.evaluate_splits(best_step)
 
-    def evaluate_splits(self, step: int) -> dict[str, Evaluation]:
-        """Evaluate every split with the present weights, which are those after `step` steps."""
+    def evaluate_splits(self, step: int, predictions: Predictions | None = None) -> dict[str, Evaluation]:
+        """Evaluate every split with the present weights, which are those after `step` steps.
+
+        Args:
+            step: steps done.
+            predictions: takes what is predicted of the test split.
+        """
         results: dict[str, Evaluation] = {}
         for split in _FINAL_SPLITS:
             batches = self.training.final_eval_batches
             if split == "train" and batches is None:
                 batches = self.valid_batches
             # Without a learning rate, by which `record` tells the final evaluations from those of the curve.
-            results[split] = self.record(split, self.evaluate(split, batches), None, step=step)
+            taken = self.evaluate(split, batches, predictions if split == "test" else None)
+            results[split] = self.record(split, taken, None, step=step)
         return results
 
     @torch.no_grad()
-    def evaluate(self, split: Split, max_batches: int | None) -> dict[str, float]:
+    def evaluate(
+        self, split: Split, max_batches: int | None, predictions: Predictions | None = None
+    ) -> dict[str, float]:
         """Mean loss, metric and whatever else the task measures of a split."""
         # Dropout off; what is measured is the network and not one of its thinned copies.
         self.network.eval()
@@ -275,6 +283,8 @@ class TrialRun:
             output = self.network(batch.x, None if batch.starts_fresh else state)
             state = output.state if self.task.spec.carry_state else None
             metrics.update(output.logits, batch)
+            if predictions is not None:
+                predictions.add(output.logits, batch)
             count += 1
         if split == "valid":
             self.valid_batches = count  # what the final evaluation takes of the training split

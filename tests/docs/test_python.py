@@ -42,6 +42,14 @@ def test_every_example_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
     assert names["fitted"].values
     assert names["best"].budget == 3_500_000
     assert set(analysis.read("results/mine").frame["budget"]) == {5000, 10000}
+    if name == "page":
+        mine = analysis.read("results/mine")
+        curves, predictions = mine.curves(), mine.predictions()
+        assert set(curves["trial_id"]) == set(predictions["trial_id"]) == set(mine.frame["trial_id"])
+        assert curves["gradient_norm"].count() == 2 * len(mine.frame)
+        weighted = (predictions["bpc"] * predictions["targets"]).groupby(predictions["trial_id"]).sum()
+        means = weighted / predictions.groupby("trial_id")["targets"].sum()
+        assert means.to_dict() == pytest.approx(mine.frame.set_index("trial_id")["value"].to_dict())
     assert "<title>Report: " in Path("report.html").read_text(encoding="utf-8")
 
 
@@ -69,6 +77,13 @@ def test_a_frame_that_does_not_say_what_it_holds_is_refused():
         analysis.read(pd.DataFrame({"n_rec": [1, 2]}), task="mine", direction="min")
     with pytest.raises(AnalysisError, match="of a frame only"):
         analysis.read("published:enwik8", task="mine")
+
+
+def test_rows_without_curves_or_predictions_say_so(rows, tmp_path):
+    with pytest.raises(AnalysisError, match="published:enwik8: no results directory, so there are no curves"):
+        rows.curves()
+    with pytest.raises(AnalysisError, match="so there are no predictions"):
+        rows.predictions()
 
 
 def test_names_that_are_not_there_are_told_with_those_that_are():

@@ -178,9 +178,10 @@ def test_a_damaged_checkpoint_counts_as_none_names_its_file_and_changes_no_numbe
 
 
 def test_an_undefined_metric_is_left_out_of_the_running_mean_and_never_the_best():
-    from sweeper.training.training import _is_better, _RunningMean
+    from sweeper.training.running import RunningMean
+    from sweeper.training.training import _is_better
 
-    running = _RunningMean()
+    running = RunningMean()
     running.add({"loss": 1.0, "auc": math.nan}, "auc")
     running.add({"loss": 3.0, "auc": 0.8}, "auc")
     assert running.take() == (2.0, 0.8)
