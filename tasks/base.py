@@ -112,7 +112,8 @@ class DataSet:
     steps: str = ""
     """What a person has to do, for manual data sets."""
     check: str = ""
-    """For embedded ones: "module:name" of the function that hashes them anew and raises a DataError."""
+    """For embedded ones, and generated ones that are pinned: "module:name" of the function that hashes them anew and
+    raises a DataError."""
 
 
 class Place(NamedTuple):

@@ -102,9 +102,7 @@ def verify(names: tuple[str, ...], data_dir: str | None) -> None:
     from tasks.verify import problems
 
     data_sets = [data_set(name) for name in names] or [
-        entry
-        for entry in DATA_SETS.values()
-        if entry.kind == "embedded" or (entry.files and folder_of(entry, data_dir).exists())
+        entry for entry in DATA_SETS.values() if entry.check or (entry.files and folder_of(entry, data_dir).exists())
     ]
     problems_by_name = {entry.name: problems(entry, data_dir) for entry in data_sets}
     for name, lines in problems_by_name.items():

@@ -10,7 +10,7 @@ from tasks.errors import DataError
 
 def problems(data_set: DataSet, cache_dir: str | Path | None = None) -> list[str]:
     """Return one line for every file that is missing or wrong; empty when all is well."""
-    if data_set.kind == "embedded":
+    if data_set.check:
         try:
             pkgutil.resolve_name(data_set.check)()
         except DataError as error:

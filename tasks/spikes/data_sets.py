@@ -37,6 +37,15 @@ SHD_MINI = DataSet(
     licence="MIT, like this software (the output of espeak-ng and flite is not bound by their licences)",
     citation="this software; cochlea: Cramer et al. 2020; speech: espeak-ng 1.51 and flite 2.2",
 )
+DIGITS_GEN = DataSet(
+    name="digits-gen",
+    summary="spoken digits in English and German as spikes of 700 channels, by a model of formants, drawn without end",
+    tasks=("shd", "shd_adding"),
+    kind="generated",
+    check="tasks.spikes.generated:check_generated",
+    licence="MIT, like this software",
+    citation="this software; formants: Klatt 1980, JASA 67, 971, doi 10.1121/1.383940",
+)
 SHD = DataSet(
     name="shd",
     summary="Spiking Heidelberg Digits: 10,420 spoken digits in English and German as spikes of 700 channels",

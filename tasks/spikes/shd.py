@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from tasks.base import TaskSpec
-from tasks.batch import Split
+from tasks.batch import SPLITS, Split
 from tasks.options import OptionValue
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData, with_replacement
 from tasks.spikes.events import CHANNELS
+from tasks.spikes.generated import GENERATED_SHA256, GeneratedDigits, check_generated
 from tasks.spikes.recordings import Prepared, prepare
-from tasks.spikes.spec import bins_of_recording
+from tasks.spikes.spec import GENERATED_TEST, GENERATED_VALID, bins_of_recording
 
+_GENERATED_TRAIN = 1 << 40
+"""Training examples of generated digits: of a million steps of 32 about 500 examples would be repeats."""
 # The evaluation sets of shd_adding are drawn once, the same for every trial.
 _EVALUATION_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 
@@ -83,6 +86,10 @@ def load_shd(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
     """Load the task `shd`."""
+    if options["data"] == "generated":
+        # The same number of training recordings as of validation ones, where a train split is evaluated.
+        single: dict[Split, int] = {"train": GENERATED_VALID, "valid": GENERATED_VALID, "test": GENERATED_TEST}
+        return _load_generated(spec, options, words=1, sizes=single, where=where)
     recordings = _prepared(options, cache_dir, where)
     digits = Digits(recordings, bins_of_recording(int(options["bin_ms"])))
     splits = {split: SplitData(digits, members) for split, members in recordings.members.items()}
@@ -93,13 +100,12 @@ def load_shd_adding(
     spec: TaskSpec, options: Mapping[str, OptionValue], *, cache_dir: str | Path | None, where: str
 ) -> SequenceTask:
     """Load the task `shd_adding`: pairs are drawn with replacement; evaluation sets are fixed."""
+    sizes: dict[Split, int] = {"valid": int(options["valid_pairs"]), "test": int(options["test_pairs"])}
+    # Training pairs are drawn without end; evaluating the training split reads as many as validation does.
+    sizes["train"] = sizes["valid"]
+    if options["data"] == "generated":
+        return _load_generated(spec, options, words=2, sizes=sizes, where=where)
     recordings = _prepared(options, cache_dir, where)
-    sizes = {
-        # Training pairs are drawn without end; evaluating the training split reads as many as validation does.
-        "train": int(options["valid_pairs"]),
-        "valid": int(options["valid_pairs"]),
-        "test": int(options["test_pairs"]),
-    }
     splits: dict[Split, SplitData] = {}
     for split, members in recordings.members.items():
         pairs = DigitPairs(recordings, members, bins_of_recording(int(options["bin_ms"])))
@@ -110,6 +116,18 @@ def load_shd_adding(
     # Pairs by number, so that n^2 of them need not be listed.
     sampler = functools.partial(with_replacement, len(recordings.members["train"]) ** 2)
     return SequenceTask(spec, recordings.sha256, splits, where=where, sampler=sampler)
+
+
+def _load_generated(
+    spec: TaskSpec, options: Mapping[str, OptionValue], *, words: int, sizes: Mapping[Split, int], where: str
+) -> SequenceTask:
+    check_generated()
+    splits = {
+        split: SplitData(GeneratedDigits(split, int(options["bin_ms"]), words), np.arange(sizes[split]))
+        for split in SPLITS
+    }
+    sampler = functools.partial(with_replacement, _GENERATED_TRAIN)
+    return SequenceTask(spec, GENERATED_SHA256, splits, where=where, sampler=sampler)
 
 
 def _prepared(options: Mapping[str, OptionValue], cache_dir: str | Path | None, where: str) -> Prepared:

@@ -5,21 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
+from tasks.errors import TaskError
 from tasks.options import MOST_EXAMPLES, Option
-from tasks.spikes.data_sets import H5_FILES, SHD, SHD_MINI, joint_sha256
+from tasks.spikes.data_sets import DIGITS_GEN, H5_FILES, SHD, SHD_MINI, joint_sha256
 
 DURATION_MS = 1000
 """Length of a recording; spikes from here on are dropped."""
 
-_SHD_SOURCES = {"embedded": "shd-mini", "real": "shd"}
+_SHD_SOURCES = {"embedded": SHD_MINI.name, "real": SHD.name, "generated": DIGITS_GEN.name}
 """Names of data sets by what a grid calls them."""
 _SHD_OPTIONS = (
     Option(
         name="data",
         default="embedded",
         names=tuple(_SHD_SOURCES),
-        help="'embedded' (shd-mini), 'real' (SHD, downloaded once), a folder with shd_train.h5 and shd_test.h5, "
-        "or a file made by 'python -m tasks.make.speech convert'",
+        help="'embedded' (shd-mini), 'generated' (digits-gen, drawn without end), 'real' (SHD, downloaded once), a "
+        "folder with shd_train.h5 and shd_test.h5, or a file made by 'python -m tasks.make.speech convert'",
     ),
     Option(
         name="bin_ms",
@@ -45,8 +46,14 @@ _SHD_ADDING_OPTIONS = (
 )
 
 
-# shd-mini: 8 of its 140 test recordings. shd_adding: ten of a hundred pairs of equally frequent digits sum to 9.
-_SHD_MINI_MAJORITY, _ADDING_MAJORITY = 8 / 140, 0.1
+_MOST_GENERATED_MS = 10
+"""Widest bin of generated digits, in which a channel spikes at most once."""
+GENERATED_VALID, GENERATED_TEST = 2_000, 10_000
+"""Generated digits that validate and test: the standard error of an accuracy on the latter is at most 0.005."""
+
+# shd-mini: 8 of its 140 test recordings; digits-gen: the most frequent word of its test recordings. shd_adding: ten of
+# a hundred pairs of equally frequent digits sum to 9.
+_SHD_MAJORITY, _ADDING_MAJORITY = {"embedded": 8 / 140, "generated": 540 / GENERATED_TEST}, 0.1
 
 
 class Shd(TaskDefinition):
@@ -56,7 +63,8 @@ class Shd(TaskDefinition):
 
     def spec(self, options: Options, place: Place) -> TaskSpec:
         """See `TaskDefinition`."""
-        return _spikes_spec("shd", options, digits=1, classes=20, baseline=_SHD_MINI_MAJORITY)
+        baseline = _SHD_MAJORITY.get(str(options["data"]))
+        return _spikes_spec("shd", options, place, digits=1, classes=20, baseline=baseline)
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
         """See `TaskDefinition`."""
@@ -74,7 +82,8 @@ class ShdAdding(TaskDefinition):
 
     def spec(self, options: Options, place: Place) -> TaskSpec:
         """See `TaskDefinition`."""
-        return _spikes_spec("shd_adding", options, digits=2, classes=19, baseline=_ADDING_MAJORITY)
+        baseline = _ADDING_MAJORITY if options["data"] in ("embedded", "generated") else None
+        return _spikes_spec("shd_adding", options, place, digits=2, classes=19, baseline=baseline)
 
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
         """See `TaskDefinition`."""
@@ -106,8 +115,12 @@ def bins_of_recording(bin_ms: int) -> int:
     return math.ceil(DURATION_MS / bin_ms)
 
 
-def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, baseline: float | None) -> TaskSpec:
+def _spikes_spec(
+    name: str, options: Options, place: Place, *, digits: int, classes: int, baseline: float | None
+) -> TaskSpec:
     data = str(options["data"])
+    if data == "generated":
+        _check_generated_options(options, place.where)
     return TaskSpec(
         name=name,
         data_name=_SHD_SOURCES.get(data, Path(data).name),
@@ -121,12 +134,26 @@ def _spikes_spec(name: str, options: Options, *, digits: int, classes: int, base
         direction="max",
         chance=1 / classes,
         # Of other recordings only the data can tell how frequent a class is.
-        baseline=baseline if data == "embedded" else None,
+        baseline=baseline,
         input_kind="spikes",
         carry_state=False,
-        # Pairs are drawn anew without end.
+        # Pairs and generated digits are drawn anew without end.
         train_size=_TRAIN_RECORDINGS if data == "embedded" and digits == 1 else None,
     )
 
 
-ROOM = Room(tasks={"shd": Shd(), "shd_adding": ShdAdding()}, data_sets=(SHD_MINI, SHD))
+def _check_generated_options(options: Options, where: str) -> None:
+    if int(options["bin_ms"]) > _MOST_GENERATED_MS:
+        raise TaskError(
+            f"{where}.bin_ms: {options['bin_ms']} does not go with data: generated, whose channels spike at most once "
+            f"in a bin; give 1 to {_MOST_GENERATED_MS}"
+        )
+    # An option that would have no effect is refused, so that no row claims it.
+    if options["validation"] != "speakers":
+        raise TaskError(
+            f"{where}.validation: {options['validation']!r} does not go with data: generated, where every recording "
+            "has a voice of its own; leave it out"
+        )
+
+
+ROOM = Room(tasks={"shd": Shd(), "shd_adding": ShdAdding()}, data_sets=(SHD_MINI, DIGITS_GEN, SHD))

@@ -43,7 +43,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_embedded_data_need_no_fetching_and_verify() -> None:
     assert "nothing to fetch" in run("fetch", "enwiki-mini")
-    assert run("verify").splitlines() == ["enwiki-mini: ok", "shd-mini: ok", "sdigits: ok"]
+    assert run("verify").splitlines() == ["enwiki-mini: ok", "shd-mini: ok", "digits-gen: ok", "sdigits: ok"]
 
 
 def test_verify_reports_what_is_absent(tmp_path: Path) -> None:
