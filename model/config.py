@@ -1,7 +1,8 @@
 """What every configuration of a network has, and that of the ELM Network. Standard library only, checked when built."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
 from typing import Any
@@ -79,14 +80,16 @@ class ElmConfig(ModelConfig):
     """hidden layers of the neuron's MLP; 0 is a linear map, which has no d_mlp"""
     rho_rec: float = 0.8
     """probability that a synapse reads a recurrent neuron instead of an input channel"""
+    dt: float = field(default=1.0, metadata=ADDED)
+    """time that passes in one step, in the unit of the timescales; at 1 they are counted in time steps"""
     tau_m_min: float = 0.1
-    """shortest memory timescale, in time steps"""
+    """shortest memory timescale, in the unit of dt"""
     tau_m_max: float = 100.0
-    """longest memory timescale, in time steps"""
+    """longest memory timescale, in the unit of dt"""
     tau_r: float | None = 2.0
-    """timescale of the high-pass filter on the neuron's output, in time steps; None means no filter"""
+    """timescale of the high-pass filter on the neuron's output, in the unit of dt; None means no filter"""
     tau_b: float | None = None
-    """timescale of the branch traces, in time steps; None means branches without memory"""
+    """timescale of the branch traces, in the unit of dt; None means branches without memory"""
     lambda_: float = 5.0
     """how much faster memory absorbs than it forgets"""
     lambda_as_ratio: bool = True
@@ -111,6 +114,7 @@ class ElmConfig(ModelConfig):
         require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
         require(self, "rho_rec", 0.0 <= self.rho_rec <= 1.0, "a probability from 0 to 1")
         check_timescales(self)
+        require(self, "dt", self.dt > 0.0, "a number > 0")
         for name in ("tau_r", "tau_b"):
             value = getattr(self, name)
             require(self, name, value is None or value > 0.0, "a number > 0, or nothing to switch it off")
@@ -128,12 +132,27 @@ class ElmConfig(ModelConfig):
         """Trained synapses per neuron."""
         return self.d_tree * self.d_branch
 
+    @property
+    def kappa_r(self) -> float | None:
+        """Share of the high-pass filter's average that a step keeps; None without a filter."""
+        return None if self.tau_r is None else kept_share(self.tau_r, self.dt)
+
+    @property
+    def kappa_b(self) -> float | None:
+        """Share of a branch trace that a step keeps; None without traces."""
+        return None if self.tau_b is None else kept_share(self.tau_b, self.dt)
+
 
 # Constants and no fields: all published networks have these values, so there is nothing to choose.
 READOUT_D_M = 3
 """memory units of a read-out neuron (the published networks use 3 everywhere)"""
 READOUT_L_MLP = 0
 """hidden layers of a read-out neuron's MLP: none, it is linear"""
+
+
+def kept_share(tau: float, dt: float) -> float:
+    """Return kappa = exp(-dt / tau): what one step leaves of something that decays with a timescale."""
+    return math.exp(-dt / tau)
 
 
 def check_timescales(config: Any) -> None:
@@ -165,26 +184,26 @@ def normalise(config: Any) -> None:
         ConfigError: a field is no number of its kind, or not finite.
     """
     # Read off the declared types, so that a new field is checked without being listed here.
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for entry in fields(config):
+        value = getattr(config, entry.name)
         # a union such as `int | None` has no __name__, and a class prints as "<class 'int'>"
-        kind = str(field.type) if not isinstance(field.type, type) else field.type.__name__
+        kind = str(entry.type) if not isinstance(entry.type, type) else entry.type.__name__
         # A field that may be left out says so in its type.
         if value is None and "None" in kind:
             continue
         # Asked before integers, of which Python's booleans are a kind.
         if kind.startswith("bool"):
-            require(config, field.name, isinstance(value, bool), "true or false")
+            require(config, entry.name, isinstance(value, bool), "true or false")
         elif kind.startswith("int"):
             # Python counts True as an integer, but nobody means a size of 1 by it.
-            require(config, field.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
+            require(config, entry.name, isinstance(value, Integral) and not isinstance(value, bool), "an integer")
             # frozen dataclasses are set this way; numpy's integers would not survive JSON, so plain ones are kept
-            object.__setattr__(config, field.name, int(value))
+            object.__setattr__(config, entry.name, int(value))
         else:  # YAML reads 5 as an integer where 5.0 is meant, and the same network must get the same id
             # NaN fails the comparison, so that it is refused together with infinity.
             is_number = isinstance(value, Real) and not isinstance(value, bool)
-            require(config, field.name, is_number and abs(value) < float("inf"), "a finite number")
-            object.__setattr__(config, field.name, float(value))
+            require(config, entry.name, is_number and abs(value) < float("inf"), "a finite number")
+            object.__setattr__(config, entry.name, float(value))
 
 
 def require(config: object, name: str, condition: bool, valid: str) -> None:

@@ -15,14 +15,14 @@ from model.backends.choose import choose_backend
 from model.config import ConfigError, ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
-from model.networks.neuron import ElmNeuron
+from model.networks.neuron import NEURON_BACKENDS, ElmNeuron
 
 TOLERANCE = 1e-10
 """largest absolute difference allowed in float64; sums in another order differ by about 1e-15"""
 # what the files say about their run beside the architecture
 _NOT_CONFIG = ("task", "batch", "time", "reg_mlp", "reg_activity")
 # the files come from the authors' formulation, whose names differ in places
-_NOT_NEURON_CONFIG = ("dt", "per_branch_trace")  # traces of synapses and of their sum are the same
+_NOT_NEURON_CONFIG = ("per_branch_trace",)  # traces of synapses and of their sum are the same
 _NEURON_NAMES = {"tau_s": "tau_b"}
 _ANY_CONFIG = ElmConfig(n_in=1, n_out=1, n_rec=1, d_m=1, d_tree=1, d_branch=1)
 _STATES = {
@@ -68,15 +68,12 @@ def golden_network(arrays: dict[str, np.ndarray], backend: str, device: str = "c
     return network.to(device)
 
 
-def golden_neuron(arrays: dict[str, np.ndarray]) -> ElmNeuron:
+def golden_neuron(arrays: dict[str, np.ndarray], backend: str = "auto") -> ElmNeuron:
     """Build the single neuron of a golden file, in float64, with the file's timescales and weights."""
     values = {name[7:]: value.item() for name, value in arrays.items() if name.startswith("config.")}
     values = {_NEURON_NAMES.get(name, name): value for name, value in values.items() if name not in _NOT_NEURON_CONFIG}
-    # Timescales here are in steps, so another dt would need them converted.
-    if arrays["config.dt"].item() != 1.0:
-        raise GoldenError(f"config.dt is {arrays['config.dt'].item()}; only steps of 1 can be run")
     config = ElmNeuronConfig(**_checked(values, ElmNeuronConfig))
-    neuron: ElmNeuron = build_network(config, seed=0, dtype=torch.float64)
+    neuron: ElmNeuron = build_network(config, seed=0, dtype=torch.float64, backend=backend)
     names = {name: _golden_name(name) for name in neuron.state_dict()}
     neuron.load_state_dict({name: torch.from_numpy(_array(arrays, golden)) for name, golden in names.items()})
     return neuron
@@ -164,7 +161,7 @@ def check_file(path: Path, device: str = "cpu") -> dict[str, dict[str, float]]:
     try:
         # a single neuron has no layer, and files of both kinds are told apart by that alone
         if "config.n_rec" not in arrays:
-            return {"reference": neuron_differences(arrays, golden_neuron(arrays))}
+            return {name: neuron_differences(arrays, golden_neuron(arrays, name)) for name in NEURON_BACKENDS[1:]}
         return {name: network_differences(arrays, golden_network(arrays, name, device)) for name in _available(device)}
     # RuntimeError is what torch raises where shapes of the file and of the network differ.
     except (GoldenError, ConfigError, RuntimeError) as error:

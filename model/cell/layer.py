@@ -20,7 +20,7 @@ class MemoryRates(NamedTuple):
     """What the timescales mean for one time step, each [N, D]."""
 
     keep_ND: Tensor
-    """kappa_m = exp(-1 / tau_m): the share of the memory that stays"""
+    """kappa_m = exp(-dt / tau_m): the share of the memory that stays"""
     absorb_ND: Tensor
     """the share of the update that is taken in"""
 
@@ -65,7 +65,7 @@ class ElmLayer(nn.Module):
         # contiguous, because the rows of an expanded tensor are one piece of memory, which loading weights cannot write
         tau_ND = log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).expand(n, -1).contiguous()
         if config.learn_tau_m:
-            self.tau_logit = nn.Parameter(_tau_to_logit(tau_ND, config).to(dtype))
+            self.tau_logit = nn.Parameter(to_logit(tau_ND, tau_bounds(config)).to(dtype))
         else:
             self.register_buffer("tau_m", tau_ND.to(dtype))
 
@@ -74,11 +74,8 @@ class ElmLayer(nn.Module):
         return [tensor for linear in cast(list[NeuronLinear], self.mlp) for tensor in (linear.weight, linear.bias)]
 
     def timescales(self) -> Tensor:
-        """Memory timescales [N, D] in time steps: fixed, or a sigmoid between the bounds of `tau_bounds`."""
-        if not self.config.learn_tau_m:
-            return self.tau_m
-        low, high = tau_bounds(self.config)
-        return low + (high - low) * torch.sigmoid(self.tau_logit)
+        """Memory timescales [N, D] in the unit of dt: fixed, or a sigmoid between the bounds of `tau_bounds`."""
+        return from_logit(self.tau_logit, tau_bounds(self.config)) if self.config.learn_tau_m else self.tau_m
 
     def rates(self) -> MemoryRates:
         """Turn the timescales into the factors of one time step; computed once where they are not trained."""
@@ -92,9 +89,9 @@ class ElmLayer(nn.Module):
         return self._kept_rates[1]
 
     def _rates(self) -> MemoryRates:
-        tau_ND = self.timescales()
-        absorb_ND = absorbed_share(tau_ND, self.config.lambda_, self.config.lambda_as_ratio)
-        return MemoryRates(torch.exp(-1.0 / tau_ND), absorb_ND)
+        steps_ND = self.timescales() / self.config.dt
+        absorb_ND = absorbed_share(steps_ND, self.config.lambda_, self.config.lambda_as_ratio)
+        return MemoryRates(torch.exp(-1.0 / steps_ND), absorb_ND)
 
     def step(
         self, u_BU: Tensor, memory_BND: Tensor, average_BN: Tensor, branch_BNR: Tensor, rates: MemoryRates
@@ -111,8 +108,8 @@ class ElmLayer(nn.Module):
         config = self.config
         synapse_BNC = self.synapse_weight * u_BU[:, self.connectome]
         sums_BNR = config.input_scale * synapse_BNC.view(-1, config.n_rec, config.d_tree, config.d_branch).sum(-1)
-        if config.tau_b is not None:
-            branch_BNR = sums_BNR = math.exp(-1.0 / config.tau_b) * branch_BNR + sums_BNR
+        if config.kappa_b is not None:
+            branch_BNR = sums_BNR = config.kappa_b * branch_BNR + sums_BNR
         kept_BND = rates.keep_ND * memory_BND  # the MLP reads what is left of the memory, not the memory before decay
         # branches and memory feed one MLP, in this order; every back end and the golden files rely on it
         hidden_BNH = torch.cat([sums_BNR, kept_BND], dim=-1)
@@ -122,10 +119,9 @@ class ElmLayer(nn.Module):
         mlp_out_BND = self.mlp[-1](hidden_BNH)
         memory_BND = kept_BND + rates.absorb_ND * TANH_SCALE * torch.tanh(TANH_SLOPE * mlp_out_BND)
         y_BN = (self.readout_weight * memory_BND).sum(-1)
-        if config.tau_r is not None:
+        if config.kappa_r is not None:
             # The average includes this step, and is subtracted afterwards: a high-pass filter of the output.
-            kappa_r = math.exp(-1.0 / config.tau_r)
-            average_BN = kappa_r * average_BN + (1.0 - kappa_r) * y_BN
+            average_BN = config.kappa_r * average_BN + (1.0 - config.kappa_r) * y_BN
             y_BN = y_BN - average_BN
         return LayerStep(y_BN + self.bias, memory_BND, average_BN, branch_BNR, mlp_out_BND)
 
@@ -191,12 +187,12 @@ def log_spaced(low: float, high: float, count: int) -> Tensor:
     return tau.clamp(low, high)  # 10 ** log10(low) may be below low by a rounding
 
 
-def absorbed_share(tau: Tensor, lambda_: float, lambda_as_ratio: bool) -> Tensor:
-    """Share of the memory's update that is taken in, for each timescale; see `ElmConfig.lambda_as_ratio`."""
+def absorbed_share(steps: Tensor, lambda_: float, lambda_as_ratio: bool) -> Tensor:
+    """Share of the memory's update that is taken in, for timescales in steps; see `ElmConfig.lambda_as_ratio`."""
     # expm1: for timescales of many steps 1 - exp(-1 / tau) would lose its leading digits
     if lambda_as_ratio:
-        return -torch.expm1(-lambda_ / tau)
-    return -lambda_ * torch.expm1(-1.0 / tau)
+        return -torch.expm1(-lambda_ / steps)
+    return -lambda_ * torch.expm1(-1.0 / steps)
 
 
 def tau_bounds(config: ElmConfig) -> tuple[float, float]:
@@ -204,9 +200,16 @@ def tau_bounds(config: ElmConfig) -> tuple[float, float]:
     return config.tau_m_min / 10.0, config.tau_m_max * math.sqrt(10.0)
 
 
-def _tau_to_logit(tau_ND: Tensor, config: ElmConfig) -> Tensor:
-    low, high = tau_bounds(config)
-    return torch.logit((tau_ND - low) / (high - low))
+def from_logit(logit: Tensor, bounds: tuple[float, float]) -> Tensor:
+    """Learnt timescales from what is trained: a sigmoid between the bounds."""
+    low, high = bounds
+    return low + (high - low) * torch.sigmoid(logit)
+
+
+def to_logit(tau: Tensor, bounds: tuple[float, float], margin: float = 0.0) -> Tensor:
+    """Undo `from_logit`, for timescales that are moved to at least `margin` from either bound."""
+    low, high = bounds
+    return torch.logit((tau - low) / (high - low), eps=margin / (high - low))
 
 
 def _uniform(shape: tuple[int, ...], fan_in: int, generator: Generator, dtype: torch.dtype) -> nn.Parameter:

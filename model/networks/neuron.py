@@ -5,16 +5,15 @@ function is a plain relu; the output is a linear map of the memory. The neuron w
 in which every synapse is a branch of its own.
 """
 
-import math
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 
-from model.architectures.elm_neuron import ElmNeuronConfig
+from model.architectures.elm_neuron import TAU_MARGIN, ElmNeuronConfig
 from model.cell.interface import InputError, Output, check_input
-from model.cell.layer import TANH_SCALE, TANH_SLOPE, DrawnLinear, absorbed_share, log_spaced
+from model.cell.layer import TANH_SCALE, TANH_SLOPE, DrawnLinear, absorbed_share, from_logit, log_spaced, to_logit
 from model.config import ConfigError
 from model.networks.neuron_scan import MemoryScan
 
@@ -57,8 +56,16 @@ class ElmNeuron(nn.Module):
         sizes = [self.branches + config.d_m, *[config.mlp_width] * config.l_mlp, config.d_m]
         self.mlp = nn.ModuleList(DrawnLinear(fan_in, fan_out, generator, dtype) for fan_in, fan_out in pairwise(sizes))
         self.readout = DrawnLinear(config.d_m, config.n_out, generator, dtype)
-        # A buffer: fixed, but part of what a checkpoint must hold.
-        self.register_buffer("tau_m", log_spaced(config.tau_m_min, config.tau_m_max, config.d_m).to(dtype))
+        tau_D = log_spaced(config.tau_m_min, config.tau_m_max, config.d_m)
+        if config.learn_tau_m:
+            self.tau_logit = nn.Parameter(to_logit(tau_D, tau_bounds(config), TAU_MARGIN).to(dtype))
+        else:
+            # A buffer: fixed, but part of what a checkpoint must hold.
+            self.register_buffer("tau_m", tau_D.to(dtype))
+
+    def timescales(self) -> Tensor:
+        """Memory timescales [D] in the unit of dt: fixed, or a sigmoid between the bounds of `tau_bounds`."""
+        return from_logit(self.tau_logit, tau_bounds(self.config)) if self.config.learn_tau_m else self.tau_m
 
     def zero_state(self, batch_size: int) -> ElmNeuronState:
         """State before the first step: all zero."""
@@ -135,9 +142,17 @@ class ElmNeuron(nn.Module):
 
     def _constants(self) -> tuple[Tensor, Tensor, float]:
         """Share of the memory that is kept, gain of what is absorbed, share of a branch trace that is kept."""
-        config = self.config
-        gain_D = TANH_SCALE * absorbed_share(self.tau_m, config.lambda_, config.lambda_as_ratio)
-        return torch.exp(-1.0 / self.tau_m), gain_D, math.exp(-1.0 / config.tau_b)
+        config, steps_D = self.config, self.timescales() / self.config.dt
+        gain_D = TANH_SCALE * absorbed_share(steps_D, config.lambda_, config.lambda_as_ratio)
+        return torch.exp(-1.0 / steps_D), gain_D, config.kappa_b
+
+
+def tau_bounds(config: ElmNeuronConfig) -> tuple[float, float]:
+    """Bounds of learnt timescales: those of the range itself, as in the authors' PyTorch code; a network's are wider.
+
+    The slope of a sigmoid is nothing at its ends, so that the shortest and the longest timescale hardly move.
+    """
+    return config.tau_m_min, config.tau_m_max
 
 
 def synapse_channels(config: ElmNeuronConfig) -> Tensor:

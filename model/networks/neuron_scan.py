@@ -50,6 +50,9 @@ class MemoryScan(torch.autograd.Function):
         # needs_input_grad says that weights are trained also under no_grad, where nothing needs to be kept.
         trains = grad_enabled and any(ctx.needs_input_grad)
         layers = [(weight.T, bias) for weight, bias in zip(rest[::2], rest[1::2], strict=True)]
+        # Where the timescales are learnt, what they act on is needed: the memory before every step.
+        ctx.learns_rates = trains and ctx.needs_input_grad[4]
+        start_BD = memory_BD
         # Transposed once before the loop, which uses it at every step.
         recurrent_DH = recurrent_HD.T
         kepts, squashed, memories = [], [], []
@@ -72,7 +75,9 @@ class MemoryScan(torch.autograd.Function):
                 squashed.append(bounded_BD)
         if trains:
             ctx.kappa_b, ctx.layers = kappa_b, len(layers)
-            ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *map(torch.stack, (kepts, squashed, *hidden)))
+            before = [torch.stack([start_BD, *memories[:-1]])] if ctx.learns_rates else []
+            steps = map(torch.stack, (kepts, squashed, *hidden))
+            ctx.save_for_backward(keep_D, gain_D, recurrent_HD, *rest, *steps, *before)
         return torch.stack(memories)
 
     @staticmethod
@@ -81,16 +86,16 @@ class MemoryScan(torch.autograd.Function):
         """Run back in time; gradients of weights are summed over all steps at once."""
         count = ctx.layers
         keep_D, gain_D, recurrent_HD, *saved = ctx.saved_tensors
-        weights, (kept_TBD, squashed_TBD, *hidden) = saved[: 2 * count : 2], saved[2 * count :]
+        weights, (kept_TBD, squashed_TBD, *hidden) = saved[: 2 * count : 2], saved[2 * count : 3 * count + 2]
         slope_TBD = gain_D * TANH_SLOPE * (1 - squashed_TBD**2)
         # units that were open, for all steps at once: the derivative of relu needs nothing from the way back
         open_units = [(units > 0).to(units.dtype) for units in hidden]
         layer_grads: list[list[Tensor]] = [[] for _ in range(count)]
-        drive_grads = []
+        drive_grads, rate_grads = [], []
         memory_grad, trace_grad = torch.zeros_like(kept_TBD[0]), None
         for step in reversed(range(len(kept_TBD))):
-            memory_grad = memory_grad + grads[0][step]
-            signal = memory_grad * slope_TBD[step]
+            taken_grad = memory_grad + grads[0][step]
+            signal = taken_grad * slope_TBD[step]
             for layer in reversed(range(count)):
                 layer_grads[layer].append(signal)
                 signal = (signal @ weights[layer]).mul_(open_units[layer][step])
@@ -99,7 +104,10 @@ class MemoryScan(torch.autograd.Function):
             trace_grad = signal if trace_grad is None else torch.add(signal, trace_grad, alpha=ctx.kappa_b)
             drive_grads.append((signal, trace_grad))
             # The kept memory reaches the next one through the MLP and directly; both parts decay by the same share.
-            memory_grad = torch.addmm(memory_grad, signal, recurrent_HD).mul_(keep_D)
+            kept_grad = torch.addmm(taken_grad, signal, recurrent_HD)
+            if ctx.learns_rates:
+                rate_grads.append((kept_grad, taken_grad))
+            memory_grad = kept_grad * keep_D
         # collected on the way back, hence reversed; weights are then one product over all steps
         drive_TBH = torch.stack([trace for _, trace in reversed(drive_grads)])
         sums_TBH = torch.stack([signal for signal, _ in reversed(drive_grads)])
@@ -108,4 +116,9 @@ class MemoryScan(torch.autograd.Function):
             out = torch.stack(layer_grads[layer][::-1]).flatten(0, 1)
             rest += [out.T @ hidden[layer].flatten(0, 1), out.sum(0)]
         recurrent = sums_TBH.flatten(0, 1).T @ kept_TBD.flatten(0, 1)
-        return drive_TBH, ctx.kappa_b * drive_TBH[0], memory_grad, None, None, None, recurrent, None, *rest
+        keep = gain = None
+        if ctx.learns_rates:
+            # kept = keep before, and what is taken in is gain squashed; both summed over steps and batch
+            kept_TBD, taken_TBD = (torch.stack(column[::-1]) for column in zip(*rate_grads, strict=True))
+            keep, gain = (kept_TBD * saved[-1]).sum((0, 1)), (taken_TBD * squashed_TBD).sum((0, 1))
+        return drive_TBH, ctx.kappa_b * drive_TBH[0], memory_grad, None, keep, gain, recurrent, None, *rest

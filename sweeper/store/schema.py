@@ -77,7 +77,7 @@ class TrialRecord:
     rho_rec: float | None
     """Probability that a synapse reads a hidden neuron."""
     tau_m_max: float | None
-    """Longest memory timescale, in steps."""
+    """Longest memory timescale, in the unit of the setting `dt`: in time steps where that is 1."""
     seed: int
     """Replicate: seeds wiring, weights and data order."""
     learning_rate: float

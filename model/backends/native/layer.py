@@ -1,6 +1,5 @@
 """One compiled layer of ELM neurons: what it is told once, and what for every call."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,8 +84,7 @@ def _description(config: ElmConfig, recurrent: bool) -> LayerStruct:
     # goes to torch, batch first.
     layer.batch_first = not recurrent
     layer.filtered, layer.traced = config.tau_r is not None, config.tau_b is not None
-    layer.kappa_r = 0.0 if config.tau_r is None else math.exp(-1.0 / config.tau_r)
-    layer.kappa_b = 0.0 if config.tau_b is None else math.exp(-1.0 / config.tau_b)
+    layer.kappa_r, layer.kappa_b = config.kappa_r or 0.0, config.kappa_b or 0.0
     layer.input_scale, layer.embedding_scale = config.input_scale, config.embedding_scale
     layer.tanh_slope, layer.tanh_height = TANH_SLOPE, TANH_SCALE
     return layer

@@ -4,7 +4,6 @@ Several networks of one shape can run as one: tensors get a leading axis K, and 
 by side in the recurrence. A single network is the case K = 1.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,7 +166,7 @@ def _run_readout(
     branch_weight_ODR, memory_weight_ODD = weight_ODP[..., :d_tree], weight_ODP[..., d_tree:]
     # branches have no nonlinearity, so branch weights and synapses are multiplied before the sequence is
     matrix_KXN = torch.bmm(branch_weight_ODR, dense_ORN).view(k, -1, config.n_in)
-    kappa_b = None if config.tau_b is None else math.exp(-1.0 / config.tau_b)
+    kappa_b = config.kappa_b
     if kappa_b is not None:
         seen_TNB = _traced(seen_TNB, kappa_b)
     # Networks of a stack share no weights, so each multiplies its own part of the sequence in one batched product.

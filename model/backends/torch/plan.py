@@ -1,6 +1,5 @@
 """Row layout and sparse structure of the linear part of a recurrent layer's time step."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -83,8 +82,8 @@ def recurrence_plan(connectome_KNC: Tensor, config: ElmConfig) -> RecurrencePlan
         d_m=config.d_m,
         d_tree=config.d_tree,
         channels=channels,
-        kappa_r=None if config.tau_r is None else math.exp(-1.0 / config.tau_r),
-        kappa_b=None if config.tau_b is None else math.exp(-1.0 / config.tau_b),
+        kappa_r=config.kappa_r,
+        kappa_b=config.kappa_b,
         synapse_source=source_NC.reshape(n * config.d_tree, -1),
         drive=_drive_map(source_NC, channels, config.d_m, config.d_tree, config.tau_r is not None),
         emit=_emit_map(n, channels, config.d_m, config.tau_r is not None, connectome_KNC.device),

@@ -101,8 +101,6 @@ def triton_plan(network: NetworkParts) -> TritonPlan:
     order = recurrent[torch.argsort(source[recurrent], stable=True)]
     start = torch.zeros(n + 1, dtype=torch.int64, device=source.device)
     start[1:] = torch.bincount(source[order] - channels, minlength=n).cumsum(0)
-    kappa_r = None if config.tau_r is None else math.exp(-1.0 / config.tau_r)
-    kappa_b = None if config.tau_b is None else math.exp(-1.0 / config.tau_b)
     return TritonPlan(
         networks=networks,
         n=n,
@@ -112,13 +110,13 @@ def triton_plan(network: NetworkParts) -> TritonPlan:
         d_m=config.d_m,
         width=config.mlp_width,
         layers=config.l_mlp,
-        kappa_r=kappa_r,
-        kappa_b=kappa_b,
+        kappa_r=config.kappa_r,
+        kappa_b=config.kappa_b,
         source=source.int(),
         start=start.int(),
         reader=torch.div(order, config.d_branch, rounding_mode="floor").int(),
         order=order,
-        decays=network.output.weight.new_tensor([kappa_r or 0.0, kappa_b or 0.0]),
+        decays=network.output.weight.new_tensor([config.kappa_r or 0.0, config.kappa_b or 0.0]),
         readout_places=synapse_places(network),
     )
 

@@ -76,6 +76,31 @@ def test_two_segments_with_carried_state_equal_one(tau_b: float | None) -> None:
     assert torch.equal(whole.state.activity_BN, whole.activity[:, -1])
 
 
+@pytest.mark.parametrize("backend", ["reference", "torch", "auto"])
+def test_the_unit_of_time_is_free_also_where_timescales_are_learnt(backend: str) -> None:
+    """Everything decays with dt / tau, so that both may be given in any unit."""
+    steps = {"tau_m_min": 2.0, "tau_m_max": 50.0, "tau_r": 3.0, "tau_b": 4.0}
+    found = []
+    for unit in (1.0, 4.0):
+        scaled = {name: unit * value for name, value in steps.items()}
+        config = ElmConfig(**{**vars(CONFIG), **scaled, "dt": unit, "learn_tau_m": True})
+        network = build_network(config, seed=0, dtype=torch.float64, backend=backend)
+        output = network(ids(time=9))
+        output.logits.square().mean().backward()
+        found.append([output.logits.detach(), *(p.grad for p in network.parameters()), network.hidden.timescales()])
+    *same, tau_m = zip(*found, strict=True)
+    for one, other in same:
+        assert torch.allclose(one, other, rtol=1e-11, atol=1e-15)
+    assert torch.allclose(4.0 * tau_m[0], tau_m[1], rtol=1e-12)
+    assert float(network.hidden.tau_logit.grad.abs().max()) > 1e-9
+
+
+def test_settings_that_came_later_leave_the_stored_form_as_it_was() -> None:
+    assert CONFIG.plain().keys().isdisjoint({"dt"})
+    changed = ElmConfig(**{**vars(CONFIG), "dt": 2})
+    assert changed.plain() == {**CONFIG.plain(), "dt": 2.0}
+
+
 def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating() -> None:
     config = ElmConfig(**{**vars(CONFIG), "dropout_in": 0.5, "dropout_rec": 0.25})
     network = build_network(config, seed=0)

@@ -34,11 +34,16 @@ def test_published_neurons_are_reproduced_to_the_unit() -> None:
         ElmNeuronConfig(n_in=12, n_out=2, d_m=3, d_tree=4),
         ElmNeuronConfig(n_in=12, n_out=1, d_m=3, d_tree=4, d_branch=5, l_mlp=2, d_mlp=7),
         ElmNeuronConfig(n_in=12, n_out=1, d_m=3, d_tree=1, d_branch=12, l_mlp=0),
+        ElmNeuronConfig(n_in=12, n_out=1, d_m=3, d_tree=4, learn_tau_m=True),
     ],
 )
 def test_counts_equal_the_built_neuron(config: ElmNeuronConfig) -> None:
     neuron = build_network(config, seed=1)
     assert counts(config).trainable_params == sum(p.numel() for p in neuron.parameters())
+    fixed = counts(replace(config, learn_tau_m=False))
+    learnt = config.d_m if config.learn_tau_m else 0
+    assert counts(config).k_e == fixed.k_e + learnt
+    assert counts(config).total_params == fixed.total_params
     assert counts(config).k_c == neuron.synapse_weight.numel() == len(neuron.channel)
 
 
@@ -81,6 +86,9 @@ def test_counts_of_spikes_are_read_like_values() -> None:
         {"d_tree": 4, "lambda_as_ratio": False},
         {"d_tree": 4, "d_branch": 5, "l_mlp": 2, "d_mlp": 7, "interleaved": True},
         {"d_tree": 1, "d_branch": 12, "l_mlp": 0},
+        {"d_tree": 4, "learn_tau_m": True, "dt": 2.0},
+        {"learn_tau_m": True, "l_mlp": 2, "lambda_as_ratio": False},
+        {"learn_tau_m": True, "l_mlp": 0},
     ],
 )
 def test_the_scan_gives_the_states_and_gradients_of_the_definition(change: dict[str, Any]) -> None:
@@ -99,6 +107,7 @@ def test_the_scan_gives_the_states_and_gradients_of_the_definition(change: dict[
         grads = torch.autograd.grad(loss, [values, *neuron.parameters()])
         found.append([output.logits.detach(), *(part.detach() for part in output.state), *grads])
     assert [neuron.backend_name for neuron in neurons] == ["reference", "torch"]
+    assert ("tau_logit" in neurons[0].state_dict()) == change.get("learn_tau_m", False)
     assert min(float(part.abs().max()) for part in found[0]) > 1e-6
     for reference, own in zip(*found, strict=True):
         assert torch.allclose(reference, own, rtol=1e-11, atol=1e-13)
@@ -112,12 +121,27 @@ def test_the_scan_gives_the_states_and_gradients_of_the_definition(change: dict[
         ({"d_branch": 3}, "^d_branch: 3"),
         ({"d_m": 0}, "^d_m: 0"),
         ({"tau_b": 0}, "^tau_b: 0"),
+        ({"dt": 0}, "^dt: 0.0 is not valid; give a number > 0"),
+        ({"learn_tau_m": True, "tau_m_max": 1}, "^tau_m_max: 1.0 .* a number above tau_m_min = 1.0, or learn_tau_m: f"),
         ({"n_in": 13, "interleaved": True}, "^interleaved: True .*even n_in"),
     ],
 )
 def test_impossible_neurons_are_named(change: dict[str, int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         ElmNeuronConfig(**{"n_in": 12, "n_out": 2, "d_m": 3, **change})
+
+
+def test_learnt_timescales_begin_at_the_fixed_ones_and_stay_within_their_bounds() -> None:
+    """The authors' code begins a millionth inside of either bound."""
+    config = ElmNeuronConfig(n_in=6, n_out=2, d_m=5, learn_tau_m=True)
+    learnt = build_network(config, seed=1, dtype=torch.float64)
+    fixed = build_network(replace(config, learn_tau_m=False), seed=1, dtype=torch.float64)
+    assert torch.allclose(learnt.timescales(), fixed.timescales(), rtol=0, atol=1.001e-6)
+    assert learnt.timescales()[[0, -1]].tolist() == pytest.approx([1 + 1e-6, 150 - 1e-6], abs=1e-9)
+    with torch.no_grad():
+        learnt.tau_logit.copy_(torch.tensor([-1e3, -1, 0, 1, 1e3]))
+    assert learnt.timescales()[[0, 2, -1]].tolist() == [1.0, 75.5, 150.0]
+    assert config.plain().keys() - replace(config, learn_tau_m=False).plain().keys() == {"learn_tau_m"}
 
 
 def test_ids_and_other_back_ends_are_refused() -> None:

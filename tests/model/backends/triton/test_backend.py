@@ -87,7 +87,7 @@ def real(batch: int, steps: int) -> Tensor:
         ({}, ids(3, 3), True),
         ({}, real(9, 2), False),
         (TRACED, real(2, 3), True),
-        (TRACED, ids(3, 2), False),
+        ({**TRACED, "dt": 2.5}, ids(3, 2), False),
         (BARE, ids(3, 3), True),
         (DROPPED, real(3, 3), True),
         (DROPPED, ids(2, 2), False),
