@@ -235,6 +235,8 @@ def activity(
     \b
       training: {save: final}              in the grid: trials keep their weights
       analysis activity results            one row per network, figures in results/activity.html
+
+    Of networks and single neurons with `learn_tau_m: true` it also shows the timescales before and after training.
     """
     from analysis import commands
     from analysis.activity.collect import ActivitySettings

@@ -99,7 +99,8 @@ def fit_theory(
 def activity(uri: str, where: str | None, settings: "ActivitySettings", *, output: str | None, as_json: bool) -> None:
     """Record the saved networks of a sweep; print what their neurons do and save it as JSON and HTML."""
     # Here and not above: the statistics behind it load longer than other commands take.
-    from analysis.activity.collect import networks_of, recorded
+    from analysis.activity import timescales
+    from analysis.activity.collect import learned, networks_of, recorded
     from analysis.activity.report import (
         EXPLAINED,
         NetworkActivity,
@@ -108,8 +109,6 @@ def activity(uri: str, where: str | None, settings: "ActivitySettings", *, outpu
         activity_table,
         sentences,
     )
-
-    # Here and not above: the statistics behind it load longer than other commands take.
 
     sweep = read_sweep(uri, on_damage=warn_of_damage)
     rows = networks_of(sweep, where)
@@ -125,20 +124,25 @@ def activity(uri: str, where: str | None, settings: "ActivitySettings", *, outpu
         else:
             left_out.append(f"left out: trial {made[0]}: {made[1]}")
             click.echo(left_out[-1], err=True)
-    if not networks:
+    learnt = list(learned(sweep, rows))
+    if not networks and not learnt:
         raise AnalysisError(f"{uri}: none of {counted(len(rows), 'saved network')} could be recorded; {left_out[0]}")
-    content = activity_json(networks, asdict(settings) | {"where": where})
+    content = activity_json(networks, learnt, asdict(settings) | {"where": where})
     if as_json:
         print(to_json(content))
     else:
         console = make_console()
-        print_table(activity_table(networks), console)
-        for sentence in sentences(networks):
-            console.print(f"[yellow]•[/yellow] {escape(sentence)}")
-        console.print(EXPLAINED, style="dim")
-    subtitle = f"{settings.split} split, {networks[0].data_name}; burn-in of {settings.burn_in} steps"
+        if networks:
+            print_table(activity_table(networks), console)
+            for sentence in sentences(networks):
+                console.print(f"[yellow]•[/yellow] {escape(sentence)}")
+            console.print(EXPLAINED, style="dim")
+        if learnt:
+            print_table(timescales.timescale_table(learnt), console)
+            console.print(timescales.EXPLAINED, style="dim")
+    subtitle = f"{settings.split} split, {rows['data_name'].iloc[0]}; burn-in of {settings.burn_in} steps"
     write_text(base.with_suffix(".json"), to_json(content))
-    write_text(base.with_suffix(".html"), activity_page(networks, f"Activity: {sweep.label}", subtitle))
+    write_text(base.with_suffix(".html"), activity_page(networks, learnt, f"Activity: {sweep.label}", subtitle))
     click.echo(f"saved: {base.with_suffix('.json')} and {base.with_suffix('.html')}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""What the neurons of saved networks do: population activity, spectra, and how Gaussian their answers are.
+"""What the neurons of saved networks do and have learnt: population activity, spectra, answers, timescales.
 
 Read first: measures.py.
 """

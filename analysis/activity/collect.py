@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.activity.measures import measure
 from analysis.activity.report import NetworkActivity
+from analysis.activity.timescales import LearnedTimescales
 from analysis.errors import AnalysisError
 from analysis.rows.sweep import Sweep
 from sweeper.errors import SweeperError
@@ -52,6 +53,30 @@ def networks_of(sweep: Sweep, where: str | None) -> pd.DataFrame:
         if not len(rows):
             raise AnalysisError(f"--where {where!r}: no trial with a saved network fulfils it ({len(kept)} were kept)")
     return rows.sort_values(["budget", "d_m", "k_c", "seed"])
+
+
+def learned(sweep: Sweep, rows: pd.DataFrame) -> Iterator[LearnedTimescales]:
+    """Read the timescales of those networks and single neurons that were to learn them."""
+    # Asked of the stored settings first, so that weights are read, and torch is loaded, only where there is something.
+    learning = rows[rows["spec"].str.contains(r'"learn_tau_m":\s*true')]
+    if not len(learning):
+        return
+    from sweeper.training.recording import learnt_timescales
+
+    assert sweep.store is not None  # `networks_of` has refused others
+    for row in learning.to_dict("records"):
+        found = learnt_timescales(sweep.store, row["trial_id"])
+        if found is not None:
+            yield LearnedTimescales(
+                trial_id=row["trial_id"],
+                budget=None if pd.isna(row["budget"]) else float(row["budget"]),
+                n_rec=int(row["n_rec"]),
+                d_m=int(row["d_m"]),
+                seed=int(row["seed"]),
+                dt=found.dt,
+                before=found.before,
+                after=found.after,
+            )
 
 
 def recorded(

@@ -84,7 +84,7 @@ def plot_timescales(measures: Measures) -> Figure:
         "width": np.diff(edges),
         "marker": {"color": "@accent"},
     }
-    drawn = {"data": [bars], "layout": layout(axis("timescale in time steps", values), axis("memory units"))}
+    drawn = {"data": [bars], "layout": layout(axis("timescale, in the unit of dt", values), axis("memory units"))}
     return titled(drawn, "Memory timescales", "Of all memory units of all neurons")
 
 

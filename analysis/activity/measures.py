@@ -87,7 +87,7 @@ class Measures:
     power: PowerSpectra
     gaussianity: Gaussianity
     timescales: FloatArray
-    """Memory timescales of all neurons, in time steps, sorted."""
+    """Memory timescales of all neurons, in the unit of `dt`, sorted."""
 
 
 def measure(
@@ -102,7 +102,7 @@ def measure(
     Args:
         activity_RTN: activity after the rectification.
         potential_RTN: w_y . m of the same steps.
-        timescales_ND: memory timescales, in time steps.
+        timescales_ND: memory timescales, in the unit of `dt`.
         threshold: activity above which a neuron counts as active.
     """
     activity, potential = activity_RTN.astype(np.float64), potential_RTN.astype(np.float64)

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from analysis.activity import timescales
 from analysis.activity.figures import PANELS, drawn, plot_spectra
 from analysis.activity.measures import SAMPLES_PER_NEURON, Measures
+from analysis.activity.timescales import LearnedTimescales, plot_learned, timescale_document, timescale_table
 from analysis.figures.theme import CONFIG
 from analysis.html import Cell, asset
 from analysis.report.html import html_table
@@ -100,9 +102,15 @@ def sentences(networks: Sequence[NetworkActivity]) -> list[str]:
     return lines
 
 
-def activity_json(networks: Sequence[NetworkActivity], settings: dict[str, Any]) -> dict[str, Any]:
+def activity_json(
+    networks: Sequence[NetworkActivity], learned: Sequence[LearnedTimescales], settings: dict[str, Any]
+) -> dict[str, Any]:
     """All numbers, for programs."""
-    return {"settings": settings, "networks": [_document(network) for network in networks]}
+    return {
+        "settings": settings,
+        "networks": [_document(network) for network in networks],
+        "learned_timescales": [timescale_document(one) for one in learned],
+    }
 
 
 def _document(network: NetworkActivity) -> dict[str, Any]:
@@ -117,17 +125,23 @@ def _document(network: NetworkActivity) -> dict[str, Any]:
     }
 
 
-def activity_page(networks: Sequence[NetworkActivity], title: str, subtitle: str) -> str:
+def activity_page(
+    networks: Sequence[NetworkActivity], learned: Sequence[LearnedTimescales], title: str, subtitle: str
+) -> str:
     """A page with the table and all figures, which opens from disk."""
     from plotly.offline import get_plotlyjs
 
-    spectra = plot_spectra([network.label for network in networks], [network.measures for network in networks])
     parts = [f"<p>{escape(line)}</p>" for line in sentences(networks)]
-    parts += [
-        html_table("Networks", activity_table(networks)),
-        f"<p>{escape(EXPLAINED)}</p>",
-        _figure(spectra, len(networks)),
-    ]
+    if networks:
+        spectra = plot_spectra([network.label for network in networks], [network.measures for network in networks])
+        parts += [
+            html_table("Networks", activity_table(networks)),
+            f"<p>{escape(EXPLAINED)}</p>",
+            _figure(spectra, len(networks)),
+        ]
+    if learned:
+        parts += [html_table("Learned timescales", timescale_table(learned)), f"<p>{escape(timescales.EXPLAINED)}</p>"]
+        parts += ["<div class='pair'>", *(_figure(plot_learned(one)) for one in learned), "</div>"]
     for network in networks:
         parts.append(f"<h2>{escape(network.label)} ({network.trial_id[:8]})</h2><div class='pair'>")
         parts += [_figure(plot(network.measures)) for plot in PANELS.values()]

@@ -5,12 +5,14 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from model.architectures.elm_neuron import ElmNeuronConfig
 from model.config import ElmConfig
 from model.network import build_network
 from model.networks.elm_network import ElmNetwork
@@ -37,7 +39,7 @@ class Recording:
     potential_RTN: FloatArray
     """y_t = w_y . m_t, the neuron's own answer before the high-pass filter, the bias and the rectification."""
     timescales_ND: FloatArray
-    """Memory timescales, in time steps."""
+    """Memory timescales, in the unit of `dt`."""
 
 
 def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, steps: int, burn_in: int) -> Recording:
@@ -55,14 +57,7 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
         SweeperError: there is no such network, it is no ELM Network, or nothing is left behind the burn-in.
         DamageError: the file is not what was written.
     """
-    payload = store.read_weights("networks", trial_id)
-    if payload is None:
-        raise SweeperError(f"{store.uri}: trial {trial_id} has no saved network (its grid needs training.save: final)")
-    # weights_only: the file may be a stranger's, and a pickle could run code.
-    saved = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
-    spec = spec_from_canonical(saved["spec"])
-    if spec.trial_id != trial_id:
-        raise SweeperError(f"{store.uri}: networks/{trial_id}.pt holds the network of trial {spec.trial_id}")
+    spec, weights = _saved(store, trial_id)
     dtype = getattr(torch, spec.training.dtype)
     # Before it is built: other architectures have no such back end, and a person's file must not be run to be read.
     if not isinstance(spec.model, ElmConfig):
@@ -72,7 +67,7 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
         )
     # The readable back end: single steps gain nothing from the others, and it needs no compiler.
     network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend="reference")
-    network.load_state_dict(saved["weights"])
+    network.load_state_dict(weights)
     network.eval()
     task = load_task(spec.task, spec.task_options)
     # Segments of a carried state are joined until there are enough steps; other sequences stand alone.
@@ -91,6 +86,51 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
         potential_RTN=np.stack(potential[kept], axis=1),
         timescales_ND=network.hidden.timescales().detach().float().numpy(),
     )
+
+
+class Timescales(NamedTuple):
+    """Memory timescales that a trial learnt, in the unit of `dt`; every unit of every neuron of the recurrent layer."""
+
+    dt: float
+    """Time of one step."""
+    before: npt.NDArray[np.float64]
+    """Before training, [N * D]."""
+    after: npt.NDArray[np.float64]
+    """After the last step, [N * D]."""
+
+
+def learnt_timescales(store: ResultsStore, trial_id: str) -> Timescales | None:
+    """Return what became of the memory timescales of a saved network; None where they were not trained.
+
+    Raises:
+        SweeperError: there is no such network.
+        DamageError: the file is not what was written.
+    """
+    spec, weights = _saved(store, trial_id)
+    model = spec.model
+    if not isinstance(model, ElmConfig | ElmNeuronConfig) or not model.learn_tau_m:
+        return None
+    # In double precision, in which the timescales before training are what the range says.
+    network = build_network(model, seed=spec.seed, dtype=torch.float64, backend="reference")
+    layer = network.hidden if isinstance(network, ElmNetwork) else network
+    found = [layer.timescales().detach()]
+    network.load_state_dict(weights)
+    found.append(layer.timescales().detach())
+    before, after = (part.flatten().numpy() for part in found)
+    return Timescales(model.dt, before, after)
+
+
+def _saved(store: ResultsStore, trial_id: str) -> tuple[TrialSpec, dict[str, Tensor]]:
+    """Settings and weights of a saved network."""
+    payload = store.read_weights("networks", trial_id)
+    if payload is None:
+        raise SweeperError(f"{store.uri}: trial {trial_id} has no saved network (its grid needs training.save: final)")
+    # weights_only: the file may be a stranger's, and a pickle could run code.
+    saved = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
+    spec = spec_from_canonical(saved["spec"])
+    if spec.trial_id != trial_id:
+        raise SweeperError(f"{store.uri}: networks/{trial_id}.pt holds the network of trial {spec.trial_id}")
+    return spec, saved["weights"]
 
 
 @contextmanager
