@@ -27,6 +27,10 @@ from cluster.profiles.profile import SlurmProfile, SshProfile
 SCRIPT = "job.sbatch"
 LAST_WORD = "last-word"
 """Name of the file in a job's folder in which the job says how it stands: its number, then a sentence."""
+STOP = "stop"
+"""Name of the file in which `sweeper stop` tells a job to end: its number, then `now` or `drain`."""
+BEGUN = "started"
+"""First word of the sentence with which a job begins: from then on its shell hears signals."""
 _FIRST_PORT, _LAST_PORT = 12000, 32000
 """Below the ports that the kernel hands out (32768 and up), above the usual services."""
 _SAVE_S = 90
@@ -45,13 +49,14 @@ if ((array_tasks)); then
 else
   part=''
 fi
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}  # as `sweeper jobs` knows it
 """
     + NODE_FUNCTIONS
     + r"""
 # Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
 note() {
   say "$1"
-  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/@LAST_WORD@$part.$$"
+  printf '%s %s\n' "$job" "$1" > "$folder/@LAST_WORD@$part.$$"
   mv -- "$folder/@LAST_WORD@$part.$$" "$folder/@LAST_WORD@$part"
 }
 
@@ -76,23 +81,10 @@ if [[ ${1:-} == node ]]; then
         scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
     esac
     sleep 15 &
-    wait "$!" || true  # a trap ends it early
+    wait "$!" || true  # a trap ends it early, by leaving
   done
   exit 0
 fi
-
-# A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
-# job, in no file. RAY_ADDRESS of the submitting shell would lead elsewhere.
-unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
-RAY_AUTH_TOKEN=$("${python[@]}" -c 'import secrets; print(secrets.token_hex(32))')
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
-
-# A range of ports that follows from the job's number, so that two jobs on one node do not meet.
-port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
-head_node=$SLURMD_NODENAME
-export port head_node
-
-fail() { note "Error: $*" >&2; exit 1; }
 
 launcher='' steps=() launched='' stopping='' deadline=''
 
@@ -110,6 +102,19 @@ trap 'drain "the time limit is near"' USR1  # sent by Slurm, see --signal above
 trap 'drain "told to stop"' USR2            # sent by `sweeper stop`
 trap 'leave "told to stop now"' HUP         # sent by `sweeper stop --now`
 trap 'leave "told by Slurm to end"' TERM    # preemption, scancel; Slurm tells every process of the job
+
+# A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
+# job, in no file. RAY_ADDRESS of the submitting shell would lead elsewhere.
+unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
+RAY_AUTH_TOKEN=$("${python[@]}" -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+
+# A range of ports that follows from the job's number, so that two jobs on one node do not meet.
+port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
+head_node=$SLURMD_NODENAME
+export port head_node
+
+fail() { note "Error: $*" >&2; exit 1; }
 
 stop_cluster() {
   trap '' USR1 USR2 TERM HUP
@@ -140,7 +145,13 @@ wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
     || [[ -n $stopping ]] || again "the Ray cluster did not come up; see $folder/ray-$SLURM_JOB_ID-*.log"
 }
 
-note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
+note "@BEGUN@ ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
+# `sweeper stop` leaves a file, and then sends its signal to shells that have said so: it would kill one that has no
+# traps yet, and be lost while Slurm prepares a node or has queued the job again.
+case $(cat @STOP@ 2> /dev/null || true) in
+  "$job now") leave "told to stop now" ;;
+  "$job drain") drain "told to stop" ;;
+esac
 
 # A job that comes back again and again and gets nothing done would do so for ever.
 progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
@@ -153,8 +164,10 @@ printf '%s\n' "$fruitless" "$progress" > "progress$part"
 
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
 export head_address
-start_nodes 1 head --nodelist="$SLURMD_NODENAME"
-wait_for 1 1
+if [[ -z $stopping ]]; then
+  start_nodes 1 head --nodelist="$SLURMD_NODENAME"
+  wait_for 1 1
+fi
 if ((nodes > 1)) && [[ -z $stopping ]]; then
   start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
   wait_for "$nodes" "$min_nodes"
@@ -163,8 +176,8 @@ fi
 # The sweep itself. Launching again runs only what has no row yet, so every start of this job is a resume.
 status=0
 if [[ -z $stopping ]]; then
-  "${python[@]}" "${launch[@]}" --cluster "$head_address" &
-  launcher=$! launched=yes
+  start_launcher "${python[@]}" "${launch[@]}" --cluster "$head_address"
+  launched=yes
   await_launcher || status=$?
   launcher=''
 fi
@@ -208,7 +221,10 @@ def render(profile: SlurmProfile, job: Job) -> dict[str, str]:
     return {
         # By `replace` and not as an f-string, in which every brace of bash would have to be doubled.
         SCRIPT: "\n".join(_head(profile, job))
-        + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY)).replace("@LAST_WORD@", LAST_WORD),
+        + _BODY.replace("@RAY_PORTS@", str(PORTS_FOR_RAY))
+        .replace("@LAST_WORD@", LAST_WORD)
+        .replace("@STOP@", STOP)
+        .replace("@BEGUN@", BEGUN),
         **job.texts,
     }
 
@@ -384,14 +400,22 @@ class SlurmBackend:
         number = record.handle["id"]
         waiting = self.state(record, run).state == QUEUED
         run = there(record.handle.get("login"), run)
-        # A waiting job has no shell that could take the signal.
-        if record.handle.get("array") and not waiting:
-            # Those of the array that wait have no shell that could take the signal.
-            run(["scancel", "--state=PENDING", number])
         if waiting or (not record.handle.get("array") and self._is_lost(number, run)):
-            run(["scancel", number])
-        else:
-            run(["scancel", "--batch", f"--signal={'HUP' if now else 'USR2'}", number])
+            run(["scancel", number])  # there is no shell that could take a signal
+            return
+        if record.handle.get("array"):
+            run(["scancel", "--state=PENDING", number])
+        folder = shlex.quote(record.folder)
+        run(
+            ["sh", "-c", f"cd {folder} && cat > {STOP}.new && mv {STOP}.new {STOP}"],
+            text=f"{number} {'now' if now else 'drain'}\n",
+        )
+        begun = run(["sh", "-c", f"cd {folder} && grep -l '^{number} {BEGUN} ' {LAST_WORD}* || true"]).split()
+        # Of an array each job has a word of its own, and the number that ends its name.
+        jobs = {number + word.removeprefix(LAST_WORD).replace("-", "_") for word in begun}
+        listed = ["squeue", "--noheader", "--me", "--array", "--name", record.name, "--states=RUNNING", "--format=%i"]
+        if jobs := jobs & set(run(listed).split()):  # some may have ended, by which scancel would fail
+            run(["scancel", "--batch", f"--signal={'HUP' if now else 'USR2'}", *sorted(jobs)])
 
     @staticmethod
     def _state_of_array(record: JobRecord, run: Runner) -> JobState:

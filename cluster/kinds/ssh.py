@@ -110,8 +110,7 @@ patiently "${python[@]}" -m cluster.attach.ready --address "$address:$port" --no
 
 # The sweep itself. Launching again runs only what has no row yet, so starting the job again resumes it.
 status=0
-"${python[@]}" "${launch[@]}" --cluster "$address:$port" &
-launcher=$!
+start_launcher "${python[@]}" "${launch[@]}" --cluster "$address:$port"
 await_launcher || status=$?
 launcher=''
 say "the launcher ended with status $status"

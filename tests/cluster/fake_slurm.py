@@ -4,8 +4,9 @@ Behaves like the real one where job scripts depend on it (seen with Slurm 22.05)
 `--signal=B:` and `scancel --batch` reach the batch shell only; scancel, preemption and requeueing send SIGTERM to every
 process of the job and kill what is left after KillWait; srun outlives that, and passes SIGUSR1 on to every process of
 its step; a requeued job starts from the beginning with SLURM_RESTART_COUNT; a job with --no-kill whose first node is
-lost stays RUNNING until somebody queues it again. FAKE_SLURM is its folder, FAKE_SLURM_NODES its nodes,
-FAKE_SLURM_FIRST its first job number. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py from the
+lost stays RUNNING until somebody queues it again; while a node is prepared a job is RUNNING and hears no signal.
+FAKE_SLURM is its folder, FAKE_SLURM_NODES its nodes, FAKE_SLURM_FIRST its first job number, FAKE_SLURM_PROLOG the file
+that ends the preparation. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py from the
 moment its launcher listens to signals: a busy machine must not make the notice come before that.
 """
 
@@ -66,7 +67,13 @@ def family(pids: list[int]) -> list[psutil.Process]:
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
             members += [process := psutil.Process(pid), *process.children(recursive=True)]
-    return [member for member in members if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    return [member for member in members if lives(member)]
+
+
+def lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):  # it may go between two looks
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def tell(pids: list[int], number: int) -> None:
@@ -108,13 +115,15 @@ def slurmd(number: str) -> None:
                        "SLURM_RESTART_COUNT": str(job["restarts"])}  # fmt: skip
         if job["restarts"] == 0:
             del environment["SLURM_RESTART_COUNT"]
+        begun = {"state": "RUNNING", "host": nodes[0], "tasks": {}, "steps": 0, "requeue": False, "ending": False}
+        change(number, **begun, pid=None)
+        while "FAKE_SLURM_PROLOG" in os.environ and not Path(os.environ["FAKE_SLURM_PROLOG"]).exists():
+            time.sleep(0.05)
         with open(options["output"].replace("%j", number), "a") as output:
             script = STATE / f"spool-{number}" / "slurm_script"
             shell = subprocess.Popen(["bash", script], env=environment, stdout=output, stderr=output,
                                      stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
-            change(
-                number, state="RUNNING", pid=shell.pid, host=nodes[0], tasks={}, steps=0, requeue=False, ending=False
-            )
+            change(number, pid=shell.pid)
             watch(number, shell, options)
         job = load(number)
         if nodes[0] in lost() and not job["ending"]:
@@ -201,7 +210,8 @@ def scancel(arguments) -> None:
     job = load(number)
     sent = next((a.partition("=")[2] for a in arguments if a.startswith("--signal=")), None)
     if sent:
-        if job["host"] not in lost():  # else nobody is there to take it, and nothing is said of that
+        # Else nobody is there to take it, and nothing is said of that.
+        if job["host"] not in lost() and job["pid"]:
             os.kill(job["pid"], getattr(signal, f"SIG{sent}"))
         return
     end(ending(number, state="CANCELLED"))
@@ -219,7 +229,7 @@ def lose(arguments) -> None:
     for path in STATE.glob("job-*.json"):
         job = json.loads(path.read_text())
         others = [member.pid for member in family([pid for name, pid in job["tasks"].items() if name != node])]
-        gone = [job["tasks"][node], *([job["pid"]] if job["host"] == node else [])]
+        gone = [job["tasks"][node], *([job["pid"]] if job["pid"] and job["host"] == node else [])]
         for member in family(gone):
             if member.pid not in others:  # here all machines are one, and srun is their parent
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -230,7 +240,7 @@ def ending(number: str, **values) -> list[int]:
     """Note that a job is ending; its processes on machines that are there."""
     change(number, ending=True, **values)
     job = load(number)
-    return [*job["tasks"].values(), *([job["pid"]] if job["host"] not in lost() else [])]
+    return [*job["tasks"].values(), *([job["pid"]] if job["pid"] and job["host"] not in lost() else [])]
 
 
 def end(pids: list[int]) -> None:

@@ -90,6 +90,8 @@ def launch(arguments: list[str]) -> None:
         global drain
         drain = True
 
+    note({"begun": arguments})
+    time.sleep(float(os.environ.get("STAND_IN_DEAF_S", "0")))
     signal.signal(signal.SIGINT, on_interrupt)
     signal.signal(signal.SIGTERM, lambda *_: save())
     note({"launch": arguments})

@@ -80,12 +80,22 @@ def test_an_array_is_told_by_its_counts_and_ended_as_a_whole(profile_of, job_of)
 
     def run(command, *, text=None, env=None, timeout_s=1.0) -> str:
         calls.append(" ".join(command))
-        if command[0] == "sbatch":
-            return "7\n"
-        return "PENDING\nRUNNING\nPENDING\n" if command[0] == "squeue" and "--array" in command else ""
+        match command:
+            case ["sbatch", *_]:
+                return "7\n"
+            case ["squeue", *_, "--format=%T"]:
+                return "PENDING\nRUNNING\nRUNNING\nRUNNING\n"
+            case ["squeue", *_, "--states=RUNNING", "--format=%i"]:
+                return "7_0\n7_1\n7_2\n"
+            case ["sh", "-c", look] if "grep" in look:
+                return "last-word-0\nlast-word-2\nlast-word-5\n"  # 7_1 has hardly begun, 7_5 has ended
+        return ""
 
-    profile = profile_of("slurm", nodes=3, array=True)
+    profile = profile_of("slurm", nodes=8, array=True)
     record = submit(profile, job_of(profile), run=run)
-    assert status(record, run=run).detail == "Slurm array 7: 2 pending, 1 running"
+    assert status(record, run=run).detail == "Slurm array 7: 1 pending, 3 running"
     stop(record, run=run)
-    assert calls[-2:] == ["scancel --state=PENDING 7", "scancel --batch --signal=USR2 7"]
+    assert "scancel --state=PENDING 7" in calls
+    assert calls[-1] == "scancel --batch --signal=USR2 7_0 7_2"
+    (left,) = [call for call in calls if "> stop.new" in call]
+    assert calls.index(left) < len(calls) - 1, "the file comes first, for those that begin just now"

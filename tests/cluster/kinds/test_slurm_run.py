@@ -25,7 +25,8 @@ def start(slurm, stand_in, tmp_path, profile_of, job_of):
 @pytest.fixture
 def events(tmp_path):
     def read():
-        return [json.loads(line) for line in (tmp_path / "stand_in.log").read_text().splitlines()]
+        log = tmp_path / "stand_in.log"
+        return [json.loads(line) for line in (log.read_text() if log.exists() else "").splitlines()]
 
     return read
 
@@ -188,6 +189,43 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events
     assert status(again).state == "ended"
     assert "stopped by sweeper stop" in status(again).detail
     assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
+
+
+@pytest.mark.parametrize("now", [True, False])
+@pytest.mark.parametrize("late", ["the node is prepared", "the shell has no traps"])
+def test_a_job_that_has_hardly_begun_is_stopped_before_it_starts_anything(
+    late, now, start, slurm, monkeypatch, tmp_path
+):
+    go = tmp_path / "go"
+    if late == "the node is prepared":
+        monkeypatch.setenv("FAKE_SLURM_PROLOG", str(go))
+    wait = f"until [[ -e {go} ]]; do sleep 0.1; done"
+    record = start([0.1], setup=[wait] if late == "the shell has no traps" else None)
+    slurm.wait(record.handle["id"], lambda job: job["state"] == "RUNNING")
+    stop(record, now=now)
+    go.touch()
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], job["steps"], rows(record)) == ("COMPLETED", 0, 0), output(record)
+    assert "stopped by sweeper stop" in status(record).detail
+
+
+def test_a_stopped_job_is_not_gone_on_with_after_its_first_node_was_lost(start, slurm, events):
+    record = start([1.0] * 100)
+    wait_for(lambda: rows(record) >= 1)
+    stop(record)
+    subprocess.run(["lose", "127.0.0.2"], check=True)
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], job["restarts"]) == ("COMPLETED", 1), output(record)
+    assert sum("launch" in event for event in events()) == 1
+
+
+def test_a_launcher_that_has_hardly_begun_is_told_to_drain(start, slurm, events, monkeypatch):
+    monkeypatch.setenv("STAND_IN_DEAF_S", "5")
+    record = start([0.1] * 200)
+    wait_for(lambda: any("begun" in event for event in events()))
+    stop(record)
+    job = slurm.wait_ended(record.handle["id"])
+    assert (job["state"], rows(record)) == ("COMPLETED", 0), output(record)
 
 
 def test_the_launchers_failure_is_the_jobs(start, slurm, monkeypatch):

@@ -55,6 +55,7 @@ if ((array_tasks)); then
 else
   part=''
 fi
+job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}  # as `sweeper jobs` knows it
 
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
@@ -80,8 +81,8 @@ ray_node() {
     ray=$!
     while kill -0 "$ray" 2> /dev/null; do
       # Sent again each second: at its very beginning a process does not hear it yet.
-      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; sleep 1; fi
-      wait "$ray" || true  # a trap ends it early
+      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; fi
+      sleep 1 || true  # signals to a whole job end it
     done
     wait "$ray" || status=$?
     if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
@@ -109,28 +110,32 @@ claim() {
   echo "$$" > "$1/owner"
 }
 
+# What lasts is looked at each second: `wait` would go on after a signal that came just before it.
+
 # Run a command that ends early once a trap has set `stopping`: patiently COMMAND...
 patiently() {
   local pid
   "$@" &
   pid=$!
   while kill -0 "$pid" 2> /dev/null; do
-    wait "$pid" || true
-    [[ -z $stopping ]] || kill -TERM "$pid" 2> /dev/null || true
+    if [[ -n $stopping ]]; then kill -TERM "$pid" 2> /dev/null || true; fi
+    sleep 0.2 || true
   done
   wait "$pid"
+}
+
+# Start the launcher: start_launcher COMMAND... Bash lets what runs in its background ignore INT, by which it is told to
+# drain: it would not hear that before it has a handler, seconds after its start.
+start_launcher() {
+  (trap - INT; exec "$@") &
+  launcher=$!
+  if [[ -n $stopping ]]; then kill -TERM "$launcher"; fi  # told while there was none yet
 }
 
 # Wait for the launcher's end, through signals; once `deadline` (in $SECONDS) is set and over, tell it to stop at once.
 await_launcher() {
   while kill -0 "$launcher" 2> /dev/null; do
-    if [[ -z $deadline ]]; then
-      wait "$launcher" || true  # a trap ends it early
-    elif ((SECONDS < deadline)); then
-      sleep 1
-    else
-      end_processes TERM 60 "$launcher"
-    fi
+    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else sleep 1 || true; fi
   done
   wait "$launcher"
 }
@@ -141,7 +146,7 @@ end_processes() {
   shift 2
   for pid in "$@"; do kill -"$signal" "$pid" 2> /dev/null || true; done
   for pid in "$@"; do
-    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1; done
+    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1 || true; done
     kill -KILL "$pid" 2> /dev/null || true
   done
 }
@@ -149,7 +154,7 @@ end_processes() {
 # Say how the job stands, and leave it for `sweeper jobs`, which asks when Slurm does not know the job any more.
 note() {
   say "$1"
-  printf '%s %s\n' "$SLURM_JOB_ID" "$1" > "$folder/last-word$part.$$"
+  printf '%s %s\n' "$job" "$1" > "$folder/last-word$part.$$"
   mv -- "$folder/last-word$part.$$" "$folder/last-word$part"
 }
 
@@ -174,23 +179,10 @@ if [[ ${1:-} == node ]]; then
         scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
     esac
     sleep 15 &
-    wait "$!" || true  # a trap ends it early
+    wait "$!" || true  # a trap ends it early, by leaving
   done
   exit 0
 fi
-
-# A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
-# job, in no file. RAY_ADDRESS of the submitting shell would lead elsewhere.
-unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
-RAY_AUTH_TOKEN=$("${python[@]}" -c 'import secrets; print(secrets.token_hex(32))')
-export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
-
-# A range of ports that follows from the job's number, so that two jobs on one node do not meet.
-port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
-head_node=$SLURMD_NODENAME
-export port head_node
-
-fail() { note "Error: $*" >&2; exit 1; }
 
 launcher='' steps=() launched='' stopping='' deadline=''
 
@@ -208,6 +200,19 @@ trap 'drain "the time limit is near"' USR1  # sent by Slurm, see --signal above
 trap 'drain "told to stop"' USR2            # sent by `sweeper stop`
 trap 'leave "told to stop now"' HUP         # sent by `sweeper stop --now`
 trap 'leave "told by Slurm to end"' TERM    # preemption, scancel; Slurm tells every process of the job
+
+# A token of this job's own: only processes that hold it can talk to its Ray cluster. It lives in the environment of the
+# job, in no file. RAY_ADDRESS of the submitting shell would lead elsewhere.
+unset RAY_ADDRESS RAY_AUTH_TOKEN_PATH
+RAY_AUTH_TOKEN=$("${python[@]}" -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN RAY_USAGE_STATS_ENABLED=0 PYTHONUNBUFFERED=1
+
+# A range of ports that follows from the job's number, so that two jobs on one node do not meet.
+port=$((first_port + SLURM_JOB_ID % ((last_port - first_port) / ports) * ports))
+head_node=$SLURMD_NODENAME
+export port head_node
+
+fail() { note "Error: $*" >&2; exit 1; }
 
 stop_cluster() {
   trap '' USR1 USR2 TERM HUP
@@ -239,6 +244,12 @@ wait_for() {  # wait_for NODES AT_LEAST: readiness is asked for, not slept for
 }
 
 note "started ${SLURM_RESTART_COUNT:-0} times before, on $SLURM_JOB_NODELIST"
+# `sweeper stop` leaves a file, and then sends its signal to shells that have said so: it would kill one that has no
+# traps yet, and be lost while Slurm prepares a node or has queued the job again.
+case $(cat stop 2> /dev/null || true) in
+  "$job now") leave "told to stop now" ;;
+  "$job drain") drain "told to stop" ;;
+esac
 
 # A job that comes back again and again and gets nothing done would do so for ever.
 progress=$("${python[@]}" -m sweeper.progress "$results" || echo unknown)
@@ -251,8 +262,10 @@ printf '%s\n' "$fruitless" "$progress" > "progress$part"
 
 head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}"):$port
 export head_address
-start_nodes 1 head --nodelist="$SLURMD_NODENAME"
-wait_for 1 1
+if [[ -z $stopping ]]; then
+  start_nodes 1 head --nodelist="$SLURMD_NODENAME"
+  wait_for 1 1
+fi
 if ((nodes > 1)) && [[ -z $stopping ]]; then
   start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
   wait_for "$nodes" "$min_nodes"
@@ -261,8 +274,8 @@ fi
 # The sweep itself. Launching again runs only what has no row yet, so every start of this job is a resume.
 status=0
 if [[ -z $stopping ]]; then
-  "${python[@]}" "${launch[@]}" --cluster "$head_address" &
-  launcher=$! launched=yes
+  start_launcher "${python[@]}" "${launch[@]}" --cluster "$head_address"
+  launched=yes
   await_launcher || status=$?
   launcher=''
 fi

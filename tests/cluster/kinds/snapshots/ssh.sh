@@ -48,8 +48,8 @@ ray_node() {
     ray=$!
     while kill -0 "$ray" 2> /dev/null; do
       # Sent again each second: at its very beginning a process does not hear it yet.
-      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; sleep 1; fi
-      wait "$ray" || true  # a trap ends it early
+      if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; fi
+      sleep 1 || true  # signals to a whole job end it
     done
     wait "$ray" || status=$?
     if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
@@ -77,28 +77,32 @@ claim() {
   echo "$$" > "$1/owner"
 }
 
+# What lasts is looked at each second: `wait` would go on after a signal that came just before it.
+
 # Run a command that ends early once a trap has set `stopping`: patiently COMMAND...
 patiently() {
   local pid
   "$@" &
   pid=$!
   while kill -0 "$pid" 2> /dev/null; do
-    wait "$pid" || true
-    [[ -z $stopping ]] || kill -TERM "$pid" 2> /dev/null || true
+    if [[ -n $stopping ]]; then kill -TERM "$pid" 2> /dev/null || true; fi
+    sleep 0.2 || true
   done
   wait "$pid"
+}
+
+# Start the launcher: start_launcher COMMAND... Bash lets what runs in its background ignore INT, by which it is told to
+# drain: it would not hear that before it has a handler, seconds after its start.
+start_launcher() {
+  (trap - INT; exec "$@") &
+  launcher=$!
+  if [[ -n $stopping ]]; then kill -TERM "$launcher"; fi  # told while there was none yet
 }
 
 # Wait for the launcher's end, through signals; once `deadline` (in $SECONDS) is set and over, tell it to stop at once.
 await_launcher() {
   while kill -0 "$launcher" 2> /dev/null; do
-    if [[ -z $deadline ]]; then
-      wait "$launcher" || true  # a trap ends it early
-    elif ((SECONDS < deadline)); then
-      sleep 1
-    else
-      end_processes TERM 60 "$launcher"
-    fi
+    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else sleep 1 || true; fi
   done
   wait "$launcher"
 }
@@ -109,7 +113,7 @@ end_processes() {
   shift 2
   for pid in "$@"; do kill -"$signal" "$pid" 2> /dev/null || true; done
   for pid in "$@"; do
-    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1; done
+    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1 || true; done
     kill -KILL "$pid" 2> /dev/null || true
   done
 }
@@ -189,8 +193,7 @@ patiently "${python[@]}" -m cluster.attach.ready --address "$address:$port" --no
 
 # The sweep itself. Launching again runs only what has no row yet, so starting the job again resumes it.
 status=0
-"${python[@]}" "${launch[@]}" --cluster "$address:$port" &
-launcher=$!
+start_launcher "${python[@]}" "${launch[@]}" --cluster "$address:$port"
 await_launcher || status=$?
 launcher=''
 say "the launcher ended with status $status"
