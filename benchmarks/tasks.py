@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cluster.yaml_reader import read_yaml
 from tasks.loaders import load_task
 from tasks.spec import tasks_with_data
 from tasks.spikes.events import CHANNELS
@@ -57,14 +58,20 @@ def cpu_seconds(make: Callable[[int], object], seconds: float) -> float:
 @click.argument("names", nargs=-1)
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--seconds", default=1.0, show_default=True, help="CPU seconds per task.")
-def main(names: tuple[str, ...], batch_size: int, seconds: float) -> None:
+@click.option(
+    "--options", default="{}", help='Options of the one task that is named, such as "{side: 128, dashes: 14}".'
+)
+def main(names: tuple[str, ...], batch_size: int, seconds: float, options: str) -> None:
     """Print the CPU time of one training batch of every task (or of NAMES) on its embedded data."""
+    given = read_yaml(options)
+    if not isinstance(given, dict) or (given and len(names) != 1):
+        raise click.UsageError("--options: give a mapping, and name the one task that it is for")
     # One thread, as a loader in a lane has.
     torch.set_num_threads(1)
     click.echo(f"{'task':<12} {'data':<16} {'batch':<18} {'ms/batch':>9} {'batches/s':>10}")
     for name in names or tasks_with_data():
-        # Default options, which are the embedded data.
-        task = load_task(name, {})
+        # Without options these are the embedded data.
+        task = load_task(name, given)
         length = task.spec.length
         batch = task.train_batch(0, seed=0, batch_size=batch_size, length=length)
 

@@ -202,7 +202,7 @@ class Drawn:
     """Images that are drawn whenever they are asked for."""
 
     def __init__(self, split: Split, *, side: int, dashes: int, patch: int) -> None:
-        self.draw, self.patch = functools.partial(example, split, side=side, dashes=dashes), patch
+        self.draw, self.side, self.patch = functools.partial(example, split, side=side, dashes=dashes), side, patch
 
     def inputs(self, numbers: Numbers) -> Tensor:
         """Return brightness 0..1, float32 [B, T, patch * patch]; see `as_sequences`."""
@@ -235,9 +235,11 @@ class Kept:
         return np.load(self._store.with_suffix(".npy"), mmap_mode="r"), np.load(answers)
 
     def _write(self, answers: Path) -> None:
-        drawn = [self._drawn.draw(number) for number in range(self._count)]
-        pixels = np.stack([image for image, _ in drawn])
-        classes = np.array([joined for _, joined in drawn], dtype=np.int64)
+        side = self._drawn.side
+        # Filled in one by one: a list of images beside the array would take the memory twice.
+        pixels, classes = np.empty((self._count, side, side), dtype=np.uint8), np.empty(self._count, dtype=np.int64)
+        for number in range(self._count):
+            pixels[number], classes[number] = self._drawn.draw(number)
         # The answers are written last, since their file is what says that both are there.
         for path, array in ((self._store.with_suffix(".npy"), pixels), (answers, classes)):
             with write_atomically(path) as file:

@@ -14,6 +14,13 @@ def test_the_reference_way_counts_spikes() -> None:
     assert counts[0, 499, 0] == counts[0, 750, 699] == 1
 
 
+def test_a_task_is_timed_with_options() -> None:
+    arguments = ["pathfinder", "--seconds", "0.01", "--batch-size", "2", "--options"]
+    output = CliRunner().invoke(main, [*arguments, "{side: 16, dashes: 3}"], catch_exceptions=False).output
+    assert output.splitlines()[-1].split()[1:7] == ["pathfinder-gen/16/3", "2", "x", "256", "x", "1"]
+    assert CliRunner().invoke(main, ["--options", "{side: 16}"]).exit_code == 2
+
+
 def test_every_task_is_timed() -> None:
     output = CliRunner().invoke(main, ["text", "shd_adding", "--seconds", "0.01"], catch_exceptions=False).output
     rows = [line.split() for line in output.splitlines()]

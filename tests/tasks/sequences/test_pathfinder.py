@@ -129,6 +129,19 @@ def test_few_training_images_are_drawn_once_and_many_on_the_fly(monkeypatch: pyt
         on_the_fly.train_batch(1, seed=0, batch_size=4, length=256)
 
 
+def test_of_large_images_only_those_for_evaluation_are_stored(tmp_path: Path) -> None:
+    options = {"side": 128, "dashes": 3, "valid_examples": 3, "test_examples": 2}
+    task = load_task("pathfinder", options, cache_dir=tmp_path)  # 160,000 training images by default
+    batch = task.train_batch(0, seed=0, batch_size=2, length=128 * 128)
+    assert batch.x.shape == (2, 128 * 128, 1)
+    for split, count in (("valid", 3), ("test", 2)):
+        (whole,) = task.eval_batches(split, batch_size=count, length=128 * 128, max_batches=None)
+        assert whole.x.shape == (count, 128 * 128, 1)
+    stored = {path.name.split("-")[2]: path for path in (tmp_path / "pathfinder").glob("*[0-9].npy")}
+    assert set(stored) == {"valid", "test"}
+    assert np.load(stored["valid"], mmap_mode="r").nbytes == 3 * 128 * 128
+
+
 def test_training_reads_more_images_than_its_evaluation() -> None:
     task = load_task("pathfinder", FEW | {"train_examples": 40})
     drawn = {
