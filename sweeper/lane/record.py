@@ -12,8 +12,7 @@ from model.flops import flops
 from sweeper.plan.trial import HASH_SCHEME
 from sweeper.queue.messages import Assignment
 from sweeper.store.schema import FINISHED, AttemptRecord, CurveRecord, TrialRecord
-from sweeper.training.progress import Evaluation, TrialProgress
-from sweeper.training.running import RECORDED_COLUMNS
+from sweeper.training.progress import RECORDED_COLUMNS, Evaluation, TrialProgress
 from tasks.spec import task_spec
 
 

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+RECORDED_COLUMNS = ("gradient_norm", "gradient_norm_max", "task_loss", "penalty")
+"""Columns of `curves` that a trial has where its grid asked for them; by these names they stand among an evaluation's
+other numbers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:

@@ -9,9 +9,6 @@ from torch import Tensor
 
 from sweeper.plan.trial import GRADIENTS, LOSSES
 
-RECORDED_COLUMNS = ("gradient_norm", "gradient_norm_max", "task_loss", "penalty")
-"""Columns of `curves` that a trial has where its grid asked for them."""
-
 
 class StepLoss(NamedTuple):
     """What a step makes smaller."""
@@ -73,7 +70,7 @@ class RunningRecord:
         self.penalty += _number(loss.mlp) + _number(loss.activity)
 
     def take(self, recorded: tuple[str, ...]) -> dict[str, float]:
-        """Return those of `RECORDED_COLUMNS` that were asked for and begin anew."""
+        """Return those of `progress.RECORDED_COLUMNS` that were asked for and begin anew."""
         values: dict[str, float] = {}
         # None where the grid asked for it after the trial was saved, and an evaluation was due at once.
         if self.steps and GRADIENTS in recorded:

@@ -19,7 +19,7 @@ from sweeper.plan.trial import RECORDED, TrainingConfig
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Stopped
-from sweeper.training.running import RECORDED_COLUMNS
+from sweeper.training.progress import RECORDED_COLUMNS
 from sweeper.training.training import TrialRun, train_trial
 from tasks.base import TaskSpec
 from tasks.batch import Batch
