@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from analysis.errors import AnalysisError
 from analysis.rows.load import datasets
 from analysis.rows.sweep import Dataset, Selection, Sweep
 from sweeper.plan.expand import expand
@@ -15,15 +16,15 @@ from sweeper.store.schema import FINISHED
 
 GRIDS = Path(__file__).parent / "grids"
 
-MAIN, HOLDOUT, CONVERGED, BASELINES = (
-    GRIDS / f"study2_text{part}.yaml" for part in ("", "_holdout", "_converged", "_baselines")
+MAIN, HOLDOUT, CONVERGED, BASELINES, BASELINES_PILOT = (
+    GRIDS / f"study2_text{part}.yaml" for part in ("", "_holdout", "_converged", "_baselines", "_baselines_pilot")
 )
 
 STEPS, LONGER, CONVERGED_STEPS = 4_000, 8_000, 16_000
 """Steps of the study, of a point that was trained twice as long, and of H5."""
 
-LARGEST = 300_000
-"""The budget that is predicted before it is run."""
+LARGEST, SMALLER = 300_000, 100_000
+"""The budget that is predicted before it is run, and the largest one that the prediction rests on."""
 
 
 class Progress(NamedTuple):
@@ -41,7 +42,7 @@ class Progress(NamedTuple):
     def lack(self) -> str:
         """What is missing, in words; empty where nothing is."""
         if self.unwritten:
-            return f"{' and '.join(self.unwritten)}: not written yet"
+            return f"The grid {' and '.join(self.unwritten)} has not been written yet"
         return f"{self.missing} of {self.planned} trials have not been run yet" if self.missing else ""
 
 
@@ -61,12 +62,23 @@ def progress(sweep: Sweep, grids: Iterable[Path]) -> Progress:
 
 
 def elm(sweep: Sweep, steps: int = STEPS) -> Dataset | None:
-    """The ELM Networks of one length of training; None where there are none."""
-    for data in datasets(sweep, Selection()):
-        rows = data.rows[data.rows["steps"] == steps]
-        if data.keys["architecture"] == "elm" and len(rows):
-            return with_rows(data, rows)
-    return None
+    """The ELM Networks of one length of training; None where there are none.
+
+    Raises:
+        AnalysisError: their other settings differ, so that they are not of this study alone.
+    """
+    found = [
+        with_rows(data, rows)
+        for data in datasets(sweep, Selection())
+        if data.keys["architecture"] == "elm" and len(rows := data.rows[data.rows["steps"] == steps])
+    ]
+    if len(found) > 1:
+        labels = " and ".join(data.label for data in found)
+        raise AnalysisError(
+            f"{sweep.label}: ELM Networks of {steps:,} steps with different settings ({labels}); keep the rows of the "
+            "study's own grids in a directory of their own"
+        )
+    return found[0] if found else None
 
 
 def others(sweep: Sweep) -> list[Dataset]:

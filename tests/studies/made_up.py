@@ -1,14 +1,17 @@
 """Rows of the second study's design whose optimum is known."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.rows.sweep import Dataset, Selection
+from analysis.rows.sweep import Dataset, Selection, Sweep
 from benchmarks.synthetic import elm_sizes
 from studies.interior_optimum.estimators import Line
+from sweeper.plan.expand import Plan, PlanRow
+from sweeper.store.schema import FINISHED, SCHEMAS
 
 LEVELS = (2, 3, 4, 6, 9, 14, 22, 34)
 BUDGETS = (10_000, 30_000, 100_000)
@@ -115,3 +118,36 @@ def cells(means: dict[str, dict[float, float]], noise: float = 0.004, seeds: int
         table["final_valid_metric"] = table["value"]
         groups.append(dataset(table, name))
     return groups
+
+
+def sweep_of(*plans: Plan, value: Callable[[PlanRow], float], noise: float = 0.004, draw: int = 0) -> Sweep:
+    """All trials of some plans as finished rows, with their own ids.
+
+    Args:
+        plans: what was planned.
+        value: mean metric of a trial.
+        noise: between seeds.
+        draw: seed of the noise.
+    """
+    random, rows = np.random.default_rng(draw), []
+    for plan in plans:
+        for trial_id, row in plan.trials.items():
+            assert row.spec is not None
+            assert row.counts is not None
+            model, training = row.spec.model, row.spec.training
+            metric = value(row) + noise * random.standard_normal()
+            rows.append(
+                dict.fromkeys(SCHEMAS["trials"].names)
+                | {"chance": 4.75, "data_name": "made-up", "data_sha256": "0", "metric": "bpc", "direction": "min"}
+                | {f"final_{split}_metric": metric for split in ("train", "valid", "test")}
+                | {name: getattr(row.counts, name) for name in ("k_e", "k_c", "recurrent_params", "readout_params")}
+                | {name: getattr(training, name) for name in ("steps", "batch_size", "length", "learning_rate")}
+                | {name: getattr(model, name, np.nan) for name in ("n_rec", "d_m", "d_tree", "d_branch", "l_mlp")}
+                | {name: getattr(model, name, np.nan) for name in ("rho_rec", "tau_m_max")}
+                | {"trial_id": trial_id, "status": FINISHED, "sweep": plan.name, "task": "text", "seed": row.seed}
+                | {"architecture": row.spec.architecture, "budget": row.budget, "spec": row.spec.canonical}
+                | {"trainable_params": row.counts.trainable_params, "d_mlp": 2 * getattr(model, "d_m", np.nan)}
+                | {"tokens": training.steps * training.batch_size * training.length}
+            )
+    grids = {plan.name: plan.text for plan in plans}
+    return Sweep(label="made-up", uri="made-up", trials=pd.DataFrame(rows), grids=grids)
