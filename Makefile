@@ -1,11 +1,12 @@
 # `make demo` runs a real sweep on embedded data, `make test` passes the checks, `make site` builds the pages (a broken link
 # is an error); each makes .venv first. `make study` runs the replication study anew into STUDY, `make study-report` makes
-# its laws, figures and verdicts from the stored rows.
+# its laws, figures and verdicts from the stored rows. `make study2` and `make study2-report` do the same for the second
+# study; each goes on where it stopped.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test site study study-report clean
+.PHONY: demo test site study study-report study2 study2-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch demo --results results/demo
@@ -40,6 +41,22 @@ study-report: $(INSTALLED)
 	  $(BIN)/analysis verify $(STUDY)/$$task/fit.json; \
 	done
 	$(BIN)/python -m studies.paper_in_miniature.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
+
+STUDY2 ?= studies/interior_optimum/results
+GRIDS2 := studies/interior_optimum/grids/study2_text
+
+study2: $(INSTALLED)
+	$(BIN)/sweeper launch $(GRIDS2)_pilot.yaml --results $(STUDY2)/text_pilot
+	$(BIN)/analysis learning-rate $(STUDY2)/text_pilot
+	for part in "" _converged; do $(BIN)/sweeper launch $(GRIDS2)$$part.yaml --results $(STUDY2)/text || exit; done
+	test -f $(STUDY2)/text/prediction.json || $(BIN)/python -m studies.interior_optimum predict $(STUDY2)/text
+	$(BIN)/sweeper launch $(GRIDS2)_baselines_pilot.yaml --results $(STUDY2)/text_baselines_pilot
+	test -f $(GRIDS2)_baselines.yaml || $(BIN)/python -m studies.interior_optimum baselines $(STUDY2)/text_baselines_pilot
+	for part in _baselines _holdout; do $(BIN)/sweeper launch $(GRIDS2)$$part.yaml --results $(STUDY2)/text || exit; done
+	$(MAKE) study2-report
+
+study2-report: $(INSTALLED)
+	$(BIN)/python -m studies.interior_optimum verdicts $(STUDY2)/text -o $(STUDY2) --figures
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -48,12 +48,13 @@ def tune(plan: Plan, sweep: Sweep) -> list[Tuned]:
     if missing:
         raise AnalysisError(f"{plan.name}: {missing} of {len(plan.trials)} trials have not been run; launch it again")
     finished = rows[rows["status"] == FINISHED]["final_valid_metric"]
+    valid = {str(trial_id): float(metric) for trial_id, metric in finished.items()}
     groups: dict[tuple[str, int], list[tuple[str, PlanRow]]] = {}
     for trial_id, row in plan.trials.items():
         assert row.spec is not None  # runnable rows have a spec
         assert row.budget is not None
         groups.setdefault((row.spec.architecture, row.budget), []).append((trial_id, row))
-    return [_best(name, budget, groups[name, budget], finished.to_dict()) for name, budget in sorted(groups)]
+    return [_best(name, budget, groups[name, budget], valid) for name, budget in sorted(groups)]
 
 
 def _best(name: str, budget: int, trials: list[tuple[str, PlanRow]], valid: dict[str, float]) -> Tuned:

@@ -28,6 +28,9 @@ ESTIMATORS = (QUADRATIC, CUBIC)
 H5_BUDGET, H5_K_C = 10_000.0, 16.0
 """Where H5 asks whether training was long enough."""
 
+ASKED_AT = 100_000.0
+"""The budget whose H3 says whether k_c = 128 is run as well."""
+
 
 class Estimated(NamedTuple):
     """A line with ln d_m* by each estimator."""
@@ -207,7 +210,10 @@ def connectivity(data: Dataset, low: float = 16.0, high: float = 64.0) -> Answer
     verdict = CONTRADICTED if CONTRADICTED in told else SUPPORTED if rows and len(told) == len(rows) else NOT_DECIDED
     listed = "; ".join(f"{row['gain']:+.3f} at P = {row['budget']:,.0f} (p = {row['p_holm']:.2g})" for row in rows)
     sentence = f"Gain of k_c = {high:.0f} in bits per character: {listed}." if rows else "No P has both k_c."
-    return Answer(question, verdict, sentence, {"budgets": rows})
+    more = any(row["budget"] == ASKED_AT and row["gain"] > 0 and row["p_holm"] < 1 - LEVEL for row in rows)
+    if more:
+        sentence += f" It is better at P = {ASKED_AT:,.0f}, so that the design adds k_c = 128 (study2_text_k_c_128)."
+    return Answer(question, verdict, sentence, {"budgets": rows, "adds_k_c_128": more})
 
 
 def shift(lines: Sequence[Estimated], low: float = 16.0, high: float = 64.0) -> Answer:

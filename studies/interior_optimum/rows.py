@@ -16,8 +16,9 @@ from sweeper.store.schema import FINISHED
 
 GRIDS = Path(__file__).parent / "grids"
 
-MAIN, HOLDOUT, CONVERGED, BASELINES, BASELINES_PILOT = (
-    GRIDS / f"study2_text{part}.yaml" for part in ("", "_holdout", "_converged", "_baselines", "_baselines_pilot")
+MAIN, K_C_128, HOLDOUT, CONVERGED, BASELINES, BASELINES_PILOT = (
+    GRIDS / f"study2_text{part}.yaml"
+    for part in ("", "_k_c_128", "_holdout", "_converged", "_baselines", "_baselines_pilot")
 )
 
 STEPS, LONGER, CONVERGED_STEPS = 4_000, 8_000, 16_000

@@ -42,6 +42,7 @@ from studies.interior_optimum.rows import (
     CONVERGED,
     CONVERGED_STEPS,
     HOLDOUT,
+    K_C_128,
     LARGEST,
     LONGER,
     MAIN,
@@ -136,7 +137,8 @@ def answers(sweep: Sweep, prediction: Path) -> Iterator[Answer]:
         return
     # The largest budget waits for its prediction; once its rows come in, a verdict without all of them would be early.
     largest = data.rows["budget"].eq(LARGEST).any()
-    done = progress(sweep, [MAIN, HOLDOUT] if largest else [MAIN])
+    also = {HOLDOUT: largest, K_C_128: data.rows["k_c"].eq(128).any()}
+    done = progress(sweep, [MAIN, *(grid for grid, begun in also.items() if begun)])
     for answer in _of_place(data):
         told = unless_run(answer, done)
         yield told if largest else told._replace(sentence=f"{told.sentence} P = {LARGEST:,} has not been run yet.")

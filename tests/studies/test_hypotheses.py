@@ -93,8 +93,12 @@ def test_connectivity_is_compared_at_the_best_of_each_and_one_loss_refutes_it():
     told = connectivity(study())
     assert told.verdict == SUPPORTED
     assert [row["gain"] for row in told.numbers["budgets"]] == pytest.approx([0.1] * 3, abs=0.02)
-    assert connectivity(study(lead=0.0)).verdict == NOT_DECIDED
-    assert connectivity(study(lead=-0.1)).verdict == CONTRADICTED
+    assert told.sentence.endswith("so that the design adds k_c = 128 (study2_text_k_c_128).")
+    undecided = connectivity(study(lead=0.0))
+    assert undecided.verdict == NOT_DECIDED
+    assert not undecided.numbers["adds_k_c_128"]
+    worse = connectivity(study(lead=-0.1))
+    assert (worse.verdict, worse.numbers["adds_k_c_128"]) == (CONTRADICTED, False)
 
     def worse_at_30k(budget, d_m, d_branch):
         lead = (0.1 if budget != 30_000 else -0.1) * (d_branch == 16)

@@ -211,7 +211,7 @@ def test_the_grid_of_the_baselines_takes_the_best_of_the_validation_split():
 
 
 def test_the_shipped_grids_are_those_of_the_page():
-    plans = {path.name: expand(load_grid(path)) for path in (rows.MAIN, rows.HOLDOUT, rows.CONVERGED)}
+    plans = {path.name: expand(load_grid(path)) for path in (rows.MAIN, rows.K_C_128, rows.HOLDOUT, rows.CONVERGED)}
     main = plans["study2_text.yaml"].trials.values()
     assert {row.budget for row in main} == {10_000, 30_000, 100_000}
     assert {row.counts.k_c for row in main} == {16, 64}
@@ -223,7 +223,7 @@ def test_the_shipped_grids_are_those_of_the_page():
     # one group with the main sweep, or the law and the hold-out would be about other trainings
     trainings = {
         replace(row.spec.training, learning_rate=1.0)
-        for name in ("study2_text.yaml", "study2_text_holdout.yaml")
+        for name in ("study2_text.yaml", "study2_text_k_c_128.yaml", "study2_text_holdout.yaml")
         for row in plans[name].trials.values()
     }
     assert len(trainings) == 1
@@ -233,7 +233,7 @@ def test_the_rate_rule_of_the_grids_is_that_of_the_stored_pilot():
     sweep = read_sweep(rows.GRIDS.parent / "results" / "text_pilot")
     (data,) = datasets(sweep, Selection())
     rule = fit_rule(rate_trials(sweep, data), "final_valid_metric", "min", list(DESIGN_POINT))
-    for path in (rows.MAIN, rows.HOLDOUT, rows.CONVERGED):
+    for path in (rows.MAIN, rows.K_C_128, rows.HOLDOUT, rows.CONVERGED):
         assert rule.yaml() in path.read_text()
     point = ["budget", "d_m", "d_branch"]
     scores = sweep.trials.pivot_table(index=point, columns="learning_rate", values="final_valid_metric")
