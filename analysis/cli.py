@@ -246,6 +246,26 @@ def activity(
 
 
 @cli.command()
+@DIR
+@click.option("--where", help='Trials to look at, for example "d_m >= 4 and seed == 0".')
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose windows to run.")
+@click.option("--windows", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Windows to run.")
+@click.option("-o", "--output", help="Files to write (.json and .html); default residuals.json and .html in DIR.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def residuals(dir: str, where: str | None, split: "Split", windows: int, output: str | None, as_json: bool) -> None:
+    """Run saved networks of the task neuronio: how they miss the voltage, by voltage, after a spike, and by lag.
+
+    \b
+      training: {save: final}              in the grid: trials keep their weights
+      analysis residuals results           one row per network, figures in results/residuals.html
+    """
+    from analysis import commands
+    from analysis.activity.collect import ResidualSettings
+
+    commands.residuals(dir, where, ResidualSettings(split=split, windows=windows), output=output, as_json=as_json)
+
+
+@cli.command()
 @click.argument("dirs", nargs=-1, metavar="[DIR]...")
 @click.option("--results", "-r", "more", multiple=True, metavar="DIR", help="One of them; may be repeated.")
 @fit_options

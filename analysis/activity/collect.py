@@ -1,4 +1,4 @@
-"""Records saved networks one after the other and measures them."""
+"""Records saved networks, or what they answer, one after the other and measures them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import pandas as pd
 
 from analysis.activity.measures import measure
 from analysis.activity.report import NetworkActivity
+from analysis.activity.residual_report import NetworkResiduals
+from analysis.activity.residuals import residuals
 from analysis.activity.timescales import LearnedTimescales
 from analysis.errors import AnalysisError
 from analysis.rows.sweep import Sweep
@@ -31,6 +33,16 @@ class ActivitySettings:
     """First steps that are run and not kept: the state begins at zero, as no network's does in use."""
     threshold: float = 0.0
     """Activity above which a neuron counts as active; it is rectified, so 0 means: at all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualSettings:
+    """What networks are run over."""
+
+    split: Split = "test"
+    """Whose windows."""
+    windows: int = 64
+    """Windows to run, at most."""
 
 
 def networks_of(sweep: Sweep, where: str | None) -> pd.DataFrame:
@@ -110,4 +122,30 @@ def recorded(
             k_c=float(row["k_c"]),
             seed=int(row["seed"]),
             measures=measure(made.activity_RTN, made.potential_RTN, made.timescales_ND, threshold=settings.threshold),
+        )
+
+
+def with_residuals(
+    sweep: Sweep, rows: pd.DataFrame, settings: ResidualSettings
+) -> Iterator[NetworkResiduals | tuple[str, str]]:
+    """Run each network over windows of neuronio; one that cannot be run gives its trial and the reason."""
+    # Here and not above: running networks needs torch, which the analysis does without everywhere else.
+    from sweeper.training.recording import record_voltage
+
+    assert sweep.store is not None  # `networks_of` has refused others
+    for row in rows.to_dict("records"):
+        try:
+            made = record_voltage(sweep.store, row["trial_id"], split=settings.split, windows=settings.windows)
+        except SweeperError as error:
+            yield str(row["trial_id"]), str(error)
+            continue
+        yield NetworkResiduals(
+            trial_id=row["trial_id"],
+            data_name=made.data_name,
+            architecture=row["architecture"],
+            d_m=int(row["d_m"]),
+            k_e=float(row["k_e"]),
+            seed=int(row["seed"]),
+            windows=len(made.target_RT),
+            residuals=residuals(made.predicted_RT.astype(float), made.target_RT.astype(float), made.spikes_RT),
         )

@@ -129,23 +129,28 @@ def activity_page(
     networks: Sequence[NetworkActivity], learned: Sequence[LearnedTimescales], title: str, subtitle: str
 ) -> str:
     """A page with the table and all figures, which opens from disk."""
-    from plotly.offline import get_plotlyjs
-
     parts = [f"<p>{escape(line)}</p>" for line in sentences(networks)]
     if networks:
         spectra = plot_spectra([network.label for network in networks], [network.measures for network in networks])
         parts += [
             html_table("Networks", activity_table(networks)),
             f"<p>{escape(EXPLAINED)}</p>",
-            _figure(spectra, len(networks)),
+            figure_html(spectra, len(networks)),
         ]
     if learned:
         parts += [html_table("Learned timescales", timescale_table(learned)), f"<p>{escape(timescales.EXPLAINED)}</p>"]
-        parts += ["<div class='pair'>", *(_figure(plot_learned(one)) for one in learned), "</div>"]
+        parts += ["<div class='pair'>", *(figure_html(plot_learned(one)) for one in learned), "</div>"]
     for network in networks:
         parts.append(f"<h2>{escape(network.label)} ({network.trial_id[:8]})</h2><div class='pair'>")
-        parts += [_figure(plot(network.measures)) for plot in PANELS.values()]
+        parts += [figure_html(plot(network.measures)) for plot in PANELS.values()]
         parts.append("</div>")
+    return page(title, subtitle, parts)
+
+
+def page(title: str, subtitle: str, parts: Sequence[str]) -> str:
+    """A page of parts in HTML, with Plotly inside, which opens from disk."""
+    from plotly.offline import get_plotlyjs
+
     return Template(asset("activity.html")).substitute(
         title=escape(title),
         subtitle=escape(subtitle),
@@ -155,6 +160,7 @@ def activity_page(
     )
 
 
-def _figure(figure: dict[str, Any], colours: int = 1) -> str:
+def figure_html(figure: dict[str, Any], colours: int = 1) -> str:
+    """A figure as a part of a page."""
     html: str = drawn(figure, colours).to_html(full_html=False, include_plotlyjs=False, config=CONFIG)
     return f"<div>{html}</div>"

@@ -1,11 +1,11 @@
-"""Runs a saved network over held-out sequences and keeps what its neurons did."""
+"""Runs a saved network over held-out sequences and keeps what its neurons did, or what it answered."""
 
 import io
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from sweeper.errors import SweeperError
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
 from sweeper.store.store import ResultsStore
 from tasks.loaders import Split, load_task
+from tasks.losses import MV_PER_UNIT
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -58,17 +59,13 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
         DamageError: the file is not what was written.
     """
     spec, weights = _saved(store, trial_id)
-    dtype = getattr(torch, spec.training.dtype)
     # Before it is built: other architectures have no such back end, and a person's file must not be run to be read.
     if not isinstance(spec.model, ElmConfig):
         raise SweeperError(
             f"trial {trial_id}: {spec.architecture} has no neurons with a memory of their own; "
             "activity is recorded of ELM Networks"
         )
-    # The readable back end: single steps gain nothing from the others, and it needs no compiler.
-    network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend="reference")
-    network.load_state_dict(weights)
-    network.eval()
+    network = _rebuilt(spec, weights)
     task = load_task(spec.task, spec.task_options)
     # Segments of a carried state are joined until there are enough steps; other sequences stand alone.
     batches = math.ceil((burn_in + steps) / spec.training.length) if task.spec.carry_state else 1
@@ -85,6 +82,70 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
         activity_RTN=np.stack(activity[kept], axis=1),
         potential_RTN=np.stack(potential[kept], axis=1),
         timescales_ND=network.hidden.timescales().detach().float().numpy(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoltageAnswers:
+    """What one network says of the soma voltage of a neuron; R windows, T milliseconds after their burn-in."""
+
+    trial_id: str
+    """The trial that trained the network."""
+    data_name: str
+    """Data that the windows are from."""
+    predicted_RT: FloatArray
+    """The network's voltage, in mV against the task's reference."""
+    target_RT: FloatArray
+    """The neuron's own voltage, likewise."""
+    spikes_RT: npt.NDArray[np.bool_]
+    """Whether the neuron spiked."""
+
+
+def record_voltage(store: ResultsStore, trial_id: str, *, split: Split, windows: int) -> VoltageAnswers:
+    """Run the saved network of a trial of the task `neuronio` over held-out windows.
+
+    Args:
+        store: where the network is.
+        trial_id: the trial.
+        split: whose windows.
+        windows: how many of them, at most; those that the end of a simulation cuts short are left out.
+
+    Raises:
+        SweeperError: there is no such network, its task has no voltage, or no whole window is left.
+        DamageError: the file is not what was written.
+    """
+    spec, weights = _saved(store, trial_id)
+    task = load_task(spec.task, spec.task_options)
+    # Before it is built: a person's file must not be run to be read, and only the task says what the answers are.
+    if task.spec.loss != "spikes_and_voltage" or not isinstance(spec.model, ElmConfig | ElmNeuronConfig):
+        raise SweeperError(
+            f"trial {trial_id}: {spec.architecture} on {spec.task} answers no voltage; residuals are those of ELM "
+            "neurons and ELM Networks on the task neuronio"
+        )
+    network = _rebuilt(spec, weights)
+    rows: list[tuple[FloatArray, FloatArray, npt.NDArray[np.bool_]]] = []
+    with _one_thread(), torch.no_grad():
+        for batch in task.eval_batches(split, batch_size=16, length=spec.training.length, max_batches=None):
+            assert batch.weight is not None  # the burn-in has weight 0
+            voltage = network(batch.x).logits[..., 1].float() * MV_PER_UNIT
+            target = batch.y[..., 1].float() * MV_PER_UNIT
+            for row, counted in enumerate(batch.weight > 0):
+                kept = (voltage[row, counted], target[row, counted], batch.y[row, counted, 0] > 0)
+                rows.append((kept[0].numpy(), kept[1].numpy(), kept[2].numpy()))
+            if len(rows) >= windows:
+                break
+    # Windows of equal length, so that a lag means the same in each; the end of a simulation leaves shorter ones.
+    longest = max((len(target) for _, target, _ in rows), default=0)
+    if longest == 0:
+        raise SweeperError(f"trial {trial_id}: the {split} split of {task.data_name} has no window to run")
+    whole = [row for row in rows if len(row[1]) == longest][:windows]
+    predicted_RT, target_RT, spikes_RT = (np.stack(part) for part in zip(*whole, strict=True))
+    return VoltageAnswers(
+        trial_id=trial_id,
+        data_name=task.data_name,
+        predicted_RT=predicted_RT,
+        target_RT=target_RT,
+        spikes_RT=spikes_RT,
     )
 
 
@@ -131,6 +192,14 @@ def _saved(store: ResultsStore, trial_id: str) -> tuple[TrialSpec, dict[str, Ten
     if spec.trial_id != trial_id:
         raise SweeperError(f"{store.uri}: networks/{trial_id}.pt holds the network of trial {spec.trial_id}")
     return spec, saved["weights"]
+
+
+def _rebuilt(spec: TrialSpec, weights: dict[str, Tensor]) -> Any:
+    # The readable back end: single steps gain nothing from the others, and it needs no compiler.
+    dtype = getattr(torch, spec.training.dtype)
+    network = build_network(spec.model, seed=spec.seed, dtype=dtype, backend="reference")
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 @contextmanager
