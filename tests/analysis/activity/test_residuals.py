@@ -70,6 +70,12 @@ def test_the_autocorrelation_of_a_known_process_comes_back(rng):
     assert white.time < 1.3
 
 
+def test_long_lags_are_not_shrunk_by_their_fewer_pairs(rng):
+    error = np.repeat(rng.normal(size=(5000, 1)), 20, axis=1)  # each window misses by one constant
+    found = residuals(error, np.zeros_like(error), np.zeros(error.shape, bool)).by_lag
+    assert found.correlation == pytest.approx(np.ones(20), abs=1e-9)
+
+
 def test_clipped_voltages_and_exact_answers_give_fewer_classes_and_no_nonsense():
     voltage = np.repeat([[0.0, 0.0, 0.0, 1.0]], 5, axis=0)
     found = residuals(voltage, voltage, voltage > 0.5)
