@@ -21,7 +21,8 @@ from model.architecture import DECIDED_BY_TASK
 from model.architectures.cells import CellArchitecture
 from model.registry import architecture, architecture_names
 from sweeper.cli import cli as sweeper
-from sweeper.plan.grid import GRID_KEYS, RANGE_KEYS, TARGETS
+from sweeper.plan.axes import RANGE_KEYS, TARGETS
+from sweeper.plan.grid import GRID_KEYS
 from sweeper.plan.rate_rule import RateRule
 from sweeper.plan.recipes import RECIPES, SINGLE_NEURON, STEPS
 from sweeper.plan.search_section import SearchSettings

@@ -7,14 +7,14 @@ Any setting, `budgets` included, may be one value, a list of values, or a range
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import CodeError, SettingError, unknown_name
-from cluster.limits import LIMITS, check_limit, shown
+from cluster.errors import CodeError, SettingError
+from cluster.limits import check_limit, shown
 from cluster.values import (
     check_keys,
     mapping,
@@ -22,7 +22,6 @@ from cluster.values import (
     one_of,
     raised_as,
     text,
-    whole_within,
 )
 from cluster.yaml_reader import read_text_file, read_yaml
 from model.architecture import DECIDED_BY_TASK, Architecture
@@ -30,13 +29,13 @@ from model.config import ConfigError
 from model.registry import DEFAULT, architecture, shared_settings
 from model.registry import full_name as architecture_name
 from sweeper.errors import GridError
+from sweeper.plan.axes import TARGETS, distinct, read_axes, read_budgets, read_seeds, read_zipped
 from sweeper.plan.descriptions import DEFAULTS, DESCRIBED, Description, read_descriptions
-from sweeper.plan.rate_rule import read_rule
 from sweeper.plan.recipes import MEASURED, PAPER, PRESETS
 from sweeper.plan.recorded import RECORDED, Recorded, joined, read_recorded
 from sweeper.plan.search_section import Range, SearchSettings, read_search
 from sweeper.plan.task_axes import Lists, lists_of, rest_of, task_cases, varied_as_described, varied_by_class
-from sweeper.plan.trial import TrainingConfig, field_types, typed_value
+from sweeper.plan.trial import TrainingConfig, field_types
 from tasks.base import TaskSpec
 from tasks.errors import TaskError
 from tasks.spec import full_name
@@ -44,13 +43,8 @@ from tasks.spec import full_name
 GRID_KEYS = (
     "name", "task", "architecture", "budgets", "model", "training", "seeds", "zip", "limits", "search", "blocks",
 )  # fmt: skip
-TARGETS = ("k_e", "k_c")
-"""Axes that are not fields of a configuration: the plan finds the d_m or d_branch that comes nearest."""
-_BUDGET, _SEED, _SEEDS = whole_within("budget"), whole_within("seed"), whole_within("seeds")
-_TARGET, _COUNT = whole_within("target"), whole_within("count")
 PRESET = "preset"
 """Key of `training` beside those of `TrainingConfig`."""
-RANGE_KEYS = ("from", "to", "count", "spacing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,24 +246,24 @@ def _blocks(
     if isinstance(settings.get("record"), list):
         # of all things in a list, this one's are no values to be tried one after the other
         settings["record"] = ", ".join(dict.fromkeys(map(str, settings["record"]))) or "none"
-    training = _axes(field_types(TrainingConfig), settings, f"{place}training")
+    training = read_axes(field_types(TrainingConfig), settings, f"{place}training")
     if len(training.get("save", ())) > 1:
         # Both would have one id, since the setting changes no number of a trial.
         raise GridError(f"{place}training.save: give one value; trials do not differ by whether their weights are kept")
     # Before repeated values are dropped, because settings that advance together need their values place by place.
     written = merged.get("task")
     axes, varied = {**model, **training}, _varied(written, f"{place}task", folders, described)
-    zipped = _zipped(merged.get("zip", []), {**varied, **axes}, f"{place}zip")
-    model, training = _distinct(model, zipped), _distinct(training, zipped)
+    zipped = read_zipped(merged.get("zip", []), {**varied, **axes}, f"{place}zip")
+    model, training = distinct(model, zipped), distinct(training, zipped)
     common = Block(
         task="",
         place=place,
         architecture=full,
         recorded=kept,
         written_architecture=of_class,
-        budgets=_budgets(merged.get("budgets"), f"{place}budgets"),
+        budgets=read_budgets(merged.get("budgets"), f"{place}budgets"),
         preset=preset,
-        seeds=_seeds(merged.get("seeds", 1), f"{place}seeds"),
+        seeds=read_seeds(merged.get("seeds", 1), f"{place}seeds"),
         limits=_limits(merged.get("limits", {}), f"{place}limits"),
         zipped=rest_of(zipped, varied, axes),
     )
@@ -353,128 +347,11 @@ def _model_axes(definition: Architecture, written: str, value: object, place: st
     of_any_architecture = {*shared_settings(), *DECIDED_BY_TASK, *TARGETS}
     for name in mapping(value, place):
         # A setting of another architecture is refused with the reason; any other unknown key gets the nearest name
-        # (`_axes`).
+        # (`read_axes`).
         if name in of_any_architecture.difference(types):
             why = "the task decides it" if name in DECIDED_BY_TASK else f"architecture {written!r} has none"
             raise GridError(f"{place}.{name}: {why}. Valid: {', '.join(sorted(types))}")
-    return _axes(types, value, place)
-
-
-def _axes(types: Mapping[str, Any], value: object, place: str) -> dict[str, tuple[Any, ...]]:
-    settings = mapping(value, place)
-    check_keys(f"{place}.", settings, tuple(types))
-    axes: dict[str, tuple[Any, ...]] = {}
-    for name, entry in settings.items():
-        if name == "learning_rate" and isinstance(entry, dict) and "rule" in entry:
-            axes[name] = (read_rule(entry, f"{place}.{name}"),)
-            continue
-        # By its type as text, which finds the int of `int | None` as well.
-        whole = types[name] is int or "int" in str(types[name])
-        if isinstance(entry, dict) and "count" not in entry and {"from", "to"} <= set(entry):
-            axes[name] = (_open_range(types, name, entry, f"{place}.{name}", whole),)
-            continue
-        entries = _range(entry, f"{place}.{name}", whole) if isinstance(entry, dict) else entry
-        entries = entries if isinstance(entries, list) else [entries]
-        if not entries:
-            raise GridError(f"{place}.{name}: an empty list leaves nothing to run")
-        axes[name] = tuple(_value(types, name, v, f"{place}.{name}") for v in entries)
-    return axes
-
-
-def _distinct(axes: Mapping[str, tuple[Any, ...]], zipped: tuple[tuple[str, ...], ...]) -> dict[str, tuple[Any, ...]]:
-    """Drop repeated values, except where settings advance together: there every place counts."""
-    # Dropping one of two equal values would pair those behind it with the wrong partners.
-    joined = {name for group in zipped for name in group}
-    return {name: values if name in joined else tuple(dict.fromkeys(values)) for name, values in axes.items()}
-
-
-def _value(types: Mapping[str, Any], name: str, value: object, place: str) -> Any:
-    if name in TARGETS:
-        return _TARGET(value, place)
-    read = typed_value(types[name], value, place)
-    if isinstance(read, int | float) and not isinstance(read, bool):
-        check_limit(_limit_of(types, name, read), read, place)
-    return read
-
-
-def _limit_of(types: Mapping[str, Any], name: str, value: float) -> str:
-    """Which limit a setting has, where it has none of its own name."""
-    if name in LIMITS:
-        return name
-    if isinstance(value, float):
-        return "number"
-    if types is field_types(TrainingConfig):
-        return "batch_size" if name.endswith("batch_size") else "steps"
-    return "size"
-
-
-def _range(entry: Mapping[Any, Any], place: str, whole: bool) -> list[float]:
-    check_keys(f"{place}.", entry, RANGE_KEYS)
-    numbers = {}
-    for key in ("from", "to", "count"):
-        if entry.get(key) is None:
-            raise GridError(f"{place}.{key}: a range needs the number `{key}`, got {entry.get(key)!r}")
-        numbers[key] = number(entry[key], f"{place}.{key}")
-    low, high = numbers["from"], numbers["to"]
-    spacing = entry.get("spacing", "log")
-    one_of("log", "linear")(spacing, f"{place}.spacing")
-    count = _COUNT(entry["count"], f"{place}.count")
-    if low >= high or (spacing == "log" and low <= 0):
-        raise GridError(f"{place}: a range needs {'0 < ' * (spacing == 'log')}from < to, got {shown(dict(entry))}")
-    shares = [i / (count - 1) for i in range(count)]
-    values = [low * (high / low) ** s if spacing == "log" else low + (high - low) * s for s in shares]
-    # Neighbours that round to one number are dropped later (`_distinct`), except where settings advance together.
-    return [float(round(v)) for v in values] if whole else values
-
-
-def _open_range(types: Mapping[str, Any], name: str, entry: Mapping[Any, Any], place: str, whole: bool) -> Range:
-    """A range without a count: a search chooses the values."""
-    # Read as a range of two values, which checks its ends by the same rules.
-    values = _range({**entry, "count": 2}, place, whole)
-    ends = [_value(types, name, value, place) for value in values]
-    return Range(low=float(ends[0]), high=float(ends[-1]), log=entry.get("spacing", "log") == "log", whole=whole)
-
-
-def _budgets(value: object, place: str) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    if isinstance(value, dict):
-        value = _range(value, place, whole=True)
-    values = value if isinstance(value, list) else [value]
-    if not values:
-        raise GridError(
-            f"{place}: an empty list leaves nothing to run; give null, or leave the key out, where every size is given"
-        )
-    # A budget that is listed twice asks for the same trials.
-    return tuple(dict.fromkeys(_BUDGET(v, f"{place}[{i}]") for i, v in enumerate(values)))
-
-
-def _seeds(value: object, place: str) -> tuple[int, ...]:
-    """A number of replicates, or the seeds themselves."""
-    # An empty list is no number either, and is refused as one below.
-    if isinstance(value, list) and value:
-        check_limit("seeds", len(value), f"{place}: their number")
-        return tuple(dict.fromkeys(_SEED(v, f"{place}[{i}]") for i, v in enumerate(value)))
-    return tuple(range(_SEEDS(value, place)))
-
-
-def _zipped(value: object, axes: Mapping[str, Sequence[Any]], place: str) -> tuple[tuple[str, ...], ...]:
-    groups = value if isinstance(value, list) else [value]
-    result = []
-    for i, group in enumerate(groups):
-        if not isinstance(group, list) or len(group) < 2:
-            raise GridError(
-                f"{place}[{i}]: expected a list of two or more settings that advance together, got {group!r}"
-            )
-        for name in group:
-            if name not in axes:
-                raise GridError(unknown_name(f"{place}[{i}]", name, axes))
-        lengths = {name: len(axes[name]) for name in group}
-        # The shorter list would otherwise cut the longer one off.
-        if len(set(lengths.values())) > 1:
-            raise GridError(f"{place}[{i}]: settings that advance together need equally many values, got {lengths}")
-        result.append(tuple(group))
-    return tuple(result)
+    return read_axes(types, value, place)
 
 
 def _limits(value: object, place: str) -> dict[str, tuple[float | None, float | None]]:

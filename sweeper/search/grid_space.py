@@ -11,9 +11,10 @@ from typing import Any
 
 from cluster.yaml_reader import read_yaml, write_yaml
 from sweeper.errors import GridError
+from sweeper.plan.axes import TARGETS
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import RUNNABLE, PlanRow, expand, recorded_points
-from sweeper.plan.grid import TARGETS, Block, Grid, parse_grid
+from sweeper.plan.grid import Block, Grid, parse_grid
 from sweeper.plan.recorded import RECORDED
 from sweeper.plan.search_section import Range
 from sweeper.plan.trial import TrialSpec, spec_from_canonical
