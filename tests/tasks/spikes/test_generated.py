@@ -123,6 +123,13 @@ def test_training_draws_new_examples_at_every_step_for_every_seed(name: str, len
     assert all(row.numpy().tobytes() in seen for row in again.x)
 
 
+def test_training_is_not_confined_to_the_recordings_that_evaluation_reads() -> None:
+    task = load_task("shd", OPTIONS)
+    evaluated = {recording("train", number, 10).tobytes() for number in range(2000)}
+    drawn = task.train_batch(0, seed=0, batch_size=8, length=100).x
+    assert all(row.numpy().tobytes() not in evaluated for row in drawn)
+
+
 def test_evaluation_reads_the_same_recordings_each_time_and_has_the_stated_baseline() -> None:
     task = load_task("shd", OPTIONS)
     first, second = (next(iter(task.eval_batches("test", batch_size=2, length=100, max_batches=1))) for _ in range(2))
