@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cluster.command_line import Group
 from sweeper.cli_options import Within, debug_everywhere, results_either_way
 from sweeper.errors import run_command
 from sweeper.words import counted
@@ -106,7 +107,7 @@ def fit_options(command: Command) -> Command:
     return _decorate(wrapped, [choice, loss, threshold, starts, seed, weights])
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="elm-sweeper")
 def cli() -> None:
     """From stored trials to a fitted law, a report and a dashboard.
@@ -139,7 +140,8 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     multiple=True,
     metavar="SETTING | PARAMETER=SETTING",
     help="Joint fit over ablations: compare the levels of a setting such as tau_m_max or k_c, or let a parameter of "
-    "the law vary with it (alpha=tau_m_max), all else shared. May be repeated; default: every setting that differs.",
+    "the law vary with it (alpha=tau_m_max), all else shared; a parameter that is named with several settings has one "
+    "value per combination. May be repeated; default: every setting that differs.",
 )
 @click.option(
     "-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in RESULTS."

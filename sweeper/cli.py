@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cluster.attach.machine import machine_share
+from cluster.command_line import Group
 from cluster.jobs.jobs import jobs, stop
 from sweeper.cli_options import JSON, LANES, PLACE, Share, Within, debug_everywhere, results_either_way, running_options
 from sweeper.errors import run_command, warn_of_damage
@@ -36,7 +37,7 @@ _OF_THE_CALL = ("grid", "results", "cluster", "dry_run", "as_job", "as_json", "d
 """Options of `launch` that are not those of a submitted job's launcher."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="elm-sweeper")
 def cli() -> None:
     """Run scaling-law sweeps of ELM Networks.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cluster.command_line import Group
 from tasks.base import DataSet
 from tasks.data_sets import DATA_SETS, data_set
 from tasks.errors import DataError
@@ -17,7 +18,7 @@ _DIRECTORY = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """List, describe, fetch and verify data sets."""
 

@@ -77,7 +77,8 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     Args:
         views: all groups of the report.
         vary: settings (``tau_m_max``), or parameters with the setting that moves them (``alpha=tau_m_max``), which are
-            then fitted together; empty for every setting that differs.
+            then fitted together; a parameter that is named with several settings has one value for each combination of
+            them that was run. Empty for every setting that differs.
         settings: how to fit.
 
     Returns:
@@ -89,9 +90,10 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     # Names are checked before anything is fitted: joint fits take minutes, and a typing error should not.
     compared = families(views)
     known = sorted({name for family in compared for name in family.settings})
-    pairs = dict(item.split("=", 1) for item in vary if "=" in item)
-    named_settings = [item for item in vary if "=" not in item]
-    for name in [*named_settings, *pairs.values()]:
+    pairs = _pairs(vary)
+    named_settings = list(dict.fromkeys(item for item in vary if "=" not in item))
+    moving = list(dict.fromkeys(name for names in pairs.values() for name in names))
+    for name in [*named_settings, *moving]:
         if not known:
             raise AnalysisError(f"--vary {name}: no two groups of these rows differ in a setting")
         if name not in known:
@@ -99,9 +101,8 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
     entries = []
     for family in compared:
         # A family that does not vary one of the settings has no levels for it and is passed over.
-        if pairs and set(pairs.values()) <= set(family.settings):
-            named = ", ".join(dict.fromkeys(pairs.values()))
-            entries.append(_or_reason(family, named, partial(_together, family, pairs, settings)))
+        if pairs and set(moving) <= set(family.settings):
+            entries.append(_or_reason(family, ", ".join(moving), partial(_together, family, pairs, settings)))
         # By default one setting of the connectivity: k_c is the product of the other two, so that they would mostly be
         # the same comparison again.
         automatic = () if vary else (*family.reference, *[n for n in family.settings if n in WITHIN][:1])
@@ -109,6 +110,19 @@ def joint_fits(views: Sequence[View], vary: Sequence[str], settings: FitSettings
             if name in family.settings:
                 entries.append(_or_reason(family, name, partial(_one_setting, family, name, settings)))
     return entries
+
+
+def _pairs(vary: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The settings that each named parameter varies with, in the order in which they were named.
+
+    >>> _pairs(["alpha=tau_m_max", "beta=k_c", "rho_rec", "alpha=l_mlp", "beta=k_c"])
+    {'alpha': ('tau_m_max', 'l_mlp'), 'beta': ('k_c',)}
+    """
+    pairs: dict[str, tuple[str, ...]] = {}
+    for parameter, _, name in (item.partition("=") for item in vary if "=" in item):
+        known = pairs.get(parameter, ())
+        pairs[parameter] = known if name in known else (*known, name)
+    return pairs
 
 
 def _or_reason(family: Family, setting: str, compute: Callable[[], Json]) -> Json:
@@ -189,14 +203,22 @@ def _one_setting(family: Family, name: str, settings: FitSettings) -> Json:
     return entry
 
 
-def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -> Json:
+def _together(family: Family, named: Mapping[str, tuple[str, ...]], settings: FitSettings) -> Json:
     """One fit in which all named parameters vary with their settings, and what each of them adds."""
     keep = np.ones(len(family.rows), dtype=bool)
-    entry = _empty(family, ", ".join(dict.fromkeys(pairs.values())))
-    for name in dict.fromkeys(pairs.values()):
-        for level, rows in family.rows.groupby(name):
-            entry["levels"].append(_level(f"{name} {_text(level)}", rows))
-    labels = {name: family.rows[name].map(_text).to_numpy(str) for name in set(pairs.values())}
+    entry = _empty(family, ", ".join(dict.fromkeys(name for names in named.values() for name in names)))
+    # Several settings of one parameter become one covariate, whose levels are the combinations that were run.
+    pairs = {parameter: ", ".join(names) for parameter, names in named.items()}
+    labels: dict[str, npt.NDArray[np.str_]] = {}
+    for parameter, column in pairs.items():
+        if column in labels:
+            continue
+        texts = [family.rows[name].map(_text) for name in named[parameter]]
+        labels[column] = np.array([", ".join(level) for level in zip(*texts, strict=True)])
+        for level in in_order(set(labels[column])):
+            parts = zip(named[parameter], level.split(", "), strict=True)
+            at_level = family.rows[labels[column] == level]
+            entry["levels"].append(_level(", ".join(f"{name} {value}" for name, value in parts), at_level))
     design = _design(family, keep, labels)
     law = _law(family, design, entry)
     if law is None:
@@ -205,7 +227,8 @@ def _together(family: Family, pairs: Mapping[str, str], settings: FitSettings) -
     # Only now: which parameters are searched is known once the law is bound to the rows.
     for parameter in pairs:
         if parameter not in searched:
-            raise AnalysisError(unknown_name(f"--vary {parameter}={pairs[parameter]}: parameter", parameter, searched))
+            place = f"--vary {parameter}={named[parameter][0]}: parameter"
+            raise AnalysisError(unknown_name(place, parameter, searched))
     whole = "all named vary"
     models: dict[str, Json] = {SHARED: {}, whole: {"vary": dict(pairs)}}
     # Each part is left out in turn, which tells whether it is needed beside the others.
@@ -393,12 +416,16 @@ def _text(value: object) -> str:
 
 
 def in_order(levels: Iterable[str]) -> list[str]:
-    """Levels that are numbers by size, then words.
+    """Levels that are numbers by size, then words; combinations of several settings likewise, part by part.
 
-    >>> in_order(["none", "20", "5", "follows P"])
-    ['5', '20', 'follows P', 'none']
+    >>> in_order(["none", "20", "5", "follows P"]), in_order(["10, 2", "10, 1", "9, none", "9, 16"])
+    (['5', '20', 'follows P', 'none'], ['9, 16', '9, none', '10, 1', '10, 2'])
     """
-    # Sorted first, so that words keep the order of the alphabet behind the numbers.
-    words = pd.Series(sorted(levels), dtype=object)
-    numbers = pd.to_numeric(words, errors="coerce")  # a word becomes NaN, which sorts last
-    return words.loc[numbers.sort_values(kind="stable").index].tolist()
+
+    def key(level: str) -> list[tuple[bool, float, str]]:
+        parts = pd.Series(level.split(", "), dtype=object)
+        numbers = pd.to_numeric(parts, errors="coerce")
+        # a word becomes NaN, which is equal to nothing and could not be sorted by
+        return list(zip(numbers.isna(), numbers.fillna(0.0).astype(float), parts, strict=True))
+
+    return sorted(levels, key=key)

@@ -277,6 +277,8 @@ class LawChoice(NamedTuple):
             key, equals, value = item.partition("=")
             if not equals:
                 raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
+            if key.strip() in options:
+                raise AnalysisError(f"--law {text}: {key.strip()} is given twice; give it once")
             # An option that the law does not have counts as a word, which `law` then refuses with the valid names.
             default = LAWS[name].options.get(key.strip(), "") if name in LAWS else ""
             options[key.strip()] = _option(f"--law {text}: {key.strip()}", value.strip(), default)

@@ -58,6 +58,8 @@ def _take_trials(scenario: str, planned: int) -> tuple[str, int]:
     wanted = [part.partition("=")[2].strip() for part in parts if part.partition("=")[0].strip() == "trials"]
     if not wanted:
         return scenario, planned
+    if len(wanted) > 1:
+        raise SweeperError("--simulate: trials is given twice")
     if not re.fullmatch(r"\d+", wanted[-1]) or not 1 <= int(wanted[-1]) <= _MOST_TRIALS:
         raise SweeperError(f"--simulate: trials: expected a whole number up to {_MOST_TRIALS}, got {wanted[-1]!r}")
     return ",".join(part for part in parts if part.partition("=")[0].strip() != "trials"), int(wanted[-1])

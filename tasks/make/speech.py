@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.io.wavfile
 
+from cluster.command_line import Group
 from tasks.data.cache import sha256_of
 from tasks.errors import DataError
 from tasks.packages import package
@@ -78,7 +79,7 @@ def _joined(
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def main() -> None:
     """Turn speech into 700-channel spikes."""
 

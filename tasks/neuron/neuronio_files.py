@@ -13,6 +13,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from cluster.command_line import Command
 from tasks.batch import SPLITS, Split
 from tasks.data.cache import explained, sha256_of, write_atomically
 from tasks.data.pickles import restricted_load
@@ -243,7 +244,7 @@ def _pickles_in(folders: Iterable[Path]) -> list[Path]:
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("target", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--train", multiple=True, required=True, type=_FOLDER, help="Folder of training pickles (repeatable).")
 @click.option("--valid", multiple=True, required=True, type=_FOLDER, help="Folder of validation pickles (repeatable).")

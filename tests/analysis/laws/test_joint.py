@@ -84,6 +84,24 @@ def test_named_parameters_vary_together(ablated):
     assert len(entry["parameters"]) == 6
 
 
+def test_a_parameter_that_is_named_with_two_settings_has_a_value_for_each_combination(tmp_path):
+    """Neither setting is dropped: with one of them alone the levels of the other would share a value that is wrong."""
+    design = Design(ablations=((100.0, None), (10.0, 0.7)), trees=((20, 4), (20, 20)), evaluations=0)
+    views = views_of(tmp_path / "two", design)
+    (both,) = joint.joint_fits(views, ("alpha=tau_m_max", "alpha=k_c"), SETTINGS)
+    assert both["setting"] == "tau_m_max, k_c"
+    levels = ["10, 80", "10, 400", "100, 80", "100, 400"]
+    assert [row["level"] for row in both["levels"]] == [
+        "tau_m_max 10, k_c 80", "tau_m_max 10, k_c 400", "tau_m_max 100, k_c 80", "tau_m_max 100, k_c 400",
+    ]  # fmt: skip
+    assert [row["level"] for row in both["parameters"]] == levels
+    values = {row["level"]: row["value"] for row in both["parameters"]}
+    for level, truth in zip(levels, (0.7, 0.7, 0.95, 0.95), strict=True):
+        assert values[level] == pytest.approx(truth, rel=0.1)
+    (one,) = joint.joint_fits(views, ("alpha=tau_m_max", "alpha=tau_m_max"), SETTINGS)
+    assert [row["level"] for row in one["parameters"]] == ["10", "100"]
+
+
 def test_levels_with_too_few_configurations_are_left_out_and_named(ablated):
     where = "tau_m_max == 100 or (tau_m_max == 10 and budget == 30000 and d_m <= 3)"
     views = make_views(read_sweep(ablated[0].sweep.uri), Selection(where=where), SETTINGS)

@@ -128,6 +128,7 @@ def test_poor_data_give_reasons(tmp_path, trial):
         ("nonsense", "--law nonsense.*choose one of.*effective_information"),
         ("effective_information:floor=deep", "floor.*'deep'.*max"),
         ("effective_information:floor", "not of the form option=value"),
+        ("effective_information:floor=max,floor=none", "floor is given twice"),
         ("effective_information:ceiling=3", "unknown option"),
         ("effective_information:connectivity=3", "connectivity must be true or false, got '3'"),
         ("separable_power_law:n_ref=1.0", "n_ref follows from the rows"),

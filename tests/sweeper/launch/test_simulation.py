@@ -73,6 +73,8 @@ def test_mistakes_are_named(specs):
         simulate_plan(specs, CostModel(), "node=3")
     with pytest.raises(SweeperError, match="trials: expected a whole number up to 2000000, got '1e6'"):
         simulate_plan(specs, CostModel(), "trials=1e6")
+    with pytest.raises(SweeperError, match="--simulate: trials is given twice"):
+        simulate_plan(specs, CostModel(), "trials=5,nodes=2,trials=6")
     with pytest.raises(SweeperError, match="nothing left to run"):
         simulate_plan([], CostModel(), "nodes=2")
 
