@@ -144,6 +144,16 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     "value per combination. May be repeated; default: every setting that differs.",
 )
 @click.option(
+    "--measured",
+    multiple=True,
+    metavar="FILE",
+    help="Fit the law also with what was measured before fixed, and compare both: beta of recorded networks "
+    "(activity.json of `analysis activity`), alpha of single neurons (fit.json of their rows). May be repeated.",
+)
+@click.option(
+    "--fix", multiple=True, metavar="PARAMETER=VALUE,...", help="Likewise with these values, such as alpha=0.95."
+)
+@click.option(
     "-o", "--output", help="Report file (.json and .html are written); default fit.json and fit.html in RESULTS."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -154,6 +164,8 @@ def fit_theory(
     quick: bool,
     draws: int,
     vary: tuple[str, ...],
+    measured: tuple[str, ...],
+    fix: tuple[str, ...],
     output: str | None,
     as_json: bool,
 ) -> None:
@@ -164,7 +176,8 @@ def fit_theory(
 
     # One seed for starts, draws and simulations, so that a report is made again by the same command.
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
-    report_settings = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary)
+    fixed = commands.measured(measured, fix)
+    report_settings = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary, fixed=fixed)
     commands.fit_theory(dir, report_settings, output=output, as_json=as_json)
 
 

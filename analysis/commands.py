@@ -23,6 +23,7 @@ from analysis.errors import AnalysisError
 from analysis.html import to_json
 from analysis.imports.mapping import ImportSettings
 from analysis.imports.tables import import_rows
+from analysis.laws.findings import MeasuredValue
 from analysis.laws.suggest import SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
@@ -98,6 +99,16 @@ def fit_theory(
         return
     where_to = "not saved: give -o FILE for a sweep that is not on this machine"
     make_console().print(f"saved: {' and '.join(saved)}" if saved else where_to, soft_wrap=True)
+
+
+def measured(files: Sequence[str], fixed: Sequence[str]) -> tuple[MeasuredValue, ...]:
+    """Read values that were measured before the fit; see `analysis.activity.exponents.measured_values`."""
+    if not (files or fixed):
+        return ()
+    # Here and not above: the statistics behind it load longer than other commands take.
+    from analysis.activity.exponents import measured_values
+
+    return measured_values(files, fixed)
 
 
 def activity(uri: str, where: str | None, settings: "ActivitySettings", *, output: str | None, as_json: bool) -> None:

@@ -310,6 +310,49 @@ class NeuronLaws:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MeasuredValue:
+    """A parameter of the law that was measured before the fit."""
+
+    parameter: str
+    """Its name."""
+    value: float
+    """Its value."""
+    source: str
+    """By what, and how well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedLaw:
+    """A fit of the law, free or with measured values fixed."""
+
+    name: str
+    values: dict[str, float]
+    """All parameters, fixed ones included."""
+    p: int
+    """Searched parameters and coefficients."""
+    aicc: float | None
+    rmse: float
+    held_out: float | None
+    """Root mean square error on the largest budget by a fit without it; None where it cannot be had."""
+    held_out_sds: float | None
+    """The same in seed noises."""
+    held_out_reason: str | None
+    """Why there is none."""
+    usable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedExponents:
+    """The law with measured values fixed beside the free one."""
+
+    values: tuple[MeasuredValue, ...]
+    laws: tuple[FixedLaw, ...]
+    held_out_reason: str | None
+    """Why no budget could be left out."""
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenRun:
     """A run that the law asks for."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.findings import RefusedLaw
+from analysis.laws.findings import MeasuredValue, RefusedLaw
 from analysis.laws.theory_fit import NUMERICAL, LawFit, fit_dataset, one_line, scaled
 from analysis.laws.view import View, baselines, make_view, with_baselines
 from analysis.report.model import ReportSettings
@@ -32,7 +32,7 @@ def collect(sweep: Sweep, groups: Sequence[Dataset], settings: ReportSettings) -
         except NUMERICAL as error:
             view = make_view(sweep, unfitted(data, one_line(error)))
         (view,) = with_baselines([view], lines)
-        yield describe(view, settings.evidence)
+        yield describe(view, settings.evidence, settings.fixed)
 
 
 def views_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> list[View]:
@@ -47,14 +47,14 @@ def views_without_law(sweep: Sweep, groups: Sequence[Dataset]) -> list[View]:
     return with_baselines(views, lines)
 
 
-def describe(view: View, evidence: EvidenceSettings | None) -> Done:
+def describe(view: View, evidence: EvidenceSettings | None, fixed: Sequence[MeasuredValue] = ()) -> Done:
     """Write down one group; without its evidence, and with the reason, where that cannot be computed."""
     try:
-        return Done(view, group_report(view, evidence))
+        return Done(view, group_report(view, evidence, fixed))
     except NUMERICAL as error:
         # The numbers of the law itself were computed; only what rests on them failed, so the group is reported without
         # it.
-        group = group_report(view, None)
+        group = group_report(view, None, fixed)
         reason = f"The evidence about this law could not be computed: {one_line(error)}"
         return Done(view, replace(group, cannot_conclude=(*group.cannot_conclude, reason)))
 

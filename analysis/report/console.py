@@ -56,11 +56,13 @@ TABLES = {
     "compute": "best split of training compute",
     "optima": "optimum per budget",
     "rivals": "laws by AICc",
+    "fixed": "measured before fitted",
 }
 """Sections whose first table the terminal shows, with its title; the report file holds the others."""
 
 SENTENCES = (
-    *("parameters", "rivals", "exponents", "held-out", "calibration", "residuals", "learning-rates", "sensitivity"),
+    *("parameters", "rivals", "exponents", "held-out", "fixed", "calibration", "residuals", "learning-rates"),
+    "sensitivity",
 )
 """Sections whose sentences the terminal shows."""
 

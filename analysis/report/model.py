@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.laws.evidence import EvidenceSettings
-from analysis.laws.findings import EMPTY, OMIT, SCREEN, Evidence, RefusedLaw, plain
+from analysis.laws.findings import (
+    EMPTY,
+    OMIT,
+    SCREEN,
+    Evidence,
+    FixedExponents,
+    MeasuredValue,
+    Refusal,
+    RefusedLaw,
+    plain,
+)
 from analysis.laws.next_steps import NextStep
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.alarms import Alarm
@@ -258,6 +268,8 @@ class Group:
     cannot_conclude: tuple[str, ...]
     """What these rows cannot show whatever law is fitted."""
     learning_rates: LearningRates | None = field(default=None, metadata=OMIT)
+    fixed: FixedExponents | Refusal | None = field(default=None, metadata=OMIT)
+    """The law with measured values fixed, where that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,6 +354,7 @@ class Provenance:
     evidence: EvidenceSettings | None
     versions: dict[str, str | None]
     vary: tuple[str, ...]
+    fixed: tuple[MeasuredValue, ...] | None = field(default=None, metadata=OMIT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,6 +370,8 @@ class ReportSettings:
     vary: tuple[str, ...] = ()
     """What may vary in joint fits over ablations (see `analysis.laws.joint.joint_fits`); empty for every setting that
     differs, unless `evidence` is left out."""
+    fixed: tuple[MeasuredValue, ...] = ()
+    """Values that were measured before the fit; every law is then fitted with them fixed as well."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.laws.evidence import EvidenceSettings, gather
-from analysis.laws.findings import Evidence, StoredEvidence
+from analysis.laws.findings import Evidence, MeasuredValue, StoredEvidence
 from analysis.laws.joint import joint_fits
+from analysis.laws.measured import fixed_exponents
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
@@ -98,7 +99,7 @@ def _joint(entry: dict[str, Any]) -> Joint:
     return Joint(**entry | typed)
 
 
-def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
+def group_report(view: View, evidence: EvidenceSettings | None, fixed: Sequence[MeasuredValue] = ()) -> Group:
     """Everything found out about one group of rows, in the order in which it is read."""
     data, law = view.data, view.law
     # By far the costly part; everything else here is read off what is there.
@@ -131,6 +132,7 @@ def group_report(view: View, evidence: EvidenceSettings | None) -> Group:
         # The card has a line of its own about the law, so its limits leave out that there is none.
         cannot_conclude=(*no_law(view), *limits),
         learning_rates=learning_rates(view),
+        fixed=fixed_exponents(law, fixed),
     )
 
 
@@ -343,6 +345,7 @@ def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) ->
         evidence=settings.evidence,
         versions={name: _version(name) for name in DISTRIBUTIONS},
         vary=settings.vary,
+        fixed=settings.fixed or None,
     )
 
 

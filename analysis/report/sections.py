@@ -10,6 +10,7 @@ from analysis.report.sections_law import (
     calibration,
     compute,
     exponents,
+    fixed_values,
     frontier,
     held_out,
     neuron,
@@ -47,6 +48,7 @@ def group_sections(group: Group) -> list[Section]:
         frontier(group),
         *compute(group),
         *([exponents(group), held_out(group)] if group.law is not None else []),
+        *fixed_values(group),
         _rivals(group),
         *([calibration(group), residuals(group)] if group.law is not None else []),
         _alarms(group),
@@ -228,6 +230,7 @@ def provenance_section(provenance: Provenance) -> Section:
     rows += [(f"metric {name}", value) for name, value in _settings(provenance.measure)]
     rows.append(("rows where", provenance.where or "all"))
     rows.append(("joint fits over", ", ".join(provenance.vary) or "every setting that differs"))
+    rows += [(f"fixed {row.parameter}", f"{row.value:.6g}: {row.source}") for row in provenance.fixed or ()]
     rows += [(f"fit {name}", value) for name, value in _settings(provenance.fit)]
     rows += [(f"evidence {name}", value) for name, value in _settings(provenance.evidence)]
     rows += [

@@ -122,6 +122,28 @@ def _errors(rows: Sequence[HeldOut]) -> Table:
     return Table(("law", "left out", "runs", "RMSE", "in seed noises", "bias", "note"), cells)
 
 
+def fixed_values(group: Group) -> list[Section]:
+    """The law with measured values fixed beside the free one; no section where nothing was measured."""
+    found, title = group.fixed, "Measured before fitted"
+    if found is None:
+        return []
+    if isinstance(found, Refusal):
+        return [Section("fixed", title, [f"Not fitted: {found.reason}."], [])]
+    sentences = [f"{row.parameter} = {row.value:.4g}: {row.source}." for row in found.values]
+    sentences.append(found.sentence)
+    if found.held_out_reason is not None:
+        sentences.append(f"Without the largest budget: {found.held_out_reason}.")
+    sentences += [f"Without the largest budget, {row.name}: {row.held_out_reason}." for row in found.laws
+                  if row.held_out_reason is not None]  # fmt: skip
+    cells = [
+        (row.name, ", ".join(f"{name} {value:.3g}" for name, value in row.values.items()), row.p, row.aicc, row.rmse,
+         row.held_out, row.held_out_sds)
+        for row in found.laws
+    ]  # fmt: skip
+    columns = ("law", "values", "parameters", "AICc", "RMSE", "RMSE held out", "in seed noises")
+    return [Section("fixed", title, sentences, [Table(columns, cells)])]
+
+
 def calibration(group: Group) -> Section:
     """Coverage of the intervals, measured by simulating this design."""
     title = "Calibration on this design"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from analysis.errors import AnalysisError
 from analysis.laws.evidence import EvidenceSettings
+from analysis.laws.findings import MeasuredValue
 from analysis.laws.theory_fit import FitSettings
 from analysis.report.collect import collect
 from analysis.report.html import embedded_report
@@ -102,6 +103,7 @@ def verify(path: str, results: str | None = None) -> Verdict:
         fit=FitSettings(**origin["fit"]),
         evidence=EvidenceSettings(**origin["evidence"]) if origin["evidence"] else None,
         vary=tuple(origin["vary"]),
+        fixed=tuple(MeasuredValue(**row) for row in origin.get("fixed", ())),
     )
     # a report without a group has stored no metric: there was no trial
     groups = datasets(sweep, settings.selection) if origin["measure"] else []

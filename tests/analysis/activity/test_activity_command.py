@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from analysis.activity.exponents import measured_values
 from analysis.cli import cli
 from model.network import build_network
 from sweeper.errors import DamageError, SweeperError
@@ -83,6 +84,18 @@ def test_the_command_prints_a_row_and_writes_numbers_and_figures_for_each_networ
     assert page.count("plotly-graph-div") == 1 + 4 * 2
     one = CliRunner().invoke(cli, ["activity", str(kept), "--where", "d_m == 4", "--steps", "64", "--json"])
     assert [network["d_m"] for network in json.loads(one.stdout)["networks"]] == [4]
+
+
+def test_what_the_command_writes_is_a_measured_beta_for_a_fit(kept, tmp_path):
+    target = str(tmp_path / "activity.json")
+    arguments = ["--steps", "256", "--sequences", "32", "--burn-in", "8", "-o", target]
+    assert CliRunner().invoke(cli, ["activity", str(kept), *arguments]).exit_code == 0
+    (value,) = measured_values([target], ())
+    networks = json.loads((tmp_path / "activity.json").read_text())["networks"]
+    long = [n["spectrum"] for n in networks if n["spectrum"]["samples"] >= 10 * n["n_rec"]]
+    assert value.parameter == "beta"
+    assert value.value == pytest.approx(np.mean([spectrum["exponent"] for spectrum in long]))
+    assert value.source.startswith(f"spectra of {len(long)} networks with N = ")
 
 
 def test_what_cannot_be_recorded_is_said_in_one_line(kept, store, tmp_path):
