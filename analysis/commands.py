@@ -27,7 +27,7 @@ from analysis.laws.findings import MeasuredValue
 from analysis.laws.suggest import SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
-from analysis.laws.view import View, make_view, with_baselines
+from analysis.laws.view import View, make_view, with_baselines, with_effects
 from analysis.report.collect import collect, views_without_law
 from analysis.report.compare import COLUMNS, comparison, comparison_rows, merged, with_distinct_ids
 from analysis.report.console import (
@@ -373,7 +373,8 @@ def make_views(sweep: Sweep, selection: Selection, settings: FitSettings) -> lis
 
 def group_views(sweep: Sweep, groups: Sequence[Dataset], settings: FitSettings) -> list[View]:
     """Fit and describe those of some groups that have rows."""
-    return with_baselines([make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)])
+    views = [make_view(sweep, fit_dataset(data, settings)) for data in groups if len(data.rows)]
+    return with_effects(with_baselines(views))
 
 
 def dashboard_payload(

@@ -4,12 +4,14 @@ import numpy as np
 
 from analysis.dashboard.panels import CONFIGURATION_COLUMNS, Choice, Panel, Tab, configuration_rows, rows_of
 from analysis.dashboard.tabs import frontier_tab, tradeoff_tab
+from analysis.figures.effects import plot_effects
 from analysis.figures.fit import Whisker, agreement_data, plot_agreement, plot_residuals, plot_whiskers, residual_data
 from analysis.figures.scaling import Scaling, SurfaceData, along_k_c, along_k_e, along_n_rec, plot_scaling, plot_surface
 from analysis.figures.theme import PLAIN_SYMBOL
 from analysis.laws.view import View
 from analysis.report.report import axes_part, law_part, rivals
 from analysis.report.tables import alarm_table, axes_tables, parameter_table, rival_table
+from analysis.rows.effects import LEAST_PAIRS
 
 
 def group_tabs(view: View) -> list[Tab]:
@@ -30,7 +32,28 @@ def scaling_tab(view: View) -> Tab:
         width = {1: "full", 2: "half"}.get(len(drawn), "full")
         empty = [panel._replace(width="full") for panel in panels if not panel.choices]
         panels = [panel._replace(width=width) for panel in drawn] + empty
-    return Tab("scaling", "Scaling", tuple(panels))
+    return Tab("scaling", "Scaling", (*panels, *_effects(view)))
+
+
+def _effects(view: View) -> list[Panel]:
+    """What settings do at equal P; no panel where no group differs from this one in a single setting."""
+    if not view.effects:
+        return []
+    drawn = any(effect.low is not None for effect in view.effects)
+    own = ", ".join(f"{name} = {base}" for name, base in {e.setting: e.base for e in view.effects}.items())
+    figure = (Choice("gain", plot_effects(view.effects, view.data.title), points=False),) if drawn else ()
+    return [
+        Panel(
+            id="effects",
+            title="What settings do at equal P",
+            caption=f"gain over {own}, paired by P, d_m and seed; bar = 95 % interval, from {LEAST_PAIRS} pairs on",
+            summary="" if drawn else f"No setting has {LEAST_PAIRS} pairs of runs: run more seeds, budgets or d_m.",
+            width="full",
+            choices=figure,
+            columns=("setting", "value", "base", "pairs", "gain", "95 % from", "to"),
+            rows=rows_of(view.effects),
+        )
+    ]
 
 
 def _scaling(data: Scaling) -> Panel:

@@ -15,6 +15,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import AnalysisError
 from analysis.figures.compute import compute_data, plot_compute
+from analysis.figures.effects import plot_effects
 from analysis.figures.fit import agreement_data, plot_agreement, plot_residuals, residual_data
 from analysis.figures.frontier import frontier_data, plot_frontier
 from analysis.figures.isobudget import Figure, isobudget_data, plot_isobudget
@@ -32,7 +33,7 @@ from analysis.figures.theme import PLAIN_SYMBOL, resolve, subscripts, theme, tit
 from analysis.laws.compute import compute_splits
 from analysis.laws.findings import ComputeSplits
 from analysis.laws.theory_fit import FitSettings, fit_dataset
-from analysis.laws.view import View, baselines, make_view, with_baselines
+from analysis.laws.view import View, baselines, make_view, with_baselines, with_effects
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure, Selection
 
@@ -62,7 +63,7 @@ def figures(
 
     Returns:
         Figures by name: `isobudget-n_rec`, `isobudget-d_m`, `frontier`, `scaling-n_rec`, `surface`, `optimum-d_m`,
-        `agreement`, `residuals-n_rec` and so on, as far as the rows have something to show.
+        `effects`, `agreement`, `residuals-n_rec` and so on, as far as the rows have something to show.
 
     Raises:
         AnalysisError: no row enters, or there is no such group.
@@ -79,6 +80,7 @@ def figures(
     place = 0 if group is None else labels.index(group)
     # laws of other architectures are not drawn, so that their rows alone are needed
     (view,) = with_baselines([make_view(sweep, fit_dataset(groups[place], FitSettings()))], baselines(groups))
+    (view,) = with_effects([view], groups)
     return view_figures(view, mode=mode)
 
 
@@ -119,6 +121,8 @@ def _drawn(view: View) -> Iterator[Drawn]:
     for x in sized if len(sized) > 1 and view.optima else ():
         yield f"optimum-{x}", plot_path(path_data(table, view.optima, law, x=x)), f"Optimal {_symbol(x)} against P"
     gap = None if law is None else table["mean"].to_numpy(float) - law.predicted
+    if any(effect.low is not None for effect in view.effects):
+        yield "effects", plot_effects(view.effects, data.title), "What settings do at equal P"
     surface = SurfaceData(data.title, table, gap, () if law is None else law.surfaces, tuple(view.optima))
     yield "surface", plot_surface(surface), "Metric over neurons and complexity"
     splits = compute_splits(view.law)

@@ -10,6 +10,7 @@ from analysis.laws.overlay import Overlay, overlay
 from analysis.laws.theory_fit import TIE, LawFit
 from analysis.rows.alarms import Alarm, find_alarms
 from analysis.rows.axes import AxesCheck, check_axes
+from analysis.rows.effects import Effect, setting_effects
 from analysis.rows.means import Baseline, Frontier, Optimum, baseline, configurations, frontier, optima
 from analysis.rows.sweep import IDENTITY, Dataset, Sweep
 
@@ -34,6 +35,8 @@ class View(NamedTuple):
     """Intervals and held-out errors from a stored report of these very rows; None without one."""
     baselines: tuple[Baseline, ...] = ()
     """Other architectures on the same task and metric, for the frontier."""
+    effects: tuple[Effect, ...] = ()
+    """What changed settings do at equal P, where other groups differ from this one in a single setting."""
 
     @property
     def has_d_m(self) -> bool:
@@ -102,6 +105,17 @@ def baselines(groups: Iterable[Dataset]) -> list[tuple[Dataset, Baseline]]:
         # A baseline is compared at equal budgets, so without one it has no place beside the frontier.
         if len(data.rows) and data.rows["budget"].notna().any() and data.rows["d_m"].isna().all()
     ]
+
+
+def with_effects(views: Sequence[View], groups: Sequence[Dataset] | None = None) -> list[View]:
+    """Put beside each view what the settings do in which other groups differ from it.
+
+    Args:
+        views: groups of a sweep.
+        groups: all its groups; default: those of these views.
+    """
+    every = [view.data for view in views] if groups is None else groups
+    return [view._replace(effects=setting_effects(view.data, every)) for view in views]
 
 
 def with_baselines(views: Sequence[View], lines: Sequence[tuple[Dataset, Baseline]] | None = None) -> list[View]:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from analysis.dashboard.export import Picture
+from analysis.figures.effects import plot_effects
 from analysis.figures.isobudget import Figure, scatter
 from analysis.figures.theme import PLAIN_SYMBOL, axis, layout, resolve, subscripts, theme, titled
+from analysis.rows.effects import Effect
 from studies.answers import Answer
 
 AXES = ("n_rec", "k_e", "k_c")
@@ -24,11 +24,17 @@ def study_pictures(answers: Sequence[Answer], metric: str, mode: str = "light") 
     # Six colours of the ramp are enough: no figure here draws a line for each budget.
     tokens = theme(mode, 6)
     along = {a.numbers["axis"]: a.numbers for a in answers if "means" in a.numbers}
-    effects = [e for a in answers for e in a.numbers.get("effects", []) if e["gain"]]
+    effects = [
+        Effect(e["setting"], e["value"], "", e["pairs"], *e["gain"])
+        for a in answers
+        for e in a.numbers.get("effects", [])
+        if e["gain"]
+    ]
+    note = subscripts("against the study's own setting at equal P, d_m and seed; bar = 95 % interval over pairs")
     compared = [row for a in answers for row in a.numbers.get("comparisons", [])]
     drawn = {
         "axes-alone": plot_axes(along, metric) if along else None,
-        "ablations": plot_effects(effects, metric) if effects else None,
+        "ablations": titled(plot_effects(effects, metric), "Ablations", note) if effects else None,
         "architectures": plot_architectures(compared, metric) if compared else None,
     }
     return [Picture(name, resolve(figure, tokens)) for name, figure in drawn.items() if figure is not None]
@@ -61,41 +67,6 @@ def plot_axes(along: Mapping[str, Mapping[str, Any]], metric: str) -> Figure:
         )
     settings = layout(x_axes.pop("xaxis"), axis(metric)) | x_axes
     return titled({"data": traces, "layout": settings}, "Each axis alone", "means over seeds with 95 % intervals")
-
-
-def plot_effects(effects: Sequence[Mapping[str, Any]], metric: str) -> Figure:
-    """Draw the gain of each changed setting over the study's own, with its interval."""
-    labels = [f"{row['setting']} = {row['value']}" for row in effects]
-    # Effects without an interval were left out by the caller.
-    value, low, high = np.array([row["gain"] for row in effects]).T
-    points = scatter(
-        "markers",
-        value,
-        labels,
-        error_x={
-            "type": "data",
-            "array": high - value,
-            "arrayminus": value - low,
-            "symmetric": False,
-            "color": "@accent",
-            "thickness": 2,
-            "width": 6,
-        },
-        marker={"color": "@accent", "size": 9},
-    )
-    zero = {
-        "type": "line",
-        "x0": 0,
-        "x1": 0,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": "@muted", "dash": "dot"},
-    }
-    x = axis(f"gain (right is better), {metric}")
-    settings = layout(x, axis("", type="category", autorange="reversed"), shapes=[zero])
-    note = "against the study's own setting at equal P, d_m and seed; bar = 95 % interval over pairs"
-    return titled({"data": [points], "layout": settings}, "Ablations", subscripts(note))
 
 
 def plot_architectures(rows: Sequence[Mapping[str, Any]], metric: str) -> Figure:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
+from analysis.rows.effects import LEAST_PAIRS, gains, mean_interval, paired
 from analysis.rows.means import LEVEL, pooled_noise
 from analysis.rows.sweep import Dataset, Sweep
 from studies.answers import Answer
@@ -203,22 +204,18 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
         Mean gain with its 95 % interval over the pairs, over all and at each d_m, and its slope in ln d_m; of each
         budget the best d_m and its metric, changed and base.
     """
-    # Paired, so that what differs between budgets, values of d_m and seeds cancels.
-    key = ["budget", "d_m", "seed"]
-    pairs = other[[*key, "value"]].merge(base[[*key, "value"]], on=key, suffixes=("", "_base"))
-    sign = -1.0 if direction == "min" else 1.0
-    difference = sign * (pairs["value"] - pairs["value_base"]).to_numpy(float)
+    pairs = paired(base, other, ["budget", "d_m", "seed"])
+    difference, sign = gains(pairs, direction), -1.0 if direction == "min" else 1.0
     effect: dict[str, Any] = {"setting": setting, "value": value, "pairs": len(pairs), "gain": None}
-    # Two differences give a standard deviation with one degree of freedom, whose t quantile is 12.7.
-    if len(pairs) >= 3:
-        effect["gain"] = list(_mean_interval(difference))
+    if len(pairs) >= LEAST_PAIRS:
+        effect["gain"] = list(mean_interval(difference))
     means = pairs.groupby(["budget", "d_m"])[["value", "value_base"]].mean().mul(sign).groupby("budget")
     effect["by_d_m"] = {
-        f"{d_m:g}": list(_mean_interval(difference[(pairs["d_m"] == d_m).to_numpy()]))
+        f"{d_m:g}": list(mean_interval(difference[(pairs["d_m"] == d_m).to_numpy()]))
         for d_m in sorted(set(pairs["d_m"]))
     }
     # Where the effect depends on complexity, one number for all of them hides it.
-    if len(pairs) >= 3 and pairs["d_m"].nunique() > 1:
+    if len(pairs) >= LEAST_PAIRS and pairs["d_m"].nunique() > 1:
         effect["slope_in_ln_d_m"] = list(_slope(np.log(pairs["d_m"].to_numpy(float)), difference))
     for name, table in (("best_d_m", means.idxmax().map(lambda place: place[1])), ("best_metric", means.max() * sign)):
         effect[name] = {
@@ -226,15 +223,6 @@ def ablation(base: pd.DataFrame, other: pd.DataFrame, direction: str, setting: s
             for budget, row in table.iterrows()
         }
     return effect
-
-
-def _mean_interval(values: FloatArray) -> tuple[float, float, float]:
-    """Mean with its 95 % interval; infinitely wide of a single value."""
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, -np.inf, np.inf
-    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
 
 
 def effect_answer(setting: str, base: float, effects: Sequence[Mapping[str, Any]], metric: str) -> Answer:
