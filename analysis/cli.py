@@ -13,9 +13,9 @@ from sweeper.errors import run_command
 from sweeper.words import counted
 
 if TYPE_CHECKING:
-    from analysis.activity.collect import Split
     from analysis.laws.theory_fit import FitSettings
     from analysis.rows.sweep import Selection
+    from tasks.base import Split
 
 Command = Callable[..., None]
 

@@ -15,6 +15,8 @@ from tasks.options import Option, OptionValue
 Options = Mapping[str, OptionValue]
 Loss = Literal["cross_entropy", "mse", "bce", "spikes_and_voltage"]
 Direction = Literal["min", "max"]
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 METRICS: Mapping[Loss, Mapping[str, Direction]] = {
     "cross_entropy": {"accuracy": "max", "loss": "min", "bpc": "min"},
     "mse": {"mse": "min", "mae": "min", "r2": "max"},

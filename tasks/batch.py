@@ -1,14 +1,13 @@
 """The one interface between data and training: batches and the task that makes them."""
 
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from tasks.base import TaskSpec
+from tasks.base import SPLITS, Split, TaskSpec
 
-Split = Literal["train", "valid", "test"]
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+__all__ = ["SPLITS", "Batch", "Split", "Task"]
 
 
 class Batch(NamedTuple):

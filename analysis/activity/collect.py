@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
@@ -15,8 +14,7 @@ from analysis.errors import AnalysisError
 from analysis.rows.sweep import Sweep
 from sweeper.errors import SweeperError
 from sweeper.store.where import matching_rows
-
-Split = Literal["train", "valid", "test"]
+from tasks.base import Split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from analysis.laws.overlay import Overlay
 from analysis.rows.means import Baseline, Frontier
 from analysis.rows.published import PublishedPoints
 from analysis.rows.sweep import Dataset
+from sweeper.words import counted
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.fit.result import Direction
@@ -232,10 +233,7 @@ def _baseline_trace(line: Baseline, rank: int) -> Figure:
         "lines+markers",
         line.x,
         line.y,
-        text=[
-            f"N = {n:.0f}, {runs:.0f} run{'s' if runs != 1 else ''}"
-            for n, runs in zip(line.n_rec, line.runs, strict=True)
-        ],
+        text=[f"N = {n:.0f}, {counted(int(runs), 'run')}" for n, runs in zip(line.n_rec, line.runs, strict=True)],
         line={"color": colour, "width": 1.2, "dash": "dot"},
         marker={"symbol": SYMBOLS[1 + rank % (len(SYMBOLS) - 1)], "size": 8, "color": colour},
         name=escape(line.name),

@@ -19,6 +19,7 @@ from sweeper.queue.start import Start
 from sweeper.queue.stop_requests import StopRequests
 from sweeper.status import MISSING, NEW, OTHER_DATA, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
+from sweeper.words import counted
 
 
 def launch(
@@ -170,7 +171,7 @@ def _warn_of_other_data(status: SweepStatus, console: Console) -> None:
     for reason, count in Counter(status.stale.values()).items():
         if reason.startswith(OTHER_DATA):
             console.print(
-                f"Warning: {count} stored trial{'s' * (count != 1)}: {reason}",
+                f"Warning: {counted(count, 'stored trial')}: {reason}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,

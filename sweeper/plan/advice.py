@@ -7,6 +7,7 @@ from functools import lru_cache
 from sweeper.plan.expand import PlanRow
 from sweeper.plan.recipes import recipe_of
 from sweeper.plan.trial import TrialSpec
+from sweeper.words import counted
 from tasks.base import TaskSpec
 from tasks.errors import DataError, TaskError
 from tasks.spec import task_spec
@@ -42,7 +43,7 @@ def _those(planned: _Planned, holds: Callable[[PlanRow, TrialSpec], bool]) -> _P
 
 
 def _trials(some: _Planned) -> str:
-    return f"{len(some)} trial{'s' * (len(some) != 1)}"
+    return counted(len(some), "trial")
 
 
 def _long_warm_up(planned: _Planned) -> Iterator[str]:
