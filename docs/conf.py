@@ -43,7 +43,7 @@ NAVIGATION = {
         "docs/python",
     ],
     "Look up": ["docs/reference/*"],
-    "Understand": ["docs/concepts", "docs/limits", "docs/decisions"],
+    "Understand": ["docs/concepts", "docs/figure_by_figure", "docs/limits", "docs/decisions"],
     "Studies": ["studies/*/README", "studies/*/results/verdicts", "theory/simulations/*"],
     "Change": ["CONTRIBUTING", "CHANGELOG", *(f"{package}/README" for package in PACKAGES)],
 }
