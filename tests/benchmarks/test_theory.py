@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, and its targets hold with a factor of two to spare for slow machines."""
+"""The benchmark measures what it says. Whether targets hold is its own to tell: a busy machine must fail no test."""
 
 import json
 
@@ -20,9 +20,10 @@ def test_simulated_sweep_has_the_stated_noise(floor):
 
 
 @pytest.mark.slow
-def test_targets_hold():
-    for figure in [*bench.evaluation(), *bench.bootstraps()]:
-        assert figure.seconds < 2 * figure.target, figure
+def test_everything_that_has_a_target_is_timed():
+    figures = [*bench.evaluation(), *bench.bootstraps()]
+    assert len({figure.name for figure in figures}) == len(figures) > 2
+    assert all(0 < figure.seconds < float("inf") for figure in figures)
 
 
 def test_missed_target_is_an_exit_code(monkeypatch, capsys):
