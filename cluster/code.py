@@ -179,7 +179,7 @@ def check_offered(name: str, group: str, kind: str, known: Iterable[str], where:
     """
     offered = {point.name: point for point in importlib.metadata.entry_points(group=group)}
     if name not in offered:
-        raise CodeError(f"{where}: {name!r} is no {kind}; {choices_hint(name, [*known, *offered])}")
+        raise CodeError(f"{where}: {name!r} is no {kind}{choices_hint(name, [*known, *offered])}")
     return offered[name]
 
 
@@ -200,7 +200,7 @@ def load_class(wanted: Reference, where: str) -> Any:
     module = _module(wanted, where)
     if not hasattr(module, wanted.name):
         classes = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        raise CodeError(f"{where}: {wanted.path} has no {wanted.name}; {choices_hint(wanted.name, classes)}")
+        raise CodeError(f"{where}: {wanted.path} has no {wanted.name}{choices_hint(wanted.name, classes)}")
     return getattr(module, wanted.name)
 
 

@@ -52,10 +52,22 @@ def unknown_name(place: str, name: object, valid: Iterable[str]) -> str:
         name: the value there.
         valid: every name that would have been accepted.
     """
-    choices = sorted(valid)
-    near = get_close_matches(str(name), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"{place}: {name!r} is not known{hint} Valid: {', '.join(choices)}"
+    return f"{place}: {name!r} is not known{choices_hint(name, sorted(valid))}"
+
+
+def choices_hint(value: object, choices: Iterable[object]) -> str:
+    """End a sentence about a value that is none of the valid ones: with the one that is close to it, and with all.
+
+    Args:
+        value: what the user wrote.
+        choices: everything that would have been accepted.
+
+    >>> choices_hint("leters", ["bytes", "letters"]), choices_hint("x", ["bytes"])
+    ("; did you mean 'letters'? Valid: bytes, letters", '. Valid: bytes')
+    """
+    names = [str(choice) for choice in choices]
+    near = get_close_matches(str(value), names, n=1)
+    return f"{f'; did you mean {near[0]!r}?' if near else '.'} Valid: {', '.join(names) or 'none'}"
 
 
 @contextmanager
@@ -65,22 +77,6 @@ def raised_as(kind: type[ValueError]) -> Iterator[None]:
         yield
     except CodeError as error:
         raise kind(str(error)) from error
-
-
-def choices_hint(value: object, choices: Iterable[object]) -> str:
-    """List the valid choices and, when one is close to `value`, propose it.
-
-    Args:
-        value: what the user wrote.
-        choices: everything that would have been accepted.
-
-    Returns:
-        A clause such as "choose one of bytes, letters; did you mean 'letters'?".
-    """
-    names = [str(choice) for choice in choices]
-    close = get_close_matches(str(value), names, n=1, cutoff=0.5)
-    listed = f"choose one of {', '.join(names)}" if names else "there are none"
-    return f"{listed}; did you mean {close[0]!r}?" if close else listed
 
 
 def joined(error: BaseException) -> str:

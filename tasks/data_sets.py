@@ -15,5 +15,5 @@ def data_set(name: str) -> DataSet:
         DataError: no such data set.
     """
     if name not in DATA_SETS:
-        raise DataError(f"{name!r} is no data set; {choices_hint(name, DATA_SETS)}")
+        raise DataError(f"{name!r} is no data set{choices_hint(name, DATA_SETS)}")
     return DATA_SETS[name]

@@ -50,7 +50,7 @@ class Option:
         if self.choices:
             # Python takes True for 1, so that `true` would pass for a choice of 1 unless the types are compared as well
             if value not in self.choices or isinstance(value, bool) != isinstance(self.default, bool):
-                raise TaskError(f"{where}: {value!r} is not valid; {choices_hint(value, self.choices)}")
+                raise TaskError(f"{where}: {value!r} is not valid{choices_hint(value, self.choices)}")
             return type(self.default)(value)
         if self.many and isinstance(value, list):
             value = _joined(value, where)
@@ -104,7 +104,7 @@ def resolve_options(
     # Unknown keys first, because a misspelt key also leaves its option at the default, which nobody would notice.
     for key in options:
         if key not in by_name:
-            raise TaskError(f"{where}.{key}: task {task!r} has no such option; {choices_hint(key, by_name)}")
+            raise TaskError(f"{where}.{key}: task {task!r} has no such option{choices_hint(key, by_name)}")
     for name, option in by_name.items():
         if option.required and name not in options:
             raise TaskError(f"{where}.{name}: task {task!r} needs it: {option.help}")

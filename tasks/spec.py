@@ -226,7 +226,7 @@ def _check_spec(spec: object, name: str, where: str) -> None:
     for field, valid in choices.items():
         if getattr(spec, field) not in valid:
             raise TaskError(
-                f"{where}: {name}: spec.{field}: {getattr(spec, field)!r} is not valid; "
+                f"{where}: {name}: spec.{field}: {getattr(spec, field)!r} is not valid"
                 f"{choices_hint(getattr(spec, field), valid)}"
             )
     metrics = METRICS[spec.loss]
@@ -234,5 +234,5 @@ def _check_spec(spec: object, name: str, where: str) -> None:
         listed = ", ".join(f"{metric} ({direction})" for metric, direction in metrics.items())
         raise TaskError(
             f"{where}: {name}: spec.metric and spec.direction: {spec.metric!r} ({spec.direction}) does not go with "
-            f"loss {spec.loss!r}; choose one of {listed}"
+            f"loss {spec.loss!r}. Valid: {listed}"
         )

@@ -64,7 +64,7 @@ def fixed_exponents(law: LawFit, values: Sequence[MeasuredValue]) -> FixedExpone
 def _row(name: str, fit: FitResult, held: HeldOut | None) -> FixedLaw:
     return FixedLaw(
         name=name,
-        values=dict(fit.values),
+        values={parameter.name: fit.values[parameter.name] for parameter in fit.law.parameters},
         p=fit.p,
         aicc=fit.aicc,
         rmse=fit.rmse,

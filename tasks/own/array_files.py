@@ -145,7 +145,7 @@ def described(options: Options, where: str) -> Described:
         raise DataError(f"{place} lacks {', '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}")
     for name in arrays:
         if name.endswith(tuple(f"_{split}" for split in SPLITS)) and name not in _NEEDED + _OPTIONAL:
-            raise DataError(f"{place}: {name}: nothing reads such an array; {choices_hint(name, _NEEDED + _OPTIONAL)}")
+            raise DataError(f"{place}: {name}: nothing reads such an array{choices_hint(name, _NEEDED + _OPTIONAL)}")
     splits = {
         split: SplitArrays(*(arrays.get(f"{part}_{split}") for part in SplitArrays._fields))  # type: ignore[arg-type]
         for split in SPLITS

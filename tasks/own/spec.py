@@ -98,7 +98,7 @@ def _metric(loss: Loss, asked: str, place: Place) -> str:
     if asked == _USUAL:
         return valid[0]
     if asked not in valid:
-        raise TaskError(f"{place.where}.metric: {asked!r} does not go with loss: {loss}; {choices_hint(asked, valid)}")
+        raise TaskError(f"{place.where}.metric: {asked!r} does not go with loss: {loss}{choices_hint(asked, valid)}")
     return asked
 
 

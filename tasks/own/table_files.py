@@ -60,9 +60,7 @@ def read_series(options: Options, where: str) -> Series:
     for key, names in (("target", targets), ("inputs", _names(options["inputs"])), ("time", [time])):
         for name in names:
             if name not in frame and name not in (_ALL, _NONE):
-                raise DataError(
-                    f"{where}.{key}: {name!r} is no column of {options['data']}; {choices_hint(name, frame)}"
-                )
+                raise DataError(f"{where}.{key}: {name!r} is no column of {options['data']}{choices_hint(name, frame)}")
     if time != _NONE:
         _check_time(frame[time], f"{place}: column {time!r}")
     inputs = _names(options["inputs"])

@@ -101,7 +101,7 @@ BROKEN = {
     ),
     MINE.replace("(Option(name", "[Option(name").replace('"symbols"),)', '"symbols")]'): "options must be a tuple",
     "Mine = 3\n": "Mine is no class",
-    "class Yours: ...\n": "has no Mine; choose one of Yours",
+    "class Yours: ...\n": "has no Mine. Valid: Yours",
     "def f(:\n": "mine.py, line 1: SyntaxError",
     "\nimport no_such_package\n": "mine.py, line 2: ModuleNotFoundError: No module named 'no_such_package'",
     MINE + "\n    load = 3\n": "load must be a method",
@@ -110,9 +110,7 @@ BROKEN = {
     MINE.replace("return TaskSpec(", "return dict("): "returned dict, not a tasks.base.TaskSpec",
     MINE.replace("length=7", "length=0"): "spec.length: 0 is not a whole number of at least 1",
     MINE.replace('"cross_entropy"', '"cross_entrop"'): "did you mean 'cross_entropy'",
-    MINE.replace(
-        '"max"', '"min"'
-    ): "'accuracy' (min) does not go with loss 'cross_entropy'; choose one of accuracy (max)",
+    MINE.replace('"max"', '"min"'): "'accuracy' (min) does not go with loss 'cross_entropy'. Valid: accuracy (max)",
 }
 
 

@@ -56,12 +56,12 @@ def test_a_users_file_is_scanned_for_its_symbols(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused_with_a_proposal() -> None:
-    with pytest.raises(TaskError, match=r"^grid\.task\.name: 'txt' is no task; choose one of .*did you mean 'text'\?$"):
+    with pytest.raises(TaskError, match=r"^grid\.task\.name: 'txt' is no task; did you mean 'text'\? Valid: "):
         task_spec("txt", {}, where="grid.task")
-    with pytest.raises(TaskError, match=r"^task\.alphabet: 'letter' is not valid; .*did you mean 'letters'\?$"):
+    with pytest.raises(TaskError, match=r"^task\.alphabet: 'letter' is not valid; did you mean 'letters'\? Valid: "):
         task_spec("text", {"alphabet": "letter"})
     with pytest.raises(
-        TaskError, match=r"^task\.alfabet: task 'text' has no such option; .*did you mean 'alphabet'\?$"
+        TaskError, match=r"^task\.alfabet: task 'text' has no such option; did you mean 'alphabet'\? Valid: "
     ):
         task_spec("text", {"alfabet": "letters"})
     with pytest.raises(TaskError, match=r"^task\.newline: 'drop' goes with alphabet: bytes"):

@@ -163,7 +163,7 @@ def test_an_installed_package_offers_architectures_by_entry_points(monkeypatch, 
     assert full_name("offered", []) == "offered"
     assert architecture("offered").configure({**SIZES, "n_rec": 2}).n_rec == 2
     with pytest.raises(
-        ConfigError, match=r"^architecture: 'ofered' is no architecture; choose one of elm, .*'offered'"
+        ConfigError, match=r"^architecture: 'ofered' is no architecture; did you mean 'offered'\? Valid: elm, "
     ):
         full_name("ofered", [])
     _others_architecture.cache_clear()
@@ -178,7 +178,7 @@ PLANNED = {
     "from model.cells.base import Cell\nclass Mine(Cell):\n    def __init__(self, n_in, n_out): ...\n"
     "    def forward(self, x, state): ...\n": "class Mine lacks zero_state; see model.cells.base.Cell",
     "Mine = 3\n": "Mine is no torch module; write a class that inherits from model.cells.base.Cell",
-    "class Yours: ...\n": "has no Mine; choose one of Yours",
+    "class Yours: ...\n": "has no Mine. Valid: Yours",
     "def f(:\n": "mine.py, line 1: SyntaxError",
     "\nimport no_such_package\n": "mine.py, line 2: ModuleNotFoundError: No module named 'no_such_package'",
     MINE.replace("width: int = 3, decay: float = 0.5", "**width"): "argument width: a grid gives settings by name",

@@ -79,7 +79,7 @@ def test_blocks_extend_the_shared_settings():
         (BASE + "seeds: -1\n", "seeds: -1 is not allowed; replicates: 1 to 10,000 ("),
         (
             BASE + "architecture: transformer\n",
-            "architecture: 'transformer' is no architecture; choose one of elm,",
+            "architecture: 'transformer' is no architecture. Valid: elm,",
         ),
         (BASE + "limits: {n_rec: 8}\n", "limits.n_rec: expected [lowest, highest]"),
         (BASE + "zip: [[d_m, steps]]\n", "zip[0]: 'steps' is not known"),

@@ -220,7 +220,7 @@ BAD: list[tuple[Callable[[Arrays], Any], dict[str, Any], str]] = [
     (lambda a: None, {"x": "spikes"}, "x_train holds float32, and spikes are whole"),
     (change("x_train", lambda x: x.astype(int) - 9), {"x": "auto"}, "is no number of spikes (0 to 255)"),
     (lambda a: None, {"loss": "bce"}, "y_train[2] = 2 is neither 0 nor 1"),
-    (lambda a: None, {"loss": "mse", "metric": "accuracy"}, "'accuracy' does not go with loss: mse; choose one of mse"),
+    (lambda a: None, {"loss": "mse", "metric": "accuracy"}, "'accuracy' does not go with loss: mse. Valid: mse"),
     (put("y_test", 1, np.inf), {"loss": "mse"}, "y_test[1] = inf is not finite"),
 ]
 
