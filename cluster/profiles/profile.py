@@ -34,6 +34,11 @@ def _at_least(least: int, key: str) -> s.Reader:
     return lambda value, place: s.whole(least)(s.whole_within(key)(value, place), place)
 
 
+def _span(least: int) -> s.Reader:
+    """A time span that is not below `least`, which may be zero."""
+    return lambda value, place: s.whole(least)(s.seconds(value, place) if value else value, place)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """What all kinds of clusters have in common."""
@@ -110,7 +115,7 @@ class SlurmProfile(Profile):
     """Node-local directory below which each job makes a private one."""
     start_timeout: int = setting(s.seconds, 600)
     """Seconds that nodes may take to join."""
-    stop_notice: int = setting(_at_least(60, "seconds"), 300)
+    stop_notice: int = setting(_span(60), 300)
     """Seconds before the time limit at which running trials are told to end."""
     max_requeues: int = setting(s.whole_within("times"), 100)
     """Times the job is queued again when its time is over."""
@@ -189,7 +194,7 @@ class KubeRayProfile(Profile):
     """Seconds after which an idle worker pod is given back."""
     retries: int = setting(s.whole_within("times"), 3)
     """Times the job is started anew when its head pod is lost; each start resumes."""
-    keep_after: int = setting(s.whole_within("seconds"), 600)
+    keep_after: int = setting(_span(0), 600)
     """Seconds that the pods stay after the end, for reading their logs."""
 
     def __post_init__(self) -> None:

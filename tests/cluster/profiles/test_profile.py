@@ -191,3 +191,13 @@ def test_the_readme_lists_every_setting_with_its_default():
         of_kind = [f for f in fields(cls) if "read" in f.metadata and f.name not in common]
         expected[kind] = {f.name: stated_default(f) for f in of_kind}
     assert documented_settings() == expected
+
+
+def test_every_time_span_may_be_written_as_people_do(profile_of):
+    slurm = profile_of("slurm", stop_notice="2m", start_timeout="5m")
+    kuberay = profile_of("kuberay", keep_after="2h", idle_timeout="90s")
+    assert (slurm.stop_notice, slurm.start_timeout, kuberay.keep_after, kuberay.idle_timeout) == (120, 300, 7200, 90)
+    assert profile_of("kuberay", keep_after=0).keep_after == 0
+    for notice in (0, "59s", True, "soon"):
+        with pytest.raises(ProfileError, match="stop_notice: expected "):
+            profile_of("slurm", stop_notice=notice)
