@@ -149,10 +149,10 @@ class _Relay(logging.Handler):
 
 def _pull_and_run(broker: BrokerClient, identity: tuple[str, str, str], config: LaneConfig, trainer: Trainer) -> int:
     name, options, store = identity[0], config.options, ResultsStore.open(config.store_uri)
-    store.be_patient()
     ran, memory, wear = 0, GpuMemory(options.device), Wear(most_trials=config.recycle_trials)
     with RowWriter(store, name) as writer, _Pulse(broker, identity, options.trial_limit_s) as pulse:
         start = _LaneStart(broker, name)
+        store.be_patient(lambda: pulse.leaves)
 
         def on_step(step: int) -> bool:
             start.at(TRAINING)
@@ -279,6 +279,11 @@ class _Pulse:
         """
         if self._error is not None:
             raise HeartbeatError(f"the heartbeat of {self._identity[0]} died: {one_line(self._error)}") from self._error
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the trial at hand is to be saved and stopped."""
+        return self._leave
 
     # Flags between the two threads need no lock: each is one assignment, and a value that is a beat old does no harm.
     def on_step(self, step: int) -> bool:

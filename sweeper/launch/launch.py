@@ -16,7 +16,7 @@ from sweeper.plan.expand import Plan, PlanRow, described, expand
 from sweeper.plan.grid import Grid
 from sweeper.queue.journal import clear_dead_launches, live_launches
 from sweeper.queue.start import Start
-from sweeper.queue.stop_requests import StopRequests
+from sweeper.queue.stop_requests import LEAVE, StopRequests
 from sweeper.status import MISSING, NEW, OTHER_DATA, RUNNING, SweepStatus, missing_rows, sweep_status
 from sweeper.store.store import ResultsStore
 from sweeper.words import counted
@@ -74,7 +74,8 @@ def _launch(
     if not ResultsStore.exists(results):
         _check_first(grid, plan, results, executor)
     store = ResultsStore.create(results)
-    store.be_patient()  # only now: a mistake in the address should be told at once
+    # Only now: a mistake in the address should be told at once.
+    store.be_patient(lambda: requests.level >= LEAVE)
     # Before the status is taken: trials of a launch that was killed would count as running and be left to it.
     clear_dead_launches(store)
     store.save_code(sources_of(name for block in grid.blocks for name in (block.task, block.architecture)))

@@ -1,6 +1,7 @@
 """Shows a running launch to a person, and passes on to its broker what signals and limits ask of the launch."""
 
 import math
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,7 @@ class Monitor:
         self._log_spread = log_spread
         self._warned = set(warned)
         self._ended = threading.Event()
+        self._events: queue.SimpleQueue[Event | LateFinish | None] = queue.SimpleQueue()
         self.busy_s = 0.0
         self.last: Snapshot | None = None
         self.error: BaseException | None = None
@@ -108,14 +110,27 @@ class Monitor:
         began = time.monotonic()
         # A daemon, so that a launcher that ends by an error is not kept alive by looks at its broker.
         thread = threading.Thread(target=self._watch, args=(handle, began), name="monitor", daemon=True)
+        # By a thread of its own: storage that does not answer is waited for, and signals must not wait with it.
+        writer = threading.Thread(target=self._write_events, name="events", daemon=True)
         thread.start()
+        writer.start()
         try:
             yield
         finally:
             self._ended.set()
             thread.join()
+            self._events.put(None)
+            writer.join()
             # Summed here, because the next round's broker counts from zero.
             self.busy_s += self.last.busy_s if self.last is not None else 0.0
+
+    def _write_events(self) -> None:
+        while (event := self._events.get()) is not None:
+            if self.error is None:
+                try:
+                    self._on_event(event)
+                except BaseException as error:  # the border of the thread; the launcher raises it
+                    self.error = error
 
     def _watch(self, handle: BrokerHandle, began: float) -> None:
         try:
@@ -155,7 +170,9 @@ class Monitor:
                 self.last = handle.snapshot()
                 self._print_warnings(self.last)
                 for event in handle.take_events():
-                    self._on_event(event)
+                    self._events.put(event)
+                if self.error is not None:
+                    raise self.error
                 self._on_snapshot(self.last)
                 if self.last.first_start:
                     self.start.end(self.last.first_start[:-1])

@@ -15,6 +15,8 @@ from cluster.storage import may_pass
 
 PATIENCE_S = 300.0
 """Seconds for which an operation is tried again (assumption: servers are restarted within minutes)."""
+HURRIED_S = 10.0
+"""The same for a process that was told to leave: schedulers kill it half a minute later (Slurm's KillWait)."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ class PatientFileSystem:
 
     def __init__(self, filesystem: pafs.FileSystem, patience_s: float) -> None:
         self._fs, self.patience_s = filesystem, patience_s
+        self.hurries: Callable[[], bool] = lambda: False
+        """Whether the process was told to leave; looked at during each pause."""
 
     def impatient(self) -> "PatientFileSystem":
         """The same storage, of which an outage is told at once."""
@@ -89,9 +93,16 @@ class PatientFileSystem:
             except OSError as error:
                 if not may_pass(error):
                     raise
-                if time.monotonic() - began + pause_s > self.patience_s:
+                most_s, next_s = self.patience_s, pause_s
+                if self.hurries():
+                    most_s, next_s = min(most_s, HURRIED_S), _FIRST_PAUSE_S
+                if time.monotonic() - began + next_s > most_s:
                     raise OutageOSError(str(error)) from error
-            time.sleep(pause_s)
+            resumes = time.monotonic() + pause_s
+            while time.monotonic() < resumes:
+                time.sleep(_FIRST_PAUSE_S)
+                if self.hurries():
+                    break
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 

@@ -121,10 +121,14 @@ class ResultsStore:
             store._check_marker()
         return store
 
-    def be_patient(self) -> None:
-        """From now on wait for object storage that does not answer, for minutes: for launches, not for looks."""
+    def be_patient(self, hurries: Callable[[], bool] = lambda: False) -> None:
+        """From now on wait for object storage that does not answer, for minutes: for launches, not for looks.
+
+        Args:
+            hurries: whether this process was told to leave, by which minutes become seconds.
+        """
         if isinstance(self._fs, PatientFileSystem):
-            self._fs.patience_s = PATIENCE_S
+            self._fs.patience_s, self._fs.hurries = PATIENCE_S, hurries
 
     def impatient(self) -> "ResultsStore":
         """The same store, which tells an outage at once: for what is written anew every few seconds."""
@@ -330,9 +334,10 @@ class ResultsStore:
             self._fs.move(path, f"{self._root}/damaged/{_base(path)}")
 
     def delete_text(self, name: str) -> None:
-        """Remove a text file below the root, where there is one."""
-        if self._exists(name):
-            self._delete(f"{self._root}/{name}")
+        """Remove a file below the root, where there is one."""
+        with self._storage_errors(f"remove {name}"):
+            if self._exists(name):
+                self._delete(f"{self._root}/{name}")
 
     def age_s(self, name: str) -> float | None:
         """Seconds since a file below the root was written, by the storage's own clock, whatever clocks its writer and
@@ -406,8 +411,7 @@ class ResultsStore:
 
     def delete_checkpoint(self, trial_id: str) -> None:
         """Remove the checkpoint of a trial, where there is one."""
-        if self._exists(f"checkpoints/{trial_id}.pt"):
-            self._delete(f"{self._root}/checkpoints/{trial_id}.pt")
+        self.delete_text(f"checkpoints/{trial_id}.pt")
 
     def local_path(self) -> str | None:
         """Absolute path of the root on this machine, or None for object storage."""

@@ -1,6 +1,7 @@
 """What a person reads of a running launch."""
 
 import io
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from sweeper.queue import monitor as monitor_module
 from sweeper.queue.messages import Snapshot
 from sweeper.queue.monitor import Monitor, eta, progress_line
-from sweeper.queue.stop_requests import StopRequests
+from sweeper.queue.stop_requests import LEAVE, StopRequests
 
 
 def snapshot(done: int) -> Snapshot:
@@ -49,3 +50,40 @@ def test_the_pace_is_that_of_the_present_round(monkeypatch):
         clock.now += 60.0
     assert monitor.error is None
     assert "ETA 60 s" in printed.getvalue().splitlines()[-1]
+
+
+def test_requests_are_passed_on_while_storage_keeps_an_event_waiting():
+    console = Console(file=io.StringIO())
+    requests, waits, stopped = StopRequests(console), threading.Event(), threading.Event()
+    answers, written = threading.Event(), []
+
+    def write(event) -> None:
+        waits.set()
+        answers.wait()
+        written.append(event)
+
+    monitor = Monitor(console, requests, on_event=write)
+    events = ["lost", "lost too"]
+    handle = SimpleNamespace(
+        snapshot=lambda: snapshot(50), stop=stopped.set, take_events=lambda: [events.pop(0)] if events else []
+    )
+    with monitor.watching(handle):
+        assert waits.wait(60)
+        requests.level = LEAVE
+        heard = stopped.wait(30)
+        answers.set()
+    assert heard, "the broker has not been told while the event waited"
+    assert written == ["lost", "lost too"], "what waited is written before the launch goes on"
+
+
+def test_an_event_that_cannot_be_written_down_ends_the_watching():
+    console, drained = Console(file=io.StringIO()), threading.Event()
+
+    def write(event) -> None:
+        raise OSError("disk full")
+
+    monitor = Monitor(console, StopRequests(console), on_event=write)
+    handle = SimpleNamespace(snapshot=lambda: snapshot(50), drain=drained.set, take_events=lambda: ["lost"])
+    with monitor.watching(handle):
+        assert drained.wait(60)
+    assert str(monitor.error) == "disk full"

@@ -82,3 +82,21 @@ def test_a_launch_goes_on_without_the_updates_of_its_state(store, flaky):
         journal.update(snapshot(0))
         assert flaky.refusals == 0, "it was not tried"
     assert "updates are lost" in next(iter(store.texts("launches", ".log").values()))
+
+
+def test_whoever_is_told_to_leave_waits_for_storage_no_longer_than_seconds(store, flaky):
+    flaky.refusals = 1000
+    store.be_patient(lambda: flaky.refusals <= 996)  # told during the fourth pause of what would last for minutes
+    with pytest.raises(OutageError):
+        store.write("trials", [trial("a")])
+    assert patient.time.monotonic() <= patient.HURRIED_S
+    flaky.refusals = 15
+    store.write("trials", [trial("b")])
+    assert store.statuses() == {"b": "finished"}, "a short outage is still waited for"
+
+
+@pytest.mark.parametrize("remove", [lambda s: s.delete_text("launches/a.json"), lambda s: s.delete_checkpoint("a")])
+def test_an_outage_that_meets_a_removal_is_told_as_one(remove, store, flaky):
+    flaky.refusals = 100
+    with pytest.raises(OutageError, match="cannot remove "):
+        remove(store)
