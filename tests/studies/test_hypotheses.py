@@ -1,5 +1,7 @@
 """The rules of the second study on rows whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,15 @@ def test_an_end_must_be_worse_after_the_correction_for_all_ends():
     assert among[1] < 0.05
 
 
+def test_an_optimum_whose_draws_reach_the_ends_is_not_interior_however_much_worse_the_ends_are():
+    """The ends' own seeds agree with each other, but those of the whole budget do not."""
+    steep = estimated(lines(study()))[0]
+    blurred = replace(steep.line, noise=0.3)
+    (row,) = interior(estimated([blurred])).numbers["lines"]
+    assert all(p < 0.05 for p in row["p_ends_holm"])
+    assert (row["verdict"], interior([steep]).verdict) == (NOT_DECIDED, SUPPORTED)
+
+
 @pytest.mark.parametrize(("power", "verdict"), [(0.25, SUPPORTED), (0.0, NOT_DECIDED), (-0.15, CONTRADICTED)])
 def test_the_optimum_moves_only_where_every_interval_says_so(power, verdict):
     d_m, n_rec = movement(found(power=power), 16)
@@ -73,6 +84,12 @@ def test_the_optimum_moves_only_where_every_interval_says_so(power, verdict):
     # neurons grow in any case: the budget buys them where the optimum stands still
     assert n_rec.verdict == SUPPORTED
     assert {row["k_c"] for row in d_m.numbers["optima"]} == {16}
+
+
+def test_a_growth_that_hangs_on_the_smallest_budget_is_not_decided():
+    told, _ = movement(found(values=lambda P, d_m, _: 2 + 0.1 * np.log(d_m / (4 if P == 10_000 else 7)) ** 2), 16)
+    assert all(of["all"][1] > 0 for of in told.numbers["slopes"].values())
+    assert told.verdict == NOT_DECIDED
 
 
 def test_two_estimators_that_disagree_decide_nothing():
