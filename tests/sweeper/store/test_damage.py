@@ -99,7 +99,7 @@ def test_a_merge_neither_loses_nor_alters_a_damaged_part(results):
 def test_merging_gives_parts_of_earlier_versions_their_hash(tmp_path):
     store = ResultsStore.create(tmp_path / "r")
     rows = pa.Table.from_pylist([vars(trial("a"))], schema=SCHEMAS["trials"])
-    (tmp_path / "r" / "trials" / "older.parquet").write_bytes(packed("trials", [rows]))
+    (tmp_path / "r" / "trials" / "older.parquet").write_bytes(packed(SCHEMAS["trials"], [rows]))
     store.compact()
     (path,) = (tmp_path / "r" / "trials").iterdir()
     assert is_sealed(str(path))

@@ -172,9 +172,9 @@ def test_a_torn_stream_in_the_cache_is_made_anew(tmp_path: Path) -> None:
 
 def test_real_means_enwik8_from_the_data_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     content = b"one two\nthree " * 300
-    entry = corpus.ENWIK8
+    entry = corpus.DOWNLOADED["real"]
     file = dataclasses.replace(entry.files[0], unpacked_digest=f"sha256:{hashlib.sha256(content).hexdigest()}")
-    monkeypatch.setattr(corpus, "ENWIK8", dataclasses.replace(entry, files=(file,)))
+    monkeypatch.setitem(corpus.DOWNLOADED, "real", dataclasses.replace(entry, files=(file,)))
     (tmp_path / "real" / "enwik8").mkdir(parents=True)
     (tmp_path / "real" / "enwik8" / "enwik8").write_bytes(content)
     task = load_task("text", {"data": "real", "newline": "drop"}, cache_dir=tmp_path)
