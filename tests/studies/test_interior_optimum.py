@@ -220,6 +220,9 @@ def test_the_shipped_grids_are_those_of_the_page():
     assert {row.budget for row in plans["study2_text_holdout.yaml"].trials.values()} == {300_000}
     long = plans["study2_text_converged.yaml"].trials.values()
     assert {(row.budget, row.counts.k_c, row.spec.training.steps) for row in long} == {(10_000, 16, 16_000)}
+    # four validations in the last fifth, without which the under-training alarm cannot be raised
+    every = [row.spec.training for plan in plans.values() for row in plan.trials.values()]
+    assert all(0.2 * training.steps / training.eval_every >= 4 for training in every)
     # one group with the main sweep, or the law and the hold-out would be about other trainings
     trainings = {
         replace(row.spec.training, learning_rate=1.0)
