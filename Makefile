@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test site study study-report study2 study2-report clean
+.PHONY: demo test test-slurm site study study-report study2 study2-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch demo --results results/demo
@@ -65,6 +65,11 @@ test: $(INSTALLED)
 	$(BIN)/lint-imports
 	$(MAKE) site
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# On a login node of a real Slurm, in a folder that all nodes see.
+test-slurm: $(INSTALLED)
+	REAL_SLURM=1 $(BIN)/python -m pytest tests/cluster/kinds/test_real_slurm.py
+	mkdir -p results-slurm && $(BIN)/python -m benchmarks.slurm_faults "$$PWD/results-slurm" --prepare "export PATH='$$PWD/$(BIN)':\"\$$PATH\""
 
 site: $(INSTALLED)
 	$(BIN)/python -m sphinx -q -W --keep-going -c docs . site

@@ -161,15 +161,20 @@ def finish(mix: Mix) -> None:
 
 
 def verdict(mix: Mix) -> list[str]:
-    """What is wrong with the rows, read without our own rule of which rows count."""
-    faulty: list[str] = []
-    results, undisturbed = mix.site.results, mix.site.folder / "undisturbed"
+    """What is wrong with the rows."""
+    undisturbed = mix.site.folder / "undisturbed"
     mix.sweep_into(undisturbed)
+    mix.trials = len(_rows(undisturbed / "trials", _COMPARED))
+    return differences(mix.site.results, undisturbed)
+
+
+def differences(results: Path, undisturbed: Path) -> list[str]:
+    """How rows differ from an undisturbed sweep's, in sentences; read without our own rule of which rows count."""
+    faulty: list[str] = []
     ResultsStore.open(results).compact()
     for table, columns in (("trials", _COMPARED), ("curves", _COMPARED_OF_CURVES)):
         ours, theirs = (Counter(_rows(folder / table, columns)) for folder in (results, undisturbed))
         if table == "trials":
-            mix.trials = theirs.total()
             faulty += _miscounted(ours, theirs)
         if ours != theirs and not faulty:
             examples = [*(ours - theirs), *(theirs - ours)]
