@@ -113,7 +113,7 @@ class Lab:
         look = f"{processes}; ls -d {_FOLDERS} || true"
         for name in self.nodes():
             if left := _run(self.node.format(node=name), f"({look}) 2> /dev/null", must=False).split("\n")[:-1]:
-                self.complaints.append(f"after {after}, {name} has {len(left)} things of ours: {left[:3]}")
+                self.complaints.append(f"after {after}, {name} has {len(left)} things of ours: {left}")
 
     def end(self, command: str) -> None:
         """End the job by a command."""
