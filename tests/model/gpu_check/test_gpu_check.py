@@ -30,7 +30,7 @@ def test_the_simulation_fills_the_page_and_marks_every_number(tmp_path: Path) ->
     # trials a GPU and those that finished are counted, versions are read
     assert unmarked[-2:] == ["1", "1 native"]
     assert len(measured) > 20
-    assert all(re.match(r"\d+\.\d+\.\d+", cell) for cell in unmarked[:-2])
+    assert all(re.match(r"\d+\.\d+", cell) for cell in unmarked[:-2])  # CUDA, where torch has it, is "13.0"
 
 
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
