@@ -125,7 +125,7 @@ def new(
     from cluster.values import whole_within
     from sweeper.errors import GridError
     from sweeper.plan.cost import CostModel
-    from sweeper.plan.draft import Wish, draft
+    from sweeper.plan.draft import Wish, draft, letters_lost
     from sweeper.status import store_cost_model
     from sweeper.store.store import ResultsStore
     from sweeper.tables import forecast_line
@@ -148,7 +148,15 @@ def new(
     click.echo(f"wrote {file}: {len(made.plan.trials)} trials. {forecast_line(made.forecast, lanes)}")
     if not made.fits:
         click.echo(f"Note: that is more than {minutes:g} minutes allow for; give more, or smaller --budgets.")
-    click.echo(f"Next: sweeper launch {shlex.quote(file)} -r results")
+    if os.path.isfile(data) and any(row.shared.get("alphabet") == "letters" for row in made.plan.rows):
+        share, such = letters_lost(Path(data))
+        if share > 0:
+            click.echo(
+                f"Note: alphabet: letters makes spaces of {share:.1%} of the letters of {data} ({such}), which splits "
+                "words; alphabet: bytes keeps them, and needs more parameters for its read-out."
+            )
+    executor = "" if find_spec("ray") else " --executor processes"
+    click.echo(f"Next: sweeper launch {shlex.quote(file)} -r results{executor}")
 
 
 def _answers() -> bool:

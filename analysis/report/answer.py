@@ -236,6 +236,10 @@ def _other_architectures(view: View) -> str:
 def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
     """The most important things that these rows cannot show."""
     limits = list(cannot_conclude)
+    missing, planned = _missing(view)
+    if missing:
+        # Before all else: numbers of half a sweep move with every trial that ends.
+        limits.insert(0, f"The sweep is not finished: {missing:,} of {planned:,} planned trials have no row yet.")
     edge = [optimum for optimum in view.optima if optimum.extend is not None]
     if edge:
         one = edge[0]
@@ -253,6 +257,15 @@ def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
     return f"Cannot be concluded: {' '.join(limits[:LIMITS])}"
 
 
+def _missing(view: View) -> tuple[int, int]:
+    """Trials that the grids of these rows ask for and that have no row, and how many they ask for."""
+    if not view.sweep.plans.grid_of:  # published tables and imported rows were planned by nobody
+        return 0, 0
+    names = set(view.data.rows["sweep"])
+    planned = {trial_id for trial_id, name in view.sweep.plans.grid_of.items() if name in names}
+    return len(planned - set(view.sweep.trials["trial_id"])), len(planned)
+
+
 def _next(view: View, steps: Sequence[NextStep]) -> str:
     """The next command, ready to be pasted into a shell."""
     sweep = view.sweep
@@ -262,6 +275,12 @@ def _next(view: View, steps: Sequence[NextStep]) -> str:
     where = shlex.quote(sweep.uri)
     if not len(view.table):
         return f"Next: `sweeper status {where}` gives the reasons."
+    missing, planned = _missing(view)
+    if missing:
+        return (
+            f"Next: the {missing:,} of {planned:,} planned trials that have no row yet. The same `sweeper launch` "
+            f"goes on with them; `sweeper status {where}` lists them."
+        )
     # "Nothing urgent" is a step without trials.
     urgent = [step for step in steps if step.trials]
     if not urgent:

@@ -1,5 +1,6 @@
 """A first grid for somebody's data: commented, with budgets and steps that fit the time there is."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -100,6 +101,20 @@ def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
     if best is None:
         raise GridError(f"budgets: {', '.join(map(str, wish.budgets or BUDGETS))}: none can be built for {wish.data}")
     return best
+
+
+def letters_lost(path: Path) -> tuple[float, str]:
+    """How much of a text the alphabet `letters` turns into spaces.
+
+    Args:
+        path: a text in UTF-8; other bytes are passed over.
+
+    Returns:
+        Share of its letters that are not among a to z without regard to case, and the commonest of them.
+    """
+    letters = Counter(one for one in path.read_text("utf-8", errors="ignore").lower() if one.isalpha())
+    others = Counter({one: count for one, count in letters.items() if not one.isascii()})
+    return others.total() / max(letters.total(), 1), ", ".join(one for one, _ in others.most_common(3))
 
 
 def _tasks(wish: Wish) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from analysis.report.console import print_answer
 from analysis.report.report import card, group_report
 from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
+from analysis.rows.plans import StoredPlans
 from analysis.rows.sweep import Measure, Selection
 from sweeper.store.store import ResultsStore
 
@@ -64,6 +65,26 @@ def test_the_next_command_is_safe_to_paste(view):
     moved = view._replace(sweep=replace(view.sweep, uri=odd))
     (line,) = [line for line in card(moved) if line.startswith("Next")]
     assert shlex.quote(odd) in line
+
+
+def test_half_a_sweep_is_called_one_before_anything_else(view):
+    trials = view.sweep.trials
+    name = trials["sweep"].iloc[0]
+    whole = replace(view.sweep, grids={}, trials=trials)
+    whole.__dict__["plans"] = StoredPlans(grid_of=dict.fromkeys(trials["trial_id"], name))
+    assert card(view._replace(sweep=whole)) == card(view)
+    half = replace(whole)
+    half.__dict__["plans"] = StoredPlans(
+        grid_of=dict.fromkeys([*trials["trial_id"], "a", "b"], name) | {"c": "another"}
+    )
+    lines = card(view._replace(sweep=half))
+    planned = len(trials) + 2
+    assert (
+        f"Cannot be concluded: The sweep is not finished: 2 of {planned} planned trials have no row yet." in lines[-2]
+    )
+    assert lines[-1].startswith(
+        f"Next: the 2 of {planned} planned trials that have no row yet. The same `sweeper launch`"
+    )
 
 
 def test_step_and_command_of_the_card_speak_of_the_same_runs_and_the_command_runs(cards, tmp_path):

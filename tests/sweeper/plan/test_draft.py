@@ -1,5 +1,8 @@
 """`sweeper new`: a grid for somebody's data that fits their time."""
 
+import re
+import string
+
 import pytest
 from click.testing import CliRunner
 
@@ -70,3 +73,23 @@ def test_the_command_asks_for_what_no_option_says_and_overwrites_nothing(book, t
     assert {row.spec.task_options["data"] for row in plan.rows if row.spec} == {book}
     again = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "4"])
     assert "mine.yaml is there already" in str(again.exception)
+
+
+def test_letters_that_the_alphabet_drops_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "buch.txt").write_text("Größe für übermorgen " * 5000 + string.printable * 10)
+    (tmp_path / "book.txt").write_text("Size for the day after tomorrow " * 5000 + string.printable * 10)
+    lost, kept = (
+        CliRunner().invoke(cli, ["new", f"{data}.yaml", "--data", f"{data}.txt", "--minutes", "1", "--budgets", "4000"])
+        for data in ("buch", "book")
+    )
+    assert re.search(
+        r"makes spaces of 2\d\.\d% of the letters of buch\.txt \(ü, ö, ß\), which splits words", lost.output
+    )
+    assert "Note" not in kept.output
+
+
+def test_the_next_command_runs_where_ray_is_not_installed(book, monkeypatch):
+    monkeypatch.setattr("sweeper.cli.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "1", "--budgets", "4000"])
+    assert done.output.endswith("Next: sweeper launch mine.yaml -r results --executor processes\n")
