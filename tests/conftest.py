@@ -4,6 +4,7 @@ The tests share two cores, and threads that wait for each other take minutes.
 """
 
 import os
+import signal
 from importlib.util import find_spec
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -17,6 +18,11 @@ from model.backends.native.build import kernel
 from model.backends.native.compiler import NativeUnavailable
 
 torch.set_num_threads(1)
+
+# `nohup` has HUP ignored by all that it starts, and what is ignored at a start cannot be trapped: launches and shells
+# of the tests would not hear it. A handler here is the default for them.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ class Slurm:
     def job(self, number: str) -> dict:
         return json.loads((self.state / f"job-{number}.json").read_text())
 
-    def wait(self, number: str, condition, timeout_s: float = 40) -> dict:
+    def wait(self, number: str, condition, timeout_s: float = 240) -> dict:
         """Wait until a job fits a condition and return it."""
         deadline = time.monotonic() + timeout_s
         while not condition(job := self.job(number)):
@@ -186,7 +186,7 @@ class Slurm:
             time.sleep(0.05)
         return job
 
-    def wait_ended(self, number: str, timeout_s: float = 40) -> dict:
+    def wait_ended(self, number: str, timeout_s: float = 240) -> dict:
         return self.wait(number, lambda job: job["state"] not in ("PENDING", "RUNNING"), timeout_s)
 
     def logs(self) -> str:
