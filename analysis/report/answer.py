@@ -49,15 +49,19 @@ def answer_lines(
     """
     # Without a row nothing else can be said, so the card has two lines: why, and how to find out.
     if not len(view.table):
-        return (f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}", _next(view, steps))
+        return (
+            f"Answer: {cannot_conclude[0] if cannot_conclude else 'no finished trial.'}",
+            _next(view, steps, (0, 0)),
+        )
+    unrun = _missing(view)
     lines = [_compute(view, evidence) or _splits(view)]
     # The law is about neurons with memory units; other architectures have a best size per budget and nothing to split.
     if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))
         lines.append(_law(view, evidence, fitted=fitted))
         lines.append(_other_architectures(view))
-        lines.append(_limits(view, cannot_conclude))
-    return tuple(line for line in (*lines, _next(view, steps)) if line)
+        lines.append(_limits(view, cannot_conclude, unrun))
+    return tuple(line for line in (*lines, _next(view, steps, unrun)) if line)
 
 
 def why_no_law(refused: Sequence[RefusedLaw]) -> str:
@@ -233,10 +237,10 @@ def _other_architectures(view: View) -> str:
     )
 
 
-def _limits(view: View, cannot_conclude: Sequence[str]) -> str:
+def _limits(view: View, cannot_conclude: Sequence[str], unrun: tuple[int, int]) -> str:
     """The most important things that these rows cannot show."""
     limits = list(cannot_conclude)
-    missing, planned = _missing(view)
+    missing, planned = unrun
     if missing:
         # Before all else: numbers of half a sweep move with every trial that ends.
         limits.insert(0, f"The sweep is not finished: {missing:,} of {planned:,} planned trials have no row yet.")
@@ -266,7 +270,7 @@ def _missing(view: View) -> tuple[int, int]:
     return len(planned - set(view.sweep.trials["trial_id"])), len(planned)
 
 
-def _next(view: View, steps: Sequence[NextStep]) -> str:
+def _next(view: View, steps: Sequence[NextStep], unrun: tuple[int, int]) -> str:
     """The next command, ready to be pasted into a shell."""
     sweep = view.sweep
     # Published tables, imported rows and merged sweeps have no directory that a launch could add rows to.
@@ -275,7 +279,7 @@ def _next(view: View, steps: Sequence[NextStep]) -> str:
     where = shlex.quote(sweep.uri)
     if not len(view.table):
         return f"Next: `sweeper status {where}` gives the reasons."
-    missing, planned = _missing(view)
+    missing, planned = unrun
     if missing:
         return (
             f"Next: the {missing:,} of {planned:,} planned trials that have no row yet. The same `sweeper launch` "
