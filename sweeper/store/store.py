@@ -22,9 +22,7 @@ two lanes wrote: no file can hide another.
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -33,8 +31,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
-from cluster.storage import open_location
-from sweeper.errors import OUTAGE, DamageError, OutageError, StorageError, StoreError
+from sweeper.errors import DamageError, StoreError
+from sweeper.store.folder import Folder, base_name, resolve, unique
 from sweeper.store.parts import (
     OTHER_BYTES,
     RANKING,
@@ -46,19 +44,17 @@ from sweeper.store.parts import (
     sealed,
     version_message,
 )
-from sweeper.store.patient import PATIENCE_S, OutageOSError, PatientFileSystem
+from sweeper.store.patient import PatientFileSystem
 from sweeper.store.schema import FINISHED, PREDICTIONS, SCHEMA_VERSION, SCHEMAS
 
 Weights = Literal["checkpoints", "networks"]
 """Folders that hold weights: of trials that have not ended, and of finished ones."""
 _MARKER = "store.json"
-_LONGEST_TEXT = 16 * 1024**2
-"""Bytes of a text file: the state of a launch with 100,000 lanes has 2 MB, and grids end at one (`cluster.limits`)."""
 _READ_TRIES = 5
 """Times that a reader begins anew when files are merged while it reads (assumption: merges are minutes apart)."""
 
 
-class ResultsStore:
+class ResultsStore(Folder):
     """Reads and writes one results directory.
 
     Open it with `ResultsStore.create` (to write) or `ResultsStore.open` (to read); both check the schema version.
@@ -71,9 +67,7 @@ class ResultsStore:
         uri: str,
         on_damage: Callable[[DamageError], None] | None = None,
     ) -> None:
-        self._fs = filesystem
-        self._root = root.rstrip("/")
-        self.uri = uri
+        super().__init__(filesystem, root, uri)
         self._on_damage = on_damage
         # A store is read several times by one command; each damaged file is named once.
         self._damaged: set[str] = set()
@@ -85,7 +79,7 @@ class ResultsStore:
         Raises:
             StoreError: no write permission, or the directory holds another schema version.
         """
-        store = cls(*_resolve(uri))
+        store = cls(*resolve(uri))
         with store._storage_errors("create the results directory"):
             for table in SCHEMAS:
                 store._fs.create_dir(f"{store._root}/{table}", recursive=True)
@@ -111,7 +105,7 @@ class ResultsStore:
         Raises:
             StoreError: there is no results directory, or it holds another schema version.
         """
-        store = cls(*_resolve(uri), on_damage)
+        store = cls(*resolve(uri), on_damage)
         with store._storage_errors("read the results directory"):
             if not store._exists(_MARKER):
                 raise StoreError(
@@ -121,15 +115,6 @@ class ResultsStore:
             store._check_marker()
         return store
 
-    def be_patient(self, hurries: Callable[[], bool] = lambda: False) -> None:
-        """From now on wait for object storage that does not answer, for minutes: for launches, not for looks.
-
-        Args:
-            hurries: whether this process was told to leave, by which minutes become seconds.
-        """
-        if isinstance(self._fs, PatientFileSystem):
-            self._fs.patience_s, self._fs.hurries = PATIENCE_S, hurries
-
     def impatient(self) -> "ResultsStore":
         """The same store, which tells an outage at once: for what is written anew every few seconds."""
         filesystem = self._fs.impatient() if isinstance(self._fs, PatientFileSystem) else self._fs
@@ -138,7 +123,7 @@ class ResultsStore:
     @classmethod
     def exists(cls, uri: str | os.PathLike[str]) -> bool:
         """Whether there is a results directory."""
-        store = cls(*_resolve(uri))
+        store = cls(*resolve(uri))
         with store._storage_errors("look for the results directory"):
             return store._exists(_MARKER)
 
@@ -160,7 +145,7 @@ class ResultsStore:
             return None
         # Parquet files cannot be appended to, so each call makes a file of its own; `compact` joins them.
         rows = [vars(record) for record in records]  # flat dataclasses
-        return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{_unique()}")
+        return self._write_part(table, [pa.Table.from_pylist(rows, schema=SCHEMAS[table])], f"{writer}-{unique()}")
 
     def read(
         self, table: str, columns: Sequence[str] | None = None, *, trial_ids: pa.ChunkedArray | None = None
@@ -237,7 +222,7 @@ class ResultsStore:
     def adopt(self, table: str, rows: pa.Table) -> None:
         """Append rows read from another store."""
         if rows.num_rows:
-            self._write_part(table, [rows], f"merged-{_unique()}")
+            self._write_part(table, [rows], f"merged-{unique()}")
 
     def let_finished_count(self, trial_id: str) -> None:
         """Write the finished row and curve of a trial once more where an unfinished row of a later attempt hides them.
@@ -257,7 +242,7 @@ class ResultsStore:
         for table, again in (("curves", curve), ("trials", [finished])):  # the final row last, as lanes write it
             renumbered = [{**row, "attempt": latest} for row in again]
             parts = [pa.Table.from_pylist(renumbered, schema=SCHEMAS[table])]
-            self._write_part(table, parts, f"launcher-{_unique()}")
+            self._write_part(table, parts, f"launcher-{unique()}")
 
     def compact(self) -> None:
         """Merge the part files of each table into one, dropping rows that a later attempt replaced."""
@@ -291,78 +276,12 @@ class ResultsStore:
         """Files that the tasks of these rows are defined in, by the beginning of their SHA-256."""
         return self.texts("code", ".py")
 
-    def write_text(self, name: str, text: str) -> None:
-        """Replace a small text file below the root."""
-        with self._storage_errors(f"write {name}"):
-            self._create_folder(name.rpartition("/")[0])
-            self._write_bytes(name, text.encode())
-
-    def texts(self, folder: str, ending: str) -> dict[str, str]:
-        """Contents of the text files of a folder below the root, by name without the ending."""
-        texts = {}
-        for info in self._listed(folder, ending):
-            try:
-                with self._fs.open_input_stream(info.path) as stream:
-                    # One byte more than is allowed shows that the file is longer, however long it is, and memory stays
-                    # bounded.
-                    content = stream.read(_LONGEST_TEXT + 1)
-                # Before it is decoded: the cut may split a letter, and a long file would be called unreadable.
-                if len(content) > _LONGEST_TEXT:
-                    raise StoreError(f"{info.path}: longer than {_LONGEST_TEXT:,} bytes. Move it away to go on.")
-                texts[info.base_name.removesuffix(ending)] = content.decode()
-            except FileNotFoundError:  # its writer removed it after we listed it
-                continue
-            except UnicodeDecodeError as error:
-                raise StoreError(f"{info.path}: not readable as text ({error}).") from error
-        return texts
-
-    def names(self, folder: str, ending: str) -> list[str]:
-        """Names, without the ending, of the files of a folder below the root."""
-        return sorted(str(info.base_name).removesuffix(ending) for info in self._listed(folder, ending))
-
-    def last_change(self, folder: str, ending: str) -> int | None:
-        """When the newest file of a folder below the root was written, ns since 1970 by the storage's clock; None where
-        there is no file.
-        """
-        return max((int(info.mtime_ns or 0) for info in self._listed(folder, ending)), default=None)
-
     def set_aside(self, path: str) -> None:
         """Move a damaged file out of what is read, to ``damaged/`` below the root."""
-        with self._storage_errors(f"move {_base(path)}"):
+        with self._storage_errors(f"move {base_name(path)}"):
             self._create_folder("damaged")
             # Moved and not deleted: whole pages of it may still be read by hand.
-            self._fs.move(path, f"{self._root}/damaged/{_base(path)}")
-
-    def delete_text(self, name: str) -> None:
-        """Remove a file below the root, where there is one."""
-        with self._storage_errors(f"remove {name}"):
-            if self._exists(name):
-                self._delete(f"{self._root}/{name}")
-
-    def age_s(self, name: str) -> float | None:
-        """Seconds since a file below the root was written, by the storage's own clock, whatever clocks its writer and
-        this machine have; None where that cannot be asked: no such file, or nothing can be written there.
-        """
-        # A file written now is dated by the same clock as the one in question, and only that makes their difference an
-        # age. The dot hides it from listings.
-        probe = f"{self._root}/{name.rpartition('/')[0]}/.clock-{_unique()}"
-        try:
-            with self._fs.open_output_stream(probe) as stream:
-                stream.write(b"now")
-            now, then = (info.mtime_ns for info in self._fs.get_file_info([probe, f"{self._root}/{name}"]))
-            self._fs.delete_file(probe)
-        except OSError:
-            return None
-        return None if now is None or then is None else (now - then) / 1e9
-
-    def identity(self) -> str:
-        """What tells this results directory from a copy of it, as long as this machine runs."""
-        if self.local_path() is None:
-            return self.uri
-        with self._storage_errors("look at the results directory"):
-            numbers = os.stat(self._root)
-        # The path alone would be the same where a copy was moved to the old place.
-        return f"{numbers.st_dev}:{numbers.st_ino}"
+            self._fs.move(path, f"{self._root}/damaged/{base_name(path)}")
 
     def write_weights(self, folder: Weights, trial_id: str, payload: bytes) -> None:
         """Replace a trial's checkpoint or saved network; the file begins with the SHA-256 of what follows."""
@@ -413,10 +332,6 @@ class ResultsStore:
         """Remove the checkpoint of a trial, where there is one."""
         self.delete_text(f"checkpoints/{trial_id}.pt")
 
-    def local_path(self) -> str | None:
-        """Absolute path of the root on this machine, or None for object storage."""
-        return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
-
     def _write_part(self, table: str, groups: Iterable[pa.Table], stem: str) -> str:
         payload = packed(SCHEMAS[table], groups)
         name = sealed(stem, payload)
@@ -434,7 +349,7 @@ class ResultsStore:
             kept = self._kept(self._parts(listed), keep)
             # Its name says that it is a merge, by which a reader in the middle of a listing learns that files may be
             # gone.
-            self._write_part(table, kept, f"compact-{_unique()}")
+            self._write_part(table, kept, f"compact-{unique()}")
         except FileNotFoundError:  # somebody else merges them at this moment
             return
         for path in listed:  # only now: killed in between, both are there, and each row counts once
@@ -450,51 +365,8 @@ class ResultsStore:
                 yield group if kept.all() else group.filter(pa.array(kept))
                 start += group.num_rows
 
-    def _write_bytes(self, name: str, payload: bytes | pa.Buffer) -> None:
-        """Write a file so that it is seen whole or not at all."""
-        path = f"{self._root}/{name}"
-        if not isinstance(self._fs, pafs.LocalFileSystem):  # object stores show an object only when it is complete
-            with self._fs.open_output_stream(path) as stream:
-                stream.write(payload)
-            return
-        folder, base = path.rsplit("/", 1)
-        # In the same folder, since a rename is atomic within one file system only; the dot hides it from readers.
-        temporary = f"{folder}/.{base}.{_unique()}.tmp"
-        try:
-            with open(temporary, "wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())  # before the rename: after a power cut the name must not stand for no bytes
-            os.replace(temporary, path)
-        except OSError:
-            if os.path.exists(temporary):
-                # A part of a file is of no use, and takes room on a disk that may be full.
-                os.unlink(temporary)
-            raise
-
-    def _create_folder(self, name: str) -> None:
-        """Make a folder of the root; a root that somebody has deleted in the middle is not made anew."""
-        self._fs.create_dir(f"{self._root}/{name}", recursive=False)
-
     def _list_parts(self, table: str) -> list[str]:
         return [info.path for info in self._listed(table, ".parquet")]
-
-    def _listed(self, folder: str, ending: str) -> list[pafs.FileInfo]:
-        """The files of a folder below the root with an ending, by name.
-
-        Raises:
-            StoreError: one is no regular file; to read a pipe or a device would wait for ever.
-        """
-        with self._storage_errors(f"list {folder}"):
-            infos = self._fs.get_file_info(pafs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
-        # Names with a dot are files that are still being written, or were when their writer was killed.
-        infos = [info for info in infos if info.base_name.endswith(ending) and not info.base_name.startswith(".")]
-        for info in infos:
-            if info.type == pafs.FileType.NotFound:  # deleted while the folder was listed
-                continue
-            if info.type != pafs.FileType.File:
-                raise StoreError(f"{info.path}: not a regular file. Move it away to go on.")
-        return sorted(infos, key=lambda info: str(info.path))
 
     def _parts(self, listed: Sequence[str]) -> Iterator[Part]:
         """The listed parts, one after the other; damaged ones are left out where that is allowed."""
@@ -527,14 +399,6 @@ class ResultsStore:
             self._damaged.add(error.path)
             self._on_damage(error)
 
-    def _delete(self, path: str) -> None:
-        with self._storage_errors(f"remove {_base(path)}"), suppress(FileNotFoundError):  # somebody else was here first
-            self._fs.delete_file(path)
-
-    def _exists(self, name: str) -> bool:
-        # A pipe or a device under that name would be waited for without end, so it counts as absent.
-        return bool(self._fs.get_file_info(f"{self._root}/{name}").type == pafs.FileType.File)
-
     def _check_marker(self) -> None:
         with self._fs.open_input_stream(f"{self._root}/{_MARKER}") as stream:
             text = stream.read().decode(errors="replace")
@@ -545,41 +409,10 @@ class ResultsStore:
         if version != SCHEMA_VERSION:
             raise StoreError(version_message(self.uri, version))
 
-    @contextmanager
-    def _storage_errors(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except OutageOSError as error:
-            raise OutageError(f"{self.uri}: cannot {doing}, {OUTAGE}: {error}. What is stored is safe.") from error
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StorageError(f"{self.uri}: cannot {doing}: {reason}. Nothing already stored was touched.") from error
-
-
-def _resolve(uri: str | os.PathLike[str]) -> tuple[pafs.FileSystem | PatientFileSystem, str, str]:
-    text = os.fspath(uri)
-    if "://" in text:
-        try:
-            filesystem, root = open_location(text)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise StoreError(f"{text}: not a results location this installation can open ({error}).") from error
-        return PatientFileSystem(filesystem, 0.0), root, text
-    # Absolute, since lanes under Ray run in folders of their own.
-    return pafs.LocalFileSystem(), os.path.abspath(text), text
-
 
 def _attempt(row: dict[str, Any]) -> int:
     return int(row["attempt"])
 
 
-def _base(path: str) -> str:
-    return path.rsplit("/", 1)[1]
-
-
 def _is_merged(path: str) -> bool:
-    return _base(path).startswith("compact-")
-
-
-def _unique() -> str:
-    # Drawn and not counted: writers on many hosts name files without asking each other.
-    return uuid.uuid4().hex[:16]
+    return base_name(path).startswith("compact-")
