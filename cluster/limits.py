@@ -61,7 +61,8 @@ LIMITS: Mapping[str, Limit] = {
         0, 64, "hidden layers of a neuron's MLP", "they are trained one after the other, at every time step"
     ),
     # Training
-    "steps": Limit(0, 1_000_000_000, "optimiser steps", "at 1 ms each they take 12 days"),
+    "steps": Limit(1, 1_000_000_000, "optimiser steps", "at 1 ms each they take 12 days"),
+    "warmup_steps": Limit(0, 1_000_000_000, "steps of warm-up", "as the optimiser steps"),
     "batch_size": Limit(1, 100_000, "sequences of a batch", "one batch must fit the memory of one device"),
     "length": Limit(1, 1_000_000, "time steps of a sequence", "gradients go back through all of them"),
     "tokens": Limit(1, 100_000_000, "batch_size x length", "the symbols of such a batch alone take 0.8 GB"),

@@ -1,13 +1,17 @@
 """Grids that would hang, fill the memory or fail late: each is refused in one line, before anything is expanded."""
 
+from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from cluster.limits import LIMITS
-from sweeper.errors import GridError
+from model.config import ElmConfig
+from sweeper.errors import FOR_PEOPLE, GridError
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid, parse_grid
+from sweeper.plan.trial import TrainingConfig
 from tasks.errors import DataError
 from tasks.spec import task_names, task_options
 
@@ -78,6 +82,10 @@ REFUSED = {
         GRID + "training: {batch_size: 1e5, length: 1e5}",
         "training: batch_size x length: 10000000000 is not allowed; batch_size x length: 1 to 100,000,000",
     ),
+    "no steps": (
+        GRID + "training: {steps: 0}",
+        "training.steps: 0 is not allowed; optimiser steps: 1 to 1,000,000,000",
+    ),
     "too many steps": (GRID + "training: {steps: 1e12}", "training.steps: 1000000000000 is not allowed"),
     "too long a fall of the resets": (GRID + "training: {reset_steps: 1e12}", "training.reset_steps: 1000000000000 is"),
     "a huge branch": (GRID.replace("d_branch: 4", "d_branch: 1e9"), "model.d_branch: 1000000000 is not allowed"),
@@ -128,9 +136,25 @@ REFUSED = {
 def test_a_grid_that_cannot_be_meant_is_refused_with_place_value_and_limit(case):
     text, message = REFUSED[case]
     with pytest.raises(GridError) as caught:
-        expand(parse_grid(text))
+        # With a folder, as a grid's file is read: without one it is a stored grid, whose training has no recipe.
+        expand(parse_grid(text, folder="."))
     assert message in str(caught.value)
     assert len(str(caught.value)) < 1_000
+
+
+ODD = ["0", "-1", "0.5", "1e-30", "1e30", "1" + 21 * "0", ".inf", ".nan", "x", "null", "true", "[]", "{}", "[0]"]
+"""Values that a slip of the keyboard makes."""
+SETTINGS = [("training", field.name) for field in fields(TrainingConfig)]
+SETTINGS += [("model", field.name) for field in fields(ElmConfig)]
+
+
+@pytest.mark.parametrize(("section", "name"), SETTINGS)
+def test_no_value_of_a_setting_is_a_fault_of_the_program(section, name):
+    for value in ODD:
+        added = f"{name}: {value}, d_tree" if section == "model" else "d_tree"
+        text = GRID.replace("d_tree", added) + (f"training: {{{name}: {value}}}" if section == "training" else "")
+        with suppress(*FOR_PEOPLE):
+            expand(parse_grid(text, folder="."))
 
 
 def test_a_file_is_read_no_further_than_a_grid_can_be_long():
