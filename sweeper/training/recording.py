@@ -70,10 +70,12 @@ def record(store: ResultsStore, trial_id: str, *, split: Split, sequences: int, 
     # Segments of a carried state are joined until there are enough steps; other sequences stand alone.
     batches = math.ceil((burn_in + steps) / spec.training.length) if task.spec.carry_state else 1
     drawn = task.eval_batches(split, batch_size=sequences, length=spec.training.length, max_batches=batches)
+    segments = [batch.x for batch in drawn]
+    length = sum(x.shape[1] for x in segments)
+    if burn_in >= length:  # before they are run: a hundred thousand steps take half a minute
+        raise SweeperError(f"--burn-in: {burn_in} of {length} steps leaves nothing to look at; give less")
     with _one_thread():
-        activity, potential = _run(network, (batch.x for batch in drawn))
-    if burn_in >= len(activity):
-        raise SweeperError(f"--burn-in: {burn_in} of {len(activity)} steps leaves nothing to look at; give less")
+        activity, potential = _run(network, segments)
     kept = slice(burn_in, burn_in + steps)
     return Recording(
         trial_id=trial_id,

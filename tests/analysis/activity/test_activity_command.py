@@ -98,7 +98,7 @@ def test_what_the_command_writes_is_a_measured_beta_for_a_fit(kept, tmp_path):
     assert value.source.startswith(f"spectra of {len(long)} networks with N = ")
 
 
-def test_what_cannot_be_recorded_is_said_in_one_line(kept, store, tmp_path):
+def test_what_cannot_be_recorded_is_said_in_one_line(kept, store, tmp_path, monkeypatch):
     for arguments, message in (
         (["--where", "d_m == 9"], "no trial with a saved network fulfils it"),
         (["--burn-in", "100000"], "leaves nothing to look at"),
@@ -107,6 +107,9 @@ def test_what_cannot_be_recorded_is_said_in_one_line(kept, store, tmp_path):
         assert done.exit_code != 0
         assert message in str(done.exception)
     trial_id = ids(store)[0]
+    with monkeypatch.context() as patch, pytest.raises(SweeperError, match="leaves nothing to look at"):
+        patch.setattr("sweeper.training.recording._run", lambda *all: pytest.fail("steps were run that nobody can see"))
+        record(store, trial_id, split="test", sequences=16, steps=64, burn_in=100_000)
     with pytest.raises(SweeperError, match="has no saved network"):
         record(store, "f" * 16, split="test", sequences=1, steps=64, burn_in=0)
     # A file that was copied to another trial's name is not taken for its network.
