@@ -107,9 +107,10 @@ def test_what_cannot_be_recorded_is_said_in_one_line(kept, store, tmp_path, monk
         assert done.exit_code != 0
         assert message in str(done.exception)
     trial_id = ids(store)[0]
-    with monkeypatch.context() as patch, pytest.raises(SweeperError, match="leaves nothing to look at"):
+    with monkeypatch.context() as patch:
         patch.setattr("sweeper.training.recording._run", lambda *all: pytest.fail("steps were run that nobody can see"))
-        record(store, trial_id, split="test", sequences=16, steps=64, burn_in=100_000)
+        with pytest.raises(SweeperError, match="leaves nothing to look at"):
+            record(store, trial_id, split="test", sequences=16, steps=64, burn_in=100_000)
     with pytest.raises(SweeperError, match="has no saved network"):
         record(store, "f" * 16, split="test", sequences=1, steps=64, burn_in=0)
     # A file that was copied to another trial's name is not taken for its network.
