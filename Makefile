@@ -1,12 +1,18 @@
-# `make demo` runs a real sweep on embedded data, `make test` passes the checks, `make site` builds the pages (a broken link
-# is an error); each makes .venv first. `make study` runs the replication study anew into STUDY, `make study-report` makes
+# `make demo` runs a real sweep on embedded data, `make test` passes the checks and the tests, `make test-slow` the tests that
+# are slow by nature (statistics over many draws, launchers and nodes that are killed, long training), `make site` builds the
+# pages (a broken link is an error); each makes .venv first. `make study` runs the replication study anew into STUDY, `make study-report` makes
 # its laws, figures and verdicts from the stored rows. `make study2` and `make study2-report` do the same for the second
 # study; each goes on where it stopped.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-slurm site study study-report study2 study2-report clean
+# The tests start hundreds of interpreters: each would compile all our modules anew where the environment forbids to keep them.
+export PYTHONDONTWRITEBYTECODE =
+# Free workers take tests from busy ones; within a worker a file's tests stay together, for what they share.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+.PHONY: demo checks test test-slow test-slurm site study study-report study2 study2-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch demo --results results/demo
@@ -59,12 +65,17 @@ study2-report: $(INSTALLED)
 	$(BIN)/python -m studies.interior_optimum verdicts $(STUDY2)/text -o $(STUDY2) --figures
 
 test: $(INSTALLED)
+	$(MAKE) --jobs 2 --output-sync checks site
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED)
+	$(PYTEST) -m slow
+
+checks: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) site
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # On a login node of a real Slurm, in a folder that all nodes see.
 test-slurm: $(INSTALLED)

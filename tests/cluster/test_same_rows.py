@@ -12,6 +12,8 @@ import pytest
 
 from sweeper.store.store import ResultsStore
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SWEEPER = [sys.executable, "-m", "sweeper.cli"]
 GRID = """

@@ -81,6 +81,7 @@ def undisturbed(tmp_path_factory):
     return rows(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("executor", "pattern", "kills", "pause_s"),
     [("processes", "spawn_main", 10, 2.0), ("ray", "ray::ImplicitFunc", 4, 5.0)],
@@ -111,6 +112,7 @@ def wait_for_rows(results, count: int, child) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_killed_launchers(tmp_path, undisturbed):
     draw, results = random.Random(3), tmp_path / "r"
     for kill in range(4):
@@ -135,6 +137,7 @@ def storage_fails(number: int, assignment, progress, context) -> None:
     GroundTruth(seconds=0.01)(assignment, progress, context)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(number, tmp_path, undisturbed):
     results = tmp_path / "r"
@@ -169,6 +172,7 @@ def test_a_launcher_that_cannot_write_stops_with_the_reason(tmp_path, monkeypatc
     assert len(rows(tmp_path / "r")) == 50
 
 
+@pytest.mark.slow
 def test_lost_nodes(tmp_path, undisturbed):
     import ray
     from ray.cluster_utils import Cluster

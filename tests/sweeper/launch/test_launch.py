@@ -76,7 +76,7 @@ def undisturbed(tmp_path_factory, slow_text):
     return measured(folder / "results")
 
 
-@pytest.mark.parametrize("executor", ["ray", "processes"])
+@pytest.mark.parametrize("executor", [pytest.param("ray", marks=pytest.mark.slow), "processes"])
 def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, slow_grid, tmp_path, undisturbed):
     results = tmp_path / "results"
     arguments = command("launch", slow_grid, "--results", results, "--executor", executor, "--lanes", 2)
@@ -164,7 +164,7 @@ def test_a_lane_that_dies_gives_its_trial_back_but_not_for_ever(executor, tmp_pa
     assert result.ran == 6
 
 
-@pytest.mark.parametrize("executor", ["ray", "processes"])
+@pytest.mark.parametrize("executor", [pytest.param("ray", marks=pytest.mark.slow), "processes"])
 def test_ctrl_c_drains_and_says_how_to_go_on(executor, slow_grid, tmp_path):
     results = tmp_path / "results"
     arguments = command("launch", slow_grid, "--results", results, "--executor", executor, "--lanes", 1)

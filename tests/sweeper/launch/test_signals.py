@@ -18,7 +18,12 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.mark.parametrize(
-    ("executor", "number"), [("processes", signal.SIGTERM), ("processes", signal.SIGHUP), ("ray", signal.SIGTERM)]
+    ("executor", "number"),
+    [
+        ("processes", signal.SIGTERM),
+        pytest.param("processes", signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param("ray", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_to_the_whole_group_saves_blames_nobody_and_is_gone_on_from(
     executor, number, slow_grid, tmp_path, request
@@ -44,7 +49,7 @@ def test_a_signal_to_the_whole_group_saves_blames_nobody_and_is_gone_on_from(
     assert measured(results) == request.getfixturevalue("undisturbed")
 
 
-@pytest.mark.parametrize("executor", ["processes", "ray"])
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
 def test_ctrl_c_while_lanes_start_is_no_traceback(executor, slow_grid, tmp_path):
     arguments = command("launch", slow_grid, "--results", tmp_path / "r", "--executor", executor, "--lanes", 1)
     with subprocess.Popen(

@@ -148,7 +148,9 @@ def smoke_spec(name: str) -> TrialSpec:
     raise AssertionError(f"no trial of {path} fits {smoke}")
 
 
-@pytest.mark.parametrize("name", SMOKES)
+@pytest.mark.parametrize(
+    "name", [name if name in ("text", "shd") else pytest.param(name, marks=pytest.mark.slow) for name in SMOKES]
+)
 def test_a_trial_of_seconds_beats_the_trivial_baseline(name):
     spec, smoke = smoke_spec(name), SMOKES[name]
     task = task_spec(spec.task, spec.task_options)
@@ -162,6 +164,7 @@ def trained(name: str) -> TrialProgress:
     return train_trial(smoke_spec(name))
 
 
+@pytest.mark.slow
 def test_the_single_neuron_knows_the_voltage_far_better_than_its_mean():
     """The loss is half the squared error, in units of 10 mV, and half the spikes' cross entropy, never negative."""
     batches = load_task("neuronio", {}).eval_batches("test", batch_size=32, length=500, max_batches=None)
