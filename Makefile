@@ -49,20 +49,26 @@ study-report: $(INSTALLED)
 	$(BIN)/python -m studies.paper_in_miniature.study verdicts $(TASKS:%=$(STUDY)/%) -o $(STUDY) --figures
 
 STUDY2 ?= studies/interior_optimum/results
-GRIDS2 := studies/interior_optimum/grids/study2_text
+GRIDS2 := studies/interior_optimum/grids/study2_
 
+# Grids that cannot be written before others have been run are launched once they exist.
 study2: $(INSTALLED)
-	$(BIN)/sweeper launch $(GRIDS2)_pilot.yaml --results $(STUDY2)/text_pilot
-	$(BIN)/analysis learning-rate $(STUDY2)/text_pilot
-	for part in "" _converged; do $(BIN)/sweeper launch $(GRIDS2)$$part.yaml --results $(STUDY2)/text || exit; done
-	test -f $(STUDY2)/text/prediction.json || $(BIN)/python -m studies.interior_optimum predict $(STUDY2)/text
-	$(BIN)/sweeper launch $(GRIDS2)_baselines_pilot.yaml --results $(STUDY2)/text_baselines_pilot
-	test -f $(GRIDS2)_baselines.yaml || $(BIN)/python -m studies.interior_optimum baselines $(STUDY2)/text_baselines_pilot
-	for part in _baselines _holdout; do $(BIN)/sweeper launch $(GRIDS2)$$part.yaml --results $(STUDY2)/text || exit; done
+	set -e; launch() { test ! -f $(GRIDS2)$$1.yaml || $(BIN)/sweeper launch $(GRIDS2)$$1.yaml --results $(STUDY2)/$$2; }; \
+	for task in text spikes; do \
+	  launch $${task}_pilot $${task}_pilot; \
+	  $(BIN)/analysis learning-rate $(STUDY2)/$${task}_pilot; \
+	  test -f $(GRIDS2)$$task.yaml || continue; \
+	  for part in "" _converged _longer; do launch $$task$$part $$task; done; \
+	  test -f $(STUDY2)/$$task/prediction.json || $(BIN)/python -m studies.interior_optimum predict $(STUDY2) $$task; \
+	  launch $${task}_baselines_pilot $${task}_baselines_pilot; \
+	  if test $$task = text && test ! -f $(GRIDS2)text_baselines.yaml; then \
+	    $(BIN)/python -m studies.interior_optimum baselines $(STUDY2)/text_baselines_pilot; fi; \
+	  for part in _baselines _holdout; do launch $$task$$part $$task; done; \
+	done
 	$(MAKE) study2-report
 
 study2-report: $(INSTALLED)
-	$(BIN)/python -m studies.interior_optimum verdicts $(STUDY2)/text -o $(STUDY2) --figures
+	$(BIN)/python -m studies.interior_optimum verdicts $(STUDY2) -o $(STUDY2) --figures
 
 test: $(INSTALLED)
 	$(MAKE) --jobs 2 --output-sync checks site

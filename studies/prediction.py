@@ -109,7 +109,12 @@ def _design(rows: list[Any]) -> Design:
 def write_prediction(expected: Mapping[str, Any], output: Path) -> None:
     """Write a prediction as JSON and print its points."""
     output.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    echo_points(expected)
+    click.echo(f"wrote {output}")
+
+
+def echo_points(expected: Mapping[str, Any]) -> None:
+    """Print what is expected of each point."""
     for point in expected["points"]:
         place = f"P = {point['budget']:,} k_c = {point['k_c']} d_m = {point['d_m']}"
         click.echo(f"{place}: {point['mean']:.4f} ({point['low']:.4f} to {point['high']:.4f})")
-    click.echo(f"wrote {output}")

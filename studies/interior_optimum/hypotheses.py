@@ -1,7 +1,8 @@
 """The hypotheses about the place of the optimum (H1 to H3, H5), each by its rule in README.md.
 
 A hypothesis is supported if both estimators say so, contradicted if both say the opposite, and otherwise not decided.
-`prediction.py` has H4, `worth.py` H6.
+`prediction.py` has H4, `worth.py` H6, `same.py` H7. Beside its verdict each answer tells what its single lines say, and
+whether that can still change: an answer waits for all its trials, a line only for its own.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,6 +16,7 @@ from analysis.rows.sweep import Dataset
 from studies.answers import Answer, interval_text
 from studies.interior_optimum.estimators import CUBIC, QUADRATIC, Estimate, Line, estimates, neurons
 from studies.interior_optimum.rows import of_connectivity
+from studies.interior_optimum.task import BUDGETS, SMALLER, Task
 from studies.statistics import FloatArray, best_at_budgets, gain, interval, log_slope
 from theory.fit.f_tests import holm
 
@@ -25,11 +27,22 @@ NOT_RUN = "not run yet"
 
 ESTIMATORS = (QUADRATIC, CUBIC)
 
-H5_BUDGET, H5_K_C = 10_000.0, 16.0
+H5_BUDGET = 10_000
 """Where H5 asks whether training was long enough."""
 
-ASKED_AT = 100_000.0
-"""The budget whose H3 says whether k_c = 128 is run as well."""
+PARTS = "parts"
+"""Key of an answer's numbers that holds its lines, as dictionaries of `Part`."""
+
+
+class Part(NamedTuple):
+    """What one line or one budget says to a hypothesis."""
+
+    place: str
+    budget: float
+    verdict: str
+    told: str
+    settled: bool
+    """Whether the rows of other lines, to come, can no longer change the verdict by their part in Holm's correction."""
 
 
 class Estimated(NamedTuple):
@@ -75,55 +88,76 @@ def p_worse(theirs: FloatArray, ours: FloatArray, alternative: Literal["greater"
     return float(ttest_ind(theirs, ours, equal_var=False, alternative=alternative).pvalue)
 
 
-def interior(lines: Sequence[Estimated]) -> Answer:
+def interior(lines: Sequence[Estimated], family: int) -> Answer:
     """H1: at each P and k_c an optimum lies strictly inside the range of d_m that was run.
 
     Rule for each line: supported if the means at both outermost levels are worse than the best mean (one-sided Welch
     tests, 5 %, Holm over all ends of all lines) and at least 97.5 % of the draws of each estimator lie between the
     outermost levels; contradicted if an outermost level is the best and is better than the second best level by the
     same test. All lines must support it; one line can contradict it, since it speaks of each.
+
+    Args:
+        lines: those that have been run.
+        family: most lines that the design can have, by which it is told which verdicts can still change.
     """
     question = "H1: at each P and k_c the best d_m lies inside the range that was run"
     lines = [entry for entry in lines if entry.is_estimated]
-    # The best level itself is no worse than itself, so an end that is the best can never pass.
-    at_ends = [
-        (i, end, 1.0 if end == best else p_worse(one.line.losses[end], one.line.losses[best]))
-        for i, one in enumerate(lines)
-        for best in (int(np.argmin(one.line.means)),)
-        for end in (0, len(one.line.d_m) - 1)
-    ]
-    beaten = [
-        (i, p_worse(one.line.losses[second], one.line.losses[best]))
-        for i, one in enumerate(lines)
-        for best, second in (np.argsort(one.line.means)[:2].tolist(),)
-        if best in (0, len(one.line.d_m) - 1)
-    ]
-    corrected = holm([p for _, _, p in at_ends])
-    against = dict(zip([i for i, _ in beaten], holm([p for _, p in beaten]), strict=True))
+    tests = [_ends(one.line) for one in lines]
+    at_ends = holm([p for test in tests for p in test.worse])
+    beaten = holm([test.best for test in tests if test.best is not None])
     rows: list[dict[str, Any]] = []
-    for i, one in enumerate(lines):
-        p_ends = [p for (line, _, _), p in zip(at_ends, corrected, strict=True) if line == i]
-        inside = {name: one.by[name].inside for name in ESTIMATORS}
-        worse = all(p < 1 - LEVEL for p in p_ends)
-        found = SUPPORTED if worse and all(one.by[name].is_interior for name in ESTIMATORS) else NOT_DECIDED
-        if against.get(i, 1.0) < 1 - LEVEL:
-            found = CONTRADICTED
+    parts = []
+    for i, (one, test) in enumerate(zip(lines, tests, strict=True)):
+        earlier = sum(other.best is not None for other in tests[:i])
+        adjusted = Ends((at_ends[2 * i], at_ends[2 * i + 1]), None if test.best is None else beaten[earlier])
+        found = _judged(one, adjusted)
+        best = float(one.line.d_m[np.argmin(one.line.means)])
+        # Whatever the tests to come say, Holm gives each chance at least itself and at most its multiple by all tests.
+        most = Ends((2 * family * test.worse[0], 2 * family * test.worse[1]), test.best and family * test.best)
+        settled = _judged(one, test) == _judged(one, most)
+        parts.append(Part(one.line.place, one.line.budget, found, f"best d_m {best:.0f}", settled)._asdict())
         rows.append(
             _place(one)
             | {
                 "verdict": found,
-                "best_d_m": float(one.line.d_m[np.argmin(one.line.means)]),
+                "best_d_m": best,
                 "range": [float(one.line.d_m[0]), float(one.line.d_m[-1])],
-                "p_ends_holm": p_ends,
-                "p_best_end_holm": against.get(i),
-                "inside": inside,
+                "p_ends_holm": list(adjusted.worse),
+                "p_best_end_holm": adjusted.best,
+                "inside": {name: one.by[name].inside for name in ESTIMATORS},
             }
         )
     verdicts = [row["verdict"] for row in rows]
     verdict = CONTRADICTED if CONTRADICTED in verdicts else agreed(verdicts)
     told = "; ".join(f"{row['place']}: best d_m {row['best_d_m']:.0f}, {row['verdict']}" for row in rows)
     sentence = f"{verdicts.count(SUPPORTED)} of {len(rows)} lines support it. {told}."
-    return Answer(question, verdict, sentence if rows else "No line has four levels of d_m.", {"lines": rows})
+    numbers = {"lines": rows, PARTS: parts}
+    return Answer(question, verdict, sentence if rows else "No line has four levels of d_m.", numbers)
+
+
+class Ends(NamedTuple):
+    """Chances of Welch's tests at the ends of one line."""
+
+    worse: tuple[float, float]
+    """That an outermost level is no worse than the best one; 1 where it is the best."""
+    best: float | None
+    """That the second best level is no worse than an outermost one that is the best; None where none is."""
+
+
+def _ends(line: Line) -> Ends:
+    best, second = np.argsort(line.means, kind="stable")[:2].tolist()
+    last = len(line.d_m) - 1
+    # The best level itself is no worse than itself, so an end that is the best can never pass.
+    low, high = (1.0 if end == best else p_worse(line.losses[end], line.losses[best]) for end in (0, last))
+    return Ends((low, high), p_worse(line.losses[second], line.losses[best]) if best in (0, last) else None)
+
+
+def _judged(one: Estimated, chances: Ends) -> str:
+    """The verdict of one line by its chances, after whichever correction."""
+    if chances.best is not None and chances.best < 1 - LEVEL:
+        return CONTRADICTED
+    worse = all(p < 1 - LEVEL for p in chances.worse)
+    return SUPPORTED if worse and all(one.by[name].is_interior for name in ESTIMATORS) else NOT_DECIDED
 
 
 def movement(lines: Sequence[Estimated], k_c: float) -> tuple[Answer, Answer]:
@@ -152,11 +186,11 @@ def _of_n_rec(line: Line, estimate: Estimate) -> tuple[float, FloatArray]:
 
 
 def _grows(name: str, question: str, lines: Sequence[Estimated], place: Place) -> Answer:
-    parts = {"all": list(lines), "without the smallest": list(lines[1:])}
+    budgets = {"all": list(lines), "without the smallest": list(lines[1:])}
     slopes: dict[str, dict[str, tuple[float, float, float]]] = {}
     for estimator in ESTIMATORS:
         slopes[estimator] = {}
-        for which, part in parts.items():
+        for which, part in budgets.items():
             if len(part) >= 2:
                 sizes, places = zip(*(place(one.line, one.by[estimator]) for one in part), strict=True)
                 slopes[estimator][which] = interval(log_slope(np.array(sizes), np.stack(places, axis=-1)))
@@ -164,7 +198,8 @@ def _grows(name: str, question: str, lines: Sequence[Estimated], place: Place) -
         _place(one) | {estimator: interval(place(one.line, one.by[estimator])[1]) for estimator in ESTIMATORS}
         for one in lines
     ]
-    numbers = {"quantity": name, "slopes": slopes, "optima": optima}
+    parts = [_optimum(name, one, {n: row[n] for n in ESTIMATORS}) for one, row in zip(lines, optima, strict=True)]
+    numbers = {"quantity": name, "slopes": slopes, "optima": optima, PARTS: parts}
     if len(lines) < 3:
         sentence = f"{len(lines)} budgets with an optimum; three are needed, so that two are left without the smallest."
         return Answer(question, NOT_DECIDED, sentence, numbers)
@@ -186,74 +221,86 @@ def sign(ends: tuple[float, float, float]) -> str:
     return SUPPORTED if ends[1] > 0 else CONTRADICTED if ends[2] < 0 else NOT_DECIDED
 
 
-def connectivity(data: Dataset, low: float = 16.0, high: float = 64.0) -> Answer:
+def _optimum(name: str, one: Estimated, ends: dict[str, tuple[float, float, float]]) -> dict[str, Any]:
+    told = ", ".join(f"{estimator} {interval_text(of)}" for estimator, of in ends.items())
+    return Part(one.line.place, one.line.budget, "estimate", f"{name}* {told}", settled=True)._asdict()
+
+
+def connectivity(data: Dataset, task: Task) -> Answer:
     """H3, first half: at each P the best point at the higher k_c is better than the best one at the lower k_c.
 
     Rule: supported if it is at each P (two-sided Welch test on the seeds, 5 %, Holm over budgets); contradicted if it
     is significantly worse at any. The best point is the one of the best validation metric.
     """
-    question = f"H3: at each P the best network of k_c = {high:.0f} is better than the best of k_c = {low:.0f}"
-    runs = {k_c: dict(best_at_budgets(of_connectivity(data, k_c))) for k_c in (low, high)}
-    budgets = sorted(set(runs[low]) & set(runs[high]))
-    pairs = [tuple(-gain(runs[k_c][budget], data.direction) for k_c in (low, high)) for budget in budgets]
-    corrected = holm([p_worse(few, many, "two-sided") for few, many in pairs])
-    rows: list[dict[str, Any]] = [
-        {
-            "budget": budget,
-            "gain": float(few.mean() - many.mean()),
-            "p_holm": p,
-            "d_m": {f"{k_c:.0f}": float(runs[k_c][budget]["d_m"].iloc[0]) for k_c in (low, high)},
-        }
-        for budget, (few, many), p in zip(budgets, pairs, corrected, strict=True)
-    ]
-    told = [SUPPORTED if row["gain"] > 0 else CONTRADICTED for row in rows if row["p_holm"] < 1 - LEVEL]
-    verdict = CONTRADICTED if CONTRADICTED in told else SUPPORTED if rows and len(told) == len(rows) else NOT_DECIDED
+    question = f"H3: at each P the best network of k_c = {task.high} is better than the best of k_c = {task.low}"
+    runs = {k_c: dict(best_at_budgets(of_connectivity(data, k_c))) for k_c in (task.low, task.high)}
+    budgets = sorted(set(runs[task.low]) & set(runs[task.high]))
+    pairs = [tuple(-gain(runs[k_c][budget], data.direction) for k_c in (task.low, task.high)) for budget in budgets]
+    chances = [p_worse(few, many, "two-sided") for few, many in pairs]
+    rows: list[dict[str, Any]] = []
+    parts = []
+    for budget, (few, many), raw, p in zip(budgets, pairs, chances, holm(chances), strict=True):
+        better = float(few.mean() - many.mean())
+        by_correction = [_direction(better, chance) for chance in (p, raw, len(BUDGETS) * raw)]
+        d_m = {str(k_c): float(runs[k_c][budget]["d_m"].iloc[0]) for k_c in runs}
+        rows.append({"budget": budget, "gain": better, "p_holm": p, "d_m": d_m, "verdict": by_correction[0]})
+        told, settled = f"gain {better:+.3f} (p = {p:.2g})", by_correction[1] == by_correction[2]
+        parts.append(Part(f"P = {budget:,.0f}", budget, by_correction[0], told, settled)._asdict())
+    verdicts = [row["verdict"] for row in rows]
+    verdict = CONTRADICTED if CONTRADICTED in verdicts else agreed(verdicts)
     listed = "; ".join(f"{row['gain']:+.3f} at P = {row['budget']:,.0f} (p = {row['p_holm']:.2g})" for row in rows)
-    sentence = f"Gain of k_c = {high:.0f} in bits per character: {listed}." if rows else "No P has both k_c."
-    more = any(row["budget"] == ASKED_AT and row["gain"] > 0 and row["p_holm"] < 1 - LEVEL for row in rows)
+    unit = "nats of the test loss" if data.measure.is_loss else task.unit
+    sentence = f"Gain of k_c = {task.high} in {unit}: {listed}." if rows else "No P has both k_c."
+    more = task.added is not None and any((r["budget"], r["verdict"]) == (SMALLER, SUPPORTED) for r in rows)
     if more:
-        sentence += f" It is better at P = {ASKED_AT:,.0f}, so that the design adds k_c = 128 (study2_text_k_c_128)."
-    return Answer(question, verdict, sentence, {"budgets": rows, "adds_k_c_128": more})
+        sentence += f" It is better at P = {SMALLER:,}, so that the design adds k_c = {task.added}."
+    return Answer(question, verdict, sentence, {"budgets": rows, "adds_k_c": more, PARTS: parts})
 
 
-def shift(lines: Sequence[Estimated], low: float = 16.0, high: float = 64.0) -> Answer:
+def _direction(better: float, chance: float) -> str:
+    """What a two-sided test says about a gain."""
+    return NOT_DECIDED if chance >= 1 - LEVEL else SUPPORTED if better > 0 else CONTRADICTED
+
+
+def shift(lines: Sequence[Estimated], task: Task) -> Answer:
     """H3, second half: ln d_m* differs between the two k_c at the same P.
 
     Rule: supported if by both estimators the 95 % interval of the difference is without zero at each P. That two
     optima are the same place cannot be shown, so that nothing contradicts it.
     """
-    question = f"H3: d_m* differs between k_c = {low:.0f} and k_c = {high:.0f} at the same P"
+    question = f"H3: d_m* differs between k_c = {task.low} and k_c = {task.high} at the same P"
     by_place = {(one.line.k_c, one.line.budget): one for one in lines if one.is_estimated}
-    budgets = sorted({P for k_c, P in by_place if k_c == low} & {P for k_c, P in by_place if k_c == high})
+    budgets = sorted({P for k_c, P in by_place if k_c == task.low} & {P for k_c, P in by_place if k_c == task.high})
     rows: list[dict[str, Any]] = []
+    parts = []
     for budget in budgets:
-        few, many = by_place[low, budget], by_place[high, budget]
+        few, many = by_place[task.low, budget], by_place[task.high, budget]
         ends = {name: interval(many.by[name].draws - few.by[name].draws) for name in ESTIMATORS}
-        rows.append(
-            {"budget": budget, "difference": ends, "differs": all(sign(e) != NOT_DECIDED for e in ends.values())}
-        )
+        differs = all(sign(e) != NOT_DECIDED for e in ends.values())
+        rows.append({"budget": budget, "difference": ends, "differs": differs})
+        told = ", ".join(f"{name} {interval_text(e)}" for name, e in ends.items())
+        found = SUPPORTED if differs else NOT_DECIDED
+        parts.append(Part(f"P = {budget:,.0f}", budget, found, f"difference of ln d_m* {told}", settled=True)._asdict())
     verdict = SUPPORTED if rows and all(row["differs"] for row in rows) else NOT_DECIDED
-    told = "; ".join(
-        f"P = {row['budget']:,.0f}: " + ", ".join(f"{n} {interval_text(e)}" for n, e in row["difference"].items())
-        for row in rows
-    )
-    sentence = f"Difference of ln d_m*, {told}." if rows else "No P has both k_c."
-    return Answer(question, verdict, sentence, {"budgets": rows})
+    listed = "; ".join(f"{part['place']}: {part['told'].removeprefix('difference of ln d_m* ')}" for part in parts)
+    sentence = f"Difference of ln d_m*, {listed}." if rows else "No P has both k_c."
+    return Answer(question, verdict, sentence, {"budgets": rows, PARTS: parts})
 
 
-def far_enough(short: Sequence[Estimated], long: Sequence[Estimated]) -> Answer:
-    """H5: four times as many steps leave ln d_m* at P = 10,000 and k_c = 16 where it was.
+def far_enough(short: Sequence[Estimated], long: Sequence[Estimated], task: Task) -> Answer:
+    """H5: four times as many steps leave ln d_m* at P = 10,000 and the smaller k_c where it was.
 
     Rule: supported if the estimate of the longer training lies within the 95 % interval of the shorter one by both
     estimators; contradicted if it lies outside by both.
 
     Args:
-        short: the lines of 4,000 steps.
-        long: the lines of 16,000 steps.
+        short: the lines of the study's own steps.
+        long: the lines of four times as many.
+        task: the half.
     """
-    question = "H5: four times as many steps leave d_m* at P = 10,000, k_c = 16 where it was"
+    question = f"H5: four times as many steps leave d_m* at P = {H5_BUDGET:,}, k_c = {task.low} where it was"
     before, after = (
-        next((one for one in lines if (one.line.budget, one.line.k_c) == (H5_BUDGET, H5_K_C)), None)
+        next((one for one in lines if (one.line.budget, one.line.k_c) == (H5_BUDGET, task.low)), None)
         for lines in (short, long)
     )
     if before is None or after is None or not (before.is_estimated and after.is_estimated):
@@ -265,9 +312,9 @@ def far_enough(short: Sequence[Estimated], long: Sequence[Estimated]) -> Answer:
         told.append(f"{name}: {moved:.2f} against {interval_text(ends)}")
         numbers[name] = {"short": ends, "long": after.by[name].interval}
     verdict = agreed(verdicts)
-    sentence = f"ln d_m* after 16,000 steps against the interval of 4,000, {'; '.join(told)}."
+    sentence = f"ln d_m* after {task.converged:,} steps against the interval of {task.steps:,}, {'; '.join(told)}."
     if verdict != SUPPORTED:
-        sentence += " So H1 and H2 are about 4,000 steps only."
+        sentence += f" So H1 and H2 are about {task.steps:,} steps only."
     return Answer(question, verdict, sentence, numbers)
 
 

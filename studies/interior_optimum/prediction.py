@@ -15,7 +15,10 @@ from studies.statistics import DRAWS, FloatArray, interval
 LAW, LAST, SURFACE = "the law", "the last value", "the quadratic surface"
 
 WITHOUT_THEORY = "without_theory"
-"""Key of the prediction's file that holds the answers without theory."""
+"""Key of a prediction that holds the answers without theory."""
+
+FILE = "prediction.json"
+"""File in the results directory with what was expected of the largest budget, by each measure that may be judged."""
 
 COEFFICIENTS = 6
 """Of a full quadratic in two variables."""

@@ -1,31 +1,21 @@
 """Which rows of the results directory belong to which part of the study, and what of a grid has no row yet."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.rows.load import datasets
-from analysis.rows.sweep import Dataset, Selection, Sweep
+from analysis.rows.sweep import Dataset, Measure, Selection, Sweep
+from studies.interior_optimum.task import BASELINES, CONVERGED, HOLDOUT, K_C_128, LONGER, MAIN, Task
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid
 from sweeper.store.schema import FINISHED
 
-GRIDS = Path(__file__).parent / "grids"
-
-MAIN, K_C_128, HOLDOUT, CONVERGED, BASELINES, BASELINES_PILOT = (
-    GRIDS / f"study2_text{part}.yaml"
-    for part in ("", "_k_c_128", "_holdout", "_converged", "_baselines", "_baselines_pilot")
-)
-
-STEPS, LONGER, CONVERGED_STEPS = 4_000, 8_000, 16_000
-"""Steps of the study, of a point that was trained twice as long, and of H5."""
-
-LARGEST, SMALLER = 300_000, 100_000
-"""The budget that is predicted before it is run, and the largest one that the prediction rests on."""
+LOSS = Measure(kind="final_loss")
+"""The test loss at the end, which stands in for a metric near its end."""
 
 
 class Progress(NamedTuple):
@@ -34,9 +24,9 @@ class Progress(NamedTuple):
     planned: int
     missing: int
     """Trials without a row."""
-    failed: tuple[str, ...]
+    failed: tuple[str, ...] = ()
     """Ids of trials that diverged or failed: they have been run, and have no value."""
-    unwritten: tuple[str, ...]
+    unwritten: tuple[str, ...] = ()
     """Grids that cannot be written before others have been run."""
 
     @property
@@ -47,30 +37,61 @@ class Progress(NamedTuple):
         return f"{self.missing} of {self.planned} trials have not been run yet" if self.missing else ""
 
 
-def progress(sweep: Sweep, grids: Iterable[Path]) -> Progress:
-    """Hold grids against the rows of a results directory."""
-    status = sweep.trials.set_index("trial_id")["status"]
-    planned, missing, failed, unwritten = 0, 0, [], []
-    for path in grids:
-        if not path.exists():
-            unwritten.append(path.name)
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """All trials that the grids of one half ask for, held against the rows there are."""
+
+    task: Task
+    """The half."""
+    trials: pd.DataFrame
+    """`trial_id`, `part`, `budget`, `d_m`, `k_c` and `status`; the last is missing where there is no row."""
+
+    def of(self, *parts: str, budget: float | None = None) -> Progress:
+        """What became of some parts, at all budgets or at one."""
+        trials = self.trials[self.trials["part"].isin(parts)]
+        if budget is not None:
+            trials = trials[trials["budget"] == budget]
+        run = trials["status"].notna()
+        return Progress(
+            planned=len(trials),
+            missing=int((~run).sum()),
+            failed=tuple(trials.loc[run & (trials["status"] != FINISHED), "trial_id"]),
+            unwritten=tuple(path.name for path in map(self.task.grid, parts) if not path.exists()),
+        )
+
+
+def ledger(task: Task, sweep: Sweep | None) -> Ledger:
+    """Hold the grids of one half against the rows of its results directory; None where there is no directory."""
+    status = {} if sweep is None else dict(zip(sweep.trials["trial_id"], sweep.trials["status"], strict=True))
+    columns = ["trial_id", "part", "budget", "d_m", "k_c", "status"]
+    return Ledger(task=task, trials=pd.DataFrame(_planned(task, status), columns=columns))
+
+
+def _planned(task: Task, status: dict[str, str]) -> Iterator[tuple[object, ...]]:
+    for part in (MAIN, K_C_128, HOLDOUT, CONVERGED, LONGER, BASELINES):
+        if not task.grid(part).exists():
             continue
-        ids = list(expand(load_grid(path)).trials)
-        found = status[status.index.isin(ids)]
-        planned, missing = planned + len(ids), missing + len(ids) - len(found)
-        failed += found[found != FINISHED].index.tolist()
-    return Progress(planned, missing, tuple(failed), tuple(unwritten))
+        for trial_id, row in expand(load_grid(task.grid(part))).trials.items():
+            assert row.spec is not None  # runnable rows have a spec and counts
+            assert row.counts is not None
+            d_m = getattr(row.spec.model, "d_m", None)
+            yield trial_id, part, row.budget, d_m, row.counts.k_c, status.get(trial_id)
 
 
-def elm(sweep: Sweep, steps: int = STEPS) -> Dataset | None:
+def elm(sweep: Sweep, steps: int, measure: Measure | None = None) -> Dataset | None:
     """The ELM Networks of one length of training; None where there are none.
+
+    Args:
+        sweep: all rows.
+        steps: of the training.
+        measure: the column that is judged; None for the task's own metric on the test split.
 
     Raises:
         AnalysisError: their other settings differ, so that they are not of this study alone.
     """
     found = [
         with_rows(data, rows)
-        for data in datasets(sweep, Selection())
+        for data in datasets(sweep, Selection(measure=measure or Measure()))
         if data.keys["architecture"] == "elm" and len(rows := data.rows[data.rows["steps"] == steps])
     ]
     if len(found) > 1:
@@ -82,12 +103,23 @@ def elm(sweep: Sweep, steps: int = STEPS) -> Dataset | None:
     return found[0] if found else None
 
 
-def others(sweep: Sweep) -> list[Dataset]:
-    """The groups of other architectures of the study's own length of training."""
+def is_near_its_end(task: Task, data: Dataset) -> bool:
+    """Whether the best mean of any budget is beyond the task's ceiling, so that the test loss is judged instead.
+
+    Args:
+        task: the half.
+        data: its networks, by the task's own metric.
+    """
+    means = data.rows.groupby("configuration")["value"].mean()
+    return task.ceiling is not None and bool((means > task.ceiling).any())
+
+
+def others(sweep: Sweep, steps: int) -> list[Dataset]:
+    """The groups of other architectures of one length of training."""
     return [
         with_rows(data, rows)
         for data in datasets(sweep, Selection())
-        if data.keys["architecture"] != "elm" and len(rows := data.rows[data.rows["steps"] == STEPS])
+        if data.keys["architecture"] != "elm" and len(rows := data.rows[data.rows["steps"] == steps])
     ]
 
 

@@ -7,7 +7,7 @@ from analysis.rows.means import LEVEL
 from analysis.rows.sweep import Dataset
 from benchmarks.text_baselines import witten_bell_bpc
 from studies.answers import Answer
-from studies.interior_optimum.hypotheses import CONTRADICTED, NOT_DECIDED, SUPPORTED, p_worse
+from studies.interior_optimum.hypotheses import CONTRADICTED, NOT_DECIDED, PARTS, SUPPORTED, Part, p_worse
 from studies.statistics import best_at_budgets, gain
 from tasks.loaders import load_task
 from tasks.text.text import TextTask
@@ -67,11 +67,20 @@ def worth(elm: Dataset, others: Sequence[Dataset], untrained_from: float) -> Ans
     verdict = SUPPORTED if complete and set(outcomes) == {"beaten"} else NOT_DECIDED
     if "better" in outcomes:
         verdict = CONTRADICTED
-    told = [f"P = {budget:,.0f}: {_at(budget, rows)}" for budget in sorted({row["budget"] for row in rows})]
+    budgets = sorted({row["budget"] for row in rows})
+    told = [f"P = {budget:,.0f}: {_at(budget, rows)}" for budget in budgets]
+    parts = [_part(budget, rows)._asdict() for budget in budgets]
     below = [f"{budget:,.0f}" for budget, runs in ours.items() if runs["value"].mean() >= untrained_from]
     sentence = f"{'; '.join(told)}. The order-{ORDER} n-gram model has {untrained_from:.3f}"
     sentence += f", which the ELM Network itself does not beat at P = {', '.join(below)}." if below else "."
-    return Answer(question, verdict, sentence, {"comparisons": rows, "n_gram": untrained_from})
+    return Answer(question, verdict, sentence, {"comparisons": rows, "n_gram": untrained_from, PARTS: parts})
+
+
+def _part(budget: float, rows: Sequence[dict[str, Any]]) -> Part:
+    outcomes = {row["outcome"] for row in rows if row["budget"] == budget}
+    verdict = CONTRADICTED if "better" in outcomes else SUPPORTED if outcomes == {"beaten"} else NOT_DECIDED
+    # Holm corrects among the architectures of one P alone.
+    return Part(f"P = {budget:,.0f}", budget, verdict, _at(budget, rows), settled=True)
 
 
 def _outcome(row: dict[str, Any], untrained_from: float) -> str:

@@ -12,6 +12,7 @@ from benchmarks.synthetic import elm_sizes
 from studies.interior_optimum.estimators import Line
 from sweeper.plan.expand import Plan, PlanRow
 from sweeper.store.schema import FINISHED, SCHEMAS
+from tasks.spec import task_spec
 
 LEVELS = (2, 3, 4, 6, 9, 14, 22, 34)
 BUDGETS = (10_000, 30_000, 100_000)
@@ -120,13 +121,20 @@ def cells(means: dict[str, dict[float, float]], noise: float = 0.004, seeds: int
     return groups
 
 
-def sweep_of(*plans: Plan, value: Callable[[PlanRow], float], noise: float = 0.004, draw: int = 0) -> Sweep:
+def sweep_of(
+    *plans: Plan,
+    value: Callable[[PlanRow], float],
+    loss: Callable[[PlanRow], float] = lambda row: 1.0,
+    noise: float = 0.004,
+    draw: int = 0,
+) -> Sweep:
     """All trials of some plans as finished rows, with their own ids.
 
     Args:
         plans: what was planned.
         value: mean metric of a trial.
-        noise: between seeds.
+        loss: its mean loss.
+        noise: between seeds, of both.
         draw: seed of the noise.
     """
     random, rows = np.random.default_rng(draw), []
@@ -135,16 +143,19 @@ def sweep_of(*plans: Plan, value: Callable[[PlanRow], float], noise: float = 0.0
             assert row.spec is not None
             assert row.counts is not None
             model, training = row.spec.model, row.spec.training
-            metric = value(row) + noise * random.standard_normal()
+            task = task_spec(row.spec.task, row.spec.task_options)
+            metric, nats = value(row) + noise * random.standard_normal(), loss(row) + noise * random.standard_normal()
             rows.append(
                 dict.fromkeys(SCHEMAS["trials"].names)
-                | {"chance": 4.75, "data_name": "made-up", "data_sha256": "0", "metric": "bpc", "direction": "min"}
+                | {"chance": task.chance, "data_name": "made-up", "data_sha256": "0"}
+                | {"task": task.name, "metric": task.metric, "direction": task.direction}
                 | {f"final_{split}_metric": metric for split in ("train", "valid", "test")}
+                | {f"final_{split}_loss": nats for split in ("train", "valid", "test")}
                 | {name: getattr(row.counts, name) for name in ("k_e", "k_c", "recurrent_params", "readout_params")}
                 | {name: getattr(training, name) for name in ("steps", "batch_size", "length", "learning_rate")}
                 | {name: getattr(model, name, np.nan) for name in ("n_rec", "d_m", "d_tree", "d_branch", "l_mlp")}
                 | {name: getattr(model, name, np.nan) for name in ("rho_rec", "tau_m_max")}
-                | {"trial_id": trial_id, "status": FINISHED, "sweep": plan.name, "task": "text", "seed": row.seed}
+                | {"trial_id": trial_id, "status": FINISHED, "sweep": plan.name, "seed": row.seed}
                 | {"architecture": row.spec.architecture, "budget": row.budget, "spec": row.spec.canonical}
                 | {"trainable_params": row.counts.trainable_params, "d_mlp": 2 * getattr(model, "d_m", np.nan)}
                 | {"tokens": training.steps * training.batch_size * training.length}

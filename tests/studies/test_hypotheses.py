@@ -9,6 +9,7 @@ from studies.interior_optimum.estimators import lines
 from studies.interior_optimum.hypotheses import (
     CONTRADICTED,
     NOT_DECIDED,
+    PARTS,
     SUPPORTED,
     connectivity,
     estimated,
@@ -20,6 +21,8 @@ from studies.interior_optimum.hypotheses import (
 )
 from studies.interior_optimum.prediction import LAST, LAW, SURFACE, WITHOUT_THEORY, predicted, without_theory
 from studies.interior_optimum.rows import of_connectivity, replaced, up_to, with_rows
+from studies.interior_optimum.same import same_exponent
+from studies.interior_optimum.task import TEXT
 from studies.interior_optimum.worth import ARCHITECTURES, worth
 from tests.studies.made_up import BUDGETS, LEVELS, cells, line, study
 
@@ -29,12 +32,12 @@ def found(**changes):
 
 
 def test_an_interior_optimum_at_every_line_is_supported_and_a_flat_curve_decides_nothing():
-    told = interior(found())
+    told = interior(found(), 6)
     assert told.verdict == SUPPORTED
     assert told.sentence.startswith("6 of 6 lines support it. P = 10,000, k_c = 16: best d_m 4, supported;")
     assert all(p < 0.05 for row in told.numbers["lines"] for p in row["p_ends_holm"])
-    assert interior(found(curvature=0.0)).verdict == NOT_DECIDED
-    assert interior([]).verdict == NOT_DECIDED
+    assert interior(found(curvature=0.0), 6).verdict == NOT_DECIDED
+    assert interior([], 6).verdict == NOT_DECIDED
 
 
 def test_one_line_whose_end_is_clearly_the_best_contradicts_an_interior_optimum():
@@ -42,13 +45,13 @@ def test_one_line_whose_end_is_clearly_the_best_contradicts_an_interior_optimum(
         curve = 0.1 * (np.log(d_m) - np.log(5)) ** 2
         return 2.5 + (0.05 * np.log(d_m) if (budget, d_branch) == (30_000, 4) else curve)
 
-    told = interior(found(values=falling_at_30k))
+    told = interior(found(values=falling_at_30k), 6)
     assert told.verdict == CONTRADICTED
     (against,) = (row for row in told.numbers["lines"] if row["verdict"] == CONTRADICTED)
     assert against["place"] == "P = 30,000, k_c = 16"
     assert (against["best_d_m"], against["p_ends_holm"][0]) == (2.0, 1.0)
     # an end that is the best by no more than the noise contradicts nothing
-    blurred = interior(found(values=lambda P, d_m, d_branch: 2.5 + 1e-5 * np.log(d_m)))
+    blurred = interior(found(values=lambda P, d_m, d_branch: 2.5 + 1e-5 * np.log(d_m)), 6)
     assert blurred.verdict == NOT_DECIDED
 
 
@@ -59,8 +62,8 @@ def test_an_end_must_be_worse_after_the_correction_for_all_ends():
     means[0] = means.min() + 0.0056
     one = line(LEVELS, means[:, None] + seeds)
     assert 0.02 < p_worse(one.losses[0], one.losses[3]) < 0.05
-    alone = interior(estimated([one])).numbers["lines"][0]["p_ends_holm"]
-    among = interior(estimated([one] * 6)).numbers["lines"][0]["p_ends_holm"]
+    alone = interior(estimated([one]), 1).numbers["lines"][0]["p_ends_holm"]
+    among = interior(estimated([one] * 6), 6).numbers["lines"][0]["p_ends_holm"]
     assert alone[0] < 0.05 < among[0]
     assert among[1] < 0.05
 
@@ -69,9 +72,54 @@ def test_an_optimum_whose_draws_reach_the_ends_is_not_interior_however_much_wors
     """The ends' own seeds agree with each other, but those of the whole budget do not."""
     steep = estimated(lines(study()))[0]
     blurred = replace(steep.line, noise=0.3)
-    (row,) = interior(estimated([blurred])).numbers["lines"]
+    (row,) = interior(estimated([blurred]), 6).numbers["lines"]
     assert all(p < 0.05 for p in row["p_ends_holm"])
-    assert (row["verdict"], interior([steep]).verdict) == (NOT_DECIDED, SUPPORTED)
+    assert (row["verdict"], interior([steep], 6).verdict) == (NOT_DECIDED, SUPPORTED)
+
+
+def test_a_line_is_settled_only_where_no_other_line_can_change_its_verdict():
+    seeds = 0.004 * np.array([-1.0, -0.3, 0.3, 1.0])
+    means = 2.5 + 0.1 * np.log(np.array(LEVELS) / 6) ** 2
+
+    def told(family: int, behind: float) -> dict:
+        """The end d_m = 2 is worse than the best by this much."""
+        values = means.copy()
+        values[0] = means.min() + behind
+        (part,) = interior(estimated([line(LEVELS, values[:, None] + seeds)]), family).numbers[PARTS]
+        return part
+
+    clear, flat = told(12, 0.1), told(12, 0.0)
+    assert (clear["verdict"], clear["settled"]) == (SUPPORTED, True)
+    assert (flat["verdict"], flat["settled"]) == (NOT_DECIDED, True)
+    # passes alone, and would not after the correction for the ends of eleven more lines
+    assert [told(family, 0.009)["settled"] for family in (1, 12)] == [True, False]
+
+
+def test_a_gain_of_connectivity_is_settled_only_where_it_survives_all_four_budgets():
+    def part(lead: float) -> dict:
+        return connectivity(study(budgets=(10_000,), lead=lead), TEXT).numbers[PARTS][0]
+
+    assert (part(0.1)["verdict"], part(0.1)["settled"]) == (SUPPORTED, True)
+    chances = {
+        lead: connectivity(study(budgets=(10_000,), lead=lead), TEXT).numbers["budgets"][0]["p_holm"]
+        for lead in np.arange(0.0, 0.02, 0.001)
+    }
+    between = next(lead for lead, p in chances.items() if 0.0125 < p < 0.05)
+    assert not part(between)["settled"]
+
+
+@pytest.mark.parametrize(
+    ("spikes", "noise", "verdict"), [(0.25, 0.004, SUPPORTED), (0.25, 0.5, NOT_DECIDED), (-0.15, 0.004, CONTRADICTED)]
+)
+def test_exponents_are_the_same_only_where_the_difference_is_known_well_enough(spikes, noise, verdict):
+    text, others = (
+        [one for one in found(power=power, noise=noise, draw=draw) if one.line.k_c == k_c]
+        for draw, (power, k_c) in enumerate([(0.25, 16), (spikes, 64)])
+    )
+    told = same_exponent(text, others)
+    assert told.verdict == verdict
+    assert same_exponent(text[:2], others).verdict == NOT_DECIDED
+    assert told.numbers["exponents"]["difference"][0] == pytest.approx(spikes - 0.25, abs=0.1 if noise < 0.1 else 3)
 
 
 @pytest.mark.parametrize(("power", "verdict"), [(0.25, SUPPORTED), (0.0, NOT_DECIDED), (-0.15, CONTRADICTED)])
@@ -107,40 +155,40 @@ def test_lines_are_drawn_apart_from_each_other():
 
 
 def test_connectivity_is_compared_at_the_best_of_each_and_one_loss_refutes_it():
-    told = connectivity(study())
+    told = connectivity(study(), TEXT)
     assert told.verdict == SUPPORTED
     assert [row["gain"] for row in told.numbers["budgets"]] == pytest.approx([0.1] * 3, abs=0.02)
-    assert told.sentence.endswith("so that the design adds k_c = 128 (study2_text_k_c_128).")
-    undecided = connectivity(study(lead=0.0))
+    assert told.sentence.endswith("so that the design adds k_c = 128.")
+    undecided = connectivity(study(lead=0.0), TEXT)
     assert undecided.verdict == NOT_DECIDED
-    assert not undecided.numbers["adds_k_c_128"]
-    worse = connectivity(study(lead=-0.1))
-    assert (worse.verdict, worse.numbers["adds_k_c_128"]) == (CONTRADICTED, False)
+    assert not undecided.numbers["adds_k_c"]
+    worse = connectivity(study(lead=-0.1), TEXT)
+    assert (worse.verdict, worse.numbers["adds_k_c"]) == (CONTRADICTED, False)
 
     def worse_at_30k(budget, d_m, d_branch):
         lead = (0.1 if budget != 30_000 else -0.1) * (d_branch == 16)
         return 2.5 + 0.1 * np.log(d_m / 5) ** 2 - lead
 
-    assert connectivity(study(values=worse_at_30k)).verdict == CONTRADICTED
-    assert connectivity(of_connectivity(study(), 16)).verdict == NOT_DECIDED
+    assert connectivity(study(values=worse_at_30k), TEXT).verdict == CONTRADICTED
+    assert connectivity(of_connectivity(study(), 16), TEXT).verdict == NOT_DECIDED
 
 
 def test_a_shifted_optimum_is_told_from_the_same_place():
-    assert shift(found(shift=0.6)).verdict == SUPPORTED
-    assert shift(found(shift=0.0)).verdict == NOT_DECIDED
-    assert shift(found(shift=0.6)[:1]).verdict == NOT_DECIDED
+    assert shift(found(shift=0.6), TEXT).verdict == SUPPORTED
+    assert shift(found(shift=0.0), TEXT).verdict == NOT_DECIDED
+    assert shift(found(shift=0.6)[:1], TEXT).verdict == NOT_DECIDED
 
 
 def test_longer_training_must_leave_the_optimum_within_its_interval():
     short = found()
-    assert far_enough(short, found(steps=16_000, seeds=2, noise=1e-4)).verdict == SUPPORTED
+    assert far_enough(short, found(steps=16_000, seeds=2, noise=1e-4), TEXT).verdict == SUPPORTED
     moved = study(
         steps=16_000, seeds=2, values=lambda P, d_m, d_branch: 2 + 0.1 * np.log(d_m / 6) ** 2, budgets=(10_000,)
     )
-    told = far_enough(short, estimated(lines(moved)))
+    told = far_enough(short, estimated(lines(moved)), TEXT)
     assert told.verdict == CONTRADICTED
     assert told.sentence.endswith("So H1 and H2 are about 4,000 steps only.")
-    assert far_enough(short, []).verdict == NOT_DECIDED
+    assert far_enough(short, [], TEXT).verdict == NOT_DECIDED
 
 
 def stored(rows, law_error: float):
