@@ -37,6 +37,7 @@ from studies.interior_optimum.rows import (
     others,
     replaced,
     up_to,
+    with_rows,
 )
 from studies.interior_optimum.task import (
     BASELINES,
@@ -51,6 +52,7 @@ from studies.interior_optimum.task import (
 )
 from studies.interior_optimum.worth import worth, yardstick
 from sweeper.store.schema import FINISHED
+from sweeper.words import counted
 
 UNDER_TRAINED = "under-trained"
 """The alarm whose points are trained twice as long."""
@@ -145,14 +147,7 @@ def answers(half: Half) -> Iterator[Answer]:
     longer = elm(half.sweep, half.task.longer, half.data.measure)
     yield _exclusions(half.sweep, half.data, flagged, longer)
     if longer is not None:
-
-        def missing(budget: float | None = None) -> str:
-            lack = half.ledger.of(*half.parts, LONGER, budget=budget).lack
-            # A point that raises the alarm now, and not when the grid was written, is to be added to it.
-            return lack or _unreplaced(half, [one for one in flagged if budget in (None, one.budget)])
-
-        for answer in _judged(half, replaced(half.data, longer), missing):
-            yield answer._replace(question=f"{answer.question} (flagged points trained twice as long)")
+        yield from _with_replacement(half, half.data, longer, flagged)
 
 
 Missing = Callable[[float | None], str]
@@ -178,6 +173,25 @@ def _judged(half: Half, data: Dataset, missing: Missing) -> Iterator[Answer]:
     stored = half.predictions.get(data.measure.kind)
     answer = predicted(stored, data.rows[data.rows["budget"] == LARGEST])
     yield unless_run(answer, half.ledger.of(HOLDOUT).lack or missing(None))
+
+
+def _with_replacement(half: Half, data: Dataset, longer: Dataset, flagged: list[Alarm]) -> Iterator[Answer]:
+    """H1 to H4 with those points exchanged that raised the alarm and were trained twice as long."""
+    title = "flagged points trained twice as long"
+
+    def missing(budget: float | None = None) -> str:
+        lack = half.ledger.of(*half.parts, LONGER, budget=budget).lack
+        # A point that raises the alarm now, and did not when the grid was written, is to be added to it.
+        return lack or _unreplaced(half, [one for one in flagged if budget in (None, one.budget)])
+
+    # A budget is exchanged as a whole: beside neighbours that were trained half as long any point would look better.
+    budgets = [P for P in longer.rows["budget"].unique() if not half.ledger.of(LONGER, budget=P).lack]
+    if not budgets:
+        yield Answer(f"H1 to H4 ({title})", NOT_RUN, f"{half.ledger.of(LONGER).lack}.", {})
+        return
+    whole = with_rows(longer, longer.rows[longer.rows["budget"].isin(budgets)])
+    for answer in _judged(half, replaced(data, whole), missing):
+        yield answer._replace(question=f"{answer.question} ({title})")
 
 
 def _long_enough(half: Half, sweep: Sweep, measure: Measure) -> Answer:
@@ -229,7 +243,9 @@ def _unreplaced(half: Half, flagged: list[Alarm]) -> str:
     trials = half.ledger.trials
     there = set(trials.loc[trials["part"] == LONGER, ["budget", "d_m", "k_c"]].itertuples(index=False, name=None))
     without = [one for one in flagged if (one.budget, one.d_m, one.k_c) not in there]
-    return f"{len(without)} points that raise the alarm are in no grid of longer trainings yet" if without else ""
+    return (
+        f"The grid of longer trainings lacks {counted(len(without), 'point')} that raised the alarm" if without else ""
+    )
 
 
 def _exclusions(sweep: Sweep, data: Dataset, flagged: list[Alarm], longer: Dataset | None) -> Answer:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.rows.alarms import Alarm
 from analysis.rows.learning_rates import fit_rule
 from analysis.rows.load import datasets, rate_trials, read_sweep
 from analysis.rows.sweep import DESIGN_POINT, Selection
@@ -14,7 +15,7 @@ from studies.answers import Answer
 from studies.interior_optimum import half, study
 from studies.interior_optimum.baselines import grid_text, tune
 from studies.interior_optimum.figures import pictures
-from studies.interior_optimum.half import OTHER_LINES, WAITS, Half
+from studies.interior_optimum.half import OTHER_LINES, UNDER_TRAINED, WAITS, Half
 from studies.interior_optimum.hypotheses import NOT_RUN, PARTS
 from studies.interior_optimum.page import line_by_line
 from studies.interior_optimum.prediction import LAST, SURFACE, WITHOUT_THEORY
@@ -103,22 +104,51 @@ def test_a_line_waits_for_others_where_their_correction_can_change_it(text):
     assert not all(line["settled"] for line in lines)
 
 
-def test_points_trained_longer_are_judged_when_all_of_them_and_of_those_in_their_place_have_been_run(text):
+def test_points_trained_longer_take_their_places_when_all_of_their_budget_have_been_run(text):
     task, plans = text
-    longer = grid(ELM, name="longer", budgets=[10_000], steps=8000)
+    longer = grid(ELM, name="longer", budgets=[10_000, 30_000], steps=8000)
     task.grid(LONGER).write_text(longer)
-    whole = sweep_of(plans[MAIN], expand(parse_grid(longer)), value=metric, noise=0.0002)
-    early = replace(whole, trials=whole.trials[:-1])
+
+    def value(row: PlanRow) -> float:
+        """Twice the steps gain half a bit, so that a lone one would be the best whatever its d_m."""
+        return metric(row) - 0.5 * (row.spec.training.steps == 8000)
+
+    whole = sweep_of(plans[MAIN], expand(parse_grid(longer)), value=value, noise=0.0002)
+    trials = whole.trials
 
     def second(sweep) -> Answer:
         answers = half.answers(Half(task=task, sweep=sweep, predictions={}))
         return next(a for a in answers if a.question.startswith("H1") and a.question.endswith("twice as long)"))
 
-    assert second(early).verdict == NOT_RUN
-    waits = {line["budget"]: line[WAITS] for line in second(early).numbers[PARTS]}
-    assert "have not been run" in waits[10_000]
-    assert waits[30_000] == ""
+    one = second(without(whole, (trials["steps"] == 8000) & (trials.index != trials.index[-1])))
+    assert (one.question, one.verdict) == ("H1 to H4 (flagged points trained twice as long)", NOT_RUN)
+    assert one.sentence == "39 of 40 trials have not been run yet."
+    part = second(without(whole, (trials["steps"] == 8000) & (trials["budget"] == 30_000) & (trials["d_m"] > 2)))
+    assert part.verdict == NOT_RUN
+    waits = {line["budget"]: line[WAITS] for line in part.numbers[PARTS]}
+    assert (waits[10_000], waits[30_000]) == ("", "16 of 40 trials have not been run yet")
+    assert {row["best_d_m"] for row in part.numbers["lines"] if row["budget"] == 30_000} == {6}
     assert second(whole).verdict != NOT_RUN
+
+
+def test_a_point_that_raises_the_alarm_must_be_in_the_grid_of_longer_trainings(text, monkeypatch):
+    task, plans = text
+    longer = grid(ELM, name="longer", budgets=[10_000], steps=8000)
+    task.grid(LONGER).write_text(longer)
+    sweep = sweep_of(plans[MAIN], expand(parse_grid(longer)), value=metric, noise=0.0002)
+
+    def waits(*budgets: float) -> dict[float, str]:
+        alarms = [Alarm(UNDER_TRAINED, budget, 6.0, 50.0, 16.0, "made up", ()) for budget in budgets]
+        monkeypatch.setattr(half, "find_alarms", lambda sweep, data, table: alarms)
+        answers = half.answers(Half(task=task, sweep=sweep, predictions={}))
+        last = next(a for a in answers if a.question.startswith("H1") and a.question.endswith("twice as long)"))
+        return {line["budget"]: line[WAITS] for line in last.numbers[PARTS]} | {0: last.verdict}
+
+    assert NOT_RUN not in waits(10_000).values()
+    found = waits(10_000, 30_000)
+    assert found[0] == NOT_RUN
+    assert found[10_000] == ""
+    assert found[30_000] == "The grid of longer trainings lacks 1 point that raised the alarm"
 
 
 def test_all_rows_give_all_verdicts_and_a_trial_that_diverged_counts_as_run(text):
