@@ -1,6 +1,7 @@
 """Compare the back ends: `python -m benchmarks.model [CASE ...]`; `--precision` compares their numbers instead.
 
 `--levels` compares the kernels of a wheel, compiled for levels of processors, with one compiled for this very one.
+`--threads N` compares one thread of the native kernel with N, by the clock on the wall.
 
 Every ratio is the median of ratios of processor times that were taken in turn, one thread, in one run: other work on
 the machine then slows both sides. A step is forward pass, loss, backward pass, clipping and a fused Adam step.
@@ -97,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="times that every back end is timed (default 5)")
     parser.add_argument("--precision", action="store_true", help="compare single precision with double precision")
     parser.add_argument("--levels", action="store_true", help="compare the kernels that wheels bring along")
+    parser.add_argument("--threads", type=int, metavar="N", help="compare one thread with N")
     options = parser.parse_args(arguments)
     cases = {name: case for name, case in CASES.items() if not options.cases or any(c in name for c in options.cases)}
     if not cases:
@@ -108,6 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
         print_precision(options.rounds)
     elif options.levels:
         print_levels(cases, options.rounds)
+    elif options.threads:
+        print_threads(cases, options.rounds, options.threads)
     else:
         print_speed(cases, options.rounds)
     return 0
@@ -141,6 +145,41 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
             f"| {speeds['native']:,.0f} | {ratios['torch']:.1f} | {ratios['native']:.1f} "
             f"| {rate / 1e9:.1f} | {rate / ceiling:.0%} | {work.operations / 1e9:.2f} | {work.bytes / 1e6:,.0f} "
             f"| {bound.bound} | {tokens / bound.seconds:,.0f} | {speeds['native'] * bound.seconds / tokens:.0%} |",
+            flush=True,
+        )
+
+
+def print_threads(cases: dict[str, Case], rounds: int, threads: int) -> None:
+    """Print how much faster a step of the native kernel is on several threads, and how far its numbers are from one's.
+
+    Seconds are the least of all rounds: other work on the machine can only add to them, and adds most to threads that
+    wait for each other.
+    """
+    print(f"| case | tok/s of 1 thread | of {threads} | ratio | largest difference of a gradient |")
+    print("|---|---|---|---|---|")
+    for name, case in cases.items():
+        network = build_network(case.config, seed=0, backend="native")
+        grads = _loss_and_grads(case, network)
+        found, step = {}, training_step(case, build_network(case.config, seed=0, backend="native"))
+        seconds: dict[int, list[float]] = {1: [], threads: []}
+        try:
+            for count in seconds:
+                torch.set_num_threads(count)
+                found[count] = [tensor.clone() for tensor in grads()]
+                step()
+            for _ in range(rounds):
+                for count, times in seconds.items():
+                    torch.set_num_threads(count)
+                    begin = time.perf_counter()
+                    step()
+                    times.append(time.perf_counter() - begin)
+        finally:
+            torch.set_num_threads(1)
+        tokens, least = case.batch * case.steps, {count: min(times) for count, times in seconds.items()}
+        apart = max(float((a - b).abs().max()) for a, b in zip(found[1], found[threads], strict=True))
+        print(
+            f"| {name} B={case.batch} T={case.steps} | {tokens / least[1]:,.0f} | {tokens / least[threads]:,.0f} "
+            f"| {least[1] / least[threads]:.2f} | {apart:.1e} |",
             flush=True,
         )
 

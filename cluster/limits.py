@@ -73,6 +73,7 @@ LIMITS: Mapping[str, Limit] = {
     "minutes": Limit(0, 60 * _YEAR_H, "minutes of a launch", "a year"),
     "seconds": Limit(0, _YEAR_S, "seconds of a trial, of a job or between checkpoints", "a year"),
     "lanes": Limit(1, 100_000, "lanes", "the queue was measured with thousands of them"),
+    "threads": Limit(1, 1_000, "threads of a trial", "no machine has more cores that share their memory fast"),
     "packed": Limit(1, 1_000, "trials that share a GPU, or are trained in one go", "each has weights of its own"),
     "starts": Limit(8, 10_000, "searches per fit", "they are held in memory together"),
     "draws": Limit(0, 100_000, "bootstrap draws", "the ends of a 95 % interval are then known to 1 % of its width"),

@@ -175,6 +175,13 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
             "made here; or submit a job by a profile.yaml (cluster/README.md).",
         ),
         click.option(
+            "--threads",
+            type=Within("threads"),
+            default=1,
+            show_default=True,
+            help="Threads of a trial; there is a lane per so many cores. Pays for single networks of many neurons.",
+        ),
+        click.option(
             "--device",
             default="cpu",
             show_default=True,

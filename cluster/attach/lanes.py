@@ -56,27 +56,32 @@ def lane_shapes(
     device: str,
     trials_per_gpu: int | Mapping[str, int] = 1,
     lanes: int | None = None,
+    threads: int = 1,
 ) -> tuple[LaneShape, ...]:
     """Fill a cluster with lanes.
 
     Args:
         nodes: the nodes.
-        device: torch device of the trials; `cpu` gives one lane per CPU, `cuda` lanes on GPUs only.
+        device: torch device of the trials; `cpu` gives one lane per `threads` CPUs, `cuda` lanes on GPUs only.
         trials_per_gpu: lanes that share one GPU, for all GPU types or by type; see `fitting_trials`.
         lanes: number of lanes that was asked for; as many as fit when None. More than fit wait for nodes to come.
+        threads: CPUs of a lane that trains on them.
 
     Returns:
         One shape per GPU type, most lanes first; one shape on CPUs.
 
     Raises:
-        ClusterError: GPUs are asked for and there are none, or there are no CPUs either.
+        ClusterError: GPUs are asked for and there are none, or there are no CPUs either, or no node with as many as a
+            lane takes.
     """
     if not device.startswith("cuda"):
-        # Node by node: halves of a CPU on two nodes make no lane.
-        room = sum(int(node.cpus) for node in nodes)
+        # Node by node: halves of a lane's CPUs on two nodes make no lane.
+        room = sum(int(node.cpus) // threads for node in nodes)
+        if room == 0 and lanes is None and any(node.cpus >= 1 for node in nodes):
+            raise ClusterError(f"--threads {threads}: no node of the cluster offers that many CPUs")
         if room == 0 and lanes is None:
             raise ClusterError("the cluster offers no CPUs; start its nodes with --num-cpus, or give --lanes")
-        return (LaneShape(count=lanes or room, cpus=1.0),)
+        return (LaneShape(count=lanes or room, cpus=float(threads)),)
     by_type: dict[str | None, list[Room]] = {}
     for node in nodes:
         if int(node.gpus):

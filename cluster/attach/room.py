@@ -19,12 +19,20 @@ class Room:
         trials_per_gpu: lanes that share one GPU; None means as many as fit its memory.
         trial_bytes: memory that the largest trial is expected to need, for `trials_per_gpu` None.
         lanes: number of lanes asked for; those beyond the room wait for nodes.
+        threads: CPUs that a lane takes where trials run on CPUs.
     """
 
     def __init__(
-        self, device: str, *, trials_per_gpu: int | None = 1, trial_bytes: int = 0, lanes: int | None = None
+        self,
+        device: str,
+        *,
+        trials_per_gpu: int | None = 1,
+        trial_bytes: int = 0,
+        lanes: int | None = None,
+        threads: int = 1,
     ) -> None:
         self._device, self._trials_per_gpu, self._trial_bytes, self._lanes = device, trials_per_gpu, trial_bytes, lanes
+        self._threads = threads
         self._memory: dict[str, Any] = {}
 
     def __call__(self) -> tuple[LaneShape, ...]:
@@ -38,7 +46,7 @@ class Room:
         packed: int | Mapping[str, int] = self._trials_per_gpu or 1
         if self._trials_per_gpu is None and self._device.startswith("cuda"):
             packed = self._packed(nodes)
-        return lane_shapes(nodes, device=self._device, trials_per_gpu=packed, lanes=self._lanes)
+        return lane_shapes(nodes, device=self._device, trials_per_gpu=packed, lanes=self._lanes, threads=self._threads)
 
     def _packed(self, nodes: Sequence[Node]) -> dict[str, int]:
         """Trials that fit each GPU type; nodes are asked for their GPUs' memory once."""

@@ -193,13 +193,16 @@ def _device(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 def _lanes(profile: AnyProfile, arguments: tuple[str, ...]) -> tuple[str, ...]:
     """Number of lanes where the nodes come only once lanes wait for them; elsewhere it follows from what is there."""
+    threads = int(arguments[arguments.index("--threads") + 1]) if "--threads" in arguments else 1
+    if threads > profile.cpus_per_node:
+        raise ClusterError(f"--threads {threads}: nodes of profile {profile.name} have {profile.cpus_per_node} CPUs")
     # An autoscaler starts machines for lanes that wait, so it must be told how many there are to be.
     if not isinstance(profile, KubeRayProfile | RayUpProfile) or {"--lanes", "-j"} & set(arguments):
         return ()
     # `auto` cannot be known before a GPU is there; the launcher packs more lanes onto one when it is.
     packed = arguments[arguments.index("--trials-per-gpu") + 1] if "--trials-per-gpu" in arguments else "1"
     gpus = profile.gpus_per_node * (int(packed) if packed.isdigit() else 1)
-    return "--lanes", str(profile.nodes * (gpus or profile.cpus_per_node))
+    return "--lanes", str(profile.nodes * (gpus or profile.cpus_per_node // threads))
 
 
 def _folder(profile: AnyProfile, name: str) -> str:

@@ -67,13 +67,19 @@ def run_on_ray(link: Link, work: RayWork) -> None:
         ExecutorError: Ray or Tune itself failed; what is stored is safe.
     """
     options, attached = work.config.options, work.address is not None
-    room = Room(options.device, trials_per_gpu=options.trials_per_gpu, trial_bytes=work.trial_bytes, lanes=work.lanes)
+    room = Room(
+        options.device,
+        trials_per_gpu=options.trials_per_gpu,
+        trial_bytes=work.trial_bytes,
+        lanes=work.lanes,
+        threads=options.threads,
+    )
     try:
         with (
             connected(
                 work.address,
                 namespace=NAMESPACE,
-                local_cpus=work.lanes,
+                local_cpus=None if work.lanes is None else work.lanes * options.threads,
                 results=work.config.store_uri if attached else None,
             ),
             nullcontext() if attached else _watched_parts(link),
@@ -166,7 +172,7 @@ def check_cluster(link: Link, address: str, options: LaneOptions, results: str) 
         ClusterError: as `run_on_ray`.
     """
     with connected(address, namespace=NAMESPACE, results=results):
-        Room(options.device, lanes=options.lanes)()
+        Room(options.device, lanes=options.lanes, threads=options.threads)()
 
 
 def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: "Trainer | None") -> dict[str, int]:
@@ -187,8 +193,8 @@ def _with_memory_of(node: str, config: LaneConfig) -> LaneConfig:
     if config.memory is not None or config.options.device != "cpu":
         return config
     resources = next(known["Resources"] for known in ray.nodes() if known["NodeID"] == node)
-    # A lane takes one CPU (`cluster.attach.lanes`), so there are as many lanes as the node has CPUs.
-    lanes = max(1, int(resources.get("CPU", 1)))
+    # As `cluster.attach.lanes` counts what a node has room for.
+    lanes = max(1, int(resources.get("CPU", 1)) // config.options.threads)
     return replace(config, memory=HostMemory.of(resources["memory"], lanes))
 
 

@@ -96,7 +96,7 @@ def run_lane(
         Number of trials run, 0 where the broker was told to stop.
     """
     # Left to itself torch starts a thread per core, and by default there is a lane per core already.
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.options.threads)
     if config.directory is not None:
         with suppress(OSError):  # a node may lack it, which matters only to data of relative paths; their error says so
             os.chdir(config.directory)

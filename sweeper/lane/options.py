@@ -19,7 +19,9 @@ class LaneOptions:
     """How many lanes there are, where they train, and what a trial is allowed."""
 
     lanes: int | None = None
-    """Trials at a time; None means one per CPU core, or as many as a cluster or the GPUs have room for."""
+    """Trials at a time; None means one per `threads` CPU cores, or as many as a cluster or the GPUs have room for."""
+    threads: int = 1
+    """Threads of one trial, and CPU cores that a lane counts for; pays for single networks of many neurons."""
     device: str = "cpu"
     """torch device of the trials."""
     trials_per_gpu: int | None = 1
@@ -35,7 +37,7 @@ class LaneOptions:
     def lane_count(self) -> int:
         """Trials at a time, the default filled in."""
         # By what a container may use of the machine, which can be less than its cores.
-        return self.lanes or machine_share().workers
+        return self.lanes or max(1, machine_share().workers // self.threads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +75,6 @@ class LaneConfig:
     """What the person chose."""
     memory: HostMemory | None = None
     """Memory that each lane is held to; None where nothing is known, or where the memory is a GPU's."""
-    threads: int = 1
-    """torch threads of one trial."""
     directory: str | None = None
     """Working directory of the launcher: lanes enter it, so that relative paths in a grid mean the same to them."""
     recycle_trials: int = MOST_TRIALS

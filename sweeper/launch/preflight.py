@@ -15,6 +15,7 @@ from sweeper.extras import require
 from sweeper.launch.assignments import task_key
 from sweeper.plan.trial import TrialSpec
 from sweeper.store.store import ResultsStore
+from sweeper.words import counted
 from tasks.spec import packages_of, task_names, task_spec
 
 BYTES_PER_TRIAL = 6_000
@@ -25,7 +26,9 @@ LEAST_FREE_BYTES = 50 * 1024**2
 """Below this nothing is started."""
 
 
-def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, console: Console) -> None:
+def preflight(
+    store: ResultsStore, trial_bytes: Sequence[int], lanes: int, console: Console, *, threads: int = 1
+) -> None:
     """Refuse what cannot work and warn of what may not.
 
     Raises:
@@ -45,8 +48,9 @@ def preflight(store: ResultsStore, trial_bytes: Sequence[int], lanes: int, conso
             "A trial that runs out of memory is tried again alone; fewer --lanes avoid it.",
             soft_wrap=True,
         )
-    if lanes > share.workers:
-        console.print(f"Warning: {lanes} lanes share {share.cpus:g} CPU cores.", soft_wrap=True)
+    if lanes * threads > share.workers:
+        who = f"{lanes} lanes" if threads == 1 else f"{lanes * threads} threads of {counted(lanes, 'lane')}"
+        console.print(f"Warning: {who} share {share.cpus:g} CPU cores.", soft_wrap=True)
 
 
 def check_room(results: str, trials: int) -> None:

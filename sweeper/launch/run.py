@@ -97,7 +97,13 @@ class Runner:
             warned = self._warn_of_data(specs)
         # Also where lanes run elsewhere: it needs no data, and the file is here.
         check_cells(specs)
-        preflight(self.store, [costs.memory_bytes(spec) for spec in specs], self.executor.lanes_here, self.console)
+        preflight(
+            self.store,
+            [costs.memory_bytes(spec) for spec in specs],
+            self.executor.lanes_here,
+            self.console,
+            threads=self.executor.options.threads,
+        )
         journal = Journal(self.store, plan.name, total=len(rows), part=part)
         monitor = Monitor(
             self.console,

@@ -16,6 +16,7 @@ REFUSED = {
     "launch g.yaml --trial-limit-s nan": "expected a number, got 'nan'",
     "launch g.yaml --checkpoint-s -5": "-5.0 is not allowed; seconds of a trial",
     "launch g.yaml --lanes 1000000000": "1000000000 is not allowed; lanes: 1 to 100,000",
+    "launch g.yaml --threads 0": "0 is not allowed; threads of a trial: 1 to 1,000",
     "launch g.yaml --trials-per-gpu 99999999": "99999999 is not allowed; trials that share a GPU",
     "launch g.yaml --trials-per-gpu ²": "'²' is neither a whole number above zero nor auto",
     "launch g.yaml --seed-batch 99999999": "99999999 is not allowed; trials that share a GPU",

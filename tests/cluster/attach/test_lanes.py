@@ -18,6 +18,13 @@ def test_one_lane_per_cpu():
     assert lane_shapes([node(2)], device="cpu")[0].resources == {"cpu": 1.0}
 
 
+def test_a_lane_of_several_threads_takes_as_many_cpus_of_one_node():
+    assert lane_shapes([node(7), node(8)], device="cpu", threads=2) == (LaneShape(count=7, cpus=2.0),)
+    assert lane_shapes([node(1)], device="cpu", threads=2, lanes=3) == (LaneShape(count=3, cpus=2.0),)
+    with pytest.raises(ClusterError, match="--threads 2: no node of the cluster offers that many CPUs"):
+        lane_shapes([node(1), node(1)], device="cpu", threads=2)
+
+
 def test_one_lane_per_gpu_and_none_on_cpu_nodes():
     (shape,) = lane_shapes([node(8), node(16, 4, "A100"), node(16, 4, "A100")], device="cuda")
     assert shape == LaneShape(count=8, cpus=1.0, gpus=1.0)

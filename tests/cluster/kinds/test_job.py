@@ -91,6 +91,12 @@ def test_lanes_are_asked_for_where_nodes_come_with_them(profile_of, job_of):
     assert job_of(profile_of("kuberay", nodes=4, gpus_per_node=2)).arguments[2:] == ("--lanes", "8")
     assert job_of(profile_of("ray-up", nodes=4), arguments=("-j", "3")).arguments == ("-j", "3")
     assert job_of(profile_of("slurm")).arguments == ()
+    assert job_of(profile_of("ray-up", nodes=4, cpus_per_node=8), arguments=("--threads", "4")).arguments[2:] == (
+        "--lanes",
+        "8",
+    )
+    with pytest.raises(ClusterError, match="--threads 3: nodes of profile toy have 2 CPUs"):
+        job_of(profile_of("slurm", cpus_per_node=2), arguments=("--threads", "3"))
     packed = job_of(profile_of("kuberay", nodes=4, gpus_per_node=2), arguments=("--trials-per-gpu", "3"))
     assert packed.arguments[-2:] == ("--lanes", "24")
 

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from sweeper.errors import StoreError, SweeperError
 from sweeper.lane.lane import run_lane
@@ -68,6 +69,16 @@ def test_a_lane_without_the_launchers_directory_trains_where_it_is(queue, tmp_pa
     object.__setattr__(config, "directory", str(tmp_path / "nowhere"))
     assert run_lane(queue.broker, "a", config) == 1
     assert [row["status"] for row in queue.rows()] == ["finished"]
+
+
+def test_a_trial_has_the_threads_that_were_asked_for(queue):
+    counts, before = [], torch.get_num_threads()
+    config = replace(queue.config, options=LaneOptions(lanes=1, threads=3))
+    try:
+        run_lane(queue.broker, "a", config, lambda *_: counts.append(torch.get_num_threads()))
+    finally:
+        torch.set_num_threads(before)
+    assert set(counts) == {3}
 
 
 def test_data_that_have_gone_are_the_reason_of_the_row(queue, tmp_path):
