@@ -395,7 +395,8 @@ def dashboard_payload(
         live: settings of the served page.
     """
     lines = [
-        f"Metric: {selection.measure.column}; means over seeds; 95 % intervals of the mean from the pooled seed noise.",
+        f"Metric: {selection.measure.column}; means over seeds; 95 % intervals of the mean from the seed noise of its "
+        "budget.",
         f"Rows: {sweep.uri}" + (f", where {selection.where}" if selection.where else ""),
     ]
     # Everything that is needed to make the page again: rows by their hash, what was left out, and the law that is

@@ -9,7 +9,6 @@ import pandas as pd
 from analysis.figures.isobudget import Figure, FloatArray, band_trace, scatter
 from analysis.figures.theme import SYMBOL_OF, axis, layout, short
 from analysis.laws.overlay import Overlay
-from analysis.rows.means import seed_noise
 from analysis.rows.sweep import Dataset
 
 
@@ -53,6 +52,7 @@ def agreement_data(data: Dataset, table: pd.DataFrame, overlay: Overlay) -> Agre
         overlay: the fitted law.
     """
     predicted, measured = overlay.predicted, table["mean"].to_numpy(float)
+    noise = table["noise"].astype(float)
     # Two points lie on a line whatever they are, and a constant correlates with nothing.
     varied = len(measured) > 2 and np.ptp(predicted) > 0 and np.ptp(measured) > 0
     return Agreement(
@@ -65,7 +65,7 @@ def agreement_data(data: Dataset, table: pd.DataFrame, overlay: Overlay) -> Agre
         measured=measured,
         half=table["half"].to_numpy(float),
         correlation=float(np.corrcoef(predicted, measured)[0, 1]) if varied else None,
-        noise=seed_noise(data).sd,
+        noise=None if noise.isna().all() else float(np.sqrt((noise**2 * table["n"]).sum() / table["n"].sum())),
     )
 
 
@@ -111,7 +111,7 @@ def plot_residuals(data: Residuals) -> Figure:
         # A little beyond the points, on the logarithmic axis by a factor.
         x = np.array([low / 1.2, high * 1.2])
         width = np.full(2, data.noise)
-        traces.append(band_trace(x, -width, width, "noise of one run"))
+        traces.append(band_trace(x, -width, width, "noise of one run (root mean square)"))
     zero = {"color": "@muted", "width": 1.3, "dash": "dot"}
     traces.append(scatter("lines", np.array([low / 1.2, high * 1.2]), np.zeros(2), line=zero, hoverinfo="skip"))
     traces += _points(data, data.x, data.y, "%{x:.4~s}: %{y:+.3g}")

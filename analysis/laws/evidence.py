@@ -33,10 +33,10 @@ from analysis.laws.next_steps import chosen_runs
 from analysis.laws.sensitivity import sensitivity, without_flagged
 from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
-from analysis.rows.means import seed_noise
 from theory.data.cost import Cost
+from theory.data.replicates import Noise
 from theory.errors import TheoryError
-from theory.fit.f_tests import lack_of_fit
+from theory.fit.f_tests import FTest, lack_of_fit
 from theory.fit.restore import restore
 from theory.fit.result import Direction, FitResult
 from theory.optimum.frontier import power_law
@@ -325,15 +325,13 @@ def frontier_section(view: View) -> FrontierLaw:
 
 def residual_section(view: View) -> Residuals:
     """Size of the residuals, and lack of fit against the noise between seeds (F test)."""
-    fit, noise = view.law.fit, seed_noise(view.data)
+    fit = view.law.fit
     assert fit is not None, "residuals are asked for fitted laws only"
     assert view.overlay is not None, "a fitted law has an overlay"
     # Of means and not of runs: seed noise averages out of them, and what is left is the law's.
     gap = view.table["mean"].to_numpy(float) - view.overlay.predicted
     largest = int(np.argmax(np.abs(gap)))
-    runs = view.table["n"].to_numpy(float)
-    # A mean of n runs has the variance of one run over n, so its squared gap counts n times.
-    test = lack_of_fit(float(np.sum(runs * gap**2)), len(gap) - fit.p, noise)
+    test = _lack_of_fit(fit)
     if test is not None:
         sure = test.p_value < SURE
         verdict = "the law misses more than seed noise explains" if sure else "seed noise explains the misses"
@@ -343,8 +341,17 @@ def residual_section(view: View) -> Residuals:
         largest_at=Place(
             **{name: float(view.table[name].iloc[largest]) for name in ("n_rec", "k_e", "trainable_params")}
         ),
-        seed_noise=noise.sd,
         lack_of_fit=None
         if test is None
         else LackOfFit(ratio=test.f, p=test.p_value, sentence=f"F = {test.f:.3g}, p = {test.p_value:.2g}: {verdict}."),
     )
+
+
+def _lack_of_fit(fit: FitResult) -> FTest | None:
+    """F test of what a fit misses, on the scale and with the weights that it was fitted with."""
+    inputs, weights = fit.inputs, restore(fit).compiled.weights
+    codes = inputs.design.configurations()
+    means = np.bincount(codes, weights=weights * inputs.metric) / np.bincount(codes, weights=weights)
+    # A mean of n runs has the variance of one run over n, so its squared gap counts n times: once for each of its rows.
+    missed = float(np.sum(weights * (means[codes] - fit.predict(inputs.design)) ** 2))
+    return lack_of_fit(missed, int(codes.max()) + 1 - fit.p, Noise(fit.pure_error_sd, fit.pure_error_df))

@@ -256,7 +256,6 @@ class Residuals:
     rms: float
     largest: float
     largest_at: Place
-    seed_noise: float | None
     lack_of_fit: LackOfFit | None
 
 

@@ -73,10 +73,9 @@ def print_group(group: Group, console: Console) -> None:
     # Names come from grids and specs, and rich would read square brackets in them as markup.
     console.rule(escape(group.label))
     print_answer(group.answer, console)
-    noise = "unknown" if data.seed_noise is None else f"{data.seed_noise:.3g} (df {data.seed_noise_freedom})"
     console.print(
         f"metric: {escape(group.metric.title)}, {group.metric.direction} is best; {counted(data.rows, 'run')} of "
-        f"{counted(data.configurations, 'configuration')}, seed noise {noise}"
+        f"{counted(data.configurations, 'configuration')}, seed noise {data.seed_noise or 'unknown'}"
         + (f"; {group.scale}" if group.law is not None else "")
     )
     for entry in data.excluded:
@@ -199,10 +198,10 @@ def print_summary(summary: Summary, answers: Mapping[str, Sequence[str]], consol
 
 
 def _print_group_summary(group: GroupSummary, answer: Sequence[str], console: Console) -> None:
-    noise = "unknown (one run each)" if group.noise is None else f"{group.noise:.3g}"
     console.print(
         f"[bold]{escape(group.label)}[/bold]: {escape(group.title)}, {group.direction} is best; "
-        f"{counted(group.rows, 'run')} of {counted(group.configurations, 'configuration')}, seed noise {noise}"
+        f"{counted(group.rows, 'run')} of {counted(group.configurations, 'configuration')}, "
+        f"seed noise {group.noise or 'unknown (one run each)'}"
     )
     print_answer(answer, console)
     rows = [

@@ -28,7 +28,7 @@ from theory.optimum.allocation import Allocation
 from theory.uncertainty.axes import Interaction
 
 # Raised whenever a key moves or changes its meaning: `verify` refuses documents of another number.
-FORMAT = 2
+FORMAT = 3
 """Version of the JSON document's layout."""
 
 
@@ -80,10 +80,8 @@ class DataPart:
     d_m: tuple[float, ...]
     k_c: tuple[float, ...]
     seeds: tuple[int, ...]
-    seed_noise: float | None
-    """Standard deviation between seeds, pooled over configurations; None where none was run twice."""
-    seed_noise_freedom: int
-    """Its degrees of freedom."""
+    seed_noise: str | None
+    """Standard deviation of a single run at the quietest and the noisiest budget; None where nothing was run twice."""
     excluded: tuple[LeftOut, ...]
 
 

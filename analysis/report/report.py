@@ -42,7 +42,7 @@ from analysis.report.model import (
 )
 from analysis.rows.learning_rates import rate_section
 from analysis.rows.load import rate_trials
-from analysis.rows.means import Optimum, configuration, seed_noise
+from analysis.rows.means import Optimum, configuration, noise_text
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Sweep
 from sweeper.store.schema import SCHEMA_VERSION
 from sweeper.words import counted
@@ -182,7 +182,7 @@ def question(data: Dataset) -> str:
 
 def data_part(view: View) -> DataPart:
     """Which rows of a group entered the fit, and which were left out and why."""
-    data, law, table, noise = view.data, view.law, view.table, seed_noise(view.data)
+    data, law, table = view.data, view.law, view.table
     return DataPart(
         # The scale of the fit may leave out rows that the group has, such as perfect runs on the logit.
         rows=len(data.rows) - sum(len(entry.trial_ids) for entry in law.excluded),
@@ -191,8 +191,7 @@ def data_part(view: View) -> DataPart:
         d_m=tuple(sorted(float(d) for d in table["d_m"].dropna().unique())),
         k_c=tuple(sorted(float(k) for k in table["k_c"].unique())),
         seeds=tuple(sorted(int(seed) for seed in data.rows["seed"].dropna().unique())),
-        seed_noise=noise.sd,
-        seed_noise_freedom=noise.freedom,
+        seed_noise=noise_text(table),
         # Both ledgers, that of the rows and that of the fit: a reader need not know who left a row out.
         excluded=tuple(
             LeftOut(rule=entry.rule, why=entry.why, rows=len(entry.trial_ids), trial_ids=entry.trial_ids)
@@ -293,7 +292,7 @@ def no_law(view: View) -> list[str]:
 def limits_of(view: View) -> list[str]:
     """Say what these rows cannot show whatever law is fitted, and what to run for it."""
     limits, table = [], view.table
-    budgets, noise = table["budget"].nunique(), seed_noise(view.law.data)
+    budgets = table["budget"].nunique()
     if not len(table):
         return ["No finished trial with a value: nothing can be concluded. See `sweeper status`, then launch again."]
     if budgets == 0:
@@ -303,7 +302,7 @@ def limits_of(view: View) -> list[str]:
             f"{counted(budgets, 'budget')} only: exponents and extrapolation are not determined. "
             "Run 3 budgets over a decade or more."
         )
-    if noise.sd is None:
+    if table["noise"].isna().all():
         limits.append(
             "One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds."
         )

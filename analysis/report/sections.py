@@ -73,9 +73,7 @@ def _question(group: Group) -> Section:
 
 def _data(group: Group) -> Section:
     data = group.data
-    noise = "unknown: one run each"
-    if data.seed_noise is not None:
-        noise = f"{data.seed_noise:.3g} ({data.seed_noise_freedom} degrees of freedom)"
+    noise = data.seed_noise or "unknown: one run each"
     sentences = [
         f"{counted(data.rows, 'run')} of {counted(data.configurations, 'configuration')} enter; column "
         f"{group.metric.column}, {group.metric.direction} is best. Seed noise: {noise}.",

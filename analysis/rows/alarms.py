@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import fdtri
 
-from analysis.rows.means import configuration, seed_noise
+from analysis.rows.means import configuration
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
 from sweeper.store.schema import FINISHED, SPLITS
 
@@ -28,7 +28,8 @@ COLLAPSED_SHARE = 0.15
 d_m = 2 made 12 % of it."""
 
 SPREAD_LEVEL = 0.001
-"""Spread outlier: seeds vary more than all others do, F test at this level for each configuration. Assumption."""
+"""Spread outlier: seeds vary more than the others of its budget do, F test at this level for each configuration.
+Assumption."""
 
 GAP_SCORE = 5.0
 """Split disagreement: robust deviations between a configuration's gap of two splits and the usual gap. Assumption."""
@@ -209,23 +210,28 @@ def _collapsed(data: Dataset) -> list[Flag]:
 
 
 def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
-    noise = seed_noise(data)
-    if noise.sd is None:
-        return []
     flags = []
-    for _, row in table[table["n"] > 1].iterrows():
-        freedom, rest = int(row["n"]) - 1, noise.freedom - int(row["n"]) + 1
-        # A configuration is compared with the others alone: its spread is in the pooled one, which it would raise.
-        others = noise.sd**2 * noise.freedom - row["sd"] ** 2 * freedom
+    runs = table[table["n"] > 1].assign(freedom=lambda rows: rows["n"] - 1, size=lambda rows: _size(rows))
+    runs["squares"] = runs["sd"] ** 2 * runs["freedom"]
+    # A configuration is compared with the others of its budget: small networks are noisier, and that is no alarm.
+    for name in ("squares", "freedom"):
+        runs[f"other_{name}"] = runs.groupby("size")[name].transform("sum") - runs[name]
+    for _, row in runs.iterrows():
+        freedom, rest, others = int(row["freedom"]), int(row["other_freedom"]), float(row["other_squares"])
         # An F test against a variance of fewer than three degrees of freedom can hardly ever reject at this level.
         if rest < 3 or others <= 0:
             continue
         ratio = float(row["sd"] ** 2 / (others / rest))
         if ratio > fdtri(freedom, rest, 1 - SPREAD_LEVEL):
             ids = data.rows.loc[data.rows["configuration"] == row["configuration"], "trial_id"].tolist()
-            why = f"seeds vary {np.sqrt(ratio):.1f} times as much (sd {row['sd']:.3g}) as those of other configurations"
+            why = f"seeds vary {np.sqrt(ratio):.1f} times as much (sd {row['sd']:.3g}) as others at its budget do"
             flags.append(("seed spread", why, ids))
     return flags
+
+
+def _size(rows: pd.DataFrame) -> pd.Series:
+    """The budget, or n_rec where no budget was asked for."""
+    return rows["budget"].where(rows["budget"].notna(), rows["n_rec"])
 
 
 def _splits(data: Dataset) -> list[Flag]:

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.rows.sweep import IDENTITY, Dataset
+from theory.data.moderated import RunNoise, difference_limits, run_noise
 from theory.data.replicates import Noise, pure_error
 from theory.fit.result import Direction
 from theory.optimum.frontier import pareto
@@ -47,7 +48,8 @@ class Optimum(NamedTuple):
     best: int
     """Position in the configuration table."""
     band: tuple[int, ...]
-    """Positions of all configurations that cannot be told from the best one; the best one alone without seed noise."""
+    """Positions of the configurations that cannot be told from the best one, on each side as far as the first d_m that
+    is worse; the best one alone without seed noise."""
     good: Mapping[str, tuple[float, float]] | None
     """Range of each size (`AXES_OF_BAND`) that is as good: half-way, on a logarithmic scale, to the nearest
     configurations that were run and are worse. None where nobody can tell: no seed noise, or nothing to compare."""
@@ -129,8 +131,10 @@ def configurations(data: Dataset) -> pd.DataFrame:
     """Average the replicates.
 
     Returns:
-        One row per configuration, ordered by k_c, budget and d_m, with `mean`, `n` (runs), `sd` (None-like NaN for one
-        run) and `half` (half-width of the 95 % interval of the mean from the pooled sd; NaN for one run).
+        One row per configuration, ordered by k_c, budget and d_m, with `mean`, `n` (runs), `sd` (between its own runs;
+        NaN for one), `noise` (standard deviation of a single run, see `seed_noise`; NaN without replicates), `freedom`
+        (its degrees of freedom), `borrowed` (whether other budgets stand in for it) and `half` (half-width of the 95 %
+        interval of the mean; NaN for one run).
     """
     rows = data.rows
     grouped = rows.groupby("configuration", sort=True)
@@ -139,13 +143,13 @@ def configurations(data: Dataset) -> pd.DataFrame:
     table["n"] = grouped["value"].size()
     table["sd"] = grouped["value"].std()
     noise = seed_noise(data)
-    # A single run has no interval although the pooled noise would give it one: a lone point with a bar would claim a
-    # repetition that was never made.
-    table["half"] = np.nan
-    if noise.sd is not None:
-        # Student's t with the pooled degrees of freedom, because the noise itself is estimated from few pairs of seeds.
-        quantile = stdtrit(noise.freedom, (1 + LEVEL) / 2)
-        table["half"] = np.where(table["n"] > 1, quantile * noise.sd / np.sqrt(table["n"]), np.nan)
+    table["noise"] = np.nan if noise is None else noise.sd
+    table["freedom"] = np.nan if noise is None else noise.freedom
+    table["borrowed"] = False if noise is None else noise.borrowed
+    # A single run has no interval although the noise of its budget would give it one: a lone point with a bar would
+    # claim a repetition that was never made. Student's t, because the noise is estimated from few pairs of seeds.
+    quantile = stdtrit(table["freedom"].to_numpy(float), (1 + LEVEL) / 2)
+    table["half"] = np.where(table["n"] > 1, quantile * table["noise"] / np.sqrt(table["n"]), np.nan)
     # Columns that are empty throughout, such as d_m of a gated network, come as objects; as floats they hold NaN like
     # all others.
     for name in ("budget", "d_m", "d_tree", "d_branch"):
@@ -166,9 +170,34 @@ def configuration(table: pd.DataFrame, position: int) -> dict[str, float]:
     return {str(name): float(table[name].iloc[position]) for name in table.columns}
 
 
-def seed_noise(data: Dataset) -> Noise:
-    """Pool the variance between seeds over all configurations with at least two runs."""
-    return pooled_noise(data.rows, ["configuration"])
+def seed_noise(data: Dataset) -> RunNoise | None:
+    """Noise of a single run of each configuration, in the order of their numbers; None where none has two runs.
+
+    The one estimate by which differences are judged: bands, intervals of means, and how far a law misses.
+    """
+    codes = np.unique(data.rows["configuration"].to_numpy(), return_inverse=True)[1].ravel().astype(np.int64)
+    # The size is the budget, or n_rec where no budget was asked for.
+    return run_noise(data.rows["value"].to_numpy(float), codes, data.rows["size"].to_numpy(float))
+
+
+def noise_text(table: pd.DataFrame) -> str | None:
+    """Noise of a single run in words, from the quietest to the noisiest size; None where it is unknown.
+
+    Args:
+        table: `configurations(data)`.
+    """
+    known = table[table["noise"].notna()]
+    if not len(known):
+        return None
+    squares = known["noise"].astype(float) ** 2 * known["n"]
+    size = known["budget"].fillna(known["n_rec"])
+    means = squares.groupby(size).sum() / known["n"].groupby(size).sum()
+    levels = sorted((float(np.sqrt(mean)), float(str(level))) for level, mean in means.items())
+    (low, at_low), (high, at_high) = levels[0], levels[-1]
+    if low == high:
+        return f"{low:.2g}"
+    symbol = "P" if known["budget"].notna().all() else "N"
+    return f"{low:.2g} ({symbol} = {at_low:,.0f}) to {high:.2g} ({symbol} = {at_high:,.0f})"
 
 
 def pooled_noise(rows: pd.DataFrame, by: list[str]) -> Noise:
@@ -184,26 +213,26 @@ def optima(data: Dataset, table: pd.DataFrame) -> list[Optimum]:
         data: the rows.
         table: `configurations(data)`.
     """
-    noise = seed_noise(data)
-    return [_optimum(part, budget, k_c, data.direction, noise) for k_c, budget, part in budget_lines(table)]
+    return [_optimum(part, budget, k_c, data.direction) for k_c, budget, part in budget_lines(table)]
 
 
-def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, noise: Noise) -> Optimum:
+def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str) -> Optimum:
     # As a loss both directions are searched in the same way.
     loss = part["mean"].to_numpy(float) * (1.0 if direction == "min" else -1.0)
     runs, d_m, position = part["n"].to_numpy(float), part["d_m"].to_numpy(float), part.index.to_numpy()
     best = int(np.argmin(loss))
-    if noise.sd is None or len(part) < 2:
+    unknown = part["noise"].isna().any()
+    if unknown or len(part) < 2:
         near, tolerance, good = np.arange(len(part)) == best, None, None
-        kind = "unknown, for no configuration has two runs" if noise.sd is None else "unknown: nothing to compare"
+        kind = "unknown, for no configuration has two runs" if unknown else "unknown: nothing to compare"
     else:
-        # The standard error of a difference of two means; both carry noise, the best one too.
-        spread = noise.sd * np.sqrt(1 / runs + 1 / runs[best])
-        limit = stdtrit(noise.freedom, (1 + LEVEL) / 2) * spread
-        # Configurations with fewer runs have wider limits; the report names one tolerance, the largest that was used.
-        near, tolerance = loss - loss[best] <= limit, float(limit.max())
+        sd, freedom, borrowed = (part[name].to_numpy() for name in ("noise", "freedom", "borrowed"))
+        limit = difference_limits(RunNoise(sd**2, freedom, borrowed), runs, best, LEVEL)
+        # Noisier configurations and those with fewer runs have wider limits; the report names the largest one.
+        near, tolerance = _around(d_m, loss - loss[best] <= limit, best), float(limit.max())
         good = {name: reach(part[name].to_numpy(float), near) for name in AXES_OF_BAND if part[name].notna().all()}
-        kind = "not worse in a 95 % t-test with the pooled seed noise, half-way to the next ones that were run"
+        whose = "other budgets, for none has two runs here" if borrowed.any() else "this budget"
+        kind = f"not worse in a 95 % t-test with the seed noise of {whose}, half-way to the next ones that were run"
     extend = _side(d_m, float(d_m[best]))
     return Optimum(
         budget=budget,
@@ -218,6 +247,21 @@ def _optimum(part: pd.DataFrame, budget: float, k_c: float, direction: str, nois
     )
 
 
+def _around(d_m: FloatArray, near: npt.NDArray[np.bool_], best: int) -> npt.NDArray[np.bool_]:
+    """Those of the near configurations that no worse d_m parts from the best one.
+
+    Along a budget the metric turns once. A tiny network with noise so large that it cannot be told from anything is
+    therefore not as good where less noisy ones between it and the best are worse.
+    """
+    if np.isnan(d_m).any():
+        return near
+    levels, place = np.unique(d_m, return_inverse=True)
+    worse = np.flatnonzero(np.bincount(place, weights=near, minlength=levels.size) == 0)
+    low = worse[worse < place[best]].max(initial=-1)
+    high = worse[worse > place[best]].min(initial=levels.size)
+    return np.asarray(near & (place > low) & (place < high))
+
+
 def reach(sizes: FloatArray, near: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """Range of a size that is as good as the best: sampled sizes cannot say more than half-way to the next one.
 
@@ -228,7 +272,6 @@ def reach(sizes: FloatArray, near: npt.NDArray[np.bool_]) -> tuple[float, float]
     >>> [round(end, 2) for end in reach(np.array([1.0, 4.0, 16.0]), np.array([False, True, False]))]
     [2.0, 8.0]
     """
-    # The band may have holes through noise; whoever reads a range wants its ends.
     low, high = float(sizes[near].min()), float(sizes[near].max())
     below, above = sizes[sizes < low], sizes[sizes > high]
     return (

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.rows.alarms import Alarm, alarm_sentences
 from analysis.rows.load import group_lines
-from analysis.rows.means import Optimum, configuration, seed_noise
+from analysis.rows.means import Optimum, configuration, noise_text
 from analysis.rows.sweep import Dataset, Sweep
 from sweeper.store.schema import DIVERGED, FINISHED, STATUSES
 from sweeper.words import counted
@@ -55,7 +55,8 @@ class GroupSummary(NamedTuple):
     direction: str
     rows: int
     configurations: int
-    noise: float | None
+    noise: str | None
+    """Standard deviation of a single run, in words."""
     best: tuple[Best, ...]
     warnings: tuple[str, ...]
 
@@ -153,7 +154,7 @@ def _hours(sweep: Sweep) -> Hours:
 
 
 def _group(group: DescribedGroup) -> GroupSummary:
-    data, table, noise = group.data, group.table, seed_noise(group.data)
+    data, table, noise = group.data, group.table, noise_text(group.table)
     best = []
     for optimum in group.optima:
         # Architectures that are sized by n_rec alone have no d_m to print.
@@ -174,12 +175,10 @@ def _group(group: DescribedGroup) -> GroupSummary:
     warnings = alarm_sentences(group.alarms)
     if not len(table):
         warnings.append(nothing_left(data))
-    if noise.sd is None and len(table):
+    if noise is None and len(table):
         warnings.append("one run per configuration: no interval")
     title, direction = data.title, data.direction
-    return GroupSummary(
-        data.label, title, direction, len(data.rows), len(table), noise.sd, tuple(best), tuple(warnings)
-    )
+    return GroupSummary(data.label, title, direction, len(data.rows), len(table), noise, tuple(best), tuple(warnings))
 
 
 def nothing_left(data: Dataset) -> str:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from theory.data.replicates import Noise, bartlett, pure_error, replicate_weights
+from theory.data.moderated import RunNoise, run_noise
+from theory.data.replicates import bartlett, pure_error, replicate_weights
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,7 +26,7 @@ class Level(NamedTuple):
 
     budget: float
     sd: float | None
-    """Pooled over its configurations; None where none has two runs."""
+    """Root mean square over its runs (`theory.data.moderated`); None where no configuration has two."""
     freedom: int
 
 
@@ -52,8 +53,11 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     """
     # The size is the budget, or n_rec where no budget was asked for: runs without a budget are weighed as well.
     size, codes = rows["size"].to_numpy(float), pd.factorize(rows["configuration"])[0].astype(np.int64)
-    levels = tuple(_level(budget, values[size == budget], codes[size == budget]) for budget in np.unique(size))
-    chance = bartlett([Noise(level.sd, level.freedom) for level in levels])
+    noise = run_noise(values, codes, size)
+    levels = tuple(_level(budget, noise, codes[size == budget]) for budget in np.unique(size))
+    # Bartlett's test is of variances that are pooled and not moderated.
+    parts = [np.unique(codes[size == budget], return_inverse=True)[1].ravel() for budget in np.unique(size)]
+    chance = bartlett([pure_error(values[size == b], part) for b, part in zip(np.unique(size), parts, strict=True)])
     # Without replicates there is no noise to weigh by; equal weights then need a sentence that says so.
     if not any(level.freedom for level in levels):
         although = " although --weights replicates was asked for" if choice == "replicates" else ""
@@ -76,8 +80,10 @@ def weigh(rows: pd.DataFrame, values: FloatArray, choice: str) -> Weighting:
     return Weighting("equal", None, chance, levels, f"Equal weights: {spread} ({test}).")
 
 
-def _level(budget: float, values: FloatArray, codes: npt.NDArray[np.int64]) -> Level:
-    sd, freedom = pure_error(values, np.unique(codes, return_inverse=True)[1].ravel())
+def _level(budget: float, noise: RunNoise | None, codes: npt.NDArray[np.int64]) -> Level:
+    """Noise of one budget, whose rows have these numbers of configurations."""
+    freedom = codes.size - np.unique(codes).size
+    sd = None if noise is None or not freedom else float(np.sqrt(noise.variance[codes].mean()))
     return Level(float(budget), sd, freedom)
 
 

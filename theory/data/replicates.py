@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.special import chdtrc
 
 from theory.data.design import IntArray, check_metric, check_weights
+from theory.data.moderated import run_noise
 from theory.errors import TheoryError
 from theory.types import FloatArray
 
@@ -65,16 +66,19 @@ def replicate_weights(
     groups = np.asarray(by)
     values = check_metric(metric, groups.size)
     codes = np.unique(np.asarray(configurations), return_inverse=True)[1].ravel().astype(np.int64)
-    pooled, _ = pure_error(values, codes)
-    if pooled is None:
+    noise = run_noise(values, codes, groups)
+    if noise is None:
         raise TheoryError("configurations: none has two seeds, so the noise is unknown; use equal weights or add seeds")
+    own = noise.variance[codes]
+    known = np.bincount(codes)[codes] > 1
+    pooled = float(own[known].mean())
     variance = np.empty(groups.size)
     for group in np.unique(groups):
         rows = groups == group
-        sd, freedom = pure_error(values[rows], np.unique(codes[rows], return_inverse=True)[1].ravel())
+        freedom = int(rows.sum()) - np.unique(codes[rows]).size
         # A few seeds estimate a variance badly, and one that comes out near 0 by chance would take over the fit; the
         # pooled one counts as prior_df more degrees of freedom. A group without replicates gets it alone.
-        variance[rows] = (freedom * (sd or 0.0) ** 2 + prior_df * pooled**2) / (freedom + prior_df)
+        variance[rows] = (freedom * float(own[rows].mean()) + prior_df * pooled) / (freedom + prior_df)
     # The estimate of least variance weighs each row by its inverse variance (Gauss and Markov).
     return check_weights(1 / variance, groups.size)
 

@@ -17,6 +17,7 @@ import numpy as np
 from theory.data.cost import Cost
 from theory.errors import TheoryError
 from theory.fit.result import FitResult
+from theory.fit.run_noise import noise_of_runs
 from theory.laws.base import Curve
 from theory.optimum.locate import budget_line, locate
 
@@ -99,9 +100,7 @@ def optimum(
     low, high = _range(fit, budget, cost, d_m_range)
     if delta is None:
         # Differences below the noise of a seed are not seen in practice, so they do not count against an allocation.
-        delta = (
-            0.0 if not isinstance(fit, FitResult) else fit.noise_sd if fit.pure_error_sd is None else fit.pure_error_sd
-        )
+        delta = _noise_at(fit, budget) if isinstance(fit, FitResult) else 0.0
     located = locate(curve, budget, cost, (low, high))
     edge = int(located.edge[0])
     # An optimum inside the range may still be nearest to the smallest or largest sampled k_e, beyond which no run shows
@@ -111,6 +110,12 @@ def optimum(
     if edge:
         return _not_bracketed(budget, cost, delta, low if edge < 0 else high, edge)
     return _bracketed(curve, budget, cost, delta, (low, high), float(located.d_m[0]))
+
+
+def _noise_at(fit: FitResult, budget: float) -> float:
+    """Noise of a run at a budget; of all runs where none had it."""
+    at = fit.inputs.design.budgets == budget
+    return noise_of_runs(fit, at if at.any() else None)
 
 
 def _range(

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from theory.data.design import BUDGET_TOLERANCE, Design, IntArray, check_metric, infer_budgets
-from theory.data.replicates import pure_error
+from theory.data.moderated import run_noise
 from theory.errors import TheoryError
 from theory.fit.fit import fit_law
 from theory.fit.result import Direction, FitResult
@@ -56,7 +56,7 @@ def pareto(
         metric: [rows].
         configurations: Label of each row's configuration, [rows]; None: every row its own.
         direction: "min" or "max".
-        noise_sd: Seed noise of a single run; default: pooled over the replicates.
+        noise_sd: Seed noise of a single run; default: that of each configuration, moderated by its budget's.
         draws: Draws for the probabilities.
         seed: Their seed.
         tolerance: Counts within this relative gap are one budget; 0 compares exact counts.
@@ -72,14 +72,14 @@ def pareto(
     labels = np.arange(params.size) if configurations is None else np.asarray(configurations)
     _, first, codes = np.unique(labels, return_index=True, return_inverse=True)
     codes = codes.ravel().astype(np.int64)
-    # Seed noise is pooled over all configurations, because each by itself has only a few seeds.
-    sd = noise_sd if noise_sd is not None else pure_error(values, codes)[0]
     seeds = np.bincount(codes)
     means = np.bincount(codes, weights=values) / seeds
     cost = params[first]
     # Realised counts scatter a little around their budget. Compared exactly, a run would not be beaten by one of the
     # same budget that happens to have a few parameters more.
     level = infer_budgets(cost, tolerance=tolerance) if tolerance > 0 else cost
+    noise = run_noise(values, codes, level[codes])
+    sds = np.full(seeds.size, noise_sd) if noise_sd is not None else None if noise is None else noise.sd
     # lexsort sorts by its last key first: by level, and by count within one.
     order = np.lexsort((cost, level))
     sign = 1.0 if direction == "min" else -1.0
@@ -87,11 +87,12 @@ def pareto(
         None,
         "No replicates and no noise_sd: membership has no probability. Add seeds to the frontier's configurations.",
     )
-    if sd is not None:
+    sd = None if sds is None else float(np.sqrt(np.sum(seeds * sds**2) / seeds.sum()))
+    if sds is not None:
         # The mean of s seeds scatters by sd / sqrt(s). The sign turns larger-is-better into badness, so one rule serves
         # both.
-        noise = np.random.default_rng(seed).standard_normal((draws, order.size)) * sd / np.sqrt(seeds[order])
-        probability = _members(level[order], sign * means[order] + noise).mean(axis=0)
+        drawn = np.random.default_rng(seed).standard_normal((draws, order.size)) * (sds / np.sqrt(seeds))[order]
+        probability = _members(level[order], sign * means[order] + drawn).mean(axis=0)
         sentence = f"Membership under a seed sd of {sd:.3g} per run, {draws} draws."
     # Membership itself is that of the means; the draws only say how sure it is.
     member = _members(level[order], sign * means[order][None])[0]

@@ -12,6 +12,7 @@ from theory.errors import TheoryError
 from theory.fit.fit import MIN_STARTS, fit_law, refit_part
 from theory.fit.restore import restore
 from theory.fit.result import Direction, FitResult
+from theory.fit.run_noise import noise_of_runs
 from theory.types import FloatArray
 from theory.uncertainty.resample import refit_many
 from theory.uncertainty.selection import MARGIN
@@ -36,7 +37,7 @@ class HeldOut:
     bias: float | None
     """Mean of metric minus prediction."""
     seed_sds: float | None
-    """rmse in units of the seed noise; 1 is perfect."""
+    """rmse in units of the seed noise of a run among those left out; 1 is perfect."""
     reason: str | None
     """Why there is no number."""
 
@@ -99,8 +100,8 @@ def _common(fits: Mapping[str, FitResult]) -> Design:
 
 def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOut:
     rows = int(sum(mask.sum() for mask in masks))
-    # Replicates first: the residual noise of a law that fits badly would make its own misses look small.
-    noise = fit.pure_error_sd if fit.pure_error_sd is not None else fit.noise_sd
+    # That of the very runs which are left out: a noisy small network elsewhere makes no miss of theirs smaller.
+    noise = noise_of_runs(fit, np.any(masks, axis=0))
     try:
         # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
         # compared.

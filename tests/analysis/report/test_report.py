@@ -309,7 +309,7 @@ def test_other_library_versions_are_told_but_no_difference(document):
     [
         ("a.html", "<p>hello</p>", "not a report of `analysis fit-theory`"),
         ("a.json", "{", "not readable as a report"),
-        ("a.json", "{}", "not a report of format 2"),
+        ("a.json", "{}", "not a report of format 3"),
         ("none.html", None, "cannot be read"),
     ],
 )

@@ -11,7 +11,7 @@ from analysis.report.collect import views_without_law
 from analysis.rows.alarms import Alarm
 from analysis.rows.axes import check_axes
 from analysis.rows.load import datasets, read_sweep
-from analysis.rows.means import configurations, frontier, optima, seed_noise
+from analysis.rows.means import configurations, frontier, noise_text, optima, seed_noise
 from analysis.rows.summary import as_json, summarise
 from analysis.rows.sweep import Selection
 from sweeper.store.store import ResultsStore
@@ -43,12 +43,11 @@ def test_means_and_intervals_are_those_of_the_rows(data):
         runs = data.rows.loc[data.rows["configuration"] == row["configuration"], "value"]
         assert row["mean"] == pytest.approx(runs.mean())
         assert row["n"] == len(runs)
-    squares = data.rows.groupby("configuration")["value"].agg(lambda v: ((v - v.mean()) ** 2).sum()).sum()
     noise = seed_noise(data)
-    assert noise.freedom == len(data.rows) - len(table)
-    assert noise.sd == pytest.approx(np.sqrt(squares / noise.freedom))
+    assert table.sort_values("configuration")["noise"].to_numpy() == pytest.approx(noise.sd)
     pairs = table[table["n"] == 2]
-    assert pairs["half"].to_numpy() == pytest.approx(stats.t.ppf(0.975, noise.freedom) * noise.sd / np.sqrt(2))
+    quantile = stats.t.ppf(0.975, pairs["freedom"].to_numpy(float))
+    assert pairs["half"].to_numpy() == pytest.approx(quantile * pairs["noise"] / np.sqrt(2))
     assert table.loc[table["n"] == 1, "half"].isna().all()
 
 
@@ -87,6 +86,26 @@ def test_the_band_holds_what_the_noise_cannot_tell_apart(tmp_path, trial):
     assert first.good["d_m"] == (3, pytest.approx(np.sqrt(5 * 8)))  # half-way to the next that was run and is worse
     assert second.good["d_m"] == (3, pytest.approx(np.sqrt(3 * 5)))
     assert second.good["n_rec"] == (pytest.approx(np.sqrt(300 * 180)), 300)
+
+
+def test_a_noisy_tiny_network_widens_no_other_band(tmp_path, trial):
+    """A network of four neurons at the smallest budget once made every split of the largest look as good."""
+    quiet = [[1.00, 1.01, 1.02], [1.30, 1.31, 1.32], [1.60, 1.61, 1.62]]
+    noisy = [[2.0, 2.02, 2.01], [2.2, 2.21, 2.22], [2.5, 3.3, 4.1]]
+    bands = []
+    for name, first in (("quiet", [*noisy[:2], [3.29, 3.3, 3.31]]), ("noisy", noisy)):
+        data = small(tmp_path / name, trial, [*first, *quiet])
+        table = configurations(data)
+        bands.append([table.loc[list(best.band), "d_m"].tolist() for best in optima(data, table)])
+    assert bands == [[[3], [3]], [[3], [3]]]
+    assert noise_text(table).startswith("0.009 (P = 90,000) to ")
+
+
+def test_the_noise_of_a_budget_without_replicates_is_said_to_be_borrowed(tmp_path, trial):
+    data = small(tmp_path, trial, [[2.0, 2.1], [2.4, 2.5], [3.0, 3.1], [1.0], [1.9], [1.8]])
+    own, borrowed = optima(data, configurations(data))
+    assert "of this budget" in own.tolerance_kind
+    assert "of other budgets, for none has two runs here" in borrowed.tolerance_kind
 
 
 def test_a_band_of_the_study_reaches_between_the_sizes_that_were_run():
