@@ -148,7 +148,8 @@ def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     multiple=True,
     metavar="FILE",
     help="Fit the law also with what was measured before fixed, and compare both: beta of recorded networks "
-    "(activity.json of `analysis activity`), alpha of single neurons (fit.json of their rows). May be repeated.",
+    "(activity.json of `analysis activity`), alpha of single neurons (fit.json of their rows), or both exponents of "
+    "the law of another sweep, such as another task (its fit.json). May be repeated.",
 )
 @click.option(
     "--fix", multiple=True, metavar="PARAMETER=VALUE,...", help="Likewise with these values, such as alpha=0.95."

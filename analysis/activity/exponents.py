@@ -1,4 +1,5 @@
-"""Exponents of the law that were measured: beta from the spectra of recorded networks, alpha from single neurons.
+"""Exponents of the law from elsewhere: beta from the spectra of recorded networks, alpha from single neurons, or both
+from the law that was fitted to another sweep, which asks whether they are the networks' own or the task's.
 
 alpha cannot be had from saved networks. It is how the variance falls by which a neuron misses its ideal signal, and a
 trained network holds no such signal: its neurons were given no targets, and what each of them is to say has been learnt
@@ -29,15 +30,15 @@ def measured_values(files: Sequence[str], fixed: Sequence[str]) -> tuple[Measure
     """Read what is to be fixed: values of files, and values that were typed.
 
     Args:
-        files: ``activity.json`` of `analysis activity`, which gives beta, or the report (JSON) of single neurons, which
-            gives alpha.
+        files: ``activity.json`` of `analysis activity`, which gives beta; the report (JSON) of single neurons, which
+            gives alpha; or the report of another sweep of networks, whose law gives both.
         fixed: ``name=value``, such as ``alpha=0.95``.
 
     Raises:
         AnalysisError: a file holds no measurement, a value is impossible, a name is unknown, or a parameter is given
             twice.
     """
-    found = [_of_file(file) for file in files]
+    found = [value for file in files for value in _of_file(file)]
     # The law with the most parameters: whatever may be fixed in one of its variants. Names depend on no design.
     sizes = np.array([1.0, 2.0])
     law = get_law("effective_information", floor="additive", link="boxcox", connectivity=True)
@@ -60,13 +61,13 @@ def measured_values(files: Sequence[str], fixed: Sequence[str]) -> tuple[Measure
     return tuple(found)
 
 
-def _of_file(file: str) -> MeasuredValue:
+def _of_file(file: str) -> list[MeasuredValue]:
     try:
         document = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AnalysisError(f"--measured {file}: cannot be read: {error}") from error
     if isinstance(document, dict) and document.get("networks"):
-        return _beta(file, document["networks"])
+        return [_beta(file, document["networks"])]
     groups = document.get("groups", []) if isinstance(document, dict) else []
     for group in groups:
         forms = ((group.get("evidence") or {}).get("neuron") or {}).get("forms", [])
@@ -75,11 +76,27 @@ def _of_file(file: str) -> MeasuredValue:
             best = forms[0]
             spread = "" if best["alpha_se"] is None else f" ± {best['alpha_se']:.2g}"
             source = f"{best['form']} law of single neurons, {group['label']}{spread}, from {file}"
-            return MeasuredValue(parameter="alpha", value=float(best["alpha"]), source=source)
+            return [MeasuredValue(parameter="alpha", value=float(best["alpha"]), source=source)]
+    # Largest group first, as in the report.
+    for group in groups:
+        if transferred := _of_law(file, group):
+            return transferred
     raise AnalysisError(
-        f"--measured {file}: holds neither recorded networks (activity.json of `analysis activity`, for beta) nor a "
-        "noise law of single neurons (fit.json of rows with one neuron each, for alpha)"
+        f"--measured {file}: holds neither recorded networks (activity.json of `analysis activity`, for beta), nor a "
+        "noise law of single neurons (fit.json of rows with one neuron each, for alpha), nor a usable law of "
+        "effective information (fit.json of other networks, for both)"
     )
+
+
+def _of_law(file: str, group: Mapping[str, Any]) -> list[MeasuredValue]:
+    """alpha and beta of the law that was fitted to another group; empty where it has none that is usable."""
+    fit = group.get("law")
+    if not fit or fit["law"]["name"] != "effective_information" or not fit["usable"]:
+        return []
+    source = f"fitted to {group['label']} ({fit['law']['label']}), from {file}"
+    return [
+        MeasuredValue(parameter=name, value=float(fit["values"][name]), source=source) for name in ("alpha", "beta")
+    ]
 
 
 def _beta(file: str, networks: Sequence[Mapping[str, Any]]) -> MeasuredValue:

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.activity.exponents import measured_values
+from analysis.laws.findings import FixedExponents
+from analysis.laws.measured import fixed_exponents
+from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from studies.answers import Answer, overview
@@ -63,3 +67,19 @@ def test_the_prediction_was_made_without_the_largest_budget(task):
     assert len(began)
     assert told["made_at"] < began.min().isoformat()
     assert {point["budget"] for point in told["points"]} == {300_000}
+
+
+@pytest.mark.parametrize(("task", "other"), [("shd", "text"), ("text", "shd")])
+def test_the_page_tells_how_much_worse_the_exponents_of_the_other_task_fit(task, other):
+    where = json.loads((STUDY / task / "fit.json").read_text())["provenance"]["where"]
+    (data,) = datasets(read_sweep(STUDY / task), Selection(where=where))
+    values = measured_values([str(STUDY / other / "fit.json")], ())
+    found = fixed_exponents(fit_dataset(data, FitSettings()), values)
+    assert isinstance(found, FixedExponents)
+    free, fixed = found.laws
+    page = " ".join((STUDY.parent / "README.md").read_text().split())
+    worse, times = fixed.aicc - free.aicc, fixed.held_out / free.held_out
+    assert f"worse by {worse:.1f}" in page
+    assert f"errs {times:.1f} times as much" in page
+    alpha, beta = (value.value for value in values)
+    assert f"({alpha:.2f} and {beta:.2f})" in page

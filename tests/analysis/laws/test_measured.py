@@ -119,6 +119,29 @@ def test_alpha_is_that_of_the_best_noise_law_of_single_neurons(tmp_path):
     assert value.source.startswith("power + floor law of single neurons, n ± 0.05, from ")
 
 
+def test_the_exponents_of_another_sweep_are_those_of_its_usable_law(tmp_path, law):
+    """From a report to the fit: the exponents of one made-up sweep do for another of the same truth."""
+    chosen = {
+        "law": {"name": "effective_information", "label": "EI"},
+        "values": {"alpha": 0.9, "beta": 1.7, "lam": 1.0},
+    }
+    groups = [
+        {"label": "unusable", "law": chosen | {"usable": False, "values": {"alpha": 9.0, "beta": 9.0}}},
+        {"label": "nothing", "law": None},
+        {"label": "text", "law": chosen | {"usable": True}},
+    ]
+    (tmp_path / "fit.json").write_text(json.dumps({"groups": groups}))
+    values = measured_values([str(tmp_path / "fit.json")], ())
+    assert {row.parameter: row.value for row in values} == {"alpha": 0.9, "beta": 1.7}
+    assert {row.source for row in values} == {f"fitted to text (EI), from {tmp_path / 'fit.json'}"}
+    found = fixed_exponents(law, values)
+    assert isinstance(found, FixedExponents)
+    assert found.laws[1].values["beta"] == 1.7
+    (tmp_path / "fit.json").write_text(json.dumps({"groups": groups[:2]}))
+    with pytest.raises(AnalysisError, match="nor a usable law of effective information"):
+        measured_values([str(tmp_path / "fit.json")], ())
+
+
 @pytest.mark.parametrize(
     ("files", "values", "message"),
     [
