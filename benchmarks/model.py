@@ -1,6 +1,7 @@
 """Compare the back ends: `python -m benchmarks.model [CASE ...]`; `--precision` compares their numbers instead.
 
 `--levels` compares the kernels of a wheel, compiled for levels of processors, with one compiled for this very one.
+`--jax` adds the authors' stack as a column (`benchmarks/jax_network.py`, which needs `pip install jax`).
 `--threads N` compares one thread of the native kernel with N, by the clock on the wall.
 
 Every ratio is the median of ratios of processor times that were taken in turn, one thread, in one run: other work on
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -99,7 +101,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--precision", action="store_true", help="compare single precision with double precision")
     parser.add_argument("--levels", action="store_true", help="compare the kernels that wheels bring along")
     parser.add_argument("--threads", type=int, metavar="N", help="compare one thread with N")
+    parser.add_argument(
+        "--jax", action="store_true", help="time the network in JAX too; compiling takes a minute a case"
+    )
     options = parser.parse_args(arguments)
+    if options.jax and find_spec("jax") is None:
+        print("error: --jax needs jax, which is not installed: pip install jax", file=sys.stderr)
+        return 2
     cases = {name: case for name, case in CASES.items() if not options.cases or any(c in name for c in options.cases)}
     if not cases:
         print(f"error: no case named {options.cases}; give a part of one of: {', '.join(CASES)}", file=sys.stderr)
@@ -113,11 +121,11 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.threads:
         print_threads(cases, options.rounds, options.threads)
     else:
-        print_speed(cases, options.rounds)
+        print_speed(cases, options.rounds, with_jax=options.jax)
     return 0
 
 
-def print_speed(cases: dict[str, Case], rounds: int) -> None:
+def print_speed(cases: dict[str, Case], rounds: int, *, with_jax: bool) -> None:
     """Print tokens per second and ratios, and how near the native kernel comes to what the machine can do at most."""
     ceiling = product_ceiling()
     print(
@@ -126,17 +134,23 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
     print("GFLOP and MB of a step and the tokens per second that they allow: `benchmarks/roofline.py`.\n")
     print(
         "| case | reference tok/s | torch | native | torch / ref | native / ref | native GFLOP/s | of ceiling "
-        "| GFLOP | MB | bound | bound tok/s | native of bound |"
+        f"| GFLOP | MB | bound | bound tok/s | native of bound |{' jax tok/s | native / jax |' if with_jax else ''}"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print(f"|---|---|---|---|---|---|---|---|---|---|---|---|---|{'---|---|' if with_jax else ''}")
     for name, case in cases.items():
         # All back ends take turns on one case before the next case begins, so that a slow spell of the machine meets
         # them alike.
         networks = {backend: build_network(case.config, seed=0, backend=backend) for backend in _BACKENDS}
-        seconds = time_in_turn({name: training_step(case, network) for name, network in networks.items()}, rounds)
+        steps = {name: training_step(case, network) for name, network in networks.items()}
+        if with_jax:
+            from benchmarks import jax_network  # here: it sets JAX up, and most runs do without
+
+            steps["jax"] = jax_network.training_step(networks["reference"], *example_batch(case))
+        seconds = time_in_turn(steps, rounds)
         tokens = case.batch * case.steps
         speeds = {backend: tokens / statistics.median(values) for backend, values in seconds.items()}
         ratios = {backend: median_ratio(seconds["reference"], seconds[backend]) for backend in _FAST}
+        further = f" {speeds['jax']:,.0f} | {median_ratio(seconds['jax'], seconds['native']):.1f} |" if with_jax else ""
         rate = speeds["native"] * flops(case.config).training
         work = traffic(case.config, case.batch, case.steps)
         bound = roofline(work, ceiling)
@@ -144,7 +158,8 @@ def print_speed(cases: dict[str, Case], rounds: int) -> None:
             f"| {name} B={case.batch} T={case.steps} | {speeds['reference']:,.0f} | {speeds['torch']:,.0f} "
             f"| {speeds['native']:,.0f} | {ratios['torch']:.1f} | {ratios['native']:.1f} "
             f"| {rate / 1e9:.1f} | {rate / ceiling:.0%} | {work.operations / 1e9:.2f} | {work.bytes / 1e6:,.0f} "
-            f"| {bound.bound} | {tokens / bound.seconds:,.0f} | {speeds['native'] * bound.seconds / tokens:.0%} |",
+            f"| {bound.bound} | {tokens / bound.seconds:,.0f} | {speeds['native'] * bound.seconds / tokens:.0%} |"
+            f"{further}",
             flush=True,
         )
 
