@@ -11,9 +11,9 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from benchmarks.text_baselines import witten_bell_bpc
 from tasks.batch import SPLITS, Split, Task
 from tasks.loaders import load_task
+from tasks.text.ngrams import witten_bell_bpc
 from tasks.text.text import TextTask
 
 FloatArray = npt.NDArray[np.float64]

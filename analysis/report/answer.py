@@ -1,4 +1,4 @@
-"""The answer in at most six lines, the same on page, report and terminal: split, exponents, law, limits, next step."""
+"""The answer in a few lines, the same on page, report and terminal: split, level, exponents, law, limits, next step."""
 
 import math
 import re
@@ -12,6 +12,7 @@ from analysis.laws.compute import compute_splits
 from analysis.laws.findings import ComputeSplits, Estimate, Evidence, RefusedLaw, StoredEvidence
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
+from analysis.report.level import level_line
 from analysis.report.tables import compute_sentences, interval_text, number
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
@@ -45,7 +46,7 @@ def answer_lines(
         fitted: whether a law was looked for; a summary fits none.
 
     Returns:
-        At most six lines, each a topic, a colon and sentences.
+        At most seven lines, each a topic, a colon and sentences.
     """
     # Without a row nothing else can be said, so the card has two lines: why, and how to find out.
     if not len(view.table):
@@ -54,7 +55,7 @@ def answer_lines(
             _next(view, steps, (0, 0)),
         )
     unrun = _missing(view)
-    lines = [_compute(view, evidence) or _splits(view)]
+    lines = [_compute(view, evidence) or _splits(view), level_line(view)]
     # The law is about neurons with memory units; other architectures have a best size per budget and nothing to split.
     if view.has_d_m:
         lines.append(_exponents(view, evidence, fitted=fitted))

@@ -5,11 +5,11 @@ from typing import Any
 
 from analysis.rows.means import LEVEL
 from analysis.rows.sweep import Dataset
-from benchmarks.text_baselines import witten_bell_bpc
 from studies.answers import Answer
 from studies.interior_optimum.hypotheses import CONTRADICTED, NOT_DECIDED, PARTS, SUPPORTED, Part, p_worse
 from studies.statistics import best_at_budgets, gain
 from tasks.loaders import load_task
+from tasks.text.ngrams import witten_bell_bpc
 from tasks.text.text import TextTask
 from theory.fit.f_tests import holm
 

@@ -130,6 +130,7 @@ def trial_record(assignment: Assignment, outcome: Outcome, progress: TrialProgre
         code_version=outcome.code_version,
         trained_with=outcome.trained_with,
         final_test_others=_others(final, "test"),
+        data_facts=measured.data_facts,
     )
 
 

@@ -159,6 +159,9 @@ class TrialRecord:
     """Trials it was trained in one go with, itself not included; null in rows older than this column."""
     final_test_others: str | None = None
     """What else the task measures on the test split at the end, as JSON; null where there is nothing else."""
+    data_facts: str | None = None
+    """What is known of the data, as JSON: `leaks` (how much of valid and test also stands in train), `yardsticks` (test
+    metric of simple models, by name) and `train_size`; null in rows older than this column."""
 
 
 @dataclass(frozen=True, kw_only=True)

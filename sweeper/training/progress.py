@@ -45,6 +45,8 @@ class TrialProgress:
     """Name of the data that was read."""
     data_sha256: str | None = None
     """SHA-256 of that data."""
+    data_facts: str | None = None
+    """What else is known of it (`tasks.facts`)."""
     backend: str | None = None
     """Implementation of the network that ran."""
     device: str | None = None

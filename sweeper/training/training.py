@@ -25,6 +25,7 @@ from sweeper.training.predictions import Predictions
 from sweeper.training.progress import Evaluation, TrialProgress
 from sweeper.training.running import RunningMean, RunningRecord, StepLoss
 from sweeper.training.schedule import learning_rate_at, make_optimizer, reset_probability
+from tasks.facts import data_facts
 from tasks.loaders import Batch, Split, Task, load_task
 from tasks.losses import MetricAccumulator, training_loss
 
@@ -96,6 +97,7 @@ class TrialRun:
         self.running, self.recorded = RunningMean(), RunningRecord()
         self.best_weights: dict[str, Tensor] | None = None
         progress.data_name, progress.data_sha256 = self.task.data_name, self.task.data_sha256
+        progress.data_facts = data_facts(self.task)
         progress.backend, progress.device = self.network.backend_name, str(self.device)
 
     def run(self) -> TrialProgress:

@@ -33,6 +33,8 @@ _TABLE_BITS = 22
 _TABLE_SHIFT = np.uint64(64 - _TABLE_BITS)
 _log = logging.getLogger(__name__)
 _announced: set[str] = set()
+_found: dict[str, list["Leak"]] = {}
+"""What the last load of each data set found, by its name."""
 
 
 class Leak(NamedTuple):
@@ -170,9 +172,15 @@ def warn_of_leaks(
         find: looks for leaks.
         above: share up to which nothing is said.
     """
-    for leak in noted_leaks(name, directory, find):
+    _found[data_name] = noted_leaks(name, directory, find)
+    for leak in _found[data_name]:
         line = f"{data_name}: {leak}"
         if leak.share > above and line not in _announced:
             # Every trial of a process loads the data again, and one warning is enough.
             _announced.add(line)
             _log.warning("%s; scores on it tell less about new data than they seem to", line)
+
+
+def known_leaks(data_name: str) -> list[Leak] | None:
+    """Return what was found when this process last loaded a data set; None where nothing was looked for."""
+    return _found.get(data_name)

@@ -18,6 +18,7 @@ from tasks.data.leaks import LEAST_TEXT_SHARE, text_leaks, warn_of_leaks
 from tasks.errors import DataError
 from tasks.options import OptionValue
 from tasks.text.corpus import LEAST_CHARACTERS, SPLITS_NEED, TextFile, open_text, read_blocks, split_borders
+from tasks.text.ngrams import ngram_yardsticks
 
 # ASCII letters differ between the cases by this one bit; every other byte becomes a space
 _TO_LETTERS = bytes(c | 0x20 if chr(c).isascii() and chr(c).isalpha() else 0x20 for c in range(256))
@@ -51,11 +52,12 @@ class TextTask:
         transform = _transform_name(options)
         if transform != "letters" and options["unseen"] == "refuse":
             _refuse_unseen(source, dropped=_DROPPED[transform], where=f"{where}.data")
-        self._streams = _streams(source, transform, data_directory(cache_dir), f"{where}.data")
+        self._directory, self._note = data_directory(cache_dir), f"{source.sha256[:24]}-{transform}"
+        self._streams = _streams(source, transform, self._directory, f"{where}.data")
         warn_of_leaks(
             spec.data_name,
-            f"{source.sha256[:24]}-{transform}",
-            data_directory(cache_dir),
+            self._note,
+            self._directory,
             lambda: text_leaks({split: stream.characters for split, stream in self._streams.items()}),
             above=LEAST_TEXT_SHARE,
         )
@@ -76,6 +78,19 @@ class TextTask:
         if ids.size and ids.min() < 0:
             raise DataError(f"{self._path}: holds bytes that it did not hold before; it was changed during training")
         return ids
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what n-grams reach on the test split and how many characters there are to train on."""
+        yardsticks = ngram_yardsticks(
+            self._note,
+            self._directory,
+            lambda train, test: (
+                self.ids(self._streams["train"].characters[-train:]),
+                self.ids(self._streams["test"].characters[:test]),
+            ),
+            self.spec.n_in,
+        )
+        return {"yardsticks": yardsticks, "train_size": len(self._streams["train"].characters)}
 
     def train_batch(self, step: int, *, seed: int, batch_size: int, length: int) -> Batch:
         """Return segment `step` of every stream: x and y int64 [B, T], y one character ahead of x."""

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import text_baselines
-from benchmarks.text_baselines import VARIANTS, main, witten_bell_bpc
+from benchmarks.text_baselines import VARIANTS, main
 from tasks.spec import task_spec
+from tasks.text import ngrams
+from tasks.text.ngrams import witten_bell_bpc
 
 
 def reference(train: list[int], other: list[int], order: int, n_symbols: int) -> float:
@@ -26,7 +27,7 @@ def reference(train: list[int], other: list[int], order: int, n_symbols: int) ->
 @pytest.mark.parametrize("most_counters", [1 << 24, 30])  # 30: pairs are counted, triples are sorted
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 def test_equals_the_definition(order: int, most_counters: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_baselines, "_MOST_COUNTERS", most_counters)
+    monkeypatch.setattr(ngrams, "_MOST_COUNTERS", most_counters)
     random = np.random.default_rng(1)
     train, other = random.integers(0, 5, 60), random.integers(0, 6, 40)
     measured = witten_bell_bpc(train, other, order=order, n_symbols=6)

@@ -129,6 +129,7 @@ def test_it_trains(path):
     assert progress.steps_done == 2
     assert progress.data_name
     assert len(progress.data_sha256) == 64
+    assert ("n-gram" in (progress.data_facts or "")) == (row.spec.task == "text")
     assert json.loads(row.spec.canonical)["task"] == row.spec.task
 
 

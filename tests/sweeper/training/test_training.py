@@ -209,6 +209,7 @@ def test_everything_a_task_measures_at_the_end_is_in_the_row(tiny_text):
     assignment = assigned(made)
     context = TrialContext(on_step=lambda step: True, device="cpu", checkpoints=None)  # type: ignore[arg-type]
     row = run_trial(assignment, "lane", "v", context).trial
+    assert "order-3 n-gram" in json.loads(row.data_facts)["yardsticks"]
     others = json.loads(row.final_test_others)
     assert set(others) == {"accuracy", "bits_per_original_byte"}
     assert 0 < others["bits_per_original_byte"] < row.final_test_metric  # several bytes may be one symbol

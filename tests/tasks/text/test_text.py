@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from tasks.errors import DataError
+from tasks.facts import data_facts
 from tasks.loaders import Batch, load_task
 from tasks.spec import data_sha256
 from tasks.text import corpus
@@ -37,6 +39,15 @@ def test_y_is_x_one_character_ahead_and_streams_continue(counting: TextTask) -> 
         assert batch.weight is None
     assert torch.equal(second.x[:, 0], first.y[:, -1])
     assert (first.starts_fresh, second.starts_fresh) == (True, False)
+
+
+def test_facts_of_a_text_hold_n_grams_leaks_and_size(counting: TextTask, tmp_path: Path) -> None:
+    facts = json.loads(data_facts(counting) or "")
+    # After one character of this text the next is certain, but for what the model keeps for unseen ones.
+    assert set(facts["yardsticks"]) == {"order-1 n-gram", "order-2 n-gram", "order-3 n-gram"}
+    assert max(facts["yardsticks"].values()) < 1
+    assert facts["train_size"] == 900
+    assert facts["leaks"][1]["split"] == "test"
 
 
 def test_streams_are_spread_evenly_and_wrap_around(counting: TextTask) -> None:
