@@ -52,7 +52,8 @@ def test_a_launch_without_a_home_trains_and_says_where_its_caches_are(tiny_grid,
     kept = {name: value for name, value in os.environ.items() if name not in ("ELM_DATA_DIR", "ELM_SWEEPER_CACHE")}
     done = subprocess.run(
         [sys.executable, "-m", "sweeper", "launch", tiny_grid, "-r", tmp_path / "r", "--executor", "processes"],
-        env={**kept, "HOME": "/proc", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path)},
+        # without a compiler: the kernel would be compiled for this one launch, into the cache it finds
+        env={**kept, "HOME": "/proc", "XDG_CACHE_HOME": "", "TMPDIR": str(tmp_path), "CXX": "false"},
         capture_output=True,
         text=True,
         check=False,

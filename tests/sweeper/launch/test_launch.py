@@ -21,13 +21,14 @@ from sweeper.queue.messages import Assignment
 from sweeper.store.store import ResultsStore
 from sweeper.training.outcomes import Diverged
 from sweeper.training.progress import Evaluation, TrialProgress
+from tests.sweeper.inline import LanesHere
 
 MEASURED = ["trial_id", "status", "budget", "n_rec", "trainable_params", "final_train_metric", "final_valid_metric",
             "final_test_metric", "best_step", "best_valid_metric", "steps_done"]  # fmt: skip
 
 
 def run_in_process(text: str, results, executor: str, trainer=None, lanes: int = 2):
-    kind = {"ray": RayExecutor, "processes": ProcessExecutor}[executor]
+    kind = {"ray": RayExecutor, "processes": ProcessExecutor, "here": LanesHere}[executor]
     runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer)
     return launch(parse_grid(text), str(results), runs_on, Console(quiet=True))
 
@@ -71,8 +72,7 @@ def undisturbed(tmp_path_factory, slow_text):
     folder = tmp_path_factory.mktemp("undisturbed")
     # With the folder, as a file that is launched: a text alone is read as one that was stored, with older defaults.
     grid = parse_grid(slow_text, folder=folder)
-    executor = ProcessExecutor(options=LaneOptions(lanes=2))
-    launch(grid, str(folder / "results"), executor, Console(quiet=True))
+    launch(grid, str(folder / "results"), LanesHere(), Console(quiet=True))
     return measured(folder / "results")
 
 
@@ -97,17 +97,15 @@ def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, slow_gri
 
 
 def test_a_second_launch_runs_nothing(tmp_path, tiny_text):
-    assert run_in_process(tiny_text, tmp_path / "r", "processes").ran == 6
+    assert run_in_process(tiny_text, tmp_path / "r", "here").ran == 6
     before = measured(tmp_path / "r")
-    assert run_in_process(tiny_text, tmp_path / "r", "processes").ran == 0
+    assert run_in_process(tiny_text, tmp_path / "r", "here").ran == 0
     assert measured(tmp_path / "r") == before
 
 
 def test_an_extended_grid_runs_only_what_is_new(tmp_path, tiny_text):
-    run_in_process(tiny_text, tmp_path / "r", "processes", trainer=instant)
-    result = run_in_process(
-        tiny_text.replace("[1, 2, 4]", "[1, 2, 3, 4]"), tmp_path / "r", "processes", trainer=instant
-    )
+    run_in_process(tiny_text, tmp_path / "r", "here", trainer=instant)
+    result = run_in_process(tiny_text.replace("[1, 2, 4]", "[1, 2, 3, 4]"), tmp_path / "r", "here", trainer=instant)
     assert result.ran == 2
     assert len(measured(tmp_path / "r")) == 8
 
@@ -136,7 +134,7 @@ def kill_own_lane_once(assignment: Assignment, progress: TrialProgress, context)
 
 
 def test_trials_that_fail_are_rows_with_a_reason_and_null_metrics(tmp_path, tiny_text):
-    result = run_in_process(tiny_text, tmp_path / "r", "processes", trainer=instant)
+    result = run_in_process(tiny_text, tmp_path / "r", "here", trainer=instant)
     rows = {(r["budget"], r["d_m"]): r for r in ResultsStore.open(tmp_path / "r").read("trials").to_pylist()}
     assert {key: row["status"] for key, row in rows.items()} == {
         (3000, 1): "finished", (3000, 2): "diverged", (3000, 4): "failed",
@@ -150,7 +148,7 @@ def test_trials_that_fail_are_rows_with_a_reason_and_null_metrics(tmp_path, tiny
     assert result.status.counts == {"finished": 3, "diverged": 1, "failed": 1, "out_of_memory": 1}
 
 
-@pytest.mark.parametrize("executor", ["ray", "processes"])
+@pytest.mark.parametrize("executor", [pytest.param("ray", marks=pytest.mark.slow), "processes"])
 def test_a_lane_that_dies_gives_its_trial_back_but_not_for_ever(executor, tmp_path, tiny_text):
     result = run_in_process(tiny_text, tmp_path / "r", executor, trainer=kill_own_lane_once)
     store = ResultsStore.open(tmp_path / "r")
@@ -178,6 +176,7 @@ def test_ctrl_c_drains_and_says_how_to_go_on(executor, slow_grid, tmp_path):
     assert 1 <= len(ResultsStore.open(results).statuses()) < 6
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_saves_and_leaves_and_the_next_launch_goes_on(slow_grid, tmp_path, undisturbed):
     results = tmp_path / "results"
     arguments = command("launch", slow_grid, "--results", results, "--executor", "processes", "--lanes", 1)
