@@ -1,7 +1,8 @@
 """Records saved networks, or what they answer, one after the other and measures them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -13,8 +14,12 @@ from analysis.activity.timescales import LearnedTimescales
 from analysis.errors import AnalysisError
 from analysis.rows.sweep import Sweep
 from sweeper.errors import SweeperError
+from sweeper.store.store import ResultsStore
 from sweeper.store.where import matching_rows
 from tasks.base import Split
+
+Ran = TypeVar("Ran")
+"""What is made of one network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +78,9 @@ def learned(sweep: Sweep, rows: pd.DataFrame) -> Iterator[LearnedTimescales]:
         return
     from sweeper.training.recording import learnt_timescales
 
-    assert sweep.store is not None  # `networks_of` has refused others
+    store = _store(sweep)
     for row in learning.to_dict("records"):
-        found = learnt_timescales(sweep.store, row["trial_id"])
+        found = learnt_timescales(store, row["trial_id"])
         if found is not None:
             yield LearnedTimescales(
                 trial_id=row["trial_id"],
@@ -96,21 +101,18 @@ def recorded(
     # Here and not above: recording needs torch, which the analysis does without everywhere else.
     from sweeper.training.recording import record
 
-    assert sweep.store is not None  # `networks_of` has refused others
-    for row in rows.to_dict("records"):
-        try:
-            made = record(
-                sweep.store,
-                row["trial_id"],
-                split=settings.split,
-                sequences=settings.sequences,
-                steps=settings.steps,
-                burn_in=settings.burn_in,
-            )
-        except SweeperError as error:
-            yield str(row["trial_id"]), str(error)
-            continue
-        yield NetworkActivity(
+    store = _store(sweep)
+
+    def one(row: dict[str, Any]) -> NetworkActivity:
+        made = record(
+            store,
+            row["trial_id"],
+            split=settings.split,
+            sequences=settings.sequences,
+            steps=settings.steps,
+            burn_in=settings.burn_in,
+        )
+        return NetworkActivity(
             trial_id=row["trial_id"],
             data_name=made.data_name,
             budget=None if pd.isna(row["budget"]) else float(row["budget"]),
@@ -122,6 +124,8 @@ def recorded(
             measures=measure(made.activity_RTN, made.potential_RTN, made.timescales_ND, threshold=settings.threshold),
         )
 
+    return _each(rows, one)
+
 
 def with_residuals(
     sweep: Sweep, rows: pd.DataFrame, settings: ResidualSettings
@@ -130,14 +134,11 @@ def with_residuals(
     # Here and not above: running networks needs torch, which the analysis does without everywhere else.
     from sweeper.training.recording import record_voltage
 
-    assert sweep.store is not None  # `networks_of` has refused others
-    for row in rows.to_dict("records"):
-        try:
-            made = record_voltage(sweep.store, row["trial_id"], split=settings.split, windows=settings.windows)
-        except SweeperError as error:
-            yield str(row["trial_id"]), str(error)
-            continue
-        yield NetworkResiduals(
+    store = _store(sweep)
+
+    def one(row: dict[str, Any]) -> NetworkResiduals:
+        made = record_voltage(store, row["trial_id"], split=settings.split, windows=settings.windows)
+        return NetworkResiduals(
             trial_id=row["trial_id"],
             data_name=made.data_name,
             architecture=row["architecture"],
@@ -147,3 +148,19 @@ def with_residuals(
             windows=len(made.target_RT),
             residuals=residuals(made.predicted_RT.astype(float), made.target_RT.astype(float), made.spikes_RT),
         )
+
+    return _each(rows, one)
+
+
+def _each(rows: pd.DataFrame, one: Callable[[dict[str, Any]], Ran]) -> Iterator[Ran | tuple[str, str]]:
+    """What `one` makes of each row; where it cannot, the trial and the reason, and the others go on."""
+    for row in rows.to_dict("records"):
+        try:
+            yield one({str(name): value for name, value in row.items()})
+        except SweeperError as error:
+            yield str(row["trial_id"]), str(error)
+
+
+def _store(sweep: Sweep) -> ResultsStore:
+    assert sweep.store is not None  # `networks_of` has refused others
+    return sweep.store
