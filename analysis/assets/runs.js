@@ -58,9 +58,13 @@ async function showCurves(rows) {
   showRecord(opened, records[opened]);
   const splits = Object.values(records).flatMap(record => Object.keys(record.curves));
   const pick = splits.includes("valid") ? "valid" : splits[0];
-  const x = [], y = [];
+  const x = [], y = [], norms = {x: [], y: []};
   for (const record of Object.values(records)) {
-    const curve = record.curves[pick];
+    const curve = record.curves[pick], train = record.curves.train;
+    if (train && train.gradient_norm) {
+      norms.x.push(...train.step, null);
+      norms.y.push(...train.gradient_norm, null);
+    }
     if (!curve) continue;
     // One trace with gaps for all curves: a trace for each would be drawn many times slower.
     x.push(...curve.step, null);
@@ -68,11 +72,19 @@ async function showCurves(rows) {
   }
   const more = ids.length < rows.length && opened === null ? `${ids.length} of ${rows.length} trials` : ids.length === 1 ? ids[0] : `${ids.length} trials`;
   if (!x.length) return noCurves("No curves were recorded for these trials.");
-  $("curve-caption").textContent = `${more}, ${pick} split`;
+  $("curve-caption").textContent = `${more}, ${pick} split${norms.x.length ? "; dashed, right: norm of the gradient before clipping, mean between evaluations" : ""}`;
   const names = tokens(), layout = resolve(page.curve_layout, names), one = ids.length === 1;
   layout.yaxis.title.text = pick ? `${pick} ${group() ? group().unit : "metric"}` : "";
   const trace = {type: "scatter", mode: "lines", x, y, line: {color: names.accent, width: one ? 2 : 1}, opacity: one ? 1 : 0.55, hoverinfo: one ? "x+y" : "skip"};
-  Plotly.react($("curve"), [trace], layout, page.config);
+  const traces = [trace];
+  if (norms.x.length) {
+    const known = norms.y.filter(value => value > 0), far = Math.max(...known) > 10 * Math.min(...known);
+    layout.yaxis2 = {...layout.yaxis, overlaying: "y", side: "right", showgrid: false, title: {...layout.yaxis.title, text: "norm of the gradient"},
+      ...(far ? {type: "log", ...logTicks(known)} : {type: "linear", tickmode: "auto", nticks: 6})};
+    layout.margin = {...layout.margin, r: 62};
+    traces.push({...trace, ...norms, yaxis: "y2", line: {color: names.theory, width: one ? 1.5 : 1, dash: "dash"}});
+  }
+  Plotly.react($("curve"), traces, layout, page.config);
 }
 
 function showRecord(id, record) {

@@ -165,7 +165,8 @@ def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
     if not len(curves):
         return by_trial
     names, splits = curves["trial_id"].to_numpy(object), curves["split"].to_numpy(object)
-    steps, metric = curves["step"].to_numpy(np.int64), significant(curves["metric"].to_numpy(float), CURVE_DIGITS)
+    steps = curves["step"].to_numpy(np.int64)
+    metric, norms = (significant(curves[name].to_numpy(float), CURVE_DIGITS) for name in ("metric", "gradient_norm"))
     # Curves are sorted by trial, split and step, so a new curve begins wherever one of the first two changes. A groupby
     # over 100,000 trials would take most of the time of the page.
     starts = np.flatnonzero((names[1:] != names[:-1]) | (splits[1:] != splits[:-1])) + 1
@@ -173,7 +174,11 @@ def records(sweep: Sweep, trials: pd.DataFrame) -> dict[str, Any]:
         points = min(high - low, CURVE_POINTS)
         # The first and the last evaluation are always kept.
         keep = low + np.linspace(0, high - low - 1, points).round().astype(int)
-        by_trial[names[low]]["curves"][splits[low]] = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
+        curve = {"step": steps[keep].tolist(), "metric": metric[keep].tolist()}
+        # Kept on request only (`training.record: gradients`), and of the training split.
+        if not np.isnan(norms[low:high]).all():
+            curve["gradient_norm"] = norms[keep].tolist()
+        by_trial[names[low]]["curves"][splits[low]] = curve
     return by_trial
 
 

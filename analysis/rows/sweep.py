@@ -32,7 +32,7 @@ DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
 """What makes a point of the grid; size is the budget, or n_rec where no budget was asked for."""
 
 
-CURVE_COLUMNS = ["trial_id", "split", "step", "loss", "metric"]
+CURVE_COLUMNS = ["trial_id", "split", "step", "loss", "metric", "gradient_norm"]
 
 
 def no_curves() -> pd.DataFrame:

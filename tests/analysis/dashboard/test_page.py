@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep
 from analysis.rows.sweep import Measure, Selection
 from sweeper.store.store import ResultsStore
+
+GRADIENTS = Path(__file__).resolve().parents[3] / "studies" / "figures" / "results" / "gradients"
+"""Two networks whose norms were kept."""
 
 SETTINGS = FitSettings(law="effective_information:floor=additive")
 
@@ -77,6 +81,20 @@ def test_specs_and_curves_wait_packed(text, view):
     assert record["curves"]["valid"]["step"][-1] == 2000
     assert len(record["curves"]["valid"]["metric"]) == len(record["curves"]["valid"]["step"]) <= page.CURVE_POINTS
     assert "trial_id == " in record["rerun"]
+
+
+def test_norms_of_gradients_are_there_where_they_were_kept(text, view, tmp_path):
+    _, lazy = parts(text)
+    without = lazy[view.data.rows["trial_id"].iloc[0]]["curves"]
+    assert not any("gradient_norm" in curve for curve in without.values())
+    _, lazy = parts(build(GRADIENTS, tmp_path / "page.html").read_text())
+    stored = ResultsStore.open(GRADIENTS).read("curves").to_pandas()
+    for trial_id, record in lazy.items():
+        kept = stored[(stored["trial_id"] == trial_id) & (stored["split"] == "train")].sort_values("step")
+        assert len(kept) <= page.CURVE_POINTS
+        drawn = np.array(record["curves"]["train"]["gradient_norm"], dtype=float)
+        assert drawn == pytest.approx(kept["gradient_norm"].to_numpy(float), rel=1e-5, nan_ok=True)
+        assert "gradient_norm" not in record["curves"]["valid"]
 
 
 def test_the_same_rows_give_the_same_bytes(text, sweep_dir, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -241,6 +242,21 @@ def test_a_box_selects_in_all_panels_the_table_and_the_curves(page):
     assert page.evaluate("() => state.selected") is None
     opacities = [float(o) for kind in ("trials", "mean") for o in page.evaluate(POINTS, [panels[0], kind])]
     assert min(opacities) > 0.2
+
+
+def test_norms_of_gradients_are_drawn_on_an_axis_of_their_own(browser, tmp_path):
+    stored = Path(__file__).resolve().parents[3] / "studies" / "figures" / "results" / "gradients"
+    dashboard(str(stored), Selection(), SETTINGS, str(tmp_path / "page.html"))
+    opened = Opened(browser, f"file://{tmp_path / 'page.html'}#mode=light", bypass_csp=True)
+    page = opened.page
+    page.evaluate("() => open(0)")
+    page.wait_for_function("() => document.getElementById('curve').data?.length === 2")
+    assert page.evaluate("() => document.getElementById('curve').data[1].yaxis") == "y2"
+    assert (
+        page.evaluate("() => document.getElementById('curve')._fullLayout.yaxis2.title.text") == "norm of the gradient"
+    )
+    assert "norm of the gradient" in page.locator("#curve-caption").text_content()
+    opened.close()
 
 
 def test_the_table_opens_a_trial_with_spec_and_command(page):
