@@ -34,14 +34,23 @@ def explained(text: str) -> str:
 
     >>> explained("k_e < 3")
     '<abbr title="Effective complexity: trained parameters of one neuron apart from its synapses.">k_e</abbr> &lt; 3'
+    >>> explained("`sweeper status k_e` tells")
+    '<code>sweeper status k_e</code> tells'
     """
     parts: list[str] = []
-    end, marked = 0, set()
-    for match in WORDS.finditer(text):
-        if match[0] in marked:  # once a sentence is enough: more dotted lines would make it hard to read
+    marked: set[str] = set()
+    # What stands between backticks is a command, in which a marked word would only be noise.
+    for place, part in enumerate(text.split("`")):
+        if place % 2:
+            parts.append(f"<code>{escape(part)}</code>")
             continue
-        marked.add(match[0])
-        meaning = escape(GLOSSARY[match[0]])
-        parts += [escape(text[end : match.start()]), f'<abbr title="{meaning}">{escape(match[0])}</abbr>']
-        end = match.end()
-    return "".join([*parts, escape(text[end:])])
+        end = 0
+        for match in WORDS.finditer(part):
+            if match[0] in marked:  # once a sentence is enough: more dotted lines would make it hard to read
+                continue
+            marked.add(match[0])
+            meaning = escape(GLOSSARY[match[0]])
+            parts += [escape(part[end : match.start()]), f'<abbr title="{meaning}">{escape(match[0])}</abbr>']
+            end = match.end()
+        parts.append(escape(part[end:]))
+    return "".join(parts)

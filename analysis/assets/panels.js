@@ -111,7 +111,9 @@ function answer(g) {
   $("answer").hidden = lines.length === 0;
   $("answer").replaceChildren(...lines.map(line => {
     const at = line.indexOf(": "), row = element("p");
-    row.append(element("strong", {}, line.slice(0, at + 1)), line.slice(at + 1));
+    // Between backticks stands a command.
+    const parts = line.slice(at + 1).split("`").map((part, i) => i % 2 ? element("code", {}, part) : part);
+    row.append(element("strong", {}, line.slice(0, at + 1)), ...parts);
     return row;
   }));
 }

@@ -6,7 +6,7 @@ is typed in `analysis.laws.findings`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ from theory.uncertainty.heldout import leave_budget_out, leave_one_k_e_out, regi
 from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, bootstrap, cluster_draws, delta, envelope
 from theory.uncertainty.neuron import fit_neuron
+from theory.uncertainty.profile import Profile
 from theory.uncertainty.quantities import Draws, all_constants, all_parameters, best_d_m, optimum_quantities
 from theory.uncertainty.restore import as_draws
 
@@ -97,11 +98,17 @@ def gather(view: View, settings: EvidenceSettings) -> Evidence | None:
     if not (settings.draws and law.fit.usable):
         return evidence
     ranges = intervals(law, settings)
-    known = {"intervals_reason": ranges.reason} if isinstance(ranges, Refusal) else vars(ranges)
+    known: dict[str, Any] = {"intervals_reason": ranges.reason} if isinstance(ranges, Refusal) else dict(vars(ranges))
+    # A robust loss has no likelihood to profile; its intervals stay those of the draws.
+    profiled = identifiability(law.fit) if law.fit.inputs.loss == "least_squares" else None
+    parameters = known.pop("parameters", None)
+    if profiled is not None and parameters is not None:
+        parameters = tuple(with_profile(row, profiled.profiles.get(row.quantity)) for row in parameters)
     return replace(
         evidence,
         **known,
-        identifiability=_or_reason(lambda fit: tuple(identifiability(fit).sentences), law.fit),
+        parameters=parameters,
+        identifiability=None if profiled is None else profiled.few_levels,
         calibration=calibration_section(law, settings),
         design=chosen_runs(view),
     )
@@ -117,8 +124,9 @@ def _or_reason(compute: Callable[[FitResult], T], fit: FitResult) -> T | Refusal
 def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal:
     """Compute intervals of parameters, optima and exponents, all from the same draws.
 
-    The interval of a parameter is the wider, on each side, of the delta method and a percentile bootstrap. An optimum's
-    carries the choice of the law where AICc made it: it is averaged over the laws that were compared.
+    The interval of a parameter is the wider, on each side, of the delta method and a percentile bootstrap; `gather`
+    adds the profile. An optimum's carries the choice of the law where AICc made it: it is averaged over the laws that
+    were compared.
     """
     fit = law.fit
     assert fit is not None, "intervals are asked for fitted laws only"
@@ -154,6 +162,21 @@ def intervals(law: LawFit, settings: EvidenceSettings) -> LawIntervals | Refusal
         compute=compute_splits(law, lambda asked: envelope(fit, asked, draws=draws, clusters=clusters)),
         draws=DrawsUsed(asked=settings.draws, failed=draws.failed, kind="residual", seed=settings.seed),
     )
+
+
+def with_profile(row: Interval, profiled: Profile | None) -> Interval:
+    """The wider, on each side, of an interval and a profile; a side that the profile leaves open has no end.
+
+    One interval for each parameter, by which everything is judged that says whether it is identified.
+    """
+    if profiled is None or row.low is None or row.high is None:
+        return row
+    low = None if profiled.low is None else min(row.low, profiled.low)
+    high = None if profiled.high is None else max(row.high, profiled.high)
+    if low is not None and high is not None:
+        return replace(row, low=low, high=high)
+    side = "either side" if low is None and high is None else "the lower side" if low is None else "the upper side"
+    return replace(row, low=low, high=high, reason=f"open on {side}")
 
 
 def finite(row: Interval) -> Interval:

@@ -391,6 +391,6 @@ class Evidence:
     optimum_intervals: tuple[OptimumIntervals, ...] | None = field(default=None, metadata=OMIT)
     compute: ComputeSplits | Refusal | None = field(default=None, metadata=OMIT)
     draws: DrawsUsed | None = field(default=None, metadata=OMIT)
-    identifiability: tuple[str, ...] | Refusal | None = field(default=None, metadata=OMIT)
+    identifiability: str | None = field(default=None, metadata=OMIT)
     calibration: Calibration | Refusal | None = field(default=None, metadata=OMIT)
     design: ChosenRuns | Refusal | None = field(default=None, metadata=OMIT)

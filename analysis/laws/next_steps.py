@@ -1,14 +1,17 @@
 """What to run next, and what it would cost: rules for what these rows leave open."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from analysis.laws.findings import ChosenRun, ChosenRuns, Refusal
 from analysis.laws.view import View
+from analysis.rows.alarms import PLAIN, Alarm
 from analysis.rows.axes import VIF_LIMIT, listed
 from analysis.rows.means import configuration
 from sweeper.store.schema import DIVERGED, FINISHED
+from sweeper.words import counted
 from theory.data.design import Design
 from theory.errors import TheoryError
 from theory.next_runs.points import next_points
@@ -27,6 +30,9 @@ PICKS = 8
 
 CANDIDATES = 12
 """Values of d_m per budget among which it chooses, besides those that were run. Assumption."""
+
+NAMED = 2
+"""Design points that a step names; of more it gives the number."""
 
 SWEEP = 7
 """Points of a sweep of n_rec at fixed d_m."""
@@ -84,7 +90,7 @@ def _nothing_finished(view: View) -> NextStep:
     diverged = sum(len(entry.trial_ids) for entry in view.data.excluded if entry.rule == DIVERGED)
     # Most often networks diverge because their rate is too high.
     if diverged:
-        reason = f"{diverged} trials diverged and none finished"
+        reason = f"{counted(diverged, 'trial')} diverged and none finished"
         return NextStep("the grid with a learning rate ten times smaller", reason, diverged, None)
     left = sum(len(entry.trial_ids) for entry in view.data.excluded)
     return NextStep("the grid again, after a look at `sweeper status`", "no finished trial has a value", left, None)
@@ -239,10 +245,10 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
 def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
     steps = []
     for kind, what in (
-        ("under-trained", "the flagged configurations with twice the steps"),
-        ("learning rate at its bound", "the flagged configurations with learning rates beyond those tried"),
-        ("seed spread", "2 more seeds of the flagged configurations"),
-        ("collapsed", "2 more seeds of the flagged configurations"),
+        ("under-trained", "twice the steps at"),
+        ("learning rate at its bound", "learning rates beyond those tried at"),
+        ("seed spread", "2 more seeds at"),
+        ("collapsed", "2 more seeds at"),
     ):
         alarms = [alarm for alarm in view.alarms if alarm.kind == kind]
         ids = {trial_id for alarm in alarms for trial_id in alarm.trial_ids}
@@ -251,6 +257,15 @@ def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
             # Twice the steps take twice the time.
             factor = 2.0 if kind == "under-trained" else 1.0
             hours = _hours(model, params.tolist())
-            why = f"{len(alarms)} design point{'s are' if len(alarms) != 1 else ' is'} flagged: {kind}"
-            steps.append(NextStep(what, why, len(ids), None if hours is None else factor * hours))
+            why = f"{counted(len(alarms), 'design point')} {PLAIN[kind]}"
+            steps.append(
+                NextStep(f"{what} {_places(alarms)}", why, len(ids), None if hours is None else factor * hours)
+            )
     return steps
+
+
+def _places(alarms: Sequence[Alarm]) -> str:
+    """The design points of some alarms, by name where they are few."""
+    if len(alarms) > NAMED:
+        return f"the {len(alarms)} design points that the report lists"
+    return " and ".join(alarm.place for alarm in alarms)

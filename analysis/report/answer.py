@@ -14,6 +14,7 @@ from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
 from analysis.report.level import level_line
 from analysis.report.tables import compute_sentences, interval_text, number
+from analysis.rows.alarms import alarm_summary
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
 from sweeper.words import counted
@@ -254,9 +255,7 @@ def _limits(view: View, cannot_conclude: Sequence[str], unrun: tuple[int, int]) 
             f"run{example if example else ':'} P = {one.budget:,.0f}, k_c = {one.k_c:g}: the best d_m there may lie "
             "beyond."
         )
-    flagged = sum(len(alarm.trial_ids) for alarm in view.alarms)
-    if flagged:
-        limits.append(f"{counted(flagged, 'run')} may say something else than the sizes do ({view.alarms[0].kind}).")
+    limits += alarm_summary(view.alarms)
     if not limits:
         return "Cannot be concluded: anything beyond the sizes that were run."
     return f"Cannot be concluded: {' '.join(limits[:LIMITS])}"

@@ -20,7 +20,7 @@ from sweeper.console import PrintableConsole
 from sweeper.queue.monitor import duration
 from sweeper.words import counted
 
-FILE_WIDTH = 140
+FILE_WIDTH = 100
 """Columns of the output where it is not a terminal."""
 
 
@@ -48,7 +48,7 @@ def print_report(report: Report, console: Console) -> None:
         for sentence in section.sentences:
             console.print(escape(sentence))
     if not report.groups:
-        console.print("No rows to analyse: nothing can be concluded. Launch a grid first: sweeper launch grid.yaml")
+        console.print(f"No rows to analyse: nothing can be concluded. {escape(report.sweep.first)}", soft_wrap=True)
 
 
 TABLES = {

@@ -47,7 +47,8 @@ def report_html(report: Report, views: list[View]) -> str:
     }
     body = "".join(_group(i, group, figures) for i, group in enumerate(report.groups))
     if not report.groups:
-        body = "<section class='card full'><p>No rows: nothing can be concluded. Launch a grid first.</p></section>"
+        first = explained(f"No rows: nothing can be concluded. {report.sweep.first}")
+        body = f"<section class='card full'><p>{first}</p></section>"
     return Template(asset("report.html")).substitute(
         title=escape(f"Report: {report.sweep.label}"),
         subtitle=escape(_subtitle(report)),

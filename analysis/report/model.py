@@ -40,6 +40,8 @@ class SweepPart:
     uri: str
     trials: int
     by_status: dict[str, int]
+    first: str = field(default="", metadata=SCREEN)
+    """What to do before anything can be analysed, where nothing can."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.laws.evidence import EvidenceSettings, gather
-from analysis.laws.findings import Evidence, MeasuredValue, StoredEvidence
+from analysis.laws.findings import MeasuredValue
 from analysis.laws.joint import joint_fits
 from analysis.laws.measured import fixed_exponents
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import LawFit
 from analysis.laws.view import View
 from analysis.report.answer import answer_lines, why_no_law
+from analysis.report.limits import unidentified
 from analysis.report.model import (
     AsGood,
     AxesPart,
@@ -43,6 +44,7 @@ from analysis.report.model import (
 from analysis.rows.learning_rates import rate_section
 from analysis.rows.load import rate_trials
 from analysis.rows.means import Optimum, configuration, noise_text
+from analysis.rows.summary import what_first
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Sweep
 from sweeper.store.schema import SCHEMA_VERSION
 from sweeper.words import counted
@@ -51,9 +53,6 @@ from theory.optimum.allocation import Allocation
 
 NO_COMPLEXITY = "The law is about neurons with memory units (d_m), which this architecture has not."
 """Why no number of runs of a gated or spiking network makes a law possible."""
-
-WIDE = 10.0
-"""Ratio of an interval's ends beyond which a parameter counts as not identified. Assumption."""
 
 DISTRIBUTIONS = ("elm-sweeper", "numpy", "scipy", "pandas", "pyarrow", "plotly")
 
@@ -85,6 +84,7 @@ def assemble(sweep: Sweep, finished: Sequence[Done], settings: ReportSettings, *
             uri=sweep.uri,
             trials=len(sweep.trials),
             by_status={str(status): int(count) for status, count in sorted(counts.items())},
+            first="" if finished else what_first(sweep),
         ),
         groups=tuple(done.group for done in finished),
         joint=tuple(_joint(entry) for entry in entries),
@@ -307,24 +307,6 @@ def limits_of(view: View) -> list[str]:
             "One run per configuration: no interval, and no telling noise from lack of fit. Run 2 more seeds."
         )
     return limits
-
-
-def unidentified(evidence: Evidence | StoredEvidence | None) -> list[str]:
-    """Name the parameters whose interval is too wide to mean anything."""
-    parameters = () if evidence is None else evidence.parameters or ()
-    wide = [
-        row.quantity
-        for row in parameters
-        # A ratio needs positive ends; parameters that may be negative, such as a Box-Cox exponent, are not judged by
-        # it.
-        if row.low is not None and row.high is not None and row.low > 0 and row.high / row.low > WIDE
-    ]
-    if not wide:
-        return []
-    return [
-        f"{', '.join(wide)}: not identified by these rows (95 % intervals wider than a factor of {WIDE:g}); the "
-        "place of the optimum may still be. Run a sweep of n_rec at fixed d_m, more budgets or more seeds."
-    ]
 
 
 def provenance(sweep: Sweep, views: Sequence[View], settings: ReportSettings) -> Provenance:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from analysis.html import Cell, none
 from analysis.laws.findings import ChosenRuns, Refusal
 from analysis.report.answer import why_no_law
+from analysis.report.limits import unidentified
 from analysis.report.model import Group, Joint, Provenance
 from analysis.report.sections_law import (
     calibration,
@@ -110,15 +111,13 @@ def _fit_sentences(group: Group) -> list[str]:
     sentences += [f"{status.level}: {status.sentence}" for status in fit.statuses]
     if evidence is None:
         return sentences
-    identifiability = evidence.identifiability
-    if isinstance(identifiability, Refusal):
-        sentences.append(identifiability.reason)
-    elif identifiability:
-        sentences.append(" ".join(identifiability))
+    if evidence.identifiability is not None:
+        sentences.append(evidence.identifiability)
+    sentences += unidentified(evidence)
     if evidence.draws is not None:
         sentences.append(
-            f"Intervals: 95 %, of the mean, the wider of delta method and {evidence.draws.asked} residual bootstrap "
-            f"draws ({evidence.draws.failed} failed)."
+            "Intervals: 95 %, of the mean, the widest of delta method, profile and "
+            f"{evidence.draws.asked} residual bootstrap draws ({evidence.draws.failed} failed)."
         )
     # Where AICc chose the law its choice is part of the uncertainty; the reader must know which kind of interval this
     # is.

@@ -14,6 +14,7 @@ from scipy.special import fdtri
 from analysis.rows.means import configuration
 from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
 from sweeper.store.schema import FINISHED, SPLITS
+from sweeper.words import counted
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,6 +37,15 @@ GAP_SCORE = 5.0
 
 EXAMPLES = 3
 """Design points of one kind of alarm that are named in sentences; the tables of report and page list all."""
+
+PLAIN = {
+    "under-trained": "would still gain from longer training",
+    "learning rate at its bound": "with the smallest or largest learning rate that was tried",
+    "collapsed": "with runs that hardly learnt",
+    "seed spread": "where seeds differ more than elsewhere",
+    "splits disagree": "where the splits of the data disagree more than elsewhere",
+}
+"""What each kind of alarm says about some design points, to go on after their number."""
 
 KINDS = ("under-trained", "learning rate at its bound", "collapsed", "seed spread", "splits disagree")
 
@@ -72,6 +82,13 @@ def alarm_sentences(alarms: Sequence[Alarm]) -> list[str]:
         if len(named) < len(places):
             sentences.append(f"{kind} at {len(places) - len(named)} more design points, which the report lists")
     return sentences
+
+
+def alarm_summary(alarms: Sequence[Alarm]) -> list[str]:
+    """One sentence about all alarms, for the answer; none where there is none."""
+    counts = {kind: sum(alarm.kind == kind for alarm in alarms) for kind in KINDS}
+    parts = [f"{counted(count, 'design point')} {PLAIN[kind]}" for kind, count in counts.items() if count]
+    return [f"What the sizes do may be confounded: {'; '.join(parts)}."] if parts else []
 
 
 def find_alarms(sweep: Sweep, data: Dataset, table: pd.DataFrame) -> list[Alarm]:

@@ -11,6 +11,7 @@ from analysis.rows.alarms import Alarm, alarm_sentences
 from analysis.rows.load import group_lines
 from analysis.rows.means import Optimum, configuration, noise_text
 from analysis.rows.sweep import Dataset, Sweep
+from sweeper.queue.journal import live_launches
 from sweeper.store.schema import DIVERGED, FINISHED, STATUSES
 from sweeper.words import counted
 
@@ -115,7 +116,7 @@ def summarise(sweep: Sweep, groups: Sequence[DescribedGroup]) -> Summary:
         by_budget=_by_budget(trials),
         hours=_hours(sweep),
         groups=tuple(_group(group) for group in groups),
-        warnings=tuple(_warnings(trials)),
+        warnings=tuple(_warnings(sweep)),
     )
 
 
@@ -188,9 +189,10 @@ def nothing_left(data: Dataset) -> str:
     return f"no row enters: {', '.join(lost) or 'there is none'}; `sweeper status` gives the reasons"
 
 
-def _warnings(trials: pd.DataFrame) -> list[str]:
+def _warnings(sweep: Sweep) -> list[str]:
+    trials = sweep.trials
     if not len(trials):
-        return ["no trials yet: sweeper launch grid.yaml"]
+        return [what_first(sweep)]
     sentences = []
     lost = trials[trials["status"] != FINISHED]
     if len(lost):
@@ -218,11 +220,26 @@ def commonest_reason(reasons: "pd.Series[str]") -> str:
     return first if len(told) == 1 else f"{first} ({'all' if top.iloc[0] == len(told) else top.iloc[0]} of them)"
 
 
+def what_first(sweep: Sweep) -> str:
+    """What to do before anything can be analysed: wait for what runs, see why nothing finished, or launch."""
+    where = shlex.quote(sweep.uri)
+    launches = [] if sweep.store is None else live_launches(sweep.store, wait=False)
+    if launches and not len(sweep.trials):
+        running, total = sum(len(one.running) for one in launches), sum(one.total for one in launches)
+        return (
+            f"A launch is at work: {running:,} of {counted(total, 'trial')} running, none ended yet. Ask again when "
+            f"some have ended; `sweeper status {where}` tells how far they are."
+        )
+    if len(sweep.trials):
+        return f"`sweeper status {where}` tells why no row can be used."
+    return "Launch a grid first: `sweeper launch grid.yaml`."
+
+
 def nothing_to_go_on(sweep: Sweep) -> str:
     """Why a sweep without a usable row gives no next run, and what to do first."""
     lost = sweep.trials[sweep.trials["status"] != FINISHED]
     if not len(sweep.trials):
-        return f"{sweep.uri}: no trial yet; launch a grid first"
+        return f"{sweep.uri}: no trial has ended yet. {what_first(sweep)}"
     if len(lost) < len(sweep.trials):
         return f"{sweep.uri}: no finished trial with a value is among the rows that were chosen"
     counts = ", ".join(f"{count:,} {status}" for status, count in lost["status"].value_counts().items())

@@ -121,7 +121,7 @@ COMMANDS = {
 REFUSED = {
     ("suggest", "all failed"): "no finished trial to go on from: 4 diverged, loss nan at step 0 (all of them); "
     "launch the grid with a learning rate ten times smaller",
-    ("suggest", "empty"): "no trial yet; launch a grid first",
+    ("suggest", "empty"): "no trial has ended yet. Launch a grid first",
     ("suggest", "gated"): "suggestions need finished trials of ELM Networks with `budgets`, found none",
     **{
         ("suggest", f"published:{name}"): "nothing can be launched on from here; suggestions need a results directory"
@@ -131,7 +131,7 @@ REFUSED = {
 }
 TOLD = {
     ("compare", "all failed"): "all failed: no finished trial to go on from: 4 diverged",
-    ("compare", "empty"): "empty: no trial yet",
+    ("compare", "empty"): "empty: no trial has ended yet",
     ("suggest", "edited"): "--group NAME chooses another",
     ("suggest", "one trial"): "only d_m = 4 was run",
 }

@@ -29,6 +29,13 @@ class Identifiability:
     sentences: tuple[str, ...]
     """What follows, and what data would help."""
 
+    @property
+    def few_levels(self) -> str | None:
+        """Which sizes have too few distinct values, as a sentence; None where all have enough."""
+        # k_c often has a single level on purpose, so that its few levels are no fault of the design.
+        few = [f"{name} ({count})" for name, count in self.levels.items() if count < FEW_LEVELS and name != "k_c"]
+        return f"Fewer than {FEW_LEVELS} levels: {', '.join(few)}." if few else None
+
 
 def identifiability(fit: FitResult, *, level: float = 0.95, seed: int = 0) -> Identifiability:
     """Profile every searched parameter and say which are identified.

@@ -61,7 +61,7 @@ def test_hours_by_device_and_mixed_versions_are_told(tmp_path, trial):
 def test_an_empty_sweep_says_what_to_do(monkeypatch, capsys, tmp_path):
     ResultsStore.create(tmp_path / "empty")
     assert run(monkeypatch, "summary", tmp_path / "empty") == 0
-    assert "no trials yet: sweeper launch grid.yaml" in capsys.readouterr().out
+    assert "Launch a grid first: `sweeper launch grid.yaml`." in capsys.readouterr().out
 
 
 def test_the_summary_command_prints_tables_or_json(monkeypatch, capsys, sweep_dir):

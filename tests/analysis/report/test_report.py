@@ -25,6 +25,7 @@ from analysis.report import report
 from analysis.report.collect import collect, describe
 from analysis.report.console import print_table
 from analysis.report.html import embedded_report, report_html
+from analysis.report.limits import unidentified
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.sections import group_sections, provenance_section
 from analysis.report.tables import optimum_table
@@ -33,6 +34,7 @@ from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.store import ResultsStore
+from theory.uncertainty.identifiability import identifiability
 from theory.uncertainty.intervals import Interval, delta
 from theory.uncertainty.quantities import best_d_m
 
@@ -236,9 +238,26 @@ def test_single_neurons_have_their_noise_laws_ranked():
 def test_parameters_with_meaningless_intervals_are_named():
     wide = Interval(quantity="alpha", estimate=1.0, low=1e-8, high=1e3, level=0.95, method="delta")
     narrow = replace(wide, quantity="beta", low=1.0, high=1.5)
-    (sentence,) = report.unidentified(SimpleNamespace(parameters=(wide, narrow)))
-    assert sentence.startswith("alpha: not identified")
-    assert report.unidentified(SimpleNamespace(parameters=(narrow,))) == report.unidentified(None) == []
+    (sentence,) = unidentified(SimpleNamespace(parameters=(wide, narrow)))
+    assert sentence.startswith("The law's parameter alpha is not identified by these rows (95 % interval open or wider")
+    assert unidentified(SimpleNamespace(parameters=(narrow,))) == unidentified(None) == []
+    open_above = replace(narrow, quantity="u_ref", high=None)
+    (sentence,) = unidentified(SimpleNamespace(parameters=(wide, narrow, open_above)))
+    assert sentence.startswith("The law's parameters alpha and u_ref are not identified")
+
+
+def test_a_report_has_one_interval_and_one_verdict_for_each_parameter(written):
+    """A profile once called identified what the card did not, each with an interval of its own."""
+    (group,) = written.groups
+    (section,) = [one for one in group_sections(group) if one.id == "parameters"]
+    said = " ".join(section.sentences)
+    assert "profile interval" not in said
+    assert "Not identified:" not in said
+    profiles = identifiability(group.law.fit).profiles
+    for row in group.evidence.parameters:
+        if (found := profiles.get(row.quantity)) is not None:
+            assert row.low is found.low is None or row.low <= found.low
+            assert row.high is found.high is None or row.high >= found.high
 
 
 def test_next_steps_cost_what_such_trials_took(group, sweep):
