@@ -328,6 +328,19 @@ def suggest(dir: str, target: str, hours: float, output: str | None, name: str |
     commands.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
 
 
+@cli.command("equal-work")
+@DIR
+@selection_options
+def equal_work(dir: str, selection: "Selection") -> None:
+    """Show the best d_m at equal operations of the forward pass beside that at equal P.
+
+    For networks whose running cost counts and not their size. From the rows alone, without a law.
+    """
+    from analysis import commands
+
+    commands.equal_work(dir, selection)
+
+
 @cli.command("learning-rate")
 @DIR
 @selection_options

@@ -38,6 +38,9 @@ from analysis.report.console import (
     print_summary,
     print_table,
 )
+from analysis.report.equal_work import EXPLAINED as EXPLAINED_WORK
+from analysis.report.equal_work import equal_work as compare_work
+from analysis.report.equal_work import equal_work_table
 from analysis.report.html import report_html
 from analysis.report.model import ReportSettings, report_json
 from analysis.report.report import Done, assemble, card
@@ -322,6 +325,25 @@ def learning_rate(uri: str, selection: Selection) -> None:
         )
     for sentence in refused:
         console.print(f"# {escape(sentence)}", soft_wrap=True)
+
+
+def equal_work(uri: str, selection: Selection) -> None:
+    """Print the best split at equal operations beside that at equal P, for every group with several budgets."""
+    sweep, console = read_sweep(uri, on_damage=warn_of_damage), make_console()
+    groups, refused = datasets(sweep, selection), []
+    tell_groups(groups)
+    for data in groups:
+        try:
+            lines = compare_work(data)
+        except AnalysisError as error:  # a group of one budget does not cost the others their table
+            refused.append(str(error))
+            continue
+        print_table(equal_work_table(lines), console, escape(data.label))
+    if len(refused) == len(groups):
+        raise AnalysisError(refused[0] if refused else f"{uri}: no row fulfils {selection.where or 'anything'}")
+    console.print(EXPLAINED_WORK, style="dim")
+    for sentence in refused:
+        click.echo(sentence, err=True)
 
 
 def tell_groups(groups: Sequence[Dataset]) -> None:
