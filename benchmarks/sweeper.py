@@ -42,8 +42,9 @@ _FEW = 1000
 @click.option("--tune-trials", default=300, show_default=True, help="Trials of Ray Tune's own mode.")
 @click.option("--finished", default=10_000, show_default=True, help="Trials of the sweep launched a second time.")
 @click.option("--lanes", default=2, show_default=True, help="Trials at a time.")
+@click.option("--scale", type=int, metavar="TRIALS", help="One launch of so many trials on Ray, and a second, instead.")
 @click.option("--side", hidden=True, help="Run one measurement in this process and print JSON.")
-def main(trials: int, tune_trials: int, finished: int, lanes: int, side: str | None) -> None:
+def main(trials: int, tune_trials: int, finished: int, lanes: int, scale: int | None, side: str | None) -> None:
     """Measure what orchestration costs per trial, beside Ray Tune's leanest mode."""
     sides: dict[str, Callable[[], dict[str, float]]] = {
         "lanes": lambda: _lanes(trials, lanes),
@@ -54,6 +55,9 @@ def main(trials: int, tune_trials: int, finished: int, lanes: int, side: str | N
         "concurrency": lambda: _concurrency(lanes),
         "finished": lambda: _finished(finished, lanes),
     }
+    if scale is not None:
+        _print_scale(_scale(scale, lanes))
+        return
     if side is not None:
         click.echo(json.dumps(sides[side]()))
         return
@@ -115,26 +119,35 @@ def _in_subprocess(side: str, arguments: list[str]) -> dict[str, float]:
     return measured
 
 
-def _launch(text: str, results: str, lanes: int, trainer: Any, executor: str = "ray") -> Any:
+def _grid(folder: str, trials: int) -> Path:
+    """Write the grid of about so many trials."""
+    path = Path(folder, f"{trials}.yaml")
+    path.write_text(_GRID.format(seeds=max(1, trials // _POINTS)))
+    return path
+
+
+def _launch(grid: Path, results: str, lanes: int, trainer: Any, executor: str = "ray") -> Any:
     from sweeper.executors.processes import ProcessExecutor
     from sweeper.executors.ray_executor import RayExecutor
     from sweeper.lane.options import LaneOptions
     from sweeper.launch.launch import launch
-    from sweeper.plan.grid import parse_grid
+    from sweeper.plan.grid import load_grid
 
     kind = RayExecutor if executor == "ray" else ProcessExecutor
     runs_on = kind(options=LaneOptions(lanes=lanes), trainer=trainer)
-    return launch(parse_grid(text), results, runs_on, Console(stderr=True))
+    # From the file, as the command line reads it: a text alone is taken for a stored one, with older defaults.
+    return launch(load_grid(grid), results, runs_on, Console(stderr=True))
 
 
 def _lanes(trials: int, lanes: int) -> dict[str, float]:
     from benchmarks.ground_truth import GroundTruth
 
     with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
-        _launch(_GRID.format(seeds=_WARM_SEEDS), f"{folder}/warm", lanes, GroundTruth())  # imports, Ray's first start
+        # Imports, Ray's first start.
+        _launch(_grid(folder, _WARM_SEEDS * _POINTS), f"{folder}/warm", lanes, GroundTruth())
         # Timed after the warm run, and the processor seconds of both are told apart by their difference.
         began, cpu_before = time.perf_counter(), cpu.seconds()
-        result = _launch(_GRID.format(seeds=max(1, trials // _POINTS)), f"{folder}/r", lanes, GroundTruth())
+        result = _launch(_grid(folder, trials), f"{folder}/r", lanes, GroundTruth())
         wall, used = time.perf_counter() - began, cpu.seconds() - cpu_before
         files = sum(len(list(Path(folder, "r", table).iterdir())) for table in ("trials", "curves", "attempts"))
     return {
@@ -155,7 +168,7 @@ def _memory(trials: int, lanes: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         memory = MemoryWatch()
         memory.start()
-        result = _launch(_GRID.format(seeds=trials // _POINTS), f"{folder}/r", lanes, GroundTruth())
+        result = _launch(_grid(folder, trials), f"{folder}/r", lanes, GroundTruth())
         # Ended before the numbers are read, so that no further look changes them.
         memory.end()
     return {
@@ -165,6 +178,50 @@ def _memory(trials: int, lanes: int) -> dict[str, float]:
         "broker_kb": memory.broker_kb,
         "growth_kb": memory.growth_kb,
     }
+
+
+def _scale(trials: int, lanes: int) -> dict[str, float]:
+    """All quantities of one launch to its end, start-up included, and of a second one that finds nothing to run.
+
+    Memory is the most that was resident.
+    """
+    from benchmarks.ground_truth import GroundTruth
+
+    memory = MemoryWatch()
+    with tempfile.TemporaryDirectory() as folder, tree_cpu() as cpu:
+        grid = _grid(folder, trials)
+        memory.start()
+        began = time.perf_counter()
+        result = _launch(grid, f"{folder}/r", lanes, GroundTruth())
+        wall, used = time.perf_counter() - began, cpu.seconds()
+        memory.end()
+        files = sum(len(list(Path(folder, "r", table).iterdir())) for table in ("trials", "curves", "attempts"))
+        counts = result.status.counts
+        launch_s, launch_cpu_s = _timed("launch", str(grid), "-r", f"{folder}/r")
+    return {
+        "trials": result.ran,
+        "finished": counts.get("finished", 0),
+        "wall_s": wall,
+        "cpu_s": used,
+        "peak_mb": memory.peak_kb / 1024,
+        "broker_mb": memory.broker_kb / 1024,
+        "files": files,
+        "launch_s": launch_s,
+        "launch_cpu_s": launch_cpu_s,
+    }
+
+
+def _print_scale(measured: dict[str, float]) -> None:
+    trials = measured["trials"]
+    print("| trials | finished | wall | wall per trial | CPU per trial | launcher | broker | files | second launch |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        f"| {trials:,.0f} | {measured['finished']:,.0f} | {measured['wall_s']:.0f} s "
+        f"| {1000 * measured['wall_s'] / trials:.1f} ms | {1000 * measured['cpu_s'] / trials:.1f} ms "
+        f"| {measured['peak_mb']:.0f} MiB | {measured['broker_mb']:.0f} MiB | {measured['files']:.0f} "
+        f"| {measured['launch_s']:.1f} s ({measured['launch_cpu_s']:.1f} s of CPU) |"
+    )
+    print(f"\nload average at the end: {', '.join(f'{x:.1f}' for x in os.getloadavg())} on {os.cpu_count()} cores")
 
 
 def _tune(trials: int, lanes: int) -> dict[str, float]:
@@ -201,7 +258,7 @@ def _concurrency(lanes: int) -> dict[str, float]:
     from sweeper.store.store import ResultsStore
 
     with tempfile.TemporaryDirectory() as folder:
-        _launch(_GRID.format(seeds=2), f"{folder}/r", lanes, GroundTruth(seconds=0.5))
+        _launch(_grid(folder, 2 * _POINTS), f"{folder}/r", lanes, GroundTruth(seconds=0.5))
         rows = ResultsStore.open(f"{folder}/r").read("trials", ["started_at", "ended_at", "wall_s", "lane"]).to_pylist()
     # from when the last lane is up, because the target is about work and not about starting
     first_of_last_lane = max(
@@ -217,13 +274,11 @@ def _concurrency(lanes: int) -> dict[str, float]:
 def _finished(trials: int, lanes: int) -> dict[str, float]:
     from benchmarks.ground_truth import GroundTruth
 
-    text = _GRID.format(seeds=max(1, trials // _POINTS))
     with tempfile.TemporaryDirectory() as folder:
+        grid = _grid(folder, trials)
         # The process executor fills the store here: its rows are the same, and it needs no start of Ray.
-        result = _launch(text, f"{folder}/r", lanes, GroundTruth(), executor="processes")
+        result = _launch(grid, f"{folder}/r", lanes, GroundTruth(), executor="processes")
         # Once through the library, which fills the store, then through the command line, which is what is timed.
-        grid = Path(folder, "bench.yaml")
-        grid.write_text(text)
         launch_s, launch_cpu_s = _timed("launch", str(grid), "-r", f"{folder}/r")
         plan_s, plan_cpu_s = _timed("plan", str(grid), "--json")
     return {
