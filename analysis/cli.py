@@ -310,22 +310,41 @@ def compare(
 @DIR
 @click.option("--target", default="optimum", show_default=True, help='Such as "optimum at P=1e6", exponent, alpha.')
 @click.option(
-    "--hours", required=True, type=Within("hours", above_zero=True), help="Trial time to spend: hours on one lane."
+    "--hours",
+    type=Within("hours", above_zero=True),
+    help="Trial time to spend on runs of the most worth: hours on one lane.",
+)
+@click.option(
+    "--step", type=click.IntRange(min=1), help="In place of --hours: the very runs of a next step, by its number."
 )
 @click.option("-o", "--output", help="Grid file to write, for `sweeper launch`; default: print it.")
 @click.option("--name", help="Name of the new grid; default: that of RESULTS with -next.")
 @selection_options
-def suggest(dir: str, target: str, hours: float, output: str | None, name: str | None, selection: "Selection") -> None:
-    """Write the next grid: the runs that narrow a target most within some hours, with the gain to expect.
+def suggest(
+    dir: str,
+    target: str,
+    hours: float | None,
+    step: int | None,
+    output: str | None,
+    name: str | None,
+    selection: "Selection",
+) -> None:
+    """Write the next grid: a next step of the report, or the runs that narrow a target most within some hours.
 
     \b
+      analysis suggest results --step 1 -o next.yaml
       analysis suggest results --target "optimum at P=1e6" --hours 20 -o next.yaml
       sweeper launch next.yaml -r results
     """
     from analysis import commands
     from analysis.laws.suggest import SuggestSettings
 
-    commands.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
+    if step is not None and hours is None:
+        commands.suggest_step(dir, selection, step, name, output)
+    elif hours is not None and step is None:
+        commands.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
+    else:
+        raise click.UsageError("give either --hours or --step")
 
 
 @cli.command("equal-work")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import pandas as pd
+from rich.console import Console
 from rich.markup import escape
 
 from analysis.dashboard import page
@@ -24,7 +25,9 @@ from analysis.html import to_json
 from analysis.imports.mapping import ImportSettings
 from analysis.imports.tables import import_rows
 from analysis.laws.findings import MeasuredValue
-from analysis.laws.suggest import SuggestSettings
+from analysis.laws.next_steps import next_steps
+from analysis.laws.step_grid import step_grid
+from analysis.laws.suggest import SUFFIX, SuggestSettings
 from analysis.laws.suggest import suggest as make_suggestion
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines, with_effects
@@ -276,27 +279,52 @@ def compare(
     return Path(output)
 
 
-def suggest(uri: str, selection: Selection, settings: SuggestSettings, output: str | None) -> None:
-    """Choose the next runs for the largest group of a sweep; write or print their grid."""
-    sweep, console = read_sweep(uri), make_console()
+def suggest_step(uri: str, selection: Selection, number: int, name: str | None, output: str | None) -> None:
+    """Write or print the grid of one of the next steps that report and card print."""
+    sweep, groups, console = *_groups_to_go_on(uri, selection), make_console()
+    (view,) = views_without_law(sweep, groups[:1])
+    listed = next_steps(view)
+    if not 1 <= number <= len(listed) or not listed[number - 1].points:
+        numbers = ", ".join(str(place) for place, step in enumerate(listed, 1) if step.points)
+        raise AnalysisError(f"--step {number}: no step with runs of its own; choose one of: {numbers or 'none'}")
+    step = listed[number - 1]
+    comments = (f"{step.what}: {step.why}.",)
+    text = step_grid(sweep, view.data, step.points, name or sweep.label + SUFFIX, comments)
+    console.print(f"{step.what} ({counted(step.trials, 'trial')}): {step.why}", soft_wrap=True, highlight=False)
+    _write_grid(text, output, uri, console)
+
+
+def _groups_to_go_on(uri: str, selection: Selection) -> tuple[Sweep, list[Dataset]]:
+    """A sweep with its groups that have rows; which rows are kept apart is said."""
+    sweep = read_sweep(uri)
     every = datasets(sweep, selection)
     tell_groups(every)
     groups = [data for data in every if len(data.rows)]
     if not groups:
         raise AnalysisError(nothing_to_go_on(sweep))
-    # A grid is about one family of networks: the largest, unless --where or --group names another.
-    suggestion = make_suggestion(sweep, groups[0], settings)
-    others = f" (the largest of {len(groups)} groups; --group NAME chooses another)" if len(groups) > 1 else ""
-    print_suggestion(suggestion, groups[0].label + others, console)
+    return sweep, groups
+
+
+def _write_grid(text: str, output: str | None, uri: str, console: Console) -> None:
     if output is None:
-        print(suggestion.grid, end="")
+        print(text, end="")
         return
-    write_text(Path(output), suggestion.grid)
+    write_text(Path(output), text)
     console.print(
         f"wrote {output}. Next: sweeper launch {shlex.quote(str(output))} -r {shlex.quote(uri)}",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def suggest(uri: str, selection: Selection, settings: SuggestSettings, output: str | None) -> None:
+    """Choose the next runs for the largest group of a sweep; write or print their grid."""
+    sweep, groups, console = *_groups_to_go_on(uri, selection), make_console()
+    # A grid is about one family of networks: the largest, unless --where or --group names another.
+    suggestion = make_suggestion(sweep, groups[0], settings)
+    others = f" (the largest of {len(groups)} groups; --group NAME chooses another)" if len(groups) > 1 else ""
+    print_suggestion(suggestion, groups[0].label + others, console)
+    _write_grid(suggestion.grid, output, uri, console)
 
 
 def learning_rate(uri: str, selection: Selection) -> None:

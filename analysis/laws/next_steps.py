@@ -1,14 +1,16 @@
 """What to run next, and what it would cost: rules for what these rows leave open."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from analysis.laws.findings import ChosenRun, ChosenRuns, Refusal
+from analysis.laws.step_grid import StepPoint
 from analysis.laws.view import View
 from analysis.rows.alarms import PLAIN, Alarm
 from analysis.rows.axes import VIF_LIMIT, listed
+from analysis.rows.learning_rates import power_rule, rule_setting
 from analysis.rows.means import configuration
 from sweeper.store.schema import DIVERGED, FINISHED
 from sweeper.words import counted
@@ -31,6 +33,12 @@ PICKS = 8
 CANDIDATES = 12
 """Values of d_m per budget among which it chooses, besides those that were run. Assumption."""
 
+MORE_SEEDS = 2
+"""Replicates that answer an alarm about seeds."""
+
+RATE_STEP = 3.0
+"""Factor from the best learning rate to the next one beyond those tried. Assumption."""
+
 NAMED = 2
 """Design points that a step names; of more it gives the number."""
 
@@ -50,6 +58,8 @@ class NextStep(NamedTuple):
     """The budget whose optimum it is about; None where it is about all of them."""
     k_c: float | None = None
     """The connectivity it is about; None where it is about all of them."""
+    points: tuple[StepPoint, ...] = ()
+    """Its very runs, which `analysis suggest --step` writes as a grid; empty where that takes a grid of one's own."""
 
 
 class TimeModel(NamedTuple):
@@ -191,7 +201,12 @@ def _budgets(view: View, model: TimeModel | None) -> list[NextStep]:
     what = f"{noun} {' and '.join(f'{p:,}' for p in new)} with the same values of d_m"
     why = f"exponents need {BUDGETS} budgets over a decade or more, these rows have {len(budgets)}"
     hours = _hours(model, [float(p) for p in new for _ in range(count)])
-    return [NextStep(what, why, count * len(new), hours, budget=float(new[0]))]
+    # As the largest budget was trained; rates that follow the sizes go on along their rule.
+    top_rows, seeds, points = view.data.rows[view.data.rows["budget"] == top], tuple(range(_runs(view))), []
+    for size in d_m:
+        like = top_rows.loc[(top_rows["d_m"].astype(float) / size - 1).abs().idxmin(), "trial_id"]
+        points += [StepPoint(like, seeds, p, {"d_m": int(size)}, _rate(view)) for p in new]
+    return [NextStep(what, why, count * len(new), hours, budget=float(new[0]), points=tuple(points))]
 
 
 def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
@@ -209,7 +224,9 @@ def _edges(view: View, model: TimeModel | None) -> list[NextStep]:
         what = f"d_m = {', '.join(map(str, new))} at P = {optimum.budget:,.0f}, k_c = {optimum.k_c:g}"
         why = f"the optimum there is not bracketed: the best d_m is the {'largest' if factor > 1 else 'smallest'}"
         hours = _hours(model, [optimum.budget] * trials)
-        steps.append(NextStep(what, why, trials, hours, optimum.budget, optimum.k_c))
+        like, seeds = _trials(view, optimum.best)[0], tuple(range(_runs(view)))
+        points = tuple(StepPoint(like, seeds, int(optimum.budget), {"d_m": size}, _rate(view)) for size in new)
+        steps.append(NextStep(what, why, trials, hours, optimum.budget, optimum.k_c, points))
     return steps
 
 
@@ -222,7 +239,8 @@ def _seeds(view: View, model: TimeModel | None) -> list[NextStep]:
     params = np.repeat(view.table["trainable_params"].to_numpy(float), missing.to_numpy(int)).tolist()
     why = "one run per configuration gives no interval" if unknown else "few replicates make wide intervals"
     what = f"{SEEDS} seeds of every configuration"
-    return [NextStep(what, why, len(params), _hours(model, params))] if params else []
+    points = tuple(_more_seeds(view, place, int(count)) for place, count in enumerate(missing) if count)
+    return [NextStep(what, why, len(params), _hours(model, params), points=points)] if params else []
 
 
 def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
@@ -239,7 +257,9 @@ def _axes(view: View, model: TimeModel | None) -> list[NextStep]:
     neurons = ", ".join(f"{max(n, 2):.0f}" for n in sizes)
     what = f"n_rec = {neurons} at d_m = {middle['d_m']:.0f}"
     why = f"{listed(tangled)} cannot be told apart in this design"
-    return [NextStep(what, why, SWEEP, _hours(model, params))]
+    like = _trials(view, int(str(middle.name)))[0]
+    points = tuple(StepPoint(like, (0,), None, {"n_rec": int(max(n, 2))}) for n in sizes)
+    return [NextStep(what, why, SWEEP, _hours(model, params), points=points)]
 
 
 def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
@@ -247,21 +267,59 @@ def _alarms(view: View, model: TimeModel | None) -> list[NextStep]:
     for kind, what in (
         ("under-trained", "twice the steps at"),
         ("learning rate at its bound", "learning rates beyond those tried at"),
-        ("seed spread", "2 more seeds at"),
-        ("collapsed", "2 more seeds at"),
+        ("seed spread", f"{MORE_SEEDS} more seeds at"),
+        ("collapsed", f"{MORE_SEEDS} more seeds at"),
     ):
         alarms = [alarm for alarm in view.alarms if alarm.kind == kind]
-        ids = {trial_id for alarm in alarms for trial_id in alarm.trial_ids}
-        if alarms:
-            params = view.data.rows.loc[view.data.rows["trial_id"].isin(ids), "trainable_params"].to_numpy(float)
-            # Twice the steps take twice the time.
-            factor = 2.0 if kind == "under-trained" else 1.0
-            hours = _hours(model, params.tolist())
-            why = f"{counted(len(alarms), 'design point')} {PLAIN[kind]}"
-            steps.append(
-                NextStep(f"{what} {_places(alarms)}", why, len(ids), None if hours is None else factor * hours)
-            )
+        if not alarms:
+            continue
+        points = [point for alarm in alarms for point in _answers(view, alarm)]
+        rows = view.data.rows.set_index("trial_id")
+        params = [float(str(rows.loc[point.like, "trainable_params"])) for point in points for _ in point.seeds]
+        hours = _hours(model, params)
+        # Twice the steps take twice the time.
+        hours = 2.0 * hours if hours is not None and kind == "under-trained" else hours
+        why = f"{counted(len(alarms), 'design point')} {PLAIN[kind]}"
+        steps.append(NextStep(f"{what} {_places(alarms)}", why, len(params), hours, points=tuple(points)))
     return steps
+
+
+def _answers(view: View, alarm: Alarm) -> list[StepPoint]:
+    """The runs that answer an alarm."""
+    rows = view.data.rows
+    own = rows[rows["trial_id"].isin(alarm.trial_ids)]
+    place = int(np.flatnonzero(view.table["configuration"] == own["configuration"].iloc[0])[0])
+    if alarm.kind in ("seed spread", "collapsed"):
+        return [_more_seeds(view, place, MORE_SEEDS)]
+    budget = None if alarm.budget is None else int(alarm.budget)
+    seeds, like = tuple(sorted(int(seed) for seed in own["seed"])), str(own["trial_id"].iloc[0])
+    if alarm.kind == "under-trained":
+        return [StepPoint(like, seeds, budget, {}, {"steps": 2 * int(own["steps"].iloc[0])})]
+    rate = float(own["learning_rate"].iloc[0])
+    factor = 1 / RATE_STEP if "try smaller" in alarm.why else RATE_STEP
+    return [StepPoint(like, seeds, budget, {}, {"learning_rate": float(f"{factor * rate:.3g}")})]
+
+
+def _trials(view: View, place: int) -> list[str]:
+    """Trials of one configuration of the table."""
+    rows = view.data.rows
+    return list(rows.loc[rows["configuration"] == view.table["configuration"].iloc[place], "trial_id"])
+
+
+def _more_seeds(view: View, place: int, count: int) -> StepPoint:
+    """Further replicates of one configuration."""
+    trials = _trials(view, place)
+    used = set(view.data.rows.loc[view.data.rows["trial_id"].isin(trials), "seed"])
+    seeds = tuple(seed for seed in range(len(used) + count) if seed not in used)[:count]
+    budget = view.table["budget"].iloc[place]
+    return StepPoint(trials[0], seeds, None if np.isnan(budget) else int(budget))
+
+
+def _rate(view: View) -> dict[str, Any]:
+    """The learning rate of networks that were not run: by the rule of those that were, where they differ in it."""
+    if view.data.rows["learning_rate"].nunique() < 2:
+        return {}
+    return {"learning_rate": rule_setting(power_rule(view.data.rows))}
 
 
 def _places(alarms: Sequence[Alarm]) -> str:

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.rows.learning_rates import RateRule, power_rule
+from analysis.laws.step_grid import description
+from analysis.rows.learning_rates import power_rule, rule_setting
 from analysis.rows.load import distinct_specs
 from analysis.rows.sweep import Dataset, Sweep
 from cluster.errors import SettingError
 from cluster.yaml_reader import write_yaml
 from model.registry import architecture, architecture_names
-from sweeper.plan.descriptions import DESCRIBED, Description, descriptions_in, written
+from sweeper.plan.descriptions import DESCRIBED, written
 from sweeper.plan.grid import Block, parse_grid
 from sweeper.plan.targets import Target, TargetError, read_target
 from sweeper.search.grid_space import GridSpace
@@ -185,7 +186,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     # New points lie between those that were run, so that no list of best rates has one for them.
     if rows["learning_rate"].nunique() > 1:
         rule = power_rule(rows)
-        training["learning_rate"] = _rule(rule)
+        training["learning_rate"] = rule_setting(rule)
         sentences.append(f"the learning rate follows a rule through the best rates of these rows ({rule.yaml()})")
     budgets = sorted({int(budget) for budget in rows["budget"].dropna()})
     if target.budget is not None and round(target.budget) not in budgets:
@@ -209,7 +210,7 @@ def _base(sweep: Sweep, data: Dataset, target: Target, name: str) -> tuple[dict[
     }
     if limits := _limits(sweep, rows):
         content["limits"] = limits
-    if (described := _description(sweep, content["task"])) is not None:
+    if (described := description(sweep, content["task"])) is not None:
         content[DESCRIBED] = written([described])
     return content, [*sentences, *notes]
 
@@ -251,19 +252,6 @@ def _check_alike(data: Dataset) -> None:
         )
 
 
-def _description(sweep: Sweep, task: dict[str, Any]) -> Description | None:
-    """What the task of these rows is, as the grid they came from was stored with it; None for tasks of ours."""
-    for text in sweep.grids.values():
-        try:
-            found = descriptions_in(text)
-        except SettingError:  # written by a version that knew other keys
-            continue
-        for known in found:
-            if {"name": known.name, **known.options} == task:
-                return replace(known, task=dict(task))  # a copy, or YAML would write the first as a reference
-    return None
-
-
 def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[str]]:
     """The sampled range, wider on a side where a budget's best network is the last one."""
     low, high, sentences = int(rows["d_m"].min()), int(rows["d_m"].max()), []
@@ -281,11 +269,6 @@ def _range_of_d_m(rows: pd.DataFrame, direction: str) -> tuple[int, int, list[st
         high = int(high * EXTEND)
         sentences.append(f"a budget's best d_m is the largest: the range is extended up to {high}")
     return low, high, sentences
-
-
-def _rule(rule: RateRule) -> dict[str, Any]:
-    names = ("scale", "n_rec", "d_m", "low", "high")
-    return {"rule": {name: float(f"{getattr(rule, name):.6g}") for name in names}}
 
 
 def _text(content: dict[str, Any], kind: str) -> str:

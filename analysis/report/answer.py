@@ -1,6 +1,5 @@
 """The answer in a few lines, the same on page, report and terminal: split, level, exponents, law, limits, next step."""
 
-import math
 import re
 import shlex
 from collections import Counter
@@ -13,7 +12,7 @@ from analysis.laws.findings import ComputeSplits, Estimate, Evidence, RefusedLaw
 from analysis.laws.next_steps import BUDGETS, NextStep
 from analysis.laws.view import View
 from analysis.report.level import level_line
-from analysis.report.tables import compute_sentences, interval_text, number
+from analysis.report.tables import compute_sentences, interval_text
 from analysis.rows.alarms import alarm_summary
 from analysis.rows.means import Optimum, configuration, span
 from analysis.rows.sweep import Measure
@@ -24,9 +23,6 @@ EQUAL_SIZE = 1.25
 
 LIMITS = 2
 """Most limits that the card names; the report lists all."""
-
-SHORTEST = 0.01
-"""Fewest hours that the suggested command asks for, so that it can afford one small run."""
 
 
 def answer_lines(
@@ -290,36 +286,26 @@ def _next(view: View, steps: Sequence[NextStep], unrun: tuple[int, int]) -> str:
     if not urgent:
         return f"Next: nothing urgent; `analysis dashboard {where}` shows all of it."
     first = urgent[0]
-    if not view.has_d_m or view.table["budget"].isna().all():
+    if not first.points:
         return f"Next: {first.what}, because {first.why}: `sweeper launch GRID.yaml -r {where}`."
-    # A step of its own target is paid for by itself; runs for the law as a whole serve all the others, too.
-    hours = (first.hours or 0.0) if first.budget is not None else sum(step.hours or 0.0 for step in urgent)
-    # Rounded up to one digit: the hours are an estimate, and rounding down might leave the last run unpaid.
-    up = 10.0 ** math.floor(math.log10(max(hours, SHORTEST)))
-    rounded = number(math.ceil(round(max(hours, SHORTEST) / up, 6)) * up, 2).replace(",", "")
+    hours = "" if first.hours is None else f", about {first.hours:.2g} h of trial time"
+    cost = f"{counted(first.trials, 'trial')}{hours}"
     # Labels and conditions hold spaces and quotes; the command must survive being pasted.
-    options = " ".join(shlex.quote(option) for option in _options(view, first))
-    return (
-        f"Next: {first.what}, because {first.why}. Runs in their order of worth: "
-        f"`analysis suggest {where}{options and ' ' + options} --hours {rounded} -o next.yaml`."
-    )
+    options = " ".join(shlex.quote(option) for option in (*_options(view), "--step", str(steps.index(first) + 1)))
+    return f"Next: {first.what}, because {first.why} ({cost}): `analysis suggest {where} {options} -o next.yaml`."
 
 
-def _options(view: View, step: NextStep) -> list[str]:
-    """Options of `analysis suggest` that take this very group, with the connectivity and budget of a step."""
+def _options(view: View) -> list[str]:
+    """Options of `analysis suggest` that take this very group."""
     selection, options = view.data.selection, []
     if view.data.family is not None:
         options += ["--group", view.data.family]
-    k_c = view.frontier.k_c if step.k_c is None else step.k_c
-    conditions = [] if selection.where is None else [selection.where]
-    if view.table["k_c"].nunique() > 1 and k_c is not None:  # a suggestion varies d_m at one connectivity
-        conditions.append(f"k_c == {k_c:g}")
-    if conditions:
-        options += ["--where", conditions[0] if len(conditions) == 1 else f"({conditions[0]}) and {conditions[1]}"]
+    if selection.where is not None:
+        options += ["--where", selection.where]
     # Only options that differ from their defaults are written, so that the command stays short.
     usual = Measure()
     if selection.measure.kind != usual.kind:
         options += ["--metric", selection.measure.kind]
     if selection.measure.split != usual.split:
         options += ["--split", selection.measure.split]
-    return options if step.budget is None else [*options, "--target", f"optimum at P={step.budget:.0f}"]
+    return options

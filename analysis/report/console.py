@@ -92,11 +92,10 @@ def print_group(group: Group, console: Console) -> None:
         console.print(f"[yellow]•[/yellow] {escape(sentence)}")
     for sentence in alarm_sentences(group.alarms):
         console.print(f"[yellow]![/yellow] {escape(sentence)}")
-    for step in group.next:
+    for place, step in enumerate(group.next, 1):
         hours = "" if step.hours is None else f", about {step.hours:.2g} h of trial time"
-        console.print(
-            f"[bold]next:[/bold] {escape(step.what)} ({counted(step.trials, 'trial')}{hours}): {escape(step.why)}"
-        )
+        runs = f" ({counted(step.trials, 'trial')}{hours})" if step.trials else ""
+        console.print(f"[bold]next, step {place}:[/bold] {escape(step.what)}{runs}: {escape(step.why)}")
 
 
 COMMAND_AT_END = re.compile(r"(.*: )`([^`]+)`\.")

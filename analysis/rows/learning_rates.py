@@ -318,3 +318,9 @@ def vertex(score: dict[float, float]) -> float:
     curvature, slope, _ = np.polyfit(x - x[1], [score[rate] for rate in rates[best - 1 : best + 2]], 2)
     # Noise can push the vertex far outside when the parabola is nearly flat, or turn it upside down.
     return float(np.exp(np.clip(x[1] - slope / (2 * curvature), x[0], x[2]))) if curvature > 0 else rates[best]
+
+
+def rule_setting(rule: RateRule) -> dict[str, Any]:
+    """A rule as a grid's `training.learning_rate` has it."""
+    names = ("scale", "n_rec", "d_m", "low", "high")
+    return {"rule": {name: float(f"{getattr(rule, name):.6g}") for name in names}}

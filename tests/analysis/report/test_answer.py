@@ -1,11 +1,11 @@
 """The answer card: the same few sentences everywhere, right about the shipped study."""
 
 import io
+import json
 import shlex
 from dataclasses import replace
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from rich.console import Console
 
@@ -23,7 +23,11 @@ from analysis.report.sections import group_sections
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.plans import StoredPlans
 from analysis.rows.sweep import Measure, Selection
+from sweeper.plan.expand import expand
+from sweeper.plan.grid import load_grid
 from sweeper.store.store import ResultsStore
+from tests.analysis.laws.test_suggest import GRID
+from tests.analysis.laws.test_suggest import write as written_sweep
 
 TEXT = "studies/paper_in_miniature/results/text"
 
@@ -92,14 +96,37 @@ def test_step_and_command_of_the_card_speak_of_the_same_runs_and_the_command_run
     assert line.startswith("Next: d_m = 1 at P = 10,000, k_c = 64, because")
     arguments = shlex.split(line.split("`")[-2])
     assert arguments[:2] == ["analysis", "suggest"]
-    assert arguments[arguments.index("--where") + 1] == "k_c == 64"
-    assert arguments[arguments.index("--target") + 1] == "optimum at P=10000"
     arguments[-1] = str(tmp_path / "next.yaml")
     outcome = CliRunner().invoke(cli, arguments[1:])
     assert outcome.exit_code == 0, outcome.output
-    grid = yaml.safe_load((tmp_path / "next.yaml").read_text())
-    asked = [block for block in grid["blocks"] if block["budgets"] == [10000] and block["model"]["d_m"] in (1, [1])]
-    assert asked, "the step that the card names"
+    rows = list(expand(load_grid(tmp_path / "next.yaml")).trials.values())
+    sizes = {(row.budget, row.spec.model.d_m, row.spec.model.d_tree * row.spec.model.d_branch) for row in rows}
+    assert sizes == {(10_000, 1, 64)}
+    assert f"({len(rows)} trials, about" in line
+
+
+def test_more_seeds_of_a_step_are_replicates_of_the_very_networks_that_were_run(tmp_path, trial):
+    path = written_sweep(tmp_path / "results", GRID)
+    sweep = read_sweep(path)
+    (data,) = datasets(sweep, Selection())
+    (view,) = views_without_law(sweep, [data])
+    (number,) = [place for place, step in enumerate(next_steps(view), 1) if step.what.startswith("3 seeds of every")]
+    target = str(tmp_path / "next.yaml")
+    outcome = CliRunner().invoke(cli, ["suggest", str(path), "--step", str(number), "-o", target])
+    assert outcome.exit_code == 0, outcome.output
+    asked = expand(load_grid(target)).trials
+    known = {json.loads(spec)["seed"] for spec in data.rows["spec"]}
+    assert {row.spec.seed for row in asked.values()} == {2}
+    assert known == {0, 1}
+    again = {replace(row.spec, seed=0).trial_id for row in asked.values()}
+    assert again == set(data.rows.loc[data.rows["seed"] == 0, "trial_id"])
+
+
+def test_a_step_without_runs_of_its_own_is_refused(tmp_path):
+    path = written_sweep(tmp_path / "results", GRID)
+    outcome = CliRunner().invoke(cli, ["suggest", str(path), "--step", "99"])
+    assert "no step with runs of its own; choose one of: 1" in str(outcome.exception)
+    assert "give either --hours or --step" in CliRunner().invoke(cli, ["suggest", str(path)]).output
 
 
 def test_the_command_of_the_card_takes_this_very_group(cards):
@@ -112,7 +139,7 @@ def test_the_command_of_the_card_takes_this_very_group(cards):
             (data,) = datasets(sweep, Selection(group=name))
             assert set(data.rows["trial_id"]) == wanted[label]
             wanted.pop(label)
-    assert len(wanted) == 3, "the gated networks, from which nothing is suggested"
+    assert len(wanted) == 1, "one group has nothing urgent"
 
 
 def test_the_command_keeps_condition_metric_and_split(tmp_path, trial):
