@@ -24,7 +24,10 @@ PULL_LIMIT = 256
 IDLE_S = 60.0
 """Where nodes cost money, a lane with nothing to do leaves after this long, so that its node can be given back."""
 LEFT_S = 10.0
-"""Once the sweep is being stopped, a lane that has not called for this long is not waited for."""
+"""A lane that has not called for this long is not counted as running, and once the sweep is being stopped not waited
+for; where its host is known to be lost it is given up."""
+HOST_LOOK_S = 2.0
+"""Pause between two questions whether the hosts of such lanes are lost."""
 LANE_SILENCE_S = 60.0
 """A lane that has not called for this long counts as dead. Lanes report from a thread of their own every few seconds,
 which a step that holds Python's lock, or a host that swaps, may delay by tens of seconds."""
@@ -79,6 +82,7 @@ class Broker:
         self._host_is_lost = host_is_lost
         self._clock = clock
         self._last_asked = clock()
+        self._hosts_asked_at = float("-inf")
         self._lanes: dict[str, _Lane] = {}
         self._events: list[Event | LateFinish] = []
         self._never_joint: set[int | None] = set()
@@ -231,8 +235,9 @@ class Broker:
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
         self._reap()
-        tally = self._tally
+        tally, recent = self._tally, self._last_asked - LEFT_S
         running = [(s.held[trial_id], s.progress) for s in self._lanes.values() for trial_id in s.running_ids]
+        silent = {trial_id for s in self._lanes.values() if s.seen < recent for trial_id in s.running_ids}
         in_hand = [
             sum(a.work * (1 - s.progress * (trial_id in s.running_ids)) for trial_id, a in s.held.items())
             for s in self._lanes.values()
@@ -240,7 +245,8 @@ class Broker:
         return Snapshot(
             total=tally.total,
             statuses=dict(tally.statuses),
-            running=tuple(assignment.trial_id for assignment, _ in running),
+            running=tuple(a.trial_id for a, _ in running if a.trial_id not in silent),
+            silent=len(silent),
             queued=len(self._queue),
             work_total=tally.work_total,
             # Sums of rounded numbers may end a little below zero, which would be no time left.
@@ -409,7 +415,8 @@ class Broker:
     def _reap(self) -> None:
         """Give up lanes that fell silent; when a whole host did, it was lost and its trials are not to blame."""
         now = self._now()
-        silent = {name: s for name, s in self._lanes.items() if now - s.seen > LANE_SILENCE_S}
+        lost = self._lost_hosts(now)
+        silent = {name: s for name, s in self._lanes.items() if s.host in lost or now - s.seen > LANE_SILENCE_S}
         alive_hosts = {s.host for name, s in self._lanes.items() if name not in silent}
         sizes = Counter(s.host for s in silent.values())
         for name, state in silent.items():
@@ -417,7 +424,16 @@ class Broker:
             del self._lanes[name]
             # A single lane's silence may be its trial's doing; that of all of a host's lanes at once is the host's.
             host_lost = state.host not in alive_hosts and sizes[state.host] > 1
-            self._requeue(name, state, host_lost=host_lost)
+            self._requeue(name, state, host_lost=host_lost or state.host in lost)
+
+    def _lost_hosts(self, now: float) -> set[str]:
+        """Hosts known to be lost of which no lane has called lately."""
+        quiet = {s.host for s in self._lanes.values() if now - s.seen > LEFT_S}
+        if not quiet or now - self._hosts_asked_at < HOST_LOOK_S:  # lanes call many times a second, and the answer costs
+            return set()
+        self._hosts_asked_at = now
+        heard = {s.host for s in self._lanes.values() if now - s.seen <= LEFT_S}
+        return {host for host in quiet - heard if self._host_is_lost(host)}
 
     def _requeue(self, lane: str, state: _Lane, *, host_lost: bool = False, reason: str = "its lane died") -> None:
         """Queue again what a dead lane held.

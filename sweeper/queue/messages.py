@@ -99,7 +99,7 @@ class Snapshot:
     statuses: dict[str, int]
     """Number of trials done, by final status."""
     running: tuple[str, ...]
-    """Trials that lanes run."""
+    """Trials that lanes run which have called lately."""
     queued: int
     """Trials waiting."""
     work_total: float
@@ -118,6 +118,8 @@ class Snapshot:
     """Why the broker stopped the sweep by itself."""
     warnings: tuple[str, ...] = ()
     """What lanes warned of, each text once."""
+    silent: int = 0
+    """Trials of lanes that have not called for some seconds: lost, or too busy to call."""
     draining: bool = False
     """Whether nothing more is handed out."""
     longest_left: float = 0.0

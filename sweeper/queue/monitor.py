@@ -194,6 +194,7 @@ def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0,
     """One line: done, running, failures by kind, rate, time left and the best trial so far."""
     done = sum(snapshot.statuses.values())
     parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
+    parts += [f"{snapshot.silent} not heard of"] * bool(snapshot.silent)
     parts += [f"{count} {status}" for status, count in sorted(snapshot.statuses.items()) if status != FINISHED]
     if done and elapsed_s > 0:
         parts.append(f"{60 * done / elapsed_s:.1f}/min")
@@ -220,7 +221,7 @@ def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
     if work_done <= 0.002 * snapshot.work_total:
         return f"about {duration(work_left / lanes)}"
     done = sum(snapshot.statuses.values())
-    left = len(snapshot.running) if snapshot.draining else snapshot.total - done
+    left = len(snapshot.running) + snapshot.silent if snapshot.draining else snapshot.total - done
     expected_s = elapsed_s * work_left / work_done
     # A trial's error is one of its logarithm, so the range is a factor up and down.
     factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))

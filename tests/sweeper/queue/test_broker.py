@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeper.queue.broker import IDLE_S, LANE_SILENCE_S, Broker
+from sweeper.queue.broker import HOST_LOOK_S, IDLE_S, LANE_SILENCE_S, LEFT_S, Broker
 from sweeper.queue.failures import MAX_LOSSES, POISON_LEAST
 from sweeper.queue.messages import Assignment, LateFinish, Report
 from tests.sweeper.clock import Clock
@@ -203,6 +203,25 @@ def test_a_lane_whose_node_is_known_to_be_gone_blames_no_trial():
         (again,) = broker.pull("a", str(number), f"host{number}").assignments
         assert again.attempt == number + 1
     assert {event.attempt_status for event in broker.take_events()} == {"preempted"}
+
+
+def test_what_a_lost_host_ran_is_not_counted_as_running_and_is_queued_as_soon_as_the_loss_is_known():
+    clock, dead = Clock(), set()
+    broker = Broker(assignments(4), clock=clock, host_is_lost=lambda host: host in dead)
+    for lane, host in (("a", "here"), ("b", "there"), ("c", "there")):
+        (held,) = ids(broker.pull(lane, "1", host))
+        broker.heartbeat(lane, "1", host, held, 0.5)
+    clock.run(broker, LEFT_S + 1)
+    broker.heartbeat("a", "1", "here", "t0", 0.5)
+    seen = broker.snapshot()
+    assert (seen.running, seen.silent, seen.queued) == (("t0",), 2, 1), "nobody knows yet: they may only be busy"
+    dead.add("there")
+    clock.run(broker, HOST_LOOK_S)
+    seen = broker.snapshot()
+    assert (seen.running, seen.silent, seen.queued, seen.lanes) == (("t0",), 0, 3, 1)
+    assert {(event.attempt_status, event.reason) for event in broker.take_events()} == {
+        ("preempted", "its host was lost")
+    }
 
 
 def test_a_pause_of_the_broker_itself_is_no_lanes_silence():

@@ -28,6 +28,7 @@ def test_the_time_left_is_a_range_that_narrows():
     assert eta(snapshot(100), 6000.0, 0.3) == "now"
     line = progress_line(snapshot(50), 6000.0, 0.3, metric="bpc")
     assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best valid bpc 2.5 (01234567)"
+    assert " · 0 running · 2 not heard of · " in progress_line(replace(snapshot(50), silent=2), 6000.0)
 
 
 def test_a_drained_queue_ends_when_the_last_lane_has_run_what_it_holds():
