@@ -43,8 +43,8 @@ class LaneShape:
 
     @property
     def resources(self) -> dict[str, float]:
-        """As `tune.with_resources` takes it."""
-        amounts = {"cpu": self.cpus, "gpu": self.gpus}
+        """As Ray counts them."""
+        amounts = {"CPU": self.cpus, "GPU": self.gpus}
         if self.gpu_type is not None:
             amounts[f"accelerator_type:{self.gpu_type}"] = _TYPE_SHARE
         return {name: amount for name, amount in amounts.items() if amount}

@@ -26,14 +26,18 @@ def node_facts(*folders: str) -> dict[str, Any]:
     """
     return {
         "host": socket.gethostname(),
-        "python": platform.python_version(),
-        **{name: _version(name) for name in PACKAGES},
+        **versions(),
         "cpus": len(os.sched_getaffinity(0)),
         "gpus": gpus(),
         "clock": time.time(),
         "free_bytes": {folder: shutil.disk_usage(folder).free for folder in folders if os.path.isdir(folder)},
         "interpreter": sys.executable,
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of `python` and of each name of `PACKAGES`; None where it is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def gpus() -> list[tuple[str, int]]:

@@ -1,6 +1,6 @@
 """The room that a cluster has for lanes at the moment, asked again as nodes come and go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cluster.attach import probe
@@ -35,14 +35,17 @@ class Room:
         self._threads = threads
         self._memory: dict[str, Any] = {}
 
-    def __call__(self) -> tuple[LaneShape, ...]:
+    def __call__(self, without: Collection[str] = ()) -> tuple[LaneShape, ...]:
         """The lanes there is room for now.
+
+        Args:
+            without: ids of nodes that are to get none.
 
         Raises:
             ClusterError: no node has what the device asks for, or not even one trial fits a GPU.
         """
         # Asked anew each time: nodes come and go while a sweep runs.
-        nodes = cluster_nodes()
+        nodes = [node for node in cluster_nodes() if node.node_id not in without]
         packed: int | Mapping[str, int] = self._trials_per_gpu or 1
         if self._trials_per_gpu is None and self._device.startswith("cuda"):
             packed = self._packed(nodes)

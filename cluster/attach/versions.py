@@ -34,15 +34,19 @@ def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapp
         if isinstance(versions, ClusterError):
             problems.append(f"{node.host} ({node.address}) cannot run Python: {versions}")
             continue
-        differing = [
-            f"{name} {versions[name] or 'not installed'} instead of {here[name]}"
-            # Python down to its patch level, as Ray itself compares it.
-            for name in ("python", *probe.PACKAGES)
-            if _public(versions[name]) != _public(here[name])
-        ]
-        if differing:
-            problems.append(f"{node.host} ({node.address}) has {', '.join(differing)}")
+        if differing := differing_versions(versions, here):
+            problems.append(f"{node.host} ({node.address}) has {differing}")
     return problems
+
+
+def differing_versions(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What differs between two answers of `probe.versions`, as a phrase; empty where nothing does."""
+    return ", ".join(
+        f"{name} {there[name] or 'not installed'} instead of {here[name]}"
+        # Python down to its patch level, as Ray itself compares it.
+        for name in ("python", *probe.PACKAGES)
+        if _public(there[name]) != _public(here[name])
+    )
 
 
 def _public(version: str | None) -> str | None:

@@ -6,7 +6,7 @@ a node that joins gets lanes within seconds. `SweepEnd` ends lanes that still wa
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ray.tune import Stopper
@@ -51,7 +51,7 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
 
     Args:
         need: what the broker has to do.
-        room: what the nodes have room for; raises `ClusterError` where there is none at all.
+        room: what the nodes have room for, but those with the given ids; raises `ClusterError` where there is none.
         setting: what each lane is told beside its number and resources.
         most_lost: lanes that may be lost for good before no further one is started.
     """
@@ -59,13 +59,13 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
     def __init__(
         self,
         need: Callable[[], Need],
-        room: Callable[[], Sequence[LaneShape]],
+        room: Callable[[Collection[str]], Sequence[LaneShape]],
         setting: dict[str, Any],
         *,
         most_lost: int,
     ) -> None:
         super().__init__()
-        self._need, self._room = Cached(need, _ASK_BROKER_S), Cached(lambda: _or_none(room), _LOOK_S)
+        self._need, self._room = Cached(need, _ASK_BROKER_S), Cached(lambda: self._or_none(room), _LOOK_S)
         self._setting, self._most_lost = setting, most_lost
         self._started = self._lost = 0
         self._live: dict[str, str | None] = {}
@@ -88,7 +88,18 @@ class LaneSupply(Searcher):  # type: ignore[misc]  # Ray is not followed by mypy
             return None
         self._live[trial_id] = shape.gpu_type
         self._started += 1
-        return {**self._setting, "lane": self._started - 1, "resources": shape.resources}
+        return {
+            **self._setting,
+            "lane": self._started - 1,
+            "resources": shape.resources,
+            "avoid": sorted(need.refused),
+        }
+
+    def _or_none(self, room: Callable[[Collection[str]], Sequence[LaneShape]]) -> Sequence[LaneShape]:
+        try:
+            return room(self._need().refused)
+        except ClusterError:  # the last GPU or CPU has left; others may join
+            return ()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Note that a lane has ended."""
@@ -134,10 +145,3 @@ class SweepEnd(Stopper):  # type: ignore[misc]
         if self._over_since is None:
             self._over_since = self._clock()
         return self._clock() - self._over_since > _GRACE_S
-
-
-def _or_none(room: Callable[[], Sequence[LaneShape]]) -> Sequence[LaneShape]:
-    try:
-        return room()
-    except ClusterError:  # the last GPU or CPU has left; others may join
-        return ()

@@ -5,6 +5,7 @@ Tune's state is thrown away; the results store is the only ledger.
 """
 
 import os
+import socket
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
@@ -36,6 +37,7 @@ from sweeper.executors.ray_nodes import is_lost
 from sweeper.executors.ray_supply import Cached, LaneSupply, SweepEnd
 from sweeper.executors.ray_work import RayWork
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions
+from sweeper.lane.place import misfit_of_node
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
 from sweeper.queue.start import LOADING
@@ -51,6 +53,8 @@ _DRAIN_LOOK_S = 5.0
 """Pause between two looks whether a lane's node drains: clouds give 30 s and more, and each look is a call to Ray."""
 _PARTS_LOOK_S = 0.5
 """Pause between two looks whether the processes of a private Ray run."""
+_NODE_LABEL = "ray.io/node-id"
+"""Label by which Ray itself marks each node with its id."""
 _MAX_LANES_LOST = 4
 """Lanes that died more often than that before none is started any more."""
 
@@ -141,7 +145,7 @@ def _run_lanes(broker: str, room: Room, work: RayWork) -> None:
     need = _Asking(broker)
     # Tune writes its state whatever it is told, and nobody reads it: the store knows what has ended.
     tune.Tuner(
-        tune.with_resources(trainable, lambda setting: setting["resources"]),
+        tune.with_resources(trainable, _place),
         tune_config=tune.TuneConfig(
             search_alg=LaneSupply(need, room, {"broker": broker}, most_lost=_MAX_LANES_LOST),
             num_samples=-1,  # the supply says when there are enough
@@ -157,6 +161,13 @@ def _run_lanes(broker: str, room: Room, work: RayWork) -> None:
             verbose=0,
         ),
     ).fit()
+
+
+def _place(setting: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """The resources that a lane asks for, on any node but those that were refused."""
+    avoided = setting["avoid"]
+    selector = [{_NODE_LABEL: f"!in({','.join(avoided)})"}] if avoided else None
+    return tune.PlacementGroupFactory([setting["resources"]], bundle_label_selector=selector)
 
 
 def check_cluster(link: Link, address: str, options: LaneOptions, results: str) -> None:
@@ -183,6 +194,9 @@ def _tune_lane(config: dict[str, Any], lane_config: LaneConfig, trainer: "Traine
     from sweeper.lane.trainer import train_assignment
 
     node = ray.get_runtime_context().get_node_id()
+    if (misfit := misfit_of_node(lane_config)) is not None:
+        client.refuse(name, node, f"{socket.gethostname()} ({ray.util.get_node_ip_address()}) gets no lanes: {misfit}")
+        return {"ran": 0}
     lane = _with_memory_of(node, lane_config)
     # The node's id and not the machine's name as host: it is what the broker asks Ray about when a lane falls silent.
     return {"ran": run_lane(client, name, lane, trainer or train_assignment, host=node)}
@@ -247,6 +261,9 @@ class _Client:
 
     def warn(self, text: str) -> None:
         self._call(self._actor.warn, text)
+
+    def refuse(self, lane: str, host: str, reason: str) -> None:
+        self._call(self._actor.refuse, lane, host, reason)
 
     def phase(self, lane: str, phase: str) -> None:
         self._call(self._actor.phase, lane, phase)

@@ -1,11 +1,13 @@
 """What a launch tells its lanes: what a person chose, and what follows for one launch. Launchers load no torch."""
 
 import os
+import socket
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.attach.machine import machine_share
+from cluster.attach.probe import versions
 from cluster.code import sources
 from sweeper.lane.wear import MOST_TRIALS
 from sweeper.store.provenance import code_version
@@ -81,6 +83,10 @@ class LaneConfig:
     """Trials after which a lane's process is replaced by a fresh one."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Files of tasks and architectures, by hash (`cluster.code`): a lane may run where they are not."""
+    launcher: tuple[str, int] = ("", 0)
+    """Host and process of the launcher, as the state of its launch names them in the results directory."""
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    """Versions of python, ray and torch that the launcher has (`cluster.attach.probe`)."""
 
     def lane_name(self, number: int) -> str:
         """Name of one of the lanes."""
@@ -106,4 +112,6 @@ def lane_config(sweep: str, store_uri: str, options: LaneOptions, memory: HostMe
         memory=memory,
         sources=sources(),
         directory=os.getcwd(),
+        launcher=(socket.gethostname(), os.getpid()),
+        versions=versions(),
     )

@@ -83,6 +83,7 @@ class Broker:
         self._clock = clock
         self._last_asked = clock()
         self._hosts_asked_at = float("-inf")
+        self._refused: set[str] = set()
         self._lanes: dict[str, _Lane] = {}
         self._events: list[Event | LateFinish] = []
         self._never_joint: set[int | None] = set()
@@ -169,6 +170,18 @@ class Broker:
         # A dictionary without values: it keeps each text once, and in the order in which they came.
         self._warnings[text] = None
 
+    def refuse(self, lane: str, host: str, reason: str) -> None:
+        """Note that a lane cannot work where it was put; no further one is put there.
+
+        Args:
+            lane: name of the lane, which ends.
+            host: machine that does not fit.
+            reason: why, in a sentence for the launcher's console.
+        """
+        self._starts.pop(lane, None)
+        self._refused.add(host)
+        self.warn(reason)
+
     def phase(self, lane: str, phase: str) -> None:
         """Note what a lane is at before its first step, or that it trains (`sweeper.queue.start`)."""
         now = self._clock()
@@ -230,7 +243,7 @@ class Broker:
         holding = sum(bool(lane.held) and lane.seen > recent for lane in self._lanes.values())
         closed = self._draining or self.is_done()
         lanes = holding if closed else holding + len(self._queue)
-        return Need(lanes=lanes, closed=closed, over=closed and holding == 0)
+        return Need(lanes=lanes, closed=closed, over=closed and holding == 0, refused=frozenset(self._refused))
 
     def snapshot(self) -> Snapshot:
         """The queue at this moment."""
@@ -429,7 +442,7 @@ class Broker:
     def _lost_hosts(self, now: float) -> set[str]:
         """Hosts known to be lost of which no lane has called lately."""
         quiet = {s.host for s in self._lanes.values() if now - s.seen > LEFT_S}
-        if not quiet or now - self._hosts_asked_at < HOST_LOOK_S:  # lanes call many times a second, and the answer costs
+        if not quiet or now - self._hosts_asked_at < HOST_LOOK_S:  # lanes call often, and the answer costs
             return set()
         self._hosts_asked_at = now
         heard = {s.host for s in self._lanes.values() if now - s.seen <= LEFT_S}

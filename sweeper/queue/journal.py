@@ -173,6 +173,13 @@ def live_launches(store: ResultsStore, *, wait: bool = True) -> list[LiveLaunch]
     return [_launch(name, state) for name, state in _states(store, wait=wait).items()]
 
 
+def holds_state_of(store: ResultsStore, launcher: tuple[str, int]) -> bool:
+    """Whether the state of a launch lies here that a launcher, named by host and process, has written."""
+    texts = store.texts("launches", ".json")
+    states = (_checked(store, name, text) for name, text in texts.items())
+    return any((state["host"], state["pid"]) == launcher for state in states if state is not None)
+
+
 def clear_dead_launches(store: ResultsStore) -> int:
     """Remove the states that dead launches left; their number."""
     listed = store.texts("launches", ".json")

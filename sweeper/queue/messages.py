@@ -140,3 +140,5 @@ class Need:
     """Nothing more will be handed out."""
     over: bool
     """Nothing is left to do, not even for the lanes there are."""
+    refused: frozenset[str] = frozenset()
+    """Hosts on which lanes cannot work."""

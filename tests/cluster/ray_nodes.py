@@ -37,9 +37,10 @@ class RayNodes:
             self.close()
             raise
 
-    def add(self, cpus: int, gpus: int = 0) -> psutil.Popen:
-        """Start a further node, which may claim GPUs, and wait until it has joined."""
-        return self._start(f"127.0.0.{len(self._nodes) + 2}", cpus, [f"--address={self.address}"], gpus)
+    def add(self, cpus: int, gpus: int = 0, *, pythonpath: str = "") -> psutil.Popen:
+        """Start a further node, which may claim GPUs or other packages, and wait until it has joined."""
+        address = f"127.0.0.{len(self._nodes) + 2}"
+        return self._start(address, cpus, [f"--address={self.address}"], gpus, pythonpath)
 
     @staticmethod
     def kill(node: psutil.Popen) -> None:
@@ -58,7 +59,7 @@ class RayNodes:
                 self.kill(node)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, address: str, cpus: int, own: list[str], gpus: int = 0) -> psutil.Popen:
+    def _start(self, address: str, cpus: int, own: list[str], gpus: int = 0, path: str = "") -> psutil.Popen:
         number = len(self._nodes)
         first = self._port + 10 + 30 * number
         log = (self.folder.with_name(f"{self.folder.name}-{number}.log")).open("w")
@@ -68,7 +69,7 @@ class RayNodes:
             f"--dashboard-agent-listen-port={first}", f"--min-worker-port={first + 1}",
             f"--max-worker-port={first + 29}", "--block",
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": ""}  # nothing of ours is installed there
+        environment = {**os.environ, "PYTHONPATH": path}  # nothing of ours is installed there
         with log:
             started = psutil.Popen(command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd="/")
         os.unlink(log.name)

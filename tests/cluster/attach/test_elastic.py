@@ -1,6 +1,7 @@
 """A node that is drained is left, its trial goes on elsewhere and nothing is blamed; lanes share GPUs as asked for."""
 
 import functools
+import io
 import subprocess
 import sys
 import threading
@@ -101,6 +102,55 @@ def test_a_draining_node_is_left(ray_nodes, tmp_path):
     (attempt,) = ResultsStore.open(tmp_path / "r").read("attempts").to_pylist()
     assert (attempt["attempt"], attempt["status"]) == (1, "finished"), "leaving a node is no failure"
     assert attempt["lane"].endswith("-1")
+
+
+def stay_until_the_others_are_done(assignment, progress, context, *, marks: str) -> None:
+    """The first trial stays until there is a file `go`; the others note where they ran."""
+    import ray
+
+    folder = Path(marks)
+    with open(folder / "ran", "a") as ran:
+        ran.write(f"{ray.util.get_node_ip_address()}\n")
+    while assignment.spec.config.d_m == 1 and not (folder / "go").exists():
+        time.sleep(0.1)
+    finish(progress)
+
+
+@pytest.mark.timeout(900)
+def test_a_node_of_other_versions_that_joins_gets_no_lanes_and_the_next_one_does(ray_nodes, tmp_path):
+    cluster, printed = ray_nodes(head_cpus=0), io.StringIO()
+    cluster.add(cpus=1)
+    ran = tmp_path / "ran"
+    other = tmp_path / "other" / "torch-9.9.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 9.9\n")
+
+    def wait_for(condition) -> None:
+        deadline = time.monotonic() + 300
+        while not condition():
+            assert time.monotonic() < deadline, printed.getvalue()
+            time.sleep(0.1)
+
+    def join() -> None:
+        try:
+            wait_for(ran.exists)
+            cluster.add(cpus=2, pythonpath=str(other.parent))
+            wait_for(lambda: "gets no lanes: it has torch 9.9 instead of" in printed.getvalue())
+            cluster.add(cpus=1)
+            wait_for(lambda: ran.read_text().count("\n") == 3)
+        finally:
+            (tmp_path / "go").touch()
+
+    joiner = threading.Thread(target=join)
+    joiner.start()
+    trainer = ByValue(functools.partial(stay_until_the_others_are_done, marks=str(tmp_path)))
+    executor = RayExecutor(address=cluster.address, trainer=trainer)
+    grid = parse_grid(GRID % "[1, 2, 4]")
+    result = launch(grid, str(tmp_path / "r"), executor, Console(file=printed, width=200))
+    joiner.join()
+    assert result.status.counts == {"finished": 3}
+    assert ran.read_text().splitlines() == ["127.0.0.3", "127.0.0.5", "127.0.0.5"]
+    assert printed.getvalue().count("gets no lanes") == 1
 
 
 def share_a_gpu(assignment, progress, context, *, marks: str) -> None:

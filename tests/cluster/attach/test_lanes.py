@@ -15,7 +15,7 @@ def node(cpus, gpus=0, gpu_type=None):
 def test_one_lane_per_cpu():
     assert lane_shapes([node(7), node(8)], device="cpu") == (LaneShape(count=15, cpus=1.0),)
     assert lane_shapes([node(7)], device="cpu", lanes=40)[0].count == 40
-    assert lane_shapes([node(2)], device="cpu")[0].resources == {"cpu": 1.0}
+    assert lane_shapes([node(2)], device="cpu")[0].resources == {"CPU": 1.0}
 
 
 def test_a_lane_of_several_threads_takes_as_many_cpus_of_one_node():
@@ -28,7 +28,7 @@ def test_a_lane_of_several_threads_takes_as_many_cpus_of_one_node():
 def test_one_lane_per_gpu_and_none_on_cpu_nodes():
     (shape,) = lane_shapes([node(8), node(16, 4, "A100"), node(16, 4, "A100")], device="cuda")
     assert shape == LaneShape(count=8, cpus=1.0, gpus=1.0)
-    assert shape.resources == {"cpu": 1.0, "gpu": 1.0}
+    assert shape.resources == {"CPU": 1.0, "GPU": 1.0}
 
 
 @pytest.mark.parametrize("packed", [2, 3, 7, 16])

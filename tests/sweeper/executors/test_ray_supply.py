@@ -32,7 +32,8 @@ class Cluster:
     def __init__(self, **counts):
         self.counts = counts
 
-    def __call__(self):
+    def __call__(self, without):
+        self.without = without
         if not any(self.counts.values()):
             raise ClusterError("none of the 0 nodes has a GPU")
         return [
@@ -58,7 +59,7 @@ def test_lanes_fill_the_room():
     given = started(lanes)
     assert [lane["lane"] for lane in given] == [0, 1, 2]
     assert given[0] == {
-        "broker": "b", "lane": 0, "resources": {"cpu": 1.0, "gpu": 0.5, "accelerator_type:A100": 0.001},
+        "broker": "b", "lane": 0, "avoid": [], "resources": {"CPU": 1.0, "GPU": 0.5, "accelerator_type:A100": 0.001},
     }  # fmt: skip
     assert sum("accelerator_type:T4" in lane["resources"] for lane in given) == 1
 
@@ -103,6 +104,17 @@ def test_a_lane_that_ends_is_replaced_while_there_is_work_and_not_afterwards():
     broker.drain()
     lanes.on_trial_complete("u0")
     assert lanes.suggest("v") == Searcher.FINISHED
+
+
+def test_a_node_that_a_lane_refused_is_counted_no_more_and_avoided():
+    broker, cluster = Broker(assignments(9)), Cluster(A100=1)
+    lanes = supply_of(broker, cluster)
+    assert isinstance(lanes.suggest("t0"), dict)
+    broker.refuse("s-0", "n2", "n2 gets no lanes: it has torch 9")
+    lanes.on_trial_complete("t0")
+    assert lanes.suggest("t1")["avoid"] == ["n2"]
+    assert cluster.without == {"n2"}
+    assert broker.snapshot().warnings == ("n2 gets no lanes: it has torch 9",)
 
 
 def test_lanes_that_are_lost_again_and_again_are_given_up():
