@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from cluster.doctor.finding import Finding, clock, error, ok, warning
 from cluster.doctor.here import results_findings
 from cluster.errors import ClusterError, SubmitError
-from cluster.kinds import kuberay, ray_up, slurm
+from cluster.kinds import kuberay, ray_up, slurm, slurm_script
 from cluster.kinds.job import installed_version, make_job
 from cluster.kinds.run import Runner, remote, run_command
 from cluster.profiles.profile import AnyProfile, KubeRayProfile, RayUpProfile, SlurmProfile, SshProfile, kind_of
@@ -74,7 +74,7 @@ def _test_only(profile: SlurmProfile, run: Runner) -> Finding:
     job = make_job(profile, sweep="doctor", grid_text="", results="doctor", ray_version="")
     try:
         # From standard input, so that nothing is left behind on any machine.
-        run(["sbatch", "--test-only"], text=slurm.render(profile, job)[slurm.SCRIPT])
+        run(["sbatch", "--test-only"], text=slurm_script.render(profile, job)[slurm_script.SCRIPT])
     except SubmitError as problem:
         return error("sbatch", str(problem), "ask for what the cluster has, see `sinfo` and `sacctmgr show assoc`")
     return ok("sbatch", "Slurm would take the job (sbatch --test-only)")
@@ -107,7 +107,7 @@ def _partition(profile: SlurmProfile, partition: str, run: Runner) -> Iterator[F
         yield error("partition", shown, f"{nodes} nodes are like that; the profile asks for {asked}")
     elif (limit := kinds[0].seconds) is not None and profile.time_limit > limit:
         # Slurm would take the job and leave it waiting for ever, with the reason PartitionTimeLimit.
-        asked = slurm.slurm_time(profile.time_limit)
+        asked = slurm_script.slurm_time(profile.time_limit)
         yield error("partition", shown, f"time_limit: {asked} is more than the partition allows, {kinds[0].limit}")
     else:
         yield ok("partition", shown)

@@ -7,6 +7,8 @@ a profile is ever written into the body, so none can become a command.
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from cluster.profiles.profile import SlurmProfile, SshProfile
+
 PORTS_FOR_RAY = 10
 """Ports at the start of a job's range that are not for worker processes."""
 OBJECT_STORE_BYTES = 200 * 1024**2
@@ -180,3 +182,13 @@ def range_size(cpus: int) -> int:
     """Ports that a job needs on each node: two per worker process, since a new one may start before the old is gone."""
     # 30 to spare, and a whole number of hundreds, as people choose port ranges (assumption).
     return -(-(2 * cpus + PORTS_FOR_RAY + 30) // 100) * 100
+
+
+def sizes(profile: SlurmProfile | SshProfile) -> list[str]:
+    """Assignments of the numbers of nodes and of what each has."""
+    # From 8 cores on, one core less costs little (assumption).
+    cpus, head = profile.cpus_per_node, profile.cpus_per_node - (profile.cpus_per_node >= 8)
+    return [
+        f"nodes={profile.nodes} min_nodes={profile.min_nodes} cpus={cpus} gpus={profile.gpus_per_node}",
+        f"head_cpus={head}  # where there are many cores, the launcher and the queue of trials get one",
+    ]

@@ -21,9 +21,9 @@ from cluster.kinds.shell import (
     assignment,
     range_size,
     script_head,
+    sizes,
     umask,
 )
-from cluster.kinds.slurm import sizes
 from cluster.profiles.profile import SshProfile
 
 SCRIPT = "node.sh"
