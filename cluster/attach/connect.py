@@ -461,8 +461,16 @@ def nodes_up(address: str) -> tuple[int, float, float]:
 
     Raises:
         ConnectError: the head does not answer, or refuses our token.
+        ClusterError: it has another Ray or Python, which no waiting will change.
     """
     check_reachable(address)
+    client, own = _gcs(address), ray_internals.own_versions()
     with _muted_stderr():
-        alive = ray_internals.resources_of_live_nodes(_gcs(address), _REACH_S)
+        alive = ray_internals.resources_of_live_nodes(client, _REACH_S)
+        heads = ray_internals.versions_of_head(client)
+    if heads not in (None, own):
+        raise ClusterError(
+            f"{address}: the head has Ray {heads[0]} and Python {heads[1]}, here are Ray {own[0]} and Python {own[1]}; "
+            "install the same versions on all machines"
+        )
     return len(alive), sum(r.get("CPU", 0.0) for r in alive), sum(r.get("GPU", 0.0) for r in alive)

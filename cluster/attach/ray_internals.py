@@ -1,7 +1,7 @@
 """What this project takes from inside Ray, all of it in this file, because Ray has no public way to ask for it.
 
-Three questions need it: which token this user has, how many nodes a cluster has before anybody attaches to it, and
-which nodes are about to leave.
+Four questions need it: which token this user has, how many nodes a cluster has before anybody attaches to it, which
+versions its head was started with, and which nodes are about to leave.
 `tests/cluster/attach/test_ray_internals.py` names each private thing and says which version of Ray lacks it; the lower
 bound in pyproject.toml is the oldest version that has them all.
 """
@@ -9,7 +9,9 @@ bound in pyproject.toml is the oldest version that has them all.
 import os
 from collections.abc import Sequence
 
+from ray._common.usage.usage_lib import get_cluster_metadata
 from ray._private.state import state
+from ray._private.utils import compute_version_info
 from ray._raylet import AuthenticationTokenLoader, Config, GcsClient  # type: ignore[attr-defined]  # not in its stub
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
@@ -70,6 +72,18 @@ def resources_of_live_nodes(client: GcsClient, timeout_s: float) -> Sequence[dic
     """
     nodes = client.get_all_node_info(timeout=timeout_s).values()
     return [node.resources_total for node in nodes if node.state == GcsNodeInfo.GcsNodeState.ALIVE]
+
+
+def versions_of_head(client: GcsClient) -> tuple[str, str] | None:
+    """Versions of Ray and Python that a head was started with; None as long as it has not said so."""
+    told = get_cluster_metadata(client)
+    return (told["ray_version"], told["python_version"]) if told else None
+
+
+def own_versions() -> tuple[str, str]:
+    """Versions of Ray and Python here, as Ray compares them."""
+    ray, python = compute_version_info()
+    return ray, python
 
 
 def draining() -> frozenset[str]:

@@ -12,6 +12,7 @@ import ray
 
 from cluster.attach import connect
 from cluster.attach.connect import connected
+from cluster.attach.ready import wait_for_nodes
 from cluster.doctor.cluster import cluster_findings
 from cluster.errors import ClusterError, ConnectError
 from cluster.profiles.target import read_target, resolve_address
@@ -94,6 +95,11 @@ def test_a_cluster_of_another_ray_is_refused_in_one_sentence(cluster, monkeypatc
     assert "Ray: 1.2.3" in str(error.value)
     assert "install the cluster's versions here, or ours there" in str(error.value)
     assert "\n" not in str(error.value)
+    monkeypatch.setattr("cluster.attach.ray_internals.compute_version_info", lambda: ("1.2.3", "3.11.7"))
+    with pytest.raises(
+        ClusterError, match=r"the head has Ray \d.* and Python .*, here are Ray 1.2.3 and Python 3.11.7"
+    ):
+        wait_for_nodes(cluster.address, nodes=1, at_least=1, timeout_s=600)
 
 
 def test_an_unwritable_results_directory_is_refused(cluster, tmp_path):

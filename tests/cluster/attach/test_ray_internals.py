@@ -21,6 +21,7 @@ PRIVATE = [
     ("ray.core.generated.gcs_pb2", "GcsNodeInfo.GcsNodeState"),
     ("ray.util.client", "ray.is_connected"),  # public by its name, in no documentation
     ("ray._private.utils", "compute_version_info"),  # test_connect.py makes this process another version by it
+    ("ray._common.usage.usage_lib", "get_cluster_metadata"),
 ]
 
 
