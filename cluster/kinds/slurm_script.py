@@ -52,6 +52,16 @@ note() {
   mv -- "$folder/@LAST_WORD@$part.$$" "$folder/@LAST_WORD@$part"
 }
 
+# Queue this job again if its first node is lost. Where the batch shell lives it ends the other nodes too. Where its
+# machine is lost, nobody would: with --no-kill, by which other nodes may be lost, Slurm keeps the job until its limit.
+again_without_head() {
+  case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
+    *'*' | down* | fail*)  # a star means that Slurm has no answer from there
+      note "queued again: $head_node, the first node of the job, is lost"
+      scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
+  esac
+}
+
 # Runs on every node under srun: this script again, with `node` and what is to be started.
 if [[ ${1:-} == node ]]; then
   address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
@@ -60,18 +70,18 @@ if [[ ${1:-} == node ]]; then
     ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false
     exit
   fi
+  trap 'exit 0' USR1 TERM
+  looks=0
+  until undisturbed timeout 5 bash -c ': < "/dev/tcp/$0/$1"' "${head_address%:*}" "${head_address##*:}" 2> /dev/null; do
+    if ((++looks % 8 == 0)); then again_without_head; fi
+    nap 2
+  done
   status=0
   ray_node "$temp" "$address" "$cpus" --address="$head_address" || status=$?
   [[ $status == "$head_is_gone" ]] || exit "$status"
-  # Where the batch shell lives it ends this node too. Where its machine is lost, nobody would: with --no-kill, by which
-  # other nodes may be lost, Slurm keeps the job until its time limit.
   trap 'exit 0' USR1
   while [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) == RUNNING ]]; do
-    case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
-      *'*' | down* | fail*)  # a star means that Slurm has no answer from there
-        note "queued again: $head_node, the first node of the job, is lost"
-        scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
-    esac
+    again_without_head
     sleep 15 &
     wait "$!" || true  # a trap ends it early, by leaving
   done
@@ -158,10 +168,8 @@ head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME
 export head_address
 if [[ -z $stopping ]]; then
   start_nodes 1 head --nodelist="$SLURMD_NODENAME"
-  wait_for 1 1
-fi
-if ((nodes > 1)) && [[ -z $stopping ]]; then
-  start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
+  # At once, and not when the head is up: from now on somebody queues the job again if this machine is lost.
+  ((nodes == 1)) || start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
   wait_for "$nodes" "$min_nodes"
 fi
 
@@ -173,7 +181,7 @@ if [[ -z $stopping ]]; then
   await_launcher || status=$?
   launcher=''
 fi
-say "the launcher ended with status $status${stopping:+ ($stopping)}"
+[[ -z $launched ]] || say "the launcher ended with status $status${stopping:+ ($stopping)}"
 
 case $stopping in
   '')

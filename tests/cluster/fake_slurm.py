@@ -11,6 +11,7 @@ moment its launcher listens to signals: a busy machine must not make the notice 
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -39,10 +40,16 @@ def load(number) -> dict:
     return json.loads(job_file(number).read_text())
 
 
-def change(number, **values) -> None:
-    temporary = STATE / f"change-{os.getpid()}"
-    temporary.write_text(json.dumps({**load(number), **values}))
-    os.replace(temporary, job_file(number))
+def change(number, **values) -> dict:
+    """Set fields of a job, each to a value or to what a function makes of the job as it was, which is returned."""
+    with open(STATE / "lock", "w") as lock:  # several steps may start at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = load(number)
+        new = {name: value(job) if callable(value) else value for name, value in values.items()}
+        temporary = STATE / f"change-{os.getpid()}"
+        temporary.write_text(json.dumps({**job, **new}))
+        os.replace(temporary, job_file(number))
+    return job
 
 
 def options_of(script: str) -> dict:
@@ -167,18 +174,18 @@ def srun(arguments) -> None:
     own = {key: value for key, _, value in (a.partition("=") for a in arguments if a.startswith("--"))}
     command = arguments[next(i for i, a in enumerate(arguments) if not a.startswith("--")) :]
     number = os.environ["SLURM_JOB_ID"]
-    job = load(number)
+    step = change(number, steps=lambda job: job["steps"] + 1)["steps"]
     chosen = [n for n in os.environ["SLURM_JOB_NODELIST"].split(",") if n != own.get("--exclude")]
     chosen = [own["--nodelist"]] if "--nodelist" in own else chosen
     assert len(chosen) == int(own["--nodes"]) == int(own["--ntasks"])
     tasks = {}
     for index, node in enumerate(chosen):
         environment = {**os.environ, "SLURMD_NODENAME": node, "SLURM_PROCID": str(index), "SLURM_NODEID": str(index),
-                       "SLURM_STEP_ID": str(job["steps"])}  # fmt: skip
+                       "SLURM_STEP_ID": str(step)}  # fmt: skip
         output = own["--output"].replace("%j", number).replace("%N", node)
         with open(output, "a") as log:
             tasks[node] = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    change(number, steps=job["steps"] + 1, tasks={**job["tasks"], **{node: task.pid for node, task in tasks.items()}})
+    change(number, tasks=lambda job: {**job["tasks"], **{node: task.pid for node, task in tasks.items()}})
 
     # To every process of the step, as the real one does, and not to their groups alone.
     signal.signal(signal.SIGUSR1, lambda *_: tell([task.pid for task in tasks.values()], signal.SIGUSR1))

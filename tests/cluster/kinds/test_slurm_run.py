@@ -1,6 +1,7 @@
 """The rendered sbatch script, run end to end by a Slurm on this machine; Ray and training are played."""
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -33,6 +34,11 @@ def events(tmp_path):
 
 def rows(record) -> int:
     return len(list(Path(record.results).glob("*.row")))
+
+
+def logs(record) -> str:
+    """What the job and its nodes have written."""
+    return "".join(path.read_text() for path in Path(record.folder).iterdir() if path.suffix in (".out", ".log"))
 
 
 def output(record) -> str:
@@ -130,6 +136,16 @@ def test_a_job_whose_first_node_is_lost_is_queued_again_by_another(start, slurm)
     assert job["host"] == "127.0.0.3"
 
 
+def test_a_first_node_that_is_lost_before_its_ray_is_up_is_noticed_too(start, slurm, monkeypatch):
+    monkeypatch.setenv("STAND_IN_BROKEN", "127.0.0.2")
+    record = start([0.01] * 3)
+    number = record.handle["id"]
+    slurm.wait(number, lambda job: len(job.get("tasks", [])) == 2)
+    subprocess.run(["lose", "127.0.0.2"], check=True)
+    job = slurm.wait_ended(number)
+    assert (job["state"], job["restarts"], rows(record)) == ("COMPLETED", 1, 3), output(record)
+
+
 def test_a_job_whose_only_node_is_lost_is_queued_again_by_slurm(start, slurm):
     record = start([0.2] * 10, nodes=1)
     number = record.handle["id"]
@@ -188,6 +204,7 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events
     assert {"saved on": ["127.0.0.2", "127.0.0.3"]} in events()
     assert status(again).state == "ended"
     assert "stopped by sweeper stop" in status(again).detail
+    assert not re.search("User defined signal|Terminated|Killed|Traceback|exit code", logs(record)), logs(record)
     assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
 
 
