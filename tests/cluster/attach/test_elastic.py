@@ -111,7 +111,7 @@ def stay_until_the_others_are_done(assignment, progress, context, *, marks: str)
     folder = Path(marks)
     with open(folder / "ran", "a") as ran:
         ran.write(f"{ray.util.get_node_ip_address()}\n")
-    while assignment.spec.config.d_m == 1 and not (folder / "go").exists():
+    while assignment.spec.model.d_m == 1 and not (folder / "go").exists():
         time.sleep(0.1)
     finish(progress)
 

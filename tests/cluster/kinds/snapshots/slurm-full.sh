@@ -59,6 +59,9 @@ job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}  # as `sweeper jobs` knows it
 
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
+# Run a short command through the signals that reach every process of a job: bash would log that they ended it.
+undisturbed() { (trap '' USR1 USR2 TERM INT HUP; exec "$@"); }
+nap() { undisturbed sleep "$1"; }
 
 # One Ray node in the foreground, until it ends or this shell gets USR1: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
 # A start that fails is tried again as long as nodes may take to join; Ray itself gives each 30 s, and has no setting.
@@ -82,7 +85,7 @@ ray_node() {
     while kill -0 "$ray" 2> /dev/null; do
       # Sent again each second: at its very beginning a process does not hear it yet.
       if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; fi
-      sleep 1 || true  # signals to a whole job end it
+      nap 1
     done
     wait "$ray" || status=$?
     if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
@@ -91,7 +94,7 @@ ray_node() {
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
     ((SECONDS - began < start_timeout)) || break
     say "Ray is started again"
-    sleep 2
+    nap 2
   done
   rm -rf -- "$temp"
   return "$status"
@@ -119,7 +122,7 @@ patiently() {
   pid=$!
   while kill -0 "$pid" 2> /dev/null; do
     if [[ -n $stopping ]]; then kill -TERM "$pid" 2> /dev/null || true; fi
-    sleep 0.2 || true
+    nap 0.2
   done
   wait "$pid"
 }
@@ -135,7 +138,7 @@ start_launcher() {
 # Wait for the launcher's end, through signals; once `deadline` (in $SECONDS) is set and over, tell it to stop at once.
 await_launcher() {
   while kill -0 "$launcher" 2> /dev/null; do
-    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else sleep 1 || true; fi
+    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else nap 1; fi
   done
   wait "$launcher"
 }
@@ -146,7 +149,7 @@ end_processes() {
   shift 2
   for pid in "$@"; do kill -"$signal" "$pid" 2> /dev/null || true; done
   for pid in "$@"; do
-    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1 || true; done
+    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do nap 1; done
     kill -KILL "$pid" 2> /dev/null || true
   done
 }
@@ -158,6 +161,16 @@ note() {
   mv -- "$folder/last-word$part.$$" "$folder/last-word$part"
 }
 
+# Queue this job again if its first node is lost. Where the batch shell lives it ends the other nodes too. Where its
+# machine is lost, nobody would: with --no-kill, by which other nodes may be lost, Slurm keeps the job until its limit.
+again_without_head() {
+  case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
+    *'*' | down* | fail*)  # a star means that Slurm has no answer from there
+      note "queued again: $head_node, the first node of the job, is lost"
+      scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
+  esac
+}
+
 # Runs on every node under srun: this script again, with `node` and what is to be started.
 if [[ ${1:-} == node ]]; then
   address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
@@ -166,18 +179,18 @@ if [[ ${1:-} == node ]]; then
     ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false
     exit
   fi
+  trap 'exit 0' USR1 TERM
+  looks=0
+  until undisturbed timeout 5 bash -c ': < "/dev/tcp/$0/$1"' "${head_address%:*}" "${head_address##*:}" 2> /dev/null; do
+    if ((++looks % 8 == 0)); then again_without_head; fi
+    nap 2
+  done
   status=0
   ray_node "$temp" "$address" "$cpus" --address="$head_address" || status=$?
   [[ $status == "$head_is_gone" ]] || exit "$status"
-  # Where the batch shell lives it ends this node too. Where its machine is lost, nobody would: with --no-kill, by which
-  # other nodes may be lost, Slurm keeps the job until its time limit.
   trap 'exit 0' USR1
   while [[ $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null) == RUNNING ]]; do
-    case $(sinfo --noheader --Node --nodes="$head_node" --format=%T | head -n 1) in
-      *'*' | down* | fail*)  # a star means that Slurm has no answer from there
-        note "queued again: $head_node, the first node of the job, is lost"
-        scontrol requeue "$SLURM_JOB_ID" || true ;;  # another node may have been quicker
-    esac
+    again_without_head
     sleep 15 &
     wait "$!" || true  # a trap ends it early, by leaving
   done
@@ -264,10 +277,8 @@ head_address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME
 export head_address
 if [[ -z $stopping ]]; then
   start_nodes 1 head --nodelist="$SLURMD_NODENAME"
-  wait_for 1 1
-fi
-if ((nodes > 1)) && [[ -z $stopping ]]; then
-  start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
+  # At once, and not when the head is up: from now on somebody queues the job again if this machine is lost.
+  ((nodes == 1)) || start_nodes "$((nodes - 1))" worker --exclude="$SLURMD_NODENAME"
   wait_for "$nodes" "$min_nodes"
 fi
 
@@ -279,7 +290,7 @@ if [[ -z $stopping ]]; then
   await_launcher || status=$?
   launcher=''
 fi
-say "the launcher ended with status $status${stopping:+ ($stopping)}"
+[[ -z $launched ]] || say "the launcher ended with status $status${stopping:+ ($stopping)}"
 
 case $stopping in
   '')

@@ -26,6 +26,9 @@ script=$folder/node.sh
 
 say() { printf '%s %s\n' "$(date '+%F %T')" "$*"; }
 fail() { say "Error: $*" >&2; exit 1; }
+# Run a short command through the signals that reach every process of a job: bash would log that they ended it.
+undisturbed() { (trap '' USR1 USR2 TERM INT HUP; exec "$@"); }
+nap() { undisturbed sleep "$1"; }
 
 # One Ray node in the foreground, until it ends or this shell gets USR1: ray_node TEMP_DIR ADDRESS CPUS ARGUMENT...
 # A start that fails is tried again as long as nodes may take to join; Ray itself gives each 30 s, and has no setting.
@@ -49,7 +52,7 @@ ray_node() {
     while kill -0 "$ray" 2> /dev/null; do
       # Sent again each second: at its very beginning a process does not hear it yet.
       if [[ -n $ending ]]; then kill -USR1 "$ray" 2> /dev/null || true; fi
-      sleep 1 || true  # signals to a whole job end it
+      nap 1
     done
     wait "$ray" || status=$?
     if [[ -n $ending || -n $leaving || $status == 0 ]]; then status=0; break; fi
@@ -58,7 +61,7 @@ ray_node() {
     tail -n 20 "$temp"/session_latest/logs/{gcs_server.err,raylet.err,ray_process_exit.log} 2> /dev/null || true
     ((SECONDS - began < start_timeout)) || break
     say "Ray is started again"
-    sleep 2
+    nap 2
   done
   rm -rf -- "$temp"
   return "$status"
@@ -86,7 +89,7 @@ patiently() {
   pid=$!
   while kill -0 "$pid" 2> /dev/null; do
     if [[ -n $stopping ]]; then kill -TERM "$pid" 2> /dev/null || true; fi
-    sleep 0.2 || true
+    nap 0.2
   done
   wait "$pid"
 }
@@ -102,7 +105,7 @@ start_launcher() {
 # Wait for the launcher's end, through signals; once `deadline` (in $SECONDS) is set and over, tell it to stop at once.
 await_launcher() {
   while kill -0 "$launcher" 2> /dev/null; do
-    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else sleep 1 || true; fi
+    if [[ -n $deadline ]] && ((SECONDS >= deadline)); then end_processes TERM 60 "$launcher"; else nap 1; fi
   done
   wait "$launcher"
 }
@@ -113,7 +116,7 @@ end_processes() {
   shift 2
   for pid in "$@"; do kill -"$signal" "$pid" 2> /dev/null || true; done
   for pid in "$@"; do
-    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do sleep 1 || true; done
+    while kill -0 "$pid" 2> /dev/null && ((patience-- > 0)); do nap 1; done
     kill -KILL "$pid" 2> /dev/null || true
   done
 }
