@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cluster.errors import CodeError, choices_hint
+from cluster.errors import CodeError, choices_hint, path_hint
 
 _DIGITS = 12
 """Hexadecimal digits of the SHA-256 in a name: 48 bits tell the versions of one file apart."""
@@ -69,7 +69,8 @@ def located(wanted: Reference, folders: Sequence[Path], where: str) -> Reference
     places = list(dict.fromkeys(places))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise CodeError(f"{where}: no such file: {wanted.path} (looked for {', '.join(map(str, places))})")
+        hint = next(filter(None, map(path_hint, places)), f" (looked for {', '.join(map(str, places))})")
+        raise CodeError(f"{where}: no such file: {wanted.path}{hint}")
     digest = register(_read(file, where))
     if wanted.digest not in (None, digest):
         raise CodeError(

@@ -4,9 +4,10 @@ They stand here because every package but `theory` may import from `cluster`. `m
 own beside `CodeError`, `theory` none but its own; `sweeper.errors.FOR_PEOPLE` lists all.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -68,6 +69,28 @@ def choices_hint(value: object, choices: Iterable[object]) -> str:
     names = [str(choice) for choice in choices]
     near = get_close_matches(str(value), names, n=1)
     return f"{f'; did you mean {near[0]!r}?' if near else '.'} Valid: {', '.join(names) or 'none'}"
+
+
+def path_hint(path: Path, suits: Callable[[Path], bool] = Path.is_file, names: Iterable[str] = ()) -> str:
+    """End a sentence about a path that is not there: with the one that is, where a single name in it is misspelt.
+
+    Args:
+        path: what the user wrote.
+        suits: whether a path would have been accepted.
+        names: words that would have been accepted in the place of a path.
+
+    Returns:
+        Such as ``; did you mean 'results/mine'?``; empty where nothing that suits has a name that is close.
+    """
+    there = next((folder for folder in path.parents if folder.is_dir()), path)
+    first, *rest = path.relative_to(there).parts or ("",)
+    try:
+        beside = [entry.name for entry in there.iterdir()]
+    except OSError:  # a folder that cannot be read, or a file, tells no names
+        return ""
+    near = [other for name in get_close_matches(first, beside) if suits(other := there.joinpath(name, *rest))]
+    meant = [*get_close_matches(str(path), names, n=1), *map(str, near)]
+    return f"; did you mean {meant[0]!r}?" if meant else ""
 
 
 @contextmanager

@@ -11,10 +11,12 @@ class TheoryError(ValueError):
 def unknown(argument: str, value: object, choices: Iterable[str]) -> TheoryError:
     """Build the error for a name that is not among the choices, with the nearest one where one is close.
 
+    In the words of `cluster.errors.unknown_name`, which this package may not import; a test compares them.
+
     >>> str(unknown("floor", "non", ["none", "max"]))
-    "floor: unknown value 'non'; choose one of: none, max; did you mean 'none'?"
+    "floor: 'non' is not known; did you mean 'none'? Valid: none, max"
     """
     names = list(choices)
     near = get_close_matches(str(value), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return TheoryError(f"{argument}: unknown value {value!r}; choose one of: {', '.join(names)}{hint}")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return TheoryError(f"{argument}: {value!r} is not known{hint} Valid: {', '.join(names) or 'none'}")

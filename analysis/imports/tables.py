@@ -13,7 +13,7 @@ import pyarrow as pa
 from analysis.errors import AnalysisError
 from analysis.imports.mapping import ImportSettings, mapped
 from analysis.rows.imported import Origin, sha256_of_file
-from cluster.errors import joined, unknown_name
+from cluster.errors import joined, path_hint, unknown_name
 from sweeper.store.schema import FAILED, FINISHED, PRUNED
 
 ENDINGS: dict[str, Callable[[Path], pd.DataFrame]] = {
@@ -73,7 +73,7 @@ def import_rows(
         raise AnalysisError(unknown_name("--from", kind, KINDS))
     path = Path(source)
     if not path.exists():
-        raise AnalysisError(f"{source}: no such file")
+        raise AnalysisError(f"{source}: no such file{path_hint(path, Path.exists)}")
     table = optuna_storage(path, study) if kind == "optuna-storage" else KINDS[kind](path)
     for sentence in table.warnings:
         warn(sentence)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster import values as s
-from cluster.errors import ProfileError, SettingError
+from cluster.errors import ProfileError, SettingError, path_hint
 from cluster.values import setting
 from cluster.yaml_reader import read_text_file, read_yaml
 
@@ -326,7 +326,7 @@ def load_profile(path: str | os.PathLike[str]) -> AnyProfile:
     try:
         return parse_profile(read_text_file(file), default_name=file.stem)
     except FileNotFoundError:
-        raise ProfileError(f"{file}: no such profile") from None
+        raise ProfileError(f"{file}: no such profile{path_hint(file)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProfileError(f"{file}: cannot be read: {error}") from error
     except SettingError as error:

@@ -9,11 +9,10 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import CodeError, SettingError
+from cluster.errors import CodeError, SettingError, path_hint
 from cluster.limits import check_limit, shown
 from cluster.values import (
     check_keys,
@@ -111,6 +110,10 @@ def shipped_grids() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
+def _is_grid(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml") and path.is_file()
+
+
 def load_grid(path: str | os.PathLike[str]) -> Grid:
     """Read and check a grid file, or a shipped grid by its name.
 
@@ -129,9 +132,7 @@ def load_grid(path: str | os.PathLike[str]) -> Grid:
         return parse_grid(read_text_file(file), default_name=file.stem, folder=file.parent)
     except FileNotFoundError:
         named = f". Shipped grids: {', '.join(shipped_grids())}" if file.name == str(path) and not file.suffix else ""
-        beside = get_close_matches(file.name, [other.name for other in file.parent.glob("*.y*ml")], n=1, cutoff=0.8)
-        hint = f"; did you mean {file.with_name(beside[0])}?" if beside else named
-        raise GridError(f"{file}: no such grid file{hint}") from None
+        raise GridError(f"{file}: no such grid file{path_hint(file, _is_grid, shipped_grids()) or named}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise GridError(f"{file}: cannot be read: {error}") from error
     except SettingError as error:

@@ -33,6 +33,7 @@ import pyarrow.fs as pafs
 
 from sweeper.errors import DamageError, StoreError
 from sweeper.store.folder import Folder, base_name, resolve, unique
+from sweeper.store.nearby import MARKER, results_hint
 from sweeper.store.parts import (
     OTHER_BYTES,
     RANKING,
@@ -49,7 +50,6 @@ from sweeper.store.schema import FINISHED, PREDICTIONS, SCHEMA_VERSION, SCHEMAS
 
 Weights = Literal["checkpoints", "networks"]
 """Folders that hold weights: of trials that have not ended, and of finished ones."""
-_MARKER = "store.json"
 _READ_TRIES = 5
 """Times that a reader begins anew when files are merged while it reads (assumption: merges are minutes apart)."""
 
@@ -85,10 +85,10 @@ class ResultsStore(Folder):
                 store._fs.create_dir(f"{store._root}/{table}", recursive=True)
             store._fs.create_dir(f"{store._root}/grids", recursive=True)
             # The marker comes last: a directory that is half made is not taken for a results directory.
-            if store._exists(_MARKER):
+            if store._exists(MARKER):
                 store._check_marker()
             else:
-                store._write_bytes(_MARKER, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
+                store._write_bytes(MARKER, json.dumps({"schema_version": SCHEMA_VERSION}).encode() + b"\n")
         return store
 
     @classmethod
@@ -107,10 +107,10 @@ class ResultsStore(Folder):
         """
         store = cls(*resolve(uri), on_damage)
         with store._storage_errors("read the results directory"):
-            if not store._exists(_MARKER):
+            if not store._exists(MARKER):
                 raise StoreError(
-                    f"{store.uri}: not a results directory (no {_MARKER}). "
-                    "`sweeper launch grid.yaml --results DIR` makes one."
+                    f"{store.uri}: not a results directory (no {MARKER}){results_hint(store.uri) or '.'} "
+                    "`sweeper launch GRID.yaml -r DIR` makes one."
                 )
             store._check_marker()
         return store
@@ -125,7 +125,7 @@ class ResultsStore(Folder):
         """Whether there is a results directory."""
         store = cls(*resolve(uri))
         with store._storage_errors("look for the results directory"):
-            return store._exists(_MARKER)
+            return store._exists(MARKER)
 
     def write(self, table: str, records: Sequence[Any], *, writer: str = "w") -> str | None:
         """Append records as one part file, atomically.
@@ -400,12 +400,12 @@ class ResultsStore(Folder):
             self._on_damage(error)
 
     def _check_marker(self) -> None:
-        with self._fs.open_input_stream(f"{self._root}/{_MARKER}") as stream:
+        with self._fs.open_input_stream(f"{self._root}/{MARKER}") as stream:
             text = stream.read().decode(errors="replace")
         try:
             version = json.loads(text)["schema_version"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.uri}/{_MARKER}: not readable as JSON with a schema_version.") from error
+            raise StoreError(f"{self.uri}/{MARKER}: not readable as JSON with a schema_version.") from error
         if version != SCHEMA_VERSION:
             raise StoreError(version_message(self.uri, version))
 

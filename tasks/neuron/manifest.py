@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from cluster.errors import path_hint
 from tasks.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -29,10 +30,10 @@ def read_manifest(folder: Path, where: str) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise DataError(
-            f"{where}.data: {folder.absolute()} is no converted NeuronIO folder (no {MANIFEST}); make one with "
-            "'python -m tasks.neuron.neuronio_files' or use data: embedded"
+        hint = path_hint(folder, lambda other: (other / MANIFEST).is_file()) or (
+            "; make one with 'python -m tasks.neuron.neuronio_files' or use data: embedded"
         )
+        raise DataError(f"{where}.data: {folder.absolute()} is no converted NeuronIO folder (no {MANIFEST}){hint}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         segments, duration = (int(size) for size in content["shape"])

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import choices_hint
+from cluster.errors import choices_hint, path_hint
 from tasks.base import Options, Place
 from tasks.data.cache import noted_sha256, quick_sha256
 from tasks.errors import DataError
@@ -65,7 +65,7 @@ def files_of(data: str, where: str) -> list[Path]:
             raise DataError(f"{where}.data: folder {path} holds no .npy files")
         return files
     if not path.is_file():
-        raise DataError(f"{where}.data: no such file or folder: {path}")
+        raise DataError(f"{where}.data: no such file or folder: {path}{path_hint(path, Path.exists)}")
     if path.suffix not in (".npz", ".h5", ".hdf5"):
         raise DataError(f"{where}.data: {path} is no .npz, .h5 or .hdf5 file and no folder of .npy files")
     return [path]

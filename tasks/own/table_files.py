@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import choices_hint
+from cluster.errors import choices_hint, path_hint
 from tasks.base import Options, Place
 from tasks.errors import DataError
 from tasks.own.notes import noted
@@ -104,7 +104,7 @@ def noted_facts(options: Options, place: Place) -> dict[str, Any]:
     """
     path = Path(str(options["data"]))
     if not path.is_file():
-        raise DataError(f"{place.where}.data: no such file: {path}")
+        raise DataError(f"{place.where}.data: no such file: {path}{path_hint(path)}")
 
     def find() -> dict[str, Any]:
         series = read_series(options, place.where)
@@ -167,7 +167,7 @@ def _frame(path: Path, where: str) -> Any:
     import pandas as pd
 
     if not path.is_file():
-        raise DataError(f"{where}.data: no such file: {path}")
+        raise DataError(f"{where}.data: no such file: {path}{path_hint(path)}")
     readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     if path.suffix not in readers:
         raise DataError(f"{where}.data: {path} is no .csv or .parquet file")

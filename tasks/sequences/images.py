@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cluster.errors import path_hint
 from tasks.base import TaskSpec
 from tasks.batch import Split
 from tasks.data.cache import build_verified, data_directory, noted_sha256, write_atomically
@@ -102,10 +103,11 @@ def _cifar(data: str, directory: Path, where: str) -> tuple[Images, str, dict[Sp
     if data == "real":
         archive = fetch(CIFAR10, cache_dir=directory) / "cifar-10-python.tar.gz"
     elif not archive.is_file():
-        raise DataError(
-            f"{where}.data: no such file: {archive.absolute()} (valid: 'embedded', 'real' or the path of "
-            "cifar-10-python.tar.gz)"
+        hint = (
+            path_hint(archive, names=("embedded", "real"))
+            or " (valid: 'embedded', 'real' or the path of cifar-10-python.tar.gz)"
         )
+        raise DataError(f"{where}.data: no such file: {archive.absolute()}{hint}")
     sha256 = noted_sha256(archive, directory)
     store = directory / "images" / sha256[:24]
     build_verified(store.with_suffix(".npy"), lambda: _write_cifar(archive, store))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cluster.errors import path_hint
 from tasks.batch import Split
 from tasks.data.cache import build_verified, data_directory, noted_sha256, sha256_of, write_atomically
 from tasks.data.fetch import fetch
@@ -141,10 +142,11 @@ def _sources(data: str, bin_ms: int, directory: Path, where: str) -> tuple[list[
                 )
         return files, lambda: read_h5(files, bin_ms)
     if not place.is_file():
-        raise DataError(
-            f"{where}.data: no such file or folder: {place.absolute()} (valid: 'embedded', 'real', a folder with "
-            f"{' and '.join(H5_FILES)}, or a file made by 'python -m tasks.make.speech convert')"
+        hint = path_hint(place, Path.exists, ("embedded", "generated", "real")) or (
+            f" (valid: 'embedded', 'generated', 'real', a folder with {' and '.join(H5_FILES)}, or a file "
+            "made by 'python -m tasks.make.speech convert')"
         )
+        raise DataError(f"{where}.data: no such file or folder: {place.absolute()}{hint}")
     return [place], lambda: _coarser(read_recordings(place), bin_ms, where)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cluster.errors import path_hint
 from tasks.data.cache import (
     QUICK_BYTES,
     build_verified,
@@ -123,8 +124,9 @@ def embedded_path(cache_dir: str | Path | None = None) -> Path:
 
 def _scanned(name: str, path: Path, directory: Path, where: str) -> TextFile:
     if not path.is_file():
-        named = ", ".join(map(repr, ("embedded", *DOWNLOADED)))
-        raise DataError(f"{where}: no such file: {path.absolute()} (valid: {named} or the path of a file)")
+        names = ("embedded", *DOWNLOADED)
+        hint = path_hint(path, names=names) or f" (valid: {', '.join(map(repr, names))} or the path of a file)"
+        raise DataError(f"{where}: no such file: {path.absolute()}{hint}")
     stat = path.stat()
     if stat.st_size == 0:
         raise DataError(f"{where}: {path} is empty")

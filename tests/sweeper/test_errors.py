@@ -8,11 +8,11 @@ import click
 import numpy as np
 import pytest
 
-from cluster.errors import ConnectError, ProfileError
+from cluster.errors import ConnectError, ProfileError, unknown_name
 from model.config import ConfigError
 from sweeper.errors import FAULT, GridError, StoreError, run_command
 from tasks.errors import DataError
-from theory.errors import TheoryError
+from theory.errors import TheoryError, unknown
 
 
 def ended(error: Exception, monkeypatch) -> int:
@@ -62,3 +62,8 @@ def test_a_fault_of_ours_is_not_shown_as_the_users_mistake(monkeypatch, capsys):
     assert "test_errors.py" in shown
     assert "Error: operands" not in shown.splitlines()[0]
     assert shown.splitlines()[-1].startswith("This is a fault of the program")
+
+
+@pytest.mark.parametrize("name", ["non", "xyzzy"])
+def test_a_name_that_is_not_known_is_told_in_the_same_words_everywhere(name):
+    assert str(unknown("floor", name, ["max", "none"])) == unknown_name("floor", name, ["max", "none"])

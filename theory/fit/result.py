@@ -198,7 +198,7 @@ class FitResult:
         # The same words as in `compile_fit`, which named the groups.
         key = ", ".join(parts) or "all"
         if key not in self.coefficients:
-            raise TheoryError(f"group: {key!r} was not in the fit; choose one of: {', '.join(self.coefficients)}")
+            raise TheoryError(f"group: {key!r} was not in the fit. Valid: {', '.join(self.coefficients)}")
         return key
 
     def _fitted_budget(self, budget: float | None) -> float:

@@ -66,9 +66,7 @@ def leave_budget_out(fits: Mapping[str, FitResult], *, budget: float | None = No
     # The largest, because a scaling law is wanted for what lies beyond the data.
     level = float(levels[-1]) if budget is None else float(budget)
     if level not in levels:
-        raise TheoryError(
-            f"budget: {level:g} is not in the data; choose one of: {', '.join(f'{value:g}' for value in levels)}"
-        )
+        raise TheoryError(f"budget: {level:g} is not in the data. Valid: {', '.join(f'{value:g}' for value in levels)}")
     masks = [design.budgets == level]
     return _ranked([_held_out(name, fit, masks, f"budget {level:g}") for name, fit in fits.items()])
 

@@ -125,7 +125,7 @@ def test_poor_data_give_reasons(tmp_path, trial):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nonsense", "--law nonsense.*choose one of.*effective_information"),
+        ("nonsense", "--law nonsense.*Valid:.*effective_information"),
         ("effective_information:floor=deep", "floor.*'deep'.*max"),
         ("effective_information:floor", "not of the form option=value"),
         ("effective_information:floor=max,floor=none", "floor is given twice"),

@@ -163,5 +163,5 @@ def test_whether_weights_are_kept_is_one_value_since_trials_do_not_differ_by_it(
 
 def test_a_grid_file_that_is_nearly_named_is_offered(tmp_path):
     (tmp_path / "first.yaml").write_text("task: text\n")
-    with pytest.raises(GridError, match=r"first\.yml: no such grid file; did you mean .*first\.yaml\?"):
+    with pytest.raises(GridError, match=r"first\.yml: no such grid file; did you mean '.*first\.yaml'\?"):
         load_grid(tmp_path / "first.yml")

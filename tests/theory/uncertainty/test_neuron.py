@@ -75,7 +75,7 @@ def test_exponent_hangs_on_the_floor():
 def test_bad_input_is_named():
     with pytest.raises(TheoryError, match="error: every value must be finite and above 0"):
         fit_neuron([1.0, 2.0], [0.5, 0.0])
-    with pytest.raises(TheoryError, match="form: unknown value 'cubic'"):
+    with pytest.raises(TheoryError, match="form: 'cubic' is not known"):
         fit_neuron(TABLE.design.k_e, ERRORS["test MAE"], forms=["cubic"])
     with pytest.raises(TheoryError, match="cannot support"):
         fit_neuron(TABLE.design.k_e[:6], ERRORS["test MAE"][:6])
