@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sweeper.plan.grid import Grid
 
 
+_WORTH_TELLING = 0.001
+"""Share of letters that an alphabet drops from which on it is told."""
 _OF_THE_CALL = ("grid", "results", "cluster", "dry_run", "as_job", "as_json", "debug")
 """Options of `launch` that are not those of a submitted job's launcher."""
 
@@ -45,17 +47,17 @@ def cli() -> None:
     A grid file names a task, parameter budgets P and the sizes to vary; the size left out is solved from P.
 
     \b
-      sweeper grids                           grids that come with the program; launch one by its name: demo
-      sweeper new grid.yaml                   asks for data and time, and writes a grid that fits
-      sweeper plan grid.yaml                  what would run, and what cannot
-      sweeper launch grid.yaml -r results     run what is missing in results/
-      sweeper status -r results               what is done, running, failed, missing
-      sweeper retry -r results --where "..."  run some trials again
-      sweeper verify -r results               check every file and row; which trials to run again
-      sweeper doctor --cluster ...            what would stop a sweep, here and on a cluster
-      sweeper launch grid.yaml --cluster profile.yaml     submit to Slurm, Kubernetes, a cloud or ssh hosts
-      sweeper jobs; sweeper stop NAME         submitted jobs, seen from outside
-      analysis fit-theory results             fit the law to what is done
+      sweeper grids                                   grids that come with the program; launch one by its name: demo
+      sweeper new mine.yaml                           asks for data and time, and writes a grid that fits
+      sweeper plan mine.yaml                          what would run, and what cannot
+      sweeper launch mine.yaml -r results/mine        run what is missing in results/mine
+      sweeper status -r results/mine                  what is done, running, failed, missing
+      sweeper retry -r results/mine --where "..."     run some trials again
+      sweeper verify -r results/mine                  check every file and row; which trials to run again
+      sweeper doctor --cluster ...                    what would stop a sweep, here and on a cluster
+      sweeper launch mine.yaml --cluster profile.yaml     submit to Slurm, Kubernetes, a cloud or ssh hosts
+      sweeper jobs; sweeper stop NAME                 submitted jobs, seen from outside
+      analysis fit-theory results/mine                fit the law to what is done
 
     \b
     Exit codes:
@@ -125,7 +127,7 @@ def new(
     from cluster.values import whole_within
     from sweeper.errors import GridError
     from sweeper.plan.cost import CostModel
-    from sweeper.plan.draft import Wish, draft, letters_lost
+    from sweeper.plan.draft import Wish, draft, letters_lost, minutes_for
     from sweeper.status import store_cost_model
     from sweeper.store.store import ResultsStore
     from sweeper.tables import forecast_line
@@ -147,16 +149,21 @@ def new(
         written.write(made.text)
     click.echo(f"wrote {file}: {len(made.plan.trials)} trials. {forecast_line(made.forecast, lanes)}")
     if not made.fits:
-        click.echo(f"Note: that is more than {minutes:g} minutes allow for; give more, or smaller --budgets.")
+        smaller = " or smaller --budgets" if wanted else ""
+        click.echo(
+            f"Note: no smaller grid would tell anything, and with its start this one needs more than {minutes:g} "
+            f"minutes; --minutes {minutes_for(made, lanes):g}{smaller} would do."
+        )
     if os.path.isfile(data) and any(row.shared.get("alphabet") == "letters" for row in made.plan.rows):
         share, such = letters_lost(Path(data))
-        if share > 0:
+        if share >= _WORTH_TELLING:
             click.echo(
                 f"Note: alphabet: letters makes spaces of {share:.1%} of the letters of {data} ({such}), which splits "
                 "words; alphabet: bytes keeps them, and needs more parameters for its read-out."
             )
     executor = "" if find_spec("ray") else " --executor processes"
-    click.echo(f"Next: sweeper launch {shlex.quote(file)} -r results{executor}")
+    results = f"results/{Path(file).stem}"
+    click.echo(f"Next: sweeper launch {shlex.quote(file)} -r {shlex.quote(results)}{executor}")
 
 
 def _answers() -> bool:
@@ -177,13 +184,14 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     """Print every point of GRID with its solved sizes and achieved P. Writes nothing.
 
     \b
-      sweeper plan grid.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
-      sweeper plan grid.yaml -r results --replay     how far the simulation is off for the sweep that ran
+      sweeper plan mine.yaml --simulate nodes=64,gpus=8,preempt=0.02/h,price=20     makespan, utilisation, money
+      sweeper plan mine.yaml -r results/mine --replay     how far the simulation is off for the sweep that ran
     """
     from sweeper.plan.cost import CostModel
     from sweeper.plan.expand import described, expand
     from sweeper.plan.grid import load_grid
     from sweeper.status import store_cost_model, sweep_status
+    from sweeper.store.nearby import results_hint
     from sweeper.store.store import ResultsStore
     from sweeper.tables import plan_json, print_plan, print_tasks
 
@@ -192,7 +200,8 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     # A plan against a directory that a launch has yet to make is no mistake; a replay of nothing is one.
     begun = results is not None and (replay or ResultsStore.exists(results))
     if results and not begun:
-        click.echo(f"{results}: no results yet, so everything is to be run.", err=True)
+        near = results_hint(results)
+        click.echo(f"{results}: no results yet, so everything is to be run{near or '.'}", err=True)
     store = ResultsStore.open(results) if results and begun else None
     status = sweep_status(expanded, store) if store else None
     costs = store_cost_model(store) if store else CostModel()
@@ -267,11 +276,11 @@ def launch(
     running trials finish and stops; Ctrl-C twice saves checkpoints and leaves. Either way the next launch goes on.
 
     \b
-      sweeper launch grid.yaml -r results                              on this machine
-      sweeper launch grid.yaml --until "ci(d_m_opt @ 1e6) < 20%"       propose, run, look, again; says why it stops
-      sweeper launch grid.yaml -r /shared/run --cluster HOST:6379      on a running Ray cluster
-      sweeper launch grid.yaml -r run --cluster slurm.yaml --dry-run   print the job that a profile makes
-      sweeper launch grid.yaml -r run --cluster slurm.yaml             submit it
+      sweeper launch mine.yaml -r results/mine                         on this machine
+      sweeper launch mine.yaml --until "ci(d_m_opt @ 1e6) < 20%"       propose, run, look, again; says why it stops
+      sweeper launch mine.yaml -r /shared/mine --cluster HOST:6379     on a running Ray cluster
+      sweeper launch mine.yaml -r results/mine --cluster slurm.yaml --dry-run   print the job that a profile makes
+      sweeper launch mine.yaml -r results/mine --cluster slurm.yaml    submit it
     """
     from sweeper.console import PlainConsole
     from sweeper.launch.launch import launch
@@ -326,9 +335,9 @@ def retry(
     """Run trials of RESULTS again, whatever became of them; the new row replaces the old one.
 
     \b
-      sweeper retry -r results --where "status == 'diverged' and learning_rate > 0.01"
-      sweeper retry -r results --where "n_rec > 500 and status != 'finished'"
-      sweeper retry -r results --where "'CUDA error' in reason"
+      sweeper retry -r results/mine --where "status == 'diverged' and learning_rate > 0.01"
+      sweeper retry -r results/mine --where "n_rec > 500 and status != 'finished'"
+      sweeper retry -r results/mine --where "'CUDA error' in reason"
     """
     from sweeper.console import PlainConsole
     from sweeper.launch.maintenance import retry

@@ -1,5 +1,6 @@
 """A first grid for somebody's data: commented, with budgets and steps that fit the time there is."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cluster.errors import path_hint
 from cluster.yaml_reader import write_yaml
 from sweeper.errors import GridError
 from sweeper.plan.advice import READ_OUT_SHARE
@@ -99,8 +101,14 @@ def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
                     if one.fits:
                         return one
     if best is None:
-        raise GridError(f"budgets: {', '.join(map(str, wish.budgets or BUDGETS))}: none can be built for {wish.data}")
+        raise GridError(_too_small(wish, name, tasks[-1]))
     return best
+
+
+def minutes_for(one: Draft, lanes: int) -> float:
+    """The minutes that a drafted grid needs on a number of lanes, rounded up."""
+    minutes = one.forecast.wall_seconds(lanes) / 60 / USED_SHARE
+    return math.ceil(minutes) if minutes > 2 else math.ceil(10 * minutes) / 10
 
 
 def letters_lost(path: Path) -> tuple[float, str]:
@@ -125,9 +133,9 @@ def _tasks(wish: Wish) -> list[dict[str, Any]]:
             return [{"name": "text", "alphabet": alphabet} for alphabet in ("bytes", "letters")]
         if named:
             return [{"name": wish.data, **_OPTIONS.get(wish.data, {})}]
-        raise GridError(
-            f"data: {wish.data!r} is no file here, and no task with embedded data: {', '.join(tasks_with_data())}"
-        )
+        hint = path_hint(path, Path.exists, tasks_with_data())
+        embedded = ", ".join(tasks_with_data())
+        raise GridError(f"data: {wish.data!r} is no file here, and no task with embedded data ({embedded}){hint}")
     if path.is_dir() or path.suffix in _ARRAYS:
         return [{"name": "arrays", "data": wish.data}]
     if path.suffix in _TABLES:
@@ -171,6 +179,30 @@ def _draft(
     forecast = costs.forecast([row.spec for row in plan.trials.values() if row.spec is not None])
     fits = forecast.wall_seconds(wish.lanes) <= USED_SHARE * 60 * wish.minutes
     return Draft(text, plan, forecast, fits)
+
+
+def _too_small(wish: Wish, name: str, task: Mapping[str, Any]) -> str:
+    """Say which budgets cannot be built, why, and from which on they can."""
+
+    def plan_of(budget: int) -> Plan:
+        text = _text(wish, name, task, (budget,), SEEDS[-1], STEPS[0])
+        return expand(described(parse_grid(text, default_name=name, folder=Path.cwd())))
+
+    plans = {budget: plan_of(budget) for budget in wish.budgets or BUDGETS}
+    small = {budget: plan for budget, plan in plans.items() if not plan.trials}
+    low, high = max(small), 2 * max(small)
+    while not plan_of(high).trials:
+        low, high = high, 2 * high
+    while high - low > high // 100:
+        middle = (low + high) // 2
+        low, high = (low, middle) if plan_of(middle).trials else (middle, high)
+    # Of the simplest network, which is the smallest: the first value of d_m.
+    reason = small[min(small)].rows[0].reason
+    which = ", ".join(f"{budget:,}" for budget in small)
+    return (
+        f"budgets: {which} {'are' if len(small) > 1 else 'is'} too small for {wish.data} ({reason}). From about "
+        f"{math.ceil(high / 100) * 100:,} on a network of at least 4 neurons can be built"
+    )
 
 
 def _text(wish: Wish, name: str, task: Mapping[str, Any], budgets: tuple[int, ...], seeds: int, steps: int) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -55,14 +56,34 @@ def test_symbols_are_folded_where_the_read_out_would_take_the_budget():
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"data": "nowhere.txt"}, "data: 'nowhere.txt' is no file here, and no task with embedded data: text, shd"),
-        ({"data": "shd", "budgets": (100,)}, "budgets: 100: none can be built for shd"),
+        (
+            {"data": "nowhere.txt"},
+            r"data: 'nowhere.txt' is no file here, and no task with embedded data \(text, shd, .*\)$",
+        ),
+        ({"data": "shdd"}, r"\(text, shd, .*\); did you mean 'shd'\?"),
     ],
 )
 def test_what_cannot_be_made_is_refused(wish, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(GridError, match=message):
         made(minutes=5, **wish)
+
+
+def test_budgets_that_are_too_small_are_told_with_the_reason_and_the_smallest_that_works(book):
+    with pytest.raises(GridError, match="2000 is too small|2,000 is too small") as refused:
+        made(book, 5, budgets=(2_000, 4_000))
+    assert "1944 are the read-out" in str(refused.value) or "n_rec = 1 is outside" in str(refused.value)
+    smallest = int(re.search(r"From about ([\d,]+) on", str(refused.value))[1].replace(",", ""))
+    assert 2_000 < smallest < 2_500
+    assert made(book, 5, budgets=(smallest, 4_000)).plan.trials
+
+
+def test_too_little_time_is_told_with_the_time_that_would_do(book):
+    asked = ["new", "mine.yaml", "--data", book, "-j", "2", "--minutes"]
+    short = CliRunner().invoke(cli, [*asked, "0.05"])
+    would_do = re.search(r"needs more than 0.05 minutes; --minutes (\S+) would do", short.output)[1]
+    Path("mine.yaml").unlink()
+    assert "would do" not in CliRunner().invoke(cli, [*asked, would_do]).output
 
 
 def test_the_command_asks_for_what_no_option_says_and_overwrites_nothing(book, tmp_path):
@@ -92,4 +113,4 @@ def test_letters_that_the_alphabet_drops_are_told(tmp_path, monkeypatch):
 def test_the_next_command_runs_where_ray_is_not_installed(book, monkeypatch):
     monkeypatch.setattr("sweeper.cli.find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "1", "--budgets", "4000"])
-    assert done.output.endswith("Next: sweeper launch mine.yaml -r results --executor processes\n")
+    assert done.output.endswith("Next: sweeper launch mine.yaml -r results/mine --executor processes\n")
