@@ -250,7 +250,7 @@ def activity(
 
     \b
       training: {save: final}              in the grid: trials keep their weights
-      analysis activity results            one row per network, figures in results/activity.html
+      analysis activity results/mine       one row per network, figures in results/mine/activity.html
 
     Of networks and single neurons with `learn_tau_m: true` it also shows the timescales before and after training.
     """
@@ -273,7 +273,7 @@ def residuals(dir: str, where: str | None, split: "Split", windows: int, output:
 
     \b
       training: {save: final}              in the grid: trials keep their weights
-      analysis residuals results           one row per network, figures in results/residuals.html
+      analysis residuals results/mine      one row per network, figures in results/mine/residuals.html
     """
     from analysis import commands
     from analysis.activity.collect import ResidualSettings
@@ -300,7 +300,7 @@ def compare(
     from analysis import commands
 
     if not (dirs or more):
-        raise click.UsageError("name the results to compare, such as `analysis compare results published:enwik8`")
+        raise click.UsageError("name the results to compare, such as `analysis compare results/mine published:enwik8`")
     path = commands.compare((*dirs, *more), selection, settings, output=output, as_json=as_json)
     if path is not None and not as_json:
         click.echo(f"wrote {path}")
@@ -332,9 +332,9 @@ def suggest(
     """Write the next grid: a next step of the report, or the runs that narrow a target most within some hours.
 
     \b
-      analysis suggest results --step 1 -o next.yaml
-      analysis suggest results --target "optimum at P=1e6" --hours 20 -o next.yaml
-      sweeper launch next.yaml -r results
+      analysis suggest results/mine --step 1 -o next.yaml
+      analysis suggest results/mine --target "optimum at P=1e6" --hours 20 -o next.yaml
+      sweeper launch next.yaml -r results/mine
     """
     from analysis import commands
     from analysis.laws.suggest import SuggestSettings
@@ -368,7 +368,7 @@ def learning_rate(dir: str, selection: "Selection") -> None:
 
     \b
       training: {learning_rate: [0.003, 0.01, 0.03]}     the pilot, one or more seeds
-      analysis learning-rate results                     the rule for the sweep
+      analysis learning-rate results/mine                the rule for the sweep
     """
     from analysis import commands
 

@@ -228,7 +228,7 @@ def columns() -> str:
     """Every column of the result tables."""
     parts = [
         "# Columns\n\nThe tables of a results directory, one folder of Parquet files each: "
-        '`pandas.read_parquet("results/trials")`. A value that is missing is null, never 0.\n'
+        '`pandas.read_parquet("results/mine/trials")`. A value that is missing is null, never 0.\n'
     ]
     statuses = ", ".join(f"`{status}`" for status in STATUSES)
     parts.append(f"The status of a trial is one of {statuses}; an attempt may also be `{LOST}` or `{PREEMPTED}`.\n")

@@ -112,6 +112,14 @@ def test_a_grid_of_a_page_is_understood(page):
             parse_grid(block["text"])
 
 
+HELP = {page: (ROOT / "docs/reference" / page).read_text(encoding="utf-8") for page in ("commands.md",)}
+
+
+@pytest.mark.parametrize(("page", "text"), {**PAGES, **HELP}.items(), ids=lambda value: value[:30])
+def test_examples_keep_each_sweep_in_a_folder_of_its_own_below_results(page, text):
+    assert re.findall(r"^.*(?:-r|analysis [a-z-]+) (?:results|run)(?=[ `\n]).*$", text, re.M) == []
+
+
 MENTIONED = sorted({(page, span) for page, text in PAGES.items() for span in SPAN.findall(text)})
 
 
