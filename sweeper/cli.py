@@ -357,14 +357,20 @@ def retry(
 @click.argument("places", nargs=-1, required=True, metavar="[TARGET] SOURCE...")
 @click.option("--results", "-r", "target", metavar="TARGET", help="Results directory, or URI, that takes the rows.")
 def merge(places: tuple[str, ...], target: str | None) -> None:
-    """Copy the rows and grids of each SOURCE results directory into TARGET; nothing is run or counted twice."""
+    """Copy each SOURCE results directory (rows, grids, saved networks, predictions) into TARGET.
+
+    Nothing is run or counted twice. After a kill the same command goes on.
+    """
     from sweeper.launch.maintenance import merge
 
     target, *sources = places if target is None else (target, *places)
     if not sources:
         raise click.UsageError(f"what is to be copied into {target}? `sweeper merge TARGET SOURCE...`")
     for one in sources:
-        click.echo(f"{one}: {merge(target, one)} trials new in {target}")
+        merged = merge(target, one)
+        kept = {"saved networks": merged.networks, "predictions": merged.predictions}
+        copied = "".join(f", {count} {what} copied" for what, count in kept.items() if count)
+        click.echo(f"{one}: {merged.trials} trials new in {target}{copied}")
 
 
 @cli.command()

@@ -1,12 +1,14 @@
 """Work on a results directory that already holds rows: run some again, or take in another directory's."""
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
 from rich.console import Console
 
 from cluster.code import register
-from sweeper.errors import SweeperError
+from sweeper.errors import DamageError, SweeperError
 from sweeper.executors.executor import Executor
 from sweeper.launch.result import LaunchResult
 from sweeper.launch.run import Runner, end_of
@@ -59,20 +61,32 @@ def retry(
         return runner.run(plan, rows)
 
 
-def merge(target: str, source: str) -> int:
-    """Copy rows and grids of one results directory into another.
+class Merged(NamedTuple):
+    """What one results directory got from another."""
+
+    trials: int
+    """Trials that are new."""
+    networks: int
+    """Saved networks that were copied."""
+    predictions: int
+    """Trials whose predictions were copied."""
+
+
+def merge(target: str, source: str) -> Merged:
+    """Copy rows, grids, saved networks and predictions of one results directory into another.
 
     Where both hold a trial, the higher attempt counts. A grid of the same name but another text is kept as
-    ``<name>-merged``.
-
-    Returns:
-        Number of trials that are new in `target`.
+    ``<name>-merged``. Merging again goes on where a merge was killed.
 
     Raises:
         SweeperError: one of them is no results directory, or of another schema version.
+        DamageError: a file of the source is not what was written; nothing was taken for whole.
     """
     source_store, target_store = ResultsStore.open(source), ResultsStore.create(target)
     before = len(target_store.statuses())
+    # Before the rows: a killed merge then leaves files without rows, which the next one completes, and never a row that
+    # claims a network which is not there.
+    networks, predictions = _copy_files(source_store, target_store)
     # Rows and not files are copied, since only whole tables can be checked for damage and for their version.
     for table in SCHEMAS:
         target_store.adopt(table, source_store.read(table))
@@ -81,7 +95,46 @@ def merge(target: str, source: str) -> int:
     for name, text in source_store.grids().items():
         # The target's own grid keeps its name, so that launching it again asks for the same trials as before.
         target_store.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
-    return len(target_store.statuses()) - before
+    return Merged(len(target_store.statuses()) - before, networks, predictions)
+
+
+def _copy_files(source: ResultsStore, target: ResultsStore) -> tuple[int, int]:
+    """Copy the saved networks and predictions that belong to the rows which will count."""
+    ours, theirs = target.attempts_ended(), source.attempts_ended()
+
+    def wanted(folder: str, ending: str) -> list[str]:
+        there = set(target.names(folder, ending))
+        kept = [trial_id for trial_id in source.names(folder, ending) if trial_id in theirs]
+        # Of equal attempts the numbers are the same, so a file that is there stays.
+        newer = {trial_id for trial_id in kept if ours.get(trial_id, 0) < theirs[trial_id]}
+        same = {trial_id for trial_id in kept if ours.get(trial_id, 0) == theirs[trial_id]}
+        return sorted(newer | (same - there))
+
+    networks = predictions = 0
+    for trial_id in wanted("networks", ".pt"):
+        # Read with its hash and written with it: a damaged file is told and not copied.
+        weights = source.read_weights("networks", trial_id)
+        if weights is not None and weights != _whole_weights(target, trial_id):
+            target.write_weights("networks", trial_id, weights)
+            networks += 1
+    for trial_id in wanted("predictions", ".parquet"):
+        rows = source.read_predictions(trial_id)
+        if rows is not None and rows != _whole_predictions(target, trial_id):
+            target.write_predictions(trial_id, rows)
+            predictions += 1
+    return networks, predictions
+
+
+def _whole_weights(store: ResultsStore, trial_id: str) -> bytes | None:
+    with suppress(DamageError):  # what is damaged is replaced
+        return store.read_weights("networks", trial_id)
+    return None
+
+
+def _whole_predictions(store: ResultsStore, trial_id: str) -> pa.Table | None:
+    with suppress(DamageError):
+        return store.read_predictions(trial_id)
+    return None
 
 
 def _select(store: ResultsStore, condition: str) -> list[dict[str, Any]]:

@@ -171,11 +171,11 @@ def test_a_bad_condition_is_explained(tmp_path, condition, message):
 def test_two_directories_merge_without_running_or_counting_twice(tmp_path):
     run(GRID, tmp_path / "a")
     run(GRID.replace("[4000, 8000]", "[8000, 16000]").replace("truth", "other"), tmp_path / "b")
-    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 8
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")).trials == 8
     store = ResultsStore.open(tmp_path / "a")
     assert len(store.statuses()) == 24
     assert sorted(store.grids()) == ["other", "truth"]
-    assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == 0
+    assert merge(str(tmp_path / "a"), str(tmp_path / "b")).trials == 0
     assert run(GRID.replace("[4000, 8000]", "[4000, 8000, 16000]"), tmp_path / "a").ran == 0
 
 

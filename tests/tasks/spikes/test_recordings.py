@@ -254,7 +254,7 @@ def test_more_spikes_than_a_byte_counts_are_refused(folder: Path, tmp_path: Path
 
 
 def test_other_paths_are_refused(tmp_path: Path) -> None:
-    expect(tmp_path / "nowhere", r"^task\.data: no such file or folder: .*nowhere \(valid: 'embedded', 'generated', 'real'")
+    expect(tmp_path / "nowhere", r"^task\.data: no such file or folder: .*nowhere \(valid: 'embedded', 'generated',")
     (tmp_path / "notes.txt").write_text("no recordings")
     expect(tmp_path / "notes.txt", r"notes\.txt: not a recordings file")
 
