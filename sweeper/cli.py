@@ -126,6 +126,7 @@ def new(
     """
     from cluster.values import whole_within
     from sweeper.errors import GridError
+    from sweeper.plan.busy import busy_sentence
     from sweeper.plan.cost import CostModel
     from sweeper.plan.draft import Wish, draft, letters_lost, minutes_for
     from sweeper.status import store_cost_model
@@ -143,11 +144,20 @@ def new(
     wanted = tuple(whole_within("budget")(one, "--budgets") for one in (budgets or "").split(",") if one.strip())
     costs = store_cost_model(ResultsStore.open(results)) if results else CostModel()
     lanes = lanes or machine_share().workers
-    wish = Wish(data=data, target=target, minutes=minutes, lanes=lanes, budgets=tuple(sorted(wanted)))
+    wish = Wish(
+        data=data,
+        target=target,
+        minutes=minutes,
+        lanes=lanes,
+        budgets=tuple(sorted(wanted)),
+        slowdown=_slowdown_here(lanes),
+    )
     made = draft(wish, Path(file).stem, costs)
     with open(file, "x", encoding="utf-8") as written:
         written.write(made.text)
     click.echo(f"wrote {file}: {len(made.plan.trials)} trials. {forecast_line(made.forecast, lanes)}")
+    if sentence := busy_sentence(wish.slowdown, lanes):
+        click.echo(sentence)
     if not made.fits:
         smaller = " or smaller --budgets" if wanted else ""
         click.echo(
@@ -164,6 +174,14 @@ def new(
     executor = "" if find_spec("ray") else " --executor processes"
     results = f"results/{Path(file).stem}"
     click.echo(f"Next: sweeper launch {shlex.quote(file)} -r {shlex.quote(results)}{executor}")
+
+
+def _slowdown_here(lanes: int | None) -> float:
+    """By how much trials take longer here; more lanes than this machine has cores are meant for another one."""
+    from sweeper.plan.busy import slowdown
+
+    workers = machine_share().workers
+    return slowdown(lanes or workers) if (lanes or workers) <= workers else 1.0
 
 
 def _answers() -> bool:
@@ -216,10 +234,11 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
         specs = [row.spec for row in rows if row.spec is not None]
         click.echo(replay_store(store, costs) if replay and store else simulate_plan(specs, costs, simulate or ""))
     elif as_json:
-        click.echo(plan_json(expanded, status, costs))
+        click.echo(plan_json(expanded, status, costs, slowdown=_slowdown_here(lanes)))
     else:
         print_tasks(loaded)
-        print_plan(expanded, status, costs, lanes or machine_share().workers)
+        lanes_here = lanes or machine_share().workers
+        print_plan(expanded, status, costs, lanes_here, slowdown=_slowdown_here(lanes))
         if loaded.search is not None and loaded.search.adaptive:
             click.echo(
                 f"Shown: lists as they are, ends and middle of each range. Search {loaded.search.kind} runs up "

@@ -35,7 +35,7 @@ _COLUMNS = [
     "ended_at",
     "backend",
 ]
-_COST_COLUMNS = ["status", "spec", "wall_s", "peak_memory_bytes", "lane", "device", "ended_at"]
+_COST_COLUMNS = ["status", "spec", "wall_s", "cpu_s", "peak_memory_bytes", "lane", "device", "ended_at"]
 _BATCH = 1000
 _HISTORY = 500
 """Newest trials that calibrate the cost model."""

@@ -14,6 +14,7 @@ from sweeper.console import PlainConsole
 from sweeper.launch.result import LaunchResult
 from sweeper.launch.verify import Verification
 from sweeper.plan.advice import advice
+from sweeper.plan.busy import busy_sentence
 from sweeper.plan.cost import CostModel, Forecast
 from sweeper.plan.expand import RUNNABLE, Plan, PlanRow
 from sweeper.plan.grid import Grid
@@ -54,10 +55,17 @@ def print_tasks(grid: Grid) -> None:
         )
 
 
-def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int) -> None:
+def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: int, *, slowdown: float = 1.0) -> None:
     """Print a plan as a table, then its totals, the forecast and, where a store is given, what it already holds.
 
-    Replicates share a line; every setting that varies has a column.
+    Replicates share a line; every setting that varies has a column. The table's forecasts are those of a quiet machine.
+
+    Args:
+        plan: the plan.
+        status: what a store holds of it.
+        costs: what trials take.
+        lanes: trials at a time.
+        slowdown: by how much trials take longer on the machine as it is (`sweeper.plan.busy`).
     """
     console = _console()
     settings = _settings(plan.rows)
@@ -84,7 +92,10 @@ def print_plan(plan: Plan, status: SweepStatus | None, costs: CostModel, lanes: 
         rows = missing_rows(plan, status)
         console.print(_counts_line(status.counts), highlight=False)
         _print_stale(console, status)
-    console.print(forecast_line(costs.forecast([row.spec for row in rows if row.spec]), lanes), highlight=False)
+    forecast = costs.forecast([row.spec for row in rows if row.spec], slowdown=slowdown)
+    console.print(forecast_line(forecast, lanes), highlight=False)
+    if forecast.seconds and (sentence := busy_sentence(slowdown, lanes)):
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _varied(rows: Sequence[PlanRow], settings: Sequence[Mapping[str, object]]) -> list[str]:
@@ -303,10 +314,11 @@ def forecast_line(forecast: Forecast, lanes: int) -> str:
     if forecast.seconds == 0:
         return "Nothing to run."
     source = f"fitted to {forecast.calibrated_on} finished trials" if forecast.calibrated_on else "built-in constants"
+    low, high = forecast.wall_range(lanes)
     return (
         f"Forecast ({source}): {duration(forecast.seconds)} of lane time "
         f"({duration(forecast.low)} to {duration(forecast.high)}), about {duration(forecast.wall_seconds(lanes))} "
-        f"on {lanes} lanes."
+        f"({duration(low)} to {duration(high)}) on {counted(lanes, 'lane')}."
     )
 
 
@@ -342,7 +354,7 @@ def _print_reasons(console: PlainConsole, status: SweepStatus) -> None:
         console.print(f"  and {len(ordered) - _MOST_REASONS} other reasons", highlight=False)
 
 
-def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
+def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel, *, slowdown: float = 1.0) -> str:
     """A plan for machines: every point with its sizes, state, forecast and, for trials, the id and whole spec."""
     points = []
     for row in plan.rows:
@@ -360,7 +372,7 @@ def plan_json(plan: Plan, status: SweepStatus | None, costs: CostModel) -> str:
                 point["stored"] = status.states[row.trial_id]
         points.append(point)
     rows = list(plan.trials.values()) if status is None else missing_rows(plan, status)
-    forecast = asdict(costs.forecast([row.spec for row in rows if row.spec]))
+    forecast = asdict(costs.forecast([row.spec for row in rows if row.spec], slowdown=slowdown))
     return json.dumps({"name": plan.name, "trials": len(plan.trials), "forecast": forecast, "points": points})
 
 

@@ -176,6 +176,13 @@ class TaskDefinition:
         """
         return False
 
+    def draw_seconds(self, options: Options, split: Split) -> float:
+        """Return the CPU seconds in which one sequence of a split is drawn anew; 0 where it is read.
+
+        What a trial costs is forecast by it, so it matters where drawing is no small part of a step.
+        """
+        return 0.0
+
     def data_sha256(self, options: Options, place: Place) -> str | None:
         """Return the `data_sha256` that `load` would find now, without torch and in a second.
 

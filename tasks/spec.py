@@ -12,7 +12,7 @@ import tasks.spikes.spec
 import tasks.text.spec
 from cluster import code
 from cluster.errors import choices_hint, raised_as
-from tasks.base import METRICS, Options, Place, TaskDefinition, TaskSpec
+from tasks.base import METRICS, Options, Place, Split, TaskDefinition, TaskSpec
 from tasks.errors import DataError, TaskError
 from tasks.options import Option, OptionValue, resolve_options
 
@@ -29,6 +29,7 @@ _TASKS: dict[str, TaskDefinition] = {name: task for room in ROOMS for name, task
 ENTRY_POINTS = "elm_sweeper.tasks"
 """Group of entry points by which an installed package offers tasks."""
 _MUST_HAVE = ("spec", "load")
+_MAY_LACK = ("draw_seconds",)
 
 
 def task_names() -> tuple[str, ...]:
@@ -68,7 +69,8 @@ def _made(kind: Any, name: str, where: str) -> TaskDefinition:
     interface = "tasks.base.TaskDefinition"
     if not isinstance(kind, type):
         raise TaskError(f"{where}: {name} is no class; write a class that inherits from {interface}")
-    members = [member for member in vars(TaskDefinition) if not member.startswith("_")]
+    # Classes that were written before a member was added, and do not inherit, stay valid.
+    members = [m for m in vars(TaskDefinition) if not m.startswith("_") and m not in _MAY_LACK]
     missing = [m for m in members if not hasattr(kind, m)]
     missing += [m for m in _MUST_HAVE if getattr(kind, m, None) is getattr(TaskDefinition, m)]
     if missing:
@@ -85,6 +87,16 @@ def _made(kind: Any, name: str, where: str) -> TaskDefinition:
     except TypeError as error:
         raise TaskError(f"{where}: class {name} cannot be made without arguments ({error})") from error
     return made
+
+
+def draw_seconds(name: str, options: Mapping[str, object], split: Split) -> float:
+    """Return the CPU seconds in which one sequence of a task is drawn; 0 for tasks that do not come with this software.
+
+    Raises:
+        TaskError: unknown option or invalid value.
+    """
+    # Others' code is not run for it: rows are read where their tasks are not.
+    return _TASKS[name].draw_seconds(canonical_options(name, options), split) if name in _TASKS else 0.0
 
 
 def full_name(name: str, folders: Sequence[Path], *, where: str = "task") -> str:

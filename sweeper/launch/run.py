@@ -15,6 +15,7 @@ from sweeper.launch.assignments import assignments_of, record_event, task_key
 from sweeper.launch.data_check import warnings_of_data
 from sweeper.launch.preflight import check_cells, check_packages, check_tasks, preflight
 from sweeper.launch.result import LaunchResult
+from sweeper.plan.busy import slowdown
 from sweeper.plan.cost import CostModel
 from sweeper.plan.expand import Plan, PlanRow
 from sweeper.plan.seed_batch import SHORT_S, arrange
@@ -104,6 +105,7 @@ class Runner:
             self.console,
             threads=self.executor.options.threads,
         )
+        slowed = self._slowdown()
         journal = Journal(self.store, plan.name, total=len(rows), part=part)
         monitor = Monitor(
             self.console,
@@ -112,6 +114,7 @@ class Runner:
             journal.update,
             ends_at=self.ends_at,
             log_spread=costs.log_spread,
+            slowdown=slowed,
             metric=_metric(specs),
             start=self.start,
             warned=warned,
@@ -139,12 +142,17 @@ class Runner:
             ran=len(rows) - left,
             interrupted=(left > 0 and monitor.interrupted) or out_of_time,
             stopped_because=monitor.stopped_because or stopped_because,
-            forecast=costs.forecast(specs),
+            forecast=costs.forecast(specs, slowdown=slowed),
             busy_s=monitor.busy_s,
             out_of_time=out_of_time,
             saved=sum(status.states.get(name) == MISSING for name in self.store.names("checkpoints", ".pt")),
             preempted=self.requests.told_by_machine,
         )
+
+    def _slowdown(self) -> float:
+        """By how much trials take longer here than on a core of their own; elsewhere, and on GPUs, nobody knows."""
+        here = self.executor.lanes_here and self.executor.options.device == "cpu"
+        return slowdown(self.executor.lanes_here * self.executor.options.threads) if here else 1.0
 
     def _warn_of_data(self, specs: Sequence[TrialSpec]) -> list[str]:
         """Say before the first trial what lanes would warn of when they load the data; what was said."""

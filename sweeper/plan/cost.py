@@ -2,8 +2,9 @@
 
 The model of the time of a trial is ``start + steps x length x (a + batch x (b x n_rec + c x P))`` seconds: each time
 step costs a fixed overhead and, per sequence, element-wise work and memory traffic in proportion to the neurons and
-arithmetic in proportion to the trainable parameters P. ``a``, ``b`` and ``c`` start as measured on one core of an AMD
-EPYC (Zen 5) with the native kernel and are fitted to finished trials once there are some.
+arithmetic in proportion to the trainable parameters P. The start holds also the time in which data are drawn and, in an
+LSTM, recurrent dropout runs step by step. ``a``, ``b`` and ``c`` start as measured on one core of an AMD EPYC (Zen 5)
+with the native kernel and are fitted to finished trials once there are some.
 """
 
 import math
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from model.architecture import Counts
+from model.architectures.gated import GruConfig, LstmConfig
 from model.budget import counts
 from model.config import ModelConfig
 from model.registry import architecture_of
-from sweeper.plan.trial import TrialSpec, spec_from_canonical
+from sweeper.plan.trial import TrainingConfig, TrialSpec, spec_from_canonical
 from sweeper.store.schema import FINISHED
+from tasks.spec import draw_seconds
 
 START_S = 0.3
 """Building the network and opening the data (measured)."""
@@ -29,6 +32,11 @@ NEURON_S = 2e-8
 """Seconds per time step, neuron and sequence, training included (measured: 1.7 to 3e-8, rising with n_rec)."""
 ARITHMETIC_S = 7e-11
 """Seconds per time step, parameter and sequence, training included (measured where neurons are few and complex)."""
+LOOP_S = 1.5e-4
+"""Seconds per time step of training that an LSTM with recurrent dropout takes longer, in a loop of Python (measured
+with 32 to 300 units against torch's module; a GRU's loop is as fast as torch's)."""
+LOOP_UNIT_S = 8e-8
+"""The same per time step, unit and sequence."""
 UNCALIBRATED_FACTOR = 3.0
 """Without history the truth lies within this factor (assumption)."""
 LEAST_HISTORY = 6
@@ -73,13 +81,18 @@ class CostModel:
     def seconds(self, spec: TrialSpec) -> float:
         """Expected wall seconds of one trial on one lane."""
         steps, neurons, arithmetic = _features(spec)
-        return START_S + self.overhead_s * steps + self.neuron_s * neurons + self.arithmetic_s * arithmetic
+        return _apart_s(spec) + self.overhead_s * steps + self.neuron_s * neurons + self.arithmetic_s * arithmetic
 
-    def forecast(self, specs: Sequence[TrialSpec]) -> "Forecast":
+    def forecast(self, specs: Sequence[TrialSpec], *, slowdown: float = 1.0) -> "Forecast":
         """Lane-seconds of a set of trials with a 90 % range.
 
-        Errors of single trials average out; an error common to all (another machine, a busy one) does not, and half of
-        the spread is taken to be common (assumption).
+        Errors of single trials average out; an error common to all (another machine) does not, and half of the spread
+        is taken to be common (assumption).
+
+        Args:
+            specs: the trials.
+            slowdown: by how much they take longer where the machine is busy (`sweeper.plan.busy`). The lower end of the
+                range is that of a machine that falls quiet.
         """
         expected = [self.seconds(spec) for spec in specs]
         total = sum(expected)
@@ -93,11 +106,12 @@ class CostModel:
         # Errors are of a factor, so the range is one of a logarithm: its ends are as far in ratio.
         factor = math.exp(_SPREAD_QUANTILE * spread)
         return Forecast(
-            seconds=total,
+            seconds=total * slowdown,
             low=total / factor,
-            high=total * factor,
-            longest=max(expected),
+            high=total * slowdown * factor,
+            longest=max(expected) * slowdown,
             calibrated_on=self.calibrated_on,
+            slowdown=slowdown,
         )
 
 
@@ -115,24 +129,33 @@ class Forecast:
     """The longest trial: no number of lanes is faster."""
     calibrated_on: int
     """Finished trials behind it; 0 means built-in constants."""
+    slowdown: float = 1.0
+    """By how much the trials were taken to run slower than on a quiet machine."""
 
     def wall_seconds(self, lanes: int) -> float:
         """Expected wall time on a number of lanes, start-up excluded."""
         return max(self.seconds / lanes, self.longest)
+
+    def wall_range(self, lanes: int) -> tuple[float, float]:
+        """The 90 % range of the wall time on a number of lanes, start-up excluded."""
+        if self.seconds == 0:
+            return 0.0, 0.0
+        expected = self.wall_seconds(lanes)
+        return expected * self.low / self.seconds, expected * self.high / self.seconds
 
 
 def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
     """Fit the constants to finished trials.
 
     Args:
-        rows: `spec`, `wall_s` and, for the memory, `status`, `peak_memory_bytes`, `lane` and `device` of trials that
-            finished or ran out of memory, oldest first.
+        rows: `spec`, `wall_s`, `cpu_s` and, for the memory, `status`, `peak_memory_bytes`, `lane` and `device` of
+            trials that finished or ran out of memory, oldest first.
 
     Returns:
         The fitted model, or the built-in one with fewer than `LEAST_HISTORY` trials.
     """
     finished = [row for row in rows if row.get("status", FINISHED) == FINISHED and row["wall_s"] > 0]
-    known = [(spec_from_canonical(row["spec"]), row["wall_s"]) for row in finished]
+    known = [(spec_from_canonical(row["spec"]), _work_s(row)) for row in finished]
     memory_factor = _memory_factor(rows)
     if len(known) < LEAST_HISTORY:
         return CostModel(memory_factor=memory_factor)
@@ -140,8 +163,9 @@ def calibrate(rows: Sequence[Mapping[str, Any]]) -> CostModel:
 
     features = np.array([_features(spec) for spec, _ in known])
     seconds = np.array([wall for _, wall in known])
+    apart = np.array([_apart_s(spec) for spec, _ in known])
     # A trial shorter than the assumed start would divide by nothing, or turn its sign.
-    above_start = np.maximum(seconds - START_S, 0.05 * seconds)
+    above_start = np.maximum(seconds - apart, 0.05 * seconds)
     weighted = features / above_start[:, None]  # relative errors count alike for short and long trials
     # Not negative: plain least squares may give one term a negative cost, and a size that no trial had then comes out
     # as less than free.
@@ -217,17 +241,42 @@ def _counts(config: ModelConfig) -> Counts:
     return counts(config)
 
 
+def _work_s(row: Mapping[str, Any]) -> float:
+    """Seconds that a finished trial takes where it has a core to itself: of the wall time what it was computing."""
+    wall, cpu = float(row["wall_s"]), row.get("cpu_s")
+    # A GPU computes while the processor waits; threads of one trial compute more seconds than pass.
+    if cpu is None or not cpu > 0 or (row.get("device") or "cpu") != "cpu":
+        return wall
+    return min(wall, float(cpu))
+
+
+def _apart_s(spec: TrialSpec) -> float:
+    """Seconds that do not follow the fitted constants: the start, drawing the data, a loop of recurrent dropout."""
+    training, model = spec.training, spec.model
+    trained = training.steps * training.batch_size
+    drawn = trained * draw_seconds(spec.task, spec.task_options, "train")
+    drawn += _eval_batches(training) * training.eval_batch_size * draw_seconds(spec.task, spec.task_options, "valid")
+    looped = 0.0
+    if isinstance(model, LstmConfig) and not isinstance(model, GruConfig) and model.dropout_rec > 0:
+        looped = training.length * (training.steps * LOOP_S + trained * model.units * LOOP_UNIT_S)
+    return START_S + drawn + looped
+
+
+def _eval_batches(training: TrainingConfig) -> float:
+    """Batches of all evaluations of a trial."""
+    evaluations = training.steps // training.eval_every + 1
+    # Null means the whole split, whose size only the data know: 20 and 100 batches stand for it (assumption). Three
+    # splits are evaluated at the end.
+    return float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
+
+
 def _features(spec: TrialSpec) -> tuple[float, float, float]:
     """Time steps of training and evaluation (which costs a third), and the same times sequences and neurons or P."""
     training, params = spec.training, _counts(spec.model).trainable_params
     steps = float(training.steps * training.length)
-    evaluations = training.steps // training.eval_every + 1
-    # Null means the whole split, whose size only the data know: 20 and 100 batches stand for it (assumption). Three
-    # splits are evaluated at the end.
-    eval_steps = float(evaluations * (training.eval_batches or 20) + 3 * (training.final_eval_batches or 100))
     # An evaluation has no backward pass, which multiplies by the weights twice (for the gradients of the inputs and of
     # the weights) where the forward pass does once: a third of the work, as `model.flops.Flops.training` counts it
     # (measured on laptop cases of `benchmarks.model`: 0.21 to 0.25 of a step's time natively, 0.32 to 0.36 by torch).
-    eval_steps *= training.length / 3
+    eval_steps = _eval_batches(training) * training.length / 3
     sequences = steps * training.batch_size + eval_steps * training.eval_batch_size
     return steps + eval_steps, sequences * spec.model.units, sequences * params

@@ -72,6 +72,8 @@ class Wish:
     """Parameter budgets; empty: chosen."""
     target: str | None = None
     """Column to be predicted, of a table."""
+    slowdown: float = 1.0
+    """By how much trials take longer than on a quiet machine (`sweeper.plan.busy`)."""
 
 
 def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
@@ -176,7 +178,8 @@ def _draft(
     # A budget of which hardly a size can be built is none to ask for.
     if len({row.budget for row in plan.trials.values()}) < len(budgets):
         return None
-    forecast = costs.forecast([row.spec for row in plan.trials.values() if row.spec is not None])
+    specs = [row.spec for row in plan.trials.values() if row.spec is not None]
+    forecast = costs.forecast(specs, slowdown=wish.slowdown)
     fits = forecast.wall_seconds(wish.lanes) <= USED_SHARE * 60 * wish.minutes
     return Draft(text, plan, forecast, fits)
 

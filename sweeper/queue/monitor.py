@@ -25,6 +25,52 @@ PLAIN_LINE_S = 15.0
 """Seconds between progress lines where the output is not a terminal."""
 
 
+_RECENT_SHARE = 1 / 3
+"""Share of the time so far by whose pace the rest is foretold: a machine that falls busy or quiet shows in it, and
+single trials hardly do (assumption)."""
+_MARKS = 100
+"""Points of time that a pace remembers, up to twice as many."""
+
+
+class Pace:
+    """How fast work gets done lately, from what was done at each look.
+
+    Args:
+        now: monotonic seconds, when nothing was done yet.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._marks, self._last = [(now, 0.0)], (now, 0.0)
+        self._begun = False
+
+    def look(self, now: float, done: float, *, training: bool) -> None:
+        """Note how much is done.
+
+        Args:
+            now: monotonic seconds.
+            done: work, in forecast seconds of one lane.
+            training: whether a lane has begun to train; the time before is no part of the pace.
+        """
+        if training and not self._begun:
+            self._begun, self._marks = True, [(now, done)]
+        self._last = (now, done)
+        # Spread over the whole time, however long it gets and however often somebody looks.
+        if now - self._marks[-1][0] > (now - self._marks[0][0]) / _MARKS:
+            self._marks.append(self._last)
+        if len(self._marks) > 2 * _MARKS:
+            del self._marks[1::2]
+
+    @property
+    def seconds_per_work(self) -> float | None:
+        """Seconds in which all lanes together did a forecast second of work lately; None where nothing was done."""
+        first, (now, done) = self._marks[0], self._last
+        since = now - _RECENT_SHARE * (now - first[0])
+        lately = [mark for mark in self._marks if mark[0] <= since][-1]
+        # From the beginning where nothing was done lately.
+        then, before = lately if lately[1] < done else first
+        return (now - then) / (done - before) if done > before else None
+
+
 class BrokerLostError(Exception):
     """The broker has ended with the process it ran in; whoever waits for that process says why."""
 
@@ -55,6 +101,7 @@ class Monitor:
         on_snapshot: called every few seconds with the state of the queue.
         ends_at: monotonic seconds after which nothing more is handed out.
         log_spread: standard deviation of the logarithm of true over expected work of one trial.
+        slowdown: by how much work was forecast to take longer than on a quiet machine.
         metric: name of what the best trial is the best in; empty where trials differ in it.
         start: tells of the launch's start; None where nobody is to be told.
         warned: warnings that were printed before the first lane could give them.
@@ -69,6 +116,7 @@ class Monitor:
         *,
         ends_at: float = math.inf,
         log_spread: float = 0.0,
+        slowdown: float = 1.0,
         metric: str = "",
         start: Start | None = None,
         warned: Iterable[str] = (),
@@ -77,10 +125,11 @@ class Monitor:
         self._metric = metric
         self._console, self._requests = console, requests
         self._on_event, self._on_snapshot, self._ends_at = on_event, on_snapshot, ends_at
-        self._log_spread = log_spread
+        self._log_spread, self._slowdown = log_spread, slowdown
         self._warned = set(warned)
         self._ended = threading.Event()
         self._events: queue.SimpleQueue[Event | LateFinish | None] = queue.SimpleQueue()
+        self._pace = Pace(time.monotonic())
         self.busy_s = 0.0
         self.last: Snapshot | None = None
         self.error: BaseException | None = None
@@ -107,7 +156,7 @@ class Monitor:
         self._ended.clear()
         self.start.begin(STARTING_LANES)
         # The pace is that of this broker, whose counts begin at zero: earlier rounds of the launch have no part in it.
-        began = time.monotonic()
+        began, self._pace = time.monotonic(), Pace(time.monotonic())
         # A daemon, so that a launcher that ends by an error is not kept alive by looks at its broker.
         thread = threading.Thread(target=self._watch, args=(handle, began), name="monitor", daemon=True)
         # By a thread of its own: storage that does not answer is waited for, and signals must not wait with it.
@@ -176,7 +225,16 @@ class Monitor:
                 self._on_snapshot(self.last)
                 if self.last.first_start:
                     self.start.end(self.last.first_start[:-1])
-                line = progress_line(self.last, time.monotonic() - began, self._log_spread, metric=self._metric)
+                now, done = time.monotonic(), self.last.work_total - self.last.work_left
+                self._pace.look(now, done, training=self.start.over)
+                line = progress_line(
+                    self.last,
+                    now - began,
+                    self._log_spread,
+                    metric=self._metric,
+                    pace=self._pace.seconds_per_work,
+                    slowdown=self._slowdown,
+                )
                 if not self.start.over and not sum(self.last.statuses.values()):
                     line = f"0/{self.last.total} trials · {self.start.line(self.last.starting)}"
                 if self._console.is_terminal:
@@ -190,7 +248,15 @@ class Monitor:
                     return
 
 
-def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0, *, metric: str = "") -> str:
+def progress_line(
+    snapshot: Snapshot,
+    elapsed_s: float,
+    log_spread: float = 0.0,
+    *,
+    metric: str = "",
+    pace: float | None = None,
+    slowdown: float = 1.0,
+) -> str:
     """One line: done, running, failures by kind, rate, time left and the best trial so far."""
     done = sum(snapshot.statuses.values())
     parts = [f"{done}/{snapshot.total} trials", f"{len(snapshot.running)} running"]
@@ -199,18 +265,24 @@ def progress_line(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0,
     if done and elapsed_s > 0:
         parts.append(f"{60 * done / elapsed_s:.1f}/min")
     ends = "running trials end in" if snapshot.draining and snapshot.running else "ETA"
-    parts.append(f"{ends} {eta(snapshot, elapsed_s, log_spread)}")
+    parts.append(f"{ends} {eta(snapshot, pace, log_spread, slowdown)}")
     if snapshot.best is not None:
         parts.append(f"best {f'valid {metric} ' if metric else ''}{snapshot.best[1]:.4g} ({snapshot.best[0][:8]})")
     return " · ".join(parts)
 
 
-def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
-    """Time left at the pace so far, as a 90 % range; until there is a pace, what was forecast, as `about`.
+def eta(snapshot: Snapshot, pace: float | None, log_spread: float = 0.0, slowdown: float = 1.0) -> str:
+    """Time left at the pace of late, as a 90 % range; until there is a pace, what was forecast, as `about`.
 
     The pace takes out what all trials have in common, such as a slow machine; what is left are the errors of single
     trials, averaged over those done and over those left. Where nothing more is handed out, it is the time until the
     last of the lanes has run what it holds.
+
+    Args:
+        snapshot: state of the queue.
+        pace: `Pace.seconds_per_work`.
+        log_spread: standard deviation of the logarithm of true over expected work of one trial.
+        slowdown: by how much work was forecast to take longer than on a quiet machine.
     """
     lanes = max(1, snapshot.lanes)
     # Of a drained queue the lane with the most in hand decides, at the pace of one lane.
@@ -218,11 +290,11 @@ def eta(snapshot: Snapshot, elapsed_s: float, log_spread: float = 0.0) -> str:
     work_done = snapshot.work_total - snapshot.work_left
     if work_left <= 0:
         return "now"
-    if work_done <= 0.002 * snapshot.work_total:
-        return f"about {duration(work_left / lanes)}"
+    if pace is None or work_done <= 0.002 * snapshot.work_total:
+        return f"about {duration(slowdown * work_left / lanes)}"
     done = sum(snapshot.statuses.values())
     left = len(snapshot.running) + snapshot.silent if snapshot.draining else snapshot.total - done
-    expected_s = elapsed_s * work_left / work_done
+    expected_s = pace * work_left
     # A trial's error is one of its logarithm, so the range is a factor up and down.
     factor = math.exp(_QUANTILE_90 * log_spread * math.sqrt(1 / max(1, done) + 1 / max(1, left)))
     low, high = duration(expected_s / factor), duration(expected_s * factor)

@@ -22,6 +22,7 @@ from tasks.batch import Split
 from tasks.data.cache import build_once, data_directory, write_atomically
 from tasks.options import OptionValue
 from tasks.sequences.sequences import Numbers, SequenceTask, SplitData, shuffled
+from tasks.sequences.spec import MOST_KEPT
 
 Points = npt.NDArray[np.float64]
 
@@ -36,8 +37,6 @@ _ATTEMPTS, _TRIES = 4, 8
 _ROUNDING = 1e-9
 _DISTRACTORS = {3: 2, 6: 6, 9: 5, 14: 3}
 """Distractors, by the dashes of the target paths; a distractor has a third of their length."""
-MOST_KEPT = 20_000
-"""A split with more images is not stored but drawn whenever it is read."""
 _SPLIT_SEEDS: dict[Split, int] = {"train": 0, "valid": 1, "test": 2}
 _SIDE = 32.0
 

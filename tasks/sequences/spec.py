@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
+from tasks.base import Options, Place, Room, Split, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import MOST_EXAMPLES, Option
 from tasks.sequences.data_sets import CIFAR10, LISTOPS_GEN, PATHFINDER_GEN, SDIGITS
@@ -152,6 +152,13 @@ _PATHFINDER_OPTIONS = (
 )
 
 
+MOST_KEPT = 20_000
+"""A split with more images is not stored but drawn whenever it is read."""
+_PATHFINDER_DRAWN_S = {3: 1.7e-3, 6: 3e-3, 9: 4.2e-3, 14: 37e-3}
+"""CPU seconds to draw an image, by dashes (measured for 3 and 14; for 9 from its ratio to 3 in `python -m
+benchmarks.tasks`; 6 lies between, assumption)."""
+
+
 class Pathfinder(TaskDefinition):
     """Say whether two markers are joined by a path."""
 
@@ -181,6 +188,11 @@ class Pathfinder(TaskDefinition):
     def load(self, spec: TaskSpec, options: Options, place: Place) -> Any:
         """See `TaskDefinition`."""
         return loaded_by("tasks.sequences.pathfinder:load_pathfinder", spec, options, place)
+
+    def draw_seconds(self, options: Options, split: Split) -> float:
+        """See `TaskDefinition`."""
+        kept = int(options[f"{split}_examples"]) <= MOST_KEPT
+        return 0.0 if kept else _PATHFINDER_DRAWN_S[int(options["dashes"])]
 
 
 ROOM = Room(

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from tasks.base import Options, Place, Room, TaskDefinition, TaskSpec, loaded_by
+from tasks.base import Options, Place, Room, Split, TaskDefinition, TaskSpec, loaded_by
 from tasks.errors import TaskError
 from tasks.options import MOST_EXAMPLES, Option
 from tasks.spikes.data_sets import DIGITS_GEN, H5_FILES, SHD, SHD_MINI, joint_sha256
@@ -46,6 +46,8 @@ _SHD_ADDING_OPTIONS = (
 )
 
 
+_DRAWN_BIN_S = 5e-6
+"""CPU seconds to draw a bin of a generated recording (measured by `python -m benchmarks.tasks`: 0.5 ms of 100 bins)."""
 _MOST_GENERATED_MS = 10
 """Widest bin of generated digits, in which a channel spikes at most once."""
 GENERATED_VALID, GENERATED_TEST = 2_000, 10_000
@@ -70,6 +72,10 @@ class Shd(TaskDefinition):
         """See `TaskDefinition`."""
         return loaded_by("tasks.spikes.shd:load_shd", spec, options, place)
 
+    def draw_seconds(self, options: Options, split: Split) -> float:
+        """See `TaskDefinition`."""
+        return _draw_seconds(options, digits=1)
+
     def data_sha256(self, options: Options, place: Place) -> str | None:
         """Return that of recordings of one's own; the others are pinned."""
         return _sha256_of_recordings(str(options["data"]), place)
@@ -89,9 +95,19 @@ class ShdAdding(TaskDefinition):
         """See `TaskDefinition`."""
         return loaded_by("tasks.spikes.shd:load_shd_adding", spec, options, place)
 
+    def draw_seconds(self, options: Options, split: Split) -> float:
+        """See `TaskDefinition`."""
+        return _draw_seconds(options, digits=2)
+
     def data_sha256(self, options: Options, place: Place) -> str | None:
         """Return that of recordings of one's own; the others are pinned."""
         return _sha256_of_recordings(str(options["data"]), place)
+
+
+def _draw_seconds(options: Options, digits: int) -> float:
+    # Evaluation sets are drawn too, each time: none is kept.
+    drawn = options["data"] == "generated"
+    return digits * _DRAWN_BIN_S * bins_of_recording(int(options["bin_ms"])) if drawn else 0.0
 
 
 def _sha256_of_recordings(data: str, place: Place) -> str | None:

@@ -1,5 +1,6 @@
 """`sweeper new`: a grid for somebody's data that fits their time."""
 
+import os
 import re
 import string
 from pathlib import Path
@@ -13,6 +14,12 @@ from sweeper.plan.cost import CostModel
 from sweeper.plan.draft import USED_SHARE, Wish, draft
 from sweeper.plan.expand import expand
 from sweeper.plan.grid import load_grid
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    """Whatever else this machine does: the forecast of a command is that of a quiet one."""
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -84,6 +91,17 @@ def test_too_little_time_is_told_with_the_time_that_would_do(book):
     would_do = re.search(r"needs more than 0.05 minutes; --minutes (\S+) would do", short.output)[1]
     Path("mine.yaml").unlink()
     assert "would do" not in CliRunner().invoke(cli, [*asked, would_do]).output
+
+
+def test_a_busy_machine_gets_a_smaller_grid_and_is_told_why(book, monkeypatch):
+    quiet = CliRunner().invoke(cli, ["new", "quiet.yaml", "--data", book, "--minutes", "4", "-j", "1"])
+    monkeypatch.setattr("os.getloadavg", lambda: (20.0 * os.cpu_count(), 0.0, 0.0))
+    busy = CliRunner().invoke(cli, ["new", "busy.yaml", "--data", book, "--minutes", "4", "-j", "1"])
+    trained = [load_grid(name).blocks[0].training["steps"][0] for name in ("quiet.yaml", "busy.yaml")]
+    trials = [len(expand(load_grid(name)).trials) for name in ("quiet.yaml", "busy.yaml")]
+    assert trials[0] * trained[0] > trials[1] * trained[1]
+    assert " share " in busy.output
+    assert " share " not in quiet.output
 
 
 def test_the_command_asks_for_what_no_option_says_and_overwrites_nothing(book, tmp_path):

@@ -5,11 +5,12 @@ import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from sweeper.queue import monitor as monitor_module
 from sweeper.queue.messages import Snapshot
-from sweeper.queue.monitor import Monitor, eta, progress_line
+from sweeper.queue.monitor import Monitor, Pace, eta, progress_line
 from sweeper.queue.stop_requests import LEAVE, StopRequests
 
 
@@ -21,12 +22,13 @@ def snapshot(done: int) -> Snapshot:
 
 
 def test_the_time_left_is_a_range_that_narrows():
-    assert eta(snapshot(0), 60.0, 0.3) == "about 2 min"  # as forecast
-    assert eta(snapshot(50), 6000.0) == "1 h 40 min"
-    assert eta(snapshot(4), 600.0, 0.3) == "3 h 07 min to 5 h 09 min"
-    assert eta(snapshot(50), 6000.0, 0.3) == "91 min to 1 h 50 min"
-    assert eta(snapshot(100), 6000.0, 0.3) == "now"
-    line = progress_line(snapshot(50), 6000.0, 0.3, metric="bpc")
+    assert eta(snapshot(0), None, 0.3) == "about 2 min"  # as forecast
+    assert eta(snapshot(0), None, 0.3, slowdown=3.0) == "about 5 min"
+    assert eta(snapshot(50), 120.0) == "1 h 40 min"
+    assert eta(snapshot(4), 150.0, 0.3) == "3 h 07 min to 5 h 09 min"
+    assert eta(snapshot(50), 120.0, 0.3) == "91 min to 1 h 50 min"
+    assert eta(snapshot(100), 60.0, 0.3) == "now"
+    line = progress_line(snapshot(50), 6000.0, 0.3, metric="bpc", pace=120.0)
     assert line == "50/100 trials · 0 running · 0.5/min · ETA 91 min to 1 h 50 min · best valid bpc 2.5 (01234567)"
     assert " · 0 running · 2 not heard of · " in progress_line(replace(snapshot(50), silent=2), 6000.0)
 
@@ -34,8 +36,28 @@ def test_the_time_left_is_a_range_that_narrows():
 def test_a_drained_queue_ends_when_the_last_lane_has_run_what_it_holds():
     """Two lanes did 50 s of work in 25 s; the one with more in hand has 30 s of it, so 30 s are left and not 25."""
     drained = replace(snapshot(50), draining=True, lanes=2, running=("a", "b"), longest_left=30.0)
-    assert " · running trials end in 30 s · " in progress_line(drained, 25.0)
-    assert eta(replace(drained, longest_left=0.0), 25.0) == "now"
+    assert " · running trials end in 30 s · " in progress_line(drained, 25.0, pace=0.5)
+    assert eta(replace(drained, longest_left=0.0), 0.5) == "now"
+
+
+def test_the_pace_is_that_of_late():
+    """A second of work takes a second, then three because the machine falls busy; the start is no part."""
+    pace = Pace(0.0)
+    assert pace.seconds_per_work is None
+    pace.look(30.0, 0.0, training=True)
+    for second in range(1, 601):
+        pace.look(30.0 + second, float(second), training=True)
+    assert pace.seconds_per_work == pytest.approx(1.0)
+    for second in range(1, 601):
+        pace.look(630.0 + second, 600.0 + second / 3, training=True)
+    assert pace.seconds_per_work == pytest.approx(3.0)
+
+
+def test_a_pace_without_news_is_that_of_the_whole_time():
+    pace = Pace(0.0)
+    pace.look(10.0, 5.0, training=False)
+    pace.look(100.0, 5.0, training=False)
+    assert pace.seconds_per_work == pytest.approx(20.0)
 
 
 def test_the_pace_is_that_of_the_present_round(monkeypatch):
