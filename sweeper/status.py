@@ -88,11 +88,25 @@ def sweep_status(plan: Plan, store: ResultsStore) -> SweepStatus:
         return MISSING if trial_id in asked_before else NEW
 
     # With its type, since pyarrow gives an empty list another one.
+    states = {trial_id: state(trial_id) for trial_id in plan.trials}
+    # Nothing is asked of an empty table: a value of ours makes pyarrow load pandas (0.5 s of a first launch).
+    if not table.num_rows:
+        return SweepStatus(
+            name=plan.name,
+            states=states,
+            stale={},
+            reasons={},
+            examples={},
+            unplanned=0,
+            backends={},
+            versions={},
+            unfinished_tries=frozenset(),
+        )
     planned = table.filter(pc.is_in(table["trial_id"], pa.array(plan.trials, pa.string())))
     reasons, examples = _causes(planned)
     return SweepStatus(
         name=plan.name,
-        states={trial_id: state(trial_id) for trial_id in plan.trials},
+        states=states,
         stale=_stale(plan, planned, table),
         reasons=reasons,
         examples=examples,
@@ -161,6 +175,8 @@ def store_cost_model(store: ResultsStore) -> CostModel:
     # Two reads: narrow columns of all rows to find the newest, then the long specs of these alone. Trials that ran
     # out of memory enter for what they tell about memory.
     every = store.read("trials", ["trial_id", "status", "ended_at"])
+    if not every.num_rows:
+        return CostModel()
     # By time, so that the newest come last: programs and machines change, and the latest trials tell most of the next.
     telling = every.filter(pc.is_in(every["status"], pa.array([FINISHED, OUT_OF_MEMORY]))).sort_by("ended_at")
     newest = telling["trial_id"].slice(max(0, telling.num_rows - _HISTORY))

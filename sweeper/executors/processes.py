@@ -16,7 +16,7 @@ from sweeper.executors.apart import LAUNCHERS_SIGNALS, signals_held_back
 from sweeper.executors.executor import ExecutorError, check_device
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_config
 from sweeper.queue.broker import Broker
-from sweeper.queue.messages import Assignment, Pull, Report
+from sweeper.queue.messages import Assignment, BrokerGoneError, Pull, Report
 from sweeper.queue.monitor import Monitor
 from sweeper.queue.start import LOADING
 
@@ -186,8 +186,6 @@ class _Client:
         self._call("phase", lane, phase)
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        from sweeper.lane.lane import BrokerGoneError
-
         try:
             # A proxy keeps one connection per thread, so heartbeats do not take the answers of pulls for theirs.
             return self._proxy._callmethod(method, arguments)

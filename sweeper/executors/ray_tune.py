@@ -39,7 +39,7 @@ from sweeper.executors.ray_work import RayWork
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions
 from sweeper.lane.place import misfit_of_node
 from sweeper.queue.broker import Broker
-from sweeper.queue.messages import Assignment, Event, LateFinish, Need, Pull, Report, Snapshot
+from sweeper.queue.messages import Assignment, BrokerGoneError, Event, LateFinish, Need, Pull, Report, Snapshot
 from sweeper.queue.start import LOADING
 
 if TYPE_CHECKING:
@@ -273,8 +273,6 @@ class _Client:
         try:
             return ray.get(method.remote(*arguments))
         except ray.exceptions.RayActorError as error:
-            from sweeper.lane.lane import BrokerGoneError
-
             raise BrokerGoneError(str(error)) from error
 
 

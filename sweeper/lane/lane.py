@@ -26,7 +26,7 @@ from sweeper.lane.options import HostMemory, LaneConfig
 from sweeper.lane.trainer import JointTrainer, PreparingTrainer, Trainer, TrialContext, train_assignment
 from sweeper.lane.wear import Wear
 from sweeper.lane.writer import RowWriter
-from sweeper.queue.messages import Assignment, Pull, Report
+from sweeper.queue.messages import Assignment, BrokerGoneError, Pull, Report
 from sweeper.queue.start import STEPPING, TRAINING
 from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
@@ -36,10 +36,6 @@ HEARTBEAT_S = 2.0
 """Pause between heartbeats; thirty of them fit into the silence after which the broker gives a lane up."""
 WAIT_S = 0.5
 """Pause before a lane with nothing to do asks again: as long as the launcher's own looks at the broker."""
-
-
-class BrokerGoneError(Exception):
-    """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
 
 
 class HeartbeatError(Exception):

@@ -5,6 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
+
 from model.backends.native.build import kernel
 from model.backends.native.compiler import NativeUnavailable
 from model.registry import architecture_of
@@ -67,14 +69,11 @@ class _Training:
         self._prepared: set[str] = set()
 
     def prepare(self, spec: TrialSpec, device: str, at: Callable[[str], None]) -> None:
-        """Load the rest of torch, build the kernel and lay out the data, where this has not been done yet."""
+        """Build the kernel and lay out the data, where this has not been done yet."""
         kind = repr((spec.architecture, spec.training.dtype, spec.task, sorted(spec.task_options.items()), device))
         if kind in self._prepared:
             return
         self._prepared.add(kind)
-        # Every optimiser of torch loads it with its first step (1.3 s), which would be the first trial's time.
-        import torch._dynamo
-
         if architecture_of(spec.model).native and device == "cpu":
             at(BUILDING)
             with suppress(NativeUnavailable):

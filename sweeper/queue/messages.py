@@ -6,6 +6,10 @@ from sweeper.plan.trial import TrialSpec
 from tasks.base import TaskSpec
 
 
+class BrokerGoneError(Exception):
+    """The launcher that owns the broker is dead or unreachable: the lane ends; its trial is run anew later."""
+
+
 # Slots instead of a dictionary each: launcher and broker hold one for every trial of the sweep, and may take 2 KB per
 # trial together with all else (measured in this package's README).
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -45,10 +45,10 @@ def counting(ranking: pa.Table, table: str) -> npt.NDArray[np.bool_]:
         ranking: the columns `RANKING` of the table, in the order of its parts.
         table: `trials`, `curves` or `attempts`.
     """
-    ids, attempt = _codes(ranking["trial_id"]), ranking["attempt"].to_numpy().astype(np.int64)
-    keep = np.ones(len(ids), dtype=np.bool_)
-    if len(ids) == 0:
+    keep = np.ones(ranking.num_rows, dtype=np.bool_)
+    if ranking.num_rows == 0:
         return keep
+    ids, attempt = _codes(ranking["trial_id"]), ranking["attempt"].to_numpy().astype(np.int64)
     # Every attempt is a row of the history in its own right.
     if table != "attempts":
         finished = np.asarray(ranking["status"]) == FINISHED if table == "trials" else np.int64(0)

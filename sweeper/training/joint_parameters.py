@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from model.networks.elm_network import ElmNetwork
-from sweeper.training.schedule import learning_rate_at, make_optimizer
+from sweeper.training.optimizer import Optimizer
+from sweeper.training.schedule import learning_rate_at
 from sweeper.training.training import TrialRun
 
 
@@ -35,7 +36,8 @@ class JointParameters:
         self._clip_K = self.values_KP.new_tensor([run.training.clip_norm for run in runs])
         self._blocks = [list(same) for _, same in groupby(runs, key=lambda run: run.training)]
         # Of the first run's kind for all: the optimiser is among the settings that a group has in common.
-        self._optimizer = make_optimizer(self._block_groups(), runs[0].training)
+        training = runs[0].training
+        self._optimizer = Optimizer(self._block_groups(), kind=training.optimizer, lr=training.learning_rate)
         self._take_state()
 
     def share(self, stack: ElmNetwork) -> None:

@@ -1,23 +1,8 @@
-"""What changes along a training: optimiser, learning rate, probability of a reset."""
+"""What changes along a training: learning rate, probability of a reset."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
-
-import torch
-from torch import nn
 
 from sweeper.plan.trial import TrainingConfig
-
-
-def make_optimizer(
-    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], training: TrainingConfig
-) -> torch.optim.Optimizer:
-    """The optimiser of a training config: Adam (fused) or Adamax, with torch's default moments."""
-    if training.optimizer == "adam":
-        # One kernel for the whole step; torch has no fused Adamax.
-        return torch.optim.Adam(parameters, lr=training.learning_rate, fused=True)
-    return torch.optim.Adamax(parameters, lr=training.learning_rate)
 
 
 def learning_rate_at(step: int, training: TrainingConfig) -> float:

@@ -20,11 +20,12 @@ from model.network import build_network
 from sweeper.errors import SweeperError
 from sweeper.plan.trial import PREDICTIONS, TrialSpec
 from sweeper.training.checkpoint import Checkpoints, progress_state, restore_progress
+from sweeper.training.optimizer import Optimizer
 from sweeper.training.outcomes import Diverged, Stopped
 from sweeper.training.predictions import Predictions
 from sweeper.training.progress import Evaluation, TrialProgress
 from sweeper.training.running import RunningMean, RunningRecord, StepLoss
-from sweeper.training.schedule import learning_rate_at, make_optimizer, reset_probability
+from sweeper.training.schedule import learning_rate_at, reset_probability
 from tasks.facts import data_facts
 from tasks.loaders import Batch, Split, Task, load_task
 from tasks.losses import MetricAccumulator, training_loss
@@ -92,7 +93,7 @@ class TrialRun:
         # Moved first: moving it afterwards would part its parameters from the one tensor that the optimiser changes.
         self.network.to(self.device)
         self.flat = FlatParameters(self.network)
-        self.optimizer = make_optimizer([self.flat.values], self.training)
+        self.optimizer = Optimizer([self.flat.values], kind=self.training.optimizer, lr=self.training.learning_rate)
         self.state: Any = None
         self.running, self.recorded = RunningMean(), RunningRecord()
         self.best_weights: dict[str, Tensor] | None = None

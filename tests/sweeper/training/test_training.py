@@ -23,7 +23,7 @@ from sweeper.store.store import ResultsStore
 from sweeper.training.checkpoint import Checkpoints
 from sweeper.training.outcomes import Diverged, Stopped
 from sweeper.training.progress import TrialProgress
-from sweeper.training.schedule import learning_rate_at, make_optimizer, reset_probability
+from sweeper.training.schedule import learning_rate_at, reset_probability
 from sweeper.training.training import train_trial
 from tasks.spec import task_spec
 
@@ -101,11 +101,6 @@ def test_the_carried_state_matters(tiny_text):
     always = train_trial(spec(tiny_text, reset_end=1.0))
     never = train_trial(spec(tiny_text, reset_start=0.0, reset_end=0.0))
     assert always.final["valid"].loss != never.final["valid"].loss
-
-
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamax", torch.optim.Adamax)])
-def test_optimizers_by_name(name, kind):
-    assert type(make_optimizer(torch.nn.Linear(2, 2).parameters(), TrainingConfig(optimizer=name))) is kind
 
 
 def test_regularisers_and_label_smoothing_act_in_training_only(tiny_text):
