@@ -75,7 +75,7 @@ def test_blocks_extend_the_shared_settings():
             BASE + "training: {learning_rate: -1}\n",
             "training.learning_rate: -1.0 is not allowed; a learning rate: 0 to 100 (",
         ),
-        (BASE + "training: {steps: 0}\n", "training.steps: must be at least 1, got 0"),
+        (BASE + "training: {steps: 0}\n", "training.steps: 0 is not allowed"),
         (BASE + "seeds: -1\n", "seeds: -1 is not allowed; replicates: 1 to 10,000 ("),
         (
             BASE + "architecture: transformer\n",
