@@ -152,7 +152,7 @@ def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted
             row = max(rows, key=lambda row: row.budget)
             return (
                 f"Exponents: N* ~ P^{_exponent(row.n_rec)}, d_m* ~ P^{_exponent(row.d_m)} by the law at "
-                f"P = {row.budget:,.0f}, k_c = {row.k_c:g}{_source(evidence)}."
+                f"P = {row.budget:,.0f}, k_c = {row.k_c:g}{_source(evidence)}.{_not_measured(view, row.d_m)}"
             )
         return f"Exponents: none. {evidence.intervals_reason or 'The optimum of the law is not bracketed'}."
     paths = [] if view.overlay is None else [p for p in view.overlay.paths if view.frontier.k_c in (None, p.k_c)]
@@ -164,6 +164,16 @@ def _exponents(view: View, evidence: Evidence | StoredEvidence | None, *, fitted
         f"Exponents: N* ~ P^{n_rec:.2f}, d_m* ~ P^{d_m:.2f} by the law at k_c = {path.k_c:g}, on average over these "
         f"budgets; {_whole_fit(view)} computes their intervals."
     )
+
+
+def _not_measured(view: View, slope: Estimate) -> str:
+    """That the growth of d_m* is the law's word alone, where the measurement does not show it."""
+    best = {float(view.table["d_m"].iloc[optimum.best]) for optimum in view.drawn_optima}
+    if len(best) == 1:
+        return f" Measured, d_m = {best.pop():g} is best at every budget: that it moves is the law's word alone."
+    if slope.low is not None and slope.high is not None and slope.low <= 0 <= slope.high:
+        return " Whether d_m* moves at all is not shown: its interval holds 0."
+    return ""
 
 
 def _whole_fit(view: View) -> str:

@@ -37,7 +37,7 @@ class HeldOut:
     bias: float | None
     """Mean of metric minus prediction."""
     seed_sds: float | None
-    """rmse in units of the seed noise of a run among those left out; 1 is perfect."""
+    """rmse in units of the seed noise of a run among those left out; 1 is perfect. None where that noise is unknown."""
     reason: str | None
     """Why there is no number."""
 
@@ -99,7 +99,8 @@ def _common(fits: Mapping[str, FitResult]) -> Design:
 def _held_out(name: str, fit: FitResult, masks: list[Mask], held: str) -> HeldOut:
     rows = int(sum(mask.sum() for mask in masks))
     # That of the very runs which are left out: a noisy small network elsewhere makes no miss of theirs smaller.
-    noise = noise_of_runs(fit, np.any(masks, axis=0))
+    # Without replicates nobody knows it, and residuals are no stand-in: they hold what the law misses.
+    noise = 0.0 if fit.pure_error_sd is None else noise_of_runs(fit, np.any(masks, axis=0))
     try:
         # A law that the remaining rows cannot support stays in the table with the reason, so that the others are still
         # compared.

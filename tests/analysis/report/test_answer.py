@@ -15,7 +15,7 @@ from analysis.laws.findings import RefusedLaw
 from analysis.laws.next_steps import next_steps
 from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import make_view
-from analysis.report.answer import answer_lines, why_no_law
+from analysis.report.answer import _not_measured, answer_lines, why_no_law
 from analysis.report.collect import unfitted, views_without_law
 from analysis.report.console import print_answer
 from analysis.report.report import card, group_report
@@ -28,6 +28,7 @@ from sweeper.plan.grid import load_grid
 from sweeper.store.store import ResultsStore
 from tests.analysis.laws.test_suggest import GRID
 from tests.analysis.laws.test_suggest import write as written_sweep
+from theory.uncertainty.intervals import Interval
 
 TEXT = "studies/paper_in_miniature/results/text"
 
@@ -182,6 +183,17 @@ def test_a_law_far_behind_a_rival_is_said_on_the_card(view, monkeypatch):
     note = "The law drawn is 122 AICc units behind another."
     monkeypatch.setattr(type(view), "rival_note", property(lambda _: note))
     assert any(line.startswith(f"Law: {note}") for line in card(view))
+
+
+def test_growth_that_only_the_law_sees_is_called_so(view):
+    stays = Interval(quantity="slope d_m", estimate=0.5, low=0.1, high=0.8, level=0.95, method="envelope")
+    place = view.drawn_optima[0]
+    assert "is best at every budget" in _not_measured(view._replace(optima=[place]), stays)
+    two = [place, place._replace(best=(place.best + 1) % len(view.table))]
+    apart = view._replace(optima=two)
+    assert view.table["d_m"].iloc[two[0].best] != view.table["d_m"].iloc[two[1].best]
+    assert _not_measured(apart, stays) == ""
+    assert "its interval holds 0" in _not_measured(apart, replace(stays, low=-0.1))
 
 
 def test_limits_come_in_the_order_given_and_are_two(view):

@@ -43,9 +43,11 @@ def test_another_split_is_not_compared_with_models_of_the_test_split(view, best)
 
 
 def test_a_repeated_test_split_and_the_number_of_passes_are_said(view, best):
+    few = level_line(with_facts(view, data_facts=facts(best, repeated=1)))
+    assert "0.5% of the blocks of 64 characters of test stand in the training data too." in few
     columns = {"data_facts": facts(best, repeated=41), "steps": 50, "tokens": 2500}
     line = level_line(with_facts(view, **columns))
-    assert "20.5% of the blocks of 64 characters of test stand in the training data too" in line
+    assert "20.5% of the blocks of 64 characters of test stand in the training data too, so new data may" in line
     assert "Trained for 50 steps, 2,500 tokens: the training data 2.5 times." in line
 
 
