@@ -80,6 +80,12 @@ class ElmConfig(ModelConfig):
     """hidden layers of the neuron's MLP; 0 is a linear map, which has no d_mlp"""
     rho_rec: float = 0.8
     """probability that a synapse reads a recurrent neuron instead of an input channel"""
+    rewire: float = field(default=1.0, metadata=ADDED)
+    """share of the synapses on recurrent neurons that read any of them; the others read one nearby, on a ring or in the
+    neuron's module. At 1 the wiring is uniform, a little above 0 a small world"""
+    modules: int = field(default=1, metadata=ADDED)
+    """equal parts of the recurrent layer. Above 1, nearby is a neuron's own part; at 1, as many others on a ring as it
+    has synapses on neurons"""
     dt: float = field(default=1.0, metadata=ADDED)
     """time that passes in one step, in the unit of the timescales; at 1 they are counted in time steps"""
     tau_m_min: float = 0.1
@@ -113,6 +119,15 @@ class ElmConfig(ModelConfig):
         require(self, "d_mlp", self.d_mlp is None or self.d_mlp >= 1, "an integer >= 1, or nothing for 2 * d_m")
         require(self, "l_mlp", self.l_mlp >= 0, "an integer >= 0")
         require(self, "rho_rec", 0.0 <= self.rho_rec <= 1.0, "a probability from 0 to 1")
+        require(self, "rewire", 0.0 <= self.rewire <= 1.0, "a probability from 0 to 1")
+        require(self, "modules", self.modules >= 1, "an integer >= 1")
+        # Two names for one network would be trained twice.
+        require(
+            self,
+            "modules",
+            self.modules == 1 or self.rewire < 1.0,
+            "1, for uniform wiring has no modules; or rewire < 1",
+        )
         check_timescales(self)
         require(self, "dt", self.dt > 0.0, "a number > 0")
         for name in ("tau_r", "tau_b"):

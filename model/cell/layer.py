@@ -162,6 +162,8 @@ def readout_config(config: ElmConfig) -> ElmConfig:
         d_mlp=None,
         l_mlp=READOUT_L_MLP,
         rho_rec=0.0,
+        rewire=1.0,
+        modules=1,
         tau_r=None,
         dropout_rec=0.0,
     )
@@ -175,10 +177,30 @@ def draw_connectome(config: ElmConfig, generator: Generator) -> Tensor:
     """
     # all three are drawn for every synapse, so that rho_rec changes which draw counts and not the draws after it
     shape = (config.n_rec, config.k_c)
-    reads_neuron = torch.rand(shape, generator=generator, dtype=torch.float64) < config.rho_rec
+    chance = torch.rand(shape, generator=generator, dtype=torch.float64)
     channel = torch.randint(0, config.n_in, shape, generator=generator)
     neuron = torch.randint(config.n_in, config.n_in + config.n_rec, shape, generator=generator)
-    return torch.where(reads_neuron, neuron, channel)
+    if config.rewire < 1.0:
+        # Nothing more is drawn, so that networks of any wiring share all draws: below rho_rec the chance is as uniform
+        # as before, and so is the neuron, whose number becomes its rank among those nearby.
+        nearby = config.n_in + _nearby(config, neuron - config.n_in)
+        neuron = torch.where(chance < config.rewire * config.rho_rec, neuron, nearby)
+    return torch.where(chance < config.rho_rec, neuron, channel)
+
+
+def _nearby(config: ElmConfig, drawn: Tensor) -> Tensor:
+    """Turn numbers drawn from all neurons into neurons near the one that reads, itself among them, both [N, C]."""
+    n = config.n_rec
+    own = torch.arange(n).unsqueeze(1)
+    if config.modules > 1:
+        # A part holds the neurons i of one i * modules // n, so that none is empty for those that belong to it.
+        part = own * config.modules // n
+        first, behind = (-(-edge * n // config.modules) for edge in (part, part + 1))
+        return first + drawn * (behind - first) // n
+    # As in Watts and Strogatz (1998), who rewire a ring in which each is joined to its nearest neighbours.
+    reach = max(1, round(config.rho_rec * config.k_c / 2))
+    width = min(n, 2 * reach + 1)
+    return (own + drawn * width // n - width // 2) % n
 
 
 def log_spaced(low: float, high: float, count: int) -> Tensor:

@@ -96,9 +96,22 @@ def test_the_unit_of_time_is_free_also_where_timescales_are_learnt(backend: str)
 
 
 def test_settings_that_came_later_leave_the_stored_form_as_it_was() -> None:
-    assert CONFIG.plain().keys().isdisjoint({"dt"})
+    assert CONFIG.plain().keys().isdisjoint({"dt", "rewire", "modules"})
     changed = ElmConfig(**{**vars(CONFIG), "dt": 2})
     assert changed.plain() == {**CONFIG.plain(), "dt": 2.0}
+
+
+def test_wiring_changes_what_is_read_and_nothing_else() -> None:
+    def built(**wiring: float) -> dict[str, torch.Tensor]:
+        config = ElmConfig(**{**vars(CONFIG), **wiring})
+        return dict(build_network(config, seed=0, dtype=torch.float64).state_dict())
+
+    uniform, ring, parts = built(), built(rewire=0.1), built(rewire=0.1, modules=2)
+    for other in (ring, parts):
+        changed = {name for name in uniform if not torch.equal(uniform[name], other[name])}
+        assert changed == {"hidden.connectome"}
+    counted = [counts(ElmConfig(**{**vars(CONFIG), "rewire": rewire})) for rewire in (1.0, 0.0)]
+    assert counted[0] == counted[1]
 
 
 def test_dropout_keeps_one_mask_per_sequence_and_is_off_when_evaluating() -> None:
