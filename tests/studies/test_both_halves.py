@@ -9,7 +9,8 @@ import pytest
 from studies.interior_optimum import half, study
 from studies.interior_optimum.half import Half
 from studies.interior_optimum.hypotheses import CONTRADICTED, NOT_DECIDED, NOT_RUN, SUPPORTED
-from studies.interior_optimum.task import HOLDOUT, MAIN, SPIKES
+from studies.interior_optimum.page import page
+from studies.interior_optimum.task import GRIDS, HOLDOUT, MAIN, SPIKES, TASKS
 from tests.studies.made_up import sweep_of
 from tests.studies.small_study import accuracy, invoke, metric, spikes_half, text_half, told
 
@@ -108,3 +109,9 @@ def test_accuracy_and_loss_are_both_predicted_since_the_largest_budget_may_reach
     # the last value of the loss is behind by the gain of a threefold budget; that of the accuracy by what was made up
     assert judged(0.99) == pytest.approx(0.1 * np.log(3), abs=0.03)
     assert judged(0.5) > 0.2
+
+
+def test_the_stored_page_follows_from_the_stored_rows():
+    results = GRIDS.parent / "results"
+    answered = study.both({name: half.read_half(task, results) for name, task in TASKS.items()})
+    assert (results / "verdicts.md").read_text() == page(answered)
