@@ -67,15 +67,6 @@ def lane_pids(launcher: int) -> set[int]:
     return {c.pid for c in children if re.search(r"ray::ImplicitFunc|spawn_main", " ".join(c.cmdline()))}
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, slow_text):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    # With the folder, as a file that is launched: a text alone is read as one that was stored, with older defaults.
-    grid = parse_grid(slow_text, folder=folder)
-    launch(grid, str(folder / "results"), LanesHere(), Console(quiet=True))
-    return measured(folder / "results")
-
-
 @pytest.mark.parametrize("executor", [pytest.param("ray", marks=pytest.mark.slow), "processes"])
 def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, slow_grid, tmp_path, undisturbed):
     results = tmp_path / "results"

@@ -12,7 +12,7 @@ from cluster.attach import connect
 from cluster.errors import ClusterError
 from sweeper.store.schema import LOST
 from sweeper.store.store import ResultsStore
-from tests.sweeper.launch.test_launch import command, measured, undisturbed, wait_for_rows  # noqa: F401  # a fixture
+from tests.sweeper.launch.test_launch import command, measured, wait_for_rows
 
 pytestmark = pytest.mark.timeout(600)
 
