@@ -2,12 +2,13 @@
 
 Behaves like the real one where job scripts depend on it (seen with Slurm 22.05): the script runs from a spool copy;
 `--signal=B:` and `scancel --batch` reach the batch shell only; scancel, preemption and requeueing send SIGTERM to every
-process of the job and kill what is left after KillWait; srun outlives that, and passes SIGUSR1 on to every process of
-its step; a requeued job starts from the beginning with SLURM_RESTART_COUNT; a job with --no-kill whose first node is
-lost stays RUNNING until somebody queues it again; while a node is prepared a job is RUNNING and hears no signal.
-FAKE_SLURM is its folder, FAKE_SLURM_NODES its nodes, FAKE_SLURM_FIRST its first job number, FAKE_SLURM_PROLOG the file
-that ends the preparation. Time limits run FAKE_SLURM_SPEED times faster, and with stand_in.py from the
-moment its launcher listens to signals: a busy machine must not make the notice come before that.
+process of the job and kill what is left after KillWait; srun outlives that, passes SIGUSR1 on to every process of its
+step, and says of each task that ends with anything but 0 how; a requeued job starts from the beginning with
+SLURM_RESTART_COUNT; a job with --no-kill whose first node is lost stays RUNNING until somebody queues it again; while a
+node is prepared a job is RUNNING and hears no signal. FAKE_SLURM is its folder, FAKE_SLURM_NODES its nodes,
+FAKE_SLURM_FIRST its first job number, FAKE_SLURM_PROLOG the file that ends the preparation. Time limits run
+FAKE_SLURM_SPEED times faster, and with stand_in.py from the moment its launcher listens to signals: a busy machine must
+not make the notice come before that.
 """
 
 import contextlib
@@ -191,7 +192,12 @@ def srun(arguments) -> None:
     signal.signal(signal.SIGUSR1, lambda *_: tell([task.pid for task in tasks.values()], signal.SIGUSR1))
     # "forcing job termination", it says, and waits for its tasks, which Slurm itself ends.
     signal.signal(signal.SIGTERM, lambda *_: None)
-    sys.exit(max(task.wait() for task in tasks.values()))
+    codes = {node: task.wait() for node, task in tasks.items()}
+    for index, (node, code) in enumerate(codes.items()):
+        said = signal.strsignal(-code) if code < 0 else f"Exited with exit code {code}"
+        if code:
+            print(f"srun: error: {node}: task {index}: {said}", file=sys.stderr)
+    sys.exit(max(abs(code) for code in codes.values()))
 
 
 def squeue(arguments) -> None:

@@ -91,7 +91,8 @@ def launch(arguments: list[str]) -> None:
         drain = True
 
     note({"begun": arguments})
-    time.sleep(float(os.environ.get("STAND_IN_DEAF_S", "0")))
+    while not Path(os.environ.get("STAND_IN_DEAF_UNTIL", "/")).exists():
+        time.sleep(0.05)
     signal.signal(signal.SIGINT, on_interrupt)
     signal.signal(signal.SIGTERM, lambda *_: save())
     note({"launch": arguments})
@@ -126,4 +127,6 @@ if __name__ == "__main__":
         case ["-m", "sweeper.cli", "launch", *rest]:
             launch(rest)
         case rest:
+            if "cluster.attach.address" in rest and "SLURM_PROCID" in os.environ:  # a node, not the batch shell
+                time.sleep(float(os.environ.get("STAND_IN_ADDRESS_S", "0")))
             os.execv(sys.executable, [sys.executable, *rest])

@@ -36,6 +36,9 @@ def rows(record) -> int:
     return len(list(Path(record.results).glob("*.row")))
 
 
+COMPLAINTS = "User defined signal|Terminated|Killed|Traceback|exit code|[Ee]rror"
+
+
 def logs(record) -> str:
     """What the job and its nodes have written."""
     return "".join(path.read_text() for path in Path(record.folder).iterdir() if path.suffix in (".out", ".log"))
@@ -56,6 +59,7 @@ def test_a_job_runs_its_sweep_on_all_nodes_and_stops_them(start, slurm, events, 
     record = start([0.01] * 5)
     job = slurm.wait_ended(record.handle["id"])
     assert (job["state"], rows(record)) == ("COMPLETED", 5), output(record)
+    assert not re.search(COMPLAINTS, logs(record)), logs(record)
     begun = [event["ray"] for event in events() if "ray" in event]
     head, worker = begun
     assert "--head" in head
@@ -90,6 +94,7 @@ def test_at_the_time_limit_running_trials_end_and_the_job_goes_on_where_it_was(s
     assert "the time limit is near: no new trials" in said
     assert "queued again" in said
     assert said.count(" done\n") == 20, "a trial ran twice"
+    assert not re.search(COMPLAINTS, logs(record)), logs(record)
 
 
 def test_a_job_is_not_queued_again_for_ever(start, slurm):
@@ -204,8 +209,17 @@ def test_stop_lets_running_trials_end_and_stop_now_does_not(start, slurm, events
     assert {"saved on": ["127.0.0.2", "127.0.0.3"]} in events()
     assert status(again).state == "ended"
     assert "stopped by sweeper stop" in status(again).detail
-    assert not re.search("User defined signal|Terminated|Killed|Traceback|exit code", logs(record)), logs(record)
+    assert not re.search(COMPLAINTS, logs(record)), logs(record)
     assert {event["ended"] for event in events() if "ended" in event} == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_a_job_whose_nodes_have_hardly_begun_is_stopped_without_a_complaint(start, slurm, monkeypatch):
+    monkeypatch.setenv("STAND_IN_ADDRESS_S", "15")  # nodes that ask their address have no Ray yet
+    record = start([600])
+    slurm.wait(record.handle["id"], lambda job: len(job.get("tasks", [])) == 2)
+    stop(record, now=True)
+    assert slurm.wait_ended(record.handle["id"])["state"] == "COMPLETED", output(record)
+    assert not re.search(COMPLAINTS, logs(record)), logs(record)
 
 
 @pytest.mark.parametrize("now", [True, False])
@@ -236,11 +250,14 @@ def test_a_stopped_job_is_not_gone_on_with_after_its_first_node_was_lost(start, 
     assert sum("launch" in event for event in events()) == 1
 
 
-def test_a_launcher_that_has_hardly_begun_is_told_to_drain(start, slurm, events, monkeypatch):
-    monkeypatch.setenv("STAND_IN_DEAF_S", "5")
+def test_a_launcher_that_has_hardly_begun_is_told_to_drain(start, slurm, events, monkeypatch, tmp_path):
+    told = tmp_path / "told"
+    monkeypatch.setenv("STAND_IN_DEAF_UNTIL", str(told))
     record = start([0.1] * 200)
     wait_for(lambda: any("begun" in event for event in events()))
     stop(record)
+    wait_for(lambda: "told to stop" in output(record))
+    told.touch()
     job = slurm.wait_ended(record.handle["id"])
     assert (job["state"], rows(record)) == ("COMPLETED", 0), output(record)
 

@@ -173,13 +173,13 @@ again_without_head() {
 
 # Runs on every node under srun: this script again, with `node` and what is to be started.
 if [[ ${1:-} == node ]]; then
-  address=$("${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
+  trap 'exit 0' USR1 TERM  # the job ends before there is a Ray here
+  address=$(undisturbed "${python[@]}" -m cluster.attach.address --name "$SLURMD_NODENAME" "${interface[@]}")
   temp=$temp_dir/elm-$SLURM_JOB_ID-$SLURM_STEP_ID-$SLURM_PROCID
   if [[ $2 == head ]]; then
     ray_node "$temp" "$address" "$head_cpus" --head --port="$port" --include-dashboard=false
     exit
   fi
-  trap 'exit 0' USR1 TERM
   looks=0
   until undisturbed timeout 5 bash -c ': < "/dev/tcp/$0/$1"' "${head_address%:*}" "${head_address##*:}" 2> /dev/null; do
     if ((++looks % 8 == 0)); then again_without_head; fi
