@@ -56,6 +56,7 @@ def dataset(rows: pd.DataFrame, architecture: str = "elm", direction: str = "min
     rows = rows.assign(**{name: value for name, value in given.items() if name not in rows})
     rows["k_e"], rows["readout_params"] = 4 * rows["d_m"] ** 2 + 12 * rows["d_m"] + 1, 1944
     rows["trainable_params"] = rows["n_rec"] * (rows["k_e"] + rows["k_c"]) + 1944
+    rows["size"] = rows["budget"].fillna(rows["trainable_params"])
     rows["trial_id"] = [f"{architecture}-{i}" for i in range(len(rows))]
     rows["final_valid_metric"] = rows["final_train_metric"] = rows["value"]
     rows["configuration"] = rows.groupby(["budget", "n_rec", "d_m", "k_c", "learning_rate"], dropna=False).ngroup()

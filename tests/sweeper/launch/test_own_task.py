@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from analysis.laws.suggest import _description
+from analysis.laws.step_grid import description
 from analysis.rows.load import read_sweep
 from analysis.rows.plans import read_plans
 from benchmarks.ground_truth import GroundTruth
@@ -165,7 +165,7 @@ def test_a_suggested_grid_is_planned_without_the_file_too(launched, monkeypatch)
     (one, _) = ResultsStore.open(launched).read("trials")["spec"].to_pylist()
     spec = spec_from_canonical(one)
     task = {"name": spec.task, **spec.task_options}
-    found = _description(read_sweep(launched), task)
+    found = description(read_sweep(launched), task)
     content = {"task": task, "model": {"n_rec": 3, "d_m": 1, "d_tree": 2, "d_branch": 2}, DESCRIBED: written([found])}
     (row,) = expand(parse_grid(yaml.safe_dump(content))).rows
     assert (row.spec.task, row.spec.task_options, row.spec.training.length) == (spec.task, spec.task_options, 12)
