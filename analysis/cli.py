@@ -13,6 +13,7 @@ from sweeper.errors import run_command
 from sweeper.words import counted
 
 if TYPE_CHECKING:
+    from analysis.laws.findings import MeasuredValue
     from analysis.laws.theory_fit import FitSettings
     from analysis.rows.sweep import Selection
     from tasks.base import Split
@@ -124,9 +125,9 @@ def cli() -> None:
 def summary(dir: str, selection: "Selection", as_json: bool) -> None:
     """Show a sweep on one screen: trials by status, best split per budget, hours, warnings."""
     # Imported by each command: pandas, scipy and the figures take longer to load than `--help` may take.
-    from analysis import commands
+    from analysis.commands import fits
 
-    commands.summary(dir, selection, as_json=as_json)
+    fits.summary(dir, selection, as_json=as_json)
 
 
 @cli.command("fit-theory")
@@ -171,15 +172,20 @@ def fit_theory(
     as_json: bool,
 ) -> None:
     """Fit the law and report it: parameters, optimum per budget, rivals, held-out error, what to run next."""
-    from analysis import commands
+    from analysis.commands import fits
     from analysis.laws.evidence import EvidenceSettings
     from analysis.report.model import ReportSettings
 
     # One seed for starts, draws and simulations, so that a report is made again by the same command.
     evidence = None if quick else EvidenceSettings(draws=draws, seed=settings.seed)
-    fixed = commands.measured(measured, fix)
+    fixed: tuple[MeasuredValue, ...] = ()
+    if measured or fix:
+        # Only where it is asked for: the statistics behind it load longer than most commands take.
+        from analysis.activity.exponents import measured_values
+
+        fixed = measured_values(measured, fix)
     report_settings = ReportSettings(selection=selection, fit=settings, evidence=evidence, vary=vary, fixed=fixed)
-    commands.fit_theory(dir, report_settings, output=output, as_json=as_json)
+    fits.fit_theory(dir, report_settings, output=output, as_json=as_json)
 
 
 @cli.command()
@@ -187,9 +193,9 @@ def fit_theory(
 @click.option("--results", "-r", help="Where the rows are now; default: where the report says.")
 def verify(report: str, results: str | None) -> None:
     """Recompute every number of a report (HTML or JSON) from the rows; exit code 1 if one differs."""
-    from analysis import commands
+    from analysis.commands import fits
 
-    if not commands.verify(report, results):
+    if not fits.verify(report, results):
         # A report that does not hold fails in a script, as a test does.
         raise SystemExit(1)
 
@@ -201,9 +207,9 @@ def verify(report: str, results: str | None) -> None:
 @click.option("-o", "--output", help="HTML file; default dashboard.html in RESULTS.")
 def dashboard(dir: str, selection: "Selection", settings: "FitSettings", output: str | None) -> None:
     """Write one self-contained HTML page: trade-off, scaling, surface, frontier, fit, runs."""
-    from analysis import commands
+    from analysis.commands import pages
 
-    path = commands.dashboard(dir, selection, settings, output)
+    path = pages.dashboard(dir, selection, settings, output)
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -217,12 +223,12 @@ def dashboard(dir: str, selection: "Selection", settings: "FitSettings", output:
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 def serve(dir: str, selection: "Selection", settings: "FitSettings", host: str, port: int) -> None:
     """Serve the dashboard, live, while trials finish. Read-only; stop it with Ctrl-C."""
-    from analysis import commands
+    from analysis.commands import pages
 
     def ready(address: str) -> None:
         click.echo(f"serving {dir} at {address} (Ctrl-C stops)")
 
-    commands.serve(dir, selection, settings, address=(host, port), ready=ready)
+    pages.serve(dir, selection, settings, address=(host, port), ready=ready)
 
 
 @cli.command()
@@ -254,11 +260,11 @@ def activity(
 
     Of networks and single neurons with `learn_tau_m: true` it also shows the timescales before and after training.
     """
-    from analysis import commands
     from analysis.activity.collect import ActivitySettings
+    from analysis.commands import networks
 
     settings = ActivitySettings(split=split, sequences=sequences, steps=steps, burn_in=burn_in, threshold=threshold)
-    commands.activity(dir, where, settings, output=output, as_json=as_json)
+    networks.activity(dir, where, settings, output=output, as_json=as_json)
 
 
 @cli.command()
@@ -275,10 +281,10 @@ def residuals(dir: str, where: str | None, split: "Split", windows: int, output:
       training: {save: final}              in the grid: trials keep their weights
       analysis residuals results/mine      one row per network, figures in results/mine/residuals.html
     """
-    from analysis import commands
     from analysis.activity.collect import ResidualSettings
+    from analysis.commands import networks
 
-    commands.residuals(dir, where, ResidualSettings(split=split, windows=windows), output=output, as_json=as_json)
+    networks.residuals(dir, where, ResidualSettings(split=split, windows=windows), output=output, as_json=as_json)
 
 
 @cli.command()
@@ -297,11 +303,11 @@ def compare(
     as_json: bool,
 ) -> None:
     """Put several sweeps (or published:NAME) side by side: optimum and best metric per budget."""
-    from analysis import commands
+    from analysis.commands import fits
 
     if not (dirs or more):
         raise click.UsageError("name the results to compare, such as `analysis compare results/mine published:enwik8`")
-    path = commands.compare((*dirs, *more), selection, settings, output=output, as_json=as_json)
+    path = fits.compare((*dirs, *more), selection, settings, output=output, as_json=as_json)
     if path is not None and not as_json:
         click.echo(f"wrote {path}")
 
@@ -336,13 +342,13 @@ def suggest(
       analysis suggest results/mine --target "optimum at P=1e6" --hours 20 -o next.yaml
       sweeper launch next.yaml -r results/mine
     """
-    from analysis import commands
+    from analysis.commands import next_runs
     from analysis.laws.suggest import SuggestSettings
 
     if step is not None and hours is None:
-        commands.suggest_step(dir, selection, step, name, output)
+        next_runs.suggest_step(dir, selection, step, name, output)
     elif hours is not None and step is None:
-        commands.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
+        next_runs.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
     else:
         raise click.UsageError("give either --hours or --step")
 
@@ -355,9 +361,9 @@ def equal_work(dir: str, selection: "Selection") -> None:
 
     For networks whose running cost counts and not their size. From the rows alone, without a law.
     """
-    from analysis import commands
+    from analysis.commands import next_runs
 
-    commands.equal_work(dir, selection)
+    next_runs.equal_work(dir, selection)
 
 
 @cli.command("learning-rate")
@@ -370,9 +376,9 @@ def learning_rate(dir: str, selection: "Selection") -> None:
       training: {learning_rate: [0.003, 0.01, 0.03]}     the pilot, one or more seeds
       analysis learning-rate results/mine                the rule for the sweep
     """
-    from analysis import commands
+    from analysis.commands import next_runs
 
-    commands.learning_rate(dir, selection)
+    next_runs.learning_rate(dir, selection)
 
 
 @cli.command("import")
@@ -428,7 +434,7 @@ def import_(
 
     Columns that the table lacks stay empty. `n_rec` and `k_e` hold any two sizes that a law is to have exponents in.
     """
-    from analysis import commands
+    from analysis.commands import tables
     from analysis.imports.mapping import ImportSettings, pairs
 
     how = ImportSettings(
@@ -440,7 +446,7 @@ def import_(
         units=pairs("--units", units),
         settings=tuple(filter(None, (name.strip() for name in (settings or "").split(",")))),
     )
-    commands.import_table(source, how, kind=kind, study=study, output=output)
+    tables.import_table(source, how, kind=kind, study=study, output=output)
 
 
 @cli.command()
@@ -480,7 +486,7 @@ def export(
     column: bool,
 ) -> None:
     """Write the rows that enter a fit (the chosen metric as `value`), or all figures as SVG, PNG or PDF, or both."""
-    from analysis import commands
+    from analysis.commands import tables
     from analysis.dashboard.export import Format
 
     # Without either nothing would be written, and a command that does nothing without a word is taken for one that
@@ -490,15 +496,15 @@ def export(
             "say what to export: -o FILE for the rows, --figures FOLDER for the figures, --list for their names"
         )
     if listed:
-        for name in commands.figure_names(dir, selection, settings):
+        for name in tables.figure_names(dir, selection, settings):
             click.echo(name)
         return
     if output is not None:
-        count = commands.export(dir, selection, output)
+        count = tables.export(dir, selection, output)
         click.echo(f"wrote {output} ({counted(count, 'row')})")
     if figures is not None:
         how = Format.column(kind, mode) if column else Format(kind=kind, mode=mode, width=width, height=height)
-        paths = commands.export_figures(dir, selection, settings, folder=figures, only=only, how=how)
+        paths = tables.export_figures(dir, selection, settings, folder=figures, only=only, how=how)
         for path in paths:
             click.echo(f"wrote {path} ({path.stat().st_size / 1e3:.0f} kB)")
 

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from analysis.cli import cli
-from analysis.commands import make_views
+from analysis.commands.groups import make_views
 from analysis.dashboard.compare_tab import plot_comparison
 from analysis.figures.theme import resolve, theme
 from analysis.laws.theory_fit import FitSettings

@@ -5,7 +5,7 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from analysis.commands import dashboard
+from analysis.commands.pages import dashboard
 from analysis.laws.theory_fit import FitSettings, fit_dataset, scaled
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.sweep import Measure, Selection

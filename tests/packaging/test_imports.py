@@ -40,7 +40,6 @@ LATER = {
     "sweeper/launch/search_loop.py",
     # torch and scipy's statistics, which one command of the analysis needs
     "analysis/activity/collect.py",
-    "analysis/commands.py",
 }
 
 

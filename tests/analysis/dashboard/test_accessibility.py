@@ -2,7 +2,8 @@
 
 import pytest
 
-from analysis.commands import dashboard, make_views
+from analysis.commands.groups import make_views
+from analysis.commands.pages import dashboard
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
 from analysis.report import report

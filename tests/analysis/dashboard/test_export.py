@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis.cli import main
-from analysis.commands import make_views
+from analysis.commands.groups import make_views
 from analysis.dashboard import browser
 from analysis.dashboard.export import Format, Picture, draw, no_such_figure, pictures
 from analysis.errors import AnalysisError

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.commands import dashboard
+from analysis.commands.pages import dashboard
 from analysis.dashboard import page, run_table
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.load import read_sweep

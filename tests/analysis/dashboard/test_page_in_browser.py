@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from analysis.commands import dashboard, dashboard_payload, make_views
+from analysis.commands.groups import make_views
+from analysis.commands.pages import dashboard, dashboard_payload
 from analysis.dashboard import serve
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from analysis.commands import dashboard
+from analysis.commands.pages import dashboard
 from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.sweep import Selection

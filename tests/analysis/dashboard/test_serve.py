@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from analysis import commands
+from analysis.commands.groups import make_views
+from analysis.commands.pages import dashboard_payload
 from analysis.dashboard import serve
 from analysis.errors import AnalysisError
 from analysis.laws.theory_fit import FitSettings
@@ -34,8 +35,8 @@ def served(tmp_path, monkeypatch):
 def running(path):
     def build(sweep, live):
         settings = FitSettings(law="quadratic")
-        views = commands.make_views(sweep, Selection(), settings)
-        return commands.dashboard_payload(sweep, views, Selection(), live=live)
+        views = make_views(sweep, Selection(), settings)
+        return dashboard_payload(sweep, views, Selection(), live=live)
 
     server = serve.make_server(str(path), build, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

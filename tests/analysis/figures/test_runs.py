@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from analysis.cli import main
-from analysis.commands import make_views
+from analysis.commands.groups import make_views
 from analysis.dashboard.tabs import runs_tab
 from analysis.dashboard.tabs_law import group_tabs
 from analysis.figures.fit import Whisker, agreement_data, plot_agreement, plot_residuals, plot_whiskers, residual_data

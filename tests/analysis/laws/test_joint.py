@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from analysis.cli import main
-from analysis.commands import make_views
+from analysis.commands.groups import make_views
 from analysis.errors import AnalysisError
 from analysis.laws import joint
 from analysis.laws.evidence import EvidenceSettings

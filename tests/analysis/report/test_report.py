@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from analysis.cli import main
-from analysis.commands import make_views
+from analysis.commands.groups import make_views
 from analysis.errors import AnalysisError
 from analysis.glossary import GLOSSARY
 from analysis.laws.evidence import EvidenceSettings, gather

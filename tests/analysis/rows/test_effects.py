@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from analysis.commands import dashboard_payload, make_views
+from analysis.commands.groups import make_views
+from analysis.commands.pages import dashboard_payload
 from analysis.dashboard.export import pictures
 from analysis.figures.effects import plot_effects
 from analysis.figures.notebook import figures
