@@ -76,7 +76,11 @@ def resources_of_live_nodes(client: GcsClient, timeout_s: float) -> Sequence[dic
 
 def versions_of_head(client: GcsClient) -> tuple[str, str] | None:
     """Versions of Ray and Python that a head was started with; None as long as it has not said so."""
-    told = get_cluster_metadata(client)
+    try:
+        told = get_cluster_metadata(client)
+    except AttributeError:
+        # Ray promises None for a head in its first moments, and decodes that None.
+        return None
     return (told["ray_version"], told["python_version"]) if told else None
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import ray
 
+from cluster.attach import ray_internals
+
 ROOT = Path(__file__).parents[3]
 
 PRIVATE = [
@@ -56,3 +58,11 @@ def test_nothing_else_reaches_into_ray():
     files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
     reaching = {str(file.relative_to(ROOT)) for file in files if inside.search(file.read_text())}
     assert reaching == {"cluster/attach/ray_internals.py"}
+
+
+def test_a_head_in_its_first_moments_has_no_versions_yet():
+    class Client:
+        def internal_kv_get(self, key: bytes, namespace: bytes) -> None:
+            return None
+
+    assert ray_internals.versions_of_head(Client()) is None
