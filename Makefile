@@ -1,8 +1,8 @@
 # `make demo` runs a real sweep on embedded data, `make test` passes the checks and the tests, `make test-slow` the tests that
-# are slow by nature (statistics over many draws, launchers and nodes that are killed, long training), `make site` builds the
-# pages (a broken link is an error); each makes .venv first. `make study` runs the replication study anew into STUDY, `make study-report` makes
-# its laws, figures and verdicts from the stored rows. `make study2` and `make study2-report` do the same for the second
-# study; each goes on where it stopped.
+# are slow by nature (statistics over many draws, launchers and nodes that are killed, long training), `make test-all` both,
+# `make site` builds the pages (a broken link is an error); each makes .venv first. `make study` runs the replication study
+# anew into STUDY, `make study-report` makes its laws, figures and verdicts from the stored rows. `make study2` and
+# `make study2-report` do the same for the second study; each goes on where it stopped.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE =
 # Free workers take tests from busy ones; within a worker a file's tests stay together, for what they share.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-.PHONY: demo checks test test-slow test-slurm site study study-report study2 study2-report clean
+.PHONY: demo checks test test-slow test-all test-slurm site study study-report study2 study2-report clean
 
 demo: $(INSTALLED)
 	$(BIN)/sweeper launch demo --results results/demo
@@ -76,6 +76,11 @@ test: $(INSTALLED)
 
 test-slow: $(INSTALLED)
 	$(PYTEST) -m slow
+
+# Both in one go: what is slow by nature mostly waits, and the others fill the time.
+test-all: $(INSTALLED)
+	$(MAKE) --jobs 2 --output-sync checks site
+	$(PYTEST)
 
 checks: $(INSTALLED)
 	$(BIN)/ruff check .
