@@ -176,12 +176,11 @@ def new(
     click.echo(f"Next: sweeper launch {shlex.quote(file)} -r {shlex.quote(results)}{executor}")
 
 
-def _slowdown_here(lanes: int | None) -> float:
+def _slowdown_here(lanes: int) -> float:
     """By how much trials take longer here; more lanes than this machine has cores are meant for another one."""
     from sweeper.plan.busy import slowdown
 
-    workers = machine_share().workers
-    return slowdown(lanes or workers) if (lanes or workers) <= workers else 1.0
+    return slowdown(lanes) if lanes <= machine_share().workers else 1.0
 
 
 def _answers() -> bool:
@@ -213,6 +212,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     from sweeper.store.store import ResultsStore
     from sweeper.tables import plan_json, print_plan, print_tasks
 
+    lanes = lanes or machine_share().workers
     loaded = described(load_grid(grid))
     expanded = expand(loaded)
     # A plan against a directory that a launch has yet to make is no mistake; a replay of nothing is one.
@@ -237,8 +237,7 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
         click.echo(plan_json(expanded, status, costs, slowdown=_slowdown_here(lanes)))
     else:
         print_tasks(loaded)
-        lanes_here = lanes or machine_share().workers
-        print_plan(expanded, status, costs, lanes_here, slowdown=_slowdown_here(lanes))
+        print_plan(expanded, status, costs, lanes, slowdown=_slowdown_here(lanes))
         if loaded.search is not None and loaded.search.adaptive:
             click.echo(
                 f"Shown: lists as they are, ends and middle of each range. Search {loaded.search.kind} runs up "

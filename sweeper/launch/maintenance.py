@@ -106,9 +106,7 @@ def _copy_files(source: ResultsStore, target: ResultsStore) -> tuple[int, int]:
         there = set(target.names(folder, ending))
         kept = [trial_id for trial_id in source.names(folder, ending) if trial_id in theirs]
         # Of equal attempts the numbers are the same, so a file that is there stays.
-        newer = {trial_id for trial_id in kept if ours.get(trial_id, 0) < theirs[trial_id]}
-        same = {trial_id for trial_id in kept if ours.get(trial_id, 0) == theirs[trial_id]}
-        return sorted(newer | (same - there))
+        return [one for one in kept if (ours.get(one, 0), one in there) < (theirs[one], True)]
 
     networks = predictions = 0
     for trial_id in wanted("networks", ".pt"):
