@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import fdtri
 
 from analysis.rows.means import configuration
-from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among
+from analysis.rows.sweep import DESIGN_POINT, Dataset, Measure, Sweep, among, sizes
 from sweeper.store.schema import FINISHED, SPLITS
 from sweeper.words import counted
 
@@ -184,9 +184,8 @@ def rate_bounds(sweep: Sweep, data: Dataset) -> list[Flag]:
     )
     tried = tried[among(tried["trial_id"], ids)]
     # Losing rates do not enter `data.rows`, so the range that was tried has to be read from the sweep.
-    size = tried["budget"].astype("float64").where(tried["budget"].notna(), tried["n_rec"])
     rates = (
-        tried.assign(size=size)
+        tried.assign(size=sizes(tried))
         .groupby(list(DESIGN_POINT), dropna=False)["learning_rate"]
         .agg(["min", "max", "nunique"])
     )
@@ -228,7 +227,7 @@ def _collapsed(data: Dataset) -> list[Flag]:
 
 def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
     flags = []
-    runs = table[table["n"] > 1].assign(freedom=lambda rows: rows["n"] - 1, size=lambda rows: _size(rows))
+    runs = table[table["n"] > 1].assign(freedom=lambda rows: rows["n"] - 1, size=sizes)
     runs["squares"] = runs["sd"] ** 2 * runs["freedom"]
     # A configuration is compared with the others of its budget: small networks are noisier, and that is no alarm.
     for name in ("squares", "freedom"):
@@ -244,11 +243,6 @@ def _spread(data: Dataset, table: pd.DataFrame) -> list[Flag]:
             why = f"seeds vary {np.sqrt(ratio):.1f} times as much (sd {row['sd']:.3g}) as others at its budget do"
             flags.append(("seed spread", why, ids))
     return flags
-
-
-def _size(rows: pd.DataFrame) -> pd.Series:
-    """The budget, or n_rec where no budget was asked for."""
-    return rows["budget"].where(rows["budget"].notna(), rows["n_rec"])
 
 
 def _splits(data: Dataset) -> list[Flag]:

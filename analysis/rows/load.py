@@ -26,6 +26,7 @@ from analysis.rows.sweep import (
     Measure,
     Selection,
     Sweep,
+    sizes,
 )
 from cluster.errors import unknown_name
 from model.registry import whole_settings
@@ -168,11 +169,10 @@ def rate_trials(sweep: Sweep, data: Dataset) -> pd.DataFrame:
 
 def with_design_columns(trials: pd.DataFrame) -> pd.DataFrame:
     """Add `size` (see `DESIGN_POINT`) and `mlp_ratio`."""
-    size = trials["budget"].astype("float64").where(trials["budget"].notna(), trials["n_rec"])
     # Grids often let d_mlp follow d_m (d_mlp = 2 d_m in the publications). The ratio stands still where d_mlp itself
     # moves with the size, so it tells whether the MLP's relative width is a setting of its own.
     ratio = trials["d_mlp"].astype("float64") / trials["d_m"].astype("float64")
-    return trials.assign(size=size, mlp_ratio=ratio)
+    return trials.assign(size=sizes(trials), mlp_ratio=ratio)
 
 
 def spec_settings(trials: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,7 @@ IDENTITY = ("task", "data_name", "metric", "direction", "architecture")
 
 
 DESIGN_POINT = ("size", "d_m", "d_tree", "d_branch")
-"""What makes a point of the grid; size is the budget, or n_rec where no budget was asked for."""
+"""What makes a point of the grid; for the size see `sizes`."""
 
 
 CURVE_COLUMNS = ["trial_id", "split", "step", "loss", "metric", "gradient_norm"]
@@ -180,6 +180,11 @@ class Dataset:
         for name in ("value", "n_rec", "k_e", "k_c", "trainable_params"):
             digest.update(rows[name].to_numpy(dtype="<f8").tobytes())
         return digest.hexdigest()
+
+
+def sizes(rows: pd.DataFrame) -> pd.Series:
+    """The budget of each row, or n_rec where no budget was asked for."""
+    return rows["budget"].astype("float64").where(rows["budget"].notna(), rows["n_rec"])
 
 
 def among(column: pd.Series, ids: Iterable[str]) -> npt.NDArray[np.bool_]:
