@@ -69,7 +69,7 @@ def _groups(proc: Path) -> Iterator[Path]:
 
 def _upwards(place: Path, root: str, path: str) -> Iterator[Path]:
     # Inside a container the path can be the host's, while the mount shows the container's own group only.
-    inside = os.path.relpath(path, root) if path.startswith(root) else "."
+    inside = os.path.relpath(path, root) if Path(path).is_relative_to(root) else "."
     folder = place / inside if (place / inside).is_dir() else place
     while True:
         yield folder

@@ -74,3 +74,11 @@ def test_in_a_container_the_mount_shows_the_own_group_alone(tmp_path: Path) -> N
     mounts = f"35 31 0:32 /docker/abc {group} ro - cgroup cgroup rw,memory"
     assert machine_share(proc(tmp_path, "4:memory:/docker/abc\n", mounts)).total_bytes == 2 * GIB
     assert machine_share(proc(tmp_path, "4:memory:/other\n", mounts)).total_bytes == 2 * GIB
+
+
+def test_a_group_whose_name_begins_like_the_mounted_one_is_not_looked_for_beside_it(tmp_path: Path) -> None:
+    group = tmp_path / "abc"
+    files(group, memory__max=2 * GIB, memory__current=GIB)
+    files(tmp_path / "abcd", memory__max=GIB, memory__current=GIB)
+    mounts = f"31 23 0:28 /docker/abc {group} ro - cgroup2 cgroup2 rw"
+    assert machine_share(proc(tmp_path, "0::/docker/abcd\n", mounts)).total_bytes == 2 * GIB
