@@ -5,6 +5,7 @@ and psutil and the profiles would add 110 ms to that (measured), Ray a second.
 """
 
 import json
+import os
 from collections.abc import Iterable
 
 import click
@@ -37,6 +38,8 @@ def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
     if isinstance(target, str):
         from cluster.doctor.cluster import cluster_findings
 
+        # A relative path means another place to each node, which runs what it is asked in a folder of its own.
+        results = os.path.abspath(results) if results is not None and "://" not in results else results
         return findings + list(cluster_findings(target, results))
     from cluster.doctor.profile import profile_findings
 
