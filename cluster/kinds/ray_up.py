@@ -213,11 +213,23 @@ class RayUpBackend:
             run([*_RAY, "up", "-y", "--no-config-cache", cluster], timeout_s=_MACHINES_S)
             # In tmux on the head, so that this terminal may be closed.
             run([*_RAY, "exec", cluster, launch_line(profile, job), "--tmux", *end], timeout_s=_MACHINES_S)
-        except SubmitError:  # machines that nobody looks after cost money
-            run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
-            shutil.rmtree(folder)
+        except (SubmitError, KeyboardInterrupt) as error:  # machines that nobody looks after cost money
+            self._take_back(cluster, run, error)
             raise
         return {"cluster": cluster}
+
+    @staticmethod
+    def _take_back(cluster: str, run: Runner, error: BaseException) -> None:
+        """Stop the machines of a job that could not be started, or say how a person can."""
+        try:
+            run([*_RAY, "down", "-y", cluster], timeout_s=_MACHINES_S)
+        except (SubmitError, KeyboardInterrupt) as left:
+            raise SubmitError(
+                f"{str(error) or 'interrupted'}; machines may have started, and stopping them did not end well "
+                f"({str(left) or 'interrupted'}): run `ray down -y {cluster}`, or they cost money on"
+            ) from error
+        # Only after `down`, which reads the file: without it nobody could end the machines any more.
+        shutil.rmtree(os.path.dirname(cluster))
 
     def state(self, record: JobRecord, run: Runner) -> JobState:
         """See `Backend.state`."""

@@ -32,7 +32,7 @@ class Programs:
         for part, answer in self.rules.items():
             if part.replace("_", " ") in line:
                 answer = answer.pop(0) if isinstance(answer, list) else answer
-                if isinstance(answer, Exception):
+                if isinstance(answer, BaseException):
                     raise answer
                 return answer
         return ""
@@ -177,6 +177,21 @@ def test_machines_that_started_are_stopped_when_the_launcher_does_not(cloud):
         submit(*cloud, run=programs)
     assert "down -y" in programs.calls[-1]
     assert not list(state_folder().glob("*"))
+
+
+def test_an_interrupted_start_stops_the_machines(cloud):
+    programs = Programs(up_=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        submit(*cloud, run=programs)
+    assert "down -y" in programs.calls[-1]
+
+
+def test_machines_that_cannot_be_stopped_are_named_with_the_first_cause(cloud):
+    programs = Programs(exec=SubmitError("no such image"), down=SubmitError("the cloud does not answer"))
+    file = state_folder() / cloud[1].name / "ray-up.yml"
+    with pytest.raises(SubmitError, match=f"no such image; .*the cloud does not answer.*run `ray down -y {file}`"):
+        submit(*cloud, run=programs)
+    assert file.exists()
 
 
 def test_a_cloud_needs_the_wheel_and_the_token(cloud, profile_of, job_of, monkeypatch):
