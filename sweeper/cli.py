@@ -539,7 +539,7 @@ def _submit(
         grid_text=grid.text,
         results=results,
         arguments=arguments,
-        longest_trial_s=longest_trial_s(grid, arguments),
+        longest_trial_s=longest_trial_s(grid),
         sources=files_of(grid),
     )
     if dry_run:

@@ -65,7 +65,7 @@ def make_job(
         grid_text: the grid file.
         results: as given to `--results`; taken below the profile's results root.
         arguments: further arguments of `sweeper launch`.
-        longest_trial_s: expected duration of the longest trial, seconds, where it is known.
+        longest_trial_s: expected duration of the longest trial on a CPU, seconds, where it is known.
         ray_version: version of Ray here; looked up when None.
         sources: files that the grid's tasks and architectures are defined in, by name.
 
@@ -79,8 +79,9 @@ def make_job(
             raise ClusterError(f"{label}: {value!r} holds a character that cannot stand in a job file")
     if "/" in sweep or sweep.startswith("."):
         raise ClusterError(f"the sweep's name: {sweep!r} cannot be a file name")
-    check_time_limit(profile, longest_trial_s)
-    device = _device(profile, arguments)
+    arguments = (*arguments, *_device(profile, arguments))
+    if not any(argument.startswith("cuda") for argument in arguments):
+        check_time_limit(profile, longest_trial_s)
     # Before the name, which is made of the whole path: the same results always belong to the same job.
     where = with_options(resolve_results(profile.results, results), profile.storage)
     name = job_name(profile, sweep, where)
@@ -90,7 +91,7 @@ def make_job(
         grid_text=grid_text,
         results=where,
         folder=_folder(profile, name),
-        arguments=(*arguments, *device, *_lanes(profile, arguments)),
+        arguments=(*arguments, *_lanes(profile, arguments)),
         ray_version=ray_version if ray_version is not None else installed_version("ray"),
         sources=sources or {},
     )
@@ -156,12 +157,18 @@ def check_time_limit(profile: AnyProfile, longest_trial_s: float | None) -> None
     limit = getattr(profile, "time_limit", None)
     if limit is None or longest_trial_s is None:
         return
-    # A trial that begins when the notice comes is saved, not finished, and the first seconds go into starting nodes.
-    usable = limit - (profile.stop_notice + profile.start_timeout if isinstance(profile, SlurmProfile) else 0)
+    if isinstance(profile, SlurmProfile):
+        # The first seconds of a start go into nodes that join, the last into trials that are saved. The next start
+        # goes on where they were saved.
+        starts = 1 + profile.max_requeues
+        usable = starts * max(0, limit - profile.stop_notice - profile.start_timeout)
+        given, remedy = f"{limit} s in {starts} start(s) of the job", "time_limit or max_requeues"
+    else:
+        usable, given, remedy = limit, f"{limit} s", "time_limit"
     if longest_trial_s > usable:
         raise ClusterError(
-            f"time_limit: {limit} s leaves {max(0, usable)} s for trials, and the longest is expected to take "
-            f"{longest_trial_s:.0f} s; raise time_limit, or make the trial shorter"
+            f"time_limit: {given} leave {usable} s for trials, and the longest is expected to take "
+            f"{longest_trial_s:.0f} s; raise {remedy}, or make the trial shorter"
         )
 
 

@@ -1,7 +1,6 @@
 """What is checked of a grid before it is submitted as a job."""
 
 import os
-from collections.abc import Sequence
 
 from cluster.code import reference, sources_of
 from cluster.limits import shown
@@ -12,12 +11,11 @@ from sweeper.plan.grid import Grid
 from tasks.spec import task_options
 
 
-def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
-    """Expected seconds of a grid's longest trial; None on a GPU, for which the cost model has no constants.
+def longest_trial_s(grid: Grid) -> float:
+    """Expected seconds of a grid's longest trial on a CPU; the cost model has no constants for GPUs.
 
     Args:
         grid: the grid.
-        arguments: arguments of the launch.
 
     Raises:
         SweeperError: none of the grid's points can be run.
@@ -25,8 +23,6 @@ def longest_trial_s(grid: Grid, arguments: Sequence[str]) -> float | None:
     specs = [row.spec for row in expand(grid).trials.values() if row.spec is not None]
     if not specs:
         raise SweeperError(f"{grid.name}: none of its points can be run; see `sweeper plan`")
-    if any(argument.startswith("cuda") for argument in arguments):
-        return None
     # Not calibrated: the rows here, if any, come from another machine than the job's.
     costs = CostModel()
     return max(costs.seconds(spec) for spec in specs)

@@ -60,11 +60,27 @@ def test_names_suit_kubernetes(sweep, profile_of, job_of):
 
 
 def test_a_time_limit_shorter_than_the_longest_trial_is_refused(profile_of, job_of):
-    profile = profile_of("slurm", time_limit="1h")
+    profile = profile_of("slurm", time_limit="1h", max_requeues=0)
     job_of(profile, longest_trial_s=2600)
-    with pytest.raises(ClusterError, match="time_limit: 3600 s leaves 2700 s for trials, and the longest is .* 2800 s"):
+    with pytest.raises(ClusterError, match=r"3600 s in 1 start\(s\) .* leave 2700 s for trials, .* take 2800 s"):
         job_of(profile, longest_trial_s=2800)
+    with pytest.raises(ClusterError, match="time_limit: 3600 s leave 3600 s for trials"):
+        job_of(profile_of("kuberay", time_limit="1h"), longest_trial_s=3700)
     job_of(profile_of("kuberay"), longest_trial_s=1e9)
+
+
+def test_a_trial_may_outlast_the_time_limit_of_a_job_that_is_queued_again(profile_of, job_of):
+    profile = profile_of("slurm", time_limit="1h", max_requeues=2)
+    job_of(profile, longest_trial_s=8000)
+    with pytest.raises(ClusterError, match=r"3 start\(s\) of the job leave 8100 s .* raise time_limit or max_requeues"):
+        job_of(profile, longest_trial_s=8200)
+
+
+def test_times_of_a_cpu_refuse_no_job_for_gpus(profile_of, job_of):
+    profile = profile_of("slurm", time_limit="1h", max_requeues=0, gpus_per_node=1)
+    job_of(profile, longest_trial_s=1e9)
+    with pytest.raises(ClusterError, match="time_limit"):
+        job_of(profile, longest_trial_s=1e9, arguments=("--device", "cpu"))
 
 
 @pytest.mark.parametrize("what", [{"sweep": "a\nb"}, {"results": "a\nb"}, {"arguments": ("a\nb",)}])
