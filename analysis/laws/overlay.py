@@ -259,7 +259,7 @@ def _one_by_one(
     points = []
     for budget, end in reachable.tolist():
         try:
-            optimum = locate(fit.curve(budget=budget), budget, cost, (span[0], end))
+            optimum = locate(fit.curve(budget=budget, k_c=cost.k_c), budget, cost, (span[0], end))
         except TheoryError:  # the law cannot go there
             continue
         if optimum.edge[0] == 0:

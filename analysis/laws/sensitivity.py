@@ -125,7 +125,7 @@ def _best_place(fit: FitResult, law: LawFit, k_c: float, budget: float) -> Varia
     span = (float(sampled.min()), float(sampled.max()))
     place = VariantPlace(budget=budget, k_c=k_c, d_m=None, reason=None)
     try:
-        value = float(locate(fit.curve(budget=budget), budget, law.costs[k_c], span).d_m[0])
+        value = float(locate(fit.curve(budget=budget, k_c=k_c), budget, law.costs[k_c], span).d_m[0])
     except TheoryError as error:
         return replace(place, reason=str(error))
     # A search that ends within a thousandth of an end of the range stopped there because it had to.

@@ -84,6 +84,11 @@ class Design:
         return self.budget if self.budget is not None else infer_budgets(self.params)
 
     @property
+    def k_c_levels(self) -> FloatArray:
+        """The values that k_c has among the rows, growing; empty where it was not given."""
+        return np.empty(0) if self.k_c is None else np.unique(self.k_c)
+
+    @property
     def connectivity(self) -> FloatArray:
         """k_c, or an error that says who needs it."""
         if self.k_c is None:

@@ -187,14 +187,19 @@ class FitResult:
     def _value(self, label: str) -> FloatArray:
         return np.array([self.values[label]])
 
-    def group_key(self, group: object = None, budget: float | None = None) -> str:
+    def group_key(self, group: object = None, budget: float | None = None, k_c: float | None = None) -> str:
         """Return the key into `coefficients` of a group (None: the only one) and, for laws fitted per budget, of a
-        budget."""
+        budget and of the connectivity where the fit has several."""
         # The key is built from the same parts in the same order as `compile_fit` builds it, since it is what
         # coefficients are stored under.
         parts = [] if self.inputs.groups is None else [f"{self.inputs.groups}={group}"]
         if self.law.coefficients_per == "budget":
             parts.append(f"budget={self._fitted_budget(budget)!r}")
+            levels = self.inputs.design.k_c_levels
+            if levels.size > 1:
+                if k_c is None:
+                    raise TheoryError(f"k_c: needed, the law {self.law.name} is fitted per k_c: {levels.tolist()}")
+                parts.append(f"k_c={float(k_c)!r}")
         # The same words as in `compile_fit`, which named the groups.
         key = ", ".join(parts) or "all"
         if key not in self.coefficients:
@@ -238,9 +243,10 @@ class FitResult:
         else:
             groups = [group] * rows
         budgets = design.budgets.tolist() if self.law.coefficients_per == "budget" else [None] * rows
-        pairs = list(zip(groups, budgets, strict=True))
-        keys = {pair: self.group_key(*pair) for pair in dict.fromkeys(pairs)}  # a few levels, many rows
-        return [keys[pair] for pair in pairs]
+        k_c = [None] * rows if design.k_c is None else design.k_c.tolist()
+        places = list(zip(groups, budgets, k_c, strict=True))
+        keys = {place: self.group_key(*place) for place in dict.fromkeys(places)}  # a few levels, many rows
+        return [keys[place] for place in places]
 
     def coefficients_for(self, design: Design, group: object = None) -> list[FloatArray]:
         """Return the coefficients of each row, in the law's order: a list of [rows] arrays."""
@@ -258,7 +264,12 @@ class FitResult:
         return self.law.predict(theta, self.coefficients_for(design, group), design)
 
     def curve(
-        self, *, group: object = None, levels: Mapping[str, object] | None = None, budget: float | None = None
+        self,
+        *,
+        group: object = None,
+        levels: Mapping[str, object] | None = None,
+        budget: float | None = None,
+        k_c: float | None = None,
     ) -> Curve:
         """Return the law with its numbers for one group and one level of each varying parameter: what `allocation` and
         others work on.
@@ -267,10 +278,11 @@ class FitResult:
             group: Metric group; needed if the fit has several.
             levels: Level by covariate for varying parameters; default: reference levels.
             budget: Needed for laws that are fitted per budget.
+            k_c: Needed for such laws where the fit has several connectivities.
         """
         # Levels that are not named are the reference ones, so that a curve always has one number for each parameter.
         theta = self.level_map(one_row(levels)).theta(self._value)
-        coefficients = self.coefficients[self.group_key(group, budget)]
+        coefficients = self.coefficients[self.group_key(group, budget, k_c)]
         values = [coefficients[item.name] for item in self.law.coefficients]
         return Curve(law=self.law, theta=theta, coefficients=values, direction=self.direction)
 

@@ -47,7 +47,8 @@ class Law(ABC):
     name: str
     """Key in the registry."""
     coefficients_per: Literal["group", "budget"] = "group"
-    """Whether the coefficients belong to a metric group or to each budget of it (such a law cannot extrapolate)."""
+    """Whether the coefficients belong to a metric group or to each budget and k_c of it; such a law cannot
+    extrapolate."""
 
     axes: tuple[str, ...] = ("n_rec", "k_e")
     """Sizes in which the law has exponents, among n_rec, k_e, k_c, trainable_params and tokens: the data need levels of

@@ -44,7 +44,8 @@ class Constant(Law):
 
 @dataclass(frozen=True, kw_only=True)
 class Polynomial(Law):
-    """metric = c0 + c1 x + c2 x^2 (+ c3 x^3), x = ln(n_rec / n_ref), with its own coefficients in every budget."""
+    """metric = c0 + c1 x + c2 x^2 (+ c3 x^3), x = ln(n_rec / n_ref), with its own coefficients in every budget
+    and, where the rows have several k_c, at each of them."""
 
     degree: int = 2
     """Degree of the polynomial, 2 or 3."""

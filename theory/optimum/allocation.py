@@ -94,7 +94,7 @@ def optimum(
     >>> best.d_m, best.n_rec, round(best.continuum_d_m, 1)
     (22, 660, 22.5)
     """
-    curve = fit.curve(group=group, levels=levels, budget=budget) if isinstance(fit, FitResult) else fit
+    curve = fit.curve(group=group, levels=levels, budget=budget, k_c=cost.k_c) if isinstance(fit, FitResult) else fit
     # An optimum beyond the data is extrapolation, so the range of k_e that was run limits it unless the caller says
     # otherwise.
     low, high = _range(fit, budget, cost, d_m_range)

@@ -51,13 +51,18 @@ class Draws:
         return np.full(len(self), self.fit.values[label])
 
     def curve(
-        self, *, group: object = None, levels: Mapping[str, object] | None = None, budget: float | None = None
+        self,
+        *,
+        group: object = None,
+        levels: Mapping[str, object] | None = None,
+        budget: float | None = None,
+        k_c: float | None = None,
     ) -> Curve:
         """Return the law with these R sets of numbers; arguments as in `FitResult.curve`."""
         fit = self.fit
         # The level map works on rows; a curve is one place, so its single row is dropped again.
         theta = {name: value[:, 0] for name, value in fit.level_map(one_row(levels)).theta(self._column).items()}
-        g = list(fit.coefficients).index(fit.group_key(group, budget))
+        g = list(fit.coefficients).index(fit.group_key(group, budget, k_c))
         values = [self.coefficients[:, g, k] for k in range(self.coefficients.shape[2])]
         return Curve(law=fit.law, theta=theta, coefficients=values, direction=fit.direction)
 
@@ -163,7 +168,7 @@ def best_d_m(
     """
 
     def evaluate(draws: Draws) -> FloatArray:
-        curve = draws.curve(group=group, levels=levels, budget=budget)
+        curve = draws.curve(group=group, levels=levels, budget=budget, k_c=cost.k_c)
         # A draw's optimum may lie beyond the data. It is looked for in a wider range than the fit's own, so that the
         # interval is not cut off at the end of the data.
         return locate(curve, budget, cost, d_m_range or wide_range(draws.fit, budget, cost)).d_m
@@ -209,7 +214,7 @@ def optimum_quantities(
         return located[key][1]
 
     def metric(draws: Draws) -> FloatArray:
-        curve = draws.curve(group=group, levels=levels, budget=budget)
+        curve = draws.curve(group=group, levels=levels, budget=budget, k_c=cost.k_c)
         return curve.row_by_row(budget_line(budget, cost, place(draws)))
 
     def slope(axis: str) -> Callable[[Draws], FloatArray]:

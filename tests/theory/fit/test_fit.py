@@ -177,6 +177,18 @@ def test_coefficients_are_looked_up_once_per_budget_not_once_per_row(monkeypatch
     assert len(asked) == 1
 
 
+def test_a_quadratic_has_coefficients_of_its_own_at_every_connectivity():
+    n_rec = np.tile([10.0, 20, 40, 80, 160, 320], 2)
+    k_c = np.repeat([5.0, 50.0], 6)
+    design = Design(n_rec=n_rec, k_e=1e4 / n_rec, k_c=k_c, budget=[1e4] * 12)
+    metric = (np.log(n_rec / k_c)) ** 2  # best at n_rec = k_c
+    fit = fit_law("quadratic", design, metric)
+    assert fit.predict(design) == pytest.approx(metric, abs=1e-9)
+    assert list(fit.coefficients) == ["budget=10000.0, k_c=5.0", "budget=10000.0, k_c=50.0"]
+    with pytest.raises(TheoryError, match=r"k_c: needed, the law quadratic is fitted per k_c: \[5.0, 50.0\]"):
+        fit.curve(budget=1e4)
+
+
 def test_connectivity_in_redundancy_is_recovered(t1):
     wide = grid_design(BUDGETS, SIZES)
     k_c = np.tile([300.0, 750.0, 1500.0], len(wide))[: len(wide)]
