@@ -1,7 +1,9 @@
 """Work on a results directory that already holds rows: run some again, or take in another directory's."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -76,7 +78,7 @@ def merge(target: str, source: str) -> Merged:
     """Copy rows, grids, saved networks and predictions of one results directory into another.
 
     Where both hold a trial, the higher attempt counts. A grid of the same name but another text is kept as
-    ``<name>-merged``. Merging again goes on where a merge was killed.
+    ``<name>-merged``, a third as ``<name>-merged2``. Merging again goes on where a merge was killed.
 
     Raises:
         SweeperError: one of them is no results directory, or of another schema version.
@@ -93,9 +95,18 @@ def merge(target: str, source: str) -> Merged:
     target_store.save_code(source_store.code())
     known = target_store.grids()
     for name, text in source_store.grids().items():
-        # The target's own grid keeps its name, so that launching it again asks for the same trials as before.
-        target_store.save_grid(name if known.get(name, text) == text else f"{name}-merged", text)
+        free = next(one for one in _names(name) if known.get(one, text) == text)
+        target_store.save_grid(free, text)
+        known[free] = text
     return Merged(len(target_store.statuses()) - before, networks, predictions)
+
+
+def _names(grid: str) -> Iterator[str]:
+    """Names for a grid from elsewhere: the target's own keep theirs, so that launching them again asks for the same
+    trials as before."""
+    yield grid
+    yield f"{grid}-merged"
+    yield from (f"{grid}-merged{number}" for number in count(2))
 
 
 def _copy_files(source: ResultsStore, target: ResultsStore) -> tuple[int, int]:

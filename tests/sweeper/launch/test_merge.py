@@ -39,6 +39,15 @@ def test_networks_and_predictions_go_with_the_rows_that_count(tmp_path):
     assert merge(str(tmp_path / "a"), str(tmp_path / "b")) == Merged(trials=0, networks=0, predictions=0)
 
 
+def test_grids_of_one_name_are_all_kept(tmp_path):
+    for place, text in (("a", "name: g\n"), ("b", "name: g # b\n"), ("c", "name: g # c\n")):
+        store_at(tmp_path / place, same=1).save_grid("g", text)
+    for place in ("b", "c", "b", "c"):
+        merge(str(tmp_path / "a"), str(tmp_path / place))
+    kept = ResultsStore.open(str(tmp_path / "a")).grids()
+    assert kept == {"g": "name: g\n", "g-merged": "name: g # b\n", "g-merged2": "name: g # c\n"}
+
+
 def test_a_merge_that_was_killed_is_completed_by_the_next(tmp_path, monkeypatch):
     store_at(tmp_path / "b", first=1, second=1)
     write = ResultsStore.write_weights
