@@ -212,7 +212,11 @@ class TheorySearcher:
             # The belief is Gaussian: 1.96 standard deviations make 95 %.
             half = 1.96 * float(np.sqrt(belief.covariance[best, best]))
             return Interval(float(belief.mean[best]), float(belief.mean[best]) - half, float(belief.mean[best]) + half)
-        reason = None if located.bracketed else f"the optimum at P = {budget:g} is not bracketed by the range of d_m"
+        reason = None
+        if not located.bracketed:
+            reason = f"the optimum at P = {budget:g} is not bracketed by the range of d_m"
+        elif located.open_ended:
+            reason = f"the interval of the optimum at P = {budget:g} reaches an end of the range of d_m"
         if quantity == "n_rec_opt":
             # The ends change places: at a fixed budget more memory units per neuron mean fewer neurons.
             estimate, high, low = self._frame.cost.neurons(budget, np.array([located.d_m, located.low, located.high]))

@@ -212,7 +212,9 @@ class Located(NamedTuple):
     high: float
     """Upper end of the interval: the 97.5 % quantile."""
     bracketed: bool
-    """Whether estimate and interval lie inside the line."""
+    """Whether the estimate lies inside the line."""
+    open_ended: bool
+    """Whether the interval reaches an end of the line, beyond which it may go on."""
 
     @property
     def half_width(self) -> float:
@@ -242,9 +244,13 @@ def locate_optimum(belief: Belief, line: IntArray, *, seed: int = 0) -> Located:
     others = [float(_vertex(ladder, fit.predict(belief.places.take(line))[None])[0]) for fit in belief.plausible]
     low, high = min([low, *others]), max([high, *others])
     estimate = float(_vertex(ladder, belief.mean[line][None])[0])
-    # An interval that touches an end may go on beyond it.
-    inside = ladder[0] < min(low, estimate) and max(high, estimate) < ladder[-1]
-    return Located(float(np.exp(estimate)), float(np.exp(low)), float(np.exp(high)), bool(inside))
+    return Located(
+        float(np.exp(estimate)),
+        float(np.exp(low)),
+        float(np.exp(high)),
+        bracketed=bool(ladder[0] < estimate < ladder[-1]),
+        open_ended=bool(low <= ladder[0] or high >= ladder[-1]),
+    )
 
 
 def _vertex(ladder: FloatArray, losses: FloatArray) -> FloatArray:

@@ -32,6 +32,15 @@ def test_a_right_law_is_trusted_and_finds_the_optimum(belief, t2):
         assert found.half_width < 0.3
 
 
+def test_an_interval_that_reaches_an_end_is_told_from_an_optimum_at_the_end(belief):
+    line = LINES[1]
+    whole, ladder = locate_optimum(belief, line), PLACES.d_m[line]
+    short = locate_optimum(belief, line[ladder < whole.high])
+    shorter = locate_optimum(belief, line[ladder < 0.5 * whole.d_m])
+    found = [(one.bracketed, one.open_ended) for one in (whole, short, shorter)]
+    assert found == [(True, False), (True, True), (False, True)]
+
+
 def test_a_wrong_law_is_not_trusted_and_the_correction_follows_the_runs(t2):
     loss = dented(t2)
     found = believe(CANDIDATES, loss, PLACES)
