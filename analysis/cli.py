@@ -314,7 +314,7 @@ def compare(
 
 @cli.command()
 @DIR
-@click.option("--target", default="optimum", show_default=True, help='Such as "optimum at P=1e6", exponent, alpha.')
+@click.option("--target", help='With --hours: such as "optimum at P=1e6", exponent, alpha; default: optimum.')
 @click.option(
     "--hours",
     type=Within("hours", above_zero=True),
@@ -328,7 +328,7 @@ def compare(
 @selection_options
 def suggest(
     dir: str,
-    target: str,
+    target: str | None,
     hours: float | None,
     step: int | None,
     output: str | None,
@@ -345,10 +345,12 @@ def suggest(
     from analysis.commands import next_runs
     from analysis.laws.suggest import SuggestSettings
 
+    if step is not None and target is not None:
+        raise click.UsageError("--target goes with --hours: a step has runs of its own")
     if step is not None and hours is None:
         next_runs.suggest_step(dir, selection, step, name, output)
     elif hours is not None and step is None:
-        next_runs.suggest(dir, selection, SuggestSettings(target=target, hours=hours, name=name), output)
+        next_runs.suggest(dir, selection, SuggestSettings(target=target or "optimum", hours=hours, name=name), output)
     else:
         raise click.UsageError("give either --hours or --step")
 
@@ -495,6 +497,8 @@ def export(
         raise click.UsageError(
             "say what to export: -o FILE for the rows, --figures FOLDER for the figures, --list for their names"
         )
+    if listed and (output is not None or figures is not None):
+        raise click.UsageError("--list writes nothing: give it without -o and --figures")
     if listed:
         for name in tables.figure_names(dir, selection, settings):
             click.echo(name)

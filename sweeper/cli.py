@@ -135,12 +135,20 @@ def new(
 
     if os.path.exists(file):
         raise GridError(f"{file} is there already")
-    data = data or click.prompt("Data (a file, or a task with embedded data such as text or shd)", default="text")
-    if data.endswith((".csv", ".parquet")) and target is None:
-        target = click.prompt("Column to be predicted")
-    minutes = minutes or click.prompt("Minutes the sweep may take", type=Within("minutes", above_zero=True), default=10)
-    if budgets is None and _answers():
-        budgets = click.prompt("Parameter budgets (empty: those that fit)", default="", show_default=False)
+    try:
+        data = data or click.prompt("Data (a file, or a task with embedded data such as text or shd)", default="text")
+        if data.endswith((".csv", ".parquet")) and target is None:
+            target = click.prompt("Column to be predicted")
+        within = Within("minutes", above_zero=True)
+        minutes = minutes or click.prompt("Minutes the sweep may take", type=within, default=10)
+        if budgets is None and _answers():
+            budgets = click.prompt("Parameter budgets (empty: those that fit)", default="", show_default=False)
+    except click.Abort:
+        if _answers():
+            raise
+        raise click.UsageError(
+            "nobody is there to be asked: give --data and --minutes, and --target where the data are a table"
+        ) from None
     wanted = tuple(whole_within("budget")(one, "--budgets") for one in (budgets or "").split(",") if one.strip())
     costs = store_cost_model(ResultsStore.open(results)) if results else CostModel()
     lanes = lanes or machine_share().workers
@@ -149,7 +157,7 @@ def new(
         target=target,
         minutes=minutes,
         lanes=lanes,
-        budgets=tuple(sorted(wanted)),
+        budgets=tuple(sorted(set(wanted))),
         slowdown=_slowdown_here(lanes),
     )
     made = draft(wish, Path(file).stem, costs)
@@ -212,6 +220,8 @@ def plan(grid: str, results: str | None, lanes: int | None, simulate: str | None
     from sweeper.store.store import ResultsStore
     from sweeper.tables import plan_json, print_plan, print_tasks
 
+    if (replay, bool(simulate), as_json).count(True) > 1:
+        raise click.UsageError("--simulate, --replay and --json print different things: give one of them")
     lanes = lanes or machine_share().workers
     loaded = described(load_grid(grid))
     expanded = expand(loaded)

@@ -181,3 +181,5 @@ def test_the_names_of_all_figures_can_be_listed(monkeypatch, capsys, own_dir):
     names = capsys.readouterr().out.split()
     assert {"isobudget-n_rec", "isobudget-d_m", "frontier"} <= set(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", name) for name in names)
+    assert run(monkeypatch, "export", own_dir, "--list", "-o", "rows.csv") == 2
+    assert "--list writes nothing" in capsys.readouterr().err

@@ -128,6 +128,8 @@ def test_a_step_without_runs_of_its_own_is_refused(tmp_path):
     outcome = CliRunner().invoke(cli, ["suggest", str(path), "--step", "99"])
     assert "no step with runs of its own; choose one of: 1" in str(outcome.exception)
     assert "give either --hours or --step" in CliRunner().invoke(cli, ["suggest", str(path)]).output
+    aimed = CliRunner().invoke(cli, ["suggest", str(path), "--step", "1", "--target", "exponent"])
+    assert "--target goes with --hours" in aimed.output
 
 
 def test_the_command_of_the_card_takes_this_very_group(cards):

@@ -5,9 +5,11 @@ import time
 from datetime import timedelta
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from cluster.errors import ScenarioError
+from sweeper.cli import cli
 from sweeper.errors import SweeperError
 from sweeper.executors.processes import ProcessExecutor
 from sweeper.lane.options import LaneOptions
@@ -77,6 +79,12 @@ def test_mistakes_are_named(specs):
         simulate_plan(specs, CostModel(), "trials=5,nodes=2,trials=6")
     with pytest.raises(SweeperError, match="nothing left to run"):
         simulate_plan([], CostModel(), "nodes=2")
+
+
+@pytest.mark.parametrize("both", [("--simulate", "nodes=2", "--json"), ("--replay", "--json")])
+def test_what_would_print_two_things_is_refused(both):
+    asked = CliRunner().invoke(cli, ["plan", "demo", *both])
+    assert (asked.exit_code, "give one of them" in asked.output) == (2, True)
 
 
 def sleep_a_while(assignment, progress, context) -> None:

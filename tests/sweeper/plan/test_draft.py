@@ -114,6 +114,19 @@ def test_the_command_asks_for_what_no_option_says_and_overwrites_nothing(book, t
     assert "mine.yaml is there already" in str(again.exception)
 
 
+def test_without_a_terminal_the_options_that_are_missing_are_named(book, tmp_path):
+    alone = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book], input="")
+    assert alone.exit_code == 2
+    assert "nobody is there to be asked: give --data and --minutes" in alone.output
+    assert not (tmp_path / "mine.yaml").exists()
+
+
+def test_a_budget_that_is_given_twice_counts_once(book, tmp_path):
+    twice = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "4", "--budgets", "8000,8000"])
+    assert twice.exit_code == 0, twice.output
+    assert "budgets: [8000]" in (tmp_path / "mine.yaml").read_text()
+
+
 def test_letters_that_the_alphabet_drops_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "buch.txt").write_text("Größe für übermorgen " * 5000 + string.printable * 10)
