@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from analysis import cli
+from analysis import cli_options
 from analysis.cli import main
 from analysis.imports.tables import KINDS
 from analysis.rows.sweep import MEASURES
@@ -33,8 +33,8 @@ def test_importing_the_command_line_loads_nothing_heavy():
 
 
 def test_the_choices_written_out_for_help_are_those_of_the_modules_behind_them():
-    assert (cli.MEASURES, cli.SPLITS, cli.WEIGHTS) == (MEASURES, SPLITS, CHOICES)
-    assert tuple(KINDS) == cli.TABLES
+    assert (cli_options.MEASURES, cli_options.SPLITS, cli_options.WEIGHTS) == (MEASURES, SPLITS, CHOICES)
+    assert tuple(KINDS) == cli_options.TABLES
 
 
 def test_commands_that_fit_nothing_load_no_fitting_library():
