@@ -7,12 +7,13 @@ import sys
 from typing import Any
 
 from sweeper import cli
+from sweeper.commands import runs
 from sweeper.executors.executor import Executor
 
 
 def main() -> None:
     """Run the command."""
-    seconds, real = float(sys.argv.pop(1)), cli._executor
+    seconds, real = float(sys.argv.pop(1)), runs._executor
 
     def with_truth(executor: str, address: str | None, lanes: dict[str, Any]) -> Executor:
         # Loads torch, which the command does not load before either: what comes early must meet a command that is young
@@ -20,7 +21,7 @@ def main() -> None:
 
         return real(executor, address, lanes).with_trainer(SavedTruth(seconds=seconds))
 
-    cli._executor = with_truth
+    runs._executor = with_truth
     cli.main()
 
 

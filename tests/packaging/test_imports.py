@@ -13,7 +13,11 @@ LATER = {
     # read whenever a command starts, `--help` included; see test_importing_a_command_line_loads_nothing_heavy
     "sweeper/cli.py",
     "sweeper/cli_options.py",
+    "sweeper/commands/grids.py",
+    "sweeper/commands/runs.py",
+    "sweeper/commands/stores.py",
     "analysis/cli.py",
+    "analysis/cli_options.py",
     "cluster/attach/probe.py",
     "cluster/doctor/doctor.py",
     "cluster/jobs/jobs.py",

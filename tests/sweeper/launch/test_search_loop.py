@@ -253,7 +253,7 @@ def test_bad_sections_are_refused(search, message):
 
 
 def test_until_closes_the_loop_around_a_plain_grid(tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeper.cli._executor", lambda *options: Inline(trainer=GroundTruth(noise=0.002)))
+    monkeypatch.setattr("sweeper.commands.runs._executor", lambda *options: Inline(trainer=GroundTruth(noise=0.002)))
     grid = tmp_path / "plain.yaml"
     plain = GRID.replace("search: SEARCH\n", "").replace("{from: 1, to: 40}", "{from: 1, to: 40, count: 9}")
     grid.write_text(plain)

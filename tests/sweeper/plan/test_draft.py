@@ -142,6 +142,6 @@ def test_letters_that_the_alphabet_drops_are_told(tmp_path, monkeypatch):
 
 
 def test_the_next_command_runs_where_ray_is_not_installed(book, monkeypatch):
-    monkeypatch.setattr("sweeper.cli.find_spec", lambda name: None)
+    monkeypatch.setattr("sweeper.commands.grids.find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "1", "--budgets", "4000"])
     assert done.output.endswith("Next: sweeper launch mine.yaml -r results/mine --executor processes\n")
