@@ -1,4 +1,4 @@
-"""Connections to Ray clusters. This file and `ray_internals` are the ones of this package that import Ray.
+"""Connections to Ray clusters. This file, `nodes` and `ray_internals` are the ones of this package that import Ray.
 
 `connected` starts a private Ray on this machine or attaches to a running cluster, ships our six packages to its
 workers, and turns what can go wrong into one sentence each. Nothing is started on a cluster that fails its checks.
@@ -9,27 +9,25 @@ import logging
 import os
 import socket
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # read when ray is imported
-
 import psutil
 import ray
-from ray import cloudpickle
-from ray.exceptions import AuthenticationError, GetTimeoutError, RayError, RpcError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from ray.exceptions import AuthenticationError, RayError, RpcError
 
 from cluster.attach import probe, ray_internals
+from cluster.attach.nodes import Node, cluster_nodes, on_every_node
 from cluster.attach.ray_internals import MODE
 from cluster.attach.shared import shared_problems
 from cluster.attach.versions import version_problems
 from cluster.errors import ClusterError, ConnectError, joined
 from cluster.profiles.target import resolve_address
+
+os.environ.update(RAY_USAGE_STATS_ENABLED="0")  # `ray.init` reads it here, and the processes that it starts
 
 PACKAGES = ("sweeper", "model", "tasks", "theory", "analysis", "cluster")
 """What is shipped to every worker."""
@@ -37,32 +35,10 @@ _OBJECT_STORE_BYTES = 100 * 1024**2
 """Nothing large travels through Ray: specs and reports only."""
 _REACH_S = 5.0
 """Seconds in which a head must answer (assumption)."""
-_PROBE_S = 120.0
-"""Seconds that all nodes together may take to answer a question (assumption)."""
 _TOKEN_HELP = (
     "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH) to the token the cluster was started with; "
     "`ray get-auth-token` prints it on the head node"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One machine of a Ray cluster."""
-
-    node_id: str
-    """Ray's id."""
-    address: str
-    """IP address."""
-    host: str
-    """Host name."""
-    cpus: float
-    """CPUs that Ray may use."""
-    gpus: float
-    """GPUs that Ray may use."""
-    gpu_type: str | None
-    """Ray's name of the GPU type, such as A100; None without GPUs or where Ray does not know it."""
-    is_head: bool
-    """Whether it is the head node."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,77 +330,6 @@ def has_died(process: psutil.Process) -> bool:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def cluster_nodes() -> tuple[Node, ...]:
-    """The nodes that are alive and to stay, head first; needs a connection."""
-    # Ray goes on calling a node alive until it is gone; a lane put there now would be lost with it.
-    leaving = draining_nodes()
-    nodes = (_node(entry) for entry in ray.nodes() if entry["Alive"] and entry["NodeID"] not in leaving)
-    return tuple(sorted(nodes, key=lambda node: (not node.is_head, node.address, node.node_id)))
-
-
-def draining_nodes() -> frozenset[str]:
-    """Ids of the nodes that will go soon and take no new work; over ray:// it cannot be asked and none is named."""
-    if ray.util.client.ray.is_connected():
-        return frozenset()
-    return ray_internals.draining()
-
-
-def _node(entry: Mapping[str, Any]) -> Node:
-    resources = entry["Resources"]
-    # Ray has no field for it; it offers each GPU type as a resource that is named after it.
-    types = [key.removeprefix("accelerator_type:") for key in resources if key.startswith("accelerator_type:")]
-    gpus = float(resources.get("GPU", 0.0))
-    return Node(
-        node_id=entry["NodeID"],
-        address=entry["NodeManagerAddress"],
-        host=entry["NodeManagerHostname"],
-        cpus=float(resources.get("CPU", 0.0)),
-        gpus=gpus,
-        # A node that was started with `--num-gpus=0` still names the type of those it has.
-        gpu_type=types[0] if types and gpus else None,
-        is_head="node:__internal_head__" in resources,
-    )
-
-
-def on_every_node(nodes: Sequence[Node], function: Callable[..., Any], *arguments: Sequence[Any]) -> dict[str, Any]:
-    """Run a function of `cluster.attach.probe` once on each node, by value: nothing of ours need be installed there.
-
-    Args:
-        nodes: where to run.
-        function: what to run.
-        arguments: one sequence of arguments per node.
-
-    Returns:
-        By node id, the result, or a `ClusterError` that says why there is none.
-    """
-    # By reference the function would have to be importable on the node, and whether it is, is what is to be found out.
-    cloudpickle.register_pickle_by_value(probe)
-    try:
-        # Without CPUs, so that it also runs on a node whose CPUs are all taken.
-        task = ray.remote(num_cpus=0, max_retries=0)(function)
-        references = {
-            node.node_id: task.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False),
-            ).remote(*values)
-            for node, values in zip(nodes, arguments or [()] * len(nodes), strict=True)
-        }
-    finally:
-        cloudpickle.unregister_pickle_by_value(probe)
-    # One deadline for all, since they run side by side: a node that does not answer costs the wait once.
-    deadline = time.monotonic() + _PROBE_S
-    return {node_id: _fetch(reference, deadline) for node_id, reference in references.items()}
-
-
-def _fetch(reference: Any, deadline: float) -> Any:
-    try:
-        # A tenth of a second at least, so that nodes that have answered are heard after one that used up the time.
-        return ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
-    except GetTimeoutError:
-        return ClusterError(f"no answer within {_PROBE_S:.0f} s")
-    except RayError as error:
-        return ClusterError(joined(error)[:300])
 
 
 def check_versions(nodes: Sequence[Node]) -> None:

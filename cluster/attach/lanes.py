@@ -2,30 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from cluster.errors import ClusterError
+
+if TYPE_CHECKING:
+    from cluster.attach.nodes import Node
 
 _GPU_STEP = 1e-4
 """Ray counts resources in steps of this size."""
 _TYPE_SHARE = 0.001
 """What a lane takes of a node's accelerator_type resource, of which each node has 1; it only says where to run."""
-
-
-class Room(Protocol):
-    """What is asked of a node; see `cluster.attach.connect.Node`."""
-
-    @property
-    def cpus(self) -> float:
-        """CPUs that Ray may use."""
-
-    @property
-    def gpus(self) -> float:
-        """GPUs that Ray may use."""
-
-    @property
-    def gpu_type(self) -> str | None:
-        """Ray's name of the GPU type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +38,7 @@ class LaneShape:
 
 
 def lane_shapes(
-    nodes: Sequence[Room],
+    nodes: Sequence["Node"],
     *,
     device: str,
     trials_per_gpu: int | Mapping[str, int] = 1,
@@ -82,7 +69,7 @@ def lane_shapes(
         if room == 0 and lanes is None:
             raise ClusterError("the cluster offers no CPUs; start its nodes with --num-cpus, or give --lanes")
         return (LaneShape(count=lanes or room, cpus=float(threads)),)
-    by_type: dict[str | None, list[Room]] = {}
+    by_type: dict[str | None, list["Node"]] = {}
     for node in nodes:
         if int(node.gpus):
             by_type.setdefault(node.gpu_type, []).append(node)
@@ -98,7 +85,7 @@ def lane_shapes(
 
 
 def _on_gpus(
-    kind: str | None, nodes: Sequence[Room], trials_per_gpu: int | Mapping[str, int], *, bound: bool
+    kind: str | None, nodes: Sequence["Node"], trials_per_gpu: int | Mapping[str, int], *, bound: bool
 ) -> LaneShape:
     packed = trials_per_gpu if isinstance(trials_per_gpu, int) else trials_per_gpu.get(kind or "", 1)
     # A CPU for each lane, or a part of one where a node has fewer CPUs than lanes: else its GPUs could not all be used.

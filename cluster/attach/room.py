@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from cluster.attach import probe
-from cluster.attach.connect import Node, cluster_nodes, on_every_node
 from cluster.attach.lanes import LaneShape, fitting_trials, lane_shapes
+from cluster.attach.nodes import Node, cluster_nodes, on_every_node
 from cluster.errors import ClusterError
 
 _MIB = 2**20

@@ -5,24 +5,29 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.attach import probe
 from cluster.errors import ClusterError
 from cluster.storage import open_location, split_options
+
+if TYPE_CHECKING:
+    from cluster.attach.nodes import Node
 
 _PATIENCE_S = 15.0
 """Network file systems may show a new file this late (the default attribute cache of NFS is 3 to 60 s; assumption)."""
 _HERE = "launcher"
 
 
-def shared_problems(nodes: Sequence[Any], results: str, on_every_node: Callable[..., dict[str, Any]]) -> dict[str, str]:
+def shared_problems(
+    nodes: Sequence["Node"], results: str, on_every_node: Callable[..., dict[str, Any]]
+) -> dict[str, str]:
     """Leave a file from here and one from each node, and see who sees what.
 
     Args:
-        nodes: the nodes (`cluster.attach.connect.Node`).
+        nodes: the nodes of the cluster.
         results: path or URI.
-        on_every_node: `cluster.attach.connect.on_every_node`.
+        on_every_node: `cluster.attach.nodes.on_every_node`.
 
     Returns:
         What is wrong, by host name; empty when all is well. What was written is removed again.

@@ -1,29 +1,16 @@
 """Whether the nodes of a cluster have the versions that are installed here."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cluster.attach import probe
 from cluster.errors import ClusterError
 
-
-class Host(Protocol):
-    """What a message needs to know of a node; see `cluster.attach.connect.Node`."""
-
-    @property
-    def node_id(self) -> str:
-        """Ray's id."""
-
-    @property
-    def address(self) -> str:
-        """IP address."""
-
-    @property
-    def host(self) -> str:
-        """Host name."""
+if TYPE_CHECKING:
+    from cluster.attach.nodes import Node
 
 
-def version_problems(nodes: Sequence[Host], facts: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def version_problems(nodes: Sequence["Node"], facts: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """One phrase per node whose versions differ from those here; see `cluster.attach.connect.check_versions`.
 
     Builds of one torch version for other devices (``2.13.0+cpu``, ``2.13.0+cu128``) count as equal.

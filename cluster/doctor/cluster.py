@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cluster.attach import probe
-from cluster.attach.connect import Node, attached_unchecked, on_every_node
+from cluster.attach.connect import attached_unchecked
+from cluster.attach.nodes import Node, on_every_node
 from cluster.attach.shared import shared_problems
 from cluster.attach.versions import version_problems
 from cluster.doctor.finding import Finding, clock, disk, error, ok, warning

@@ -29,7 +29,8 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.attach.connect import connected, draining_nodes, has_died, private_parts
+from cluster.attach.connect import connected, has_died, private_parts
+from cluster.attach.nodes import draining_nodes
 from cluster.attach.room import Room
 from sweeper.executors.apart import Link
 from sweeper.executors.executor import ExecutorError

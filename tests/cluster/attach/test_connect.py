@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from cluster.attach import connect
+from cluster.attach import connect, nodes
 from cluster.attach.connect import connected
 from cluster.attach.ready import wait_for_nodes
 from cluster.doctor.cluster import cluster_findings
@@ -72,9 +72,9 @@ def test_workers_run_the_drivers_code_wherever_the_driver_is(cluster, tmp_path):
 def test_nodes_may_join_and_leave(cluster):
     with connected(cluster.address, namespace="t"):
         extra = cluster.add_node(num_cpus=3)
-        assert sum(node.cpus for node in connect.cluster_nodes()) == 7
+        assert sum(node.cpus for node in nodes.cluster_nodes()) == 7
         cluster.remove_node(extra)
-        assert sum(node.cpus for node in connect.cluster_nodes()) == 4
+        assert sum(node.cpus for node in nodes.cluster_nodes()) == 4
     assert connect.nodes_up(cluster.address) == (3, 4.0, 2.0)
 
 
