@@ -40,15 +40,6 @@ def solve_d_m(config: ModelConfig, budget: int) -> int:
     return _largest(config, "d_m", budget)
 
 
-def solve_d_branch(config: ModelConfig, budget: int) -> int:
-    """Find the largest d_branch (synapses per branch) that fits the budget at the given n_rec and d_tree.
-
-    Raises:
-        BudgetError: d_branch = 1 does not fit, or the architecture has no d_branch.
-    """
-    return _largest(config, "d_branch", budget)
-
-
 def _largest(config: ModelConfig, name: str, budget: int) -> int:
     # Python counts True as the integer 1.
     if isinstance(budget, bool) or not isinstance(budget, int):

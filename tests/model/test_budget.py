@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from model.architecture import BudgetError
 from model.architectures.mlp import mlp_params
-from model.budget import counts, solve_d_branch, solve_d_m, solve_n_rec
+from model.budget import counts, solve_d_m, solve_n_rec
 from model.config import ElmConfig
 
 DATA = Path(__file__).parent / "data"
@@ -63,13 +63,11 @@ def test_n_rec_is_the_largest_that_fits(sizes: dict[str, int], budget: int, l_ml
 
 
 @given(budget=st.integers(5_000, 10**7), n_rec=st.integers(1, 50))
-def test_d_m_and_d_branch_are_the_largest_that_fit(budget: int, n_rec: int) -> None:
+def test_d_m_is_the_largest_that_fits(budget: int, n_rec: int) -> None:
     config = ElmConfig(n_in=20, n_out=5, n_rec=n_rec, d_m=1, d_tree=4, d_branch=1)
-    solvers: list[tuple[str, Any]] = [("d_m", solve_d_m), ("d_branch", solve_d_branch)]
-    for name, solve in solvers:
-        value = solve(config, budget)
-        assert counts(replace(config, **{name: value})).trainable_params <= budget
-        assert counts(replace(config, **{name: value + 1})).trainable_params > budget
+    d_m = solve_d_m(config, budget)
+    assert counts(replace(config, d_m=d_m)).trainable_params <= budget
+    assert counts(replace(config, d_m=d_m + 1)).trainable_params > budget
 
 
 @pytest.mark.parametrize("budget", [-5, 0, 2.5, True, "8k"])
