@@ -9,16 +9,16 @@ from cluster.kinds.base import ENDED, QUEUED, RUNNING, JobState
 from cluster.kinds.job import Job, launch_command
 from cluster.kinds.record import JobRecord
 from cluster.kinds.run import Runner
+from cluster.kinds.shell import OBJECT_STORE_BYTES
 from cluster.kinds.yaml_text import commented_yaml
 from cluster.profiles.profile import KubeRayProfile
 
 MANIFEST = "rayjob.yaml"
 LABEL = "elm-sweeper/job"
+_OBJECT_STORE = str(OBJECT_STORE_BYTES)  # text, as rayStartParams are
 _GCS_PORT, _DASHBOARD_PORT = 6379, 8265
 _GRACE_S = 60
 """Time that a pod has to save its trials when Kubernetes takes it away."""
-_OBJECT_STORE = "200000000"
-"""Bytes, as text because rayStartParams are; specs and reports are all that travels through Ray."""
 
 
 def render(profile: KubeRayProfile, job: Job) -> dict[str, str]:
