@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from analysis.activity.report import figure_html, page
-from analysis.activity.residuals import FloatArray, Residuals
+from analysis.activity.residuals import ByState, FloatArray, Residuals
 from analysis.figures.isobudget import Figure, scatter
 from analysis.figures.theme import axis, layout, titled
 from analysis.html import Cell
@@ -94,24 +94,14 @@ def residual_page(networks: Sequence[NetworkResiduals], title: str, subtitle: st
 
 def plot_states(networks: Sequence[NetworkResiduals]) -> Figure:
     """Standard deviation of the residual against the voltage."""
-    return _lines(
-        networks,
-        lambda found: (found.by_voltage.place, found.by_voltage.sd),
-        axis("voltage in mV above the reference"),
-        axis("standard deviation of the residual in mV", rangemode="tozero"),
-        ("Residuals by state", "Tenths of the milliseconds, by the true voltage"),
-    )
+    titles = ("Residuals by state", "Tenths of the milliseconds, by the true voltage")
+    return _deviations(networks, lambda found: found.by_voltage, "voltage in mV above the reference", titles)
 
 
 def plot_after_spike(networks: Sequence[NetworkResiduals]) -> Figure:
     """Standard deviation of the residual against the time since the last spike."""
-    return _lines(
-        networks,
-        lambda found: (found.after_spike.place, found.after_spike.sd),
-        axis("milliseconds since the last output spike"),
-        axis("standard deviation of the residual in mV", rangemode="tozero"),
-        ("Residuals after a spike", "0: the millisecond of the spike itself"),
-    )
+    titles = ("Residuals after a spike", "0: the millisecond of the spike itself")
+    return _deviations(networks, lambda found: found.after_spike, "milliseconds since the last output spike", titles)
 
 
 def plot_lags(networks: Sequence[NetworkResiduals]) -> Figure:
@@ -122,6 +112,19 @@ def plot_lags(networks: Sequence[NetworkResiduals]) -> Figure:
         axis("lag in milliseconds"),
         axis("autocorrelation of the residual"),
         ("Residuals by lag", "A model that has caught all timescales leaves none of it"),
+    )
+
+
+def _deviations(
+    networks: Sequence[NetworkResiduals], states: Callable[[Residuals], ByState], what: str, titles: tuple[str, str]
+) -> Figure:
+    """Standard deviation of the residual against the state that it is sorted by."""
+    return _lines(
+        networks,
+        lambda found: (states(found).place, states(found).sd),
+        axis(what),
+        axis("standard deviation of the residual in mV", rangemode="tozero"),
+        titles,
     )
 
 
