@@ -94,7 +94,7 @@ def path_hint(path: Path, suits: Callable[[Path], bool] = Path.is_file, names: I
 
 
 @contextmanager
-def raised_as(kind: type[ValueError]) -> Iterator[None]:
+def code_errors_as(kind: type[ValueError]) -> Iterator[None]:
     """Raise a `CodeError` as the error of the package that asked for the class."""
     try:
         yield

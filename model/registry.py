@@ -11,7 +11,7 @@ import model.architectures.elm_neuron
 import model.architectures.gated
 import model.architectures.spiking
 from cluster import code
-from cluster.errors import raised_as
+from cluster.errors import code_errors_as
 from model.architecture import Architecture
 from model.architectures.cells import CellArchitecture, CellConfig, read_cell
 from model.config import ConfigError, ModelConfig
@@ -75,7 +75,7 @@ def full_name(name: str, folders: Sequence[Path], *, where: str = "architecture"
     """
     if name in _ARCHITECTURES:
         return name
-    with raised_as(ConfigError):
+    with code_errors_as(ConfigError):
         if code.reference(name) is None:
             code.check_offered(name, model.architectures.cells.ENTRY_POINTS, "architecture", _ARCHITECTURES, where)
         return code.full_name(name, folders, where)

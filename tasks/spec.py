@@ -11,7 +11,7 @@ import tasks.sequences.spec
 import tasks.spikes.spec
 import tasks.text.spec
 from cluster import code
-from cluster.errors import choices_hint, raised_as
+from cluster.errors import choices_hint, code_errors_as
 from tasks.base import METRICS, Options, Place, Split, TaskDefinition, TaskSpec
 from tasks.errors import DataError, TaskError
 from tasks.options import Option, OptionValue, resolve_options
@@ -59,7 +59,7 @@ def task_definition(name: str, *, where: str = "task") -> TaskDefinition:
 def _others_definition(name: str, where: str) -> TaskDefinition:
     wanted = code.reference(name)
     place = where if wanted is not None else f"{where}.name"
-    with raised_as(TaskError):
+    with code_errors_as(TaskError):
         kind = code.load_named(name, ENTRY_POINTS, "task", _TASKS, place)
     return _made(kind, name if wanted is None else wanted.name, where)
 
@@ -110,7 +110,7 @@ def full_name(name: str, folders: Sequence[Path], *, where: str = "task") -> str
     Raises:
         TaskError: there is no such file, or it is another version than was asked for.
     """
-    with raised_as(TaskError):
+    with code_errors_as(TaskError):
         return code.full_name(name, folders, where)
 
 
