@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.fault_site import EARLY, REST, RUN, START, Kind, Launch, Site, Start
+from benchmarks.fault_site import EARLY, LANES_SERVER, REST, RUN, START, Kind, Launch, Site, Start
 from sweeper.store.schema import SCHEMAS
 
 _SHORT_STOP_S = 5.0
@@ -48,8 +48,17 @@ def _killed_child(pattern: str | None) -> Callable[[Site, random.Random, Launch]
     return act
 
 
+def _killed_server(site: Site, draw: random.Random, launch: Launch) -> bool:
+    lanes = {lane.pid for lane in launch.lanes()}
+    servers = [process for process in launch.children(LANES_SERVER) if process.pid not in lanes]
+    for server in servers:
+        server.kill()
+    return bool(servers)
+
+
 def _killed() -> Iterator[Kind]:
     yield Kind(letter="K", name="lane killed", when=RUN, act=_killed_child(None), executor="processes")
+    yield Kind(letter="K", name="server of lanes killed", when=RUN, act=_killed_server, executor="processes")
     yield Kind(letter="K", name="launcher killed", when=RUN, act=_signalled(signal.SIGKILL, group=False), ends=True)
     yield Kind(letter="K", name="whole group killed", when=RUN, act=_signalled(signal.SIGKILL), ends=True)
     yield Kind(letter="K", name="files end at 2 KB", when=START, act=_limited(resource.RLIMIT_FSIZE, _FILE_BYTES))

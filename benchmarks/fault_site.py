@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
-_LANE = {"processes": "multiprocessing.spawn import spawn_main", "ray": "ray::ImplicitFunc"}
-"""What the command line of a lane holds, by executor."""
+LANES_SERVER = "multiprocessing.forkserver"
+"""What the command line of the process that lanes without Ray are forked from holds, and theirs too."""
 REST, START, EARLY, RUN = "at rest", "at the start", "while it starts", "while it runs"
 """When a fault comes: before a launch, in the way it is started, in its first seconds, once it has got on."""
 
@@ -91,21 +91,47 @@ class Launch:
 
     def children(self, pattern: str) -> list[psutil.Process]:
         """Processes below the launcher whose command line holds some words."""
-        found = []
-        try:
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                try:
-                    if pattern in " ".join(child.cmdline()):
-                        found.append(child)
-                except psutil.Error:
-                    continue
-        except psutil.Error:
-            pass
-        return sorted(found, key=lambda child: child.pid)
+        return processes_below(self.process.pid, pattern)
 
     def lanes(self) -> list[psutil.Process]:
         """Its lanes."""
-        return self.children(_LANE[self.executor])
+        return lanes_below(self.process.pid, self.executor)
+
+
+def processes_below(pid: int, pattern: str) -> list[psutil.Process]:
+    """Processes below another whose command line holds some words, by their numbers."""
+    found = []
+    try:
+        for child in psutil.Process(pid).children(recursive=True):
+            try:
+                if pattern in " ".join(child.cmdline()):
+                    found.append(child)
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        pass
+    return sorted(found, key=lambda child: child.pid)
+
+
+def lanes_below(pid: int, executor: str) -> list[psutil.Process]:
+    """The lanes of a launcher, or of all launchers below a process.
+
+    Args:
+        pid: the process.
+        executor: `processes` or `ray`.
+    """
+    if executor == "ray":
+        return processes_below(pid, "ray::ImplicitFunc")
+    of_server = processes_below(pid, LANES_SERVER)
+    known = {process.pid for process in of_server}
+    return [process for process in of_server if _parent(process) in known]
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +11,9 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from cluster.attach.machine import machine_share
-from sweeper.executors.apart import LAUNCHERS_SIGNALS, signals_held_back
+from sweeper.executors.apart import signals_held_back
 from sweeper.executors.executor import ExecutorError, check_device
+from sweeper.executors.warm import settle, warm_context
 from sweeper.lane.options import HostMemory, LaneConfig, LaneOptions, lane_config
 from sweeper.queue.broker import Broker
 from sweeper.queue.messages import Assignment, BrokerGoneError, Pull, Report
@@ -74,16 +74,19 @@ class ProcessExecutor:
         server.stop_event = threading.Event()  # type: ignore[attr-defined]  # asked for by the threads of connections
         server_thread = threading.Thread(target=server.accepter, name="broker", daemon=True)
         server_thread.start()
-        context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
-
+        context = warm_context()
         processes: dict[int, BaseProcess] = {}
 
         def start(number: int) -> None:
             name = config.lane_name(number)
-            arguments = (server.address, authkey, name, config, self.trainer)
+            arguments = (dict(os.environ), server.address, authkey, name, config, self.trainer)
             process = context.Process(target=_lane_main, args=arguments, name=name, daemon=True)
+            broker.phase(name, LOADING)
             with signals_held_back():  # until the lane ignores them itself
-                process.start()
+                try:
+                    process.start()
+                except (OSError, EOFError) as error:
+                    raise ExecutorError(f"no lane can be started: {error}") from error
                 processes[number] = process
 
         with monitor.watching(broker):
@@ -128,18 +131,19 @@ def _supervise(
 
 
 def _lane_main(
-    address: tuple[str, int], authkey: bytes, name: str, config: LaneConfig, trainer: "Trainer | None"
+    environment: dict[str, str],
+    address: tuple[str, int],
+    authkey: bytes,
+    name: str,
+    config: LaneConfig,
+    trainer: "Trainer | None",
 ) -> None:
-    # Ignored before they are let through again: what came while they were held back must not end the lane now.
-    for number in LAUNCHERS_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, LAUNCHERS_SIGNALS)
+    settle(environment)
     threading.Thread(target=_end_after_launcher, name="launcher's death", daemon=True).start()
     manager = _BrokerManager(address, authkey)
     manager.connect()
     client = _Client(manager.broker())
-    client.phase(name, LOADING)
-    # Here and not above: they load torch (1.7 s), which lanes need and the launcher that imports this file does not.
+    # Here and not above: the launcher that imports this file does without torch, which lanes were born with.
     from sweeper.lane.lane import run_lane
     from sweeper.lane.trainer import train_assignment
 

@@ -1,14 +1,14 @@
 """Loads a person's own data once before the first trial, in a process of its own: a launcher does without torch."""
 
 import logging
-import multiprocessing
-import signal
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from sweeper.executors.apart import LAUNCHERS_SIGNALS, signals_held_back
+from sweeper.executors.apart import signals_held_back
+from sweeper.executors.warm import settle, warm_context
 from sweeper.launch.assignments import task_key
 from sweeper.plan.trial import TrialSpec
 from tasks.spec import data_sha256, task_names
@@ -41,19 +41,13 @@ def warnings_of_data(specs: Iterable[TrialSpec], known: frozenset[str] = frozens
 
 
 def _load_apart(name: str, options: Mapping[str, Any]) -> list[str]:
-    context = multiprocessing.get_context("spawn")  # a fork would copy the threads' locks in whatever state
     try:
-        with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_signals_alone) as pool:
+        with ProcessPoolExecutor(1, warm_context(), initializer=settle, initargs=(dict(os.environ),)) as pool:
             with signals_held_back():
                 loading = pool.submit(load_and_listen, name, dict(options))
             return loading.result()
     except BrokenProcessPool:  # killed, for its memory perhaps: a lane that meets the same says so, with its limits
         return []
-
-
-def _leave_signals_alone() -> None:
-    for number in LAUNCHERS_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def load_and_listen(name: str, options: Mapping[str, Any]) -> list[str]:
@@ -63,7 +57,7 @@ def load_and_listen(name: str, options: Mapping[str, Any]) -> list[str]:
         DataError: the data cannot be used.
         TaskError: the options do not go together.
     """
-    from tasks.loaders import load_task  # 1.7 s of torch
+    from tasks.loaders import load_task  # with torch, which the launcher does without
 
     listener = _Listener()
     logger = logging.getLogger("tasks")

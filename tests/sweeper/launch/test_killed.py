@@ -10,11 +10,11 @@ import signal
 import threading
 import time
 
-import psutil
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from benchmarks.fault_site import lanes_below
 from benchmarks.faults import main as disturbed_sweep
 from benchmarks.ground_truth import GroundTruth
 from sweeper.errors import STOPPED
@@ -46,29 +46,18 @@ def rows(results) -> list[dict]:
     return sorted(found, key=lambda row: row["trial_id"])
 
 
-def lanes_of(root: psutil.Process, pattern: str) -> list[psutil.Process]:
-    found = []
-    for child in root.children(recursive=True):
-        try:
-            if pattern in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
 class Killer(threading.Thread):
-    """Kills a random process of a kind every now and then, a set number of times."""
+    """Kills a random lane every now and then, a set number of times."""
 
-    def __init__(self, pattern: str, kills: int, pause_s: float, seed: int) -> None:
+    def __init__(self, executor: str, kills: int, pause_s: float, seed: int) -> None:
         super().__init__(daemon=True)
-        self.pattern, self.kills, self.pause_s, self.draw = pattern, kills, pause_s, random.Random(seed)
+        self.executor, self.kills, self.pause_s, self.draw = executor, kills, pause_s, random.Random(seed)
         self.killed = 0
         self.ended = threading.Event()
 
     def run(self) -> None:
         while self.killed < self.kills and not self.ended.wait(self.pause_s * self.draw.uniform(0.5, 1.5)):
-            lanes = lanes_of(psutil.Process(), self.pattern)
+            lanes = lanes_below(os.getpid(), self.executor)
             if lanes:
                 self.draw.choice(lanes).send_signal(signal.SIGKILL)
                 self.killed += 1
@@ -82,12 +71,9 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("executor", "pattern", "kills", "pause_s"),
-    [("processes", "spawn_main", 10, 2.0), ("ray", "ray::ImplicitFunc", 4, 5.0)],
-)
-def test_killed_lanes(executor, pattern, kills, pause_s, tmp_path, undisturbed):
-    killer = Killer(pattern, kills, pause_s, seed=kills)
+@pytest.mark.parametrize(("executor", "kills", "pause_s"), [("processes", 10, 2.0), ("ray", 4, 5.0)])
+def test_killed_lanes(executor, kills, pause_s, tmp_path, undisturbed):
+    killer = Killer(executor, kills, pause_s, seed=kills)
     killer.start()
     run(GRID % 10, tmp_path / "r", GroundTruth(seconds=0.1), executor=executor, lanes=2)
     killer.ended.set()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from benchmarks.fault_site import lanes_below
 from sweeper.executors.processes import ProcessExecutor
 from sweeper.executors.ray_executor import RayExecutor
 from sweeper.lane.options import LaneOptions
@@ -61,19 +61,14 @@ def alive(pids: set[int]) -> set[int]:
     return running
 
 
-def lane_pids(launcher: int) -> set[int]:
-    """Processes that train; Ray's own idle agents notice the death of their driver up to a minute later."""
-    children = psutil.Process(launcher).children(recursive=True)
-    return {c.pid for c in children if re.search(r"ray::ImplicitFunc|spawn_main", " ".join(c.cmdline()))}
-
-
 @pytest.mark.parametrize("executor", [pytest.param("ray", marks=pytest.mark.slow), "processes"])
 def test_a_launcher_killed_half_way_loses_and_repeats_nothing(executor, slow_grid, tmp_path, undisturbed):
     results = tmp_path / "results"
     arguments = command("launch", slow_grid, "--results", results, "--executor", executor, "--lanes", 2)
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
         wait_for_rows(results, 2, launcher)
-        lanes = lane_pids(launcher.pid)
+        # Alone: Ray's own idle agents notice the death of their driver up to a minute later.
+        lanes = {lane.pid for lane in lanes_below(launcher.pid, executor)}
         assert lanes
         launcher.send_signal(signal.SIGKILL)
     kept = {row["trial_id"] for row in measured(results)}
