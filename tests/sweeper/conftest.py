@@ -21,8 +21,8 @@ def tiny_grid(tmp_path):
 
 @pytest.fixture(scope="session")
 def slow_text():
-    """The same sweep with trials that take a second or two, so that it can be disturbed half-way."""
-    return TINY.replace("steps: 30", "steps: 500").replace("eval_every: 10", "eval_every: 250")
+    """The same sweep with trials that take about a second, so that it can be disturbed half-way."""
+    return TINY.replace("steps: 30", "steps: 200").replace("eval_every: 10", "eval_every: 100")
 
 
 @pytest.fixture
