@@ -14,7 +14,8 @@ import pyarrow as pa
 from analysis.errors import AnalysisError
 from analysis.imports.mapping import ImportSettings, mapped
 from analysis.imports.tables import unused
-from analysis.laws.theory_fit import BEST, FitSettings, fit_dataset
+from analysis.laws.law_choice import BEST
+from analysis.laws.theory_fit import FitSettings, fit_dataset
 from analysis.laws.view import View, make_view, with_baselines
 from analysis.report.collect import describe, views_without_law
 from analysis.report.html import report_html

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.laws.findings import OMIT, RefusedLaw
+from analysis.laws.law_choice import BEST, candidates, rivals
 from analysis.rows.means import budget_lines
 from analysis.rows.sweep import Dataset, Exclusion
 from analysis.rows.weights import CHOICES, Weighting, weigh
@@ -22,21 +23,10 @@ from theory.fit.fit import LOSSES, fit_law
 from theory.fit.result import Direction, FitResult
 from theory.laws.base import Law
 from theory.laws.links import from_logit, to_logit
-from theory.laws.registry import FACTORIES, LAWS, get_law
 from theory.optimum.allocation import Allocation, optimum
 from theory.uncertainty.selection import Comparison, compare
 
 FloatArray = npt.NDArray[np.float64]
-
-BEST = "best"
-"""Choose the variant of the effective-information law (floor, link, connectivity, alpha) with the smallest AICc."""
-
-RIVALS = ("separable_power_law", "quadratic", "power_law", "constant")
-"""Laws that are always fitted beside the chosen one."""
-
-LINK_BUDGETS = 3
-"""Budgets from which a free link (Box-Cox) and an alpha that depends on n_rec are tried; one budget cannot tell either
-from an exponent."""
 
 NUMERICAL = (TheoryError, ArithmeticError, ValueError, np.linalg.LinAlgError)
 """What odd rows may raise far inside a fit. An unknown law or option is an AnalysisError, which ends the command."""
@@ -149,10 +139,11 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
     weighting = weigh(rows, metric, settings.weights)
     if len(rows):
         # A logit grows with the accuracy, so a fit on it looks for the maximum.
+        design = design_of(rows)
         direction: Direction = "max" if scale.name == "logit" or data.direction == "max" else "min"
         compute = partial(
             fit_law,
-            design=design_of(rows),
+            design=design,
             metric=metric,
             weights=weighting.values,
             direction=direction,
@@ -160,7 +151,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
             seed=settings.seed,
         )
         # A rival that is also among the chosen laws is fitted once.
-        laws = chosen | {name: law for name, law in _rivals(rows).items() if name not in chosen}
+        laws = chosen | {name: law for name, law in rivals(rows, design).items() if name not in chosen}
         fits, best, refused = _fit_all(laws, tuple(chosen), settings, compute)
     else:
         fits, best, refused = {}, None, [RefusedLaw("", "no finished trial with a value")]
@@ -169,6 +160,8 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         for k_c in rows["k_c"].astype(float).unique()
         if (cost := line_cost(rows[rows["k_c"] == k_c])) is not None
     }
+    # Before the reasons are gathered, since each budget may add one.
+    allocations = _allocations(best, rows, costs, refused) if best is not None else ()
     # A robust loss has no likelihood and so no AICc (`theory.fit.fit`); such a fit stands outside of the ranking.
     comparable = {name: fit for name, fit in fits.items() if fit.inputs.loss == "least_squares"}
     return LawFit(
@@ -184,7 +177,7 @@ def fit_dataset(data: Dataset, settings: FitSettings) -> LawFit:
         refused=tuple(refused),
         excluded=excluded,
         costs=costs,
-        allocations=_allocations(best, rows, costs, refused) if best is not None else (),
+        allocations=allocations,
         weighting=weighting,
     )
 
@@ -227,108 +220,6 @@ def _fit_all(
             # Neither another law nor another loss in its place: that would not be what was asked for.
             return fits, None, [*refused, RefusedLaw(best, str(error))]
     return fits, fits[best] if fits[best].usable else None, refused
-
-
-def candidates(text: str, rows: pd.DataFrame) -> dict[str, Law]:
-    """Laws named by `--law`: one, or for `best` all variants that these rows may tell apart."""
-    # A law that was asked for by name is tried whatever the rows are.
-    if text != BEST:
-        return {text: LawChoice.read(text).law()}
-    budgets = rows["budget"].nunique()
-    links = ("affine", "boxcox") if budgets >= LINK_BUDGETS else ("affine",)
-    # With one connectivity its exponent could be anything.
-    connected = (False, True) if rows["k_c"].nunique() > 1 else (False,)
-    variants: dict[str, Law] = {}
-    # The published figure captions speak of a maximum floor, the published NeuronIO table prefers the additive one, and
-    # many sweeps are too small to show a floor at all.
-    for floor in ("additive", "max", "none"):
-        for link in links:
-            for connectivity in connected:
-                options = {"floor": floor, "link": link} | ({"connectivity": True} if connectivity else {})
-                choice = LawChoice("effective_information", options)
-                variants[choice.text] = choice.law()
-        # Under the affine link alone, which is where it was measured to be worth its parameter
-        # (`theory/simulations/coverage.md`).
-        if budgets >= LINK_BUDGETS:
-            choice = LawChoice("effective_information", {"floor": floor, "link": "affine", "alpha_of_n": True})
-            variants[choice.text] = choice.law()
-    return variants
-
-
-class LawChoice(NamedTuple):
-    """A law by name and options, as `--law` and the names in `LawFit.fits` write it."""
-
-    name: str
-    """Key in the registry, or ``path/to/file.py:name``."""
-    options: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, text: str) -> "LawChoice":
-        """Read ``name`` or ``name:option=value,...``.
-
-        Raises:
-            AnalysisError: an option has no value, or one of another kind.
-        """
-        name, _, tail = text.partition(":")
-        if name.endswith(".py"):  # the colon stands before the function's name there, and such a law has no options
-            return cls(text, {})
-        options: dict[str, Any] = {}
-        for item in filter(None, tail.split(",")):
-            key, equals, value = item.partition("=")
-            if not equals:
-                raise AnalysisError(f"--law {text}: {item!r} is not of the form option=value")
-            if key.strip() in options:
-                raise AnalysisError(f"--law {text}: {key.strip()} is given twice; give it once")
-            # An option that the law does not have counts as a word, which `law` then refuses with the valid names.
-            default = LAWS[name].options.get(key.strip(), "") if name in LAWS else ""
-            options[key.strip()] = _option(f"--law {text}: {key.strip()}", value.strip(), default)
-        return cls(name, options)
-
-    @property
-    def text(self) -> str:
-        """The same as text: ``name:option=value,...``."""
-        values = [
-            f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in self.options.items()
-        ]
-        return f"{self.name}:{','.join(values)}" if values else self.name
-
-    def without(self, option: str) -> "LawChoice":
-        """The same law with one option left at its default."""
-        return self._replace(options={key: value for key, value in self.options.items() if key != option})
-
-    def law(self) -> Law:
-        """Build the law.
-
-        Raises:
-            AnalysisError: unknown law or option.
-        """
-        try:
-            return get_law(self.name, **self.options)
-        except TheoryError as error:
-            raise AnalysisError(f"--law {self.text}: {error}. Laws: {BEST}, {', '.join(FACTORIES)}") from error
-
-
-def _option(place: str, text: str, default: object) -> str | bool:
-    """Read the value of a law's option, of the kind that its default has."""
-    if default is None:  # reference sizes, which every law takes from the rows that it is fitted to
-        raise AnalysisError(f"{place} follows from the rows and cannot be set here")
-    if not isinstance(default, bool):
-        return text
-    if text.lower() not in ("true", "false"):
-        raise AnalysisError(f"{place} must be true or false, got {text!r}")
-    return text.lower() == "true"
-
-
-def _rivals(rows: pd.DataFrame) -> dict[str, Law]:
-    connectivity = rows["k_c"].nunique() > 1
-    rivals = {
-        name: get_law(name, connectivity=True) if name == "separable_power_law" and connectivity else get_law(name)
-        for name in RIVALS
-    }
-    # Where all were trained alike the tokens explain nothing.
-    if _tokens(rows) is not None and rows["tokens"].nunique() > 1:
-        rivals["parameters_and_tokens"] = get_law("parameters_and_tokens")
-    return rivals
 
 
 def _tokens(rows: pd.DataFrame) -> FloatArray | None:

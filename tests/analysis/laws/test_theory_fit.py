@@ -5,13 +5,15 @@ import pytest
 
 from analysis.errors import AnalysisError
 from analysis.laws import theory_fit
+from analysis.laws.law_choice import LawChoice, candidates
 from analysis.laws.overlay import overlay
-from analysis.laws.theory_fit import FitSettings, LawChoice, candidates, design_of, fit_dataset, line_cost
+from analysis.laws.theory_fit import FitSettings, design_of, fit_dataset, line_cost
 from analysis.rows.load import datasets, read_sweep
 from analysis.rows.means import configurations
 from analysis.rows.sweep import Measure, Selection
 from benchmarks.synthetic import Design, Truth, write_sweep
 from sweeper.store.store import ResultsStore
+from theory.errors import TheoryError
 from theory.optimum.allocation import budget_line
 
 
@@ -52,6 +54,16 @@ def test_a_robust_loss_comes_after_the_choice_by_aicc(data, monkeypatch):
     fitted = fit_dataset(data, FitSettings(loss="tukey"))
     assert (fitted.fit.law.name, fitted.fit.inputs.loss) == ("separable_power_law", "tukey")
     assert "constant" in {rank.name for rank in fitted.comparison.rows}
+
+
+def test_a_budget_without_an_optimum_is_named_with_the_reason(data, monkeypatch):
+    def refuses(*_, **__):
+        raise TheoryError("no room")
+
+    monkeypatch.setattr(theory_fit, "optimum", refuses)
+    found = fit_dataset(data, FitSettings(law="separable_power_law", starts=2))
+    named = {refused.law for refused in found.refused if refused.reason == "no room"}
+    assert named == {f"optimum at P = {budget:g}" for budget in data.rows["budget"].unique()}
 
 
 @pytest.mark.parametrize("option", ["boxcox", "alpha_of_n"])
