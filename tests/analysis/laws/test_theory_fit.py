@@ -61,7 +61,7 @@ def test_a_budget_without_an_optimum_is_named_with_the_reason(data, monkeypatch)
         raise TheoryError("no room")
 
     monkeypatch.setattr(theory_fit, "optimum", refuses)
-    found = fit_dataset(data, FitSettings(law="separable_power_law", starts=2))
+    found = fit_dataset(data, FitSettings(law="separable_power_law"))
     named = {refused.law for refused in found.refused if refused.reason == "no room"}
     assert named == {f"optimum at P = {budget:g}" for budget in data.rows["budget"].unique()}
 
