@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import stdtrit
+from scipy.stats import ttest_ind
 
 from analysis.rows.means import LEVEL
 from analysis.rows.sweep import Dataset
@@ -97,8 +97,5 @@ def best_at_budgets(data: Dataset) -> Iterator[tuple[float, pd.DataFrame]]:
 def welch(ours: FloatArray, theirs: FloatArray) -> tuple[float, float, float]:
     """Difference of means with Welch's 95 % interval."""
     # Welch's form, because architectures differ in how much their seeds vary.
-    parts = np.array([ours.var(ddof=1) / len(ours), theirs.var(ddof=1) / len(theirs)])
-    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(ours) - 1, len(theirs) - 1])).sum()
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(parts.sum()))
-    mean = float(ours.mean() - theirs.mean())
-    return mean, mean - half, mean + half
+    found = ttest_ind(ours, theirs, equal_var=False).confidence_interval(LEVEL)
+    return float(ours.mean() - theirs.mean()), float(found.low), float(found.high)

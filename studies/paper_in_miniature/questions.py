@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
+from scipy.stats import linregress
 
 from analysis.rows.effects import LEAST_PAIRS, gains, mean_interval, paired
 from analysis.rows.means import LEVEL, pooled_noise
@@ -103,13 +104,9 @@ def _along(rows: pd.DataFrame, data: Dataset, axis: str, fixed: dict[str, int], 
 
 def _slope(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
     """Least-squares slope with its 95 % interval."""
-    centred = x - x.mean()
-    slope = float(centred @ y / (centred @ centred))
-    residual = y - y.mean() - slope * centred
-    half = float(
-        stdtrit(len(x) - 2, (1 + LEVEL) / 2) * np.sqrt(residual @ residual / (len(x) - 2) / (centred @ centred))
-    )
-    return slope, slope - half, slope + half
+    line = linregress(x, y)
+    half = float(stdtrit(len(x) - 2, (1 + LEVEL) / 2) * line.stderr)
+    return float(line.slope), float(line.slope) - half, float(line.slope) + half
 
 
 def training(sweep: Sweep, data: Dataset, yardstick: Yardstick) -> Answer:
