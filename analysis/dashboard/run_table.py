@@ -18,9 +18,6 @@ from sweeper.store.schema import FINISHED, SCHEMAS
 LISTED = 20_000
 """Most trials that the file lists; above it a seeded sample."""
 
-FIRST = ("trial_id", "status", "enters", "reason", "group")
-"""Columns that come before the stored ones."""
-
 SHOWN = (
     *("trial_id", "status", "enters", "budget", "n_rec", "d_m", "k_e", "k_c", "architecture"),
     *("learning_rate", "seed", "wall_s"),
