@@ -95,13 +95,14 @@ def draft(wish: Wish, name: str, costs: CostModel) -> Draft:
         for task in tasks:
             # Replicates before budgets and steps: more time must never cost the knowledge of what is noise.
             for seeds, budgets in product(SEEDS, [wish.budgets] if wish.budgets else list(_smaller(BUDGETS))):
-                for steps in _lengths(least, seeds):
-                    one = _draft(wish, name, task, budgets, seeds, steps, costs)
-                    if one is None or not (_leaves_room(one.plan) or task is tasks[-1]):
-                        break
-                    best = one
-                    if one.fits:
-                        return one
+                *longer, shortest = _lengths(least, seeds)
+                one = _draft(wish, name, task, budgets, seeds, shortest, costs)
+                if one is None or not (_leaves_room(one.plan) or task is tasks[-1]):
+                    continue
+                best = one
+                if one.fits:  # else nothing longer does
+                    drafts = (_draft(wish, name, task, budgets, seeds, steps, costs) for steps in longer)
+                    return next((long for long in drafts if long is not None and long.fits), one)
     if best is None:
         raise GridError(_too_small(wish, name, tasks[-1]))
     return best
