@@ -52,7 +52,7 @@ def own_dir(sweep_dir, tmp_path):
     return tmp_path / "own"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trial():
     """A builder of stored rows: finished ELM trials with the sizes and metric of the test's choice."""
 

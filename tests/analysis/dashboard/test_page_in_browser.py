@@ -3,37 +3,19 @@
 import json
 import threading
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from analysis.commands.groups import make_views
 from analysis.commands.pages import dashboard, dashboard_payload
 from analysis.dashboard import serve
-from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.sweep import Selection
 from benchmarks.synthetic import Design, write_sweep
 from sweeper.store.schema import TrialRecord
 from sweeper.store.store import ResultsStore
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-
-BROWSER = find_browser()
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine: apt-get install chromium")
-
-PATIENCE_MS = 120_000
-"""A page of 5 MB takes 2 s to open on an idle machine, and half a minute on one that does ten things at once."""
-
 SETTINGS = FitSettings(law="effective_information:floor=additive")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=BROWSER, headless=True, args=arguments())
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -48,41 +30,6 @@ def path(tmp_path_factory):
     return folder / "page.html"
 
 
-class Opened:
-    """A page with everything it complained about and asked for."""
-
-    def __init__(self, browser, address, **context):
-        self.context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}, "offline": True} | context))
-        self.context.set_default_timeout(PATIENCE_MS)
-        self.page = self.context.new_page()
-        self.problems, self.requests = [], []
-        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-
-    def close(self):
-        self.context.close()
-        assert self.problems == []
-        assert [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))] == []
-
-
-@pytest.fixture(scope="module")
-def shared(browser, path):
-    opened = Opened(browser, f"file://{path}#mode=light", bypass_csp=True)
-    yield opened.page
-    opened.close()
-
-
-RESET = """() => {
-  Object.assign(state, {tab: 'tradeoff', group: 0, off: new Set(), kc: undefined, seed: '', colour: 'budget',
-    theory: true, trials: null, selected: null, opened: null, axis: {}, parallel: null,
-    table: emptyTable(), mode: 'light'});
-  delete document.getElementById('panels').dataset.key;
-  defaults(); paint(); controls(); clearSelection(); draw(); scrollTo(0, 0);
-}"""
-
 POINTS = """([id, kind]) => [...document.querySelectorAll(`#${id} .scatterlayer .trace`)]
   .filter(trace => (trace.__data__[0].trace.meta || {}).kind === kind)
   .flatMap(trace => [...trace.querySelectorAll('path.point')]).map(path => path.style.opacity)"""
@@ -95,10 +42,9 @@ PLACE = """([id, x, i]) => {
 
 
 @pytest.fixture
-def page(shared):
-    """The shared page, in its first state again."""
-    shared.evaluate(RESET)
-    return shared
+def page(tab, path):
+    """The page of the module, in its first state again."""
+    return tab.show(path, "tradeoff")
 
 
 def points(page, panel, kind):
@@ -118,14 +64,11 @@ def drag_box(page, panel):
     page.wait_for_function("() => state.selected !== null")
 
 
-def test_under_its_own_strict_policy_it_draws_and_asks_for_nothing(browser, path):
-    opened = Opened(browser, f"file://{path}")  # offline, and the page's Content-Security-Policy enforced
-    try:
-        assert opened.page.locator("#panels .js-plotly-plot").count() == 3
-        assert opened.page.locator(".no-webgl").count() == 0
-        assert opened.page.get_by_text("Share chart").count() == 0
-    finally:
-        opened.close()
+def test_under_its_own_strict_policy_it_draws_and_asks_for_nothing(own_tab, path):
+    page = own_tab(bypass_csp=False).open(path.as_uri())  # offline, and the page's Content-Security-Policy enforced
+    assert page.locator("#panels .js-plotly-plot").count() == 3
+    assert page.locator(".no-webgl").count() == 0
+    assert page.get_by_text("Share chart").count() == 0
 
 
 def test_a_selection_survives_every_tab(page):
@@ -245,11 +188,10 @@ def test_a_box_selects_in_all_panels_the_table_and_the_curves(page):
     assert min(opacities) > 0.2
 
 
-def test_norms_of_gradients_are_drawn_on_an_axis_of_their_own(browser, tmp_path):
+def test_norms_of_gradients_are_drawn_on_an_axis_of_their_own(tab, tmp_path):
     stored = Path(__file__).resolve().parents[3] / "studies" / "figures" / "results" / "gradients"
     dashboard(str(stored), Selection(), SETTINGS, str(tmp_path / "page.html"))
-    opened = Opened(browser, f"file://{tmp_path / 'page.html'}#mode=light", bypass_csp=True)
-    page = opened.page
+    page = tab.open(f"file://{tmp_path / 'page.html'}#mode=light")
     page.evaluate("() => open(0)")
     page.wait_for_function("() => document.getElementById('curve').data?.length === 2")
     assert page.evaluate("() => document.getElementById('curve').data[1].yaxis") == "y2"
@@ -257,7 +199,6 @@ def test_norms_of_gradients_are_drawn_on_an_axis_of_their_own(browser, tmp_path)
         page.evaluate("() => document.getElementById('curve')._fullLayout.yaxis2.title.text") == "norm of the gradient"
     )
     assert "norm of the gradient" in page.locator("#curve-caption").text_content()
-    opened.close()
 
 
 def test_the_table_opens_a_trial_with_spec_and_command(page):
@@ -319,16 +260,12 @@ def test_a_panel_can_be_saved(page):
     assert download.value.path().read_text().startswith("<svg")
 
 
-def test_a_link_reproduces_the_view(page, browser, path):
+def test_a_link_reproduces_the_view(page, tab, path):
     page.locator("button[data-budget='30000']").click()
     page.locator("#tab-surface").click()
-    address = f"file://{path}" + page.evaluate("() => location.hash").replace("light", "dark")
-    opened = Opened(browser, address, bypass_csp=True)
-    try:
-        found = opened.page.evaluate("() => [state.tab, [...state.off], document.documentElement.className]")
-        assert found == ["surface", [30000], "dark"]
-    finally:
-        opened.close()
+    tab.open(path.as_uri() + page.evaluate("() => location.hash").replace("light", "dark"))
+    found = page.evaluate("() => [state.tab, [...state.off], document.documentElement.className]")
+    assert found == ["surface", [30000], "dark"]
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1920])
@@ -431,18 +368,15 @@ def test_every_control_has_a_name_and_every_panel_its_data(page):
         assert figures.nth(i).locator("table").count() == 1
 
 
-def test_names_with_markup_stay_text(browser, tmp_path, trial):
+def test_names_with_markup_stay_text(tab, tmp_path, trial):
     evil = "<img src=x onerror=alert(1)><b>bold</b>"
     rows = [trial(f"t{d}", task=evil, metric=evil, d_m=d, n_rec=600 // d, reason=evil) for d in (3, 5, 8)]
     ResultsStore.create(tmp_path / "evil").write("trials", [*rows, trial("f", task=evil, status="failed", reason=evil)])
     written = dashboard(str(tmp_path / "evil"), Selection(), SETTINGS, str(tmp_path / "page.html"))
-    opened = Opened(browser, f"file://{quote(str(written))}#tab=runs", bypass_csp=True)
-    try:
-        assert opened.page.locator("img").count() == 0
-        assert opened.page.locator("b").count() == 0
-        assert evil in opened.page.locator("#panels").text_content()
-    finally:
-        opened.close()
+    page = tab.open(f"{written.as_uri()}#tab=runs")
+    assert page.locator("img").count() == 0
+    assert page.locator("b").count() == 0
+    assert evil in page.locator("#panels").text_content()
 
 
 # Two questions, of which the one that was asked first is answered last.
@@ -461,7 +395,7 @@ OVERTAKEN = """async () => {
 }"""
 
 
-def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tmp_path, monkeypatch, trial):
+def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(own_tab, tmp_path, monkeypatch, trial):
     monkeypatch.setattr(serve, "IDLE_FACTOR", 0.0)
     monkeypatch.setattr(serve, "POLL_MS", 150)
     write_sweep(tmp_path / "live", Design(budgets=(30_000, 90_000), d_m=(3, 6, 12), seeds=2))
@@ -473,12 +407,9 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
     server = serve.make_server(str(tmp_path / "live"), build, host="127.0.0.1", port=0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    context = browser.new_context(bypass_csp=True)
-    context.set_default_timeout(PATIENCE_MS)
-    page = context.new_page()
+    live = own_tab(offline=False)
     try:
-        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
-        page.wait_for_selector("html[data-ready]", state="attached")
+        page = live.open(f"http://127.0.0.1:{server.server_address[1]}/")
         assert "12 trials" in page.locator("#subtitle").text_content()
         page.evaluate("() => { open(3); Plotly.relayout('isobudget-n_rec', {'xaxis.range': [1, 2]}); }")
         chosen = page.evaluate("() => [...state.selected].map(i => group().trials.id[i])")
@@ -505,21 +436,18 @@ def test_the_live_page_follows_new_rows_and_keeps_zoom_and_selection(browser, tm
         assert "new rows" in page.locator("#live").text_content()
         assert page.evaluate(OVERTAKEN) == "asked last"
     finally:
-        context.close()
+        live.context.close()  # a page that asks a server that has gone would complain
         server.shutdown()
         server.server_close()
         thread.join()
 
 
 @pytest.mark.parametrize("kind", ["empty", "one", "failed"])
-def test_poor_sweeps_open_without_complaint(browser, tmp_path, trial, kind):
+def test_poor_sweeps_open_without_complaint(tab, tmp_path, trial, kind):
     rows = {"empty": [], "one": [trial("a")], "failed": [trial("a", status="failed", reason="boom")]}[kind]
     ResultsStore.create(tmp_path / kind).write("trials", rows)
     written = dashboard(str(tmp_path / kind), Selection(), SETTINGS, str(tmp_path / "page.html"))
-    opened = Opened(browser, f"file://{written}", bypass_csp=True)
-    try:
-        for tab in opened.page.evaluate("() => tabsNow().map(t => t.id)"):
-            opened.page.locator(f"#tab-{tab}").click()
-        assert opened.page.locator("#panels figure").count() > 0
-    finally:
-        opened.close()
+    page = tab.open(written.as_uri())
+    for name in page.evaluate("() => tabsNow().map(t => t.id)"):
+        page.locator(f"#tab-{name}").click()
+    assert page.locator("#panels figure").count() > 0

@@ -6,28 +6,16 @@ import io
 import pytest
 
 from analysis.commands.pages import dashboard
-from analysis.dashboard.browser import arguments, find_browser
 from analysis.laws.theory_fit import FitSettings
 from analysis.rows.sweep import Selection
 from sweeper.store.store import ResultsStore
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-pytestmark = pytest.mark.skipif(find_browser() is None, reason="no chromium on this machine: apt-get install chromium")
 
 SETTINGS = FitSettings(law="quadratic")
 RATES = (0.001, 0.01, 0.1)
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=find_browser(), headless=True, args=arguments())
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def path(tmp_path, trial):
+def path(tmp_path_factory, trial):
     """Three budgets, four d_m, three learning rates and seven seeds, and two that failed: 254 trials."""
     rows = [
         trial(
@@ -50,36 +38,17 @@ def path(tmp_path, trial):
         trial("f1", status="failed", reason="=HYPERLINK(1)", final_test_metric=None, budget=10_000),
         trial("f2", status="failed", reason="+1", final_test_metric=None, budget=10_000),
     ]
-    ResultsStore.create(tmp_path / "a 'quoted' <b>sweep</b>").write("trials", [*rows, *failed])
-    page = tmp_path / "page.html"
-    dashboard(str(tmp_path / "a 'quoted' <b>sweep</b>"), Selection(), SETTINGS, str(page))
-    return page
-
-
-class Tab:
-    """An opened page with what it complained about."""
-
-    def __init__(self, browser, address, width=1440, **context):
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, bypass_csp=True, **context)
-        self.context.set_default_timeout(120_000)
-        self.page = self.context.new_page()
-        self.problems = []
-        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.goto(address)
-        self.page.wait_for_selector("html[data-ready]", state="attached")
-
-    def close(self):
-        self.context.close()
-        assert self.problems == []
+    folder = tmp_path_factory.mktemp("table")
+    ResultsStore.create(folder / "a 'quoted' <b>sweep</b>").write("trials", [*rows, *failed])
+    dashboard(str(folder / "a 'quoted' <b>sweep</b>"), Selection(), SETTINGS, str(folder / "page.html"))
+    return folder / "page.html"
 
 
 @pytest.fixture
-def page(browser, path):
-    tab = Tab(browser, f"file://{path}#tab=runs&mode=light")
-    tab.page.wait_for_selector("#trials tbody tr")
-    yield tab.page
-    tab.close()
+def page(tab, path):
+    page = tab.show(path, "runs")
+    page.wait_for_selector("#trials tbody tr")
+    return page
 
 
 def listed(page):
@@ -220,7 +189,7 @@ def test_a_box_over_an_axis_becomes_a_filter(page):
     assert {row.split("d")[1].split("r")[0] for row in listed(page) if row[0] == "b"} == {"4", "8"}
 
 
-def test_the_address_keeps_table_axes_and_the_open_trial(page, browser, path):
+def test_the_address_keeps_table_axes_and_the_open_trial(page, tab, path):
     page.get_by_label("Filter d_m", exact=True).fill("2, 4")
     page.locator("#search").fill("s3")
     page.locator("#trials thead button", has_text="learning rate").click()
@@ -229,16 +198,15 @@ def test_the_address_keeps_table_axes_and_the_open_trial(page, browser, path):
     page.locator("#trials tbody tr").nth(1).click()
     page.wait_for_selector("#detail pre")
     before, axes = listed(page), page.evaluate("() => axesNow().map(column => column.name)")
-    again = Tab(browser, f"file://{path}" + page.evaluate("() => location.hash"))
-    again.page.wait_for_selector("#detail pre")
-    assert listed(again.page) == before
-    assert again.page.evaluate("() => axesNow().map(column => column.name)") == axes
+    tab.open(path.as_uri() + page.evaluate("() => location.hash"))
+    page.wait_for_selector("#detail pre")
+    assert listed(page) == before
+    assert page.evaluate("() => axesNow().map(column => column.name)") == axes
     assert "seed" in axes
-    assert again.page.locator("#trials tr[aria-selected='true']").get_attribute("data-trial") == before[1]
-    again.close()
+    assert page.locator("#trials tr[aria-selected='true']").get_attribute("data-trial") == before[1]
 
 
-def test_a_large_selection_and_the_choice_of_an_axis_stand_in_the_address(page, browser, path):
+def test_a_large_selection_and_the_choice_of_an_axis_stand_in_the_address(page, tab, path):
     page.locator("#tab-tradeoff").click()
     page.evaluate("() => select(new Set(passing().filter(i => i % 7 !== 3)))")
     page.get_by_label("Metric vs complexity, fixed budget: axis").select_option(label="k_e")
@@ -246,11 +214,9 @@ def test_a_large_selection_and_the_choice_of_an_axis_stand_in_the_address(page, 
     assert len(chosen) > 50
     address = page.evaluate("() => location.hash")
     assert len(address) < 600
-    again = Tab(browser, f"file://{path}" + address)
-    assert again.page.evaluate("() => [...state.selected]") == chosen
-    assert again.page.evaluate("() => drawn.get('isobudget-d_m').choice") == 1
-    again.close()
-    stale = Tab(browser, f"file://{path}" + address.replace("bits%3A", "bits%3A0"))
-    assert stale.page.evaluate("() => state.selected") is None
-    assert "made on other rows" in stale.page.locator("#notice").text_content()
-    stale.close()
+    tab.open(path.as_uri() + address)
+    assert page.evaluate("() => [...state.selected]") == chosen
+    assert page.evaluate("() => drawn.get('isobudget-d_m').choice") == 1
+    tab.open(path.as_uri() + address.replace("bits%3A", "bits%3A0"))
+    assert page.evaluate("() => state.selected") is None
+    assert "made on other rows" in page.locator("#notice").text_content()
