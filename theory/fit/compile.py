@@ -67,8 +67,7 @@ def compile_fit(law: Law, inputs: FitInput, *, merge: bool = True) -> Compiled:
     group_codes, group_keys = _groups(law, inputs)
     free = _free(law, inputs)
     levels = map_levels(law.parameters, inputs.vary, design, _levels_of(inputs))
-    # Each group has coefficients of its own, so they count once for each of them.
-    p = len(free) + len(group_keys) * len(law.coefficients)
+    p = len(free) + _determined(law, design, group_codes, len(group_keys))
     _check_size(law, metric, p, inputs.spare)
     # Residuals in units of the metric's spread are of order one, whatever the metric, so that tolerances mean the same.
     scale = float(np.sqrt(np.average((metric - np.average(metric, weights=weights)) ** 2, weights=weights)))
@@ -132,6 +131,18 @@ def _groups(law: Law, inputs: FitInput) -> tuple[IntArray, tuple[str, ...]]:
         ", ".join(f"{name}={label[row].item()}" for name, label in zip(names, labels, strict=True)) for row in first
     )
     return codes, tuple(keys)
+
+
+def _determined(law: Law, design: Design, codes: IntArray, groups: int) -> int:
+    """Number of coefficients that the rows determine, over all groups, each of which has its own.
+
+    A budget of two sizes leaves one coefficient of its parabola to anything: no parameter that was fitted.
+    """
+    if law.parameters:  # its columns depend on them, and groups of such a law have many sizes
+        return groups * len(law.coefficients)
+    columns = law.terms({}, design, gradient=False).columns
+    table = np.stack([np.broadcast_to(column, (1, len(design)))[0] for column in columns], axis=1)
+    return sum(int(np.linalg.matrix_rank(table[codes == group])) for group in range(groups))
 
 
 def _free(law: Law, inputs: FitInput) -> tuple[Searched, ...]:

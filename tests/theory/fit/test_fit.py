@@ -189,6 +189,13 @@ def test_a_quadratic_has_coefficients_of_its_own_at_every_connectivity():
         fit.curve(budget=1e4)
 
 
+def test_a_budget_counts_the_coefficients_that_its_sizes_determine():
+    n_rec = np.array([10.0, 20, 40, 80, 160, 320, *[10, 20] * 2, *[10] * 6])
+    design = Design(n_rec=n_rec, k_e=[50.0] * 16, budget=[1e4] * 6 + [1e5] * 4 + [1e6] * 6)
+    fit = fit_law("quadratic", design, np.log(n_rec) ** 2 + np.tile([0.1, -0.1], 8))
+    assert (fit.n, fit.p) == (16, 3 + 2 + 1)
+
+
 def test_connectivity_in_redundancy_is_recovered(t1):
     wide = grid_design(BUDGETS, SIZES)
     k_c = np.tile([300.0, 750.0, 1500.0], len(wide))[: len(wide)]
