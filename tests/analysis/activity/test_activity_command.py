@@ -19,6 +19,7 @@ from sweeper.python import launch_grid
 from sweeper.store.store import ResultsStore
 from sweeper.training.recording import record
 from tasks.loaders import load_task
+from tests.sweeper.inline import LanesHere
 
 GRID = """
 name: kept
@@ -34,7 +35,7 @@ def kept(tmp_path_factory):
     """A results directory whose two trials kept their networks."""
     folder = tmp_path_factory.mktemp("kept")
     (folder / "grid.yaml").write_text(GRID)
-    launch_grid(folder / "grid.yaml", folder / "r", lanes=1)
+    launch_grid(folder / "grid.yaml", folder / "r", executor=LanesHere())
     return folder / "r"
 
 

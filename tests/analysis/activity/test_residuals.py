@@ -12,6 +12,7 @@ from sweeper.errors import SweeperError
 from sweeper.python import launch_grid
 from sweeper.store.store import ResultsStore
 from sweeper.training.recording import record_voltage
+from tests.sweeper.inline import LanesHere
 
 GRID = """
 name: kept
@@ -90,7 +91,7 @@ def kept(tmp_path_factory):
     """A results directory with a saved neuron and a saved GRU."""
     folder = tmp_path_factory.mktemp("kept")
     (folder / "grid.yaml").write_text(GRID)
-    launch_grid(folder / "grid.yaml", folder / "r", lanes=1)
+    launch_grid(folder / "grid.yaml", folder / "r", executor=LanesHere())
     return folder / "r"
 
 

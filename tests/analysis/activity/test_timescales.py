@@ -12,6 +12,7 @@ from analysis.activity.timescales import LearnedTimescales, plot_learned, timesc
 from analysis.cli import cli
 from sweeper.python import launch_grid
 from sweeper.store.store import ResultsStore
+from tests.sweeper.inline import LanesHere
 
 GRID = """
 name: learning
@@ -31,7 +32,7 @@ def kept(tmp_path_factory):
     """A results directory with a neuron and a network that learnt their timescales, and a network that did not."""
     folder = tmp_path_factory.mktemp("learning")
     (folder / "grid.yaml").write_text(GRID)
-    launch_grid(folder / "grid.yaml", folder / "r", lanes=1)
+    launch_grid(folder / "grid.yaml", folder / "r", executor=LanesHere())
     return folder / "r"
 
 
