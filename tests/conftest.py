@@ -3,9 +3,13 @@
 The tests share two cores, and threads that wait for each other take minutes.
 """
 
+import gc
 import os
 import signal
 from importlib.util import find_spec
+
+# What is imported while tests are collected stays, and looking through it for garbage again and again takes seconds.
+gc.disable()
 
 os.environ["OMP_NUM_THREADS"] = "1"
 # Triton reads it when it is imported: its kernels then run as Python, on the processor
@@ -46,6 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in ("native", "triton"):
             if callspec is not None and name in callspec.params.values():
                 item.fixturenames = [*item.fixturenames, f"{name}_kernel"]  # type: ignore[attr-defined]  # not shared
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def _why_unavailable() -> str | None:
