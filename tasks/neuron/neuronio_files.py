@@ -86,26 +86,26 @@ def input_cells(simulation: Mapping[str, Any], *, segments: int, duration: int, 
     channels, times = [], []
     # Inhibitory synapses sit on the same segments and so get the channels behind all excitatory ones.
     for key, first in (("exInputSpikeTimes", 0), ("inhInputSpikeTimes", segments)):
-        by_segment = simulation[key]
+        by_segment, told = simulation[key], f"{where}: an input spike of {key}"
         if not isinstance(by_segment, Mapping):
             raise DataError(f"{where}: {key} is a {type(by_segment).__name__}; expected a dictionary by segment")
-        for segment, spike_times in by_segment.items():
+        for segment in by_segment:
             if not isinstance(segment, int | np.integer) or not 0 <= segment < segments:
                 raise DataError(f"{where}: {key} names segment {segment}; valid are 0 to {segments - 1}")
-            times.append(_spike_times(spike_times, duration=duration, where=f"{where}: an input spike of {key}"))
-            channels.append(np.full(len(times[-1]), first + segment))
-    # the empty array stands for a simulation without any spike, since nothing cannot be concatenated
-    time = np.concatenate([*times, np.zeros(0, dtype=np.int64)])
-    channel = np.concatenate([*channels, np.zeros(0, dtype=np.int64)])
+        # the empty array stands for a simulation without any spike, since nothing cannot be concatenated
+        found = [np.zeros(0), *(_numbers(spike_times, where=told) for spike_times in by_segment.values())]
+        times.append(_in_ms(np.concatenate(found), duration=duration, where=told))
+        channels.append(np.repeat([0, *(first + segment for segment in by_segment)], [len(each) for each in found]))
+    time, channel = np.concatenate(times), np.concatenate(channels)
     # unique: inputs are 0 or 1 in every ms
     return np.unique(time * (2 * segments) + channel).astype(np.int32)
 
 
-def _spike_times(values: Any, *, duration: int, where: str, shift: float = 0.0) -> npt.NDArray[np.int64]:
-    """Return the ms int(t + shift) of spike times t, [n].
+def _numbers(values: Any, *, where: str) -> npt.NDArray[np.float64]:
+    """Return spike times as they stand in a file, [n].
 
     Raises:
-        DataError: not a list of numbers, or a time that is not finite or outside the simulation; it is named.
+        DataError: not a list of numbers.
     """
     try:
         times = np.asarray(values, dtype=np.float64)
@@ -113,6 +113,15 @@ def _spike_times(values: Any, *, duration: int, where: str, shift: float = 0.0) 
         raise DataError(f"{where}: times are {type(values).__name__}; expected a list of numbers") from error
     if times.ndim != 1:
         raise DataError(f"{where}: times have {times.ndim} dimensions; expected a list of numbers")
+    return times
+
+
+def _in_ms(times: npt.NDArray[np.float64], *, duration: int, where: str, shift: float = 0.0) -> npt.NDArray[np.int64]:
+    """Return the ms int(t + shift) of spike times t, [n].
+
+    Raises:
+        DataError: a time that is not finite or outside the simulation; it is named.
+    """
     # Compared as floating-point numbers: turned into integers first, NaN would be named as the smallest of them.
     ms = np.trunc(times + shift)
     inside = (times >= 0) & (ms < duration)
@@ -127,10 +136,9 @@ def output_bits(simulation: Mapping[str, Any], *, duration: int, where: str) -> 
     The times are stored in float16, so that late in a simulation they are multiples of 2 or 4 ms.
     """
     bits = np.zeros(duration, dtype=np.uint8)
-    times = _spike_times(
-        simulation["outputSpikeTimes"], duration=duration, where=f"{where}: an output spike", shift=-0.5
-    )
-    bits[times] = 1
+    told = f"{where}: an output spike"
+    times = _numbers(simulation["outputSpikeTimes"], where=told)
+    bits[_in_ms(times, duration=duration, where=told, shift=-0.5)] = 1
     return bits
 
 
