@@ -8,9 +8,6 @@ import os
 import signal
 from importlib.util import find_spec
 
-# What is imported while tests are collected stays, and looking through it for garbage again and again takes seconds.
-gc.disable()
-
 os.environ["OMP_NUM_THREADS"] = "1"
 # Triton reads it when it is imported: its kernels then run as Python, on the processor
 os.environ["TRITON_INTERPRET"] = "1"
@@ -20,6 +17,9 @@ import torch
 
 from model.backends.native.build import kernel
 from model.backends.native.compiler import NativeUnavailable
+
+# What is imported while tests are collected stays, and looking through it for garbage again and again takes seconds.
+gc.disable()
 
 torch.set_num_threads(1)
 
