@@ -13,7 +13,7 @@ RESET = """tab => {
     table: emptyTable(), mode: 'light'});
   delete document.getElementById('panels').dataset.key;
   document.getElementById('table-tools').replaceChildren();
-  defaults(); paint(); controls(); clearSelection(); draw(); scrollTo(0, 0);
+  defaults(); paint(); controls(); draw(); scrollTo(0, 0);
 }"""
 
 
