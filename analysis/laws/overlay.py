@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.laws.theory_fit import LawFit, design_of
 from analysis.rows.means import budget_lines
 from theory.data.cost import Cost
-from theory.data.design import Design
+from theory.data.design import BUDGET_TOLERANCE, Design
 from theory.errors import TheoryError
 from theory.fit.result import FitResult
 from theory.optimum.allocation import Allocation
@@ -106,13 +106,17 @@ def overlay(law: LawFit, table: pd.DataFrame) -> Overlay | None:
     """
     if law.fit is None:
         return None
+    # A quadratic has coefficients for each budget and none between them, so it has no surface.
+    per_budget = law.fit.law.coefficients_per == "budget"
+    # Where some rows have no budget, budgets are read off the counts, and the law knows others than those asked for.
+    known = np.log(law.fit.inputs.design.budgets) if per_budget else None
     lines = [
         _line(law, budget, law.costs[k_c], part["d_m"])
         for k_c, budget, part in budget_lines(table)
-        if k_c in law.costs and part["d_m"].nunique() > 1
+        if k_c in law.costs
+        and part["d_m"].nunique() > 1
+        and (known is None or np.abs(known - np.log(budget)).min() <= BUDGET_TOLERANCE)
     ]
-    # A quadratic has coefficients for each budget and none between them, so it has no surface.
-    per_budget = law.fit.law.coefficients_per == "budget"
 
     def predict(n_rec: npt.ArrayLike, k_e: npt.ArrayLike, k_c: float) -> FloatArray:
         n, k = np.broadcast_arrays(np.asarray(n_rec, dtype=float), np.asarray(k_e, dtype=float))

@@ -88,7 +88,7 @@ def test_other_architectures_stand_beside_with_a_mark_of_their_own(views, drawn)
 def test_sentences_speak_of_the_connectivity_that_is_drawn_and_of_a_better_rival(views):
     view = views[0]
     assert view.rival_note is not None
-    assert "122 AICc units behind separable_power_law (n_rec, k_e, k_c)" in view.rival_note
+    assert "190 AICc units behind quadratic in ln n_rec, per budget" in view.rival_note
     panels = {panel.id: panel for panel in (*tradeoff_tab(view).panels, *frontier_tab(view).panels)}
     for name in ("isobudget-n_rec", "isobudget-d_m"):
         assert panels[name].summary.startswith("k_c = 16: ")
