@@ -105,7 +105,7 @@ def unused_port() -> int:
         (
             ("--cluster", "short.yaml"),
             1,
-            "time_limit: 420 s leaves 30 s for trials, and the longest is expected to take",
+            "time_limit: 420 s in 1 start(s) of the job leave 30 s for trials, and the longest is expected to take",
         ),
         (("--cluster", "slurm.yaml", "--device", "cuda"), 1, "profile slurm has no GPUs; set gpus_per_node in it"),
         (("--cluster", "slurm.yaml", "-r", "../../x"), 1, "lies outside the profile's results root"),
@@ -117,7 +117,7 @@ def unused_port() -> int:
 def test_a_mistake_is_one_line_and_leaves_nothing(arguments, code, message, run, profile, tmp_path):
     text = profile("slurm").read_text()
     (tmp_path / "typo.yaml").write_text(f"{text}partitoin: gpu\n")
-    (tmp_path / "short.yaml").write_text(text.replace("00:20:00", "00:07:00") + "start_timeout: 90s\n")
+    (tmp_path / "short.yaml").write_text(text.replace("00:20:00", "00:07:00") + "start_timeout: 90s\nmax_requeues: 0\n")
     (tmp_path / "grid.yaml").write_text(
         GRID.replace("steps: 30", "steps: 300000") if "short.yaml" in arguments else GRID
     )
