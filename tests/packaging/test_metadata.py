@@ -2,10 +2,12 @@
 
 import re
 import tomllib
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -30,6 +32,18 @@ def test_every_promised_python_is_tried():
     for name, job in (("check", "test"), ("release", "try")):
         workflow = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
         assert workflow["jobs"][job]["strategy"]["matrix"]["python"] == PYTHONS
+
+
+def test_every_pinned_package_installs_on_the_first_release_of_the_oldest_promised_python():
+    refused = []
+    for name in re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE):
+        try:
+            needed = metadata(name).get("Requires-Python", "")
+        except PackageNotFoundError:  # pinned for another platform or extra
+            continue
+        if not SpecifierSet(needed).contains(f"{PYTHONS[0]}.0"):
+            refused.append(f"{name} {needed}")
+    assert refused == []
 
 
 def test_the_page_about_installing_lists_every_extra():
