@@ -55,6 +55,8 @@ LAWS_HELD_OUT = 3
 
 SURE = 0.01
 """Chance below which lack of fit counts as shown (F test). Assumption."""
+_LIKELY = 0.05
+"""Chance below which it counts as probable. Assumption."""
 
 T = TypeVar("T")
 
@@ -356,8 +358,12 @@ def residual_section(view: View) -> Residuals:
     largest = int(np.argmax(np.abs(gap)))
     test = _lack_of_fit(fit)
     if test is not None:
-        sure = test.p_value < SURE
-        verdict = "the law misses more than seed noise explains" if sure else "seed noise explains the misses"
+        if test.p_value < SURE:
+            verdict = "the law misses more than seed noise explains"
+        elif test.p_value < _LIKELY:
+            verdict = "the law probably misses more than seed noise explains"
+        else:
+            verdict = "seed noise explains the misses"
     return Residuals(
         rms=float(np.sqrt(np.mean(gap**2))),
         largest=float(gap[largest]),

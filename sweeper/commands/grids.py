@@ -82,13 +82,14 @@ def new(
 
     if os.path.exists(file):
         raise GridError(f"{file} is there already")
+    told = data is not None and minutes is not None  # nothing is asked of somebody who said what is needed
     try:
         data = data or click.prompt("Data (a file, or a task with embedded data such as text or shd)", default="text")
         if data.endswith((".csv", ".parquet")) and target is None:
             target = click.prompt("Column to be predicted")
         within = Within("minutes", above_zero=True)
         minutes = minutes or click.prompt("Minutes the sweep may take", type=within, default=10)
-        if budgets is None and _answers():
+        if budgets is None and not told and _answers():
             budgets = click.prompt("Parameter budgets (empty: those that fit)", default="", show_default=False)
     except click.Abort:
         if _answers():

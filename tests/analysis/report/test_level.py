@@ -53,7 +53,12 @@ def test_a_repeated_test_split_and_the_number_of_passes_are_said(view, best):
 
 def test_training_that_is_far_better_than_test_is_said_and_noise_is_not(view):
     value = view.data.rows["value"].astype(float)
-    assert "by heart" in level_line(with_facts(view, final_train_metric=value - 0.5))
+    sizes = view.data.rows["trainable_params"]
+    of_large = value - 0.5 * (sizes > 1.2 * sizes.min())
+    assert "by heart" in level_line(with_facts(view, final_train_metric=of_large))
+    everywhere = level_line(with_facts(view, final_train_metric=value - 0.5))
+    assert "by heart" not in everywhere
+    assert "but so is the smallest network" in everywhere
     assert "by heart" not in level_line(with_facts(view, final_train_metric=value + 0.5))
     assert "by heart" not in level_line(with_facts(view, final_train_metric=value - 1e-3))
 

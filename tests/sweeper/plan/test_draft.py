@@ -145,3 +145,10 @@ def test_the_next_command_runs_where_ray_is_not_installed(book, monkeypatch):
     monkeypatch.setattr("sweeper.commands.grids.find_spec", lambda name: None)
     done = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "1", "--budgets", "4000"])
     assert done.output.endswith("Next: sweeper launch mine.yaml -r results/mine --executor processes\n")
+
+
+def test_somebody_who_said_what_is_needed_is_asked_nothing(book, monkeypatch):
+    monkeypatch.setattr("sweeper.commands.grids._answers", lambda: True)
+    done = CliRunner().invoke(cli, ["new", "mine.yaml", "--data", book, "--minutes", "5"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "Parameter budgets" not in done.output
