@@ -4,6 +4,7 @@ An S3 URI may end in options, which a profile writes as keys of `storage`:
 ``s3://bucket/sweeps?scheme=http&endpoint_override=minio:9000&region=us-east-1&anonymous=true&addressing=virtual``.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ _PASSING = re.compile(
     re.IGNORECASE,
 )
 """Names that the S3 and Google clients of pyarrow give to errors that come from an outage or from load."""
+
+
+def absolute(place: str) -> str:
+    """A path as it is called from any folder; a URI as it is."""
+    return place if "://" in place else os.path.abspath(place)
 
 
 def split_options(uri: str) -> tuple[str, str]:

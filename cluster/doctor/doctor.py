@@ -5,13 +5,13 @@ and psutil and the profiles would add 110 ms to that (measured), Ray a second.
 """
 
 import json
-import os
 from collections.abc import Iterable
 
 import click
 
 from cluster.doctor.finding import ERROR, Finding, as_text, error
 from cluster.errors import ClusterError
+from cluster.storage import absolute
 
 
 def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
@@ -39,8 +39,7 @@ def diagnose(cluster: str | None, results: str | None) -> list[Finding]:
         from cluster.doctor.cluster import cluster_findings
 
         # A relative path means another place to each node, which runs what it is asked in a folder of its own.
-        results = os.path.abspath(results) if results is not None and "://" not in results else results
-        return findings + list(cluster_findings(target, results))
+        return findings + list(cluster_findings(target, None if results is None else absolute(results)))
     from cluster.doctor.profile import profile_findings
 
     return findings + list(profile_findings(target))

@@ -1,12 +1,12 @@
 """Lanes on Ray as a launch sees them. The launcher itself never loads Ray: see `sweeper.executors.apart`."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cluster.attach.machine import machine_share
+from cluster.storage import absolute
 from sweeper.executors.apart import run_apart
 from sweeper.executors.executor import check_device
 from sweeper.executors.ray_work import RayWork
@@ -51,8 +51,7 @@ class RayExecutor:
         if self.address == LOCAL:
             check_device(self.options.device)
         elif not ResultsStore.exists(results):  # a directory that is there was checked when it was made
-            place = results if "://" in results else os.path.abspath(results)
-            run_apart(_CHECK, (self.address, self.options, place))
+            run_apart(_CHECK, (self.address, self.options, absolute(results)))
 
     def run(
         self, assignments: Sequence[Assignment], *, store_uri: str, monitor: Monitor, direction: str, trial_bytes: int
