@@ -120,8 +120,8 @@ def _groups(law: Law, inputs: FitInput) -> tuple[IntArray, tuple[str, ...]]:
         labels.append(design.budgets)
         names.append("budget")
         # Networks of another connectivity lie on another line of the budget, which has a shape of its own.
-        if design.k_c is not None and design.k_c_levels.size > 1:
-            labels.append(design.k_c)
+        if design.k_c_levels.size > 1:
+            labels.append(design.connectivity)
             names.append("k_c")
     if not labels:
         return np.zeros(len(design), dtype=np.int64), ("all",)
