@@ -53,7 +53,8 @@ def test_trials_of_lanes_that_outlive_their_server_are_run_once(tmp_path):
         while not (lanes := lanes_below(os.getpid(), "processes")):
             time.sleep(0.05)
         (server,) = {lane.parent() for lane in lanes}
-        time.sleep(1)  # some trials into the sweep
+        while len(ResultsStore.open(tmp_path / "r").statuses()) < 3:  # some trials into the sweep
+            time.sleep(0.05)
         server.kill()
         killed.append(server)
 

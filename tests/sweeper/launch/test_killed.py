@@ -33,6 +33,7 @@ model: {d_m: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], d_tree: 4, d_branch: 4}
 seeds: %d
 """
 TRIALS = 200
+SWEEP = GRID % (TRIALS // 50)
 COLUMNS = ["trial_id", "status", "budget", "n_rec", "k_e", "final_valid_metric"]
 
 
@@ -67,7 +68,7 @@ class Killer(threading.Thread):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     results = tmp_path_factory.mktemp("faults") / "r"
-    run(GRID % (TRIALS // 50), results, GroundTruth(), executor="processes", lanes=2)
+    run(SWEEP, results, GroundTruth(), executor="processes", lanes=2)
     return rows(results)
 
 
@@ -76,7 +77,7 @@ def undisturbed(tmp_path_factory):
 def test_killed_lanes(executor, kills, pause_s, tmp_path, undisturbed):
     killer = Killer(executor, kills, pause_s, seed=kills)
     killer.start()
-    run(GRID % (TRIALS // 50), tmp_path / "r", GroundTruth(seconds=0.2), executor=executor, lanes=2)
+    run(SWEEP, tmp_path / "r", GroundTruth(seconds=0.2), executor=executor, lanes=2)
     killer.ended.set()
     assert killer.killed >= kills - 1
     assert rows(tmp_path / "r") == undisturbed
@@ -85,9 +86,7 @@ def test_killed_lanes(executor, kills, pause_s, tmp_path, undisturbed):
 
 
 def launch_in_child(results, trainer, **options) -> multiprocessing.process.BaseProcess:
-    child = multiprocessing.get_context("spawn").Process(
-        target=run, args=(GRID % (TRIALS // 50), results, trainer), kwargs=options
-    )
+    child = multiprocessing.get_context("spawn").Process(target=run, args=(SWEEP, results, trainer), kwargs=options)
     child.start()
     return child
 
@@ -111,7 +110,7 @@ def test_killed_launchers(tmp_path, undisturbed):
         child.kill()
         child.join()
     assert len(rows(results)) < TRIALS
-    run(GRID % (TRIALS // 50), results, GroundTruth(), executor="processes", lanes=2)
+    run(SWEEP, results, GroundTruth(), executor="processes", lanes=2)
     assert rows(results) == undisturbed
 
 
@@ -130,14 +129,12 @@ def storage_fails(number: int, assignment, progress, context) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_storage_that_fails_stops_the_sweep_with_its_reason_and_loses_nothing(number, tmp_path, undisturbed):
     results = tmp_path / "r"
-    stopped = run(
-        GRID % (TRIALS // 50), results, functools.partial(storage_fails, number), executor="processes", lanes=2
-    )
+    stopped = run(SWEEP, results, functools.partial(storage_fails, number), executor="processes", lanes=2)
     why = rf"cannot write (curves|attempts|trials): {os.strerror(number)}"  # whichever table's turn it is
     assert re.search(why, stopped.stopped_because)
     assert "The same command goes on" in stopped.stopped_because
     assert 1 <= len(rows(results)) < TRIALS
-    run(GRID % (TRIALS // 50), results, GroundTruth(), executor="processes", lanes=2)
+    run(SWEEP, results, GroundTruth(), executor="processes", lanes=2)
     assert rows(results) == undisturbed
 
 
