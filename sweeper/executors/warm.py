@@ -1,4 +1,4 @@
-"""Processes that find torch loaded: they are forked from a server without threads, which the first of them starts.
+"""Processes that find torch loaded: forked from a server that does nothing else, which the first of them starts.
 
 Torch takes 1.7 s to load and 200 MB to hold. A launch pays that once for all of its lanes, those that take the place of
 dead ones too, and for the process that looks at the data.
@@ -18,7 +18,8 @@ _LOADED = ["sweeper.lane.lane", "sweeper.executors.processes"]
 
 def warm_context() -> ForkServerContext:
     """How such processes are started, with `signals_held_back`, and with `settle` as the first that they call."""
-    # Not a fork of this process, which would copy the locks of its threads in whatever state they are.
+    # Not a fork of this process, which would copy the locks of its threads in whatever state they are; the server's one
+    # thread beside the main one is the memory allocator's, which knows forks.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LOADED)
     return context
